@@ -1,0 +1,185 @@
+//! Why and how a connection ends: close codes, close frames, and the reason that a handler is told.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io;
+
+use super::frame::CONTROL_BYTES_MAX;
+
+/// A WebSocket close code (RFC 6455, section 7.4; 1012 and 1013 from the IANA registry).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CloseCode(u16);
+
+impl CloseCode {
+    /// 1000: the purpose of the connection has been fulfilled.
+    pub const NORMAL: Self = Self(1000);
+    /// 1001: the server goes down, or the client has left the page.
+    pub const GOING_AWAY: Self = Self(1001);
+    /// 1002: the peer broke the protocol.
+    pub const PROTOCOL: Self = Self(1002);
+    /// 1003: a kind of data that is not accepted here.
+    pub const UNSUPPORTED: Self = Self(1003);
+    /// 1005: the peer's close frame had no code. Never sent.
+    pub const NO_STATUS: Self = Self(1005);
+    /// 1006: the connection ended without a close frame. Never sent.
+    pub const ABNORMAL: Self = Self(1006);
+    /// 1007: text that is not UTF-8.
+    pub const INVALID_PAYLOAD: Self = Self(1007);
+    /// 1008: against the server's policy; what a slow client is told.
+    pub const POLICY: Self = Self(1008);
+    /// 1009: a message over the limit.
+    pub const TOO_BIG: Self = Self(1009);
+    /// 1011: the server failed.
+    pub const INTERNAL: Self = Self(1011);
+    /// 1012: the server restarts; come back after a random delay.
+    pub const RESTART: Self = Self(1012);
+    /// 1013: overloaded; come back later.
+    pub const TRY_AGAIN: Self = Self(1013);
+
+    /// Whether an endpoint may put this code into a close frame.
+    pub fn is_sendable(self) -> bool {
+        matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)
+    }
+}
+
+impl From<u16> for CloseCode {
+    fn from(code: u16) -> Self {
+        Self(code)
+    }
+}
+
+impl From<CloseCode> for u16 {
+    fn from(code: CloseCode) -> Self {
+        code.0
+    }
+}
+
+impl fmt::Debug for CloseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CloseCode({})", self.0)
+    }
+}
+
+impl fmt::Display for CloseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A close code with a reason for people to read.
+///
+/// The reason is cut at 123 bytes, on a character boundary: a close frame holds no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Close {
+    /// The code.
+    pub code: CloseCode,
+    /// The reason, often empty.
+    pub reason: Cow<'static, str>,
+}
+
+impl Close {
+    /// A close with this code and reason.
+    pub fn new(code: CloseCode, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, reason: reason.into() }
+    }
+
+    /// A normal closure, without a reason.
+    pub fn normal() -> Self {
+        Self::new(CloseCode::NORMAL, "")
+    }
+
+    /// The part of the reason that fits into a close frame.
+    pub(super) fn reason_on_the_wire(&self) -> &str {
+        let room = CONTROL_BYTES_MAX - size_of::<u16>();
+        &self.reason[..self.reason.floor_char_boundary(room)]
+    }
+}
+
+impl fmt::Display for Close {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.reason.is_empty() {
+            write!(f, "{}", self.code)
+        } else {
+            write!(f, "{} ({})", self.code, self.reason)
+        }
+    }
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DisconnectReason {
+    /// The client sent a close frame.
+    ClosedByClient(Close),
+    /// The application closed it: [`close`](crate::Conn::close), or a rejection in `on_connect`.
+    ClosedByServer(Close),
+    /// Evicted: the client did not read what was sent to it. Told to the client as 1008.
+    SlowClient {
+        /// Messages that were queued and are lost, with the one that found no room.
+        messages: usize,
+        /// Their bytes, headers included.
+        bytes: usize,
+    },
+    /// Nothing was received for two ping intervals. Told to the client as 1001.
+    Idle,
+    /// The client broke the protocol or a limit of it; the close that it was told.
+    Protocol(Close),
+    /// A handler panicked. Told to the client as 1011.
+    HandlerPanicked,
+    /// The connection broke, or ended without a close frame.
+    Io(io::ErrorKind),
+    /// The hub was closed. Told to the client as 1001.
+    HubClosed,
+}
+
+impl DisconnectReason {
+    /// The close frame that tells the client, or `None` where nobody is there to be told.
+    pub(crate) fn farewell(&self) -> Option<Close> {
+        match self {
+            Self::ClosedByClient(close) | Self::ClosedByServer(close) | Self::Protocol(close) => {
+                Some(close.clone())
+            }
+            Self::SlowClient { .. } => Some(Close::new(CloseCode::POLICY, "slow client")),
+            Self::Idle => Some(Close::new(CloseCode::GOING_AWAY, "idle")),
+            Self::HandlerPanicked => Some(Close::new(CloseCode::INTERNAL, "internal error")),
+            Self::HubClosed => Some(Close::new(CloseCode::GOING_AWAY, "hub closed")),
+            Self::Io(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for DisconnectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClosedByClient(close) => write!(f, "closed by the client: {close}"),
+            Self::ClosedByServer(close) => write!(f, "closed by the server: {close}"),
+            Self::SlowClient { messages, bytes } => {
+                write!(f, "slow client: {messages} messages of {bytes} bytes were queued")
+            }
+            Self::Idle => f.write_str("idle: silent for two ping intervals"),
+            Self::Protocol(close) => write!(f, "protocol error: {close}"),
+            Self::HandlerPanicked => f.write_str("a handler panicked"),
+            Self::Io(kind) => write!(f, "connection lost: {kind}"),
+            Self::HubClosed => f.write_str("the hub was closed"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::frame;
+
+    #[test]
+    fn a_long_reason_is_cut_at_a_character() {
+        let close = Close::new(CloseCode::NORMAL, "é".repeat(100));
+        let frame = frame::close(&close);
+        assert_eq!(frame.len(), 2 + 2 + 122);
+        assert!(std::str::from_utf8(&frame[4..]).is_ok());
+    }
+
+    #[test]
+    fn a_close_without_a_status_has_no_payload() {
+        assert_eq!(&frame::close(&Close::new(CloseCode::NO_STATUS, ""))[..], [0x88, 0]);
+    }
+}

@@ -1,0 +1,112 @@
+//! What can be asked of a shard.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::close::DisconnectReason;
+use super::link::{ConnId, Link};
+use super::room_index::Room;
+
+/// Takes the answer to a question.
+pub type Reply<V> = Box<dyn FnOnce(V) + Send>;
+
+/// One entry of an inbox.
+pub enum Command<S> {
+    /// A connection begins.
+    Attach {
+        /// What the shard and the session share.
+        link: Arc<Link>,
+        /// Where its frames go.
+        socket: S,
+    },
+    /// A connection enters a room, which its joiner has claimed.
+    Join(ConnId, Arc<Room>),
+    /// A connection leaves a room.
+    Leave(ConnId, Arc<Room>),
+    /// A frame goes to connections of this shard.
+    Deliver(Delivery),
+    /// A ping is to be answered with this frame.
+    Pong(ConnId, Bytes),
+    /// A connection is to end, after what was sent to it before.
+    Close(ConnId, DisconnectReason),
+    /// The session is over: the socket can go.
+    Detach(ConnId),
+    /// A socket that had blocked may take bytes again.
+    Writable(ConnId),
+    /// All connections are to end, and no new one is to begin.
+    CloseAll,
+    /// Who is in the room?
+    Members(Arc<Room>, Reply<Vec<ConnId>>),
+    /// Where is the connection?
+    Rooms(ConnId, Reply<Vec<Arc<Room>>>),
+    /// The hub is gone.
+    Stop,
+}
+
+impl<S> fmt::Debug for Command<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Attach { link, .. } => write!(f, "Attach({})", link.id()),
+            Self::Join(conn, room) => write!(f, "Join({conn}, {:?})", room.name()),
+            Self::Leave(conn, room) => write!(f, "Leave({conn}, {:?})", room.name()),
+            Self::Deliver(delivery) => delivery.fmt(f),
+            Self::Pong(conn, _) => write!(f, "Pong({conn})"),
+            Self::Close(conn, reason) => write!(f, "Close({conn}, {reason})"),
+            Self::Detach(conn) => write!(f, "Detach({conn})"),
+            Self::Writable(conn) => write!(f, "Writable({conn})"),
+            Self::CloseAll => f.write_str("CloseAll"),
+            Self::Members(room, _) => write!(f, "Members({:?})", room.name()),
+            Self::Rooms(conn, _) => write!(f, "Rooms({conn})"),
+            Self::Stop => f.write_str("Stop"),
+        }
+    }
+}
+
+/// One frame on its way to some connections of one shard.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// The frame, shared by all who get it.
+    pub frame: Bytes,
+    /// Who gets it.
+    pub audience: Audience,
+    /// Who of those does not.
+    pub except: Except,
+}
+
+/// The connections of one shard that a delivery goes to.
+#[derive(Debug, Clone)]
+pub enum Audience {
+    /// All.
+    Everyone,
+    /// The members of a room.
+    Room(Arc<Room>),
+    /// The members of any of these rooms, each once.
+    Rooms(Arc<[Arc<Room>]>),
+    /// One.
+    Conn(ConnId),
+}
+
+/// Connections of an audience that a delivery passes by.
+#[derive(Debug, Clone, Default)]
+pub enum Except {
+    /// Nobody is passed by.
+    #[default]
+    Nobody,
+    /// One is, as when a sender does not want its own message.
+    One(ConnId),
+    /// Several are.
+    Many(Arc<[ConnId]>),
+}
+
+impl Except {
+    /// The connections that are passed by.
+    pub fn ids(&self) -> &[ConnId] {
+        match self {
+            Self::Nobody => &[],
+            Self::One(id) => std::slice::from_ref(id),
+            Self::Many(ids) => ids,
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Server frames (RFC 6455, section 5.2): header and payload in one [`Bytes`], made once per message.
+//!
+//! A server's frames are not masked and this crate never fragments what it sends, so a frame is a
+//! header of 2, 4 or 10 bytes with FIN set, and then the payload. A codec writes the payload behind
+//! [`HEADER_BYTES_MAX`] bytes of headroom; [`seal`] puts the header right before it, without
+//! moving the payload.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::close::Close;
+
+/// The longest header of a server frame: 2 bytes and a 64-bit length.
+pub const HEADER_BYTES_MAX: usize = 10;
+
+/// The longest payload of a control frame (RFC 6455, section 5.5).
+pub const CONTROL_BYTES_MAX: usize = 125;
+
+const FIN: u8 = 0x80;
+
+/// What a data message is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FrameKind {
+    /// UTF-8 text (opcode 1).
+    Text,
+    /// Any bytes (opcode 2).
+    Binary,
+}
+
+impl FrameKind {
+    fn opcode(self) -> u8 {
+        match self {
+            Self::Text => 0x1,
+            Self::Binary => 0x2,
+        }
+    }
+}
+
+/// Frames `payload`, in one allocation.
+pub fn encode(kind: FrameKind, payload: &[u8]) -> Bytes {
+    build(kind.opcode(), payload)
+}
+
+/// Turns a buffer of [`HEADER_BYTES_MAX`] spare bytes and a payload into a frame, in place.
+///
+/// # Panics
+/// If `buffer` is shorter than the headroom.
+pub fn seal(kind: FrameKind, buffer: &mut [u8]) -> &[u8] {
+    let payload_bytes = buffer.len() - HEADER_BYTES_MAX;
+    let (header, header_bytes) = header(kind.opcode(), payload_bytes);
+    let start = HEADER_BYTES_MAX - header_bytes;
+    buffer[start..HEADER_BYTES_MAX].copy_from_slice(&header[..header_bytes]);
+    &buffer[start..]
+}
+
+/// A ping without a payload.
+pub fn ping() -> Bytes {
+    Bytes::from_static(&[FIN | 0x9, 0])
+}
+
+/// The answer to a ping: its payload, cut at [`CONTROL_BYTES_MAX`].
+pub fn pong(payload: &[u8]) -> Bytes {
+    build(0xA, &payload[..payload.len().min(CONTROL_BYTES_MAX)])
+}
+
+/// A close frame with the code and the reason, or an empty one where the code is
+/// [`CloseCode::NO_STATUS`](super::CloseCode::NO_STATUS).
+pub fn close(close: &Close) -> Bytes {
+    if !close.code.is_sendable() {
+        return build(0x8, &[]);
+    }
+    let reason = close.reason_on_the_wire().as_bytes();
+    let mut payload = Vec::with_capacity(2 + reason.len());
+    payload.extend_from_slice(&u16::from(close.code).to_be_bytes());
+    payload.extend_from_slice(reason);
+    build(0x8, &payload)
+}
+
+/// The end of the frame that holds byte `offset` of `frames`, a run of whole server frames.
+///
+/// For an eviction: what follows may be thrown away without tearing a frame.
+pub fn frame_end(frames: &[u8], offset: usize) -> usize {
+    let mut end = 0;
+    while end < offset {
+        end += frame_bytes(&frames[end..]);
+    }
+    end
+}
+
+/// How many frames there are in `frames`, a run of whole server frames.
+pub fn count(mut frames: &[u8]) -> usize {
+    let mut count = 0;
+    while !frames.is_empty() {
+        frames = &frames[frame_bytes(frames)..];
+        count += 1;
+    }
+    count
+}
+
+/// The payload of one server frame.
+pub fn payload(frame: &Bytes) -> Bytes {
+    frame.slice(header_bytes(frame[1])..)
+}
+
+/// The kind of one server data frame.
+pub fn kind(frame: &[u8]) -> FrameKind {
+    if frame[0] & 0x0F == FrameKind::Text.opcode() { FrameKind::Text } else { FrameKind::Binary }
+}
+
+fn frame_bytes(frame: &[u8]) -> usize {
+    let header = header_bytes(frame[1]);
+    let length = match header {
+        2 => u64::from(frame[1]),
+        4 => u64::from(u16::from_be_bytes([frame[2], frame[3]])),
+        _ => u64::from_be_bytes(frame[2..10].try_into().expect("eight bytes")),
+    };
+    header + length as usize
+}
+
+fn header_bytes(length_byte: u8) -> usize {
+    match length_byte {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    }
+}
+
+fn build(opcode: u8, payload: &[u8]) -> Bytes {
+    let (header, header_bytes) = header(opcode, payload.len());
+    let mut frame = BytesMut::with_capacity(header_bytes + payload.len());
+    frame.put_slice(&header[..header_bytes]);
+    frame.put_slice(payload);
+    frame.freeze()
+}
+
+fn header(opcode: u8, payload_bytes: usize) -> ([u8; HEADER_BYTES_MAX], usize) {
+    let mut header = [0; HEADER_BYTES_MAX];
+    header[0] = FIN | opcode;
+    if payload_bytes < 126 {
+        header[1] = payload_bytes as u8;
+        (header, 2)
+    } else if let Ok(length) = u16::try_from(payload_bytes) {
+        header[1] = 126;
+        header[2..4].copy_from_slice(&length.to_be_bytes());
+        (header, 4)
+    } else {
+        header[1] = 127;
+        header[2..].copy_from_slice(&(payload_bytes as u64).to_be_bytes());
+        (header, 10)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_take_the_shortest_header() {
+        for (payload, header) in
+            [(0, 2), (1, 2), (125, 2), (126, 4), (127, 4), (65_535, 4), (65_536, 10)]
+        {
+            let frame = encode(FrameKind::Binary, &vec![7; payload]);
+            assert_eq!(frame.len(), header + payload, "payload of {payload}");
+            assert_eq!(frame_end(&frame, 1), frame.len());
+            assert_eq!(self::payload(&frame).len(), payload);
+        }
+    }
+
+    #[test]
+    fn sealing_in_place_gives_the_same_frame() {
+        for payload in [0, 125, 126, 65_535, 65_536] {
+            let mut buffer = vec![b'x'; HEADER_BYTES_MAX + payload];
+            let expected = encode(FrameKind::Text, &vec![b'x'; payload]);
+            assert_eq!(seal(FrameKind::Text, &mut buffer), &expected[..]);
+        }
+    }
+
+    #[test]
+    fn a_cut_inside_a_run_of_frames_lands_on_a_frame_boundary() {
+        let first = encode(FrameKind::Text, b"hello");
+        let second = encode(FrameKind::Text, &[b'y'; 300]);
+        let run = [&first[..], &second[..]].concat();
+        assert_eq!(frame_end(&run, 0), 0);
+        assert_eq!(frame_end(&run, 1), first.len());
+        assert_eq!(frame_end(&run, first.len()), first.len());
+        assert_eq!(frame_end(&run, first.len() + 1), run.len());
+    }
+}

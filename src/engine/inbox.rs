@@ -1,0 +1,178 @@
+//! The inbox of a shard: one lock-free FIFO for all that is asked of it.
+//!
+//! Membership commands and deliveries share one queue, so they take effect in the order in which a
+//! thread issued them: that is what makes a publish after a join reach the joiner. Any thread
+//! pushes, the shard alone pops. Pushing never waits and takes no lock (the queue's push retries a
+//! compare-and-swap while other producers win).
+//!
+//! Deliveries and joins reserve room first and are refused when there is none. Commands that end or
+//! answer something do not: of those, a connection has at most a handful in flight.
+//!
+//! # Orderings
+//!
+//! Sleep and push are a store-load race on two variables: the consumer announces sleep and then
+//! looks at the queue, a producer pushes and then looks for a sleeper. A `SeqCst` fence between the
+//! two steps on each side makes sure that at least one of them sees the other.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::task::{Context, Poll};
+
+use atomic_waker::AtomicWaker;
+use crossbeam_queue::SegQueue;
+use crossbeam_utils::CachePadded;
+
+/// The bounds of an inbox.
+#[derive(Debug, Clone, Copy)]
+pub struct InboxLimits {
+    /// Deliveries and joins that may wait.
+    pub messages: usize,
+    /// Bytes of the frames that may wait.
+    pub bytes: usize,
+}
+
+/// There was no room in an inbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overloaded;
+
+/// A lock-free FIFO with many producers, one consumer, and bounds on what is reserved.
+#[derive(Debug)]
+pub struct Inbox<C> {
+    queue: SegQueue<C>,
+    limits: InboxLimits,
+    /// What is reserved. Producers add, the consumer takes off; they guard no other memory.
+    messages: CachePadded<AtomicUsize>,
+    bytes: AtomicUsize,
+    /// The consumer sets it before it sleeps; the producer that clears it owes the wake-up.
+    asleep: CachePadded<AtomicBool>,
+    consumer: AtomicWaker,
+}
+
+impl<C> Inbox<C> {
+    /// An empty inbox.
+    pub fn new(limits: InboxLimits) -> Self {
+        Self {
+            queue: SegQueue::new(),
+            limits,
+            messages: CachePadded::new(AtomicUsize::new(0)),
+            bytes: AtomicUsize::new(0),
+            asleep: CachePadded::new(AtomicBool::new(false)),
+            consumer: AtomicWaker::new(),
+        }
+    }
+
+    /// Reserves room for one message of `bytes`, to be given back with [`release`](Self::release).
+    pub fn reserve(&self, bytes: usize) -> Result<(), Overloaded> {
+        let messages_before = self.messages.fetch_add(1, Ordering::Relaxed);
+        let bytes_before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        // A message larger than the whole bound still passes through an empty inbox.
+        let fits = messages_before < self.limits.messages
+            && (bytes_before == 0 || bytes_before + bytes <= self.limits.bytes);
+        if fits {
+            return Ok(());
+        }
+        self.release(1, bytes);
+        Err(Overloaded)
+    }
+
+    /// Gives reserved room back.
+    pub fn release(&self, messages: usize, bytes: usize) {
+        self.messages.fetch_sub(messages, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether half of either bound is taken: the sign for readers to pause, while publishers that
+    /// are already on their way still find room.
+    pub fn is_congested(&self) -> bool {
+        self.messages.load(Ordering::Relaxed) > self.limits.messages / 2
+            || self.bytes.load(Ordering::Relaxed) > self.limits.bytes / 2
+    }
+
+    /// Appends a command, and wakes the consumer if it sleeps.
+    pub fn push(&self, command: C) {
+        self.queue.push(command);
+        // Pairs with the fence in `poll_filled`.
+        fence(Ordering::SeqCst);
+        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {
+            self.consumer.wake();
+        }
+    }
+
+    /// Takes the oldest command.
+    pub fn pop(&self) -> Option<C> {
+        self.queue.pop()
+    }
+
+    /// How many commands wait.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Ready when there is something to pop. For the consumer alone.
+    pub fn poll_filled(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.queue.is_empty() {
+            return Poll::Ready(());
+        }
+        self.consumer.register(cx.waker());
+        self.asleep.store(true, Ordering::Relaxed);
+        // Pairs with the fence in `push`.
+        fence(Ordering::SeqCst);
+        if self.queue.is_empty() {
+            return Poll::Pending;
+        }
+        self.asleep.store(false, Ordering::Relaxed);
+        Poll::Ready(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU32;
+    use std::task::{Wake, Waker};
+
+    #[derive(Default)]
+    struct CountWakes(AtomicU32);
+
+    impl Wake for CountWakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn inbox(messages: usize, bytes: usize) -> Inbox<u32> {
+        Inbox::new(InboxLimits { messages, bytes })
+    }
+
+    #[test]
+    fn room_is_refused_past_either_bound_and_comes_back() {
+        let inbox = inbox(2, 100);
+        assert_eq!(inbox.reserve(60), Ok(()));
+        assert_eq!(inbox.reserve(41), Err(Overloaded));
+        assert_eq!(inbox.reserve(40), Ok(()));
+        assert_eq!(inbox.reserve(0), Err(Overloaded));
+        inbox.release(2, 100);
+        assert_eq!(inbox.reserve(1_000), Ok(()), "an empty inbox takes one of any size");
+    }
+
+    #[test]
+    fn a_sleeper_is_woken_once_and_one_awake_never() {
+        let inbox = inbox(8, 8);
+        let wakes = Arc::new(CountWakes::default());
+        let waker = Waker::from(wakes.clone());
+        let mut cx = Context::from_waker(&waker);
+        assert!(inbox.poll_filled(&mut cx).is_pending());
+        inbox.push(1);
+        inbox.push(2);
+        assert_eq!(wakes.0.load(Ordering::SeqCst), 1);
+        assert!(inbox.poll_filled(&mut cx).is_ready());
+        assert_eq!((inbox.pop(), inbox.pop(), inbox.pop()), (Some(1), Some(2), None));
+        inbox.push(3);
+        assert_eq!(wakes.0.load(Ordering::SeqCst), 1);
+    }
+}

@@ -1,0 +1,179 @@
+//! What a connection's shard and its session share: identity, signs of life, and how it ended.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
+use std::time::Duration;
+
+use atomic_waker::AtomicWaker;
+
+use super::close::DisconnectReason;
+use super::room_index::Room;
+
+/// The identity of a connection, unique in its hub and never used again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId(u64);
+
+impl ConnId {
+    /// How many bits of an id name the shard.
+    const SHARD_BITS: u32 = 10;
+
+    /// The most shards that ids can tell apart.
+    pub const SHARDS_MAX: usize = 1 << Self::SHARD_BITS;
+
+    /// The id of the `serial`-th connection of a hub, which lives in `shard`.
+    pub fn new(serial: u64, shard: usize) -> Self {
+        debug_assert!(shard < Self::SHARDS_MAX);
+        Self(serial << Self::SHARD_BITS | shard as u64)
+    }
+
+    /// The shard that owns the connection.
+    pub fn shard(self) -> usize {
+        (self.0 & (Self::SHARDS_MAX as u64 - 1)) as usize
+    }
+
+    /// The id as a number, for logs and wire formats.
+    pub fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Debug for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConnId({self})")
+    }
+}
+
+impl fmt::Display for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How far the end of a connection has come. Only its shard moves it, and only forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Stage {
+    /// Messages flow.
+    Open,
+    /// It has a reason to end: it is in no room, and gets nothing but what was queued before.
+    Ended,
+    /// The close frame has left, and the writing side is shut down.
+    Flushed,
+    /// The socket is given up; there is nothing to wait for.
+    Cut,
+}
+
+/// How a connection ended, and the rooms that it was in then.
+#[derive(Debug)]
+pub struct End {
+    /// The reason.
+    pub reason: DisconnectReason,
+    /// The rooms that it was in.
+    pub rooms: Vec<Arc<Room>>,
+}
+
+/// The state that the two sides of a connection share, its shard and its session.
+#[derive(Debug)]
+pub struct Link {
+    id: ConnId,
+    /// When the last byte was received, in milliseconds of the shard's clock. The session writes,
+    /// the shard reads; publishes nothing.
+    heard_ms: AtomicU64,
+    /// Rooms that it is in, or is about to be in. Joiners reserve, the shard releases.
+    rooms: AtomicU32,
+    /// Set by whoever asks for the close, so that sends fail before the shard has heard of it.
+    closing: AtomicBool,
+    /// A [`Stage`]. The shard writes with `Release`; readers `Acquire` it, and see `end` set.
+    stage: AtomicU8,
+    end: OnceLock<Box<End>>,
+    session: AtomicWaker,
+}
+
+impl Link {
+    /// The link of a connection that has not been attached yet.
+    pub fn new(id: ConnId) -> Self {
+        Self {
+            id,
+            heard_ms: AtomicU64::new(0),
+            rooms: AtomicU32::new(0),
+            closing: AtomicBool::new(false),
+            stage: AtomicU8::new(Stage::Open as u8),
+            end: OnceLock::new(),
+            session: AtomicWaker::new(),
+        }
+    }
+
+    /// The identity.
+    pub fn id(&self) -> ConnId {
+        self.id
+    }
+
+    /// Notes that bytes were received at `now`.
+    pub fn hear(&self, now_ms: u64) {
+        self.heard_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// When bytes were received last.
+    pub fn heard(&self) -> Duration {
+        Duration::from_millis(self.heard_ms.load(Ordering::Relaxed))
+    }
+
+    /// Whether it was told to close, or has ended.
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire) || self.stage() > Stage::Open
+    }
+
+    /// Notes that a close was asked for; `false` where one had been before.
+    pub fn start_closing(&self) -> bool {
+        !self.closing.swap(true, Ordering::AcqRel)
+    }
+
+    /// How it ended, once it has.
+    pub fn end(&self) -> Option<&End> {
+        self.end.get().map(|end| &**end)
+    }
+
+    /// How far its end has come.
+    pub fn stage(&self) -> Stage {
+        match self.stage.load(Ordering::Acquire) {
+            0 => Stage::Open,
+            1 => Stage::Ended,
+            2 => Stage::Flushed,
+            _ => Stage::Cut,
+        }
+    }
+
+    /// Has `waker` woken when the stage moves. Read the stage after this call, not before.
+    pub fn watch_stage(&self, waker: &Waker) {
+        self.session.register(waker);
+    }
+
+    /// Reserves one of `rooms_max` memberships.
+    pub(super) fn reserve_room(&self, rooms_max: u32) -> bool {
+        self.rooms
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |rooms| {
+                (rooms < rooms_max).then_some(rooms + 1)
+            })
+            .is_ok()
+    }
+
+    /// Gives a membership back.
+    pub(super) fn release_room(&self) {
+        self.rooms.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The shard says why the connection ends.
+    pub(super) fn finish(&self, end: End) {
+        // Only the shard ends a connection, and once: an entry that is not open is not ended again.
+        let _ = self.end.set(Box::new(end));
+        self.advance(Stage::Ended);
+    }
+
+    /// The shard moves the stage forward, and the session hears of it.
+    pub(super) fn advance(&self, stage: Stage) {
+        self.stage.fetch_max(stage as u8, Ordering::AcqRel);
+        self.session.wake();
+    }
+}

@@ -1,0 +1,37 @@
+//! The core: no I/O, no clock, no async runtime, no log. Time is an argument, a socket a trait.
+//!
+//! It is public for benchmarks, fuzzing and runtimes of one's own, and may change between minor
+//! versions. The way of a message through it:
+//!
+//! 1. a frame is made once ([`frame`]) and published ([`publish`]): each shard's room index is
+//!    looked up, and one [`Delivery`] enters the [`Inbox`] of each shard that has members;
+//! 2. the shard takes a batch ([`Shard::run`]), joins the frames that go to the same members, and
+//!    writes each member's [`Socket`];
+//! 3. what a socket does not take waits in that connection's [`SendQueue`].
+
+mod close;
+mod command;
+mod counters;
+pub mod frame;
+mod inbox;
+mod link;
+mod port;
+mod room_index;
+mod send_queue;
+mod shard;
+mod socket;
+mod wheel;
+
+pub use close::{Close, CloseCode, DisconnectReason};
+pub use command::{Audience, Command, Delivery, Except, Reply};
+pub use counters::{Counter, Counters, Stats};
+pub use frame::FrameKind;
+pub use inbox::{Inbox, InboxLimits, Overloaded};
+pub use link::{ConnId, End, Link, Stage};
+pub use port::{Address, JoinError, LeaveError, Port, RoomLimits, publish};
+pub use room_index::{Room, RoomIndex};
+pub use send_queue::{
+    Amount, Burst, Overflow, Pushed, QueueLimits, SendQueue, WRITE_SLOTS_MAX,
+};
+pub use shard::{Progress, Shard, ShardConfig};
+pub use socket::Socket;

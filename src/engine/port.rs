@@ -1,0 +1,264 @@
+//! The side of a shard that the rest of the program sees: its inbox, its rooms, its counters.
+//!
+//! All methods may be called from any thread, and none waits.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+use super::close::DisconnectReason;
+use super::command::{Audience, Command, Delivery, Except, Reply};
+use super::counters::Counters;
+use super::frame;
+use super::inbox::{Inbox, InboxLimits, Overloaded};
+use super::link::{ConnId, Link};
+use super::room_index::{Room, RoomIndex};
+
+/// What bounds the rooms.
+#[derive(Debug, Clone, Copy)]
+pub struct RoomLimits {
+    /// Bytes of a name.
+    pub name_bytes: usize,
+    /// Rooms that a connection may be in.
+    pub rooms_per_conn: u32,
+}
+
+/// A connection could not join a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The connection is closed, or is closing.
+    #[error("connection closed")]
+    Closed,
+    /// The name is too long.
+    #[error("room name too long: {bytes} of at most {bytes_max} bytes")]
+    NameTooLong {
+        /// Its bytes.
+        bytes: usize,
+        /// The bound.
+        bytes_max: usize,
+    },
+    /// The connection is in as many rooms as it may be.
+    #[error("too many rooms: a connection is in at most {rooms_max}")]
+    TooManyRooms {
+        /// The bound.
+        rooms_max: u32,
+    },
+    /// The inbox of the connection's shard is full; try again later.
+    #[error("shard overloaded")]
+    Overloaded,
+}
+
+/// A connection could not leave a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LeaveError {
+    /// The inbox of the connection's shard is full; try again later.
+    #[error("shard overloaded")]
+    Overloaded,
+}
+
+/// To whom a frame is published, with the names not yet looked up.
+#[derive(Debug, Clone, Copy)]
+pub enum Address<'a> {
+    /// All connections.
+    Everyone,
+    /// The members of a room.
+    Room(&'a str),
+    /// The members of any of these rooms, each once.
+    Rooms(&'a [String]),
+    /// One connection.
+    Conn(ConnId),
+}
+
+/// The public side of one shard.
+pub struct Port<S> {
+    index: usize,
+    inbox: Inbox<Command<S>>,
+    rooms: RoomIndex,
+    room_limits: RoomLimits,
+    counters: Counters,
+    /// The shard's clock in milliseconds, for sessions to stamp what they hear. The shard writes.
+    now_ms: AtomicU64,
+}
+
+impl<S> Port<S> {
+    /// The port of shard number `index`.
+    pub fn new(index: usize, inbox: InboxLimits, room_limits: RoomLimits) -> Self {
+        Self {
+            index,
+            inbox: Inbox::new(inbox),
+            rooms: RoomIndex::new(),
+            room_limits,
+            counters: Counters::default(),
+            now_ms: AtomicU64::new(0),
+        }
+    }
+
+    /// The inbox.
+    pub fn inbox(&self) -> &Inbox<Command<S>> {
+        &self.inbox
+    }
+
+    /// The rooms with members in this shard.
+    pub fn rooms(&self) -> &RoomIndex {
+        &self.rooms
+    }
+
+    /// The counters.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Notes on `link` that bytes have just been received.
+    pub fn hear(&self, link: &Link) {
+        link.hear(self.now_ms.load(Ordering::Relaxed));
+    }
+
+    pub(super) fn set_now_ms(&self, now_ms: u64) {
+        self.now_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// Hands a new connection to the shard. It counts from now on.
+    pub fn attach(&self, link: Arc<Link>, socket: S) {
+        self.counters.connections.add(1);
+        self.counters.connected.add(1);
+        self.hear(&link);
+        self.inbox.push(Command::Attach { link, socket });
+    }
+
+    /// Puts the connection into the room, making the room if need be.
+    ///
+    /// A publish that follows, by this thread or one that it tells, reaches the connection.
+    pub fn join(&self, link: &Link, name: &str) -> Result<(), JoinError> {
+        let RoomLimits { name_bytes, rooms_per_conn } = self.room_limits;
+        if name.len() > name_bytes {
+            return Err(JoinError::NameTooLong { bytes: name.len(), bytes_max: name_bytes });
+        }
+        if link.is_closing() {
+            return Err(JoinError::Closed);
+        }
+        if !link.reserve_room(rooms_per_conn) {
+            return Err(JoinError::TooManyRooms { rooms_max: rooms_per_conn });
+        }
+        if self.inbox.reserve(0).is_err() {
+            link.release_room();
+            self.counters.refused.add(1);
+            return Err(JoinError::Overloaded);
+        }
+        self.inbox.push(Command::Join(link.id(), self.rooms.claim(name)));
+        Ok(())
+    }
+
+    /// Takes the connection out of the room, if it is in it.
+    pub fn leave(&self, link: &Link, name: &str) -> Result<(), LeaveError> {
+        let Some(room) = self.rooms.find(name) else {
+            return Ok(());
+        };
+        if self.inbox.reserve(0).is_err() {
+            self.counters.refused.add(1);
+            return Err(LeaveError::Overloaded);
+        }
+        self.inbox.push(Command::Leave(link.id(), room));
+        Ok(())
+    }
+
+    /// Ends a connection, after what was sent to it before.
+    pub fn close(&self, conn: ConnId, reason: DisconnectReason) {
+        self.inbox.push(Command::Close(conn, reason));
+    }
+
+    /// Ends all connections, and lets no new one begin.
+    pub fn close_all(&self) {
+        self.inbox.push(Command::CloseAll);
+    }
+
+    /// Gives the socket of a connection back.
+    pub fn detach(&self, conn: ConnId) {
+        self.inbox.push(Command::Detach(conn));
+    }
+
+    /// Answers a ping.
+    pub fn pong(&self, conn: ConnId, payload: &[u8]) {
+        self.inbox.push(Command::Pong(conn, frame::pong(payload)));
+    }
+
+    /// Asks for the rooms of a connection.
+    pub fn ask_rooms(&self, conn: ConnId, reply: Reply<Vec<Arc<Room>>>) {
+        self.inbox.push(Command::Rooms(conn, reply));
+    }
+
+    /// Asks for the members of a room; without a question where the room is not known here.
+    pub fn ask_members(&self, name: &str, reply: Reply<Vec<ConnId>>) {
+        match self.rooms.find(name) {
+            Some(room) => self.inbox.push(Command::Members(room, reply)),
+            None => reply(Vec::new()),
+        }
+    }
+
+    /// Ends the shard.
+    pub fn stop(&self) {
+        self.inbox.push(Command::Stop);
+    }
+
+    fn resolve(&self, address: Address<'_>) -> Option<Audience> {
+        match address {
+            Address::Everyone => Some(Audience::Everyone),
+            Address::Room(name) => self.rooms.find(name).map(Audience::Room),
+            Address::Rooms(names) => {
+                let rooms: Arc<[_]> =
+                    names.iter().filter_map(|name| self.rooms.find(name)).collect();
+                (!rooms.is_empty()).then_some(Audience::Rooms(rooms))
+            }
+            Address::Conn(id) => (id.shard() == self.index).then_some(Audience::Conn(id)),
+        }
+    }
+
+    /// The excepted connections, as far as they concern this shard.
+    fn resolve_except(&self, except: &[ConnId]) -> Except {
+        let mut here = except.iter().copied().filter(|id| id.shard() == self.index);
+        match (here.next(), here.next()) {
+            (None, _) => Except::Nobody,
+            (Some(id), None) => Except::One(id),
+            _ => Except::Many(except.into()),
+        }
+    }
+}
+
+impl<S> fmt::Debug for Port<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Port")
+            .field("index", &self.index)
+            .field("rooms", &self.rooms)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Publishes `frame` to the shards that have somebody to give it to: to all of them, or, where one
+/// has no room, to none.
+///
+/// Goes through the ports one call deep each: room is reserved on the way down, and the deliveries
+/// are pushed on the way back, when nothing can fail any more.
+pub fn publish<S>(
+    ports: &[Arc<Port<S>>],
+    address: Address<'_>,
+    except: &[ConnId],
+    frame: &Bytes,
+) -> Result<(), Overloaded> {
+    let Some((port, others)) = ports.split_first() else {
+        return Ok(());
+    };
+    let Some(audience) = port.resolve(address) else {
+        return publish(others, address, except, frame);
+    };
+    port.inbox.reserve(frame.len()).inspect_err(|_| port.counters.refused.add(1))?;
+    if let Err(overloaded) = publish(others, address, except, frame) {
+        port.inbox.release(1, frame.len());
+        return Err(overloaded);
+    }
+    let except = port.resolve_except(except);
+    port.inbox.push(Command::Deliver(Delivery { frame: frame.clone(), audience, except }));
+    Ok(())
+}

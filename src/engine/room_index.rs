@@ -1,0 +1,256 @@
+//! The rooms of a shard, as any thread may look them up: an `ArcSwap` snapshot of a persistent set.
+//!
+//! The *set* of rooms is shared and changes rarely; each change copies one path of the tree,
+//! O(log rooms). The *members* of a room change often and are the shard's own affair.
+//!
+//! # Who creates and who removes
+//!
+//! A joiner puts the room into the index before its command enters the shard's inbox, so that a
+//! publish by anybody who knows of the join finds the room. The shard takes the room out when the
+//! last member is gone. The two race, and [`Room::claim`] decides: a room counts its members and
+//! the joins on their way to it; the shard retires a room only by moving that count from zero to
+//! [`RETIRED`], and a claim on a retired room fails, so that its joiner puts a fresh one in its
+//! place.
+//!
+//! Finding is wait-free. Claiming and removing retry while another thread swaps the snapshot.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use arc_swap::ArcSwap;
+use foldhash::quality::RandomState;
+use rpds::HashTrieSetSync;
+
+/// The claim count of a room that has left the index for good.
+const RETIRED: u32 = u32::MAX;
+
+/// The slot of a room that has no members in its shard yet.
+pub(super) const NO_SLOT: u32 = u32::MAX;
+
+/// A room of one shard.
+pub struct Room {
+    name: Box<str>,
+    /// Members plus joins on their way, or [`RETIRED`]. Guards no other memory: what a claim stands
+    /// for travels through the inbox.
+    claims: AtomicU32,
+    /// Where the shard keeps the members. Written and read by the shard's task alone; an atomic only
+    /// because the room is shared.
+    slot: AtomicU32,
+}
+
+impl Room {
+    fn claimed(name: &str) -> Self {
+        Self { name: name.into(), claims: AtomicU32::new(1), slot: AtomicU32::new(NO_SLOT) }
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Members, and joins that are on their way.
+    pub fn members(&self) -> usize {
+        match self.claims.load(Ordering::Relaxed) {
+            RETIRED => 0,
+            claims => claims as usize,
+        }
+    }
+
+    fn claim(&self) -> bool {
+        // One more than `RETIRED` does not exist, which is what keeps a retired room retired.
+        self.claims
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |claims| claims.checked_add(1))
+            .is_ok()
+    }
+
+    /// Takes one claim off; `true` if it was the last and the room is now retired.
+    fn unclaim(&self) -> bool {
+        self.claims.fetch_sub(1, Ordering::Relaxed) == 1
+            && self
+                .claims
+                .compare_exchange(0, RETIRED, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    pub(super) fn slot(&self) -> u32 {
+        self.slot.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_slot(&self, slot: u32) {
+        self.slot.store(slot, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Room").field("name", &self.name).field("members", &self.members()).finish()
+    }
+}
+
+/// A room as an element of the set: equal and hashed by name.
+#[derive(Clone)]
+struct ByName(Arc<Room>);
+
+impl Borrow<str> for ByName {
+    fn borrow(&self) -> &str {
+        &self.0.name
+    }
+}
+
+impl Hash for ByName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.name.hash(state);
+    }
+}
+
+impl PartialEq for ByName {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
+impl Eq for ByName {}
+
+type RoomSet = HashTrieSetSync<ByName, RandomState>;
+
+/// The set of rooms that have members in a shard.
+pub struct RoomIndex {
+    rooms: ArcSwap<RoomSet>,
+}
+
+impl RoomIndex {
+    /// An index without rooms.
+    pub fn new() -> Self {
+        let empty = RoomSet::new_with_hasher_with_ptr_kind(RandomState::default());
+        Self { rooms: ArcSwap::from_pointee(empty) }
+    }
+
+    /// The room of that name, if it has members here.
+    pub fn find(&self, name: &str) -> Option<Arc<Room>> {
+        self.rooms.load().get(name).map(|room| room.0.clone())
+    }
+
+    /// Members of a room, and joins on their way to it; without taking a reference.
+    pub fn members(&self, name: &str) -> usize {
+        self.rooms.load().get(name).map_or(0, |room| room.0.members())
+    }
+
+    /// The names of all rooms, in no order.
+    pub fn names(&self) -> Vec<String> {
+        self.rooms.load_full().iter().map(|room| room.0.name.to_string()).collect()
+    }
+
+    /// How many rooms there are.
+    pub fn len(&self) -> usize {
+        self.rooms.load().size()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Finds or makes the room, and claims it for one member to come.
+    pub fn claim(&self, name: &str) -> Arc<Room> {
+        let mut fresh = None;
+        loop {
+            let rooms = self.rooms.load();
+            if let Some(room) = rooms.get(name).filter(|room| room.0.claim()) {
+                return room.0.clone();
+            }
+            // Absent, or retired: then the shard is about to remove it, and finds ours instead.
+            let fresh = fresh.get_or_insert_with(|| Arc::new(Room::claimed(name)));
+            // An insert would leave an equal element where it is.
+            let with_fresh = Arc::new(rooms.remove(name).insert(ByName(fresh.clone())));
+            let seen = self.rooms.compare_and_swap(&rooms, with_fresh);
+            if Arc::ptr_eq(&seen, &rooms) {
+                return fresh.clone();
+            }
+        }
+    }
+
+    /// Gives a claim back, and removes the room if it was the last. For the shard alone.
+    pub(super) fn unclaim(&self, room: &Arc<Room>) -> bool {
+        let retired = room.unclaim();
+        if retired {
+            self.remove(room);
+        }
+        retired
+    }
+
+    fn remove(&self, room: &Arc<Room>) {
+        loop {
+            let rooms = self.rooms.load();
+            let is_ours = rooms.get(room.name()).is_some_and(|found| Arc::ptr_eq(&found.0, room));
+            if !is_ours {
+                return;
+            }
+            let without = Arc::new(rooms.remove(room.name()));
+            let seen = self.rooms.compare_and_swap(&rooms, without);
+            if Arc::ptr_eq(&seen, &rooms) {
+                return;
+            }
+        }
+    }
+}
+
+impl Default for RoomIndex {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for RoomIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RoomIndex").field("rooms", &self.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_room_is_gone_and_made_again() {
+        let index = RoomIndex::new();
+        let first = index.claim("r");
+        assert!(Arc::ptr_eq(&first, &index.claim("r")));
+        assert_eq!(index.members("r"), 2);
+        assert!(!index.unclaim(&first));
+        assert!(index.unclaim(&first));
+        assert!(index.find("r").is_none());
+        assert!(!Arc::ptr_eq(&first, &index.claim("r")));
+    }
+
+    #[test]
+    fn a_claim_on_a_retired_room_replaces_it_and_its_removal_spares_the_new_one() {
+        let index = RoomIndex::new();
+        let old = index.claim("r");
+        assert!(old.unclaim(), "retired, and not yet removed");
+        let new = index.claim("r");
+        assert!(!Arc::ptr_eq(&old, &new));
+        index.remove(&old);
+        assert!(Arc::ptr_eq(&new, &index.find("r").expect("the new room stays")));
+        assert_eq!(index.len(), 1);
+    }
+
+    #[test]
+    fn racing_joiners_and_a_leaving_shard_lose_no_claim() {
+        let index = RoomIndex::new();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..2_000 {
+                        let room = index.claim("r");
+                        assert!(room.members() > 0);
+                        index.unclaim(&room);
+                    }
+                });
+            }
+        });
+        assert!(index.is_empty());
+    }
+}

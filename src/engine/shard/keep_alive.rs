@@ -1,0 +1,91 @@
+//! Pings, and the end of connections that are silent.
+//!
+//! A connection is on the wheel until the earlier of its next ping and the moment at which it will
+//! have been silent for two intervals. Any byte that its session receives is a sign of life. The
+//! session stamps it with the shard's clock, which may be a tick old, so the check waits that much
+//! longer.
+
+use std::time::Duration;
+
+use super::table::Table;
+use super::{Shard, Socket};
+use crate::engine::close::DisconnectReason;
+use crate::engine::frame;
+use crate::engine::wheel::Wheel;
+
+/// Intervals of silence after which a connection is closed.
+const SILENT_INTERVALS: u32 = 2;
+
+pub(super) struct KeepAlive {
+    interval: Duration,
+    wheel: Wheel,
+}
+
+impl KeepAlive {
+    pub(super) fn new(interval: Duration) -> Self {
+        Self { interval, wheel: Wheel::new(interval) }
+    }
+
+    /// When the wheel wants to be looked at.
+    pub(super) fn next_tick(&self, now: Duration) -> Option<Duration> {
+        (!self.wheel.is_empty()).then(|| now + self.wheel.tick())
+    }
+
+    /// Puts a new connection on the wheel.
+    pub(super) fn watch<S>(&mut self, slot: u32, now: Duration, table: &mut Table<S>) {
+        if let Some(entry) = table.get_mut(slot) {
+            let due = now + self.interval;
+            entry.ping_due_ms = due.as_millis() as u64;
+            entry.wheel = Some(self.wheel.insert(slot, due));
+        }
+    }
+
+    /// Takes a connection off the wheel.
+    pub(super) fn forget<S>(&mut self, slot: u32, table: &mut Table<S>) {
+        let Some(position) = table.get_mut(slot).and_then(|entry| entry.wheel.take()) else {
+            return;
+        };
+        let moved = self.wheel.remove(position);
+        if let Some(entry) = moved.and_then(|moved| table.get_mut(moved)) {
+            entry.wheel = Some(position);
+        }
+    }
+
+    /// How long a connection may be silent.
+    fn patience(&self) -> Duration {
+        self.interval * SILENT_INTERVALS + self.wheel.tick()
+    }
+}
+
+impl<S: Socket> Shard<S> {
+    /// Looks after the connections that are due; `false` if the budget did not reach.
+    pub(super) fn keep_alive(&mut self, budget: &mut usize) -> bool {
+        let now = self.post.now;
+        while let Some(keep_alive) = &mut self.keep_alive {
+            if *budget == 0 {
+                return false;
+            }
+            let Some(slot) = keep_alive.wheel.pop_due(now) else { break };
+            let Some(entry) = self.table.get_mut(slot) else { continue };
+            entry.wheel = None;
+            let id = entry.link.id();
+            let silent_until = entry.link.heard() + keep_alive.patience();
+            if silent_until <= now {
+                *budget -= 1;
+                self.end(id, DisconnectReason::Idle);
+                continue;
+            }
+            let is_ping_due = Duration::from_millis(entry.ping_due_ms) <= now;
+            if is_ping_due {
+                entry.ping_due_ms = (now + keep_alive.interval).as_millis() as u64;
+            }
+            let due = silent_until.min(Duration::from_millis(entry.ping_due_ms));
+            entry.wheel = Some(keep_alive.wheel.insert(slot, due));
+            if is_ping_due {
+                self.post.port.counters().pings.add(1);
+                self.with_outlet(id, budget, |outlet, at, post| outlet.ping(at, frame::ping(), post));
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,444 @@
+//! The shard engine: a synchronous state machine that owns its connections.
+//!
+//! [`Shard::run`] takes commands from the inbox and works them off in slices. It owns the sockets
+//! and the members of its rooms; it shares with others its [`Port`] and the [`Link`] of each
+//! connection. Commands apply in the order of the inbox: a change of members that a collected
+//! delivery would see waits until that delivery is out.
+
+mod keep_alive;
+mod outlet;
+mod table;
+mod turn;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::keep_alive::KeepAlive;
+use self::outlet::{Failure, Outlet, Post, Tally};
+use self::table::{Phase, Table};
+use self::turn::Turn;
+use super::close::DisconnectReason;
+use super::command::Command;
+use super::frame;
+use super::link::{ConnId, End, Link, Stage};
+use super::port::Port;
+use super::send_queue::{Amount, QueueLimits};
+use super::socket::Socket;
+
+/// How long an evicted connection has for its close frame. The client has shown that it does not
+/// read, so there is little to wait for.
+const EVICTED_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often blocked sockets are looked at, as a part of the write timeout.
+const CHECKS_PER_WRITE_TIMEOUT: u32 = 16;
+
+/// Commands of one slice that need no write, before the shard yields: about 0.1 ms of work.
+const COMMANDS_PER_SLICE: usize = 1_024;
+
+/// The settings of a shard.
+#[derive(Debug, Clone, Copy)]
+pub struct ShardConfig {
+    /// The bounds of each connection's send queue.
+    pub queue: QueueLimits,
+    /// The time between two pings; `None` for no pings and no check for silence.
+    pub ping_interval: Option<Duration>,
+    /// How long a blocked socket may take nothing before its connection is evicted.
+    pub write_timeout: Duration,
+}
+
+/// What a slice of work came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// There is more to do; let others run, and call again.
+    Busy,
+    /// Nothing to do until the inbox is filled, or [`Shard::next_tick`] has come.
+    Idle,
+    /// The shard was stopped, and its sockets are gone.
+    Stopped,
+}
+
+/// The engine of one shard.
+pub struct Shard<S: Socket> {
+    config: ShardConfig,
+    post: Post<S>,
+    table: Table<S>,
+    turn: Turn,
+    keep_alive: Option<KeepAlive>,
+    /// A command that must wait for the turn's deliveries.
+    held: Option<Command<S>>,
+    /// Connections that failed in the turn.
+    failed: Vec<(ConnId, Failure)>,
+    /// Connections that are still to be ended since the hub was closed.
+    closing: VecDeque<ConnId>,
+    is_closed: bool,
+    is_stopped: bool,
+    next_check: Duration,
+}
+
+impl<S: Socket> Shard<S> {
+    /// A shard without connections behind `port`.
+    pub fn new(config: ShardConfig, port: Arc<Port<S>>) -> Self {
+        Self {
+            table: Table::new(port.clone()),
+            turn: Turn::new(config.queue.bytes),
+            keep_alive: config.ping_interval.map(KeepAlive::new),
+            post: Post {
+                port,
+                limits: config.queue,
+                write_timeout: config.write_timeout,
+                now: Duration::ZERO,
+                tally: Tally::default(),
+                blocked: BTreeSet::new(),
+            },
+            config,
+            held: None,
+            failed: Vec::new(),
+            closing: VecDeque::new(),
+            is_closed: false,
+            is_stopped: false,
+            next_check: Duration::ZERO,
+        }
+    }
+
+    /// Works for about `writes` writes. `now` is the time since an epoch of the caller's choice, and
+    /// never goes back.
+    pub fn run(&mut self, now: Duration, writes: usize) -> Progress {
+        self.post.now = now;
+        self.post.port.set_now_ms(now.as_millis() as u64);
+        let mut budget = writes;
+        let progress = self.work(&mut budget);
+        self.publish_tally();
+        progress
+    }
+
+    /// When [`run`](Self::run) is due even if the inbox stays empty.
+    pub fn next_tick(&self) -> Option<Duration> {
+        let check = (!self.post.blocked.is_empty()).then_some(self.next_check);
+        let ping = self.keep_alive.as_ref().and_then(|wheel| wheel.next_tick(self.post.now));
+        [check, ping].into_iter().flatten().min()
+    }
+
+    fn work(&mut self, budget: &mut usize) -> Progress {
+        while !self.is_stopped {
+            if !self.finish_turn(budget) || !self.end_closing(budget) {
+                return Progress::Busy;
+            }
+            self.check_blocked();
+            if !self.keep_alive(budget) {
+                return Progress::Busy;
+            }
+            self.collect(budget);
+            if !self.turn.is_empty() {
+                self.turn.begin(&mut self.table);
+            } else if *budget == 0 {
+                return Progress::Busy;
+            } else if self.post.port.inbox().is_empty() && self.closing.is_empty() {
+                return Progress::Idle;
+            }
+        }
+        Progress::Stopped
+    }
+
+    /// Goes on with the fan-out of the turn; `false` if the budget did not reach.
+    fn finish_turn(&mut self, budget: &mut usize) -> bool {
+        let Self { turn, table, post, failed, .. } = self;
+        let is_over = turn.fan_out(table, post, failed, budget);
+        // Members must stay where they are while the cursor is among them.
+        if is_over {
+            for (id, failure) in mem::take(&mut self.failed) {
+                self.fail(id, failure);
+            }
+        }
+        is_over
+    }
+
+    /// Takes commands until the turn is full, the inbox empty, or the slice used up.
+    fn collect(&mut self, budget: &mut usize) {
+        let (mut messages, mut bytes) = (0, 0);
+        let mut commands = COMMANDS_PER_SLICE;
+        while *budget > 0 && !self.turn.is_full() && !self.is_stopped {
+            let Some(command) = self.held.take().or_else(|| self.post.port.inbox().pop()) else {
+                break;
+            };
+            if self.must_wait(&command) {
+                self.held = Some(command);
+                break;
+            }
+            match &command {
+                Command::Deliver(delivery) => {
+                    messages += 1;
+                    bytes += delivery.frame.len();
+                }
+                Command::Join(..) | Command::Leave(..) | Command::Pong(..) => messages += 1,
+                _ => {}
+            }
+            self.apply(command, budget);
+            commands -= 1;
+            if commands == 0 {
+                commands = COMMANDS_PER_SLICE;
+                *budget = 0;
+            }
+        }
+        self.post.port.inbox().release(messages, bytes);
+    }
+
+    /// Whether a delivery of the turn would see what the command changes.
+    fn must_wait(&self, command: &Command<S>) -> bool {
+        match command {
+            Command::Join(_, room) | Command::Leave(_, room) => {
+                self.turn.touches(room, &self.table)
+            }
+            Command::Attach { .. } => self.turn.touches_everyone(),
+            Command::Close(_, reason) => !self.turn.is_empty() && !is_over_already(reason),
+            Command::CloseAll | Command::Stop => !self.turn.is_empty(),
+            _ => false,
+        }
+    }
+
+    fn apply(&mut self, command: Command<S>, budget: &mut usize) {
+        match command {
+            Command::Attach { link, socket } => self.attach(link, socket),
+            Command::Deliver(delivery) => {
+                self.post.port.counters().published.add(1);
+                self.turn.add(delivery, &mut self.table);
+            }
+            Command::Join(id, room) => match self.open_slot(id) {
+                Some(slot) => self.table.join(slot, room),
+                None => self.table.release(&room),
+            },
+            Command::Leave(id, room) => {
+                if let Some(slot) = self.open_slot(id) {
+                    self.table.leave(slot, &room);
+                }
+            }
+            Command::Members(room, reply) => reply(self.table.ids(&room)),
+            Command::Rooms(id, reply) => {
+                reply(self.open_slot(id).map_or_else(Vec::new, |slot| self.table.rooms_of(slot)));
+            }
+            Command::Pong(id, frame) => self.with_outlet(id, budget, |outlet, at, post| {
+                outlet.pong(at, frame, post).inspect(|replaced| {
+                    post.port.counters().pongs_replaced.add(u64::from(*replaced));
+                })
+            }),
+            Command::Writable(id) => self.writable(id, budget),
+            Command::Close(id, reason) => {
+                *budget -= 1;
+                self.end(id, reason);
+            }
+            Command::Detach(id) => self.detach(id),
+            Command::CloseAll => self.close_all(),
+            Command::Stop => self.is_stopped = true,
+        }
+    }
+
+    fn attach(&mut self, link: Arc<Link>, socket: S) {
+        let id = link.id();
+        let slot = self.table.insert(link, Outlet::new(socket));
+        if let Some(keep_alive) = &mut self.keep_alive {
+            keep_alive.watch(slot, self.post.now, &mut self.table);
+        }
+        if self.is_closed {
+            self.end(id, DisconnectReason::HubClosed);
+        }
+    }
+
+    fn detach(&mut self, id: ConnId) {
+        // A session that goes without a word has lost its connection.
+        self.end(id, DisconnectReason::Io(std::io::ErrorKind::ConnectionAborted));
+        let Some(slot) = self.table.slot(id) else { return };
+        let mut entry = self.table.remove(slot);
+        if entry.phase != Phase::Shut {
+            let lost = entry.outlet.abort(slot, &mut self.post);
+            self.count_lost(lost);
+        }
+    }
+
+    fn close_all(&mut self) {
+        self.is_closed = true;
+        let Self { table, closing, .. } = self;
+        closing.extend(table.everyone().iter().filter_map(|&slot| table.id(slot)));
+    }
+
+    /// The slot of a connection that has not ended.
+    fn open_slot(&mut self, id: ConnId) -> Option<u32> {
+        let slot = self.table.slot(id)?;
+        let is_open = self.table.get_mut(slot)?.phase == Phase::Open;
+        is_open.then_some(slot)
+    }
+
+    /// Uses the outlet of an open connection, and ends the connection if that fails.
+    fn with_outlet<V>(
+        &mut self,
+        id: ConnId,
+        budget: &mut usize,
+        action: impl FnOnce(&mut Outlet<S>, (u32, ConnId), &mut Post<S>) -> Result<V, Failure>,
+    ) {
+        *budget = budget.saturating_sub(1);
+        let Some(slot) = self.open_slot(id) else { return };
+        let Some(entry) = self.table.get_mut(slot) else { return };
+        if let Err(failure) = action(&mut entry.outlet, (slot, id), &mut self.post) {
+            self.fail(id, failure);
+        }
+    }
+
+    fn writable(&mut self, id: ConnId, budget: &mut usize) {
+        *budget = budget.saturating_sub(1);
+        let Some(slot) = self.table.slot(id) else { return };
+        let Some(entry) = self.table.get_mut(slot) else { return };
+        let flushed = entry.outlet.flush(slot, &mut self.post);
+        match (entry.phase, flushed) {
+            (Phase::Open, Err(failure)) => self.fail(id, failure),
+            (Phase::Closing, Ok(true)) => self.shut_down(slot),
+            (Phase::Closing, Err(_)) => self.cut(slot),
+            _ => {}
+        }
+    }
+
+    /// Ends what a close of the hub has left to end; `false` if the budget did not reach.
+    fn end_closing(&mut self, budget: &mut usize) -> bool {
+        while let Some(&id) = self.closing.front() {
+            if *budget == 0 {
+                return false;
+            }
+            *budget -= 1;
+            self.closing.pop_front();
+            self.end(id, DisconnectReason::HubClosed);
+        }
+        true
+    }
+
+    fn fail(&mut self, id: ConnId, failure: Failure) {
+        let counters = self.post.port.counters();
+        let reason = match failure {
+            Failure::Io(kind) => DisconnectReason::Io(kind),
+            Failure::Full(Amount { messages, bytes }) => {
+                counters.evicted_full.add(1);
+                DisconnectReason::SlowClient { messages, bytes }
+            }
+            Failure::Stalled(Amount { messages, bytes }) => {
+                counters.evicted_stalled.add(1);
+                DisconnectReason::SlowClient { messages, bytes }
+            }
+        };
+        self.end(id, reason);
+    }
+
+    /// Ends a connection that has not ended: it leaves its rooms, its session is told, and its client
+    /// gets a close frame where there is one to give.
+    fn end(&mut self, id: ConnId, reason: DisconnectReason) {
+        let Some(slot) = self.table.slot(id) else { return };
+        let Some(entry) = self.table.get_mut(slot) else { return };
+        if matches!(entry.phase, Phase::Closing | Phase::Shut) {
+            return;
+        }
+        entry.phase = Phase::Closing;
+        let link = entry.link.clone();
+        if let Some(keep_alive) = &mut self.keep_alive {
+            keep_alive.forget(slot, &mut self.table);
+        }
+        let rooms = self.table.withdraw(slot);
+        let counters = self.post.port.counters();
+        counters.connections.sub(1);
+        counters.disconnected.add(1);
+        match &reason {
+            DisconnectReason::Idle => counters.closed_idle.add(1),
+            DisconnectReason::Protocol(_) => counters.closed_protocol.add(1),
+            _ => {}
+        }
+        let farewell = reason.farewell();
+        let is_evicted = matches!(reason, DisconnectReason::SlowClient { .. });
+        link.finish(End { reason, rooms });
+        match farewell {
+            Some(close) => self.say_farewell(slot, id, frame::close(&close), is_evicted),
+            None => self.cut(slot),
+        }
+    }
+
+    fn say_farewell(&mut self, slot: u32, id: ConnId, close: bytes::Bytes, is_evicted: bool) {
+        let Some(entry) = self.table.get_mut(slot) else { return };
+        let timeout = match is_evicted {
+            true => EVICTED_CLOSE_TIMEOUT.min(self.config.write_timeout),
+            false => self.config.write_timeout,
+        };
+        let lost = if is_evicted { entry.outlet.discard_data() } else { Amount::default() };
+        let deadline = self.post.now + timeout;
+        let sent = entry.outlet.farewell((slot, id), close, deadline, &mut self.post);
+        self.count_lost(lost);
+        match sent {
+            Ok(true) => self.shut_down(slot),
+            Ok(false) => {}
+            Err(_) => self.cut(slot),
+        }
+    }
+
+    /// The close frame has left: so does the end of the stream.
+    fn shut_down(&mut self, slot: u32) {
+        let Some(entry) = self.table.get_mut(slot) else { return };
+        entry.phase = Phase::Shut;
+        entry.outlet.shut_down();
+        entry.link.advance(Stage::Flushed);
+    }
+
+    fn cut(&mut self, slot: u32) {
+        let Some(entry) = self.table.get_mut(slot) else { return };
+        entry.phase = Phase::Shut;
+        let lost = entry.outlet.abort(slot, &mut self.post);
+        entry.link.advance(Stage::Cut);
+        self.count_lost(lost);
+    }
+
+    /// Evicts what has been blocked for too long, and cuts what should have closed by now.
+    fn check_blocked(&mut self) {
+        if self.post.blocked.is_empty() || self.post.now < self.next_check {
+            return;
+        }
+        self.next_check = self.post.now + self.config.write_timeout / CHECKS_PER_WRITE_TIMEOUT;
+        let blocked: Vec<u32> = self.post.blocked.iter().copied().collect();
+        for slot in blocked {
+            let Some(entry) = self.table.get_mut(slot) else { continue };
+            let Some(queued) = entry.outlet.stalled(self.post.now) else { continue };
+            let id = entry.link.id();
+            match entry.phase {
+                Phase::Open => self.fail(id, Failure::Stalled(queued)),
+                _ => self.cut(slot),
+            }
+        }
+    }
+
+    fn count_lost(&self, lost: Amount) {
+        self.post.port.counters().dropped_at_end.add(lost.messages as u64);
+    }
+
+    fn publish_tally(&mut self) {
+        let tally = mem::take(&mut self.post.tally);
+        let counters = self.post.port.counters();
+        for (counter, n) in [
+            (&counters.deliveries, tally.deliveries),
+            (&counters.writes, tally.writes),
+            (&counters.bytes_out, tally.bytes_out),
+        ] {
+            if n > 0 {
+                counter.add(n);
+            }
+        }
+    }
+}
+
+impl<S: Socket> fmt::Debug for Shard<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shard").field("port", &self.post.port).finish_non_exhaustive()
+    }
+}
+
+/// Whether the client is gone or done, so that what is still to be delivered need not be.
+fn is_over_already(reason: &DisconnectReason) -> bool {
+    matches!(
+        reason,
+        DisconnectReason::ClosedByClient(_)
+            | DisconnectReason::Io(_)
+            | DisconnectReason::Protocol(_)
+    )
+}

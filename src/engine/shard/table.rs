@@ -1,0 +1,233 @@
+//! The connections of a shard and the members of its rooms, linked both ways.
+//!
+//! A membership is two entries that know each other's place: `members[index] = (conn, back)` in the
+//! room, and `memberships[back] = (room, index)` in the connection. Joining appends to both;
+//! leaving swaps the last entry into the gap on each side and tells its partner: O(1), once the
+//! membership is found among those of the connection.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use slab::Slab;
+
+use super::outlet::Outlet;
+use crate::engine::link::{ConnId, Link};
+use crate::engine::port::Port;
+use crate::engine::room_index::{NO_SLOT, Room};
+use crate::engine::wheel::WheelPosition;
+
+/// Where a connection is in its life, as the shard sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It gets messages.
+    Open,
+    /// It failed in this turn, and will be ended when the turn is over.
+    Failed,
+    /// It has ended, and its close frame is on the way.
+    Closing,
+    /// Nothing more is written to it.
+    Shut,
+}
+
+/// A connection.
+pub(super) struct Entry<S> {
+    pub(super) link: Arc<Link>,
+    pub(super) outlet: Outlet<S>,
+    pub(super) phase: Phase,
+    memberships: Vec<Membership>,
+    /// Its index among `everyone`.
+    place: u32,
+    /// What the turn `mark.turn` knows about this connection.
+    pub(super) mark: Mark,
+    pub(super) wheel: Option<WheelPosition>,
+    /// When the next ping is due, in milliseconds of the shard's clock.
+    pub(super) ping_due_ms: u64,
+}
+
+/// A note of one turn: void in any other.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Mark {
+    pub(super) turn: u64,
+    pub(super) group: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Membership {
+    room: u32,
+    index: u32,
+}
+
+/// The members of a room.
+pub(super) struct Members {
+    room: Arc<Room>,
+    members: Vec<Member>,
+    /// The group of this room's deliveries in the turn `mark.turn`.
+    pub(super) mark: Mark,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Member {
+    conn: u32,
+    back: u32,
+}
+
+impl Members {
+    pub(super) fn slot_at(&self, index: usize) -> Option<u32> {
+        self.members.get(index).map(|member| member.conn)
+    }
+}
+
+/// Connections and rooms.
+pub(super) struct Table<S> {
+    conns: Slab<Entry<S>>,
+    slots: HashMap<ConnId, u32, FixedState>,
+    /// The slots of the connections that have not ended.
+    everyone: Vec<u32>,
+    rooms: Slab<Members>,
+    port: Arc<Port<S>>,
+}
+
+impl<S> Table<S> {
+    pub(super) fn new(port: Arc<Port<S>>) -> Self {
+        Self {
+            conns: Slab::new(),
+            // Ids are given out by the hub in sequence: nobody can choose them to collide.
+            slots: HashMap::default(),
+            everyone: Vec::new(),
+            rooms: Slab::new(),
+            port,
+        }
+    }
+
+    pub(super) fn everyone(&self) -> &[u32] {
+        &self.everyone
+    }
+
+    pub(super) fn slot(&self, id: ConnId) -> Option<u32> {
+        self.slots.get(&id).copied()
+    }
+
+    pub(super) fn id(&self, slot: u32) -> Option<ConnId> {
+        self.conns.get(slot as usize).map(|entry| entry.link.id())
+    }
+
+    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Entry<S>> {
+        self.conns.get_mut(slot as usize)
+    }
+
+    /// The members of a room, if a join has reached the shard.
+    pub(super) fn members(&self, room: &Room) -> Option<&Members> {
+        self.rooms.get(room.slot() as usize)
+    }
+
+    pub(super) fn members_mut(&mut self, room: &Room) -> Option<&mut Members> {
+        self.rooms.get_mut(room.slot() as usize)
+    }
+
+    pub(super) fn insert(&mut self, link: Arc<Link>, outlet: Outlet<S>) -> u32 {
+        let id = link.id();
+        let slot = self.conns.insert(Entry {
+            link,
+            outlet,
+            phase: Phase::Open,
+            memberships: Vec::new(),
+            place: self.everyone.len() as u32,
+            mark: Mark::default(),
+            wheel: None,
+            ping_due_ms: 0,
+        }) as u32;
+        self.everyone.push(slot);
+        self.slots.insert(id, slot);
+        slot
+    }
+
+    /// Takes the connection out of `everyone` and of all rooms, and returns those rooms.
+    pub(super) fn withdraw(&mut self, slot: u32) -> Vec<Arc<Room>> {
+        let place = self.conns[slot as usize].place as usize;
+        self.everyone.swap_remove(place);
+        if let Some(&moved) = self.everyone.get(place) {
+            self.conns[moved as usize].place = place as u32;
+        }
+        let mut rooms = Vec::with_capacity(self.conns[slot as usize].memberships.len());
+        while let Some(last) = self.conns[slot as usize].memberships.len().checked_sub(1) {
+            rooms.push(self.unlink(slot, last));
+        }
+        rooms
+    }
+
+    pub(super) fn remove(&mut self, slot: u32) -> Entry<S> {
+        let entry = self.conns.remove(slot as usize);
+        self.slots.remove(&entry.link.id());
+        entry
+    }
+
+    /// Uses a claim up for the membership of `slot` in `room`.
+    pub(super) fn join(&mut self, slot: u32, room: Arc<Room>) {
+        if self.position(slot, &room).is_some() {
+            self.conns[slot as usize].link.release_room();
+            return self.release(&room);
+        }
+        if room.slot() == NO_SLOT {
+            let members = Members { room: room.clone(), members: Vec::new(), mark: Mark::default() };
+            room.set_slot(self.rooms.insert(members) as u32);
+            self.port.counters().rooms.add(1);
+        }
+        let members = &mut self.rooms[room.slot() as usize].members;
+        let memberships = &mut self.conns[slot as usize].memberships;
+        members.push(Member { conn: slot, back: memberships.len() as u32 });
+        memberships.push(Membership { room: room.slot(), index: members.len() as u32 - 1 });
+    }
+
+    pub(super) fn leave(&mut self, slot: u32, room: &Room) {
+        if let Some(back) = self.position(slot, room) {
+            self.unlink(slot, back);
+        }
+    }
+
+    /// The rooms that a connection is in.
+    pub(super) fn rooms_of(&self, slot: u32) -> Vec<Arc<Room>> {
+        let memberships = &self.conns[slot as usize].memberships;
+        memberships.iter().map(|at| self.rooms[at.room as usize].room.clone()).collect()
+    }
+
+    /// The ids of a room's members.
+    pub(super) fn ids(&self, room: &Room) -> Vec<ConnId> {
+        let members = self.members(room).map_or(&[][..], |members| &members.members);
+        members.iter().map(|member| self.conns[member.conn as usize].link.id()).collect()
+    }
+
+    /// Where the membership stands among those of the connection: a walk over at most
+    /// `rooms_per_conn` entries of 8 bytes.
+    fn position(&self, slot: u32, room: &Room) -> Option<usize> {
+        let memberships = &self.conns[slot as usize].memberships;
+        memberships.iter().position(|at| at.room == room.slot())
+    }
+
+    fn unlink(&mut self, slot: u32, back: usize) -> Arc<Room> {
+        let memberships = &mut self.conns[slot as usize].memberships;
+        let Membership { room, index } = memberships.swap_remove(back);
+        if let Some(&moved) = memberships.get(back) {
+            let members = &mut self.rooms[moved.room as usize].members;
+            members[moved.index as usize].back = back as u32;
+        }
+        let members = &mut self.rooms[room as usize].members;
+        members.swap_remove(index as usize);
+        if let Some(&moved) = members.get(index as usize) {
+            self.conns[moved.conn as usize].memberships[moved.back as usize].index = index;
+        }
+        let room = self.rooms[room as usize].room.clone();
+        self.conns[slot as usize].link.release_room();
+        self.release(&room);
+        room
+    }
+
+    /// Gives up a claim; the last one takes the room with it.
+    pub(super) fn release(&mut self, room: &Arc<Room>) {
+        if self.port.rooms().unclaim(room) && room.slot() != NO_SLOT {
+            self.rooms.remove(room.slot() as usize);
+            room.set_slot(NO_SLOT);
+            self.port.counters().rooms.sub(1);
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The writing side of a connection, as the shard sees it.
+
+use std::io::{self, IoSlice};
+use std::task::{Context, Poll};
+
+/// Where a shard writes the frames of one connection.
+///
+/// The shard is the only writer. It first polls with a waker that does nothing, and polls again
+/// with a real one when that was `Pending`: an implementation registers the waker of its last call.
+pub trait Socket: Send + 'static {
+    /// Writes what it can of `frames`, one after the other, in one system call where it can.
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        frames: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>>;
+
+    /// Pushes out what the implementation itself holds back, as TLS does.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Tells the peer that nothing more will come. What was written before still arrives.
+    fn shut_down(&mut self);
+
+    /// Gives the connection up: what the kernel still holds need not arrive.
+    fn abort(&mut self);
+}

@@ -1,0 +1,138 @@
+//! A timing wheel: which connection is due when, without a timer per connection.
+//!
+//! One revolution is one interval; a due time is at most one revolution ahead, so a bucket holds
+//! only entries of one turn of the wheel. Insert, remove and pop are O(1). The scheme is the simple
+//! one of Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (1987), section 5.
+
+use std::time::Duration;
+
+/// Buckets of a revolution: with pings every 30 s, a bucket is 469 ms, and the ticks cost two
+/// wake-ups a second.
+const BUCKETS: u64 = 64;
+
+/// Where an entry is, for its removal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct WheelPosition {
+    bucket: u32,
+    index: u32,
+}
+
+/// A wheel of slots.
+#[derive(Debug)]
+pub(super) struct Wheel {
+    buckets: Vec<Vec<u32>>,
+    tick: Duration,
+    /// The tick whose bucket is being emptied: all before it are empty.
+    current: u64,
+    len: usize,
+}
+
+impl Wheel {
+    /// A wheel whose revolution is `interval`.
+    pub(super) fn new(interval: Duration) -> Self {
+        let tick = (interval / BUCKETS as u32).max(Duration::from_millis(1));
+        Self { buckets: vec![Vec::new(); BUCKETS as usize + 1], tick, current: 0, len: 0 }
+    }
+
+    /// The width of a bucket: how late an entry may be popped.
+    pub(super) fn tick(&self) -> Duration {
+        self.tick
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Enters `slot`, to be popped at `due` or up to a tick later; at once where `due` has passed,
+    /// and after one revolution where it is further off.
+    pub(super) fn insert(&mut self, slot: u32, due: Duration) -> WheelPosition {
+        let due_tick = due.as_nanos().div_ceil(self.tick.as_nanos()) as u64;
+        let due_tick = due_tick.clamp(self.current, self.current + BUCKETS);
+        let bucket = (due_tick % (BUCKETS + 1)) as u32;
+        let entries = &mut self.buckets[bucket as usize];
+        entries.push(slot);
+        self.len += 1;
+        WheelPosition { bucket, index: entries.len() as u32 - 1 }
+    }
+
+    /// Takes an entry out. Another slot may move to its position; it is returned.
+    pub(super) fn remove(&mut self, position: WheelPosition) -> Option<u32> {
+        let entries = &mut self.buckets[position.bucket as usize];
+        entries.swap_remove(position.index as usize);
+        self.len -= 1;
+        entries.get(position.index as usize).copied()
+    }
+
+    /// Takes out one entry that is due at `now`.
+    pub(super) fn pop_due(&mut self, now: Duration) -> Option<u32> {
+        let now_tick = (now.as_nanos() / self.tick.as_nanos()) as u64;
+        if self.len == 0 {
+            self.current = self.current.max(now_tick);
+            return None;
+        }
+        loop {
+            if self.current > now_tick {
+                return None;
+            }
+            if let Some(slot) = self.buckets[(self.current % (BUCKETS + 1)) as usize].pop() {
+                self.len -= 1;
+                return Some(slot);
+            }
+            self.current += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn popped(wheel: &mut Wheel, now_ms: u64) -> Vec<u32> {
+        std::iter::from_fn(|| wheel.pop_due(Duration::from_millis(now_ms))).collect()
+    }
+
+    #[test]
+    fn entries_are_due_in_their_tick_and_never_before() {
+        let mut wheel = Wheel::new(Duration::from_millis(640));
+        wheel.insert(1, Duration::from_millis(15));
+        wheel.insert(2, Duration::from_millis(640));
+        assert_eq!(popped(&mut wheel, 14), []);
+        assert_eq!(popped(&mut wheel, 20), [1]);
+        assert_eq!(popped(&mut wheel, 639), []);
+        assert_eq!(popped(&mut wheel, 640), [2]);
+        assert!(wheel.is_empty());
+    }
+
+    #[test]
+    fn an_entry_a_revolution_ahead_does_not_meet_the_current_bucket() {
+        let mut wheel = Wheel::new(Duration::from_millis(640));
+        wheel.insert(1, Duration::ZERO);
+        assert_eq!(popped(&mut wheel, 5), [1]);
+        wheel.insert(1, Duration::from_millis(640));
+        assert_eq!(popped(&mut wheel, 5), []);
+        assert_eq!(popped(&mut wheel, 640), [1]);
+    }
+
+    #[test]
+    fn a_pause_of_many_revolutions_pops_all_once() {
+        let mut wheel = Wheel::new(Duration::from_millis(64));
+        for slot in 0..10 {
+            wheel.insert(slot, Duration::from_millis(u64::from(slot) * 6));
+        }
+        let mut all = popped(&mut wheel, 1_000_000);
+        all.sort_unstable();
+        assert_eq!(all, (0..10).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn removal_tells_who_moved() {
+        let mut wheel = Wheel::new(Duration::from_millis(64));
+        let first = wheel.insert(1, Duration::from_millis(10));
+        let second = wheel.insert(2, Duration::from_millis(10));
+        assert_eq!(wheel.remove(first), Some(2));
+        assert_eq!(wheel.remove(WheelPosition { ..first }), None);
+        assert_ne!(first, second);
+        assert!(wheel.is_empty());
+    }
+}

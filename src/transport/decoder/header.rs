@@ -1,0 +1,189 @@
+//! Headers of client frames (RFC 6455, section 5.2).
+//!
+//! ```text
+//! byte 0     FIN, RSV1 to RSV3, opcode (4 bits)
+//! byte 1     MASK, length (7 bits): up to 125 itself, 126 or 127 for what follows
+//! 0, 2 or 8  the length, big-endian, if it did not fit
+//! 4          the mask
+//! ```
+//!
+//! The checks run in the order of the bytes and each looks only at bytes up to its own, so a header
+//! is refused for the same reason however it was cut into reads.
+
+use std::mem;
+
+use super::error::ProtocolError;
+use crate::engine::FrameKind;
+use crate::engine::frame::CONTROL_BYTES_MAX;
+
+/// The longest header of a client frame: 2 bytes, a 64-bit length, the mask.
+pub(super) const HEADER_BYTES_MAX: usize = 14;
+
+const FIN: u8 = 0x80;
+const RSV: u8 = 0x70;
+const OPCODE: u8 = 0x0F;
+const MASK: u8 = 0x80;
+const LENGTH: u8 = 0x7F;
+/// The 7-bit length that says that 16 bits follow.
+const LENGTH_16: u8 = 126;
+/// The 7-bit length that says that 64 bits follow.
+const LENGTH_64: u8 = 127;
+
+/// What a frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opcode {
+    /// The next fragment of the open message.
+    Continuation,
+    /// A message, or the first fragment of one.
+    Data(FrameKind),
+    /// Never fragmented, and allowed between the fragments of a message.
+    Control(Control),
+}
+
+/// What a control frame says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Control {
+    Close,
+    Ping,
+    Pong,
+}
+
+/// A header that is complete and allowed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Header {
+    pub(super) opcode: Opcode,
+    /// Whether the frame ends its message.
+    pub(super) fin: bool,
+    pub(super) mask: [u8; 4],
+    /// The bytes of the header itself.
+    pub(super) header_bytes: usize,
+    payload_bytes: u64,
+}
+
+impl Header {
+    /// Reads the header at the front of `bytes`, or `None` if more bytes are needed.
+    ///
+    /// What may come depends on whether a fragmented message is open.
+    #[inline]
+    pub(super) fn parse(
+        bytes: &[u8],
+        message_is_open: bool,
+    ) -> Result<Option<Self>, ProtocolError> {
+        let Some(&first) = bytes.first() else { return Ok(None) };
+        let opcode = parse_first(first, message_is_open)?;
+        let Some(&second) = bytes.get(1) else { return Ok(None) };
+        check_second(second, opcode)?;
+        let Some((payload_bytes, length_end)) = parse_length(bytes, second & LENGTH)? else {
+            return Ok(None);
+        };
+        let Some(&mask) = bytes[length_end..].first_chunk() else { return Ok(None) };
+        let header_bytes = length_end + size_of_val(&mask);
+        Ok(Some(Self { opcode, fin: first & FIN != 0, mask, header_bytes, payload_bytes }))
+    }
+
+    /// The length of the payload, if a message with room for `room` more bytes can take it.
+    #[inline]
+    pub(super) fn payload_within(&self, room: usize) -> Result<usize, ProtocolError> {
+        match (self.opcode, usize::try_from(self.payload_bytes)) {
+            (Opcode::Control(_), Ok(bytes)) => Ok(bytes),
+            (_, Ok(bytes)) if bytes <= room => Ok(bytes),
+            _ => Err(ProtocolError::too_big()),
+        }
+    }
+}
+
+#[inline]
+fn parse_first(first: u8, message_is_open: bool) -> Result<Opcode, ProtocolError> {
+    if first & RSV != 0 {
+        return Err(ProtocolError::framing("reserved bit set without an extension"));
+    }
+    let opcode = match first & OPCODE {
+        0x0 => Opcode::Continuation,
+        0x1 => Opcode::Data(FrameKind::Text),
+        0x2 => Opcode::Data(FrameKind::Binary),
+        0x8 => Opcode::Control(Control::Close),
+        0x9 => Opcode::Control(Control::Ping),
+        0xA => Opcode::Control(Control::Pong),
+        _ => return Err(ProtocolError::framing("reserved opcode")),
+    };
+    match opcode {
+        Opcode::Control(_) if first & FIN == 0 => {
+            Err(ProtocolError::framing("fragmented control frame"))
+        }
+        Opcode::Continuation if !message_is_open => {
+            Err(ProtocolError::framing("continuation without a message"))
+        }
+        Opcode::Data(_) if message_is_open => {
+            Err(ProtocolError::framing("new message before the end of the last"))
+        }
+        _ => Ok(opcode),
+    }
+}
+
+#[inline]
+fn check_second(second: u8, opcode: Opcode) -> Result<(), ProtocolError> {
+    if second & MASK == 0 {
+        return Err(ProtocolError::framing("frame is not masked"));
+    }
+    let is_control = matches!(opcode, Opcode::Control(_));
+    if is_control && usize::from(second & LENGTH) > CONTROL_BYTES_MAX {
+        return Err(ProtocolError::framing("control frame of more than 125 bytes"));
+    }
+    Ok(())
+}
+
+/// The length of the payload, and where in the header its bytes end.
+#[inline]
+fn parse_length(bytes: &[u8], short: u8) -> Result<Option<(u64, usize)>, ProtocolError> {
+    let extended = &bytes[2..];
+    let (length, length_end, least) = match short {
+        LENGTH_16 => {
+            let Some(&length) = extended.first_chunk() else { return Ok(None) };
+            (u16::from_be_bytes(length).into(), 4, u64::from(LENGTH_16))
+        }
+        LENGTH_64 => {
+            if extended.first().is_some_and(|&byte| byte >= 0x80) {
+                return Err(ProtocolError::framing("length of more than 63 bits"));
+            }
+            let Some(&length) = extended.first_chunk() else { return Ok(None) };
+            (u64::from_be_bytes(length), 10, 1 << 16)
+        }
+        _ => return Ok(Some((short.into(), 2))),
+    };
+    if length < least {
+        return Err(ProtocolError::framing("length not in its shortest form"));
+    }
+    Ok(Some((length, length_end)))
+}
+
+/// The front of a header that has not arrived whole.
+#[derive(Debug, Default)]
+pub(super) struct PartialHeader {
+    bytes: [u8; HEADER_BYTES_MAX],
+    filled: usize,
+}
+
+impl PartialHeader {
+    /// Whether nothing of the next header is here.
+    pub(super) fn is_empty(&self) -> bool {
+        self.filled == 0
+    }
+
+    /// Takes what belongs to the header from `input`; on its last byte, gives it and starts anew.
+    pub(super) fn fill(
+        &mut self,
+        input: &mut &mut [u8],
+        message_is_open: bool,
+    ) -> Result<Option<Header>, ProtocolError> {
+        // How long the header is shows only in its bytes: copy as many as it could have, and leave
+        // what turns out to be payload in the input.
+        let copied = input.len().min(HEADER_BYTES_MAX - self.filled);
+        let end = self.filled + copied;
+        self.bytes[self.filled..end].copy_from_slice(&input[..copied]);
+        let header = Header::parse(&self.bytes[..end], message_is_open)?;
+        let taken = header.map_or(copied, |header| header.header_bytes - self.filled);
+        self.filled = if header.is_some() { 0 } else { end };
+        *input = &mut mem::take(input)[taken..];
+        Ok(header)
+    }
+}

@@ -1,0 +1,145 @@
+//! What a decoder owns while a frame or a message is incomplete.
+
+use std::mem;
+
+use fastwebsockets::unmask;
+
+use super::error::ProtocolError;
+use super::header::{Control, Header, Opcode, PartialHeader};
+use super::message::{self, Message};
+use crate::engine::FrameKind;
+
+/// A frame or a message that has not arrived whole.
+///
+/// The two overlap freely: a message stays open while headers and control frames arrive in pieces.
+#[derive(Debug, Default)]
+pub(super) struct Partial {
+    header: PartialHeader,
+    /// The frame whose payload is arriving. At least one byte of it is missing between calls.
+    frame: Option<Frame>,
+    /// The data message, from the header of its first frame to the end of its last.
+    pub(super) message: Option<Message>,
+    /// The payload of the control frame that is arriving.
+    control: Vec<u8>,
+    /// What the last event borrows.
+    delivered: Vec<u8>,
+}
+
+/// A frame whose header is complete.
+#[derive(Debug)]
+struct Frame {
+    opcode: Opcode,
+    fin: bool,
+    /// Rotated to the next byte of the payload.
+    mask: [u8; 4],
+    remaining: usize,
+    /// What the buffer can come to hold: with the last frame of a message all is declared, before
+    /// it only the limit is known.
+    buffer_bytes_max: usize,
+}
+
+/// How far [`Partial::advance`] came.
+pub(super) enum Step {
+    /// The input is used up.
+    NeedsInput,
+    /// A frame is complete and its message is not.
+    Fragment,
+    /// A message is complete, in [`Partial::delivered`].
+    Message(FrameKind),
+    /// A control frame is complete, its payload in [`Partial::delivered`].
+    Control(Control),
+}
+
+impl Partial {
+    /// Whether the next byte begins a header.
+    pub(super) fn is_between_frames(&self) -> bool {
+        self.frame.is_none() && self.header.is_empty()
+    }
+
+    /// Whether a fragmented message has begun and not ended.
+    pub(super) fn message_is_open(&self) -> bool {
+        self.message.is_some()
+    }
+
+    /// What the last [`Step`] has completed.
+    pub(super) fn delivered(&mut self) -> &mut [u8] {
+        &mut self.delivered
+    }
+
+    /// Frees what was delivered, and says whether nothing is left.
+    pub(super) fn release(&mut self) -> bool {
+        self.delivered = Vec::new();
+        self.is_between_frames() && !self.message_is_open()
+    }
+
+    /// Takes from `input` up to the end of the frame at its front.
+    pub(super) fn advance(
+        &mut self,
+        input: &mut &mut [u8],
+        message_bytes_max: usize,
+    ) -> Result<Step, ProtocolError> {
+        let mut frame = match self.frame.take() {
+            Some(frame) => frame,
+            None => match self.header.fill(input, self.message_is_open())? {
+                Some(header) => self.begin(&header, message_bytes_max)?,
+                None => return Ok(Step::NeedsInput),
+            },
+        };
+        self.receive(&mut frame, input)?;
+        if frame.remaining > 0 {
+            self.frame = Some(frame);
+            return Ok(Step::NeedsInput);
+        }
+        self.finish(&frame)
+    }
+
+    fn begin(&mut self, header: &Header, message_bytes_max: usize) -> Result<Frame, ProtocolError> {
+        let buffered = self.message.as_ref().map_or(0, Message::bytes);
+        let payload_bytes = header.payload_within(message_bytes_max - buffered)?;
+        let buffer_bytes_max = match header.opcode {
+            Opcode::Control(_) => payload_bytes,
+            _ if header.fin => buffered + payload_bytes,
+            _ => message_bytes_max,
+        };
+        if let Opcode::Data(kind) = header.opcode {
+            self.message = Some(Message::new(kind));
+        }
+        Ok(Frame {
+            opcode: header.opcode,
+            fin: header.fin,
+            mask: header.mask,
+            remaining: payload_bytes,
+            buffer_bytes_max,
+        })
+    }
+
+    /// Takes what `input` has of the payload of `frame`.
+    fn receive(&mut self, frame: &mut Frame, input: &mut &mut [u8]) -> Result<(), ProtocolError> {
+        let taken = frame.remaining.min(input.len());
+        let piece = input.split_off_mut(..taken).unwrap_or_default();
+        unmask(piece, frame.mask);
+        frame.mask.rotate_left(taken % 4);
+        frame.remaining -= taken;
+        match (frame.opcode, &mut self.message) {
+            (Opcode::Data(_) | Opcode::Continuation, Some(message)) => {
+                message.append(piece, frame.buffer_bytes_max)?;
+            }
+            _ => message::extend(&mut self.control, piece, frame.buffer_bytes_max),
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, frame: &Frame) -> Result<Step, ProtocolError> {
+        if let Opcode::Control(control) = frame.opcode {
+            self.delivered = mem::take(&mut self.control);
+            return Ok(Step::Control(control));
+        }
+        if !frame.fin {
+            return Ok(Step::Fragment);
+        }
+        let message = self.message.take().expect("a data frame belongs to a message");
+        let kind = message.kind;
+        self.delivered = message.finish()?;
+        Ok(Step::Message(kind))
+    }
+}
