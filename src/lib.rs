@@ -1,2 +1,30 @@
-//! roomcast
+#![doc = include_str!("docs/crate.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod codec;
 pub mod engine;
+#[cfg(feature = "hub")]
+mod hub;
+#[cfg(feature = "hub")]
+mod transport;
+
+#[doc = include_str!("docs/architecture.md")]
+pub mod architecture {}
+
+#[cfg(feature = "json")]
+pub use codec::Json;
+pub use codec::{Codec, DecodeError, EncodeError, Raw, RawMessage};
+pub use engine::{
+    Close, CloseCode, ConnId, DisconnectReason, FrameKind, JoinError, LeaveError, Overflow, Stats,
+};
+#[cfg(feature = "hub")]
+pub use hub::{
+    BuildError, Builder, Conn, Encoded, Endpoint, Handler, Handlers, Hub, PublishError, Reject,
+    SendError, Target, UpgradeRequest,
+};
+#[cfg(feature = "hub")]
+pub use hyper::{Request, Response, StatusCode, header};
+#[cfg(feature = "server")]
+pub use transport::{Server, ServerError};
+#[cfg(feature = "hub")]
+pub use transport::{PathParams, RemoteAddr};

@@ -85,6 +85,7 @@ impl Decoder {
     /// Whether the decoder owns nothing: no part of a frame, no part of a message.
     ///
     /// What the last event borrows still counts, until a call of [`decode`](Self::decode) frees it.
+    #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {
         self.partial.is_none()
     }

@@ -1,0 +1,157 @@
+//! A chat: one page, a room per path, live counters.
+//!
+//! `cargo run --release --example chat`, and open the address that it prints in two tabs.
+
+use std::convert::Infallible;
+use std::error::Error;
+
+use bytes::Bytes;
+use clap::Parser;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use roomcast::header::{CACHE_CONTROL, CONTENT_TYPE};
+use roomcast::{Close, Conn, Handler, Hub, Request, Response, Server, StatusCode};
+use serde::{Deserialize, Serialize};
+
+const PAGE: &str = include_str!("chat.html");
+
+/// A chat server over roomcast.
+#[derive(Parser)]
+struct Options {
+    /// The address to listen on; port 0 lets the system choose.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: String,
+    /// Worker threads [default: the number of cores].
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Shards that the connections are spread over [default: the number of threads].
+    #[arg(long)]
+    shards: Option<usize>,
+    /// Deliveries that may wait for a slow client.
+    #[arg(long, default_value_t = 16)]
+    send_buffer: usize,
+}
+
+/// What clients send, and get. Fields that a client leaves out stay out.
+#[derive(Serialize, Deserialize)]
+struct Message {
+    text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ts: Option<f64>,
+}
+
+struct Chat;
+
+impl Handler<Message> for Chat {
+    async fn on_connect(&self, conn: &Conn<Message>) -> Result<(), Close> {
+        Ok(conn.join(room(conn))?)
+    }
+
+    async fn on_message(&self, conn: &Conn<Message>, message: Message) {
+        // Waits while the hub is overloaded, and fails only when it is closed: then the client goes.
+        let _ = conn.hub().to_room_wait(room(conn), &message).await;
+    }
+}
+
+fn room(conn: &Conn<Message>) -> &str {
+    conn.param("room").unwrap_or("lobby")
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::parse();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = options.threads.unwrap_or(cores).max(1);
+    raise_descriptor_limit();
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()?
+        .block_on(serve(options, threads))
+}
+
+async fn serve(options: Options, threads: usize) -> Result<(), Box<dyn Error>> {
+    let hub = Hub::builder()
+        .shards(options.shards.unwrap_or(threads))
+        .send_buffer(options.send_buffer)
+        .build()?;
+    let chat = hub.handle(Chat);
+    let pages = service_fn(move |request| {
+        let hub = hub.clone();
+        async move { Ok::<_, Infallible>(page(&hub, &request)) }
+    });
+    let server = Server::bind(&options.listen).await?.route("/ws/{room}", chat)?.fallback(pages);
+    println!("listening on http://{}", server.local_addr()?);
+    tokio::select! {
+        () = server.run() => {}
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+    }
+    Ok(())
+}
+
+fn page(hub: &Hub<Message>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    match request.uri().path() {
+        "/" => respond(StatusCode::OK, "text/html; charset=utf-8", PAGE),
+        "/stats" => respond(StatusCode::OK, "application/json", stats(hub, request.uri().query())),
+        _ => respond(StatusCode::NOT_FOUND, "text/plain", "not found"),
+    }
+}
+
+fn respond(status: StatusCode, kind: &str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    Response::builder()
+        .status(status)
+        .header(CONTENT_TYPE, kind)
+        .header(CACHE_CONTROL, "no-store")
+        .body(Full::new(body.into()))
+        .expect("the status and the headers are valid")
+}
+
+/// The counters that the page shows.
+#[derive(Serialize)]
+struct Counters {
+    room: String,
+    members: usize,
+    connections: u64,
+    rooms: usize,
+    messages_in: u64,
+    deliveries: u64,
+    writes: u64,
+    bytes_out: u64,
+    evictions: u64,
+    dropped: u64,
+    disconnects: u64,
+}
+
+fn stats(hub: &Hub<Message>, query: Option<&str>) -> String {
+    let room = form_urlencoded::parse(query.unwrap_or_default().as_bytes())
+        .find_map(|(key, value)| (key == "room").then(|| value.into_owned()))
+        .unwrap_or_default();
+    let stats = hub.stats();
+    let counters = Counters {
+        members: hub.room_count(&room),
+        room,
+        connections: stats.connections,
+        rooms: hub.rooms().len(),
+        messages_in: stats.messages_in,
+        deliveries: stats.deliveries,
+        writes: stats.writes,
+        bytes_out: stats.bytes_out,
+        evictions: stats.evictions(),
+        dropped: stats.dropped(),
+        disconnects: stats.disconnected,
+    };
+    simd_json::to_string(&counters).expect("counters are plain numbers and a string")
+}
+
+/// A connection is a descriptor, and shells hand out as few as 1,024.
+fn raise_descriptor_limit() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) if limit < 20_000 => eprintln!("note: at most {limit} open descriptors"),
+        Ok(_) => {}
+        Err(error) => eprintln!("note: descriptor limit not raised: {error}"),
+    }
+}

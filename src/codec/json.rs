@@ -1,0 +1,88 @@
+//! JSON in text frames, by simd-json.
+
+use std::cell::Cell;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use simd_json::Buffers;
+
+use super::{Codec, DecodeError, EncodeError};
+use crate::engine::FrameKind;
+
+/// How deep arrays and objects may nest. The parser's own default of 1,024 lets a client overflow
+/// the stack of a worker thread (2 MiB) through a recursive type.
+const DEPTH_MAX: usize = 64;
+
+/// The largest payload whose parse buffers a thread keeps: they grow with the input.
+const PAYLOAD_BYTES_KEPT: usize = 64 * 1024;
+
+/// JSON in text frames; binary frames are refused with 1003.
+///
+/// Encodes with `serde` and decodes with `simd-json`, in place and with buffers that each thread
+/// keeps. Arrays and objects nest at most 64 deep.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Json;
+
+impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
+    fn encode(&self, message: &T, out: &mut Vec<u8>) -> Result<FrameKind, EncodeError> {
+        simd_json::serde::to_writer(out, message).map_err(EncodeError::new)?;
+        Ok(FrameKind::Text)
+    }
+
+    fn accepts(&self, kind: FrameKind) -> bool {
+        kind == FrameKind::Text
+    }
+
+    fn decode(&self, _: FrameKind, payload: &mut [u8]) -> Result<T, DecodeError> {
+        thread_local!(static BUFFERS: Cell<Option<Buffers>> = const { Cell::new(None) });
+        let mut buffers =
+            BUFFERS.take().unwrap_or_else(|| Buffers::with_max_depth(payload.len(), DEPTH_MAX));
+        let message = simd_json::serde::from_slice_with_buffers(payload, &mut buffers);
+        if payload.len() <= PAYLOAD_BYTES_KEPT {
+            BUFFERS.set(Some(buffers));
+        }
+        message.map_err(DecodeError::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode<T: Serialize + DeserializeOwned>(text: &str) -> Result<T, DecodeError> {
+        Json.decode(FrameKind::Text, &mut text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        let message = (1_u64, "é\n\"".to_owned(), vec![Some(2.5), None]);
+        let mut out = Vec::new();
+        assert_eq!(Json.encode(&message, &mut out).ok(), Some(FrameKind::Text));
+        let text = String::from_utf8(out).expect("JSON is UTF-8");
+        assert_eq!(decode::<(u64, String, Vec<Option<f64>>)>(&text).ok(), Some(message));
+    }
+
+    #[test]
+    fn depth_is_bounded_before_the_type_is_built() {
+        type Nested = serde_json_like::Nested;
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(decode::<Nested>(&nested(DEPTH_MAX)).is_ok());
+        assert!(decode::<Nested>(&nested(DEPTH_MAX + 1)).is_err());
+        assert!(decode::<Nested>(&nested(30_000)).is_err());
+    }
+
+    #[test]
+    fn nonsense_is_an_error_and_the_buffers_survive_it() {
+        for text in ["", "{", "nul", "\"\\u12\"", "[1,]", "{\"a\":1}"] {
+            assert!(decode::<Vec<u32>>(text).is_err(), "{text}");
+            assert_eq!(decode::<Vec<u32>>("[1,2]").ok(), Some(vec![1, 2]));
+        }
+    }
+
+    mod serde_json_like {
+        use serde::{Deserialize, Serialize};
+
+        #[derive(Serialize, Deserialize)]
+        pub(super) struct Nested(Vec<Nested>);
+    }
+}

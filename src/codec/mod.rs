@@ -1,0 +1,134 @@
+//! How a message `T` becomes the payload of a frame, and back.
+//!
+//! [`Json`] is the default. [`Raw`] passes text and binary through. A codec of one's own is an
+//! implementation of [`Codec`]:
+//!
+//! ```
+//! use roomcast::{Codec, DecodeError, EncodeError, FrameKind};
+//!
+//! /// Positions as two little-endian numbers.
+//! struct Positions;
+//!
+//! impl Codec<(f32, f32)> for Positions {
+//!     fn encode(&self, at: &(f32, f32), out: &mut Vec<u8>) -> Result<FrameKind, EncodeError> {
+//!         out.extend_from_slice(&at.0.to_le_bytes());
+//!         out.extend_from_slice(&at.1.to_le_bytes());
+//!         Ok(FrameKind::Binary)
+//!     }
+//!
+//!     fn accepts(&self, kind: FrameKind) -> bool {
+//!         kind == FrameKind::Binary
+//!     }
+//!
+//!     fn decode(&self, _: FrameKind, payload: &mut [u8]) -> Result<(f32, f32), DecodeError> {
+//!         let bytes: [u8; 8] = (&*payload).try_into().map_err(DecodeError::new)?;
+//!         let [x0, x1, x2, x3, y0, y1, y2, y3] = bytes;
+//!         Ok((f32::from_le_bytes([x0, x1, x2, x3]), f32::from_le_bytes([y0, y1, y2, y3])))
+//!     }
+//! }
+//!
+//! let mut payload = Vec::new();
+//! Positions.encode(&(1.0, 2.0), &mut payload)?;
+//! assert_eq!(Positions.decode(FrameKind::Binary, &mut payload)?, (1.0, 2.0));
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+
+#[cfg(feature = "json")]
+mod json;
+mod raw;
+
+use std::cell::Cell;
+use std::error::Error;
+use std::fmt;
+
+use bytes::Bytes;
+
+#[cfg(feature = "json")]
+pub use self::json::Json;
+pub use self::raw::{Raw, RawMessage};
+use crate::engine::FrameKind;
+use crate::engine::frame::{self, HEADER_BYTES_MAX};
+
+/// The largest encode buffer that a thread keeps. Larger messages are rare, and allocate.
+const BUFFER_BYTES_KEPT: usize = 64 * 1024;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Turns messages into payloads and back.
+///
+/// A hub encodes a message once, whatever the number of its recipients, and decodes each message
+/// that a client sends before the handler sees it.
+pub trait Codec<T>: Send + Sync + 'static {
+    /// Appends the payload of `message` to `out`, and says what kind of frame it needs. A
+    /// [`FrameKind::Text`] payload must be UTF-8.
+    ///
+    /// # Errors
+    /// When `message` has no representation. What was appended is thrown away.
+    fn encode(&self, message: &T, out: &mut Vec<u8>) -> Result<FrameKind, EncodeError>;
+
+    /// Whether clients may send this kind of frame. Others close the connection with 1003.
+    fn accepts(&self, kind: FrameKind) -> bool;
+
+    /// Reads a message. The payload may be written to: a parser can work in place.
+    ///
+    /// # Errors
+    /// When the payload is no message. The handler is told, and the connection lives.
+    fn decode(&self, kind: FrameKind, payload: &mut [u8]) -> Result<T, DecodeError>;
+}
+
+/// Encodes `message` into one frame.
+#[cfg_attr(not(feature = "hub"), expect(dead_code, reason = "the hub is what encodes"))]
+pub(crate) fn encode_frame<T: 'static>(
+    codec: &dyn Codec<T>,
+    message: &T,
+) -> Result<Bytes, EncodeError> {
+    thread_local!(static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) });
+    // Taken, not borrowed: a `Serialize` of the user's may itself encode.
+    let mut buffer = BUFFER.take();
+    buffer.clear();
+    buffer.resize(HEADER_BYTES_MAX, 0);
+    let kind = codec.encode(message, &mut buffer);
+    let frame = kind.map(|kind| Bytes::copy_from_slice(frame::seal(kind, &mut buffer)));
+    if buffer.capacity() <= BUFFER_BYTES_KEPT {
+        BUFFER.set(buffer);
+    }
+    frame
+}
+
+/// A message could not be encoded.
+pub struct EncodeError(BoxError);
+
+/// A payload is no message.
+pub struct DecodeError(BoxError);
+
+macro_rules! codec_error {
+    ($name:ident, $what:literal) => {
+        impl $name {
+            /// Wraps the cause.
+            pub fn new(cause: impl Into<BoxError>) -> Self {
+                Self(cause.into())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple(stringify!($name)).field(&self.0).finish()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($what, ": {}"), self.0)
+            }
+        }
+
+        impl Error for $name {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                Some(&*self.0)
+            }
+        }
+    };
+}
+
+codec_error!(EncodeError, "message not encodable");
+codec_error!(DecodeError, "message not decodable");

@@ -1,0 +1,48 @@
+//! Messages as they are.
+
+use bytes::Bytes;
+
+use super::{Codec, DecodeError, EncodeError};
+use crate::engine::FrameKind;
+
+/// Text and binary messages as they are, for a hub of [`RawMessage`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Raw;
+
+/// A message that no codec has looked into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RawMessage {
+    /// Text.
+    Text(String),
+    /// Bytes.
+    Binary(Bytes),
+}
+
+impl Codec<RawMessage> for Raw {
+    fn encode(&self, message: &RawMessage, out: &mut Vec<u8>) -> Result<FrameKind, EncodeError> {
+        match message {
+            RawMessage::Text(text) => {
+                out.extend_from_slice(text.as_bytes());
+                Ok(FrameKind::Text)
+            }
+            RawMessage::Binary(bytes) => {
+                out.extend_from_slice(bytes);
+                Ok(FrameKind::Binary)
+            }
+        }
+    }
+
+    fn accepts(&self, _: FrameKind) -> bool {
+        true
+    }
+
+    fn decode(&self, kind: FrameKind, payload: &mut [u8]) -> Result<RawMessage, DecodeError> {
+        match kind {
+            FrameKind::Text => {
+                let text = str::from_utf8(payload).map_err(DecodeError::new)?;
+                Ok(RawMessage::Text(text.to_owned()))
+            }
+            FrameKind::Binary => Ok(RawMessage::Binary(Bytes::copy_from_slice(payload))),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The settings of a hub.
+
+use std::marker::PhantomData;
+use std::num::NonZero;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::{BuildError, Hub};
+use crate::codec::Codec;
+use crate::engine::{ConnId, InboxLimits, Overflow, QueueLimits, RoomLimits, ShardConfig};
+use crate::transport::Shards;
+
+/// The settings of a [`Hub`], from [`Hub::builder`] or [`Hub::with_codec`].
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use roomcast::{Hub, Overflow};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), roomcast::BuildError> {
+/// let hub = Hub::<String>::builder()
+///     .shards(2)
+///     .ping_interval(Duration::from_secs(10))
+///     .send_buffer(64)
+///     .overflow(Overflow::DropOldest)
+///     .build()?;
+/// # assert_eq!(hub.count(), 0);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder<T, C> {
+    codec: C,
+    shards: usize,
+    ping_interval: Duration,
+    queue: QueueLimits,
+    write_timeout: Duration,
+    message_bytes_max: usize,
+    inbox: InboxLimits,
+    rooms: RoomLimits,
+    message: PhantomData<fn(T) -> T>,
+}
+
+impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
+    pub(super) fn new(codec: C) -> Self {
+        Self {
+            codec,
+            shards: std::thread::available_parallelism().map_or(1, NonZero::get),
+            ping_interval: Duration::from_secs(30),
+            queue: QueueLimits { slots: 16, bytes: 1024 * 1024, overflow: Overflow::Evict },
+            write_timeout: Duration::from_secs(5),
+            message_bytes_max: 64 * 1024,
+            inbox: InboxLimits { messages: 65_536, bytes: 64 * 1024 * 1024 },
+            rooms: RoomLimits { name_bytes: 255, rooms_per_conn: 1_024 },
+            message: PhantomData,
+        }
+    }
+
+    /// How many shards the connections are spread over, 1 to 1,024. Default: the number of cores.
+    ///
+    /// Each shard is a task that writes its own connections. More shards use more cores; each one
+    /// makes a publish dearer by a push.
+    pub fn shards(mut self, shards: usize) -> Self {
+        self.shards = shards;
+        self
+    }
+
+    /// The time between pings to a client, and half the time that a client may be silent.
+    /// Default: 30 s. Zero sends none and lets clients be silent for ever.
+    ///
+    /// Shorter finds dead clients sooner, and costs a write per client and interval.
+    pub fn ping_interval(mut self, interval: Duration) -> Self {
+        self.ping_interval = interval;
+        self
+    }
+
+    /// How many deliveries may wait for one client that is slower than its messages, 1 to 65,536.
+    /// Default: 16. What is published in one burst to the same members is one delivery.
+    ///
+    /// More survives longer stalls, and holds more memory for clients that have stalled.
+    pub fn send_buffer(mut self, deliveries: usize) -> Self {
+        self.queue.slots = deliveries;
+        self
+    }
+
+    /// How many bytes may wait for one client, at least 1. Default: 1 MiB. A message larger than
+    /// this reaches only a client whose socket takes it at once.
+    pub fn send_buffer_bytes(mut self, bytes: usize) -> Self {
+        self.queue.bytes = bytes;
+        self
+    }
+
+    /// What happens to a message for a client whose send buffer is full. Default:
+    /// [`Overflow::Evict`].
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.queue.overflow = overflow;
+        self
+    }
+
+    /// How long a client whose socket is full may take nothing before it is evicted, and how long a
+    /// closing one has to take what was sent before. Default: 5 s, at least 1 ms.
+    pub fn write_timeout(mut self, timeout: Duration) -> Self {
+        self.write_timeout = timeout;
+        self
+    }
+
+    /// The largest message that a client may send, in bytes of payload over all its fragments, at
+    /// least 1. Default: 64 KiB. Past it the connection is closed with 1009, before the message is
+    /// buffered.
+    pub fn max_message_bytes(mut self, bytes: usize) -> Self {
+        self.message_bytes_max = bytes;
+        self
+    }
+
+    /// How many messages, joins and leaves may wait for one shard, at least 2. Default: 65,536.
+    ///
+    /// At half of it the hub stops reading from clients, so that TCP slows them down; past it,
+    /// publishers get [`PublishError::Overloaded`](super::PublishError::Overloaded).
+    pub fn inbox_messages(mut self, messages: usize) -> Self {
+        self.inbox.messages = messages;
+        self
+    }
+
+    /// How many bytes of frames may wait for one shard, at least 1. Default: 64 MiB. It acts as
+    /// [`inbox_messages`](Self::inbox_messages) does.
+    pub fn inbox_bytes(mut self, bytes: usize) -> Self {
+        self.inbox.bytes = bytes;
+        self
+    }
+
+    /// The longest room name, in bytes. Default: 255.
+    pub fn max_room_name_bytes(mut self, bytes: usize) -> Self {
+        self.rooms.name_bytes = bytes;
+        self
+    }
+
+    /// In how many rooms a connection may be. Default: 1,024.
+    pub fn max_rooms_per_conn(mut self, rooms: u32) -> Self {
+        self.rooms.rooms_per_conn = rooms;
+        self
+    }
+
+    /// Starts the hub: its shards become tasks of the runtime that this is called in.
+    ///
+    /// # Errors
+    /// [`BuildError::NoRuntime`] outside of a tokio runtime, [`BuildError::OutOfRange`] for a
+    /// setting out of its range.
+    pub fn build(self) -> Result<Hub<T>, BuildError> {
+        let runtime = Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
+        self.check()?;
+        let config = ShardConfig {
+            queue: self.queue,
+            ping_interval: (!self.ping_interval.is_zero()).then_some(self.ping_interval),
+            write_timeout: self.write_timeout,
+        };
+        let shards = Shards::start(self.shards, config, self.inbox, self.rooms, &runtime);
+        Ok(Hub::assemble(Box::new(self.codec), shards, self.message_bytes_max))
+    }
+
+    fn check(&self) -> Result<(), BuildError> {
+        let settings = [
+            ("shards", self.shards, 1, ConnId::SHARDS_MAX, "1 to 1,024"),
+            ("send_buffer", self.queue.slots, 1, 65_536, "1 to 65,536"),
+            ("send_buffer_bytes", self.queue.bytes, 1, usize::MAX, "1 and more"),
+            ("max_message_bytes", self.message_bytes_max, 1, usize::MAX, "1 and more"),
+            ("inbox_messages", self.inbox.messages, 2, usize::MAX, "2 and more"),
+            ("inbox_bytes", self.inbox.bytes, 1, usize::MAX, "1 and more"),
+            (
+                "write_timeout in milliseconds",
+                self.write_timeout.as_millis() as usize,
+                1,
+                usize::MAX,
+                "1 and more",
+            ),
+        ];
+        for (setting, value, min, max, range) in settings {
+            if !(min..=max).contains(&value) {
+                return Err(BuildError::OutOfRange { setting, value, range });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,197 @@
+//! A connection, as the application sees it.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hyper::http::Extensions;
+use tokio::sync::oneshot;
+
+use super::{Encoded, Hub, SendError};
+use crate::engine::{
+    Address, Close, CloseCode, ConnId, DisconnectReason, JoinError, LeaveError, Link, Port,
+};
+use crate::transport::{PathParams, WriteHalf};
+
+/// A connection. A handle: clones are the same connection, and may outlive it.
+///
+/// All calls may be made from any task, and none but the `async` ones waits.
+pub struct Conn<T> {
+    inner: Arc<Inner<T>>,
+}
+
+struct Inner<T> {
+    hub: Hub<T>,
+    link: Arc<Link>,
+    about: About,
+}
+
+/// What the handshake told of a connection.
+#[derive(Default)]
+pub(super) struct About {
+    pub(super) remote_addr: Option<SocketAddr>,
+    pub(super) params: PathParams,
+    pub(super) query: Option<Box<str>>,
+    pub(super) extensions: Extensions,
+}
+
+impl<T: Send + 'static> Conn<T> {
+    pub(super) fn new(hub: Hub<T>, link: Arc<Link>, about: About) -> Self {
+        Self { inner: Arc::new(Inner { hub, link, about }) }
+    }
+
+    /// The identity, unique in the hub.
+    pub fn id(&self) -> ConnId {
+        self.inner.link.id()
+    }
+
+    /// The hub.
+    pub fn hub(&self) -> &Hub<T> {
+        &self.inner.hub
+    }
+
+    /// Enters a room, making it if need be. Joining twice is joining once.
+    ///
+    /// A publish to the room that follows, by this task or by one that was told, reaches the
+    /// connection.
+    ///
+    /// # Errors
+    /// See [`JoinError`]; the connection's other rooms are as before.
+    pub fn join(&self, room: &str) -> Result<(), JoinError> {
+        self.port().join(&self.inner.link, room)
+    }
+
+    /// Leaves a room. It is no error not to be in it.
+    ///
+    /// A publish to the room that follows, by this task or by one that was told, does not reach the
+    /// connection.
+    ///
+    /// # Errors
+    /// [`LeaveError::Overloaded`]: still a member.
+    pub fn leave(&self, room: &str) -> Result<(), LeaveError> {
+        self.port().leave(&self.inner.link, room)
+    }
+
+    /// The names of the rooms that it is in, in no order; after its end, of those that it was in.
+    /// Asks the shard, so it sees what this task did before.
+    ///
+    /// # Cancel safety
+    /// Nothing happens when the future is dropped.
+    pub async fn rooms(&self) -> Vec<String> {
+        let (sender, answer) = oneshot::channel();
+        self.port().ask_rooms(self.id(), Box::new(move |rooms| drop(sender.send(rooms))));
+        let rooms = answer.await.unwrap_or_default();
+        let rooms = self.inner.link.end().map_or(&rooms, |end| &end.rooms);
+        rooms.iter().map(|room| room.name().to_owned()).collect()
+    }
+
+    /// Queues a message for this client alone.
+    ///
+    /// # Errors
+    /// See [`SendError`]; the message was not queued.
+    pub fn send(&self, message: &T) -> Result<(), SendError> {
+        self.check_open()?;
+        let encoded = crate::codec::encode_frame(&*self.inner.hub.inner.codec, message)?;
+        self.send_encoded(&Encoded(encoded))
+    }
+
+    /// Queues an encoded message for this client alone.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), but for the encoding.
+    pub fn send_encoded(&self, message: &Encoded) -> Result<(), SendError> {
+        self.check_open()?;
+        Ok(self.inner.hub.inner.shards.publish(Address::Conn(self.id()), &[], &message.0)?)
+    }
+
+    /// [`send`](Self::send), waiting while the shard is overloaded.
+    ///
+    /// # Errors
+    /// As `send`, but never [`SendError::Overloaded`].
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, nothing was queued.
+    pub async fn send_wait(&self, message: &T) -> Result<(), SendError> {
+        loop {
+            match self.send(message) {
+                Err(SendError::Overloaded) => self.inner.hub.inner.shards.relieved().await,
+                result => return result,
+            }
+        }
+    }
+
+    /// Closes the connection with 1000, after what was sent to it before.
+    pub fn close(&self) {
+        self.close_with(CloseCode::NORMAL, "");
+    }
+
+    /// Closes the connection, after what was sent to it before. The first close counts.
+    ///
+    /// A reason is cut at 123 bytes. A code that may not be sent makes a close frame without one.
+    pub fn close_with(&self, code: CloseCode, reason: impl Into<Cow<'static, str>>) {
+        if self.inner.link.start_closing() {
+            let reason = DisconnectReason::ClosedByServer(Close::new(code, reason));
+            self.port().close(self.id(), reason);
+        }
+    }
+
+    /// Whether it is closed, or closing.
+    pub fn is_closed(&self) -> bool {
+        self.inner.link.is_closing()
+    }
+
+    /// A parameter of the route, percent-decoded: `room` of `/ws/{room}`.
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.inner.about.params.get(name)
+    }
+
+    /// The first value of a key in the query string, decoded.
+    ///
+    /// Decodes at each call: keep what is asked for often.
+    pub fn query(&self, key: &str) -> Option<Cow<'_, str>> {
+        super::request::query_value(self.inner.about.query.as_deref()?, key)
+    }
+
+    /// The address of the client, where the server told it.
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
+        self.inner.about.remote_addr
+    }
+
+    /// What `on_upgrade` attached, by type.
+    pub fn extensions(&self) -> &Extensions {
+        &self.inner.about.extensions
+    }
+
+    pub(super) fn link(&self) -> &Arc<Link> {
+        &self.inner.link
+    }
+
+    pub(super) fn port(&self) -> &Arc<Port<WriteHalf>> {
+        let port = self.inner.hub.inner.shards.port(self.id());
+        port.expect("the id was made for a shard of this hub")
+    }
+
+    fn check_open(&self) -> Result<(), SendError> {
+        match self.inner.link.end().map(|end| &end.reason) {
+            Some(DisconnectReason::SlowClient { .. }) => Err(SendError::SlowClient),
+            _ if self.is_closed() => Err(SendError::Closed),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<T> Clone for Conn<T> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
+}
+
+impl<T> fmt::Debug for Conn<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conn")
+            .field("id", &self.inner.link.id())
+            .field("remote_addr", &self.inner.about.remote_addr)
+            .finish_non_exhaustive()
+    }
+}

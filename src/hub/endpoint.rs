@@ -1,0 +1,59 @@
+//! A hub with a handler, as a service.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http_body_util::Full;
+use hyper::service::Service;
+use hyper::{Request, Response};
+
+use super::{Handler, Hub};
+
+/// A hub with a handler: a hyper service that makes a connection of each request, and a route for
+/// the [`Server`](crate::Server). From [`Hub::handle`]. Clones share the handler.
+pub struct Endpoint<T, H> {
+    hub: Hub<T>,
+    handler: Arc<H>,
+}
+
+impl<T, H> Endpoint<T, H> {
+    pub(super) fn new(hub: Hub<T>, handler: H) -> Self {
+        Self { hub, handler: Arc::new(handler) }
+    }
+
+    /// The hub.
+    pub fn hub(&self) -> &Hub<T> {
+        &self.hub
+    }
+}
+
+impl<T, H> Clone for Endpoint<T, H> {
+    fn clone(&self) -> Self {
+        Self { hub: self.hub.clone(), handler: self.handler.clone() }
+    }
+}
+
+impl<T, H> fmt::Debug for Endpoint<T, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("hub", &self.hub).finish_non_exhaustive()
+    }
+}
+
+impl<T, H, B> Service<Request<B>> for Endpoint<T, H>
+where
+    T: Send + 'static,
+    H: Handler<T>,
+    B: Send + 'static,
+{
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn call(&self, request: Request<B>) -> Self::Future {
+        let Self { hub, handler } = self.clone();
+        Box::pin(async move { Ok(hub.upgrade(request, handler).await) })
+    }
+}

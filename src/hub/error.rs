@@ -1,0 +1,81 @@
+//! What can go wrong for a caller.
+
+use crate::codec::EncodeError;
+use crate::engine::{Close, CloseCode, JoinError, Overloaded};
+
+/// A message was not published.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// A shard's inbox is full: nobody gets the message. Try again later, or use the call that
+    /// waits.
+    #[error("shard overloaded")]
+    Overloaded,
+    /// The message could not be encoded.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The hub is closed.
+    #[error("hub closed")]
+    Closed,
+}
+
+impl From<Overloaded> for PublishError {
+    fn from(_: Overloaded) -> Self {
+        Self::Overloaded
+    }
+}
+
+/// A message was not sent to a connection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The connection is closed, or is closing.
+    #[error("connection closed")]
+    Closed,
+    /// The connection was evicted because its client does not read.
+    #[error("connection evicted: slow client")]
+    SlowClient,
+    /// The inbox of the connection's shard is full. Try again later, or use the call that waits.
+    #[error("shard overloaded")]
+    Overloaded,
+    /// The message could not be encoded.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+}
+
+impl From<Overloaded> for SendError {
+    fn from(_: Overloaded) -> Self {
+        Self::Overloaded
+    }
+}
+
+/// A hub could not be built.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// There is no tokio runtime here for the shards to run on.
+    #[error("no tokio runtime: build the hub inside of one")]
+    NoRuntime,
+    /// A setting is out of its range.
+    #[error("{setting} is {value}, out of {range}")]
+    OutOfRange {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        value: usize,
+        /// What it may be.
+        range: &'static str,
+    },
+}
+
+/// So that `conn.join(room)?` works in `on_connect`: the client is told 1013 (come back later) where
+/// the hub is overloaded, and 1008 otherwise.
+impl From<JoinError> for Close {
+    fn from(error: JoinError) -> Self {
+        let code = match error {
+            JoinError::Overloaded => CloseCode::TRY_AGAIN,
+            _ => CloseCode::POLICY,
+        };
+        Self::new(code, error.to_string())
+    }
+}

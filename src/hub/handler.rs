@@ -1,0 +1,127 @@
+//! What an application does with its connections.
+
+use std::future::{Future, ready};
+use std::sync::Arc;
+
+use super::{Conn, Reject, UpgradeRequest};
+use crate::codec::DecodeError;
+use crate::engine::{Close, DisconnectReason};
+
+/// What an application does with its connections. All methods have a default that does nothing.
+///
+/// The calls for one connection come one after the other, in the order of the methods here; those
+/// for different connections run in parallel. While `on_message` runs, the next message of that
+/// client is not read, so TCP slows down a client that sends faster than it is served.
+///
+/// A handler that panics closes its connection with 1011; the others live.
+///
+/// [`Handlers`](super::Handlers) makes a handler of closures.
+///
+/// # Examples
+/// ```
+/// use roomcast::{Close, Conn, Handler, Reject, StatusCode, UpgradeRequest};
+///
+/// struct Chat;
+///
+/// struct User(String);
+///
+/// impl Handler<String> for Chat {
+///     async fn on_upgrade(&self, request: &mut UpgradeRequest) -> Result<(), Reject> {
+///         let user = request.header("x-user").ok_or(StatusCode::UNAUTHORIZED)?.to_owned();
+///         request.extensions_mut().insert(User(user));
+///         Ok(())
+///     }
+///
+///     async fn on_connect(&self, conn: &Conn<String>) -> Result<(), Close> {
+///         conn.join("lobby")?;
+///         Ok(())
+///     }
+///
+///     async fn on_message(&self, conn: &Conn<String>, text: String) {
+///         let user = conn.extensions().get::<User>().map_or("?", |user| &user.0);
+///         let _ = conn.hub().to_room_wait("lobby", &format!("{user}: {text}")).await;
+///     }
+/// }
+/// ```
+pub trait Handler<T: Send + 'static>: Send + Sync + 'static {
+    /// Sees the request before the handshake: accepts it, picks a subprotocol, attaches data to the
+    /// connection, or refuses with a status of choice.
+    fn on_upgrade(
+        &self,
+        request: &mut UpgradeRequest,
+    ) -> impl Future<Output = Result<(), Reject>> + Send {
+        let _ = request;
+        ready(Ok(()))
+    }
+
+    /// The connection is open: it can join, send and be sent to. An error closes it with that code;
+    /// it leaves the rooms that it has joined, and `on_disconnect` is called.
+    fn on_connect(&self, conn: &Conn<T>) -> impl Future<Output = Result<(), Close>> + Send {
+        let _ = conn;
+        ready(Ok(()))
+    }
+
+    /// The client has sent a message.
+    ///
+    /// The future is part of the connection's task: its size counts for every idle connection, so
+    /// box what is large.
+    fn on_message(&self, conn: &Conn<T>, message: T) -> impl Future<Output = ()> + Send {
+        let _ = (conn, message);
+        ready(())
+    }
+
+    /// The client has sent what the codec cannot decode. The connection lives on unless the handler
+    /// closes it.
+    fn on_decode_error(
+        &self,
+        conn: &Conn<T>,
+        error: DecodeError,
+    ) -> impl Future<Output = ()> + Send {
+        let _ = (conn, error);
+        ready(())
+    }
+
+    /// The connection has ended. It is in no room any more, and no longer counts;
+    /// [`Conn::rooms`] still tells where it was. Called once for each connection that was opened.
+    fn on_disconnect(
+        &self,
+        conn: &Conn<T>,
+        reason: &DisconnectReason,
+    ) -> impl Future<Output = ()> + Send {
+        let _ = (conn, reason);
+        ready(())
+    }
+}
+
+impl<T: Send + 'static, H: Handler<T>> Handler<T> for Arc<H> {
+    fn on_upgrade(
+        &self,
+        request: &mut UpgradeRequest,
+    ) -> impl Future<Output = Result<(), Reject>> + Send {
+        (**self).on_upgrade(request)
+    }
+
+    fn on_connect(&self, conn: &Conn<T>) -> impl Future<Output = Result<(), Close>> + Send {
+        (**self).on_connect(conn)
+    }
+
+    fn on_message(&self, conn: &Conn<T>, message: T) -> impl Future<Output = ()> + Send {
+        (**self).on_message(conn, message)
+    }
+
+    fn on_decode_error(
+        &self,
+        conn: &Conn<T>,
+        error: DecodeError,
+    ) -> impl Future<Output = ()> + Send {
+        (**self).on_decode_error(conn, error)
+    }
+
+    fn on_disconnect(
+        &self,
+        conn: &Conn<T>,
+        reason: &DisconnectReason,
+    ) -> impl Future<Output = ()> + Send {
+        (**self).on_disconnect(conn, reason)
+    }
+}

@@ -1,0 +1,146 @@
+//! A handler made of closures.
+
+use std::fmt;
+use std::future::Future;
+
+use futures_util::future::BoxFuture;
+
+use super::{Conn, Handler, Reject, UpgradeRequest};
+use crate::codec::DecodeError;
+use crate::engine::{Close, DisconnectReason};
+
+type Upgraded = Result<(), Reject>;
+type Connected = Result<(), Close>;
+
+/// A [`Handler`] made of closures, for programs that fit on a page. From
+/// [`Hub::handlers`](super::Hub::handlers).
+///
+/// A closure gets the connection by value and returns a future, which is boxed: an allocation a
+/// message that an implementation of [`Handler`] does not have.
+///
+/// # Examples
+/// ```
+/// use roomcast::Hub;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let hub = Hub::<String>::new();
+/// let chat = hub
+///     .handlers()
+///     .on_connect(|conn| async move {
+///         conn.join(conn.param("room").unwrap_or("lobby"))?;
+///         Ok(())
+///     })
+///     .on_message(|conn, text| async move {
+///         let room = conn.param("room").unwrap_or("lobby");
+///         let _ = conn.hub().to_room_wait(room, &text).await;
+///     })
+///     .on_disconnect(|conn, reason| async move {
+///         println!("{} has gone: {reason}", conn.id());
+///     });
+/// let endpoint = hub.handle(chat);
+/// # drop(endpoint);
+/// # }
+/// ```
+#[must_use = "handlers do nothing until `Hub::handle`"]
+pub struct Handlers<T> {
+    upgrade: Option<Box<dyn Fn(&mut UpgradeRequest) -> Upgraded + Send + Sync>>,
+    connect: Option<Box<dyn Fn(Conn<T>) -> BoxFuture<'static, Connected> + Send + Sync>>,
+    message: Option<Box<dyn Fn(Conn<T>, T) -> BoxFuture<'static, ()> + Send + Sync>>,
+    decode_error:
+        Option<Box<dyn Fn(Conn<T>, DecodeError) -> BoxFuture<'static, ()> + Send + Sync>>,
+    disconnect:
+        Option<Box<dyn Fn(Conn<T>, DisconnectReason) -> BoxFuture<'static, ()> + Send + Sync>>,
+}
+
+impl<T: Send + 'static> Handlers<T> {
+    pub(super) fn new() -> Self {
+        Self { upgrade: None, connect: None, message: None, decode_error: None, disconnect: None }
+    }
+
+    /// Called with the request before the handshake. Not a future: implement [`Handler`] to wait.
+    pub fn on_upgrade<F>(mut self, f: F) -> Self
+    where
+        F: Fn(&mut UpgradeRequest) -> Result<(), Reject> + Send + Sync + 'static,
+    {
+        self.upgrade = Some(Box::new(f));
+        self
+    }
+
+    /// Called when a connection is open.
+    pub fn on_connect<F, R>(mut self, f: F) -> Self
+    where
+        F: Fn(Conn<T>) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), Close>> + Send + 'static,
+    {
+        self.connect = Some(Box::new(move |conn| Box::pin(f(conn))));
+        self
+    }
+
+    /// Called for each message of a client.
+    pub fn on_message<F, R>(mut self, f: F) -> Self
+    where
+        F: Fn(Conn<T>, T) -> R + Send + Sync + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        self.message = Some(Box::new(move |conn, message| Box::pin(f(conn, message))));
+        self
+    }
+
+    /// Called for each message that cannot be decoded.
+    pub fn on_decode_error<F, R>(mut self, f: F) -> Self
+    where
+        F: Fn(Conn<T>, DecodeError) -> R + Send + Sync + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        self.decode_error = Some(Box::new(move |conn, error| Box::pin(f(conn, error))));
+        self
+    }
+
+    /// Called when a connection has ended.
+    pub fn on_disconnect<F, R>(mut self, f: F) -> Self
+    where
+        F: Fn(Conn<T>, DisconnectReason) -> R + Send + Sync + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        self.disconnect = Some(Box::new(move |conn, reason| Box::pin(f(conn, reason))));
+        self
+    }
+}
+
+impl<T: Send + 'static> Handler<T> for Handlers<T> {
+    async fn on_upgrade(&self, request: &mut UpgradeRequest) -> Result<(), Reject> {
+        self.upgrade.as_ref().map_or(Ok(()), |f| f(request))
+    }
+
+    async fn on_connect(&self, conn: &Conn<T>) -> Result<(), Close> {
+        match &self.connect {
+            Some(f) => f(conn.clone()).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn on_message(&self, conn: &Conn<T>, message: T) {
+        if let Some(f) = &self.message {
+            f(conn.clone(), message).await;
+        }
+    }
+
+    async fn on_decode_error(&self, conn: &Conn<T>, error: DecodeError) {
+        if let Some(f) = &self.decode_error {
+            f(conn.clone(), error).await;
+        }
+    }
+
+    async fn on_disconnect(&self, conn: &Conn<T>, reason: &DisconnectReason) {
+        if let Some(f) = &self.disconnect {
+            f(conn.clone(), reason.clone()).await;
+        }
+    }
+}
+
+impl<T> fmt::Debug for Handlers<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handlers").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,359 @@
+//! The facade: what a user names, and the only place where the layers meet.
+//!
+//! A [`Hub`] holds the codec and the shards; a [`Conn`] is a client; a [`Handler`] is what the
+//! application does. A session (one task a connection) reads, decodes and calls the handler; the
+//! shards write.
+
+mod builder;
+mod conn;
+mod endpoint;
+mod error;
+mod handler;
+mod handlers;
+mod request;
+mod session;
+mod target;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, oneshot};
+
+pub use self::builder::Builder;
+pub use self::conn::Conn;
+pub use self::endpoint::Endpoint;
+pub use self::error::{BuildError, PublishError, SendError};
+pub use self::handler::Handler;
+pub use self::handlers::Handlers;
+pub use self::request::{Reject, UpgradeRequest};
+pub use self::target::Target;
+use crate::codec::{Codec, encode_frame};
+use crate::engine::{ConnId, Stats};
+use crate::transport::Shards;
+
+/// A message that is encoded and framed, to be sent often. Clones share the bytes.
+#[derive(Debug, Clone)]
+pub struct Encoded(Bytes);
+
+impl Encoded {
+    /// The bytes on the wire, header included.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// A WebSocket hub: connections, rooms, and messages of type `T` to them.
+///
+/// A hub is a handle; clones are the same hub. Its shards are tasks of the tokio runtime that it
+/// was built in, and end when the last handle, connection and endpoint of it are gone.
+///
+/// # Delivery
+/// At most once. A connection gets the messages of one publisher in the order of its calls, across
+/// rooms, broadcasts and direct sends. After [`Conn::join`] has returned, a publish by the same
+/// task, or by one that was told of it, reaches the connection.
+///
+/// A message is encoded once; recipients share the bytes. All publishing calls return before
+/// anything is written to a socket, and cost one allocation and one push per shard with recipients,
+/// whatever their number. They take no lock.
+///
+/// # Examples
+/// ```
+/// use roomcast::Hub;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), roomcast::PublishError> {
+/// let hub = Hub::<String>::new();
+/// hub.broadcast(&"to all".to_owned())?;
+/// hub.to_room("lobby", &"to the members of a room".to_owned())?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Hub<T> {
+    inner: Arc<Inner<T>>,
+}
+
+struct Inner<T> {
+    codec: Box<dyn Codec<T>>,
+    shards: Shards,
+    message_bytes_max: usize,
+    /// Connections that were ever opened; the next one's number.
+    serial: AtomicU64,
+    /// Set once, by `close`. Whoever reads it late is told by the shard.
+    is_closed: AtomicBool,
+    /// Sessions that have not ended. The last one after a close rings `all_ended`.
+    sessions: AtomicUsize,
+    all_ended: Notify,
+}
+
+#[cfg(feature = "json")]
+impl<T> Hub<T>
+where
+    T: serde::Serialize + serde::de::DeserializeOwned + Send + 'static,
+{
+    /// A hub with the default settings, speaking JSON.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime; [`build`](Builder::build) returns an error instead.
+    pub fn new() -> Self {
+        Self::builder().build().expect("the defaults are in range, and there is a tokio runtime")
+    }
+
+    /// The settings of a hub that speaks JSON.
+    pub fn builder() -> Builder<T, crate::codec::Json> {
+        Builder::new(crate::codec::Json)
+    }
+}
+
+#[cfg(feature = "json")]
+impl<T> Default for Hub<T>
+where
+    T: serde::Serialize + serde::de::DeserializeOwned + Send + 'static,
+{
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Send + 'static> Hub<T> {
+    /// The settings of a hub with a codec of choice.
+    ///
+    /// # Examples
+    /// ```
+    /// use roomcast::{Hub, Raw, RawMessage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), roomcast::BuildError> {
+    /// let hub: Hub<RawMessage> = Hub::with_codec(Raw).build()?;
+    /// # assert_eq!(hub.count(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_codec<C: Codec<T>>(codec: C) -> Builder<T, C> {
+        Builder::new(codec)
+    }
+
+    fn assemble(codec: Box<dyn Codec<T>>, shards: Shards, message_bytes_max: usize) -> Self {
+        let inner = Inner {
+            codec,
+            shards,
+            message_bytes_max,
+            serial: AtomicU64::new(0),
+            is_closed: AtomicBool::new(false),
+            sessions: AtomicUsize::new(0),
+            all_ended: Notify::new(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Handlers made of closures, for this hub.
+    pub fn handlers(&self) -> Handlers<T> {
+        Handlers::new()
+    }
+
+    /// The hub as a service: each request that it gets becomes a connection with this handler.
+    ///
+    /// The endpoint can be a route of a [`Server`](crate::Server), or any hyper service.
+    pub fn handle<H: Handler<T>>(&self, handler: H) -> Endpoint<T, H> {
+        Endpoint::new(self.clone(), handler)
+    }
+
+    /// Queues `message` for every connection.
+    ///
+    /// # Errors
+    /// [`PublishError::Encode`]: nothing was queued. [`PublishError::Overloaded`]: a shard has no
+    /// room, nobody gets it. [`PublishError::Closed`]: the hub is closed.
+    pub fn broadcast(&self, message: &T) -> Result<(), PublishError> {
+        self.publish(&Target::everyone(), message)
+    }
+
+    /// Queues `message` for every member of `room`. A room without members is no error.
+    ///
+    /// # Errors
+    /// As [`broadcast`](Self::broadcast).
+    pub fn to_room(&self, room: &str, message: &T) -> Result<(), PublishError> {
+        self.publish(&Target::room(room), message)
+    }
+
+    /// Queues `message` for a target.
+    ///
+    /// # Errors
+    /// As [`broadcast`](Self::broadcast).
+    ///
+    /// # Examples
+    /// ```
+    /// use roomcast::{Conn, PublishError, Target};
+    ///
+    /// fn tell_the_others(conn: &Conn<String>, text: &String) -> Result<(), PublishError> {
+    ///     conn.hub().publish(&Target::room("lobby").except(conn.id()), text)
+    /// }
+    /// ```
+    pub fn publish(&self, target: &Target<'_>, message: &T) -> Result<(), PublishError> {
+        self.publish_encoded(target, &self.encode(message)?)
+    }
+
+    /// Encodes a message once, to be sent often.
+    ///
+    /// # Errors
+    /// [`PublishError::Encode`].
+    pub fn encode(&self, message: &T) -> Result<Encoded, PublishError> {
+        Ok(Encoded(encode_frame(&*self.inner.codec, message)?))
+    }
+
+    /// Queues an encoded message for a target.
+    ///
+    /// # Errors
+    /// As [`broadcast`](Self::broadcast), but for the encoding.
+    pub fn publish_encoded(
+        &self,
+        target: &Target<'_>,
+        message: &Encoded,
+    ) -> Result<(), PublishError> {
+        if self.is_closed() {
+            return Err(PublishError::Closed);
+        }
+        Ok(self.inner.shards.publish(target.address(), target.excepted(), &message.0)?)
+    }
+
+    /// [`broadcast`](Self::broadcast), waiting while a shard is overloaded.
+    ///
+    /// # Errors
+    /// As `broadcast`, but never [`PublishError::Overloaded`].
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, nothing was queued.
+    pub async fn broadcast_wait(&self, message: &T) -> Result<(), PublishError> {
+        self.publish_encoded_wait(&Target::everyone(), &self.encode(message)?).await
+    }
+
+    /// [`to_room`](Self::to_room), waiting while a shard is overloaded.
+    ///
+    /// # Errors
+    /// As `to_room`, but never [`PublishError::Overloaded`].
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, nothing was queued.
+    pub async fn to_room_wait(&self, room: &str, message: &T) -> Result<(), PublishError> {
+        self.publish_encoded_wait(&Target::room(room), &self.encode(message)?).await
+    }
+
+    /// [`publish`](Self::publish), waiting while a shard is overloaded.
+    ///
+    /// # Errors
+    /// As `publish`, but never [`PublishError::Overloaded`].
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, nothing was queued.
+    pub async fn publish_wait(&self, target: &Target<'_>, message: &T) -> Result<(), PublishError> {
+        self.publish_encoded_wait(target, &self.encode(message)?).await
+    }
+
+    /// [`publish_encoded`](Self::publish_encoded), waiting while a shard is overloaded.
+    ///
+    /// # Errors
+    /// As `publish_encoded`, but never [`PublishError::Overloaded`].
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, nothing was queued.
+    pub async fn publish_encoded_wait(
+        &self,
+        target: &Target<'_>,
+        message: &Encoded,
+    ) -> Result<(), PublishError> {
+        loop {
+            match self.publish_encoded(target, message) {
+                Err(PublishError::Overloaded) => self.inner.shards.relieved().await,
+                result => return result,
+            }
+        }
+    }
+
+    /// How many connections are open.
+    pub fn count(&self) -> usize {
+        let ports = self.inner.shards.ports().iter();
+        ports.map(|port| port.counters().connections.get() as usize).sum()
+    }
+
+    /// How many members a room has. A join counts when [`Conn::join`] has returned, a leave or a
+    /// disconnect when the shard has seen it.
+    pub fn room_count(&self, room: &str) -> usize {
+        self.inner.shards.ports().iter().map(|port| port.rooms().members(room)).sum()
+    }
+
+    /// The names of all rooms with members, sorted. Cost: a copy of them all.
+    pub fn rooms(&self) -> Vec<String> {
+        let ports = self.inner.shards.ports().iter();
+        let names: BTreeSet<String> = ports.flat_map(|port| port.rooms().names()).collect();
+        names.into_iter().collect()
+    }
+
+    /// The members of a room. Asks the shards, so it sees what this task did before.
+    ///
+    /// # Cancel safety
+    /// Nothing happens when the future is dropped.
+    pub async fn members(&self, room: &str) -> Vec<ConnId> {
+        let mut answers = Vec::new();
+        for port in self.inner.shards.ports() {
+            let (sender, answer) = oneshot::channel();
+            port.ask_members(room, Box::new(move |members| drop(sender.send(members))));
+            answers.push(answer);
+        }
+        let mut members = Vec::new();
+        for answer in answers {
+            members.extend(answer.await.unwrap_or_default());
+        }
+        members
+    }
+
+    /// A snapshot of the counters, summed over the shards.
+    pub fn stats(&self) -> Stats {
+        let mut stats = Stats::default();
+        self.inner.shards.ports().iter().for_each(|port| port.counters().add_to(&mut stats));
+        stats
+    }
+
+    /// Closes the hub: connections get what was sent to them and then a close frame with 1001, new
+    /// ones are refused with 503, and publishes fail with [`PublishError::Closed`].
+    ///
+    /// Returns at once; [`closed`](Self::closed) waits for the end. Closing twice is closing once.
+    pub fn close(&self) {
+        if !self.inner.is_closed.swap(true, Ordering::AcqRel) {
+            self.inner.shards.ports().iter().for_each(|port| port.close_all());
+        }
+    }
+
+    /// Whether [`close`](Self::close) was called.
+    pub fn is_closed(&self) -> bool {
+        self.inner.is_closed.load(Ordering::Acquire)
+    }
+
+    /// Waits until the hub is closed and all its connections have ended, `on_disconnect` included.
+    ///
+    /// # Cancel safety
+    /// Nothing happens when the future is dropped.
+    pub async fn closed(&self) {
+        loop {
+            let mut all_ended = std::pin::pin!(self.inner.all_ended.notified());
+            // From here on a ring is not missed, so look.
+            all_ended.as_mut().enable();
+            if self.is_closed() && self.inner.sessions.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            all_ended.await;
+        }
+    }
+}
+
+impl<T> Clone for Hub<T> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
+}
+
+impl<T> fmt::Debug for Hub<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("shards", &self.inner.shards.ports()).finish_non_exhaustive()
+    }
+}

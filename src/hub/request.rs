@@ -1,0 +1,162 @@
+//! What a handler sees of a handshake, and how it refuses one.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::Extensions;
+use hyper::http::request::Parts;
+use hyper::{Response, StatusCode, Uri};
+
+use super::conn::About;
+use crate::transport::{PathParams, RemoteAddr};
+
+/// The request for a connection, before it is answered.
+///
+/// Here the headers can be seen; a [`Conn`](crate::Conn) does not keep them. What is put into
+/// [`extensions_mut`](Self::extensions_mut) becomes [`Conn::extensions`](crate::Conn::extensions).
+pub struct UpgradeRequest {
+    parts: Parts,
+    about: About,
+    protocol: Option<HeaderValue>,
+}
+
+impl UpgradeRequest {
+    pub(super) fn new(mut parts: Parts) -> Self {
+        let about = About {
+            remote_addr: parts.extensions.remove::<RemoteAddr>().map(|addr| addr.0),
+            params: parts.extensions.remove::<PathParams>().unwrap_or_default(),
+            query: parts.uri.query().map(Box::from),
+            extensions: Extensions::new(),
+        };
+        Self { parts, about, protocol: None }
+    }
+
+    pub(super) fn into_parts(self) -> (Parts, About, Option<HeaderValue>) {
+        (self.parts, self.about, self.protocol)
+    }
+
+    /// The headers.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.parts.headers
+    }
+
+    /// A header's value, where it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.parts.headers.get(name)?.to_str().ok()
+    }
+
+    /// The path and the query.
+    pub fn uri(&self) -> &Uri {
+        &self.parts.uri
+    }
+
+    /// A parameter of the route, percent-decoded.
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.about.params.get(name)
+    }
+
+    /// The first value of a key in the query string, decoded.
+    pub fn query(&self, key: &str) -> Option<Cow<'_, str>> {
+        query_value(self.parts.uri.query()?, key)
+    }
+
+    /// The address of the client, where the server told it.
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
+        self.about.remote_addr
+    }
+
+    /// What outer layers attached to the request.
+    pub fn request_extensions(&self) -> &Extensions {
+        &self.parts.extensions
+    }
+
+    /// What the connection will carry.
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.about.extensions
+    }
+
+    /// The subprotocols that the client offers, in its order of preference.
+    pub fn protocols(&self) -> impl Iterator<Item = &str> {
+        let values = self.parts.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+        values
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .map(str::trim)
+            .filter(|protocol| !protocol.is_empty())
+    }
+
+    /// Picks a subprotocol; `false`, and none is picked, if the client does not offer it.
+    pub fn select_protocol(&mut self, protocol: &str) -> bool {
+        if !self.protocols().any(|offered| offered == protocol) {
+            return false;
+        }
+        self.protocol = HeaderValue::from_str(protocol).ok();
+        self.protocol.is_some()
+    }
+}
+
+impl fmt::Debug for UpgradeRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpgradeRequest")
+            .field("uri", &self.parts.uri)
+            .field("headers", &self.parts.headers)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(super) fn query_value<'a>(query: &'a str, key: &str) -> Option<Cow<'a, str>> {
+    form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == key).map(|(_, value)| value)
+}
+
+/// The refusal of a handshake: a status, headers and a text.
+///
+/// # Examples
+/// ```
+/// use roomcast::{Reject, StatusCode};
+///
+/// let reject = Reject::new(StatusCode::UNAUTHORIZED).with_body("log in first");
+/// # assert_eq!(reject.status(), 401);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Reject(Box<Response<Bytes>>);
+
+impl Reject {
+    /// A refusal with a status. One that is no error becomes 400.
+    pub fn new(status: StatusCode) -> Self {
+        let is_error = status.is_client_error() || status.is_server_error();
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = if is_error { status } else { StatusCode::BAD_REQUEST };
+        Self(Box::new(response))
+    }
+
+    /// Adds a text for the client.
+    pub fn with_body(mut self, body: impl Into<Bytes>) -> Self {
+        *self.0.body_mut() = body.into();
+        self
+    }
+
+    /// Adds a header.
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers_mut().append(name, value);
+        self
+    }
+
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.0.status()
+    }
+
+    pub(super) fn into_response(self) -> Response<Full<Bytes>> {
+        self.0.map(Full::new)
+    }
+}
+
+impl From<StatusCode> for Reject {
+    fn from(status: StatusCode) -> Self {
+        Self::new(status)
+    }
+}

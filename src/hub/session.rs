@@ -1,0 +1,222 @@
+//! The life of one connection: from the handshake to the last call of its handler.
+
+use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http_body_util::Full;
+use hyper::upgrade::OnUpgrade;
+use hyper::{Request, Response, StatusCode};
+use tokio::task::coop;
+
+use super::conn::About;
+use super::{Conn, Handler, Hub, UpgradeRequest};
+use crate::codec::DecodeError;
+use crate::engine::{Close, CloseCode, ConnId, DisconnectReason, Link, Stage};
+use crate::transport::{self, Event, FrameReader, ReadError};
+
+impl<T: Send + 'static> Hub<T> {
+    /// Answers a request for a WebSocket, and runs the connection in a task of its own once the
+    /// response has left. For use in any hyper service whose connections allow upgrades
+    /// (`with_upgrades`); [`handle`](Self::handle) makes such a service.
+    ///
+    /// A request that is no proper handshake gets 426 or 400, one that the handler refuses what it
+    /// says, and one to a closed hub 503.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::Arc;
+    /// use roomcast::{Handler, Hub, Request, Response};
+    ///
+    /// async fn serve<H: Handler<String>>(
+    ///     hub: Hub<String>,
+    ///     handler: Arc<H>,
+    ///     request: Request<hyper::body::Incoming>,
+    /// ) -> Response<http_body_util::Full<bytes::Bytes>> {
+    ///     hub.upgrade(request, handler).await
+    /// }
+    /// ```
+    pub async fn upgrade<B, H>(&self, request: Request<B>, handler: H) -> Response<Full<Bytes>>
+    where
+        H: Handler<T>,
+    {
+        let (parts, _) = request.into_parts();
+        if let Err(response) = transport::check(&parts) {
+            return response;
+        }
+        if self.is_closed() {
+            return transport::refusal(StatusCode::SERVICE_UNAVAILABLE, "hub closed");
+        }
+        let mut request = UpgradeRequest::new(parts);
+        match AssertUnwindSafe(handler.on_upgrade(&mut request)).catch_unwind().await {
+            Ok(Ok(())) => {}
+            Ok(Err(reject)) => return reject.into_response(),
+            Err(_) => {
+                self.inner.shards.ports()[0].counters().handler_panics.add(1);
+                return transport::refusal(StatusCode::INTERNAL_SERVER_ERROR, "internal error");
+            }
+        }
+        let (parts, about, protocol) = request.into_parts();
+        let Some((response, on_upgrade)) = transport::accept(parts, protocol) else {
+            return transport::refusal(StatusCode::BAD_REQUEST, "handshake not understood");
+        };
+        tokio::spawn(open(self.clone(), handler, on_upgrade, about));
+        response
+    }
+}
+
+/// Waits for the stream and starts the session in a task of its own: what this one needs for the
+/// upgrade is not kept for the life of the connection.
+async fn open<T, H>(hub: Hub<T>, handler: H, on_upgrade: OnUpgrade, about: About)
+where
+    T: Send + 'static,
+    H: Handler<T>,
+{
+    let Some(streams) = transport::take_over(on_upgrade).await else { return };
+    let serial = hub.inner.serial.fetch_add(1, Ordering::Relaxed);
+    let shards = hub.inner.shards.ports().len() as u64;
+    let link = Arc::new(Link::new(ConnId::new(serial, (serial % shards) as usize)));
+    let reader = FrameReader::new(streams.read, &streams.early, hub.inner.message_bytes_max);
+    let session = Session::of(Conn::new(hub, link.clone(), about));
+    session.0.port().attach(link, streams.write);
+    tokio::spawn(run(session, handler, reader));
+}
+
+async fn run<T, H>(session: Session<T>, handler: H, mut reader: FrameReader)
+where
+    T: Send + 'static,
+    H: Handler<T>,
+{
+    let conn = &session.0;
+    // One net for all that is the application's: the callbacks and the codec.
+    let served = AssertUnwindSafe(serve(conn, &handler, &mut reader)).catch_unwind().await;
+    let reason = served.unwrap_or_else(|_| {
+        conn.port().counters().handler_panics.add(1);
+        Some(DisconnectReason::HandlerPanicked)
+    });
+    if let Some(reason) = reason {
+        conn.port().close(conn.id(), reason);
+    }
+    // Boxed, for it is needed once and late.
+    Box::pin(finish(conn, &handler, reader)).await;
+}
+
+/// Serves the client until there is a reason to end, or the shard has one (`None`).
+async fn serve<T: Send + 'static, H: Handler<T>>(
+    conn: &Conn<T>,
+    handler: &H,
+    reader: &mut FrameReader,
+) -> Option<DisconnectReason> {
+    if let Err(close) = Box::pin(handler.on_connect(conn)).await {
+        return Some(DisconnectReason::ClosedByServer(close));
+    }
+    loop {
+        // Back-pressure: what this client sends next would only add to the queue.
+        conn.hub().inner.shards.relieved().await;
+        // A client that has sent much at once must not hold the worker thread.
+        coop::consume_budget().await;
+        let link = conn.link();
+        let heard = || conn.port().hear(link);
+        match reader.next(link, heard, |event| interpret(conn, event)).await {
+            Ok(Step::Message(message)) => handler.on_message(conn, message).await,
+            Ok(Step::Undecodable(error)) => handler.on_decode_error(conn, error).await,
+            Ok(Step::Handled) => {}
+            Ok(Step::End(reason)) => return Some(reason),
+            Err(ReadError::Ended) => return None,
+            Err(ReadError::Protocol(error)) => {
+                return Some(DisconnectReason::Protocol(error.close()));
+            }
+            Err(ReadError::Io(kind)) => return Some(DisconnectReason::Io(kind)),
+        }
+    }
+}
+
+/// What is to be done about an event.
+enum Step<T> {
+    Message(T),
+    Undecodable(DecodeError),
+    Handled,
+    End(DisconnectReason),
+}
+
+fn interpret<T: Send + 'static>(conn: &Conn<T>, event: Event<'_>) -> Step<T> {
+    let codec = &conn.hub().inner.codec;
+    let counters = conn.port().counters();
+    match event {
+        Event::Message { kind, .. } if !codec.accepts(kind) => {
+            let close = Close::new(CloseCode::UNSUPPORTED, "kind of message not accepted here");
+            Step::End(DisconnectReason::Protocol(close))
+        }
+        Event::Message { kind, payload } => {
+            counters.messages_in.add(1);
+            counters.bytes_in.add(payload.len() as u64);
+            match codec.decode(kind, payload) {
+                Ok(message) => Step::Message(message),
+                Err(error) => {
+                    counters.decode_errors.add(1);
+                    Step::Undecodable(error)
+                }
+            }
+        }
+        Event::Ping(payload) => {
+            conn.port().pong(conn.id(), payload);
+            Step::Handled
+        }
+        Event::Pong(_) => Step::Handled,
+        Event::Close(close) => Step::End(DisconnectReason::ClosedByClient(close)),
+    }
+}
+
+/// Waits until the shard has ended the connection, tells the handler, and lets the close frame
+/// arrive meanwhile.
+async fn finish<T: Send + 'static, H: Handler<T>>(
+    conn: &Conn<T>,
+    handler: &H,
+    reader: FrameReader,
+) {
+    let link = conn.link();
+    ended(link).await;
+    let disconnect = async {
+        let Some(end) = link.end() else { return };
+        let told = AssertUnwindSafe(handler.on_disconnect(conn, &end.reason)).catch_unwind().await;
+        conn.port().counters().handler_panics.add(u64::from(told.is_err()));
+    };
+    tokio::join!(disconnect, async {
+        reader.drain(link).await;
+        conn.port().detach(conn.id());
+    });
+}
+
+async fn ended(link: &Link) {
+    poll_fn(|cx| {
+        link.watch_stage(cx.waker());
+        match link.stage() {
+            Stage::Open => Poll::Pending,
+            _ => Poll::Ready(()),
+        }
+    })
+    .await;
+}
+
+/// A connection that counts as a session of its hub for as long as this lives.
+struct Session<T: Send + 'static>(Conn<T>);
+
+impl<T: Send + 'static> Session<T> {
+    fn of(conn: Conn<T>) -> Self {
+        conn.hub().inner.sessions.fetch_add(1, Ordering::AcqRel);
+        Self(conn)
+    }
+}
+
+impl<T: Send + 'static> Drop for Session<T> {
+    fn drop(&mut self) {
+        let hub = &self.0.hub().inner;
+        if hub.sessions.fetch_sub(1, Ordering::AcqRel) == 1 {
+            hub.all_ended.notify_waiters();
+        }
+    }
+}

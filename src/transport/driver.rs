@@ -1,0 +1,148 @@
+//! The tasks that drive the shards.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::{coop, yield_now};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::stream::WriteHalf;
+use crate::engine::{
+    Address, ConnId, InboxLimits, Overloaded, Port, Progress, RoomLimits, Shard, ShardConfig,
+    publish,
+};
+
+/// Writes of a slice, before a shard lets readers and other shards run: about 0.3 ms.
+const WRITES_PER_SLICE: usize = 64;
+
+/// How late a tick may be before the timer is set again.
+const TIMER_SLACK: Duration = Duration::from_millis(1);
+
+/// The shards of a hub, as publishers and sessions see them.
+pub(crate) struct Shards {
+    ports: Box<[Arc<Port<WriteHalf>>]>,
+    /// Rings when an inbox that was congested is no longer.
+    relief: Arc<Notify>,
+}
+
+impl Shards {
+    /// Starts `count` shards, each with a task of its own on `runtime`.
+    pub(crate) fn start(
+        count: usize,
+        config: ShardConfig,
+        inbox: InboxLimits,
+        rooms: RoomLimits,
+        runtime: &Handle,
+    ) -> Self {
+        let ports: Box<[_]> =
+            (0..count).map(|index| Arc::new(Port::new(index, inbox, rooms))).collect();
+        let relief = Arc::new(Notify::new());
+        for port in &ports {
+            let driver = Driver {
+                shard: Shard::new(config, port.clone()),
+                port: port.clone(),
+                relief: relief.clone(),
+                epoch: Instant::now(),
+            };
+            // The driver takes turns by itself. Tokio's budget would make sockets look blocked.
+            runtime.spawn(coop::unconstrained(driver.run()));
+        }
+        Self { ports, relief }
+    }
+
+    /// All ports, in the order of the shards.
+    pub(crate) fn ports(&self) -> &[Arc<Port<WriteHalf>>] {
+        &self.ports
+    }
+
+    /// The port of the shard that owns a connection.
+    pub(crate) fn port(&self, id: ConnId) -> Option<&Arc<Port<WriteHalf>>> {
+        self.ports.get(id.shard())
+    }
+
+    /// Hands the frame to every shard that has somebody to give it to.
+    pub(crate) fn publish(
+        &self,
+        address: Address<'_>,
+        except: &[ConnId],
+        frame: &Bytes,
+    ) -> Result<(), Overloaded> {
+        publish(&self.ports, address, except, frame)
+    }
+
+    /// Waits until no inbox is congested.
+    ///
+    /// # Cancel safety
+    /// Nothing is held or reserved.
+    pub(crate) async fn relieved(&self) {
+        while self.is_congested() {
+            let mut notified = std::pin::pin!(self.relief.notified());
+            // From here on a ring is not missed, so look once more.
+            notified.as_mut().enable();
+            if !self.is_congested() {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    fn is_congested(&self) -> bool {
+        self.ports.iter().any(|port| port.inbox().is_congested())
+    }
+}
+
+impl Drop for Shards {
+    fn drop(&mut self) {
+        self.ports.iter().for_each(|port| port.stop());
+    }
+}
+
+struct Driver {
+    shard: Shard<WriteHalf>,
+    port: Arc<Port<WriteHalf>>,
+    relief: Arc<Notify>,
+    epoch: Instant,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        let mut timer = std::pin::pin!(sleep_until(self.epoch));
+        loop {
+            let was_congested = self.port.inbox().is_congested();
+            let progress = self.shard.run(self.epoch.elapsed(), WRITES_PER_SLICE);
+            if was_congested && !self.port.inbox().is_congested() {
+                self.relief.notify_waiters();
+            }
+            match progress {
+                Progress::Busy => yield_now().await,
+                Progress::Idle => {
+                    let tick = self.shard.next_tick().map(|tick| self.epoch + tick);
+                    wait(&self.port, tick, timer.as_mut()).await;
+                }
+                Progress::Stopped => return,
+            }
+        }
+    }
+}
+
+/// Waits until the inbox is filled or the tick has come.
+async fn wait(port: &Port<WriteHalf>, tick: Option<Instant>, mut timer: Pin<&mut Sleep>) {
+    poll_fn(|cx| {
+        if port.inbox().poll_filled(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let Some(tick) = tick else { return Poll::Pending };
+        // A timer that fires early costs one look around; setting it anew, a lock.
+        if timer.is_elapsed() || timer.deadline() > tick + TIMER_SLACK {
+            timer.as_mut().reset(tick);
+        }
+        timer.as_mut().poll(cx)
+    })
+    .await;
+}

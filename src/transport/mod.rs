@@ -1,0 +1,22 @@
+//! Between the engine and the network: the upgrade, the two halves of a stream, the reader with its
+//! decoder, the task that drives a shard, and a small HTTP server.
+//!
+//! It owns sockets and tasks. It knows the engine below it, and nothing of hubs, handlers or
+//! messages above.
+
+mod decoder;
+mod driver;
+mod reader;
+#[cfg(feature = "server")]
+mod server;
+mod stream;
+mod upgrade;
+
+pub(crate) use decoder::Event;
+pub(crate) use driver::Shards;
+pub(crate) use reader::{FrameReader, ReadError};
+#[cfg(feature = "server")]
+pub use server::{Server, ServerError};
+pub(crate) use stream::WriteHalf;
+pub(crate) use upgrade::{accept, check, refusal, take_over};
+pub use upgrade::{PathParams, RemoteAddr};

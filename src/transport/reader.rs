@@ -1,0 +1,169 @@
+//! The reading side of a connection: bytes from its stream, through the decoder, one event a call.
+//!
+//! A reader owns no buffer. It reads into one that all connections of a worker thread share, and
+//! keeps bytes of its own only while a frame is incomplete (in the decoder) or while a read brought
+//! more events than have been asked for.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::ReadBuf;
+
+use super::decoder::{Decoder, Event, ProtocolError};
+use super::stream::ReadHalf;
+use crate::engine::{Link, Stage};
+
+/// The buffer that a worker thread lends to its readers. A message of the default limit fits, with
+/// its header, into two reads.
+const SCRATCH_BYTES: usize = 64 * 1024;
+
+/// How long a client has to answer a close frame by closing the connection.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
+}
+
+/// Why there is no next event.
+#[derive(Debug)]
+pub(crate) enum ReadError {
+    /// The shard has ended the connection.
+    Ended,
+    /// The client broke the protocol.
+    Protocol(ProtocolError),
+    /// The stream failed, or ended without a close frame.
+    Io(io::ErrorKind),
+}
+
+/// Reads the events of one client.
+pub(crate) struct FrameReader {
+    half: ReadHalf,
+    decoder: Decoder,
+    /// Bytes that were read and not yet decoded, from `next` on.
+    pending: Vec<u8>,
+    next: usize,
+}
+
+impl FrameReader {
+    /// A reader of `half` that begins with the bytes that came before.
+    pub(crate) fn new(half: ReadHalf, early: &[u8], message_bytes_max: usize) -> Self {
+        Self { half, decoder: Decoder::new(message_bytes_max), pending: early.to_vec(), next: 0 }
+    }
+
+    /// Waits for the next event, and returns what `take` makes of it. `heard` is called whenever
+    /// bytes have been received.
+    ///
+    /// # Cancel safety
+    /// No byte is lost when the future is dropped.
+    pub(crate) async fn next<R>(
+        &mut self,
+        link: &Link,
+        heard: impl Fn(),
+        take: impl FnOnce(Event<'_>) -> R,
+    ) -> Result<R, ReadError> {
+        let mut take = Some(take);
+        poll_fn(|cx| {
+            link.watch_stage(cx.waker());
+            if link.stage() > Stage::Open {
+                return Poll::Ready(Err(ReadError::Ended));
+            }
+            loop {
+                if let Some(taken) = self.decode_pending(&mut take)? {
+                    return Poll::Ready(Ok(taken));
+                }
+                if let Some(taken) = ready!(self.poll_read(cx, &heard, &mut take))? {
+                    return Poll::Ready(Ok(taken));
+                }
+            }
+        })
+        .await
+    }
+
+    /// Reads and throws away until the client closes, so that what was sent to it is not lost to a
+    /// reset; for at most a second after the close frame has left.
+    pub(crate) async fn drain(mut self, link: &Link) {
+        let mut is_over = false;
+        poll_fn(|cx| {
+            link.watch_stage(cx.waker());
+            is_over = is_over || self.poll_discard(cx).is_ready();
+            match link.stage() {
+                Stage::Open | Stage::Ended => Poll::Pending,
+                Stage::Flushed | Stage::Cut => Poll::Ready(()),
+            }
+        })
+        .await;
+        if !is_over && link.stage() != Stage::Cut {
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, poll_fn(|cx| self.poll_discard(cx))).await;
+        }
+    }
+
+    fn decode_pending<R, F: FnOnce(Event<'_>) -> R>(
+        &mut self,
+        take: &mut Option<F>,
+    ) -> Result<Option<R>, ReadError> {
+        let mut input = &mut self.pending[self.next..];
+        // Also with nothing pending: it frees what the last event had borrowed.
+        let taken = decode(&mut self.decoder, &mut input, take)?;
+        let left = input.len();
+        self.next = self.pending.len() - left;
+        if self.next == self.pending.len() {
+            self.pending = Vec::new();
+            self.next = 0;
+        }
+        Ok(taken)
+    }
+
+    fn poll_read<R, F: FnOnce(Event<'_>) -> R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        heard: &impl Fn(),
+        take: &mut Option<F>,
+    ) -> Poll<Result<Option<R>, ReadError>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut input = ready!(poll_fill(&mut self.half, cx, scratch))?;
+            heard();
+            let taken = decode(&mut self.decoder, &mut input, take)?;
+            if !input.is_empty() {
+                self.pending = input.to_vec();
+            }
+            Poll::Ready(Ok(taken))
+        })
+    }
+
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            while ready!(poll_fill(&mut self.half, cx, scratch)).is_ok() {}
+            Poll::Ready(())
+        })
+    }
+}
+
+fn decode<R, F: FnOnce(Event<'_>) -> R>(
+    decoder: &mut Decoder,
+    input: &mut &mut [u8],
+    take: &mut Option<F>,
+) -> Result<Option<R>, ReadError> {
+    let event = decoder.decode(input).map_err(ReadError::Protocol)?;
+    Ok(event.map(|event| take.take().expect("an event ends the call")(event)))
+}
+
+/// What one read has brought; never empty.
+fn poll_fill<'a>(
+    half: &mut ReadHalf,
+    cx: &mut Context<'_>,
+    scratch: &'a mut [u8],
+) -> Poll<Result<&'a mut [u8], ReadError>> {
+    let mut buffer = ReadBuf::new(scratch);
+    let failure = match ready!(half.poll_read(cx, &mut buffer)) {
+        Ok(()) if buffer.filled().is_empty() => io::ErrorKind::UnexpectedEof,
+        Ok(()) => {
+            let filled = buffer.filled().len();
+            return Poll::Ready(Ok(&mut scratch[..filled]));
+        }
+        Err(error) => error.kind(),
+    };
+    Poll::Ready(Err(ReadError::Io(failure)))
+}

@@ -1,0 +1,258 @@
+//! A small HTTP/1.1 server: routes, a fallback, and an accept loop that does not give up.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt};
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
+
+use super::upgrade::{PathParams, RemoteAddr, refusal};
+
+type BoxError = Box<dyn Error + Send + Sync>;
+type AnyResponse = Response<UnsyncBoxBody<Bytes, BoxError>>;
+type AnyService = Box<dyn Fn(Request<Incoming>) -> BoxFuture<'static, AnyResponse> + Send + Sync>;
+
+/// How long a client may take over the head of a request. Hyper's own limit needs a timer to work.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections that the kernel holds ready to be accepted; it may hold fewer
+/// (`net.core.somaxconn`, 4,096 by default).
+const BACKLOG: u32 = 4_096;
+
+/// The first and the longest pause after a failed `accept`, as when no descriptor is left.
+const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+
+/// A server could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// The address could not be resolved or bound.
+    #[error("cannot listen")]
+    Bind(#[from] io::Error),
+    /// A route is malformed, or collides with another.
+    #[error("route {path:?} not added")]
+    Route {
+        /// The path.
+        path: String,
+        /// What is wrong with it.
+        source: matchit::InsertError,
+    },
+}
+
+/// A small HTTP/1.1 server to put hubs behind.
+///
+/// Any hyper service can be a route; a hub becomes one by [`Hub::handle`](crate::Hub::handle).
+/// Sockets get `TCP_NODELAY`. A request head that takes longer than five seconds closes the
+/// connection, and an `accept` that fails is tried again after a pause of 5 ms to 1 s: the server
+/// outlives running out of descriptors.
+///
+/// # Examples
+/// ```no_run
+/// use roomcast::{Hub, Server};
+///
+/// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+/// let hub = Hub::<String>::new();
+/// let echo = hub.handlers().on_message(|conn, message| async move {
+///     let _ = conn.send(&message);
+/// });
+/// let server = Server::bind("127.0.0.1:0").await?.route("/ws/{room}", hub.handle(echo))?;
+/// println!("listening on {}", server.local_addr()?);
+/// server.run().await;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Server {
+    listener: TcpListener,
+    routes: Routes,
+}
+
+struct Routes {
+    router: matchit::Router<AnyService>,
+    fallback: AnyService,
+}
+
+impl Server {
+    /// Listens on the first address that can be bound. Port 0 lets the system choose: ask
+    /// [`local_addr`](Self::local_addr).
+    ///
+    /// # Errors
+    /// When no address can be resolved and bound.
+    pub async fn bind(addr: impl ToSocketAddrs) -> Result<Self, ServerError> {
+        let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
+        for addr in lookup_host(addr).await? {
+            match listen(addr) {
+                Ok(listener) => return Ok(Self::from_listener(listener)),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure.into())
+    }
+
+    /// Serves a listener that was made elsewhere.
+    pub fn from_listener(listener: TcpListener) -> Self {
+        let not_found = service_fn(|_: Request<Incoming>| async {
+            Ok::<_, Infallible>(refusal(StatusCode::NOT_FOUND, "not found"))
+        });
+        let routes = Routes { router: matchit::Router::new(), fallback: erase(not_found) };
+        Self { listener, routes }
+    }
+
+    /// The address that it listens on.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Adds a route. `{name}` in the path is a parameter, a whole segment or a part of one, and
+    /// `{*name}` is the rest of the path; the service finds them, percent-decoded, as
+    /// [`PathParams`] in the request's extensions.
+    ///
+    /// # Errors
+    /// When the path is malformed or collides with another route.
+    pub fn route<S, B>(mut self, path: &str, service: S) -> Result<Self, ServerError>
+    where
+        S: Service<Request<Incoming>, Response = Response<B>> + Send + Sync + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<BoxError>,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        match self.routes.router.insert(path, erase(service)) {
+            Ok(()) => Ok(self),
+            Err(source) => Err(ServerError::Route { path: path.to_owned(), source }),
+        }
+    }
+
+    /// Sets the service for requests that no route matches. Without one they get 404.
+    pub fn fallback<S, B>(mut self, service: S) -> Self
+    where
+        S: Service<Request<Incoming>, Response = Response<B>> + Send + Sync + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<BoxError>,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.routes.fallback = erase(service);
+        self
+    }
+
+    /// Serves for ever.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops accepting. Connections that were accepted go on.
+    pub async fn run(self) {
+        let routes = Arc::new(self.routes);
+        let mut pause = ACCEPT_PAUSE.0;
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, addr)) => {
+                    pause = ACCEPT_PAUSE.0;
+                    tokio::spawn(serve(stream, addr, routes.clone()));
+                }
+                // The client was gone before it was accepted: the next one may be waiting.
+                Err(error) if is_of_one_client(&error) => {}
+                Err(_) => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(ACCEPT_PAUSE.1);
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("listener", &self.listener).finish_non_exhaustive()
+    }
+}
+
+impl Routes {
+    fn dispatch(&self, mut request: Request<Incoming>) -> BoxFuture<'static, AnyResponse> {
+        let path = request.uri().path().to_owned();
+        let Ok(matched) = self.router.at(&path) else {
+            return (self.fallback)(request);
+        };
+        let decode = |(name, value): (&str, &str)| {
+            let value = percent_encoding::percent_decode_str(value).decode_utf8().ok()?;
+            Some((name.to_owned(), value.into_owned()))
+        };
+        let Some(params) = matched.params.iter().map(decode).collect::<Option<PathParams>>() else {
+            let response = refusal(StatusCode::BAD_REQUEST, "path is not UTF-8");
+            return Box::pin(std::future::ready(response.map(any_body)));
+        };
+        request.extensions_mut().insert(params);
+        (matched.value)(request)
+    }
+}
+
+fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // As the standard library's listener does: a restart must not wait for old connections.
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
+}
+
+fn is_of_one_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+async fn serve(stream: TcpStream, addr: SocketAddr, routes: Arc<Routes>) {
+    // A failure means that the client is gone already.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(RemoteAddr(addr));
+        let response = routes.dispatch(request);
+        async move { Ok::<_, Infallible>(response.await) }
+    });
+    // What goes wrong before an upgrade concerns nobody but this client.
+    let _ = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
+        .await;
+}
+
+fn erase<S, B>(service: S) -> AnyService
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Send + Sync + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    Box::new(move |request| {
+        let response = service.call(request);
+        Box::pin(async move {
+            match response.await {
+                Ok(response) => response.map(any_body),
+                Err(_) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "service failed").map(any_body),
+            }
+        })
+    })
+}
+
+fn any_body<B>(body: B) -> UnsyncBoxBody<Bytes, BoxError>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    body.map_err(Into::into).boxed_unsync()
+}

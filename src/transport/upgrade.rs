@@ -1,0 +1,127 @@
+//! The opening handshake (RFC 6455, section 4.2), on the server's side.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::upgrade::OnUpgrade;
+use hyper::{Method, Request, Response, StatusCode, Version};
+
+use super::stream::{Streams, into_streams};
+
+/// How long the response to an upgrade may take to leave, before the connection is given up.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The address of the client, as a request extension.
+///
+/// [`Server`](crate::Server) sets it. With a server of your own, insert it into the request, so
+/// that [`Conn::remote_addr`](crate::Conn::remote_addr) knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RemoteAddr(pub SocketAddr);
+
+/// The parameters of the matched route, as a request extension.
+///
+/// [`Server`](crate::Server) sets it. With a router of your own, insert it into the request, so
+/// that [`Conn::param`](crate::Conn::param) finds them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PathParams(Box<[(Box<str>, Box<str>)]>);
+
+impl PathParams {
+    /// The value of the parameter of that name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| **key == *name).map(|(_, value)| &**value)
+    }
+}
+
+impl<K: Into<Box<str>>, V: Into<Box<str>>> FromIterator<(K, V)> for PathParams {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(params: I) -> Self {
+        Self(params.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
+    }
+}
+
+/// Accepts the handshake of a request that [`check`] has passed: the response, and what resolves
+/// when it has left.
+pub(crate) fn accept(
+    parts: Parts,
+    protocol: Option<HeaderValue>,
+) -> Option<(Response<Full<Bytes>>, OnUpgrade)> {
+    let mut request = Request::from_parts(parts, ());
+    // Taken out first: the future that comes with the response would allocate a reader.
+    let on_upgrade = hyper::upgrade::on(&mut request);
+    let (response, _) = fastwebsockets::upgrade::upgrade(&mut request).ok()?;
+    let mut response = response.map(|_| Full::default());
+    if let Some(protocol) = protocol {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+    Some((response, on_upgrade))
+}
+
+/// Waits until the response has left, and takes the stream over.
+pub(crate) async fn take_over(on_upgrade: OnUpgrade) -> Option<Streams> {
+    let upgraded = tokio::time::timeout(UPGRADE_TIMEOUT, on_upgrade).await.ok()?.ok()?;
+    Some(into_streams(upgraded))
+}
+
+/// Says what is wrong with a handshake, if anything is.
+pub(crate) fn check(parts: &Parts) -> Result<(), Response<Full<Bytes>>> {
+    let headers = &parts.headers;
+    let is_upgrade = parts.method == Method::GET
+        && parts.version == Version::HTTP_11
+        && has_token(headers, header::CONNECTION, "upgrade")
+        && has_token(headers, header::UPGRADE, "websocket");
+    if !is_upgrade {
+        return Err(upgrade_required((header::UPGRADE, "websocket"), "WebSocket upgrade required"));
+    }
+    if only(headers, header::SEC_WEBSOCKET_VERSION) != Some(b"13") {
+        let version = (header::SEC_WEBSOCKET_VERSION, "13");
+        return Err(upgrade_required(version, "WebSocket version 13 required"));
+    }
+    match only(headers, header::SEC_WEBSOCKET_KEY) {
+        Some(key) if is_key(key) => Ok(()),
+        _ => Err(refusal(StatusCode::BAD_REQUEST, "missing or malformed Sec-WebSocket-Key")),
+    }
+}
+
+/// A response that refuses a request.
+pub(crate) fn refusal(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(text));
+    *response.status_mut() = status;
+    response
+}
+
+fn upgrade_required(
+    (name, value): (HeaderName, &'static str),
+    text: &'static str,
+) -> Response<Full<Bytes>> {
+    let mut response = refusal(StatusCode::UPGRADE_REQUIRED, text);
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(name, HeaderValue::from_static(value));
+    response
+}
+
+/// The value of a header that is there once.
+fn only(headers: &HeaderMap, name: HeaderName) -> Option<&[u8]> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    values.next().is_none().then(|| value.as_bytes())
+}
+
+fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|value| value.trim().eq_ignore_ascii_case(token))
+}
+
+/// Whether this is 16 bytes in base64: 22 characters and two of padding.
+fn is_key(key: &[u8]) -> bool {
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    key.len() == 24 && key[..22].iter().all(is_base64) && key.ends_with(b"==")
+}
