@@ -24,7 +24,7 @@ pub use hub::{
 };
 #[cfg(feature = "hub")]
 pub use hyper::{Request, Response, StatusCode, header};
-#[cfg(feature = "server")]
-pub use transport::{Server, ServerError};
 #[cfg(feature = "hub")]
 pub use transport::{PathParams, RemoteAddr};
+#[cfg(feature = "server")]
+pub use transport::{Server, ServerError};

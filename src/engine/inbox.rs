@@ -5,8 +5,9 @@
 //! pushes, the shard alone pops. Pushing never waits and takes no lock (the queue's push retries a
 //! compare-and-swap while other producers win).
 //!
-//! Deliveries and joins reserve room first and are refused when there is none. Commands that end or
-//! answer something do not: of those, a connection has at most a handful in flight.
+//! Deliveries, joins and leaves reserve room first and are refused when there is none. Pongs take
+//! room without asking, so that a client that floods with pings is seen as congestion. Commands that
+//! end or answer something take none: of those, a connection has at most a handful in flight.
 //!
 //! # Orderings
 //!
@@ -72,6 +73,11 @@ impl<C> Inbox<C> {
         }
         self.release(1, bytes);
         Err(Overloaded)
+    }
+
+    /// Takes room for one message, be there any or not; to be given back like what is reserved.
+    pub fn take_room(&self) {
+        self.messages.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Gives reserved room back.

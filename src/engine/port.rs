@@ -182,6 +182,7 @@ impl<S> Port<S> {
 
     /// Answers a ping.
     pub fn pong(&self, conn: ConnId, payload: &[u8]) {
+        self.inbox.take_room();
         self.inbox.push(Command::Pong(conn, frame::pong(payload)));
     }
 

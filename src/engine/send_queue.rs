@@ -258,7 +258,8 @@ impl SendQueue {
         let mut dropped = Amount::default();
         while !self.has_room(&burst, limits) {
             let first = usize::from(self.written > 0);
-            let Some(oldest) = (first..self.slots.len()).find(|&at| self.slots[at].is_data()) else {
+            let Some(oldest) = (first..self.slots.len()).find(|&at| self.slots[at].is_data())
+            else {
                 // Only a torn burst is left, and with it there is no room: the new one must go.
                 return self.dropped_all(dropped, amount);
             };

@@ -47,8 +47,7 @@ pub struct Handlers<T> {
     upgrade: Option<Box<dyn Fn(&mut UpgradeRequest) -> Upgraded + Send + Sync>>,
     connect: Option<Box<dyn Fn(Conn<T>) -> BoxFuture<'static, Connected> + Send + Sync>>,
     message: Option<Box<dyn Fn(Conn<T>, T) -> BoxFuture<'static, ()> + Send + Sync>>,
-    decode_error:
-        Option<Box<dyn Fn(Conn<T>, DecodeError) -> BoxFuture<'static, ()> + Send + Sync>>,
+    decode_error: Option<Box<dyn Fn(Conn<T>, DecodeError) -> BoxFuture<'static, ()> + Send + Sync>>,
     disconnect:
         Option<Box<dyn Fn(Conn<T>, DisconnectReason) -> BoxFuture<'static, ()> + Send + Sync>>,
 }

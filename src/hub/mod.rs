@@ -31,7 +31,7 @@ pub use self::handlers::Handlers;
 pub use self::request::{Reject, UpgradeRequest};
 pub use self::target::Target;
 use crate::codec::{Codec, encode_frame};
-use crate::engine::{ConnId, Stats};
+use crate::engine::{Address, ConnId, Stats};
 use crate::transport::Shards;
 
 /// A message that is encoded and framed, to be sent often. Clones share the bytes.
@@ -211,10 +211,7 @@ impl<T: Send + 'static> Hub<T> {
         target: &Target<'_>,
         message: &Encoded,
     ) -> Result<(), PublishError> {
-        if self.is_closed() {
-            return Err(PublishError::Closed);
-        }
-        Ok(self.inner.shards.publish(target.address(), target.excepted(), &message.0)?)
+        self.publish_to(target.address(), target.excepted(), message)
     }
 
     /// [`broadcast`](Self::broadcast), waiting while a shard is overloaded.
@@ -224,8 +221,11 @@ impl<T: Send + 'static> Hub<T> {
     ///
     /// # Cancel safety
     /// When the future is dropped before it is ready, nothing was queued.
-    pub async fn broadcast_wait(&self, message: &T) -> Result<(), PublishError> {
-        self.publish_encoded_wait(&Target::everyone(), &self.encode(message)?).await
+    pub fn broadcast_wait<'a>(
+        &'a self,
+        message: &T,
+    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, T> {
+        self.wait_for_room(Address::Everyone, &[], self.encode(message))
     }
 
     /// [`to_room`](Self::to_room), waiting while a shard is overloaded.
@@ -235,8 +235,12 @@ impl<T: Send + 'static> Hub<T> {
     ///
     /// # Cancel safety
     /// When the future is dropped before it is ready, nothing was queued.
-    pub async fn to_room_wait(&self, room: &str, message: &T) -> Result<(), PublishError> {
-        self.publish_encoded_wait(&Target::room(room), &self.encode(message)?).await
+    pub fn to_room_wait<'a>(
+        &'a self,
+        room: &'a str,
+        message: &T,
+    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, T> {
+        self.wait_for_room(Address::Room(room), &[], self.encode(message))
     }
 
     /// [`publish`](Self::publish), waiting while a shard is overloaded.
@@ -246,8 +250,12 @@ impl<T: Send + 'static> Hub<T> {
     ///
     /// # Cancel safety
     /// When the future is dropped before it is ready, nothing was queued.
-    pub async fn publish_wait(&self, target: &Target<'_>, message: &T) -> Result<(), PublishError> {
-        self.publish_encoded_wait(target, &self.encode(message)?).await
+    pub fn publish_wait<'a>(
+        &'a self,
+        target: &'a Target<'_>,
+        message: &T,
+    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, T> {
+        self.wait_for_room(target.address(), target.excepted(), self.encode(message))
     }
 
     /// [`publish_encoded`](Self::publish_encoded), waiting while a shard is overloaded.
@@ -257,17 +265,43 @@ impl<T: Send + 'static> Hub<T> {
     ///
     /// # Cancel safety
     /// When the future is dropped before it is ready, nothing was queued.
-    pub async fn publish_encoded_wait(
-        &self,
-        target: &Target<'_>,
+    pub fn publish_encoded_wait<'a>(
+        &'a self,
+        target: &'a Target<'_>,
         message: &Encoded,
-    ) -> Result<(), PublishError> {
-        loop {
-            match self.publish_encoded(target, message) {
-                Err(PublishError::Overloaded) => self.inner.shards.relieved().await,
-                result => return result,
+    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, T> {
+        self.wait_for_room(target.address(), target.excepted(), Ok(message.clone()))
+    }
+
+    /// What the waiting calls have in common. No `async fn`: its future is part of every session
+    /// whose handler publishes, and would hold all arguments twice.
+    fn wait_for_room<'a>(
+        &'a self,
+        address: Address<'a>,
+        except: &'a [ConnId],
+        message: Result<Encoded, PublishError>,
+    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, T> {
+        async move {
+            let message = message?;
+            loop {
+                match self.publish_to(address, except, &message) {
+                    Err(PublishError::Overloaded) => self.inner.shards.relieved().await,
+                    result => return result,
+                }
             }
         }
+    }
+
+    fn publish_to(
+        &self,
+        address: Address<'_>,
+        except: &[ConnId],
+        message: &Encoded,
+    ) -> Result<(), PublishError> {
+        if self.is_closed() {
+            return Err(PublishError::Closed);
+        }
+        Ok(self.inner.shards.publish(address, except, &message.0)?)
     }
 
     /// How many connections are open.

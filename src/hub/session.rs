@@ -86,23 +86,30 @@ where
     tokio::spawn(run(session, handler, reader));
 }
 
-async fn run<T, H>(session: Session<T>, handler: H, mut reader: FrameReader)
+/// The task of a connection. Its size is most of what an idle connection costs, so it is no `async
+/// fn`, which would hold its arguments twice, and boxes what is needed only once or rarely.
+fn run<T, H>(
+    session: Session<T>,
+    handler: H,
+    mut reader: FrameReader,
+) -> impl Future<Output = ()> + Send
 where
     T: Send + 'static,
     H: Handler<T>,
 {
-    let conn = &session.0;
-    // One net for all that is the application's: the callbacks and the codec.
-    let served = AssertUnwindSafe(serve(conn, &handler, &mut reader)).catch_unwind().await;
-    let reason = served.unwrap_or_else(|_| {
-        conn.port().counters().handler_panics.add(1);
-        Some(DisconnectReason::HandlerPanicked)
-    });
-    if let Some(reason) = reason {
-        conn.port().close(conn.id(), reason);
+    async move {
+        let conn = &session.0;
+        // One net for all that is the application's: the callbacks and the codec.
+        let served = AssertUnwindSafe(serve(conn, &handler, &mut reader)).catch_unwind().await;
+        let reason = served.unwrap_or_else(|_| {
+            conn.port().counters().handler_panics.add(1);
+            Some(DisconnectReason::HandlerPanicked)
+        });
+        if let Some(reason) = reason {
+            conn.port().close(conn.id(), reason);
+        }
+        Box::pin(finish(conn, &handler, reader)).await;
     }
-    // Boxed, for it is needed once and late.
-    Box::pin(finish(conn, &handler, reader)).await;
 }
 
 /// Serves the client until there is a reason to end, or the shard has one (`None`).
@@ -123,7 +130,9 @@ async fn serve<T: Send + 'static, H: Handler<T>>(
         let heard = || conn.port().hear(link);
         match reader.next(link, heard, |event| interpret(conn, event)).await {
             Ok(Step::Message(message)) => handler.on_message(conn, message).await,
-            Ok(Step::Undecodable(error)) => handler.on_decode_error(conn, error).await,
+            Ok(Step::Undecodable(error)) => {
+                Box::pin(handler.on_decode_error(conn, error)).await;
+            }
             Ok(Step::Handled) => {}
             Ok(Step::End(reason)) => return Some(reason),
             Err(ReadError::Ended) => return None,

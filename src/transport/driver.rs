@@ -82,13 +82,13 @@ impl Shards {
     /// Nothing is held or reserved.
     pub(crate) async fn relieved(&self) {
         while self.is_congested() {
-            let mut notified = std::pin::pin!(self.relief.notified());
+            // Boxed, for it is rare, and its size would count in every session.
+            let mut relief = Box::pin(self.relief.notified());
             // From here on a ring is not missed, so look once more.
-            notified.as_mut().enable();
-            if !self.is_congested() {
-                return;
+            relief.as_mut().enable();
+            if self.is_congested() {
+                relief.await;
             }
-            notified.await;
         }
     }
 

@@ -18,5 +18,5 @@ pub(crate) use reader::{FrameReader, ReadError};
 #[cfg(feature = "server")]
 pub use server::{Server, ServerError};
 pub(crate) use stream::WriteHalf;
-pub(crate) use upgrade::{accept, check, refusal, take_over};
 pub use upgrade::{PathParams, RemoteAddr};
+pub(crate) use upgrade::{accept, check, refusal, take_over};

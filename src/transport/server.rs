@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -243,7 +243,9 @@ where
         Box::pin(async move {
             match response.await {
                 Ok(response) => response.map(any_body),
-                Err(_) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "service failed").map(any_body),
+                Err(_) => {
+                    refusal(StatusCode::INTERNAL_SERVER_ERROR, "service failed").map(any_body)
+                }
             }
         })
     })

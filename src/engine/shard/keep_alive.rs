@@ -83,7 +83,9 @@ impl<S: Socket> Shard<S> {
             entry.wheel = Some(keep_alive.wheel.insert(slot, due));
             if is_ping_due {
                 self.post.port.counters().pings.add(1);
-                self.with_outlet(id, budget, |outlet, at, post| outlet.ping(at, frame::ping(), post));
+                self.with_outlet(id, budget, |outlet, at, post| {
+                    outlet.ping(at, frame::ping(), post)
+                });
             }
         }
         true

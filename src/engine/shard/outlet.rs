@@ -12,9 +12,7 @@ use bytes::Bytes;
 use crate::engine::command::Command;
 use crate::engine::link::ConnId;
 use crate::engine::port::Port;
-use crate::engine::send_queue::{
-    Amount, Burst, Pushed, QueueLimits, SendQueue, WRITE_SLOTS_MAX,
-};
+use crate::engine::send_queue::{Amount, Burst, Pushed, QueueLimits, SendQueue, WRITE_SLOTS_MAX};
 use crate::engine::socket::Socket;
 
 /// What sending needs of the shard, besides the connection itself.

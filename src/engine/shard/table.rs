@@ -169,7 +169,8 @@ impl<S> Table<S> {
             return self.release(&room);
         }
         if room.slot() == NO_SLOT {
-            let members = Members { room: room.clone(), members: Vec::new(), mark: Mark::default() };
+            let members =
+                Members { room: room.clone(), members: Vec::new(), mark: Mark::default() };
             room.set_slot(self.rooms.insert(members) as u32);
             self.port.counters().rooms.add(1);
         }

@@ -1,0 +1,285 @@
+//! Load on the chat example with thousands of real clients. Ignored by default; run it with
+//!
+//! ```text
+//! cargo test --release --test load -- --ignored --nocapture --test-threads 1
+//! ```
+//!
+//! `ROOMCAST_LOAD_SECONDS` is how long messages flow (60). Server and clients are two processes on
+//! loopback, with a descriptor a connection in each.
+
+use std::collections::HashMap;
+use std::env;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt, future, stream};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+/// Handshakes under way at a time: below the backlog of the listener.
+const DIALS: usize = 256;
+
+#[derive(Serialize, Deserialize)]
+struct Chat {
+    text: String,
+    user: String,
+    seq: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Stats {
+    members: usize,
+    connections: usize,
+    deliveries: u64,
+    writes: u64,
+    evictions: u64,
+    dropped: u64,
+    disconnects: u64,
+}
+
+/// The chat example, as a process of its own.
+struct Server {
+    process: Child,
+    addr: SocketAddr,
+}
+
+impl Server {
+    fn start(arguments: &[&str]) -> Self {
+        let mut process = Command::new(example("chat"))
+            .args(["--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the chat example is built along with the tests");
+        let output = process.stdout.take().expect("piped");
+        let line = BufReader::new(output).lines().next().expect("a line").expect("readable");
+        let addr = line.rsplit('/').next().expect("an address").parse().expect("an address");
+        Self { process, addr }
+    }
+
+    async fn stats(&self, room: &str) -> Stats {
+        let mut stream = TcpStream::connect(self.addr).await.expect("the server accepts");
+        let request = format!(
+            "GET /stats?room={room} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
+            self.addr
+        );
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.expect("an answer");
+        let body = response.split_once("\r\n\r\n").expect("a head and a body").1;
+        simd_json::from_slice(&mut body.as_bytes().to_vec()).expect("JSON")
+    }
+
+    async fn eventually(&self, room: &str, what: &str, holds: impl Fn(&Stats) -> bool) -> Stats {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let stats = self.stats(room).await;
+            if holds(&stats) {
+                return stats;
+            }
+            assert!(Instant::now() < deadline, "not in 60 s: {what}; {stats:?}");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// User and system time so far, in seconds.
+    fn cpu_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()))
+            .expect("the process runs, on Linux");
+        let after_name = stat.rsplit_once(')').expect("a name in parentheses").1;
+        let field = |index: usize| -> Option<u64> {
+            after_name.split_whitespace().nth(index).and_then(|f| f.parse().ok())
+        };
+        let ticks = field(11).expect("utime") + field(12).expect("stime");
+        // Linux counts these in hundredths of a second, whatever its timer runs at.
+        ticks as f64 / 100.0
+    }
+
+    /// Resident memory in KiB.
+    fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))
+            .expect("the process runs, on Linux");
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("VmRSS");
+        line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn example(name: &str) -> PathBuf {
+    let test = env::current_exe().expect("a path");
+    let profile = test.parent().and_then(|deps| deps.parent()).expect("target/<profile>/deps");
+    profile.join("examples").join(name)
+}
+
+fn load_time() -> Duration {
+    let seconds = env::var("ROOMCAST_LOAD_SECONDS").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(60))
+}
+
+type Client = WebSocketStream<TcpStream>;
+
+async fn connect(addr: SocketAddr, room: &str, receive_buffer: Option<u32>) -> Client {
+    let socket = TcpSocket::new_v4().expect("a descriptor is left");
+    if let Some(bytes) = receive_buffer {
+        socket.set_recv_buffer_size(bytes).expect("a valid size");
+    }
+    let stream = socket.connect(addr).await.expect("the server accepts");
+    let config = WebSocketConfig::default().read_buffer_size(8 * 1024);
+    let url = format!("ws://{addr}/ws/{room}");
+    let (client, _) =
+        client_async_with_config(url, stream, Some(config)).await.expect("the upgrade succeeds");
+    client
+}
+
+async fn connect_all(addr: SocketAddr, rooms: impl Iterator<Item = String>) -> Vec<Client> {
+    let dials = rooms.map(|room| async move { connect(addr, &room, None).await });
+    stream::iter(dials).buffered(DIALS).collect().await
+}
+
+/// A member that reads until each of `publishers` has said that it ends, and that publishes itself,
+/// one message at a time, if it is told to: returns how many messages it has got.
+async fn take_part(
+    client: Client,
+    publishers: usize,
+    publish: Option<(String, Instant)>,
+    text_bytes: usize,
+) -> u64 {
+    let (mut sink, mut stream) = client.split();
+    let text = "x".repeat(text_bytes);
+    let (user, until) = publish.unzip();
+    let mut next = HashMap::<String, u64>::new();
+    let (mut ended, mut received) = (0, 0);
+    let chat = |seq, is_last: bool| Chat {
+        text: if is_last { "end".into() } else { text.clone() },
+        user: user.clone().expect("publishes"),
+        seq,
+    };
+    if user.is_some() {
+        sink.send(encode(&chat(0, false))).await.expect("sent");
+    }
+    while ended < publishers {
+        let message = stream.next().await.expect("not closed").expect("not failed");
+        let Message::Text(text) = message else { continue };
+        let got: Chat = simd_json::from_slice(&mut text.as_bytes().to_vec()).expect("JSON");
+        let expected = next.entry(got.user.clone()).or_default();
+        assert_eq!(got.seq, *expected, "every message of {}, in order", got.user);
+        *expected += 1;
+        received += 1;
+        let is_end = got.text == "end";
+        ended += usize::from(is_end);
+        if user.as_ref() == Some(&got.user) && !is_end {
+            let is_last = until.is_some_and(|until| Instant::now() >= until);
+            sink.send(encode(&chat(got.seq + 1, is_last))).await.expect("sent");
+        }
+    }
+    received
+}
+
+fn encode(chat: &Chat) -> Message {
+    Message::text(simd_json::to_string(chat).expect("encodable"))
+}
+
+async fn run_rooms(rooms: usize, members: usize, publishers: usize) {
+    let server = Server::start(&[]);
+    let names = (0..rooms * members).map(|index| format!("room{}", index % rooms));
+    let clients = connect_all(server.addr, names).await;
+    server
+        .eventually("room0", "all have joined", |stats| {
+            stats.members == members && stats.connections == rooms * members
+        })
+        .await;
+    let cpu_before = server.cpu_seconds();
+    let until = Instant::now() + load_time();
+    let mut tasks = JoinSet::new();
+    for (index, client) in clients.into_iter().enumerate() {
+        let seat = index / rooms;
+        let publish = (seat < publishers).then(|| (format!("user{seat}"), until));
+        tasks.spawn(take_part(client, publishers, publish, 100));
+    }
+    let received: u64 = tasks.join_all().await.iter().sum();
+    let stats = server.eventually("room0", "all are gone", |stats| stats.connections == 0).await;
+    println!(
+        "{rooms} rooms of {members}: {received} messages received in {} writes, {:.2} µs of server \
+         CPU each, {} KiB resident",
+        stats.writes,
+        (server.cpu_seconds() - cpu_before) * 1e6 / received as f64,
+        server.resident()
+    );
+    assert_eq!(stats.deliveries, received, "nobody got more or less than was delivered");
+    assert_eq!((stats.evictions, stats.dropped), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a minute of load"]
+async fn eight_thousand_in_one_room_get_every_message_in_order() {
+    raise_descriptor_limit();
+    run_rooms(1, 8_000, 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a minute of load"]
+async fn a_thousand_rooms_of_eight_get_every_message_in_order() {
+    raise_descriptor_limit();
+    run_rooms(1_000, 8, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "load"]
+async fn a_hundred_that_stop_reading_are_evicted_and_nine_hundred_miss_nothing() {
+    raise_descriptor_limit();
+    let server = Server::start(&[]);
+    let readers = connect_all(server.addr, (0..900).map(|_| "r".to_owned())).await;
+    let stalled = future::join_all((0..100).map(|_| connect(server.addr, "r", Some(4_096)))).await;
+    server.eventually("r", "all have joined", |stats| stats.members == 1_000).await;
+
+    let until = Instant::now() + load_time();
+    let mut tasks = JoinSet::new();
+    for (seat, client) in readers.into_iter().enumerate() {
+        let publish = (seat < 8).then(|| (format!("user{seat}"), until));
+        tasks.spawn(take_part(client, 8, publish, 4_096));
+    }
+    let received: Vec<u64> = tasks.join_all().await;
+    let stats = server.stats("r").await;
+    println!("with 100 of 1,000 stalled: {} messages each, {stats:?}", received[0]);
+    assert!(received.iter().all(|count| *count == received[0]), "all got the same");
+    server.eventually("r", "all but the stalled are gone", |stats| stats.connections == 0).await;
+    assert_eq!(stats.evictions, 100);
+    assert!(stats.disconnects >= 100);
+    drop(stalled);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "sixteen thousand connections"]
+async fn an_idle_connection_costs_less_than_two_kibibytes() {
+    raise_descriptor_limit();
+    let server = Server::start(&[]);
+    // What is allocated once, as the threads' buffers, is not a connection's.
+    drop(connect_all(server.addr, (0..500).map(|_| "r".to_owned())).await);
+    server.eventually("r", "the first are gone", |stats| stats.connections == 0).await;
+    let before = server.resident();
+    let clients = connect_all(server.addr, (0..16_000).map(|_| "r".to_owned())).await;
+    server.eventually("r", "all have joined", |stats| stats.members == 16_000).await;
+    let each = (server.resident() - before) as f64 / 16_000.0;
+    println!("an idle connection: {each:.2} KiB resident");
+    assert!(each < 2.0, "{each:.2} KiB");
+    drop(clients);
+}
+
+fn raise_descriptor_limit() {
+    let limit = rlimit::increase_nofile_limit(u64::MAX).expect("a limit");
+    assert!(limit >= 17_000, "at most {limit} descriptors: raise the hard limit");
+}
