@@ -28,3 +28,8 @@ pub use hyper::{Request, Response, StatusCode, header};
 pub use transport::{PathParams, RemoteAddr};
 #[cfg(feature = "server")]
 pub use transport::{Server, ServerError};
+
+/// The README's programs, compiled.
+#[cfg(all(doctest, feature = "json", feature = "server"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

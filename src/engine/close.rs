@@ -115,9 +115,9 @@ pub enum DisconnectReason {
     ClosedByServer(Close),
     /// Evicted: the client did not read what was sent to it. Told to the client as 1008.
     SlowClient {
-        /// Messages that were queued and are lost, with the one that found no room.
+        /// Messages that had not left, with those that found no room.
         messages: usize,
-        /// Their bytes, headers included.
+        /// What was left of them in bytes, headers included.
         bytes: usize,
     },
     /// Nothing was received for two ping intervals. Told to the client as 1001.

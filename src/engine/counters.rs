@@ -46,7 +46,7 @@ counters! {
     bytes_in,
     /// Deliveries taken from the inboxes: a publish counts once per shard that it concerned.
     published,
-    /// Messages handed to a connection: written, or queued behind a blocked socket.
+    /// Messages handed to a connection: written, queued behind a blocked socket, or lost with it.
     deliveries,
     /// Write calls that moved bytes.
     writes,
@@ -58,7 +58,7 @@ counters! {
     dropped_oldest,
     /// Messages dropped by [`Overflow::DropNewest`](super::Overflow::DropNewest).
     dropped_newest,
-    /// Messages that were queued for a connection when it ended, and are lost.
+    /// Messages that were handed to a connection, had not left when it ended, and are lost.
     dropped_at_end,
     /// Connections evicted because their queue was full.
     evicted_full,

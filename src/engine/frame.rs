@@ -96,6 +96,16 @@ pub fn count(mut frames: &[u8]) -> usize {
     count
 }
 
+/// How many frames of `frames` end within its first `bytes` bytes.
+pub fn count_within(frames: &[u8], bytes: usize) -> usize {
+    let (mut count, mut end) = (0, 0);
+    while end < bytes {
+        end += frame_bytes(&frames[end..]);
+        count += usize::from(end <= bytes);
+    }
+    count
+}
+
 /// The payload of one server frame.
 pub fn payload(frame: &Bytes) -> Bytes {
     frame.slice(header_bytes(frame[1])..)
@@ -183,5 +193,10 @@ mod tests {
         assert_eq!(frame_end(&run, 1), first.len());
         assert_eq!(frame_end(&run, first.len()), first.len());
         assert_eq!(frame_end(&run, first.len() + 1), run.len());
+        let within = |bytes| count_within(&run, bytes);
+        assert_eq!(
+            [0, first.len() - 1, first.len(), run.len() - 1, run.len()].map(within),
+            [0, 0, 1, 1, 2]
+        );
     }
 }

@@ -142,10 +142,14 @@ impl SendQueue {
         self.slots.is_empty()
     }
 
-    /// The data that waits; a burst that has left in part counts as a whole.
+    /// The data that waits: the messages that have not left as a whole, and what is left of them.
     pub fn queued(&self) -> Amount {
         let mut queued = Amount::default();
         self.slots.iter().filter(|slot| slot.is_data()).for_each(|slot| queued.add(slot));
+        if let Some(torn) = self.torn() {
+            queued.messages -= frame::count_within(&torn.frames, self.written);
+            queued.bytes -= self.written;
+        }
         queued
     }
 
@@ -213,7 +217,8 @@ impl SendQueue {
             kept
         });
         self.data_slots = self.slots.iter().filter(|slot| slot.is_data()).count();
-        self.data_bytes = self.queued().bytes;
+        self.data_bytes =
+            self.slots.iter().filter(|slot| slot.is_data()).map(|slot| slot.frames.len()).sum();
         discarded
     }
 
@@ -246,6 +251,17 @@ impl SendQueue {
         self.data_slots < limits.slots && self.data_bytes + burst.frames.len() <= limits.bytes
     }
 
+    /// The burst that has begun to leave.
+    fn torn(&self) -> Option<&Slot> {
+        self.slots.front().filter(|slot| self.written > 0 && slot.is_data())
+    }
+
+    /// Whether there is room for the burst once all that can be dropped is dropped.
+    fn has_room_beside_torn(&self, burst: &Burst, limits: &QueueLimits) -> bool {
+        let (slots, bytes) = self.torn().map_or((0, 0), |torn| (1, torn.frames.len()));
+        slots < limits.slots && bytes + burst.frames.len() <= limits.bytes
+    }
+
     fn append(&mut self, burst: Burst) {
         self.data_slots += 1;
         self.data_bytes += burst.frames.len();
@@ -254,29 +270,22 @@ impl SendQueue {
     }
 
     fn push_over_oldest(&mut self, burst: Burst, limits: &QueueLimits) -> Pushed {
-        let amount = Amount { messages: burst.messages, bytes: burst.frames.len() };
+        if !self.has_room_beside_torn(&burst, limits) {
+            // Older ones would be dropped for nothing.
+            let bytes = burst.frames.len();
+            return Pushed::DroppedNewest(Amount { messages: burst.messages, bytes });
+        }
         let mut dropped = Amount::default();
         while !self.has_room(&burst, limits) {
             let first = usize::from(self.written > 0);
-            let Some(oldest) = (first..self.slots.len()).find(|&at| self.slots[at].is_data())
-            else {
-                // Only a torn burst is left, and with it there is no room: the new one must go.
-                return self.dropped_all(dropped, amount);
-            };
-            let slot = self.slots.remove(oldest).expect("found above");
+            let oldest = (first..self.slots.len()).find(|&at| self.slots[at].is_data());
+            let slot = oldest.and_then(|at| self.slots.remove(at)).expect("more than a torn burst");
             self.data_slots -= 1;
             self.data_bytes -= slot.frames.len();
             dropped.add(&slot);
         }
         self.append(burst);
         Pushed::DroppedOldest(dropped)
-    }
-
-    fn dropped_all(&self, older: Amount, newest: Amount) -> Pushed {
-        Pushed::DroppedNewest(Amount {
-            messages: older.messages + newest.messages,
-            bytes: older.bytes + newest.bytes,
-        })
     }
 
     fn put_control(&mut self, frame: Bytes, content: Content) -> bool {

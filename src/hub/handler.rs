@@ -23,6 +23,7 @@ use crate::engine::{Close, DisconnectReason};
 ///
 /// struct Chat;
 ///
+/// #[derive(Clone)]
 /// struct User(String);
 ///
 /// impl Handler<String> for Chat {

@@ -26,6 +26,14 @@ pub(super) struct Post<S> {
     pub(super) blocked: BTreeSet<u32>,
 }
 
+impl<S> Post<S> {
+    /// Counts messages that end their connection: handed to it, and lost with it.
+    fn count_lost(&mut self, messages: usize) {
+        self.tally.deliveries += messages as u64;
+        self.port.counters().dropped_at_end.add(messages as u64);
+    }
+}
+
 /// Counts of a slice of work, added to the shared counters at its end: one atomic add a slice
 /// instead of three a write.
 #[derive(Debug, Default)]
@@ -84,11 +92,15 @@ impl<S: Socket> Outlet<S> {
         let written = if self.backlog.is_some() {
             0
         } else {
-            match self.write_now(&burst.frames, &mut post.tally)? {
-                Some(written) => written,
-                None => {
+            match self.write_now(&burst.frames, &mut post.tally) {
+                Ok(Some(written)) => written,
+                Ok(None) => {
                     post.tally.deliveries += burst.messages as u64;
                     return Ok(());
+                }
+                Err(failure) => {
+                    post.count_lost(burst.messages);
+                    return Err(failure);
                 }
             }
         };
@@ -224,6 +236,7 @@ impl<S: Socket> Outlet<S> {
             Pushed::DroppedNewest(dropped) => counters.dropped_newest.add(dropped.messages as u64),
             Pushed::Full => {
                 let queued = queue.queued();
+                post.count_lost(messages);
                 return Err(Failure::Full(Amount {
                     messages: queued.messages + messages,
                     bytes: queued.bytes + bytes,
