@@ -4,8 +4,6 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
-use super::frame::CONTROL_BYTES_MAX;
-
 /// A WebSocket close code (RFC 6455, section 7.4; 1012 and 1013 from the IANA registry).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CloseCode(u16);
@@ -87,12 +85,6 @@ impl Close {
     pub fn normal() -> Self {
         Self::new(CloseCode::NORMAL, "")
     }
-
-    /// The part of the reason that fits into a close frame.
-    pub(super) fn reason_on_the_wire(&self) -> &str {
-        let room = CONTROL_BYTES_MAX - size_of::<u16>();
-        &self.reason[..self.reason.floor_char_boundary(room)]
-    }
 }
 
 impl fmt::Display for Close {
@@ -162,24 +154,5 @@ impl fmt::Display for DisconnectReason {
             Self::Io(kind) => write!(f, "connection lost: {kind}"),
             Self::HubClosed => f.write_str("the hub was closed"),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::frame;
-
-    #[test]
-    fn a_long_reason_is_cut_at_a_character() {
-        let close = Close::new(CloseCode::NORMAL, "é".repeat(100));
-        let frame = frame::close(&close);
-        assert_eq!(frame.len(), 2 + 2 + 122);
-        assert!(std::str::from_utf8(&frame[4..]).is_ok());
-    }
-
-    #[test]
-    fn a_close_without_a_status_has_no_payload() {
-        assert_eq!(&frame::close(&Close::new(CloseCode::NO_STATUS, ""))[..], [0x88, 0]);
     }
 }

@@ -62,16 +62,17 @@ pub fn pong(payload: &[u8]) -> Bytes {
     build(0xA, &payload[..payload.len().min(CONTROL_BYTES_MAX)])
 }
 
-/// A close frame with the code and the reason, or an empty one where the code is
+/// A close frame with the code and as much of the reason as fits, or an empty one where the code is
 /// [`CloseCode::NO_STATUS`](super::CloseCode::NO_STATUS).
 pub fn close(close: &Close) -> Bytes {
     if !close.code.is_sendable() {
         return build(0x8, &[]);
     }
-    let reason = close.reason_on_the_wire().as_bytes();
-    let mut payload = Vec::with_capacity(2 + reason.len());
-    payload.extend_from_slice(&u16::from(close.code).to_be_bytes());
-    payload.extend_from_slice(reason);
+    let code = u16::from(close.code).to_be_bytes();
+    let reason_bytes = close.reason.floor_char_boundary(CONTROL_BYTES_MAX - code.len());
+    let mut payload = Vec::with_capacity(code.len() + reason_bytes);
+    payload.extend_from_slice(&code);
+    payload.extend_from_slice(&close.reason.as_bytes()[..reason_bytes]);
     build(0x8, &payload)
 }
 
@@ -162,6 +163,7 @@ fn header(opcode: u8, payload_bytes: usize) -> ([u8; HEADER_BYTES_MAX], usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::close::CloseCode;
 
     #[test]
     fn lengths_take_the_shortest_header() {
@@ -182,6 +184,18 @@ mod tests {
             let expected = encode(FrameKind::Text, &vec![b'x'; payload]);
             assert_eq!(seal(FrameKind::Text, &mut buffer), &expected[..]);
         }
+    }
+
+    #[test]
+    fn a_long_close_reason_is_cut_at_a_character() {
+        let frame = close(&Close::new(CloseCode::NORMAL, "é".repeat(100)));
+        assert_eq!(frame.len(), 2 + 2 + 122);
+        assert!(std::str::from_utf8(&frame[4..]).is_ok());
+    }
+
+    #[test]
+    fn a_close_without_a_status_has_no_payload() {
+        assert_eq!(&close(&Close::new(CloseCode::NO_STATUS, ""))[..], [0x88, 0]);
     }
 
     #[test]

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use hyper::http::Extensions;
 use tokio::sync::oneshot;
 
+use super::about::About;
 use super::{Encoded, Hub, SendError};
 use crate::engine::{
     Address, Close, CloseCode, ConnId, DisconnectReason, JoinError, LeaveError, Link, Port,
 };
-use crate::transport::{PathParams, WriteHalf};
+use crate::transport::WriteHalf;
 
 /// A connection. A handle: clones are the same connection, and may outlive it.
 ///
@@ -25,15 +26,6 @@ struct Inner<T> {
     hub: Hub<T>,
     link: Arc<Link>,
     about: About,
-}
-
-/// What the handshake told of a connection.
-#[derive(Default)]
-pub(super) struct About {
-    pub(super) remote_addr: Option<SocketAddr>,
-    pub(super) params: PathParams,
-    pub(super) query: Option<Box<str>>,
-    pub(super) extensions: Extensions,
 }
 
 impl<T: Send + 'static> Conn<T> {
@@ -150,7 +142,7 @@ impl<T: Send + 'static> Conn<T> {
     ///
     /// Decodes at each call: keep what is asked for often.
     pub fn query(&self, key: &str) -> Option<Cow<'_, str>> {
-        super::request::query_value(self.inner.about.query.as_deref()?, key)
+        self.inner.about.query_value(key)
     }
 
     /// The address of the client, where the server told it.

@@ -4,6 +4,7 @@
 //! application does. A session (one task a connection) reads, decodes and calls the handler; the
 //! shards write.
 
+mod about;
 mod builder;
 mod conn;
 mod endpoint;

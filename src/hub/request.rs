@@ -11,8 +11,7 @@ use hyper::http::Extensions;
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode, Uri};
 
-use super::conn::About;
-use crate::transport::{PathParams, RemoteAddr};
+use super::about::About;
 
 /// The request for a connection, before it is answered.
 ///
@@ -26,12 +25,7 @@ pub struct UpgradeRequest {
 
 impl UpgradeRequest {
     pub(super) fn new(mut parts: Parts) -> Self {
-        let about = About {
-            remote_addr: parts.extensions.remove::<RemoteAddr>().map(|addr| addr.0),
-            params: parts.extensions.remove::<PathParams>().unwrap_or_default(),
-            query: parts.uri.query().map(Box::from),
-            extensions: Extensions::new(),
-        };
+        let about = About::take(&mut parts);
         Self { parts, about, protocol: None }
     }
 
@@ -61,7 +55,7 @@ impl UpgradeRequest {
 
     /// The first value of a key in the query string, decoded.
     pub fn query(&self, key: &str) -> Option<Cow<'_, str>> {
-        query_value(self.parts.uri.query()?, key)
+        self.about.query_value(key)
     }
 
     /// The address of the client, where the server told it.
@@ -106,10 +100,6 @@ impl fmt::Debug for UpgradeRequest {
             .field("headers", &self.parts.headers)
             .finish_non_exhaustive()
     }
-}
-
-pub(super) fn query_value<'a>(query: &'a str, key: &str) -> Option<Cow<'a, str>> {
-    form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == key).map(|(_, value)| value)
 }
 
 /// The refusal of a handshake: a status, headers and a text.

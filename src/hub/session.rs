@@ -13,7 +13,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode};
 use tokio::task::coop;
 
-use super::conn::About;
+use super::about::About;
 use super::{Conn, Handler, Hub, UpgradeRequest};
 use crate::codec::DecodeError;
 use crate::engine::{Close, CloseCode, ConnId, DisconnectReason, Link, Stage};

@@ -114,9 +114,10 @@ impl Driver {
     async fn run(mut self) {
         let mut timer = std::pin::pin!(sleep_until(self.epoch));
         loop {
-            let was_congested = self.port.inbox().is_congested();
             let progress = self.shard.run(self.epoch.elapsed(), WRITES_PER_SLICE);
-            if was_congested && !self.port.inbox().is_congested() {
+            // Whether or not it was congested before the slice: it may have become so, and have been
+            // relieved, since. Without waiters this is one atomic add.
+            if !self.port.inbox().is_congested() {
                 self.relief.notify_waiters();
             }
             match progress {

@@ -108,6 +108,11 @@ impl Turn {
         }
     }
 
+    /// How many deliveries it has.
+    pub(super) fn len(&self) -> usize {
+        self.deliveries.len()
+    }
+
     /// Whether it has nothing to deliver.
     pub(super) fn is_empty(&self) -> bool {
         self.deliveries.is_empty()

@@ -1,0 +1,34 @@
+//! What the handshake told of a connection, and what was attached to it there.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use hyper::http::Extensions;
+use hyper::http::request::Parts;
+
+use crate::transport::{PathParams, RemoteAddr};
+
+#[derive(Default)]
+pub(super) struct About {
+    pub(super) remote_addr: Option<SocketAddr>,
+    pub(super) params: PathParams,
+    query: Option<Box<str>>,
+    pub(super) extensions: Extensions,
+}
+
+impl About {
+    /// Takes out of the request what its connection keeps.
+    pub(super) fn take(parts: &mut Parts) -> Self {
+        Self {
+            remote_addr: parts.extensions.remove::<RemoteAddr>().map(|addr| addr.0),
+            params: parts.extensions.remove::<PathParams>().unwrap_or_default(),
+            query: parts.uri.query().map(Box::from),
+            extensions: Extensions::new(),
+        }
+    }
+
+    pub(super) fn query_value(&self, key: &str) -> Option<Cow<'_, str>> {
+        let pairs = form_urlencoded::parse(self.query.as_deref()?.as_bytes());
+        pairs.into_iter().find(|(name, _)| name == key).map(|(_, value)| value)
+    }
+}
