@@ -167,7 +167,7 @@ impl<T: Send + 'static> Conn<T> {
     fn check_open(&self) -> Result<(), SendError> {
         match self.inner.link.end().map(|end| &end.reason) {
             Some(DisconnectReason::SlowClient { .. }) => Err(SendError::SlowClient),
-            _ if self.is_closed() => Err(SendError::Closed),
+            _ if self.is_closed() || self.hub().is_closed() => Err(SendError::Closed),
             _ => Ok(()),
         }
     }

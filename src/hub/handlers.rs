@@ -9,8 +9,9 @@ use super::{Conn, Handler, Reject, UpgradeRequest};
 use crate::codec::DecodeError;
 use crate::engine::{Close, DisconnectReason};
 
-type Upgraded = Result<(), Reject>;
-type Connected = Result<(), Close>;
+type OnUpgrade = dyn Fn(&mut UpgradeRequest) -> Result<(), Reject> + Send + Sync;
+type OnConnect<T> = dyn Fn(Conn<T>) -> BoxFuture<'static, Result<(), Close>> + Send + Sync;
+type OnEvent<T, E> = dyn Fn(Conn<T>, E) -> BoxFuture<'static, ()> + Send + Sync;
 
 /// A [`Handler`] made of closures, for programs that fit on a page. From
 /// [`Hub::handlers`](super::Hub::handlers).
@@ -44,12 +45,11 @@ type Connected = Result<(), Close>;
 /// ```
 #[must_use = "handlers do nothing until `Hub::handle`"]
 pub struct Handlers<T> {
-    upgrade: Option<Box<dyn Fn(&mut UpgradeRequest) -> Upgraded + Send + Sync>>,
-    connect: Option<Box<dyn Fn(Conn<T>) -> BoxFuture<'static, Connected> + Send + Sync>>,
-    message: Option<Box<dyn Fn(Conn<T>, T) -> BoxFuture<'static, ()> + Send + Sync>>,
-    decode_error: Option<Box<dyn Fn(Conn<T>, DecodeError) -> BoxFuture<'static, ()> + Send + Sync>>,
-    disconnect:
-        Option<Box<dyn Fn(Conn<T>, DisconnectReason) -> BoxFuture<'static, ()> + Send + Sync>>,
+    upgrade: Option<Box<OnUpgrade>>,
+    connect: Option<Box<OnConnect<T>>>,
+    message: Option<Box<OnEvent<T, T>>>,
+    decode_error: Option<Box<OnEvent<T, DecodeError>>>,
+    disconnect: Option<Box<OnEvent<T, DisconnectReason>>>,
 }
 
 impl<T: Send + 'static> Handlers<T> {

@@ -356,6 +356,8 @@ impl<T: Send + 'static> Hub<T> {
     pub fn close(&self) {
         if !self.inner.is_closed.swap(true, Ordering::AcqRel) {
             self.inner.shards.ports().iter().for_each(|port| port.close_all());
+            // Where no session is left to ring, `closed` must hear of it all the same.
+            self.inner.all_ended.notify_waiters();
         }
     }
 
