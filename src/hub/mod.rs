@@ -274,8 +274,9 @@ impl<T: Send + 'static> Hub<T> {
         self.wait_for_room(target.address(), target.excepted(), Ok(message.clone()))
     }
 
-    /// What the waiting calls have in common. No `async fn`: its future is part of every session
-    /// whose handler publishes, and would hold all arguments twice.
+    /// What the waiting calls have in common. Its future is part of every session whose handler
+    /// publishes.
+    #[expect(clippy::manual_async_fn, reason = "an async fn would hold its arguments twice")]
     fn wait_for_room<'a>(
         &'a self,
         address: Address<'a>,

@@ -45,7 +45,7 @@ impl<T: Send + 'static> Hub<T> {
         H: Handler<T>,
     {
         let (parts, _) = request.into_parts();
-        if let Err(response) = transport::check(&parts) {
+        if let Some(response) = transport::objection(&parts) {
             return response;
         }
         if self.is_closed() {
@@ -86,8 +86,9 @@ where
     tokio::spawn(run(session, handler, reader));
 }
 
-/// The task of a connection. Its size is most of what an idle connection costs, so it is no `async
-/// fn`, which would hold its arguments twice, and boxes what is needed only once or rarely.
+/// The task of a connection. Its size is most of what an idle connection costs: what is needed only
+/// once or rarely is boxed.
+#[expect(clippy::manual_async_fn, reason = "an async fn would hold its arguments twice")]
 fn run<T, H>(
     session: Session<T>,
     handler: H,

@@ -19,4 +19,4 @@ pub(crate) use reader::{FrameReader, ReadError};
 pub use server::{Server, ServerError};
 pub(crate) use stream::WriteHalf;
 pub use upgrade::{PathParams, RemoteAddr};
-pub(crate) use upgrade::{accept, check, refusal, take_over};
+pub(crate) use upgrade::{accept, objection, refusal, take_over};

@@ -42,7 +42,7 @@ impl<K: Into<Box<str>>, V: Into<Box<str>>> FromIterator<(K, V)> for PathParams {
     }
 }
 
-/// Accepts the handshake of a request that [`check`] has passed: the response, and what resolves
+/// Accepts the handshake of a request that has met with no [`objection`]: the response, and what resolves
 /// when it has left.
 pub(crate) fn accept(
     parts: Parts,
@@ -65,23 +65,26 @@ pub(crate) async fn take_over(on_upgrade: OnUpgrade) -> Option<Streams> {
     Some(into_streams(upgraded))
 }
 
-/// Says what is wrong with a handshake, if anything is.
-pub(crate) fn check(parts: &Parts) -> Result<(), Response<Full<Bytes>>> {
+/// The answer to a request that is no proper handshake.
+pub(crate) fn objection(parts: &Parts) -> Option<Response<Full<Bytes>>> {
     let headers = &parts.headers;
     let is_upgrade = parts.method == Method::GET
         && parts.version == Version::HTTP_11
         && has_token(headers, header::CONNECTION, "upgrade")
         && has_token(headers, header::UPGRADE, "websocket");
     if !is_upgrade {
-        return Err(upgrade_required((header::UPGRADE, "websocket"), "WebSocket upgrade required"));
+        return Some(upgrade_required(
+            (header::UPGRADE, "websocket"),
+            "WebSocket upgrade required",
+        ));
     }
     if only(headers, header::SEC_WEBSOCKET_VERSION) != Some(b"13") {
         let version = (header::SEC_WEBSOCKET_VERSION, "13");
-        return Err(upgrade_required(version, "WebSocket version 13 required"));
+        return Some(upgrade_required(version, "WebSocket version 13 required"));
     }
     match only(headers, header::SEC_WEBSOCKET_KEY) {
-        Some(key) if is_key(key) => Ok(()),
-        _ => Err(refusal(StatusCode::BAD_REQUEST, "missing or malformed Sec-WebSocket-Key")),
+        Some(key) if is_key(key) => None,
+        _ => Some(refusal(StatusCode::BAD_REQUEST, "missing or malformed Sec-WebSocket-Key")),
     }
 }
 
