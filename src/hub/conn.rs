@@ -105,9 +105,11 @@ impl<T: Send + 'static> Conn<T> {
     /// # Cancel safety
     /// When the future is dropped before it is ready, nothing was queued.
     pub async fn send_wait(&self, message: &T) -> Result<(), SendError> {
+        self.check_open()?;
+        let encoded = Encoded(crate::codec::encode_frame(&*self.inner.hub.inner.codec, message)?);
         loop {
-            match self.send(message) {
-                Err(SendError::Overloaded) => self.inner.hub.inner.shards.relieved().await,
+            match self.send_encoded(&encoded) {
+                Err(SendError::Overloaded) => self.inner.hub.inner.shards.retry().await,
                 result => return result,
             }
         }

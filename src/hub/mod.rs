@@ -287,7 +287,7 @@ impl<T: Send + 'static> Hub<T> {
             let message = message?;
             loop {
                 match self.publish_to(address, except, &message) {
-                    Err(PublishError::Overloaded) => self.inner.shards.relieved().await,
+                    Err(PublishError::Overloaded) => self.inner.shards.retry().await,
                     result => return result,
                 }
             }

@@ -92,6 +92,18 @@ impl Shards {
         }
     }
 
+    /// Waits before a publish that was refused is tried again.
+    ///
+    /// An inbox that is not congested can still have no room for a large message: then its shard is
+    /// at work, and is given the thread.
+    ///
+    /// # Cancel safety
+    /// Nothing is held or reserved.
+    pub(crate) async fn retry(&self) {
+        yield_now().await;
+        self.relieved().await;
+    }
+
     fn is_congested(&self) -> bool {
         self.ports.iter().any(|port| port.inbox().is_congested())
     }

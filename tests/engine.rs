@@ -1,0 +1,22 @@
+//! The core without a network: fake sockets, a fake clock, and oracles.
+
+#[path = "engine/fake.rs"]
+mod fake;
+#[path = "engine/inbox.rs"]
+mod inbox;
+#[path = "engine/keep_alive.rs"]
+mod keep_alive;
+#[path = "engine/model.rs"]
+mod model;
+#[path = "engine/operation.rs"]
+mod operation;
+#[path = "engine/order.rs"]
+mod order;
+#[path = "engine/overflow.rs"]
+mod overflow;
+#[path = "engine/rooms.rs"]
+mod rooms;
+#[path = "engine/send_queue.rs"]
+mod send_queue;
+#[path = "engine/writes.rs"]
+mod writes;

@@ -1,0 +1,419 @@
+//! A socket without a kernel, a clock that stands still, and shards that run when they are told to.
+
+use std::io::{self, IoSlice};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use roomcast::engine::{
+    Address, Close, CloseCode, ConnId, Counter, Counters, DisconnectReason, FrameKind, InboxLimits,
+    Link, Overflow, Port, Progress, QueueLimits, RoomLimits, Shard, ShardConfig, Socket, Stage,
+    frame, publish,
+};
+
+/// Writes of a slice that no test runs out of.
+pub(crate) const PLENTY: usize = 1_000_000;
+
+/// The opcodes that a server sends.
+pub(crate) const CLOSE: u8 = 0x8;
+pub(crate) const PING: u8 = 0x9;
+pub(crate) const PONG: u8 = 0xA;
+
+/// The far end of a fake socket, as the test sees it.
+#[derive(Default)]
+pub(crate) struct Wire {
+    /// All bytes that were taken.
+    pub(crate) written: Vec<u8>,
+    /// The bytes and buffers of each call that moved bytes.
+    pub(crate) writes: Vec<(usize, usize)>,
+    /// Bytes that are taken before the socket blocks; `None` for no bound.
+    pub(crate) window: Option<usize>,
+    /// How each call fails from now on.
+    pub(crate) error: Option<io::ErrorKind>,
+    /// Whether a flush blocks.
+    pub(crate) holds_flush: bool,
+    /// The waker of the last call that blocked.
+    pub(crate) waker: Option<Waker>,
+    pub(crate) is_shut_down: bool,
+    pub(crate) is_aborted: bool,
+    pub(crate) is_dropped: bool,
+}
+
+/// What a shard writes to.
+pub(crate) struct FakeSocket(Arc<Mutex<Wire>>);
+
+impl Socket for FakeSocket {
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        frames: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut wire = self.0.lock().unwrap();
+        assert!(!wire.is_shut_down && !wire.is_aborted, "a write after the end");
+        let offered: usize = frames.iter().map(|frame| frame.len()).sum();
+        assert!(offered > 0, "a write of nothing");
+        if let Some(kind) = wire.error {
+            return Poll::Ready(Err(kind.into()));
+        }
+        let taken = wire.window.map_or(offered, |window| window.min(offered));
+        if taken == 0 {
+            wire.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let all = frames.iter().flat_map(|frame| frame.iter().copied());
+        wire.written.extend(all.take(taken));
+        wire.writes.push((taken, frames.len()));
+        wire.window = wire.window.map(|window| window - taken);
+        Poll::Ready(Ok(taken))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut wire = self.0.lock().unwrap();
+        if let Some(kind) = wire.error {
+            return Poll::Ready(Err(kind.into()));
+        }
+        if wire.holds_flush {
+            wire.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn shut_down(&mut self) {
+        self.0.lock().unwrap().is_shut_down = true;
+    }
+
+    fn abort(&mut self) {
+        self.0.lock().unwrap().is_aborted = true;
+    }
+}
+
+impl Drop for FakeSocket {
+    fn drop(&mut self) {
+        let mut wire = self.0.lock().unwrap();
+        wire.is_dropped = true;
+        wire.waker = None;
+    }
+}
+
+/// One frame as a client parses it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Parsed {
+    pub(crate) opcode: u8,
+    pub(crate) payload: Vec<u8>,
+    /// Header and payload.
+    pub(crate) bytes: usize,
+}
+
+impl Parsed {
+    pub(crate) fn is_data(&self) -> bool {
+        self.opcode < 8
+    }
+
+    /// The code of a close frame.
+    pub(crate) fn close_code(&self) -> Option<CloseCode> {
+        let code = self.payload.first_chunk::<2>().map(|code| u16::from_be_bytes(*code));
+        code.filter(|_| self.opcode == CLOSE).map(CloseCode::from)
+    }
+}
+
+/// Parses unmasked frames, apart from the code under test, and returns how many bytes are left of
+/// one that is not whole.
+pub(crate) fn parse(mut bytes: &[u8]) -> (Vec<Parsed>, usize) {
+    let mut parsed = Vec::new();
+    while let Some((frame, rest)) = parse_one(bytes) {
+        parsed.push(frame);
+        bytes = rest;
+    }
+    (parsed, bytes.len())
+}
+
+fn parse_one(bytes: &[u8]) -> Option<(Parsed, &[u8])> {
+    let [first, second, rest @ ..] = bytes else { return None };
+    assert_eq!(first & 0xF0, 0x80, "neither continued nor with reserved bits");
+    assert_eq!(second & 0x80, 0, "a server does not mask");
+    let (length, rest) = match second {
+        126 => rest
+            .split_first_chunk::<2>()
+            .map(|(n, rest)| (usize::from(u16::from_be_bytes(*n)), rest))?,
+        127 => rest
+            .split_first_chunk::<8>()
+            .map(|(n, rest)| (u64::from_be_bytes(*n) as usize, rest))?,
+        _ => (usize::from(*second), rest),
+    };
+    let (payload, rest) = rest.split_at_checked(length)?;
+    let frame =
+        Parsed { opcode: first & 0xF, payload: payload.to_vec(), bytes: bytes.len() - rest.len() };
+    Some((frame, rest))
+}
+
+/// A connection, as its session and its client see it.
+#[derive(Clone)]
+pub(crate) struct Client {
+    pub(crate) link: Arc<Link>,
+    pub(crate) port: Arc<Port<FakeSocket>>,
+    wire: Arc<Mutex<Wire>>,
+}
+
+impl Client {
+    pub(crate) fn id(&self) -> ConnId {
+        self.link.id()
+    }
+
+    pub(crate) fn wire(&self) -> MutexGuard<'_, Wire> {
+        self.wire.lock().unwrap()
+    }
+
+    pub(crate) fn join(&self, room: &str) {
+        self.port.join(&self.link, room).expect("joins");
+    }
+
+    pub(crate) fn leave(&self, room: &str) {
+        self.port.leave(&self.link, room).expect("leaves");
+    }
+
+    /// Takes no more bytes.
+    pub(crate) fn block(&self) {
+        self.wire().window = Some(0);
+    }
+
+    /// Takes `bytes` more, and says so.
+    pub(crate) fn take(&self, bytes: usize) {
+        {
+            let mut wire = self.wire();
+            wire.window = wire.window.map(|window| window + bytes);
+        }
+        self.wake();
+    }
+
+    /// Takes all, and says so.
+    pub(crate) fn unblock(&self) {
+        {
+            let mut wire = self.wire();
+            wire.window = None;
+            wire.holds_flush = false;
+        }
+        self.wake();
+    }
+
+    /// Wakes whoever waits for the socket; like a runtime's, the waker stays.
+    pub(crate) fn wake(&self) {
+        let waker = self.wire().waker.clone();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// The whole frames that have arrived.
+    pub(crate) fn frames(&self) -> Vec<Parsed> {
+        parse(&self.wire().written).0
+    }
+
+    /// The texts that have arrived.
+    pub(crate) fn texts(&self) -> Vec<String> {
+        let data = self.frames().into_iter().filter(Parsed::is_data);
+        data.map(|frame| String::from_utf8(frame.payload).expect("text")).collect()
+    }
+
+    /// How many frames with this opcode have arrived.
+    pub(crate) fn count(&self, opcode: u8) -> usize {
+        self.frames().iter().filter(|frame| frame.opcode == opcode).count()
+    }
+
+    /// The code of the close frame, which is the last frame.
+    pub(crate) fn close_code(&self) -> Option<CloseCode> {
+        self.frames().last().and_then(Parsed::close_code)
+    }
+
+    /// How many writes have moved bytes.
+    pub(crate) fn writes(&self) -> usize {
+        self.wire().writes.len()
+    }
+
+    pub(crate) fn reason(&self) -> Option<DisconnectReason> {
+        self.link.end().map(|end| end.reason.clone())
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        self.link.stage()
+    }
+
+    pub(crate) fn close(&self) {
+        self.port.close(self.id(), DisconnectReason::ClosedByServer(Close::normal()));
+    }
+}
+
+/// What a [`Rig`] is built from.
+#[derive(Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) shards: usize,
+    pub(crate) inbox: InboxLimits,
+    pub(crate) rooms: RoomLimits,
+    pub(crate) shard: ShardConfig,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            shards: 1,
+            inbox: InboxLimits { messages: 1 << 20, bytes: 1 << 30 },
+            rooms: RoomLimits { name_bytes: 64, rooms_per_conn: 1 << 20 },
+            shard: ShardConfig {
+                queue: QueueLimits { slots: 16, bytes: 1 << 20, overflow: Overflow::Evict },
+                ping_interval: None,
+                write_timeout: Duration::from_secs(16),
+            },
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) fn queue(mut self, slots: usize, bytes: usize, overflow: Overflow) -> Self {
+        self.shard.queue = QueueLimits { slots, bytes, overflow };
+        self
+    }
+
+    pub(crate) fn inbox(mut self, messages: usize, bytes: usize) -> Self {
+        self.inbox = InboxLimits { messages, bytes };
+        self
+    }
+
+    pub(crate) fn rooms(mut self, name_bytes: usize, rooms_per_conn: u32) -> Self {
+        self.rooms = RoomLimits { name_bytes, rooms_per_conn };
+        self
+    }
+
+    pub(crate) fn shards(mut self, shards: usize) -> Self {
+        self.shards = shards;
+        self
+    }
+
+    pub(crate) fn ping_interval(mut self, interval: Duration) -> Self {
+        self.shard.ping_interval = Some(interval);
+        self
+    }
+
+    pub(crate) fn build(self) -> Rig {
+        Rig::new(self)
+    }
+}
+
+/// Shards, their ports, and the time.
+pub(crate) struct Rig {
+    pub(crate) ports: Vec<Arc<Port<FakeSocket>>>,
+    pub(crate) shards: Vec<Shard<FakeSocket>>,
+    pub(crate) now: Duration,
+    serial: u64,
+}
+
+impl Rig {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let port = |index| Arc::new(Port::new(index, settings.inbox, settings.rooms));
+        let ports: Vec<_> = (0..settings.shards).map(port).collect();
+        let shards = ports.iter().map(|port| Shard::new(settings.shard, port.clone())).collect();
+        Self { ports, shards, now: Duration::ZERO, serial: 0 }
+    }
+
+    /// A new connection, in the shards in turn.
+    pub(crate) fn attach(&mut self) -> Client {
+        let shard = self.serial as usize % self.ports.len();
+        let link = Arc::new(Link::new(ConnId::new(self.serial, shard)));
+        self.serial += 1;
+        let wire = Arc::new(Mutex::new(Wire::default()));
+        let port = self.ports[shard].clone();
+        port.attach(link.clone(), FakeSocket(wire.clone()));
+        Client { link, port, wire }
+    }
+
+    /// New connections, all in `room`.
+    pub(crate) fn attach_to(&mut self, room: &str, members: usize) -> Vec<Client> {
+        let clients: Vec<Client> = (0..members).map(|_| self.attach()).collect();
+        clients.iter().for_each(|client| client.join(room));
+        clients
+    }
+
+    pub(crate) fn publish(&self, address: Address<'_>, text: &str) {
+        let frame = text_frame(text);
+        publish(&self.ports, address, &[], &frame).expect("there is room");
+    }
+
+    pub(crate) fn publish_except(&self, address: Address<'_>, except: &[ConnId], text: &str) {
+        publish(&self.ports, address, except, &text_frame(text)).expect("there is room");
+    }
+
+    /// Runs the shards until all are idle.
+    pub(crate) fn run(&mut self) {
+        for shard in &mut self.shards {
+            while shard.run(self.now, PLENTY) == Progress::Busy {}
+        }
+    }
+
+    /// Lets time pass in steps as a driver would, and runs the shards whenever one is due.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            self.run();
+            let due = self.shards.iter().filter_map(Shard::next_tick).min();
+            let Some(due) = due.filter(|due| *due <= end) else { break };
+            // A check that is due already wants another look, but the clock must move for it.
+            self.now = due.max(self.now + Duration::from_millis(1));
+        }
+        self.now = end;
+        self.run();
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        self.ports[0].counters()
+    }
+
+    /// A counter, over all shards.
+    pub(crate) fn total(&self, counter: impl Fn(&Counters) -> &Counter) -> u64 {
+        self.ports.iter().map(|port| counter(port.counters()).get()).sum()
+    }
+
+    /// The members of a room, as the shards tell it.
+    pub(crate) fn members(&mut self, room: &str) -> Vec<ConnId> {
+        let answer = Arc::new(Mutex::new(Vec::new()));
+        for port in &self.ports {
+            let answer = answer.clone();
+            port.ask_members(room, Box::new(move |ids| answer.lock().unwrap().extend(ids)));
+        }
+        self.run();
+        let mut ids = std::mem::take(&mut *answer.lock().unwrap());
+        ids.sort_unstable();
+        ids
+    }
+
+    /// The rooms of a connection, as its shard tells it.
+    pub(crate) fn rooms_of(&mut self, client: &Client) -> Vec<String> {
+        let answer = Arc::new(Mutex::new(Vec::new()));
+        let reply = answer.clone();
+        let names = move |rooms: Vec<Arc<roomcast::engine::Room>>| {
+            *reply.lock().unwrap() = rooms.iter().map(|room| room.name().to_owned()).collect();
+        };
+        client.port.ask_rooms(client.id(), Box::new(names));
+        self.run();
+        let mut rooms = std::mem::take(&mut *answer.lock().unwrap());
+        rooms.sort_unstable();
+        rooms
+    }
+}
+
+pub(crate) fn text_frame(text: &str) -> Bytes {
+    frame::encode(FrameKind::Text, text.as_bytes())
+}
+
+/// Asserts that nothing is reserved in the inbox.
+pub(crate) fn assert_nothing_reserved(port: &Port<FakeSocket>, limits: InboxLimits) {
+    let inbox = port.inbox();
+    assert!(inbox.reserve(1).is_ok(), "a message is still reserved");
+    assert!(inbox.reserve(limits.bytes - 1).is_ok(), "bytes are still reserved");
+    assert!(inbox.reserve(1).is_err(), "bytes were given back twice");
+    inbox.release(2, limits.bytes);
+    for _ in 0..limits.messages {
+        assert!(inbox.reserve(0).is_ok(), "a message is still reserved");
+    }
+    assert!(inbox.reserve(0).is_err(), "a message was given back twice");
+    inbox.release(limits.messages, 0);
+}

@@ -1,0 +1,195 @@
+//! What a shard is asked: all of it or none, within bounds, until the hub is closed.
+
+use roomcast::engine::{
+    Address, CloseCode, DisconnectReason, InboxLimits, Overloaded, Progress, Stage, publish,
+};
+
+use super::fake::{Client, PLENTY, Rig, Settings, assert_nothing_reserved, text_frame};
+
+const LIMITS: InboxLimits = InboxLimits { messages: 8, bytes: 1_000 };
+
+/// Two shards with a member of `r` each.
+fn two_shards() -> (Rig, Vec<Client>) {
+    let settings = Settings::default().shards(2).inbox(LIMITS.messages, LIMITS.bytes);
+    let mut rig = settings.build();
+    let members = rig.attach_to("r", 2);
+    rig.run();
+    (rig, members)
+}
+
+fn send(rig: &Rig, to: Address<'_>, text: &str) -> Result<(), Overloaded> {
+    publish(&rig.ports, to, &[], &text_frame(text))
+}
+
+#[test]
+fn a_publish_to_shards_of_which_one_is_full_reaches_neither() {
+    for full in 0..2 {
+        let (mut rig, members) = two_shards();
+        let direct = Address::Conn(members[full].id());
+        for _ in 0..LIMITS.messages {
+            assert_eq!(send(&rig, direct, "direct"), Ok(()));
+        }
+        assert_eq!(send(&rig, direct, "one too many"), Err(Overloaded));
+        assert_eq!(send(&rig, Address::Everyone, "to all"), Err(Overloaded));
+        assert_eq!(send(&rig, Address::Room("r"), "to the room"), Err(Overloaded));
+        assert_eq!(rig.ports[full].counters().refused.get(), 3);
+        assert_eq!(rig.ports[1 - full].inbox().len(), 0);
+        let other = Address::Conn(members[1 - full].id());
+        assert_eq!(send(&rig, other, "next door"), Ok(()), "the other shard has room");
+        rig.run();
+        assert_eq!(members[full].texts(), vec!["direct"; LIMITS.messages]);
+        assert_eq!(members[1 - full].texts(), ["next door"]);
+        rig.ports.iter().for_each(|port| assert_nothing_reserved(port, LIMITS));
+        assert_eq!(send(&rig, Address::Everyone, "again"), Ok(()));
+        rig.run();
+        assert!(members.iter().all(|member| member.texts().ends_with(&["again".to_owned()])));
+    }
+}
+
+#[test]
+fn a_publish_that_finds_no_room_for_its_bytes_reaches_nobody() {
+    let (mut rig, members) = two_shards();
+    // With its header of four bytes, a frame of 500.
+    let half = "x".repeat(496);
+    let direct = Address::Conn(members[1].id());
+    assert_eq!(send(&rig, direct, &half), Ok(()));
+    assert_eq!(send(&rig, direct, &half), Ok(()), "at the bound");
+    assert_eq!(send(&rig, Address::Everyone, ""), Err(Overloaded));
+    rig.run();
+    assert_eq!(members[1].texts().len(), 2);
+    assert!(members[0].texts().is_empty());
+    rig.ports.iter().for_each(|port| assert_nothing_reserved(port, LIMITS));
+}
+
+#[test]
+fn a_message_larger_than_the_bound_passes_through_an_empty_inbox() {
+    let (mut rig, members) = two_shards();
+    let large = "x".repeat(2 * LIMITS.bytes);
+    assert_eq!(send(&rig, Address::Everyone, &large), Ok(()));
+    assert_eq!(send(&rig, Address::Everyone, "small"), Err(Overloaded));
+    rig.run();
+    assert!(members.iter().all(|member| member.texts() == [large.clone()]));
+    rig.ports.iter().for_each(|port| assert_nothing_reserved(port, LIMITS));
+}
+
+#[test]
+fn a_publish_to_nobody_costs_no_room() {
+    let (rig, _members) = two_shards();
+    for _ in 0..100 {
+        assert_eq!(send(&rig, Address::Room("nobody's"), "?"), Ok(()));
+        let names = ["nobody's".to_owned(), "nobody's either".to_owned()];
+        assert_eq!(send(&rig, Address::Rooms(&names), "?"), Ok(()));
+        assert_eq!(send(&rig, Address::Rooms(&[]), "?"), Ok(()));
+    }
+    assert!(rig.ports.iter().all(|port| port.inbox().is_empty()));
+}
+
+#[test]
+fn a_publish_enters_only_the_shards_that_have_members() {
+    let (mut rig, members) = two_shards();
+    members[1].join("s");
+    rig.run();
+    assert_eq!(send(&rig, Address::Room("s"), "here"), Ok(()));
+    assert_eq!([0, 1].map(|at| rig.ports[at].inbox().len()), [0, 1]);
+    rig.run();
+    assert_eq!(members[1].texts(), ["here"]);
+}
+
+#[test]
+fn all_room_comes_back_whatever_it_was_taken_for() {
+    let (mut rig, members) = two_shards();
+    for round in 0..50 {
+        let client = &members[round % 2];
+        client.join("s");
+        client.leave("s");
+        client.port.pong(client.id(), b"pong");
+        assert_eq!(send(&rig, Address::Room("s"), "to a room"), Ok(()));
+        assert_eq!(send(&rig, Address::Everyone, "to all"), Ok(()));
+        rig.run();
+        rig.ports.iter().for_each(|port| assert_nothing_reserved(port, LIMITS));
+    }
+    members[0].port.detach(members[0].id());
+    rig.run();
+    // For one that is gone as well.
+    members[0].port.pong(members[0].id(), b"pong");
+    assert_eq!(send(&rig, Address::Conn(members[0].id()), "gone"), Ok(()));
+    rig.run();
+    rig.ports.iter().for_each(|port| assert_nothing_reserved(port, LIMITS));
+}
+
+#[test]
+fn closing_the_hub_ends_all_with_a_close_frame_after_what_was_sent_before() {
+    let mut rig = Settings::default().shards(2).build();
+    let members = rig.attach_to("r", 100);
+    rig.publish(Address::Room("r"), "farewell");
+    rig.ports.iter().for_each(|port| port.close_all());
+    // In slices, so that others have their turn.
+    for shard in &mut rig.shards {
+        while shard.run(rig.now, 7) == Progress::Busy {}
+    }
+    for member in &members {
+        assert_eq!(member.reason(), Some(DisconnectReason::HubClosed));
+        assert_eq!(member.stage(), Stage::Flushed);
+        assert_eq!(member.texts(), ["farewell"]);
+        assert_eq!(member.close_code(), Some(CloseCode::GOING_AWAY));
+    }
+    assert_eq!(rig.total(|counters| &counters.connections), 0);
+    assert!(rig.ports.iter().all(|port| port.rooms().is_empty()));
+}
+
+#[test]
+fn a_connection_that_comes_after_the_close_of_the_hub_is_ended_at_once() {
+    let mut rig = Settings::default().build();
+    rig.ports[0].close_all();
+    rig.run();
+    let late = rig.attach();
+    late.join("r");
+    rig.publish(Address::Everyone, "too late");
+    rig.run();
+    assert_eq!(late.reason(), Some(DisconnectReason::HubClosed));
+    assert_eq!(late.close_code(), Some(CloseCode::GOING_AWAY));
+    assert!(late.texts().is_empty());
+    assert!(rig.ports[0].rooms().is_empty());
+    assert_eq!(rig.counters().connections.get(), 0);
+}
+
+#[test]
+fn a_hub_that_is_closed_twice_ends_each_connection_once() {
+    let mut rig = Settings::default().build();
+    let client = rig.attach();
+    rig.ports[0].close_all();
+    rig.ports[0].close_all();
+    rig.run();
+    assert_eq!(client.frames().len(), 1);
+    assert_eq!(rig.counters().disconnected.get(), 1);
+}
+
+#[test]
+fn a_connection_that_ends_twice_keeps_its_first_reason() {
+    let mut rig = Settings::default().build();
+    let client = rig.attach();
+    client.close();
+    rig.ports[0].close(client.id(), DisconnectReason::HandlerPanicked);
+    rig.ports[0].detach(client.id());
+    rig.ports[0].detach(client.id());
+    rig.run();
+    assert!(matches!(client.reason(), Some(DisconnectReason::ClosedByServer(_))));
+    assert_eq!(client.frames().len(), 1);
+    assert_eq!(rig.counters().disconnected.get(), 1);
+    assert_eq!(rig.counters().connections.get(), 0);
+}
+
+#[test]
+fn a_stopped_shard_delivers_what_came_before_and_lets_its_sockets_go() {
+    let mut rig = Settings::default().build();
+    let client = rig.attach();
+    rig.publish(Address::Everyone, "before");
+    rig.ports[0].stop();
+    rig.publish(Address::Everyone, "after");
+    let progress = rig.shards[0].run(rig.now, PLENTY);
+    assert_eq!(progress, Progress::Stopped);
+    assert_eq!(rig.shards[0].run(rig.now, PLENTY), Progress::Stopped);
+    assert_eq!(client.texts(), ["before"]);
+    rig.shards.clear();
+    assert!(client.wire().is_dropped);
+}

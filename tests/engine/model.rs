@@ -1,0 +1,497 @@
+//! Random operations on shards, against maps of sets and lists of frames.
+//!
+//! The oracle applies an operation at once; the shard takes it from its inbox some time later, in
+//! slices of a few writes. What a client has got must show no difference. A connection that its
+//! shard ends by itself (its socket fails, it is evicted, it is silent) is the one thing that the
+//! oracle cannot foresee: it notes such an end when the shards have settled.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fastrand::Rng;
+use roomcast::engine::{
+    Address, Close, CloseCode, ConnId, DisconnectReason, FrameKind, JoinError, Overflow, Stage,
+    frame, publish,
+};
+
+use super::fake::{
+    CLOSE, Client, PLENTY, PONG, Parsed, Rig, Settings, assert_nothing_reserved, parse,
+};
+use super::operation::{Kind, Operation, ROOMS, To};
+
+/// What the oracle knows of a connection.
+struct Known {
+    client: Client,
+    /// Frames that it is to get, by number, in order.
+    expected: Vec<usize>,
+    /// Payloads of the pongs that it is to get.
+    pongs: Vec<[u8; 4]>,
+    is_open: bool,
+    is_detached: bool,
+}
+
+struct Model {
+    rng: Rng,
+    kind: Kind,
+    settings: Settings,
+    rig: Rig,
+    port_references: usize,
+    known: Vec<Known>,
+    rooms: BTreeMap<usize, BTreeSet<usize>>,
+    frames: Vec<Bytes>,
+}
+
+impl Model {
+    fn new(seed: u64, kind: Kind) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let settings = settings(&mut rng, kind);
+        let rig = settings.build();
+        let port_references = std::sync::Arc::strong_count(&rig.ports[0]);
+        let (known, rooms, frames) = Default::default();
+        Self { rng, kind, settings, rig, port_references, known, rooms, frames }
+    }
+
+    /// Draws the next operation; `None` where the drawn one makes no sense now.
+    fn draw(&mut self) -> Option<Operation> {
+        let attached = self.known.iter().filter(|known| !known.is_detached).count();
+        Operation::draw(&mut self.rng, self.kind, self.known.len(), attached)
+    }
+
+    fn apply(&mut self, operation: Operation) {
+        match operation {
+            Operation::Attach => {
+                let client = self.rig.attach();
+                self.known.push(Known {
+                    client,
+                    expected: Vec::new(),
+                    pongs: Vec::new(),
+                    is_open: true,
+                    is_detached: false,
+                });
+            }
+            Operation::Join { conn, room } => self.join(conn, room),
+            Operation::Leave { conn, room } => {
+                self.known[conn].client.leave(ROOMS[room]);
+                self.remove_member(conn, room);
+            }
+            Operation::Publish { to, except, payload_bytes } => {
+                self.publish(&to, &except, payload_bytes);
+            }
+            Operation::Pong { conn } => self.pong(conn),
+            Operation::Block { conn } => self.known[conn].client.block(),
+            Operation::Take { conn, bytes } => self.known[conn].client.take(bytes),
+            Operation::Unblock { conn } => self.known[conn].client.unblock(),
+            Operation::HoldFlush { conn } => self.known[conn].client.wire().holds_flush = true,
+            Operation::Wake { conn } => self.known[conn].client.wake(),
+            Operation::Fail { conn } => {
+                self.known[conn].client.wire().error = Some(io::ErrorKind::ConnectionReset);
+                self.known[conn].client.wake();
+            }
+            Operation::Hear { conn } => {
+                let Client { link, port, .. } = &self.known[conn].client;
+                port.hear(link);
+            }
+            Operation::Close { conn, by_client } => self.close(conn, by_client),
+            Operation::Detach { conn } => self.detach(conn),
+            Operation::Pass { time } => self.rig.now += time,
+            Operation::Run { writes } => {
+                for shard in &mut self.rig.shards {
+                    shard.run(self.rig.now, writes);
+                }
+            }
+            Operation::Settle => self.settle(),
+        }
+    }
+
+    fn join(&mut self, conn: usize, room: usize) {
+        let known = &self.known[conn];
+        let had_ended = known.client.link.end().is_some();
+        let joined = known.client.port.join(&known.client.link, ROOMS[room]);
+        let expected = if had_ended { Err(JoinError::Closed) } else { Ok(()) };
+        assert_eq!(joined, expected);
+        if known.is_open && joined.is_ok() {
+            self.rooms.entry(room).or_default().insert(conn);
+        }
+    }
+
+    fn publish(&mut self, to: &To, except: &[usize], payload_bytes: usize) {
+        let number = self.frames.len();
+        let mut payload = vec![number as u8; payload_bytes];
+        payload[..4].copy_from_slice(&(number as u32).to_be_bytes());
+        let frame = frame::encode(FrameKind::Binary, &payload);
+        let excepted: Vec<ConnId> = except.iter().map(|&at| self.known[at].client.id()).collect();
+        let mut names = Vec::new();
+        let address = match to {
+            To::Everyone => Address::Everyone,
+            To::Room(room) => Address::Room(ROOMS[*room]),
+            To::Rooms(rooms) => {
+                names.extend(rooms.iter().map(|&room| ROOMS[room].to_owned()));
+                Address::Rooms(&names)
+            }
+            To::Conn(conn) => Address::Conn(self.known[*conn].client.id()),
+        };
+        publish(&self.rig.ports, address, &excepted, &frame).expect("there is room");
+        self.frames.push(frame);
+        for conn in self.audience(to) {
+            if self.known[conn].is_open && !except.contains(&conn) {
+                self.known[conn].expected.push(number);
+            }
+        }
+    }
+
+    fn audience(&self, to: &To) -> BTreeSet<usize> {
+        let members = |room: &usize| self.rooms.get(room).into_iter().flatten().copied();
+        match to {
+            To::Everyone => (0..self.known.len()).collect(),
+            To::Room(room) => members(room).collect(),
+            To::Rooms(rooms) => rooms.iter().flat_map(members).collect(),
+            To::Conn(conn) => BTreeSet::from([*conn]),
+        }
+    }
+
+    fn pong(&mut self, conn: usize) {
+        let payload = self.rng.u32(..).to_be_bytes();
+        let known = &mut self.known[conn];
+        if known.is_open {
+            known.client.port.pong(known.client.id(), &payload);
+            known.pongs.push(payload);
+        }
+    }
+
+    fn close(&mut self, conn: usize, by_client: bool) {
+        let client = &self.known[conn].client;
+        let reason = match by_client {
+            true => DisconnectReason::ClosedByClient(Close::new(CloseCode::GOING_AWAY, "")),
+            false => DisconnectReason::ClosedByServer(Close::normal()),
+        };
+        client.port.close(client.id(), reason);
+        self.note_end(conn);
+    }
+
+    fn detach(&mut self, conn: usize) {
+        if self.kind == Kind::Gentle {
+            // A detach overtakes the deliveries of its turn, so let there be none.
+            self.rig.run();
+        }
+        let known = &mut self.known[conn];
+        known.client.port.detach(known.client.id());
+        known.is_detached = true;
+        self.note_end(conn);
+    }
+
+    fn remove_member(&mut self, conn: usize, room: usize) {
+        if let Some(members) = self.rooms.get_mut(&room) {
+            members.remove(&conn);
+            if members.is_empty() {
+                self.rooms.remove(&room);
+            }
+        }
+    }
+
+    fn note_end(&mut self, conn: usize) {
+        self.known[conn].is_open = false;
+        (0..ROOMS.len()).for_each(|room| self.remove_member(conn, room));
+    }
+
+    /// Runs the shards until they are idle, and compares all.
+    fn settle(&mut self) {
+        self.rig.run();
+        for conn in 0..self.known.len() {
+            if self.known[conn].is_open && self.known[conn].client.link.end().is_some() {
+                self.note_end(conn);
+            }
+        }
+        self.check_rooms();
+        self.check_connections();
+        self.known.iter().for_each(|known| self.check_received(known));
+        self.check_counters();
+    }
+
+    fn check_rooms(&mut self) {
+        let mut memberships: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+        for (room, name) in ROOMS.iter().enumerate() {
+            let members = self.rooms.get(&room).cloned().unwrap_or_default();
+            for &conn in &members {
+                memberships.entry(conn).or_default().push(name.to_string());
+            }
+            for port in &self.rig.ports {
+                let is_here = |conn: &&usize| {
+                    self.known[**conn].client.id().shard() == index(port, &self.rig)
+                };
+                let here = members.iter().filter(is_here).count();
+                assert_eq!(port.rooms().members(name), here, "members of {name:?}");
+                assert_eq!(port.rooms().find(name).is_some(), here > 0, "index of {name:?}");
+            }
+            let ids: Vec<ConnId> =
+                members.iter().map(|&conn| self.known[conn].client.id()).collect();
+            // Ids of two shards are not in the order of attachment.
+            let ids = BTreeSet::from_iter(ids);
+            assert!(self.rig.members(name).into_iter().eq(ids), "members of {name:?}");
+        }
+        let in_index: usize = self.rig.ports.iter().map(|port| port.rooms().len()).sum();
+        assert_eq!(self.rig.total(|counters| &counters.rooms), in_index as u64);
+        for conn in 0..self.known.len() {
+            let mut expected = memberships.remove(&conn).unwrap_or_default();
+            expected.sort_unstable();
+            let client = self.known[conn].client.clone();
+            assert_eq!(self.rig.rooms_of(&client), expected, "rooms of {conn}");
+        }
+    }
+
+    fn check_connections(&self) {
+        let open = self.known.iter().filter(|known| known.is_open).count() as u64;
+        assert_eq!(self.rig.total(|counters| &counters.connections), open);
+        let connected = self.rig.total(|counters| &counters.connected);
+        assert_eq!(connected, self.known.len() as u64);
+        assert_eq!(connected - open, self.rig.total(|counters| &counters.disconnected));
+        let count = |is: fn(&DisconnectReason) -> bool| {
+            self.known.iter().filter_map(|known| known.client.reason()).filter(is).count() as u64
+        };
+        assert_eq!(
+            self.rig.total(|counters| &counters.evicted_full)
+                + self.rig.total(|counters| &counters.evicted_stalled),
+            count(|reason| matches!(reason, DisconnectReason::SlowClient { .. }))
+        );
+        assert_eq!(
+            self.rig.total(|counters| &counters.closed_idle),
+            count(|reason| matches!(reason, DisconnectReason::Idle))
+        );
+        for known in &self.known {
+            assert_eq!(known.is_open, known.client.stage() == Stage::Open);
+            assert_eq!(known.is_detached, known.client.wire().is_dropped);
+        }
+    }
+
+    /// Whether a connection gets all that was published to it, unless it ends.
+    fn is_lossless(&self) -> bool {
+        self.settings.shard.queue.overflow == Overflow::Evict
+    }
+
+    fn check_received(&self, known: &Known) {
+        let (frames, torn) = parse(&known.client.wire().written);
+        let got: Vec<usize> =
+            frames.iter().filter(|frame| frame.is_data()).map(|frame| self.number(frame)).collect();
+        if self.is_lossless() {
+            assert!(known.expected.starts_with(&got), "{got:?} of {:?}", known.expected);
+        } else {
+            assert!(is_subsequence(&got, &known.expected), "{got:?} of {:?}", known.expected);
+        }
+        let pongs: Vec<[u8; 4]> = payloads_of(&frames, PONG);
+        assert!(is_subsequence(&pongs, &known.pongs), "{pongs:?} of {:?}", known.pongs);
+        let is_blocked = {
+            let wire = known.client.wire();
+            wire.window.is_some() || wire.holds_flush || wire.error.is_some()
+        };
+        if known.is_open && !is_blocked {
+            assert_eq!(torn, 0, "an open connection with an open socket has whole frames");
+            assert!(!self.is_lossless() || got == known.expected, "{got:?}");
+            assert_eq!(pongs.last(), known.pongs.last(), "the newest pong arrives");
+        }
+        check_end(known, &frames, torn, (self.is_lossless()).then_some(&got));
+    }
+
+    /// The number of the message that the frame carries, as it was published.
+    fn number(&self, parsed: &Parsed) -> usize {
+        let number = parsed.payload.first_chunk::<4>().map(|n| u32::from_be_bytes(*n) as usize);
+        let number = number.expect("a number");
+        let published = &self.frames[number];
+        assert!(published.ends_with(&parsed.payload) && published.len() == parsed.bytes);
+        number
+    }
+
+    fn check_counters(&self) {
+        let wires = || self.known.iter().map(|known| known.client.wire());
+        let written: usize = wires().map(|wire| wire.written.len()).sum();
+        let writes: usize = wires().map(|wire| wire.writes.len()).sum();
+        assert_eq!(self.rig.total(|counters| &counters.bytes_out), written as u64);
+        assert_eq!(self.rig.total(|counters| &counters.writes), writes as u64);
+        let is_told = self.settings.shard.queue.overflow == Overflow::DropOldest;
+        assert!(is_told || self.rig.total(|counters| &counters.dropped_oldest) == 0);
+        assert!(!self.is_lossless() || self.rig.total(|counters| &counters.dropped_newest) == 0);
+    }
+
+    /// Data frames that have arrived as a whole.
+    fn arrived(&self) -> u64 {
+        let data = |known: &Known| known.client.frames().iter().filter(|f| f.is_data()).count();
+        self.known.iter().map(data).sum::<usize>() as u64
+    }
+
+    /// Ends the run: all sockets take all, then all sessions go.
+    fn finish(mut self) {
+        self.known.iter().for_each(|known| known.client.unblock());
+        self.settle();
+        for conn in 0..self.known.len() {
+            self.detach(conn);
+        }
+        self.settle();
+        self.check_accounts();
+        self.check_nothing_is_left();
+    }
+
+    /// Nothing is lost without a counter.
+    fn check_accounts(&self) {
+        let oldest = self.rig.total(|counters| &counters.dropped_oldest);
+        let newest = self.rig.total(|counters| &counters.dropped_newest);
+        let at_end = self.rig.total(|counters| &counters.dropped_at_end);
+        let deliveries = self.rig.total(|counters| &counters.deliveries);
+        assert_eq!(deliveries, self.arrived() + oldest + at_end, "handed over = arrived + dropped");
+        let expected: usize = self.known.iter().map(|known| known.expected.len()).sum();
+        if self.kind == Kind::Gentle {
+            assert_eq!(expected as u64, deliveries + newest, "published = handed over + refused");
+        } else {
+            assert!(expected as u64 >= deliveries + newest);
+        }
+    }
+
+    fn check_nothing_is_left(&self) {
+        assert!(self.frames.iter().all(Bytes::is_unique), "a frame is still held");
+        let clients_here = |port: usize| {
+            self.known.iter().filter(|known| known.client.id().shard() == port).count()
+        };
+        for (at, port) in self.rig.ports.iter().enumerate() {
+            assert!(port.rooms().is_empty());
+            assert!(port.inbox().is_empty());
+            assert_nothing_reserved(port, self.settings.inbox);
+            let references = self.port_references + clients_here(at);
+            assert_eq!(std::sync::Arc::strong_count(port), references, "a waker is still held");
+        }
+        assert!(self.rig.shards.iter().all(|shard| shard.next_tick().is_none()));
+    }
+}
+
+fn index(
+    port: &std::sync::Arc<roomcast::engine::Port<super::fake::FakeSocket>>,
+    rig: &Rig,
+) -> usize {
+    rig.ports.iter().position(|other| std::sync::Arc::ptr_eq(other, port)).expect("one of them")
+}
+
+fn settings(rng: &mut Rng, kind: Kind) -> Settings {
+    let mut settings = Settings::default().shards(rng.usize(1..3));
+    settings.inbox.messages = 4_096;
+    let overflow = [Overflow::Evict, Overflow::DropOldest, Overflow::DropNewest][rng.usize(0..3)];
+    let is_unbounded = kind == Kind::Gentle && overflow == Overflow::Evict;
+    let (slots, bytes) = match (is_unbounded, rng.u32(0..4)) {
+        (true, _) => (1 << 20, 1 << 30),
+        (_, 0) => (1, 1 << 20),
+        (_, 1) => (1 << 20, rng.usize(1..200)),
+        _ => (rng.usize(1..8), rng.usize(50..70_000)),
+    };
+    settings = settings.queue(slots, bytes, overflow);
+    match kind {
+        Kind::Gentle => settings.shard.write_timeout = Duration::from_secs(1 << 30),
+        Kind::Rough if rng.bool() => settings = settings.ping_interval(Duration::from_secs(8)),
+        Kind::Rough => {}
+    }
+    settings
+}
+
+fn check_end(known: &Known, frames: &[Parsed], torn: usize, complete: Option<&Vec<usize>>) {
+    let closes = frames.iter().filter(|frame| frame.opcode == CLOSE).count();
+    assert!(closes <= 1);
+    assert!(closes == 0 || frames.last().is_some_and(|frame| frame.opcode == CLOSE));
+    let Some(end) = known.client.link.end() else {
+        return assert_eq!(closes, 0, "a close frame without an end");
+    };
+    if known.client.stage() != Stage::Flushed {
+        return;
+    }
+    assert_eq!((torn, closes), (0, 1), "the close frame has left");
+    assert!(known.client.wire().is_shut_down);
+    let code = match &end.reason {
+        DisconnectReason::ClosedByServer(close) | DisconnectReason::ClosedByClient(close) => {
+            close.code
+        }
+        DisconnectReason::SlowClient { .. } => CloseCode::POLICY,
+        DisconnectReason::Idle => CloseCode::GOING_AWAY,
+        other => panic!("{other} has no farewell"),
+    };
+    assert_eq!(known.client.close_code(), Some(code));
+    if let (DisconnectReason::ClosedByServer(_), Some(got)) = (&end.reason, complete) {
+        assert_eq!(got, &known.expected, "what was sent before a close arrives before it");
+    }
+}
+
+fn payloads_of(frames: &[Parsed], opcode: u8) -> Vec<[u8; 4]> {
+    let of_kind = frames.iter().filter(|frame| frame.opcode == opcode);
+    of_kind.map(|frame| frame.payload[..].try_into().expect("four bytes")).collect()
+}
+
+fn is_subsequence<T: PartialEq>(part: &[T], whole: &[T]) -> bool {
+    let mut whole = whole.iter();
+    part.iter().all(|item| whole.any(|other| other == item))
+}
+
+/// Names the run and its last operations if the test fails.
+struct Trace {
+    seed: u64,
+    kind: Kind,
+    operations: Vec<Operation>,
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let last = self.operations.len().saturating_sub(40);
+            eprintln!("seed {}, {:?}, the last operations:", self.seed, self.kind);
+            self.operations[last..].iter().for_each(|operation| eprintln!("  {operation:?}"));
+        }
+    }
+}
+
+fn run(seed: u64, kind: Kind, operations: usize) {
+    let mut model = Model::new(seed, kind);
+    let mut trace = Trace { seed, kind, operations: Vec::new() };
+    for _ in 0..operations {
+        let Some(operation) = model.draw() else { continue };
+        trace.operations.push(operation.clone());
+        model.apply(operation);
+    }
+    model.finish();
+}
+
+#[test]
+fn short_runs_without_failures_lose_nothing_that_is_not_counted() {
+    (0..3_000).for_each(|seed| run(seed, Kind::Gentle, 80));
+}
+
+#[test]
+fn short_runs_with_failures_agree_with_the_oracle() {
+    (0..4_000).for_each(|seed| run(seed, Kind::Rough, 80));
+}
+
+#[test]
+fn long_runs_agree_with_the_oracle() {
+    for seed in 0..6 {
+        run(seed, Kind::Gentle, 3_000);
+        run(seed, Kind::Rough, 3_000);
+    }
+}
+
+#[test]
+fn a_slice_of_one_write_is_as_good_as_one_of_many() {
+    for seed in 0..200 {
+        let texts = |writes: usize| {
+            let mut rng = Rng::with_seed(seed);
+            let mut rig = Settings::default().build();
+            let clients = rig.attach_to("r", 6);
+            rig.run();
+            for n in 0..40 {
+                let client = &clients[rng.usize(0..6)];
+                match rng.u32(0..6) {
+                    0 => client.join("s"),
+                    1 => client.leave("s"),
+                    2 => rig.publish(Address::Everyone, &n.to_string()),
+                    3 => rig.publish(Address::Room("s"), &n.to_string()),
+                    _ => rig.publish_except(Address::Room("r"), &[client.id()], &n.to_string()),
+                }
+                rig.shards[0].run(rig.now, writes);
+            }
+            rig.run();
+            clients.iter().map(Client::texts).collect::<Vec<_>>()
+        };
+        assert_eq!(texts(1), texts(PLENTY), "seed {seed}");
+    }
+}

@@ -1,0 +1,148 @@
+//! What a model run does: random operations.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+/// Connections that are attached at a time.
+pub(crate) const CONNS_MAX: usize = 12;
+
+/// The names in use; the empty one is a room like any other.
+pub(crate) const ROOMS: [&str; 5] = ["", "lobby", "a", "b", "c"];
+
+/// To whom an operation publishes; rooms and connections by index.
+#[derive(Debug, Clone)]
+pub(crate) enum To {
+    Everyone,
+    Room(usize),
+    Rooms(Vec<usize>),
+    Conn(usize),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Operation {
+    Attach,
+    Join {
+        conn: usize,
+        room: usize,
+    },
+    Leave {
+        conn: usize,
+        room: usize,
+    },
+    Publish {
+        to: To,
+        except: Vec<usize>,
+        payload_bytes: usize,
+    },
+    Pong {
+        conn: usize,
+    },
+    /// The socket takes no more.
+    Block {
+        conn: usize,
+    },
+    /// The socket takes some bytes more.
+    Take {
+        conn: usize,
+        bytes: usize,
+    },
+    /// The socket takes all.
+    Unblock {
+        conn: usize,
+    },
+    /// The socket takes bytes and does not flush.
+    HoldFlush {
+        conn: usize,
+    },
+    /// The socket wakes its waker without a reason.
+    Wake {
+        conn: usize,
+    },
+    /// The socket fails from now on.
+    Fail {
+        conn: usize,
+    },
+    /// Something is received.
+    Hear {
+        conn: usize,
+    },
+    Close {
+        conn: usize,
+        by_client: bool,
+    },
+    Detach {
+        conn: usize,
+    },
+    Pass {
+        time: Duration,
+    },
+    /// One slice of each shard.
+    Run {
+        writes: usize,
+    },
+    /// The shards run until they are idle, and all is compared.
+    Settle,
+}
+
+/// What kind of run it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// No connection ends but by a close of the server or a detach of a shard that has settled:
+    /// then every single frame is accounted for.
+    Gentle,
+    /// Anything may happen.
+    Rough,
+}
+
+impl Operation {
+    /// Draws the next operation; `None` where the drawn one makes no sense now.
+    pub(crate) fn draw(rng: &mut Rng, kind: Kind, conns: usize, attached: usize) -> Option<Self> {
+        let is_rough = kind == Kind::Rough;
+        if conns == 0 {
+            return Some(Self::Attach);
+        }
+        // Mostly one of the newest: the others are gone.
+        let conn = conns - 1 - rng.usize(0..conns.min(CONNS_MAX + 2));
+        let room = rng.usize(0..ROOMS.len());
+        Some(match rng.u32(0..100) {
+            0..6 => (attached < CONNS_MAX).then_some(Self::Attach)?,
+            6..22 => Self::Join { conn, room },
+            22..28 => Self::Leave { conn, room },
+            28..60 => Self::draw_publish(rng, conn, room, conns),
+            60..64 => Self::Pong { conn },
+            64..68 => Self::Block { conn },
+            68..72 => Self::Take { conn, bytes: rng.usize(1..400) },
+            72..76 => Self::Unblock { conn },
+            76 => Self::HoldFlush { conn },
+            77..79 => Self::Wake { conn },
+            79 => is_rough.then_some(Self::Fail { conn })?,
+            80..82 => Self::Hear { conn },
+            82 => Self::Close { conn, by_client: is_rough && rng.bool() },
+            83 => Self::Detach { conn },
+            84..87 => Self::Pass { time: Duration::from_millis(rng.u64(0..4_000)) },
+            87..97 => Self::Run { writes: rng.usize(1..6) },
+            _ => Self::Settle,
+        })
+    }
+
+    fn draw_publish(rng: &mut Rng, conn: usize, room: usize, conns: usize) -> Self {
+        let to = match rng.u32(0..10) {
+            0..2 => To::Everyone,
+            2..6 => To::Room(room),
+            6..8 => {
+                let rooms = rng.usize(1..4);
+                To::Rooms((0..rooms).map(|_| rng.usize(0..ROOMS.len())).collect())
+            }
+            _ => To::Conn(conn),
+        };
+        let excepted = [0, 0, 0, 1, 1, 2, 3][rng.usize(0..7)];
+        let except = (0..excepted).map(|_| rng.usize(0..conns)).collect();
+        let payload_bytes = match rng.u32(0..40) {
+            0 => rng.usize(65_530..65_540),
+            1..4 => rng.usize(120..130),
+            _ => rng.usize(4..40),
+        };
+        Self::Publish { to, except, payload_bytes }
+    }
+}

@@ -1,0 +1,272 @@
+//! Clients that do not read: what they cost, what they lose, and how they end.
+
+use std::time::Duration;
+
+use roomcast::engine::{Address, CloseCode, DisconnectReason, Overflow, Stage};
+
+use super::fake::{CLOSE, Client, Rig, Settings, text_frame};
+
+const WRITE_TIMEOUT: Duration = Duration::from_secs(16);
+/// A blocked socket is looked at sixteen times a write timeout.
+const CHECK: Duration = Duration::from_secs(1);
+/// What an evicted client has for its close frame.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A member that takes `window` bytes and two that take all, in a room.
+fn slow_and_others(settings: Settings, window: usize) -> (Rig, Client, Vec<Client>) {
+    let mut rig = settings.build();
+    let mut others = rig.attach_to("r", 3);
+    let slow = others.remove(1);
+    slow.wire().window = Some(window);
+    rig.run();
+    (rig, slow, others)
+}
+
+/// Publishes the numbers, one a turn.
+fn publish_each(rig: &mut Rig, numbers: std::ops::Range<usize>) {
+    for n in numbers {
+        rig.publish(Address::Room("r"), &format!("{n:04}"));
+        rig.run();
+    }
+}
+
+fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|n| format!("{n:04}")).collect()
+}
+
+#[test]
+fn slow_client_is_evicted_when_its_queue_is_full_and_others_get_all_in_as_many_writes() {
+    let settings = Settings::default().queue(4, 1 << 20, Overflow::Evict);
+    let (mut rig, slow, others) = slow_and_others(settings, 0);
+    publish_each(&mut rig, 0..4);
+    assert_eq!(slow.reason(), None, "at the bound");
+    publish_each(&mut rig, 4..10);
+    let bytes = 5 * text_frame("0000").len();
+    assert_eq!(slow.reason(), Some(DisconnectReason::SlowClient { messages: 5, bytes }));
+    for other in &others {
+        assert_eq!(other.texts(), numbers(0..10));
+        assert_eq!(other.writes(), 10);
+    }
+    assert_eq!(rig.counters().evicted_full.get(), 1);
+    assert_eq!(rig.counters().dropped_at_end.get(), 5);
+    assert_eq!(rig.counters().deliveries.get(), 5 + 2 * 10);
+    assert_eq!(rig.ports[0].rooms().members("r"), 2);
+}
+
+#[test]
+fn slow_client_is_evicted_when_its_queue_is_full_of_bytes() {
+    let frame = text_frame("0000").len();
+    let settings = Settings::default().queue(100, 3 * frame, Overflow::Evict);
+    let (mut rig, slow, _) = slow_and_others(settings, 0);
+    publish_each(&mut rig, 0..3);
+    assert_eq!(slow.reason(), None, "at the bound");
+    publish_each(&mut rig, 3..4);
+    let expected = DisconnectReason::SlowClient { messages: 4, bytes: 4 * frame };
+    assert_eq!(slow.reason(), Some(expected));
+}
+
+#[test]
+fn a_joined_burst_takes_one_slot_of_a_queue() {
+    let settings = Settings::default().queue(1, 1 << 20, Overflow::Evict);
+    let (mut rig, slow, _) = slow_and_others(settings, 0);
+    for text in numbers(0..100) {
+        rig.publish(Address::Room("r"), &text);
+    }
+    rig.run();
+    assert_eq!(slow.reason(), None);
+    slow.unblock();
+    rig.run();
+    assert_eq!(slow.texts(), numbers(0..100));
+}
+
+#[test]
+fn an_evicted_client_that_reads_again_in_time_sees_1008() {
+    let settings = Settings::default().queue(1, 1 << 20, Overflow::Evict);
+    let (mut rig, slow, _) = slow_and_others(settings, 0);
+    publish_each(&mut rig, 0..2);
+    assert_eq!(slow.stage(), Stage::Ended);
+    rig.pass(GRACE / 2);
+    slow.unblock();
+    rig.run();
+    assert_eq!(slow.frames().len(), 1, "what was queued is gone");
+    assert_eq!(slow.close_code(), Some(CloseCode::POLICY));
+    assert_eq!(slow.stage(), Stage::Flushed);
+    assert!(slow.wire().is_shut_down && !slow.wire().is_aborted);
+}
+
+#[test]
+fn an_evicted_client_gets_the_rest_of_a_torn_frame_before_1008() {
+    let settings = Settings::default().queue(2, 1 << 20, Overflow::Evict);
+    let (mut rig, slow, _) = slow_and_others(settings, 8);
+    for text in numbers(0..4) {
+        rig.publish(Address::Room("r"), &text);
+    }
+    rig.run();
+    // The first frame and two bytes of the second have left, and two more are to come.
+    publish_each(&mut rig, 4..6);
+    let expected = DisconnectReason::SlowClient { messages: 5, bytes: 5 * 6 - 2 };
+    assert_eq!(slow.reason(), Some(expected));
+    slow.unblock();
+    rig.run();
+    assert_eq!(slow.texts(), numbers(0..2));
+    assert_eq!(slow.close_code(), Some(CloseCode::POLICY));
+    assert_eq!(rig.counters().dropped_at_end.get(), 4);
+}
+
+#[test]
+fn an_evicted_client_that_does_not_read_is_cut_after_the_grace() {
+    let settings = Settings::default().queue(1, 1 << 20, Overflow::Evict);
+    let (mut rig, slow, _) = slow_and_others(settings, 0);
+    publish_each(&mut rig, 0..2);
+    rig.pass(GRACE - Duration::from_millis(1));
+    assert!(!slow.wire().is_aborted);
+    rig.pass(CHECK + Duration::from_millis(1));
+    assert!(slow.wire().is_aborted);
+    assert_eq!(slow.stage(), Stage::Cut);
+    assert_eq!(slow.count(CLOSE), 0);
+    assert_eq!(rig.shards[0].next_tick(), None, "nothing is left to look at");
+}
+
+#[test]
+fn slow_client_is_evicted_when_it_takes_nothing_for_the_write_timeout() {
+    let (mut rig, slow, others) = slow_and_others(Settings::default(), 3);
+    publish_each(&mut rig, 0..2);
+    rig.pass(WRITE_TIMEOUT - Duration::from_millis(1));
+    assert_eq!(slow.reason(), None);
+    rig.pass(CHECK / 2);
+    let expected = DisconnectReason::SlowClient { messages: 2, bytes: 2 * 6 - 3 };
+    assert_eq!(slow.reason(), Some(expected));
+    assert_eq!(rig.counters().evicted_stalled.get(), 1);
+    assert_eq!(rig.counters().evicted_full.get(), 0);
+    assert!(others.iter().all(|other| other.texts() == numbers(0..2)));
+    slow.unblock();
+    rig.run();
+    assert_eq!(slow.texts(), numbers(0..1), "the torn frame is finished");
+    assert_eq!(slow.close_code(), Some(CloseCode::POLICY));
+}
+
+#[test]
+fn a_client_that_takes_a_byte_now_and_then_is_slow_and_not_stalled() {
+    let (mut rig, slow, _) = slow_and_others(Settings::default(), 0);
+    publish_each(&mut rig, 0..2);
+    for _ in 0..12 {
+        rig.pass(WRITE_TIMEOUT - CHECK);
+        slow.take(1);
+    }
+    rig.run();
+    assert_eq!(slow.reason(), None);
+    assert_eq!(slow.texts(), numbers(0..2));
+}
+
+#[test]
+fn a_flush_that_never_ends_is_a_stall() {
+    let (mut rig, slow, _) = slow_and_others(Settings::default(), 100);
+    slow.wire().holds_flush = true;
+    publish_each(&mut rig, 0..1);
+    rig.pass(WRITE_TIMEOUT + CHECK);
+    let expected = DisconnectReason::SlowClient { messages: 0, bytes: 0 };
+    assert_eq!(slow.reason(), Some(expected));
+}
+
+#[test]
+fn drop_oldest_keeps_the_newest_and_counts_what_went() {
+    let settings = Settings::default().queue(3, 1 << 20, Overflow::DropOldest);
+    let (mut rig, slow, others) = slow_and_others(settings, 0);
+    publish_each(&mut rig, 0..10);
+    slow.unblock();
+    rig.run();
+    assert_eq!(slow.texts(), numbers(7..10));
+    assert_eq!(slow.reason(), None);
+    assert_eq!(rig.counters().dropped_oldest.get(), 7);
+    assert_eq!(rig.counters().deliveries.get(), 30);
+    assert!(others.iter().all(|other| other.texts() == numbers(0..10)));
+}
+
+#[test]
+fn drop_newest_keeps_the_oldest_and_counts_what_went() {
+    let settings = Settings::default().queue(3, 1 << 20, Overflow::DropNewest);
+    let (mut rig, slow, others) = slow_and_others(settings, 0);
+    publish_each(&mut rig, 0..10);
+    slow.unblock();
+    rig.run();
+    assert_eq!(slow.texts(), numbers(0..3));
+    assert_eq!(slow.reason(), None);
+    assert_eq!(rig.counters().dropped_newest.get(), 7);
+    assert_eq!(rig.counters().deliveries.get(), 23);
+    assert!(others.iter().all(|other| other.texts() == numbers(0..10)));
+}
+
+#[test]
+fn a_message_larger_than_the_queue_goes_to_those_who_read() {
+    for policy in [Overflow::Evict, Overflow::DropOldest, Overflow::DropNewest] {
+        let settings = Settings::default().queue(16, 100, policy);
+        let (mut rig, slow, others) = slow_and_others(settings, 0);
+        let large = "x".repeat(1_000);
+        rig.publish(Address::Room("r"), &large);
+        rig.run();
+        assert!(others.iter().all(|other| other.texts() == [large.clone()]));
+        assert_eq!(slow.reason().is_some(), policy == Overflow::Evict);
+        slow.unblock();
+        rig.publish(Address::Room("r"), "small");
+        rig.run();
+        let expected: &[&str] = if policy == Overflow::Evict { &[] } else { &["small"] };
+        assert_eq!(slow.texts(), expected);
+    }
+}
+
+#[test]
+fn a_pong_of_a_client_with_a_full_queue_is_neither_lost_nor_late() {
+    let settings = Settings::default().queue(2, 1 << 20, Overflow::DropNewest);
+    let (mut rig, slow, _) = slow_and_others(settings, 1);
+    publish_each(&mut rig, 0..5);
+    slow.port.pong(slow.id(), b"old");
+    slow.port.pong(slow.id(), b"new");
+    rig.run();
+    slow.unblock();
+    rig.run();
+    let payloads: Vec<_> = slow.frames().into_iter().map(|frame| frame.payload).collect();
+    assert_eq!(payloads, [&b"0000"[..], b"new", b"0001"]);
+    assert_eq!(rig.counters().pongs_replaced.get(), 1);
+}
+
+#[test]
+fn a_closed_client_has_the_write_timeout_to_take_what_was_sent_before() {
+    let (mut rig, slow, _) = slow_and_others(Settings::default(), 0);
+    publish_each(&mut rig, 0..3);
+    slow.close();
+    rig.run();
+    rig.pass(WRITE_TIMEOUT - CHECK);
+    slow.unblock();
+    rig.run();
+    assert_eq!(slow.texts(), numbers(0..3));
+    assert_eq!(slow.close_code(), Some(CloseCode::NORMAL));
+    assert_eq!(slow.stage(), Stage::Flushed);
+}
+
+#[test]
+fn a_closed_client_that_takes_a_byte_now_and_then_is_cut_all_the_same() {
+    let (mut rig, slow, _) = slow_and_others(Settings::default(), 0);
+    publish_each(&mut rig, 0..3);
+    slow.close();
+    rig.run();
+    for _ in 0..WRITE_TIMEOUT.as_secs() + 2 {
+        rig.pass(CHECK);
+        slow.take(1);
+    }
+    assert!(slow.wire().is_aborted);
+    assert_eq!(slow.stage(), Stage::Cut);
+    // Two frames of six bytes and a part of the third have left.
+    assert_eq!(slow.texts(), numbers(0..2));
+    assert_eq!(rig.counters().dropped_at_end.get(), 1);
+}
+
+#[test]
+fn a_detached_client_is_given_up_with_what_it_has_queued() {
+    let (mut rig, slow, _) = slow_and_others(Settings::default(), 0);
+    publish_each(&mut rig, 0..3);
+    rig.ports[0].detach(slow.id());
+    rig.run();
+    assert!(slow.wire().is_aborted && slow.wire().is_dropped);
+    assert_eq!(rig.counters().dropped_at_end.get(), 3);
+    assert_eq!(rig.shards[0].next_tick(), None);
+}

@@ -1,0 +1,320 @@
+//! Who is in which room, and which rooms there are.
+
+use std::collections::BTreeSet;
+use std::thread;
+
+use roomcast::engine::{
+    Address, Close, CloseCode, ConnId, DisconnectReason, JoinError, LeaveError, publish,
+};
+
+use super::fake::{Client, Rig, Settings, assert_nothing_reserved, text_frame};
+
+fn room_count(rig: &Rig) -> (usize, u64) {
+    (rig.ports[0].rooms().len(), rig.counters().rooms.get())
+}
+
+#[test]
+fn the_empty_name_is_a_room_and_not_everyone() {
+    let mut rig = Settings::default().build();
+    let [member, outsider] = [rig.attach(), rig.attach()];
+    rig.publish(Address::Room(""), "to nobody yet");
+    member.join("");
+    rig.publish(Address::Room(""), "to the room");
+    rig.publish(Address::Everyone, "to all");
+    rig.run();
+    assert_eq!(member.texts(), ["to the room", "to all"]);
+    assert_eq!(outsider.texts(), ["to all"]);
+    assert_eq!(rig.members(""), [member.id()]);
+}
+
+#[test]
+fn a_room_is_there_from_the_join_and_gone_with_its_last_member() {
+    let mut rig = Settings::default().build();
+    let [first, second] = [rig.attach(), rig.attach()];
+    rig.run();
+    first.join("r");
+    assert_eq!(rig.ports[0].rooms().members("r"), 1, "before the shard has run");
+    second.join("r");
+    rig.run();
+    assert_eq!(room_count(&rig), (1, 1));
+    first.leave("r");
+    rig.run();
+    assert_eq!(rig.members("r"), [second.id()]);
+    second.leave("r");
+    rig.run();
+    assert_eq!(room_count(&rig), (0, 0));
+    assert!(rig.members("r").is_empty());
+}
+
+#[test]
+fn rooms_are_gone_with_the_connection_however_it_ends() {
+    let mut rig = Settings::default().build();
+    let ends: [fn(&Client); 4] = [
+        Client::close,
+        |client| client.port.detach(client.id()),
+        |client| {
+            let close = Close::new(CloseCode::GOING_AWAY, "");
+            client.port.close(client.id(), DisconnectReason::ClosedByClient(close));
+        },
+        |client| client.port.close_all(),
+    ];
+    for end in ends {
+        let client = rig.attach();
+        ["a", "b", "c"].iter().for_each(|room| client.join(room));
+        rig.run();
+        assert_eq!(room_count(&rig), (3, 3));
+        end(&client);
+        rig.run();
+        assert_eq!(room_count(&rig), (0, 0));
+        let end = client.link.end().expect("it has ended");
+        let names: BTreeSet<&str> = end.rooms.iter().map(|room| room.name()).collect();
+        assert_eq!(names, BTreeSet::from(["a", "b", "c"]), "its handler is told where it was");
+        assert_eq!(rig.counters().connections.get(), 0);
+    }
+}
+
+#[test]
+fn a_join_after_the_close_leaves_no_ghost() {
+    let mut rig = Settings::default().build();
+    let client = rig.attach();
+    rig.run();
+    // The command is already in the inbox, and the link does not know yet.
+    client.close();
+    client.join("behind the close");
+    rig.run();
+    assert_eq!(client.port.join(&client.link, "later"), Err(JoinError::Closed));
+    assert_eq!(room_count(&rig), (0, 0));
+    client.port.detach(client.id());
+    rig.run();
+    assert_eq!(client.port.join(&client.link, "much later"), Err(JoinError::Closed));
+    rig.run();
+    assert_eq!(room_count(&rig), (0, 0));
+    assert!(rig.ports[0].inbox().is_empty());
+}
+
+#[test]
+fn a_join_is_refused_from_the_moment_at_which_a_close_was_asked_for() {
+    let mut rig = Settings::default().build();
+    let client = rig.attach();
+    assert!(client.link.start_closing());
+    assert_eq!(client.port.join(&client.link, "r"), Err(JoinError::Closed));
+    rig.run();
+    assert_eq!(room_count(&rig), (0, 0));
+}
+
+#[test]
+fn a_join_behind_a_detach_leaves_no_ghost_and_spares_the_other_members() {
+    let mut rig = Settings::default().build();
+    let [gone, stays] = [rig.attach(), rig.attach()];
+    stays.join("r");
+    gone.port.detach(gone.id());
+    gone.join("r");
+    gone.join("own");
+    // It takes the slot that has become free.
+    let next = rig.attach();
+    next.join("r");
+    rig.run();
+    assert_eq!(rig.members("r"), [stays.id(), next.id()]);
+    assert_eq!(rig.ports[0].rooms().members("r"), 2);
+    assert_eq!(room_count(&rig), (1, 1));
+}
+
+#[test]
+fn joins_are_accepted_up_to_the_bound_and_refused_past_it() {
+    let mut rig = Settings::default().rooms(64, 3).build();
+    let client = rig.attach();
+    ["a", "b", "c"].iter().for_each(|room| client.join(room));
+    let refused = Err(JoinError::TooManyRooms { rooms_max: 3 });
+    assert_eq!(client.port.join(&client.link, "d"), refused);
+    rig.run();
+    assert_eq!(client.port.join(&client.link, "d"), refused);
+    client.leave("b");
+    rig.run();
+    client.join("d");
+    rig.run();
+    assert_eq!(rig.rooms_of(&client), ["a", "c", "d"]);
+    assert_eq!(client.port.join(&client.link, "e"), refused);
+    let other = rig.attach();
+    other.join("a");
+    rig.run();
+    assert_eq!(rig.members("a").len(), 2, "the bound is of each connection");
+}
+
+#[test]
+fn without_a_room_to_spare_no_join_is_accepted() {
+    let mut rig = Settings::default().rooms(0, 0).build();
+    let client = rig.attach();
+    let refused = Err(JoinError::TooManyRooms { rooms_max: 0 });
+    assert_eq!(client.port.join(&client.link, ""), refused);
+    rig.run();
+    assert_eq!(room_count(&rig), (0, 0));
+}
+
+#[test]
+fn names_are_accepted_up_to_the_bound_in_bytes_and_refused_past_it() {
+    let mut rig = Settings::default().rooms(8, 8).build();
+    let client = rig.attach();
+    client.join("12345678");
+    client.join("éééé");
+    for name in ["123456789", "ééééx"] {
+        let refused = Err(JoinError::NameTooLong { bytes: 9, bytes_max: 8 });
+        assert_eq!(client.port.join(&client.link, name), refused);
+    }
+    rig.run();
+    assert_eq!(rig.rooms_of(&client), ["12345678", "éééé"]);
+}
+
+#[test]
+fn a_duplicate_join_counts_once_and_gives_its_reservation_back() {
+    let mut rig = Settings::default().rooms(8, 2).build();
+    let client = rig.attach();
+    for _ in 0..10 {
+        client.join("a");
+        rig.run();
+    }
+    client.join("b");
+    rig.run();
+    assert_eq!(rig.ports[0].rooms().members("a"), 1);
+    assert_eq!(rig.members("a"), [client.id()]);
+    rig.publish(Address::Room("a"), "once");
+    client.leave("a");
+    rig.run();
+    assert_eq!(client.texts(), ["once"]);
+    assert_eq!(rig.rooms_of(&client), ["b"]);
+    assert_eq!(room_count(&rig), (1, 1));
+}
+
+#[test]
+fn leaving_a_room_that_one_is_not_in_changes_nothing() {
+    let mut rig = Settings::default().build();
+    let [member, outsider] = [rig.attach(), rig.attach()];
+    member.join("r");
+    outsider.join("s");
+    outsider.leave("r");
+    outsider.leave("nobody's");
+    rig.run();
+    assert_eq!(rig.members("r"), [member.id()]);
+    assert_eq!(rig.rooms_of(&outsider), ["s"]);
+    member.leave("r");
+    member.leave("r");
+    rig.run();
+    assert_eq!(room_count(&rig), (1, 1));
+}
+
+#[test]
+fn a_leave_behind_a_join_of_the_same_inbox_is_the_last_word() {
+    let mut rig = Settings::default().build();
+    let client = rig.attach();
+    for _ in 0..100 {
+        client.join("r");
+        client.leave("r");
+    }
+    rig.run();
+    assert_eq!(room_count(&rig), (0, 0));
+    for _ in 0..100 {
+        client.leave("r");
+        client.join("r");
+    }
+    rig.run();
+    assert_eq!(rig.members("r"), [client.id()]);
+    assert_eq!(rig.ports[0].rooms().members("r"), 1);
+}
+
+#[test]
+fn a_join_or_leave_without_room_in_the_inbox_is_refused_and_leaves_no_trace() {
+    let settings = Settings::default().inbox(2, 100).rooms(8, 2);
+    let mut rig = settings.build();
+    let client = rig.attach();
+    client.join("a");
+    client.join("b");
+    rig.run();
+    client.leave("a");
+    client.leave("b");
+    assert_eq!(client.port.leave(&client.link, "a"), Err(LeaveError::Overloaded));
+    let other = rig.attach();
+    assert_eq!(other.port.join(&other.link, "c"), Err(JoinError::Overloaded));
+    assert_eq!(other.port.join(&other.link, "c"), Err(JoinError::Overloaded));
+    assert!(rig.ports[0].rooms().find("c").is_none());
+    rig.run();
+    assert_eq!(rig.counters().refused.get(), 3);
+    other.join("c");
+    other.join("d");
+    rig.run();
+    assert_eq!(rig.rooms_of(&other), ["c", "d"]);
+    rig.ports[0].close_all();
+    rig.run();
+    assert_nothing_reserved(&rig.ports[0], settings.inbox);
+}
+
+#[test]
+fn a_publish_that_follows_a_join_reaches_the_joiner_while_others_empty_the_room() {
+    const ROUNDS: usize = 2_000;
+    let mut rig = Settings::default().build();
+    let clients: Vec<Client> = (0..3).map(|_| rig.attach()).collect();
+    let ports = rig.ports.clone();
+    thread::scope(|scope| {
+        let (ports, clients) = (&ports, &clients);
+        let joiners: Vec<_> = (0..clients.len())
+            .map(|at| {
+                scope.spawn(move || {
+                    for round in 0..ROUNDS {
+                        clients[at].join("r");
+                        let frame = text_frame(&format!("{at} {round}"));
+                        publish(ports, Address::Room("r"), &[], &frame).expect("room");
+                        clients[at].leave("r");
+                    }
+                })
+            })
+            .collect();
+        while !joiners.iter().all(|joiner| joiner.is_finished()) {
+            rig.shards[0].run(rig.now, 8);
+        }
+    });
+    rig.run();
+    for (at, client) in clients.iter().enumerate() {
+        let prefix = format!("{at} ");
+        let own = client.texts().into_iter().filter(|text| text.starts_with(&prefix));
+        let expected: Vec<String> = (0..ROUNDS).map(|round| format!("{at} {round}")).collect();
+        assert_eq!(own.collect::<Vec<_>>(), expected);
+    }
+    assert_eq!(room_count(&rig), (0, 0));
+}
+
+#[test]
+fn a_question_is_answered_in_the_order_of_the_inbox() {
+    let mut rig = Settings::default().build();
+    let client = rig.attach();
+    client.join("r");
+    // Asked before the shard has run.
+    assert_eq!(rig.members("r"), [client.id()]);
+    client.leave("r");
+    assert!(rig.rooms_of(&client).is_empty());
+    assert!(rig.members("never").is_empty());
+}
+
+#[test]
+fn a_hundred_thousand_join_one_room_and_half_leave_and_half_detach() {
+    const MEMBERS: usize = 100_000;
+    let mut rig = Settings::default().build();
+    let clients = rig.attach_to("r", MEMBERS);
+    rig.run();
+    assert_eq!(rig.ports[0].rooms().members("r"), MEMBERS);
+    let ids: Vec<ConnId> = clients.iter().map(Client::id).collect();
+    assert_eq!(rig.members("r"), ids);
+    let (leavers, others) = clients.split_at(MEMBERS / 2);
+    leavers.iter().for_each(|client| client.leave("r"));
+    rig.run();
+    assert_eq!(rig.members("r"), ids[MEMBERS / 2..]);
+    rig.publish(Address::Room("r"), "still here");
+    others.iter().for_each(|client| client.leave("r"));
+    rig.run();
+    assert_eq!(room_count(&rig), (0, 0));
+    assert!(others.iter().all(|client| client.writes() == 1));
+    assert!(leavers.iter().all(|client| client.writes() == 0));
+    clients.iter().for_each(|client| client.join("r"));
+    clients.iter().for_each(|client| client.port.detach(client.id()));
+    rig.run();
+    assert_eq!(room_count(&rig), (0, 0));
+    assert_eq!(rig.counters().connections.get(), 0);
+    assert!(clients.iter().all(|client| client.wire().is_dropped));
+}

@@ -1,0 +1,443 @@
+//! The send queue by itself, against a plain list of slots.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::{Bytes, BytesMut};
+use fastrand::Rng;
+use roomcast::engine::{
+    Amount, Burst, Close, FrameKind, Overflow, Pushed, QueueLimits, SendQueue, WRITE_SLOTS_MAX,
+    frame,
+};
+
+use super::fake::{CLOSE, PING, PONG, parse, text_frame};
+
+const POLICIES: [Overflow; 3] = [Overflow::Evict, Overflow::DropOldest, Overflow::DropNewest];
+
+fn limits(slots: usize, bytes: usize, overflow: Overflow) -> QueueLimits {
+    QueueLimits { slots, bytes, overflow }
+}
+
+fn burst(texts: &[&str]) -> Burst {
+    let mut frames = BytesMut::new();
+    texts.iter().for_each(|text| frames.extend_from_slice(&text_frame(text)));
+    Burst { frames: frames.freeze(), messages: texts.len() }
+}
+
+/// Queues bursts of one message each.
+fn fill(queue: &mut SendQueue, texts: &[&str], limits: &QueueLimits) {
+    for text in texts {
+        assert_eq!(queue.push(burst(&[text]), limits), Pushed::Queued);
+    }
+}
+
+/// Takes out all that waits, in writes of at most `bytes`.
+fn drain(queue: &mut SendQueue, bytes: usize) -> Vec<u8> {
+    let mut written = Vec::new();
+    while !queue.is_empty() {
+        written.extend(take(queue, bytes));
+    }
+    written
+}
+
+/// One write of at most `bytes`.
+fn take(queue: &mut SendQueue, bytes: usize) -> Vec<u8> {
+    let mut buffers = [IoSlice::new(&[]); WRITE_SLOTS_MAX];
+    let filled = queue.fill(&mut buffers);
+    let all = buffers[..filled].iter().flat_map(|buffer| buffer.iter().copied());
+    let written: Vec<u8> = all.take(bytes).collect();
+    queue.advance(written.len());
+    written
+}
+
+/// What has been written: the opcode and the payload of each frame.
+fn told(written: &[u8]) -> Vec<(u8, String)> {
+    let (frames, torn) = parse(written);
+    assert_eq!(torn, 0, "whole frames");
+    let text = |payload: Vec<u8>| String::from_utf8_lossy(&payload).into_owned();
+    frames.into_iter().map(|frame| (frame.opcode, text(frame.payload))).collect()
+}
+
+fn texts(written: &[u8]) -> Vec<String> {
+    told(written).into_iter().map(|(_, text)| text).collect()
+}
+
+#[test]
+fn slots_are_taken_up_to_the_bound_and_the_next_burst_meets_the_policy() {
+    for slots in [1, 2, 16] {
+        for policy in POLICIES {
+            let limits = limits(slots, 1 << 20, policy);
+            let mut queue = SendQueue::new(&limits);
+            for _ in 0..slots {
+                assert_eq!(queue.push(burst(&["old", "old"]), &limits), Pushed::Queued);
+            }
+            let amount = |messages, bytes| Amount { messages, bytes };
+            let expected = match policy {
+                Overflow::DropOldest => Pushed::DroppedOldest(amount(2, 10)),
+                Overflow::DropNewest => Pushed::DroppedNewest(amount(1, 5)),
+                _ => Pushed::Full,
+            };
+            assert_eq!(queue.push(burst(&["new"]), &limits), expected);
+            let messages = if policy == Overflow::DropOldest { 2 * slots - 1 } else { 2 * slots };
+            assert_eq!(queue.queued(), amount(messages, 5 * messages));
+        }
+    }
+}
+
+#[test]
+fn bytes_are_taken_up_to_the_bound_and_the_next_one_meets_the_policy() {
+    for policy in POLICIES {
+        let limits = limits(16, 15, policy);
+        let mut queue = SendQueue::new(&limits);
+        assert_eq!(queue.push(burst(&["one", "two"]), &limits), Pushed::Queued);
+        assert_eq!(queue.push(burst(&["xyz"]), &limits), Pushed::Queued, "at the bound");
+        let pushed = queue.push(burst(&[""]), &limits);
+        let expected = match policy {
+            Overflow::DropOldest => Pushed::DroppedOldest(Amount { messages: 2, bytes: 10 }),
+            Overflow::DropNewest => Pushed::DroppedNewest(Amount { messages: 1, bytes: 2 }),
+            _ => Pushed::Full,
+        };
+        assert_eq!(pushed, expected);
+    }
+}
+
+#[test]
+fn a_queue_without_slots_takes_nothing_but_a_torn_frame() {
+    for policy in POLICIES {
+        let limits = limits(0, 1 << 20, policy);
+        let mut queue = SendQueue::new(&limits);
+        assert_ne!(queue.start(burst(&["whole"]), 0, &limits), Pushed::Queued);
+        assert!(queue.is_empty());
+        assert_eq!(queue.start(burst(&["torn"]), 1, &limits), Pushed::Queued);
+        assert_ne!(queue.push(burst(&["next"]), &limits), Pushed::Queued);
+        assert_eq!(drain(&mut queue, 100), text_frame("torn")[1..]);
+    }
+}
+
+#[test]
+fn a_torn_burst_is_taken_whatever_its_size_and_never_dropped() {
+    let limits = limits(2, 10, Overflow::DropOldest);
+    let mut queue = SendQueue::new(&limits);
+    let torn = burst(&["far too long for the bound"]);
+    assert_eq!(queue.start(torn.clone(), 3, &limits), Pushed::Queued);
+    let dropped = Pushed::DroppedNewest(Amount { messages: 1, bytes: 3 });
+    assert_eq!(queue.push(burst(&["x"]), &limits), dropped);
+    assert_eq!(drain(&mut queue, 4), torn.frames[3..]);
+}
+
+#[test]
+fn the_oldest_that_has_not_begun_makes_room() {
+    let limits = limits(3, 1 << 20, Overflow::DropOldest);
+    let mut queue = SendQueue::new(&limits);
+    fill(&mut queue, &["torn", "second", "third"], &limits);
+    let begun = take(&mut queue, 1);
+    let dropped = Pushed::DroppedOldest(Amount { messages: 1, bytes: 8 });
+    assert_eq!(queue.push(burst(&["fourth"]), &limits), dropped);
+    let written = [begun, drain(&mut queue, 7)].concat();
+    assert_eq!(texts(&written), ["torn", "third", "fourth"]);
+}
+
+#[test]
+fn as_many_of_the_oldest_go_as_a_large_one_needs() {
+    let limits = limits(16, 30, Overflow::DropOldest);
+    let mut queue = SendQueue::new(&limits);
+    fill(&mut queue, &["one", "two", "333", "444"], &limits);
+    let large = "x".repeat(16);
+    let dropped = Pushed::DroppedOldest(Amount { messages: 2, bytes: 10 });
+    assert_eq!(queue.push(burst(&[&large]), &limits), dropped);
+    assert_eq!(texts(&drain(&mut queue, 100)), ["333", "444", &large]);
+}
+
+#[test]
+fn nothing_old_is_dropped_for_what_finds_no_room_anyway() {
+    let limits = limits(16, 20, Overflow::DropOldest);
+    let mut queue = SendQueue::new(&limits);
+    fill(&mut queue, &["one", "two"], &limits);
+    let huge = "x".repeat(19);
+    let dropped = Pushed::DroppedNewest(Amount { messages: 1, bytes: 21 });
+    assert_eq!(queue.push(burst(&[&huge]), &limits), dropped);
+    assert_eq!(texts(&drain(&mut queue, 100)), ["one", "two"]);
+}
+
+#[test]
+fn control_frames_pass_the_data_that_has_not_begun_and_are_never_refused() {
+    for policy in POLICIES {
+        let limits = limits(2, 20, policy);
+        let mut queue = SendQueue::new(&limits);
+        queue.push(burst(&["torn"]), &limits);
+        queue.push(burst(&["waits"]), &limits);
+        let begun = take(&mut queue, 2);
+        assert!(!queue.push_pong(frame::pong(b"p")));
+        queue.push_ping(frame::ping());
+        queue.push_close(frame::close(&Close::normal()));
+        let written = [begun, drain(&mut queue, 100)].concat();
+        let opcodes: Vec<u8> = told(&written).iter().map(|(opcode, _)| *opcode).collect();
+        assert_eq!(opcodes, [1, PING, PONG, 1, CLOSE]);
+        assert_eq!(queue.queued(), Amount::default());
+    }
+}
+
+#[test]
+fn a_newer_pong_replaces_one_that_waits_and_not_one_that_has_begun() {
+    let limits = limits(2, 20, Overflow::Evict);
+    let mut queue = SendQueue::new(&limits);
+    assert!(!queue.push_pong(frame::pong(b"1")));
+    assert!(queue.push_pong(frame::pong(b"2")));
+    let begun = take(&mut queue, 1);
+    assert!(!queue.push_pong(frame::pong(b"3")), "the torn one stays");
+    assert!(queue.push_pong(frame::pong(b"4")));
+    let written = [begun, drain(&mut queue, 100)].concat();
+    assert_eq!(texts(&written), ["2", "4"]);
+}
+
+#[test]
+fn a_second_ping_does_not_wait_behind_the_first() {
+    let mut queue = SendQueue::new(&limits(2, 20, Overflow::Evict));
+    (0..5).for_each(|_| queue.push_ping(frame::ping()));
+    assert_eq!(told(&drain(&mut queue, 100)), [(PING, String::new())]);
+}
+
+#[test]
+fn discarding_leaves_the_rest_of_the_torn_frame_and_the_control_frames() {
+    let limits = limits(16, 1 << 20, Overflow::Evict);
+    let first = text_frame("1").len();
+    // Bytes that have left, and the messages that arrive in the end.
+    for (left, arriving) in [
+        (0, vec![]),
+        (1, vec!["1"]),
+        (first, vec!["1"]),
+        (first + 1, vec!["1", "2"]),
+        (2 * first, vec!["1", "2"]),
+        (3 * first - 1, vec!["1", "2", "3"]),
+    ] {
+        let mut queue = SendQueue::new(&limits);
+        queue.push(burst(&["1", "2", "3"]), &limits);
+        queue.push(burst(&["4", "5"]), &limits);
+        let begun = take(&mut queue, left);
+        queue.push_pong(frame::pong(b"pong"));
+        let lost = queue.discard_data();
+        assert_eq!(lost.messages, 5 - arriving.len(), "after {left} bytes");
+        assert_eq!(lost.bytes, first * lost.messages);
+        assert!(queue.queued().messages <= 1);
+        queue.push_close(frame::close(&Close::normal()));
+        let written = told(&[begun, drain(&mut queue, 2)].concat());
+        let (data, control): (Vec<_>, Vec<_>) = written.into_iter().partition(|(op, _)| *op < 8);
+        assert_eq!(data.into_iter().map(|(_, text)| text).collect::<Vec<_>>(), arriving);
+        assert_eq!(control.iter().map(|(op, _)| *op).collect::<Vec<_>>(), [PONG, CLOSE]);
+    }
+}
+
+#[test]
+fn a_torn_pong_is_finished_when_the_data_behind_it_is_discarded() {
+    let limits = limits(16, 1 << 20, Overflow::Evict);
+    let mut queue = SendQueue::new(&limits);
+    queue.push(burst(&["data"]), &limits);
+    queue.push_pong(frame::pong(b"pong"));
+    let begun = take(&mut queue, 3);
+    assert_eq!(queue.discard_data(), Amount { messages: 1, bytes: 6 });
+    let written = [begun, drain(&mut queue, 1)].concat();
+    assert_eq!(told(&written), [(PONG, "pong".to_owned())]);
+}
+
+#[test]
+fn what_is_queued_counts_what_has_not_left() {
+    let limits = limits(16, 1 << 20, Overflow::Evict);
+    let mut queue = SendQueue::new(&limits);
+    queue.push(burst(&["1", "2", "3"]), &limits);
+    queue.push_pong(frame::pong(b""));
+    let amount = |messages, bytes| Amount { messages, bytes };
+    take(&mut queue, 2);
+    assert_eq!(queue.queued(), amount(3, 9), "only the pong has left");
+    take(&mut queue, 2);
+    assert_eq!(queue.queued(), amount(3, 7));
+    take(&mut queue, 1);
+    assert_eq!(queue.queued(), amount(2, 6));
+    take(&mut queue, 6);
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn a_write_takes_so_many_slots_and_no_more() {
+    let limits = limits(100, 1 << 20, Overflow::Evict);
+    let mut queue = SendQueue::new(&limits);
+    fill(&mut queue, &["x"; WRITE_SLOTS_MAX + 1], &limits);
+    assert_eq!(take(&mut queue, usize::MAX).len(), 3 * WRITE_SLOTS_MAX);
+    assert_eq!(take(&mut queue, usize::MAX).len(), 3);
+    assert!(queue.is_empty());
+}
+
+/// What a slot of the oracle holds.
+#[derive(Debug, Clone, PartialEq)]
+struct Slot {
+    opcode: u8,
+    frames: Bytes,
+    messages: usize,
+}
+
+/// The queue as a list that is walked for every question.
+struct Oracle {
+    slots: VecDeque<Slot>,
+    written: usize,
+    limits: QueueLimits,
+}
+
+impl Oracle {
+    fn data(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().filter(|slot| slot.opcode < 8)
+    }
+
+    fn first_whole(&self) -> usize {
+        usize::from(self.written > 0)
+    }
+
+    fn has_room(&self, burst: &Burst) -> bool {
+        let bytes: usize = self.data().map(|slot| slot.frames.len()).sum();
+        self.data().count() < self.limits.slots && bytes + burst.frames.len() <= self.limits.bytes
+    }
+
+    fn push(&mut self, burst: &Burst, written: usize) -> Pushed {
+        let amount = Amount { messages: burst.messages, bytes: burst.frames.len() };
+        let slot = Slot { opcode: 1, frames: burst.frames.clone(), messages: burst.messages };
+        if written == 0 && !self.has_room(burst) {
+            return match self.limits.overflow {
+                Overflow::DropOldest => self.push_over_oldest(burst, slot, amount),
+                Overflow::DropNewest => Pushed::DroppedNewest(amount),
+                _ => Pushed::Full,
+            };
+        }
+        self.slots.push_back(slot);
+        self.advance(written);
+        Pushed::Queued
+    }
+
+    fn push_over_oldest(&mut self, burst: &Burst, slot: Slot, amount: Amount) -> Pushed {
+        let before = self.slots.clone();
+        let mut dropped = Amount::default();
+        while !self.has_room(burst) {
+            let first = self.first_whole();
+            let oldest = (first..self.slots.len()).find(|&at| self.slots[at].opcode < 8);
+            let Some(gone) = oldest.and_then(|at| self.slots.remove(at)) else {
+                self.slots = before;
+                return Pushed::DroppedNewest(amount);
+            };
+            dropped.messages += gone.messages;
+            dropped.bytes += gone.frames.len();
+        }
+        self.slots.push_back(slot);
+        Pushed::DroppedOldest(dropped)
+    }
+
+    fn control(&mut self, opcode: u8, frames: Bytes) -> bool {
+        let first = self.first_whole();
+        let waiting = (first..self.slots.len()).find(|&at| self.slots[at].opcode == opcode);
+        match waiting {
+            Some(at) => self.slots[at].frames = frames,
+            None => self.slots.insert(first, Slot { opcode, frames, messages: 0 }),
+        }
+        waiting.is_some()
+    }
+
+    /// All that waits, to the byte.
+    fn waiting(&self) -> Vec<u8> {
+        let all: Vec<u8> = self.slots.iter().flat_map(|slot| slot.frames.iter().copied()).collect();
+        all[self.written..].to_vec()
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.written += bytes;
+        while self.slots.front().is_some_and(|front| front.frames.len() <= self.written) {
+            self.written -= self.slots.pop_front().map_or(0, |front| front.frames.len());
+        }
+    }
+
+    fn queued(&self) -> Amount {
+        let waiting: usize = self.data().map(|slot| slot.frames.len()).sum();
+        let messages: usize = self.data().map(|slot| slot.messages).sum();
+        match self.slots.front() {
+            Some(front) if front.opcode < 8 => Amount {
+                messages: messages - parse(&front.frames[..self.written]).0.len(),
+                bytes: waiting - self.written,
+            },
+            _ => Amount { messages, bytes: waiting },
+        }
+    }
+}
+
+fn random_burst(rng: &mut Rng) -> Burst {
+    let mut frames = BytesMut::new();
+    let messages = rng.usize(1..5);
+    for _ in 0..messages {
+        let bytes = if rng.u32(0..10) == 0 { rng.usize(120..130) } else { rng.usize(0..12) };
+        frames.extend_from_slice(&frame::encode(FrameKind::Text, &vec![b'x'; bytes]));
+    }
+    Burst { frames: frames.freeze(), messages }
+}
+
+#[test]
+fn random_operations_agree_with_a_plain_list() {
+    for seed in 0..5_000 {
+        let mut rng = Rng::with_seed(seed);
+        let limits = limits(rng.usize(0..6), rng.usize(0..200), POLICIES[rng.usize(0..3)]);
+        let mut queue = SendQueue::new(&limits);
+        let mut oracle = Oracle { slots: VecDeque::new(), written: 0, limits };
+        for step in 0..60 {
+            let context = format!("seed {seed}, step {step}");
+            match rng.u32(0..10) {
+                0..4 => {
+                    let burst = random_burst(&mut rng);
+                    let pushed = if oracle.slots.is_empty() && rng.bool() {
+                        let written = rng.usize(0..=burst.frames.len());
+                        (queue.start(burst.clone(), written, &limits), oracle.push(&burst, written))
+                    } else {
+                        (queue.push(burst.clone(), &limits), oracle.push(&burst, 0))
+                    };
+                    assert_eq!(pushed.0, pushed.1, "{context}");
+                }
+                4 => {
+                    let pong = frame::pong(&rng.u32(..).to_be_bytes()[..rng.usize(0..4)]);
+                    let replaced = oracle.control(PONG, pong.clone());
+                    assert_eq!(queue.push_pong(pong), replaced, "{context}");
+                }
+                5 => {
+                    oracle.control(PING, frame::ping());
+                    queue.push_ping(frame::ping());
+                }
+                _ => {
+                    let bytes = rng.usize(0..80);
+                    let written = take(&mut queue, bytes);
+                    assert!(oracle.waiting().starts_with(&written), "{context}");
+                    oracle.advance(written.len());
+                }
+            }
+            assert_eq!(queue.queued(), oracle.queued(), "{context}");
+            assert_eq!(queue.is_empty(), oracle.slots.is_empty(), "{context}");
+        }
+        if rng.bool() {
+            finish_after_discard(&mut queue, &oracle);
+        } else {
+            assert!(oracle.waiting() == drain(&mut queue, 50), "seed {seed}");
+        }
+    }
+}
+
+/// Discards, and checks that nothing is left but the torn slot's frame and control frames.
+fn finish_after_discard(queue: &mut SendQueue, oracle: &Oracle) {
+    let before = queue.queued();
+    let lost = queue.discard_data();
+    let kept = queue.queued();
+    assert_eq!(before.messages, lost.messages + kept.messages);
+    assert_eq!(before.bytes, lost.bytes + kept.bytes);
+    let torn = oracle.slots.front().filter(|slot| oracle.written > 0 && slot.opcode < 8);
+    let is_frame_torn = torn.is_some_and(|slot| parse(&slot.frames[..oracle.written]).1 > 0);
+    assert_eq!(kept.messages, usize::from(is_frame_torn));
+    let control = oracle.slots.iter().filter(|slot| slot.opcode > 8).count();
+    let rest = drain(queue, 50);
+    let (frames, torn_bytes) = parse(&[oracle_begun(oracle), rest].concat());
+    assert_eq!(torn_bytes, 0);
+    assert_eq!(frames.iter().filter(|frame| !frame.is_data()).count(), control);
+}
+
+/// The bytes of the front slot that have left.
+fn oracle_begun(oracle: &Oracle) -> Vec<u8> {
+    oracle.slots.front().map_or_else(Vec::new, |front| front.frames[..oracle.written].to_vec())
+}

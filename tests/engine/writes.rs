@@ -1,0 +1,239 @@
+//! How many write calls a delivery costs, and how often a blocked socket is looked at.
+
+use std::io;
+
+use roomcast::engine::{Address, DisconnectReason, Progress};
+
+use super::fake::{Client, PLENTY, PONG, Settings, assert_nothing_reserved, text_frame};
+
+#[test]
+fn a_run_of_sixteen_frames_reaches_each_of_eight_members_in_one_write() {
+    let mut rig = Settings::default().build();
+    let members = rig.attach_to("r", 8);
+    rig.run();
+    let texts: Vec<String> = (0..16).map(|n| format!("message {n}")).collect();
+    texts.iter().for_each(|text| rig.publish(Address::Room("r"), text));
+    rig.run();
+    for member in &members {
+        assert_eq!(member.texts(), texts);
+        assert_eq!(member.writes(), 1);
+    }
+    assert_eq!(rig.counters().writes.get(), 8);
+    assert_eq!(rig.counters().deliveries.get(), 8 * 16);
+}
+
+#[test]
+fn a_thousand_rooms_with_four_frames_each_cost_one_write_a_member() {
+    let mut rig = Settings::default().build();
+    let names: Vec<String> = (0..1_000).map(|n| format!("room {n}")).collect();
+    let members: Vec<_> = names.iter().flat_map(|name| rig.attach_to(name, 1)).collect();
+    rig.run();
+    for n in 0..4 {
+        names.iter().for_each(|name| rig.publish(Address::Room(name), &n.to_string()));
+    }
+    rig.run();
+    for member in &members {
+        assert_eq!(member.texts(), ["0", "1", "2", "3"]);
+        assert_eq!(member.writes(), 1);
+    }
+}
+
+#[test]
+fn rooms_broadcasts_and_direct_sends_of_a_turn_share_one_write() {
+    let mut rig = Settings::default().build();
+    let members = rig.attach_to("r", 3);
+    let outsider = rig.attach();
+    rig.run();
+    for n in 0..3 {
+        rig.publish(Address::Room("r"), &format!("room {n}"));
+        rig.publish(Address::Everyone, &format!("all {n}"));
+        rig.publish(Address::Conn(outsider.id()), &format!("one {n}"));
+    }
+    rig.run();
+    for member in &members {
+        assert_eq!(member.texts(), ["room 0", "all 0", "room 1", "all 1", "room 2", "all 2"]);
+        assert_eq!(member.writes(), 1);
+    }
+    assert_eq!(outsider.texts(), ["all 0", "one 0", "all 1", "one 1", "all 2", "one 2"]);
+    assert_eq!(outsider.writes(), 1);
+}
+
+#[test]
+fn what_a_blocked_member_has_missed_leaves_in_one_vectored_write() {
+    let mut rig = Settings::default().build();
+    let members = rig.attach_to("r", 2);
+    members[0].block();
+    rig.run();
+    let texts: Vec<String> = (0..16).map(|n| n.to_string()).collect();
+    for text in &texts {
+        rig.publish(Address::Room("r"), text);
+        rig.run();
+    }
+    assert_eq!(members[0].writes(), 0);
+    members[0].unblock();
+    rig.run();
+    assert_eq!(members[0].texts(), texts);
+    let bytes = texts.iter().map(|text| text_frame(text).len()).sum();
+    assert_eq!(members[0].wire().writes, [(bytes, 16)]);
+    assert_eq!(members[1].writes(), 16);
+}
+
+#[test]
+fn a_burst_over_the_joining_bound_is_cut_between_frames() {
+    let mut rig = Settings::default().build();
+    let member = rig.attach_to("r", 1).remove(0);
+    rig.run();
+    let text = "x".repeat(50_000);
+    (0..5).for_each(|_| rig.publish(Address::Room("r"), &text));
+    rig.run();
+    let frame = text_frame(&text).len();
+    assert_eq!(member.wire().writes, [(2 * frame, 1), (2 * frame, 1), (frame, 1)]);
+    assert_eq!(member.texts().len(), 5);
+}
+
+#[test]
+fn however_often_a_waker_is_called_one_command_waits() {
+    let mut rig = Settings::default().build();
+    let members = rig.attach_to("r", 2);
+    members.iter().for_each(Client::block);
+    rig.run();
+    rig.publish(Address::Room("r"), "waits");
+    rig.run();
+    let port = rig.ports[0].clone();
+    (0..100).for_each(|_| members[0].wake());
+    assert_eq!(port.inbox().len(), 1);
+    (0..100).for_each(|_| members[1].wake());
+    assert_eq!(port.inbox().len(), 2, "another socket has a command of its own");
+    rig.run();
+    assert!(port.inbox().is_empty());
+    (0..100).for_each(|_| members[0].wake());
+    assert_eq!(port.inbox().len(), 1, "looked at and blocked again, it may tell again");
+    members[0].unblock();
+    rig.run();
+    assert_eq!(members[0].texts(), ["waits"]);
+}
+
+#[test]
+fn a_waker_that_outlives_its_socket_does_no_harm() {
+    let mut rig = Settings::default().build();
+    let member = rig.attach_to("r", 1).remove(0);
+    member.block();
+    rig.run();
+    rig.publish(Address::Room("r"), "waits");
+    rig.run();
+    let waker = member.wire().waker.clone().expect("the socket is blocked");
+    rig.ports[0].detach(member.id());
+    rig.run();
+    waker.wake_by_ref();
+    waker.wake();
+    assert_eq!(rig.ports[0].inbox().len(), 1);
+    rig.run();
+    assert!(rig.ports[0].inbox().is_empty());
+}
+
+#[test]
+fn a_flush_that_is_owed_is_waited_for() {
+    let mut rig = Settings::default().build();
+    let member = rig.attach_to("r", 1).remove(0);
+    member.wire().holds_flush = true;
+    rig.run();
+    rig.publish(Address::Room("r"), "held");
+    rig.run();
+    assert_eq!(member.texts(), ["held"]);
+    assert!(rig.shards[0].next_tick().is_some(), "the flush is watched");
+    member.unblock();
+    rig.run();
+    assert!(rig.shards[0].next_tick().is_none());
+    assert_eq!(member.reason(), None);
+}
+
+#[test]
+fn a_socket_that_fails_ends_its_connection_alone_and_what_it_lost_is_counted() {
+    let mut rig = Settings::default().build();
+    let members = rig.attach_to("r", 2);
+    members[0].wire().error = Some(io::ErrorKind::BrokenPipe);
+    rig.run();
+    rig.publish(Address::Room("r"), "one");
+    rig.publish(Address::Room("r"), "two");
+    rig.run();
+    assert_eq!(members[0].reason(), Some(DisconnectReason::Io(io::ErrorKind::BrokenPipe)));
+    assert!(members[0].wire().is_aborted);
+    assert_eq!(members[1].texts(), ["one", "two"]);
+    assert_eq!(rig.counters().deliveries.get(), 4);
+    assert_eq!(rig.counters().dropped_at_end.get(), 2);
+}
+
+#[test]
+fn a_burst_that_a_failing_socket_took_in_part_counts_as_lost_in_part() {
+    let mut rig = Settings::default().build();
+    let member = rig.attach_to("r", 1).remove(0);
+    rig.run();
+    let frame = text_frame("0").len();
+    member.wire().window = Some(2 * frame + 1);
+    (0..5).for_each(|n| rig.publish(Address::Room("r"), &n.to_string()));
+    rig.run();
+    member.wire().error = Some(io::ErrorKind::ConnectionReset);
+    member.wake();
+    rig.run();
+    assert_eq!(member.texts(), ["0", "1"]);
+    assert_eq!(rig.counters().dropped_at_end.get(), 3);
+}
+
+#[test]
+fn a_slice_of_work_ends_when_its_writes_are_used_up() {
+    let mut rig = Settings::default().build();
+    let members = rig.attach_to("r", 100);
+    rig.run();
+    rig.publish(Address::Room("r"), "many");
+    let mut progress = Progress::Busy;
+    for slice in 1..12 {
+        assert_eq!(progress, Progress::Busy);
+        progress = rig.shards[0].run(rig.now, 10);
+        let written: usize = members.iter().map(Client::writes).sum();
+        assert!(written <= 10 * slice);
+    }
+    assert_eq!(progress, Progress::Idle);
+    assert!(members.iter().all(|member| member.texts() == ["many"]));
+}
+
+#[test]
+fn turns_that_write_nothing_do_not_keep_a_slice_going() {
+    let mut rig = Settings::default().build();
+    let member = rig.attach_to("r", 1).remove(0);
+    rig.run();
+    for _ in 0..5_000 {
+        rig.publish_except(Address::Room("r"), &[member.id()], "to nobody");
+        member.leave("r");
+        member.join("r");
+    }
+    rig.shards[0].run(rig.now, 10);
+    assert!(rig.ports[0].inbox().len() > 10_000, "others have their turn");
+    rig.run();
+    assert_eq!(member.writes(), 0);
+}
+
+#[test]
+fn a_pong_leaves_at_once_and_gives_its_room_back() {
+    let settings = Settings::default();
+    let mut rig = settings.build();
+    let client = rig.attach();
+    for _ in 0..3 {
+        client.port.pong(client.id(), b"are you there?");
+        assert_eq!(rig.shards[0].run(rig.now, PLENTY), Progress::Idle);
+    }
+    assert_eq!(client.count(PONG), 3);
+    assert_nothing_reserved(&rig.ports[0], settings.inbox);
+}
+
+#[test]
+fn a_flood_of_pings_is_seen_as_congestion() {
+    let mut rig = Settings::default().inbox(100, 1_000).build();
+    let client = rig.attach();
+    rig.run();
+    (0..50).for_each(|_| client.port.pong(client.id(), b""));
+    assert!(!rig.ports[0].inbox().is_congested());
+    client.port.pong(client.id(), b"");
+    assert!(rig.ports[0].inbox().is_congested());
+    rig.run();
+    assert!(!rig.ports[0].inbox().is_congested());
+}
