@@ -175,3 +175,20 @@ fn publishers_on_several_threads_each_keep_their_own_order() {
         }
     }
 }
+
+#[test]
+fn a_batch_for_more_recipients_than_a_turn_takes_is_split_and_keeps_its_order() {
+    let mut rig = Settings::default().build();
+    let clients = rig.attach_to("r0", 1_000);
+    let rooms: Vec<_> = (0..300).map(|room| format!("r{room}")).collect();
+    for client in &clients {
+        rooms[1..].iter().for_each(|room| client.join(room));
+    }
+    rig.run();
+    rooms.iter().for_each(|room| rig.publish(Address::Room(room), room));
+    rig.run();
+    for client in &clients {
+        assert_eq!(client.texts(), rooms);
+        assert_eq!(client.writes(), 2, "262,144 recipients are 262 of these rooms");
+    }
+}

@@ -5,6 +5,7 @@
 //! connection. Commands apply in the order of the inbox: a change of members that a collected
 //! delivery would see waits until that delivery is out.
 
+mod ending;
 mod keep_alive;
 mod outlet;
 mod table;
@@ -16,24 +17,17 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::ending::is_over_already;
 use self::keep_alive::KeepAlive;
 use self::outlet::{Failure, Outlet, Post, Tally};
 use self::table::{Phase, Table};
 use self::turn::Turn;
 use super::close::DisconnectReason;
 use super::command::Command;
-use super::frame;
-use super::link::{ConnId, End, Link, Stage};
+use super::link::{ConnId, Link};
 use super::port::Port;
-use super::send_queue::{Amount, QueueLimits};
+use super::send_queue::QueueLimits;
 use super::socket::Socket;
-
-/// How long an evicted connection has for its close frame. The client has shown that it does not
-/// read, so there is little to wait for.
-const EVICTED_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// How often blocked sockets are looked at, as a part of the write timeout.
-const CHECKS_PER_WRITE_TIMEOUT: u32 = 16;
 
 /// Commands of one slice that neither write nor add to the turn, before the shard yields: about
 /// 0.1 ms of work.
@@ -57,7 +51,7 @@ pub enum Progress {
     Busy,
     /// Nothing to do until the inbox is filled, or [`Shard::next_tick`] has come.
     Idle,
-    /// The shard was stopped, and its sockets are gone.
+    /// The shard was stopped. Its sockets go when it is dropped.
     Stopped,
 }
 
@@ -190,7 +184,8 @@ impl<S: Socket> Shard<S> {
         self.post.port.inbox().release(messages, bytes);
     }
 
-    /// Whether a delivery of the turn would see what the command changes.
+    /// Whether the deliveries of the turn must go first: one would see what the command changes, or
+    /// there would be too many of them.
     fn must_wait(&self, command: &Command<S>) -> bool {
         match command {
             Command::Join(_, room) | Command::Leave(_, room) => {
@@ -198,6 +193,7 @@ impl<S: Socket> Shard<S> {
             }
             Command::Attach { .. } => self.turn.touches_everyone(),
             Command::Close(_, reason) => !self.turn.is_empty() && !is_over_already(reason),
+            Command::Deliver(delivery) => self.turn.would_overreach(delivery, &self.table),
             Command::CloseAll | Command::Stop => !self.turn.is_empty(),
             _ => false,
         }
@@ -304,121 +300,6 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    /// Ends what a close of the hub has left to end; `false` if the budget did not reach.
-    fn end_closing(&mut self, budget: &mut usize) -> bool {
-        while let Some(&id) = self.closing.front() {
-            if *budget == 0 {
-                return false;
-            }
-            *budget -= 1;
-            self.closing.pop_front();
-            self.end(id, DisconnectReason::HubClosed);
-        }
-        true
-    }
-
-    fn fail(&mut self, id: ConnId, failure: Failure) {
-        let counters = self.post.port.counters();
-        let reason = match failure {
-            Failure::Io(kind) => DisconnectReason::Io(kind),
-            Failure::Full(Amount { messages, bytes }) => {
-                counters.evicted_full.add(1);
-                DisconnectReason::SlowClient { messages, bytes }
-            }
-            Failure::Stalled(Amount { messages, bytes }) => {
-                counters.evicted_stalled.add(1);
-                DisconnectReason::SlowClient { messages, bytes }
-            }
-        };
-        self.end(id, reason);
-    }
-
-    /// Ends a connection that has not ended: it leaves its rooms, its session is told, and its client
-    /// gets a close frame where there is one to give.
-    fn end(&mut self, id: ConnId, reason: DisconnectReason) {
-        let Some(slot) = self.table.slot(id) else { return };
-        let Some(entry) = self.table.get_mut(slot) else { return };
-        if matches!(entry.phase, Phase::Closing | Phase::Shut) {
-            return;
-        }
-        entry.phase = Phase::Closing;
-        let link = entry.link.clone();
-        if let Some(keep_alive) = &mut self.keep_alive {
-            keep_alive.forget(slot, &mut self.table);
-        }
-        let rooms = self.table.withdraw(slot);
-        let counters = self.post.port.counters();
-        counters.connections.sub(1);
-        counters.disconnected.add(1);
-        match &reason {
-            DisconnectReason::Idle => counters.closed_idle.add(1),
-            DisconnectReason::Protocol(_) => counters.closed_protocol.add(1),
-            _ => {}
-        }
-        let farewell = reason.farewell();
-        let is_evicted = matches!(reason, DisconnectReason::SlowClient { .. });
-        link.finish(End { reason, rooms });
-        match farewell {
-            Some(close) => self.say_farewell(slot, id, frame::close(&close), is_evicted),
-            None => self.cut(slot),
-        }
-    }
-
-    fn say_farewell(&mut self, slot: u32, id: ConnId, close: bytes::Bytes, is_evicted: bool) {
-        let Some(entry) = self.table.get_mut(slot) else { return };
-        let timeout = match is_evicted {
-            true => EVICTED_CLOSE_TIMEOUT.min(self.config.write_timeout),
-            false => self.config.write_timeout,
-        };
-        let lost = if is_evicted { entry.outlet.discard_data() } else { Amount::default() };
-        let deadline = self.post.now + timeout;
-        let sent = entry.outlet.farewell((slot, id), close, deadline, &mut self.post);
-        self.count_lost(lost);
-        match sent {
-            Ok(true) => self.shut_down(slot),
-            Ok(false) => {}
-            Err(_) => self.cut(slot),
-        }
-    }
-
-    /// The close frame has left: so does the end of the stream.
-    fn shut_down(&mut self, slot: u32) {
-        let Some(entry) = self.table.get_mut(slot) else { return };
-        entry.phase = Phase::Shut;
-        entry.outlet.shut_down();
-        entry.link.advance(Stage::Flushed);
-    }
-
-    fn cut(&mut self, slot: u32) {
-        let Some(entry) = self.table.get_mut(slot) else { return };
-        entry.phase = Phase::Shut;
-        let lost = entry.outlet.abort(slot, &mut self.post);
-        entry.link.advance(Stage::Cut);
-        self.count_lost(lost);
-    }
-
-    /// Evicts what has been blocked for too long, and cuts what should have closed by now.
-    fn check_blocked(&mut self) {
-        if self.post.blocked.is_empty() || self.post.now < self.next_check {
-            return;
-        }
-        self.next_check = self.post.now + self.config.write_timeout / CHECKS_PER_WRITE_TIMEOUT;
-        let blocked: Vec<u32> = self.post.blocked.iter().copied().collect();
-        for slot in blocked {
-            let Some(entry) = self.table.get_mut(slot) else { continue };
-            let Some(queued) = entry.outlet.stalled(self.post.now) else { continue };
-            let id = entry.link.id();
-            match entry.phase {
-                Phase::Open => self.fail(id, Failure::Stalled(queued)),
-                _ => self.cut(slot),
-            }
-        }
-    }
-
-    fn count_lost(&self, lost: Amount) {
-        self.post.port.counters().dropped_at_end.add(lost.messages as u64);
-    }
-
     fn publish_tally(&mut self) {
         let tally = mem::take(&mut self.post.tally);
         let counters = self.post.port.counters();
@@ -438,14 +319,4 @@ impl<S: Socket> fmt::Debug for Shard<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shard").field("port", &self.post.port).finish_non_exhaustive()
     }
-}
-
-/// Whether the client is gone or done, so that what is still to be delivered need not be.
-fn is_over_already(reason: &DisconnectReason) -> bool {
-    matches!(
-        reason,
-        DisconnectReason::ClosedByClient(_)
-            | DisconnectReason::Io(_)
-            | DisconnectReason::Protocol(_)
-    )
 }

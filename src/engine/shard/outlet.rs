@@ -28,7 +28,7 @@ pub(super) struct Post<S> {
 
 impl<S> Post<S> {
     /// Counts messages that end their connection: handed to it, and lost with it.
-    fn count_lost(&mut self, messages: usize) {
+    fn count_undelivered(&mut self, messages: usize) {
         self.tally.deliveries += messages as u64;
         self.port.counters().dropped_at_end.add(messages as u64);
     }
@@ -99,7 +99,7 @@ impl<S: Socket> Outlet<S> {
                     return Ok(());
                 }
                 Err(failure) => {
-                    post.count_lost(burst.messages);
+                    post.count_undelivered(burst.messages);
                     return Err(failure);
                 }
             }
@@ -165,10 +165,9 @@ impl<S: Socket> Outlet<S> {
                 backlog.deadline = post.now + post.write_timeout;
             }
         }
-        let Poll::Ready(result) = self.socket.poll_flush(&mut cx) else {
+        if !is_flushed(&mut self.socket, &mut cx)? {
             return Ok(false);
-        };
-        result.map_err(|error| Failure::Io(error.kind()))?;
+        }
         self.backlog = None;
         post.blocked.remove(&slot);
         Ok(true)
@@ -205,7 +204,7 @@ impl<S: Socket> Outlet<S> {
         };
         let written = taken(result)?;
         tally.wrote(written);
-        let is_out = written == frames.len() && self.socket.poll_flush(&mut cx).is_ready();
+        let is_out = written == frames.len() && is_flushed(&mut self.socket, &mut cx)?;
         Ok((!is_out).then_some(written))
     }
 
@@ -236,7 +235,7 @@ impl<S: Socket> Outlet<S> {
             Pushed::DroppedNewest(dropped) => counters.dropped_newest.add(dropped.messages as u64),
             Pushed::Full => {
                 let queued = queue.queued();
-                post.count_lost(messages);
+                post.count_undelivered(messages);
                 return Err(Failure::Full(Amount {
                     messages: queued.messages + messages,
                     bytes: queued.bytes + bytes,
@@ -260,6 +259,15 @@ impl<S: Socket> Outlet<S> {
                 is_final: false,
             })
         })
+    }
+}
+
+/// Whether the socket holds nothing back.
+fn is_flushed<S: Socket>(socket: &mut S, cx: &mut Context<'_>) -> Result<bool, Failure> {
+    match socket.poll_flush(cx) {
+        Poll::Pending => Ok(false),
+        Poll::Ready(Ok(())) => Ok(true),
+        Poll::Ready(Err(error)) => Err(Failure::Io(error.kind())),
     }
 }
 

@@ -73,6 +73,10 @@ struct Member {
 }
 
 impl Members {
+    pub(super) fn len(&self) -> usize {
+        self.members.len()
+    }
+
     pub(super) fn slot_at(&self, index: usize) -> Option<u32> {
         self.members.get(index).map(|member| member.conn)
     }

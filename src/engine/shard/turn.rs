@@ -16,7 +16,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::outlet::{Failure, Post};
-use super::table::{Mark, Phase, Table};
+use super::table::{Mark, Members, Phase, Table};
 use crate::engine::command::{Audience, Delivery};
 use crate::engine::link::ConnId;
 use crate::engine::room_index::Room;
@@ -42,6 +42,10 @@ const TURN_DELIVERIES_MAX: usize = 4_096;
 
 /// The most bytes of frames that a turn takes.
 const TURN_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The most recipients of a turn, over its groups, unless it has one group only: marking them is not
+/// part of any slice, and each of them may become mixed. About 2 ms and 2 MiB.
+const TURN_REACH_MAX: usize = 256 * 1024;
 
 /// Deliveries of one audience, as a chain through the turn's deliveries.
 #[derive(Debug, Clone, Copy)]
@@ -73,6 +77,8 @@ pub(super) struct Turn {
     has_unions: bool,
     has_exceptions: bool,
     bytes: usize,
+    /// Recipients, over all groups.
+    reach: usize,
     mixed: Vec<(u32, u32)>,
     selection: Selection,
     burst_bytes_max: usize,
@@ -102,6 +108,7 @@ impl Turn {
             has_unions: false,
             has_exceptions: false,
             bytes: 0,
+            reach: 0,
             mixed: Vec::new(),
             selection: Selection::default(),
             burst_bytes_max: BURST_BYTES_MAX.min(queue_bytes),
@@ -123,10 +130,25 @@ impl Turn {
         self.deliveries.len() >= TURN_DELIVERIES_MAX || self.bytes >= TURN_BYTES_MAX
     }
 
+    /// Whether the turn would have too many recipients with this delivery.
+    pub(super) fn would_overreach<S>(&self, delivery: &Delivery, table: &Table<S>) -> bool {
+        let is_of_known_group = match &delivery.audience {
+            Audience::Everyone => self.everyone.is_some(),
+            Audience::Room(room) => self.is_addressed(room, table),
+            Audience::Rooms(_) | Audience::Conn(_) => false,
+        };
+        !self.is_empty()
+            && !is_of_known_group
+            && self.reach + size(&delivery.audience, table) > TURN_REACH_MAX
+    }
+
     /// Whether a change of the members of `room` would be seen by a delivery of this turn.
     pub(super) fn touches<S>(&self, room: &Room, table: &Table<S>) -> bool {
-        self.has_unions
-            || table.members(room).is_some_and(|members| members.mark.turn == self.stamp)
+        self.has_unions || self.is_addressed(room, table)
+    }
+
+    fn is_addressed<S>(&self, room: &Room, table: &Table<S>) -> bool {
+        table.members(room).is_some_and(|members| members.mark.turn == self.stamp)
     }
 
     /// Whether a new connection would be seen by a delivery of this turn.
@@ -146,7 +168,10 @@ impl Turn {
                 self.next[group.last as usize] = index;
                 group.last = index;
             }
-            None => self.groups.push(Group { first: index, last: index }),
+            None => {
+                self.groups.push(Group { first: index, last: index });
+                self.reach += size(&delivery.audience, table);
+            }
         }
         self.bytes += delivery.frame.len();
         self.has_exceptions |= !delivery.except.ids().is_empty();
@@ -362,6 +387,7 @@ impl Turn {
         self.has_unions = false;
         self.has_exceptions = false;
         self.bytes = 0;
+        self.reach = 0;
     }
 }
 
@@ -410,6 +436,17 @@ fn at(slots: &[u32], index: &mut usize) -> Option<u32> {
     let slot = slots.get(*index).copied()?;
     *index += 1;
     Some(slot)
+}
+
+/// How many connections an audience has; one that is in two rooms of a union counts twice.
+fn size<S>(audience: &Audience, table: &Table<S>) -> usize {
+    let members = |room: &Arc<Room>| table.members(room).map_or(0, Members::len);
+    match audience {
+        Audience::Everyone => table.everyone().len(),
+        Audience::Room(room) => members(room),
+        Audience::Rooms(rooms) => rooms.iter().map(members).sum(),
+        Audience::Conn(_) => 1,
+    }
 }
 
 fn member_at<S>(table: &Table<S>, room: &Arc<Room>, index: usize) -> Option<u32> {

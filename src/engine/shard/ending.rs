@@ -1,0 +1,153 @@
+//! How connections end: by failure, by command, or because they are blocked for too long.
+//!
+//! A connection that ends leaves its rooms at once and its session is told why. Its entry stays
+//! until the session gives the socket back, so that a close frame can still leave.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Shard;
+use super::outlet::Failure;
+use super::table::Phase;
+use crate::engine::close::DisconnectReason;
+use crate::engine::frame;
+use crate::engine::link::{ConnId, End, Stage};
+use crate::engine::send_queue::Amount;
+use crate::engine::socket::Socket;
+
+/// How long an evicted connection has for its close frame. The client has shown that it does not
+/// read, so there is little to wait for.
+const EVICTED_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often blocked sockets are looked at, as a part of the shorter of their two timeouts: how much
+/// later than it they may be ended.
+const CHECKS_PER_TIMEOUT: u32 = 16;
+
+impl<S: Socket> Shard<S> {
+    /// Ends what a close of the hub has left to end; `false` if the budget did not reach.
+    pub(super) fn end_closing(&mut self, budget: &mut usize) -> bool {
+        while let Some(&id) = self.closing.front() {
+            if *budget == 0 {
+                return false;
+            }
+            *budget -= 1;
+            self.closing.pop_front();
+            self.end(id, DisconnectReason::HubClosed);
+        }
+        true
+    }
+
+    pub(super) fn fail(&mut self, id: ConnId, failure: Failure) {
+        let counters = self.post.port.counters();
+        let reason = match failure {
+            Failure::Io(kind) => DisconnectReason::Io(kind),
+            Failure::Full(Amount { messages, bytes }) => {
+                counters.evicted_full.add(1);
+                DisconnectReason::SlowClient { messages, bytes }
+            }
+            Failure::Stalled(Amount { messages, bytes }) => {
+                counters.evicted_stalled.add(1);
+                DisconnectReason::SlowClient { messages, bytes }
+            }
+        };
+        self.end(id, reason);
+    }
+
+    /// Ends a connection that has not ended: it leaves its rooms, its session is told, and its client
+    /// gets a close frame where there is one to give.
+    pub(super) fn end(&mut self, id: ConnId, reason: DisconnectReason) {
+        let Some(slot) = self.table.slot(id) else { return };
+        let Some(entry) = self.table.get_mut(slot) else { return };
+        if matches!(entry.phase, Phase::Closing | Phase::Shut) {
+            return;
+        }
+        entry.phase = Phase::Closing;
+        let link = entry.link.clone();
+        if let Some(keep_alive) = &mut self.keep_alive {
+            keep_alive.forget(slot, &mut self.table);
+        }
+        let rooms = self.table.withdraw(slot);
+        let counters = self.post.port.counters();
+        counters.connections.sub(1);
+        counters.disconnected.add(1);
+        match &reason {
+            DisconnectReason::Idle => counters.closed_idle.add(1),
+            DisconnectReason::Protocol(_) => counters.closed_protocol.add(1),
+            _ => {}
+        }
+        let farewell = reason.farewell();
+        let is_evicted = matches!(reason, DisconnectReason::SlowClient { .. });
+        link.finish(End { reason, rooms });
+        match farewell {
+            Some(close) => self.say_farewell(slot, id, frame::close(&close), is_evicted),
+            None => self.cut(slot),
+        }
+    }
+
+    fn say_farewell(&mut self, slot: u32, id: ConnId, close: Bytes, is_evicted: bool) {
+        let Some(entry) = self.table.get_mut(slot) else { return };
+        let timeout = match is_evicted {
+            true => EVICTED_CLOSE_TIMEOUT.min(self.config.write_timeout),
+            false => self.config.write_timeout,
+        };
+        let lost = if is_evicted { entry.outlet.discard_data() } else { Amount::default() };
+        let deadline = self.post.now + timeout;
+        let sent = entry.outlet.farewell((slot, id), close, deadline, &mut self.post);
+        self.count_lost(lost);
+        match sent {
+            Ok(true) => self.shut_down(slot),
+            Ok(false) => {}
+            Err(_) => self.cut(slot),
+        }
+    }
+
+    /// The close frame has left: so does the end of the stream.
+    pub(super) fn shut_down(&mut self, slot: u32) {
+        let Some(entry) = self.table.get_mut(slot) else { return };
+        entry.phase = Phase::Shut;
+        entry.outlet.shut_down();
+        entry.link.advance(Stage::Flushed);
+    }
+
+    pub(super) fn cut(&mut self, slot: u32) {
+        let Some(entry) = self.table.get_mut(slot) else { return };
+        entry.phase = Phase::Shut;
+        let lost = entry.outlet.abort(slot, &mut self.post);
+        entry.link.advance(Stage::Cut);
+        self.count_lost(lost);
+    }
+
+    /// Evicts what has been blocked for too long, and cuts what should have closed by now.
+    pub(super) fn check_blocked(&mut self) {
+        if self.post.blocked.is_empty() || self.post.now < self.next_check {
+            return;
+        }
+        let timeout = self.config.write_timeout.min(EVICTED_CLOSE_TIMEOUT);
+        self.next_check = self.post.now + timeout / CHECKS_PER_TIMEOUT;
+        let blocked: Vec<u32> = self.post.blocked.iter().copied().collect();
+        for slot in blocked {
+            let Some(entry) = self.table.get_mut(slot) else { continue };
+            let Some(queued) = entry.outlet.stalled(self.post.now) else { continue };
+            let id = entry.link.id();
+            match entry.phase {
+                Phase::Open => self.fail(id, Failure::Stalled(queued)),
+                _ => self.cut(slot),
+            }
+        }
+    }
+
+    pub(super) fn count_lost(&self, lost: Amount) {
+        self.post.port.counters().dropped_at_end.add(lost.messages as u64);
+    }
+}
+
+/// Whether the client is gone or done, so that what is still to be delivered need not be.
+pub(super) fn is_over_already(reason: &DisconnectReason) -> bool {
+    matches!(
+        reason,
+        DisconnectReason::ClosedByClient(_)
+            | DisconnectReason::Io(_)
+            | DisconnectReason::Protocol(_)
+    )
+}
