@@ -14,8 +14,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use roomcast::engine::{
-    Address, ConnId, FrameKind, InboxLimits, Link, Overflow, Port, Progress, QueueLimits,
-    RoomLimits, Shard, ShardConfig, Socket, frame, publish,
+    Address, ConnId, FrameKind, InboxLimits, LARGE_AUDIENCE, Link, Overflow, Port, Progress,
+    QueueLimits, RoomLimits, Shard, ShardConfig, Socket, frame, publish,
 };
 
 /// A socket that takes everything at once.
@@ -50,8 +50,12 @@ impl Hub {
         let inbox = InboxLimits { messages: 1 << 20, bytes: 1 << 30 };
         let rooms = RoomLimits { name_bytes: 255, rooms_per_conn: 1_024 };
         let queue = QueueLimits { slots: 16, bytes: 1 << 20, overflow: Overflow::Evict };
-        let config =
-            ShardConfig { queue, ping_interval: None, write_timeout: Duration::from_secs(5) };
+        let config = ShardConfig {
+            queue,
+            ping_interval: None,
+            write_timeout: Duration::from_secs(5),
+            large_audience: LARGE_AUDIENCE,
+        };
         let ports: Vec<_> =
             (0..shards).map(|index| Arc::new(Port::new(index, inbox, rooms))).collect();
         let engines = ports.iter().map(|port| Shard::new(config, port.clone())).collect();

@@ -18,5 +18,7 @@ mod overflow;
 mod rooms;
 #[path = "engine/send_queue.rs"]
 mod send_queue;
+#[path = "engine/sweep.rs"]
+mod sweep;
 #[path = "engine/writes.rs"]
 mod writes;

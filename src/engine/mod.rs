@@ -31,5 +31,5 @@ pub use link::{ConnId, End, Link, Stage};
 pub use port::{Address, JoinError, LeaveError, Port, RoomLimits, publish};
 pub use room_index::{Room, RoomIndex};
 pub use send_queue::{Amount, Burst, Overflow, Pushed, QueueLimits, SendQueue, WRITE_SLOTS_MAX};
-pub use shard::{Progress, Shard, ShardConfig};
+pub use shard::{LARGE_AUDIENCE, Progress, Shard, ShardConfig};
 pub use socket::Socket;

@@ -8,7 +8,9 @@ use tokio::runtime::Handle;
 
 use super::{BuildError, Hub};
 use crate::codec::Codec;
-use crate::engine::{ConnId, InboxLimits, Overflow, QueueLimits, RoomLimits, ShardConfig};
+use crate::engine::{
+    ConnId, InboxLimits, LARGE_AUDIENCE, Overflow, QueueLimits, RoomLimits, ShardConfig,
+};
 use crate::transport::Shards;
 
 /// The settings of a [`Hub`], from [`Hub::builder`] or [`Hub::with_codec`].
@@ -155,6 +157,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
             queue: self.queue,
             ping_interval: (!self.ping_interval.is_zero()).then_some(self.ping_interval),
             write_timeout: self.write_timeout,
+            large_audience: LARGE_AUDIENCE,
         };
         let shards = Shards::start(self.shards, config, self.inbox, self.rooms, &runtime);
         Ok(Hub::assemble(Box::new(self.codec), shards, self.message_bytes_max))

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use roomcast::engine::{
     Address, Close, CloseCode, ConnId, Counter, Counters, DisconnectReason, FrameKind, InboxLimits,
-    Link, Overflow, Port, Progress, QueueLimits, RoomLimits, Shard, ShardConfig, Socket, Stage,
-    frame, publish,
+    LARGE_AUDIENCE, Link, Overflow, Port, Progress, QueueLimits, RoomLimits, Shard, ShardConfig,
+    Socket, Stage, frame, publish,
 };
 
 /// Writes of a slice that no test runs out of.
@@ -263,6 +263,7 @@ impl Default for Settings {
                 queue: QueueLimits { slots: 16, bytes: 1 << 20, overflow: Overflow::Evict },
                 ping_interval: None,
                 write_timeout: Duration::from_secs(16),
+                large_audience: LARGE_AUDIENCE,
             },
         }
     }
@@ -291,6 +292,11 @@ impl Settings {
 
     pub(crate) fn ping_interval(mut self, interval: Duration) -> Self {
         self.shard.ping_interval = Some(interval);
+        self
+    }
+
+    pub(crate) fn large_audience(mut self, members: usize) -> Self {
+        self.shard.large_audience = members;
         self
     }
 

@@ -371,6 +371,8 @@ fn index(
 fn settings(rng: &mut Rng, kind: Kind) -> Settings {
     let mut settings = Settings::default().shards(rng.usize(1..3));
     settings.inbox.messages = 4_096;
+    // Sweeps of whatever audience, of large ones, and none.
+    settings.shard.large_audience = [1, 3, 8, usize::MAX][rng.usize(0..4)];
     let overflow = [Overflow::Evict, Overflow::DropOldest, Overflow::DropNewest][rng.usize(0..3)];
     let is_unbounded = kind == Kind::Gentle && overflow == Overflow::Evict;
     let (slots, bytes) = match (is_unbounded, rng.u32(0..4)) {

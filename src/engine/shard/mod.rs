@@ -5,9 +5,12 @@
 //! connection. Commands apply in the order of the inbox: a change of members that a collected
 //! delivery would see waits until that delivery is out.
 
+mod audience;
 mod ending;
 mod keep_alive;
 mod outlet;
+mod selection;
+mod sweep;
 mod table;
 mod turn;
 
@@ -20,6 +23,7 @@ use std::time::Duration;
 use self::ending::is_over_already;
 use self::keep_alive::KeepAlive;
 use self::outlet::{Failure, Outlet, Post, Tally};
+use self::sweep::Sweep;
 use self::table::{Phase, Table};
 use self::turn::Turn;
 use super::close::DisconnectReason;
@@ -42,7 +46,15 @@ pub struct ShardConfig {
     pub ping_interval: Option<Duration>,
     /// How long a blocked socket may take nothing before its connection is evicted.
     pub write_timeout: Duration,
+    /// Recipients from which a fan-out goes on beside those of others, instead of before them.
+    pub large_audience: usize,
 }
+
+/// A [`large_audience`](ShardConfig::large_audience) for real sockets: about 5 ms of writes.
+pub const LARGE_AUDIENCE: usize = 1_024;
+
+/// The least that a sweep gets to write between two turns.
+const SWEEP_WRITES_MIN: usize = 32;
 
 /// What a slice of work came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +73,9 @@ pub struct Shard<S: Socket> {
     post: Post<S>,
     table: Table<S>,
     turn: Turn,
+    sweep: Sweep,
+    /// Writes that the sweep may do before the next turn: as many as the last one did.
+    sweep_credit: usize,
     keep_alive: Option<KeepAlive>,
     /// A command that must wait for the turn's deliveries.
     held: Option<Command<S>>,
@@ -79,6 +94,8 @@ impl<S: Socket> Shard<S> {
         Self {
             table: Table::new(port.clone()),
             turn: Turn::new(config.queue.bytes),
+            sweep: Sweep::new(config.large_audience, config.queue.bytes),
+            sweep_credit: 0,
             keep_alive: config.ping_interval.map(KeepAlive::new),
             post: Post {
                 port,
@@ -118,7 +135,8 @@ impl<S: Socket> Shard<S> {
 
     fn work(&mut self, budget: &mut usize) -> Progress {
         while !self.is_stopped {
-            if !self.finish_turn(budget) || !self.end_closing(budget) {
+            if !self.finish_turn(budget) || !self.advance_sweep(budget) || !self.end_closing(budget)
+            {
                 return Progress::Busy;
             }
             self.check_blocked();
@@ -132,7 +150,7 @@ impl<S: Socket> Shard<S> {
                 self.turn.begin(&mut self.table);
             } else if *budget == 0 {
                 return Progress::Busy;
-            } else if self.post.port.inbox().is_empty() && self.closing.is_empty() {
+            } else if self.is_idle() {
                 return Progress::Idle;
             }
         }
@@ -142,14 +160,45 @@ impl<S: Socket> Shard<S> {
     /// Goes on with the fan-out of the turn; `false` if the budget did not reach.
     fn finish_turn(&mut self, budget: &mut usize) -> bool {
         let Self { turn, table, post, failed, .. } = self;
+        let before = *budget;
         let is_over = turn.fan_out(table, post, failed, budget);
+        self.sweep_credit += before - *budget;
         // Members must stay where they are while the cursor is among them.
         if is_over {
-            for (id, failure) in mem::take(&mut self.failed) {
-                self.fail(id, failure);
-            }
+            self.end_failed();
         }
         is_over
+    }
+
+    /// Goes on with the sweep for as long as the last turn took; `false` if the budget did not reach.
+    fn advance_sweep(&mut self, budget: &mut usize) -> bool {
+        let credit = self.sweep_credit.max(SWEEP_WRITES_MIN);
+        let mut allowed = credit.min(*budget);
+        *budget -= allowed;
+        self.sweep_credit = credit - allowed;
+        let Self { sweep, table, post, failed, .. } = self;
+        if !sweep.is_idle() {
+            sweep.advance(table, post, failed, &mut allowed);
+        }
+        *budget += allowed;
+        self.end_failed();
+        if self.sweep.is_idle() {
+            self.sweep_credit = 0;
+        }
+        self.sweep_credit == 0
+    }
+
+    fn is_idle(&self) -> bool {
+        self.held.is_none()
+            && self.sweep.is_idle()
+            && self.closing.is_empty()
+            && self.post.port.inbox().is_empty()
+    }
+
+    fn end_failed(&mut self) {
+        for (id, failure) in mem::take(&mut self.failed) {
+            self.fail(id, failure);
+        }
     }
 
     /// Takes commands until the turn is full, the inbox empty, or the slice used up.
@@ -189,14 +238,26 @@ impl<S: Socket> Shard<S> {
     fn must_wait(&self, command: &Command<S>) -> bool {
         match command {
             Command::Join(_, room) | Command::Leave(_, room) => {
-                self.turn.touches(room, &self.table)
+                self.turn.touches(room, &self.table) || self.sweep.touches(room)
             }
-            Command::Attach { .. } => self.turn.touches_everyone(),
-            Command::Close(_, reason) => !self.turn.is_empty() && !is_over_already(reason),
-            Command::Deliver(delivery) => self.turn.would_overreach(delivery, &self.table),
-            Command::CloseAll | Command::Stop => !self.turn.is_empty(),
+            Command::Attach { .. } => self.turn.touches_everyone() || self.sweep.touches_everyone(),
+            Command::Close(id, reason) => {
+                !is_over_already(reason) && (!self.turn.is_empty() || self.is_owed_by_sweep(*id))
+            }
+            Command::Deliver(delivery) if self.sweep.takes(delivery, &self.table) => {
+                self.sweep.is_full()
+            }
+            Command::Deliver(delivery) => {
+                self.sweep.holds_up(delivery, &self.table)
+                    || self.turn.would_overreach(delivery, &self.table)
+            }
+            Command::CloseAll | Command::Stop => !self.turn.is_empty() || !self.sweep.is_idle(),
             _ => false,
         }
+    }
+
+    fn is_owed_by_sweep(&self, id: ConnId) -> bool {
+        self.table.slot(id).is_some_and(|slot| self.sweep.owes(slot, &self.table))
     }
 
     fn apply(&mut self, command: Command<S>, budget: &mut usize) {
@@ -204,7 +265,10 @@ impl<S: Socket> Shard<S> {
             Command::Attach { link, socket } => self.attach(link, socket),
             Command::Deliver(delivery) => {
                 self.post.port.counters().published.add(1);
-                self.turn.add(delivery, &mut self.table);
+                match self.sweep.takes(&delivery, &self.table) {
+                    true => self.sweep.add(delivery),
+                    false => self.turn.add(delivery, &mut self.table),
+                }
             }
             Command::Join(id, room) => match self.open_slot(id) {
                 Some(slot) => self.table.join(slot, room),

@@ -40,6 +40,8 @@ pub(super) struct Entry<S> {
     place: u32,
     /// What the turn `mark.turn` knows about this connection.
     pub(super) mark: Mark,
+    /// The round of a sweep that still owes it something, or 0.
+    pub(super) round: u64,
     pub(super) wheel: Option<WheelPosition>,
     /// When the next ping is due, in milliseconds of the shard's clock.
     pub(super) ping_due_ms: u64,
@@ -75,6 +77,10 @@ struct Member {
 impl Members {
     pub(super) fn len(&self) -> usize {
         self.members.len()
+    }
+
+    pub(super) fn slots(&self) -> impl Iterator<Item = u32> {
+        self.members.iter().map(|member| member.conn)
     }
 
     pub(super) fn slot_at(&self, index: usize) -> Option<u32> {
@@ -116,6 +122,10 @@ impl<S> Table<S> {
         self.conns.get(slot as usize).map(|entry| entry.link.id())
     }
 
+    pub(super) fn get(&self, slot: u32) -> Option<&Entry<S>> {
+        self.conns.get(slot as usize)
+    }
+
     pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Entry<S>> {
         self.conns.get_mut(slot as usize)
     }
@@ -138,6 +148,7 @@ impl<S> Table<S> {
             memberships: Vec::new(),
             place: self.everyone.len() as u32,
             mark: Mark::default(),
+            round: 0,
             wheel: None,
             ping_due_ms: 0,
         }) as u32;
@@ -200,6 +211,10 @@ impl<S> Table<S> {
     pub(super) fn ids(&self, room: &Room) -> Vec<ConnId> {
         let members = self.members(room).map_or(&[][..], |members| &members.members);
         members.iter().map(|member| self.conns[member.conn as usize].link.id()).collect()
+    }
+
+    pub(super) fn is_member(&self, slot: u32, room: &Room) -> bool {
+        self.conns.contains(slot as usize) && self.position(slot, room).is_some()
     }
 
     /// Where the membership stands among those of the connection: a walk over at most

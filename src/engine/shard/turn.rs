@@ -13,14 +13,13 @@
 use std::mem;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-
+use super::audience::size;
 use super::outlet::{Failure, Post};
-use super::table::{Mark, Members, Phase, Table};
+use super::selection::Selection;
+use super::table::{Mark, Table};
 use crate::engine::command::{Audience, Delivery};
 use crate::engine::link::ConnId;
 use crate::engine::room_index::Room;
-use crate::engine::send_queue::Burst;
 use crate::engine::socket::Socket;
 
 /// The group of a connection that needs a selection of its own.
@@ -32,16 +31,12 @@ const SERVED: u32 = u32::MAX - 1;
 /// The end of a chain of deliveries.
 const END: u32 = u32::MAX;
 
-/// The most bytes that frames are joined to. Joining pays while a copy is cheap beside a write; a
-/// larger burst would only sit in a send queue as one piece.
-const BURST_BYTES_MAX: usize = 128 * 1024;
-
 /// The most deliveries that a turn takes: enough for the bursts of a thousand busy rooms to join,
 /// and 320 KiB of batch.
-const TURN_DELIVERIES_MAX: usize = 4_096;
+pub(super) const TURN_DELIVERIES_MAX: usize = 4_096;
 
 /// The most bytes of frames that a turn takes.
-const TURN_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub(super) const TURN_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The most recipients of a turn, over its groups, unless it has one group only: marking them is not
 /// part of any slice, and each of them may become mixed. About 2 ms and 2 MiB.
@@ -81,17 +76,6 @@ pub(super) struct Turn {
     reach: usize,
     mixed: Vec<(u32, u32)>,
     selection: Selection,
-    burst_bytes_max: usize,
-}
-
-/// Some deliveries of the turn, and the bursts that they make.
-#[derive(Debug, Default)]
-struct Selection {
-    /// Indices into the turn's deliveries, in the order of the inbox.
-    indices: Vec<u32>,
-    /// What `bursts` were made of.
-    joined: Vec<u32>,
-    bursts: Vec<Burst>,
 }
 
 impl Turn {
@@ -110,8 +94,7 @@ impl Turn {
             bytes: 0,
             reach: 0,
             mixed: Vec::new(),
-            selection: Selection::default(),
-            burst_bytes_max: BURST_BYTES_MAX.min(queue_bytes),
+            selection: Selection::new(queue_bytes),
         }
     }
 
@@ -292,7 +275,7 @@ impl Turn {
                 Cursor::Mixed { at } => self.next_of_mixed(at, table),
             };
             if let Some(slot) = recipient {
-                send(slot, &self.selection.bursts, table, post, failed);
+                self.selection.send(slot, table, post, failed);
                 *budget -= 1;
             }
         }
@@ -343,14 +326,14 @@ impl Turn {
         self.cursor = Cursor::Mixed { at: end };
         let id = table.get_mut(slot)?.link.id();
         self.select_mixed(at..end, id);
-        (!self.selection.bursts.is_empty()).then_some(slot)
+        (!self.selection.is_empty()).then_some(slot)
     }
 
     fn select_group(&mut self, group: usize) {
         self.selection.indices.clear();
         let Some(&Group { first, .. }) = self.groups.get(group) else { return };
         self.chain(first);
-        self.selection.join(&self.deliveries, self.burst_bytes_max);
+        self.selection.join(&self.deliveries);
     }
 
     /// Selects what the groups of one mixed connection bring it.
@@ -360,11 +343,9 @@ impl Turn {
             let (_, group) = self.mixed[at];
             self.chain(self.groups[group as usize].first);
         }
-        let deliveries = &self.deliveries;
-        let indices = &mut self.selection.indices;
-        indices.retain(|&index| !deliveries[index as usize].except.ids().contains(&id));
-        indices.sort_unstable();
-        self.selection.join(&self.deliveries, self.burst_bytes_max);
+        self.selection.pass_by(id, &self.deliveries);
+        self.selection.indices.sort_unstable();
+        self.selection.join(&self.deliveries);
     }
 
     fn chain(&mut self, first: u32) {
@@ -391,84 +372,12 @@ impl Turn {
     }
 }
 
-impl Selection {
-    fn clear(&mut self) {
-        self.indices.clear();
-        self.joined.clear();
-        self.bursts.clear();
-    }
-
-    /// Makes the bursts of `indices`, unless the last ones were made of the same: mixed connections
-    /// often come in runs, as when a whole room also gets a broadcast.
-    fn join(&mut self, deliveries: &[Delivery], bytes_max: usize) {
-        if self.indices == self.joined && !self.bursts.is_empty() {
-            return;
-        }
-        self.joined.clone_from(&self.indices);
-        self.bursts.clear();
-        let frame = |index: &u32| &deliveries[*index as usize].frame;
-        let mut rest = &self.indices[..];
-        while !rest.is_empty() {
-            let mut bytes = 0;
-            let fits = rest.iter().take_while(|index| {
-                bytes += frame(index).len();
-                bytes <= bytes_max
-            });
-            let messages = fits.count().max(1);
-            let (run, others) = rest.split_at(messages);
-            self.bursts.push(Burst { frames: concat(run.iter().map(frame)), messages });
-            rest = others;
-        }
-    }
-}
-
-/// One frame as it is, or several in one buffer.
-fn concat<'a>(mut frames: impl ExactSizeIterator<Item = &'a Bytes> + Clone) -> Bytes {
-    if frames.len() == 1 {
-        return frames.next().cloned().unwrap_or_default();
-    }
-    let mut joined = BytesMut::with_capacity(frames.clone().map(Bytes::len).sum());
-    frames.for_each(|frame| joined.extend_from_slice(frame));
-    joined.freeze()
-}
-
 fn at(slots: &[u32], index: &mut usize) -> Option<u32> {
     let slot = slots.get(*index).copied()?;
     *index += 1;
     Some(slot)
 }
 
-/// How many connections an audience has; one that is in two rooms of a union counts twice.
-fn size<S>(audience: &Audience, table: &Table<S>) -> usize {
-    let members = |room: &Arc<Room>| table.members(room).map_or(0, Members::len);
-    match audience {
-        Audience::Everyone => table.everyone().len(),
-        Audience::Room(room) => members(room),
-        Audience::Rooms(rooms) => rooms.iter().map(members).sum(),
-        Audience::Conn(_) => 1,
-    }
-}
-
 fn member_at<S>(table: &Table<S>, room: &Arc<Room>, index: usize) -> Option<u32> {
     table.members(room)?.slot_at(index)
-}
-
-fn send<S: Socket>(
-    slot: u32,
-    bursts: &[Burst],
-    table: &mut Table<S>,
-    post: &mut Post<S>,
-    failed: &mut Vec<(ConnId, Failure)>,
-) {
-    let Some(entry) = table.get_mut(slot) else { return };
-    let id = entry.link.id();
-    for burst in bursts {
-        if entry.phase != Phase::Open {
-            return;
-        }
-        if let Err(failure) = entry.outlet.send((slot, id), burst, post) {
-            entry.phase = Phase::Failed;
-            failed.push((id, failure));
-        }
-    }
 }

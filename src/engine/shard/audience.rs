@@ -1,0 +1,34 @@
+//! The connections that an audience stands for.
+
+use std::sync::Arc;
+
+use super::table::{Members, Table};
+use crate::engine::command::Audience;
+use crate::engine::room_index::Room;
+
+/// How many connections an audience has; one that is in two rooms of a union counts twice.
+pub(super) fn size<S>(audience: &Audience, table: &Table<S>) -> usize {
+    let members = |room: &Arc<Room>| table.members(room).map_or(0, Members::len);
+    match audience {
+        Audience::Everyone => table.everyone().len(),
+        Audience::Room(room) => members(room),
+        Audience::Rooms(rooms) => rooms.iter().map(members).sum(),
+        Audience::Conn(_) => 1,
+    }
+}
+
+/// Whether any connection of an audience is as `is_so` asks.
+pub(super) fn any<S>(
+    audience: &Audience,
+    table: &Table<S>,
+    is_so: impl Fn(u32) -> bool + Copy,
+) -> bool {
+    let any_member =
+        |room: &Arc<Room>| table.members(room).is_some_and(|members| members.slots().any(is_so));
+    match audience {
+        Audience::Everyone => table.everyone().iter().copied().any(is_so),
+        Audience::Room(room) => any_member(room),
+        Audience::Rooms(rooms) => rooms.iter().any(any_member),
+        Audience::Conn(id) => table.slot(*id).is_some_and(is_so),
+    }
+}

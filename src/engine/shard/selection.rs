@@ -1,0 +1,109 @@
+//! Some of the deliveries at hand, and the bursts that they make.
+
+use bytes::{Bytes, BytesMut};
+
+use super::outlet::{Failure, Post};
+use super::table::{Phase, Table};
+use crate::engine::command::Delivery;
+use crate::engine::link::ConnId;
+use crate::engine::send_queue::Burst;
+use crate::engine::socket::Socket;
+
+/// The most bytes that frames are joined to. Joining pays while a copy is cheap beside a write; a
+/// larger burst would only sit in a send queue as one piece.
+const BURST_BYTES_MAX: usize = 128 * 1024;
+
+/// Indices of deliveries, and what they were last joined to; the buffers are kept.
+#[derive(Debug)]
+pub(super) struct Selection {
+    /// In the order of the inbox, once they are joined.
+    pub(super) indices: Vec<u32>,
+    /// What `bursts` were made of.
+    joined: Vec<u32>,
+    bursts: Vec<Burst>,
+    burst_bytes_max: usize,
+}
+
+impl Selection {
+    /// An empty selection, whose bursts fit into a send queue of `queue_bytes`.
+    pub(super) fn new(queue_bytes: usize) -> Self {
+        Self {
+            indices: Vec::new(),
+            joined: Vec::new(),
+            bursts: Vec::new(),
+            burst_bytes_max: BURST_BYTES_MAX.min(queue_bytes),
+        }
+    }
+
+    /// Whether there is nothing to send.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bursts.is_empty()
+    }
+
+    /// Forgets all, with the deliveries that it was about.
+    pub(super) fn clear(&mut self) {
+        self.indices.clear();
+        self.joined.clear();
+        self.bursts.clear();
+    }
+
+    /// Takes out what passes a connection by.
+    pub(super) fn pass_by(&mut self, id: ConnId, deliveries: &[Delivery]) {
+        self.indices.retain(|&index| !deliveries[index as usize].except.ids().contains(&id));
+    }
+
+    /// Sends the bursts to a connection, unless it has failed or ended. One that fails is added to
+    /// `failed`, and gets nothing more.
+    pub(super) fn send<S: Socket>(
+        &self,
+        slot: u32,
+        table: &mut Table<S>,
+        post: &mut Post<S>,
+        failed: &mut Vec<(ConnId, Failure)>,
+    ) {
+        let Some(entry) = table.get_mut(slot) else { return };
+        let id = entry.link.id();
+        for burst in &self.bursts {
+            if entry.phase != Phase::Open {
+                return;
+            }
+            if let Err(failure) = entry.outlet.send((slot, id), burst, post) {
+                entry.phase = Phase::Failed;
+                failed.push((id, failure));
+            }
+        }
+    }
+
+    /// Makes the bursts of `indices`, unless the last ones were made of the same: mixed connections
+    /// often come in runs, as when a whole room also gets a broadcast.
+    pub(super) fn join(&mut self, deliveries: &[Delivery]) {
+        if self.indices == self.joined && !self.bursts.is_empty() {
+            return;
+        }
+        self.joined.clone_from(&self.indices);
+        self.bursts.clear();
+        let frame = |index: &u32| &deliveries[*index as usize].frame;
+        let mut rest = &self.indices[..];
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fits = rest.iter().take_while(|index| {
+                bytes += frame(index).len();
+                bytes <= self.burst_bytes_max
+            });
+            let messages = fits.count().max(1);
+            let (run, others) = rest.split_at(messages);
+            self.bursts.push(Burst { frames: concat(run.iter().map(frame)), messages });
+            rest = others;
+        }
+    }
+}
+
+/// One frame as it is, or several in one buffer.
+fn concat<'a>(mut frames: impl ExactSizeIterator<Item = &'a Bytes> + Clone) -> Bytes {
+    if frames.len() == 1 {
+        return frames.next().cloned().unwrap_or_default();
+    }
+    let mut joined = BytesMut::with_capacity(frames.clone().map(Bytes::len).sum());
+    frames.for_each(|frame| joined.extend_from_slice(frame));
+    joined.freeze()
+}

@@ -1,0 +1,121 @@
+//! A fan-out to a large audience does not hold up those whom it does not concern.
+
+use roomcast::engine::{Address, Progress};
+
+use super::fake::{Client, Rig, Settings};
+
+const LARGE: usize = 100;
+
+/// A hub with a large room, a small one apart from it, and a member of both.
+fn rig() -> (Rig, Vec<Client>, Client, Client) {
+    let mut rig = Settings::default().large_audience(LARGE).build();
+    let crowd = rig.attach_to("large", 1_000);
+    let apart = rig.attach();
+    apart.join("small");
+    let both = rig.attach();
+    both.join("large");
+    both.join("other");
+    rig.run();
+    (rig, crowd, apart, both)
+}
+
+/// One slice of `writes` writes of the only shard.
+fn slice(rig: &mut Rig, writes: usize) -> Progress {
+    let now = rig.now;
+    rig.shards[0].run(now, writes)
+}
+
+fn served(crowd: &[Client]) -> usize {
+    crowd.iter().filter(|client| !client.texts().is_empty()).count()
+}
+
+#[test]
+fn a_small_room_is_served_while_a_large_one_is_swept() {
+    let (mut rig, crowd, apart, _) = rig();
+    rig.publish(Address::Room("large"), "to many");
+    assert_eq!(slice(&mut rig, 64), Progress::Busy);
+    rig.publish(Address::Room("small"), "to few");
+    assert_eq!(slice(&mut rig, 64), Progress::Busy);
+    assert_eq!(apart.texts(), ["to few"]);
+    assert!(served(&crowd) < 200, "{} of the large room came first", served(&crowd));
+    rig.run();
+    assert_eq!(served(&crowd), 1_000);
+}
+
+#[test]
+fn a_sweep_goes_on_while_small_rooms_keep_the_shard_busy() {
+    let (mut rig, crowd, _, _) = rig();
+    rig.publish(Address::Room("large"), "to many");
+    for _ in 0..100 {
+        (0..10).for_each(|_| rig.publish(Address::Room("small"), "to few"));
+        slice(&mut rig, 64);
+    }
+    assert_eq!(served(&crowd), 1_000);
+}
+
+#[test]
+fn what_gathers_during_a_sweep_joins_into_the_next() {
+    let (mut rig, crowd, _, _) = rig();
+    let mut expected = vec!["0".to_owned()];
+    rig.publish(Address::Room("large"), "0");
+    slice(&mut rig, 64);
+    for n in 1..16 {
+        rig.publish(Address::Room("large"), &n.to_string());
+        slice(&mut rig, 1);
+        expected.push(n.to_string());
+    }
+    rig.run();
+    for client in &crowd {
+        assert_eq!(client.texts(), expected);
+        assert_eq!(client.writes(), 2);
+    }
+}
+
+#[test]
+fn nothing_overtakes_a_sweep_on_its_way_to_a_member() {
+    let (mut rig, _, apart, both) = rig();
+    rig.publish(Address::Room("other"), "1");
+    rig.publish(Address::Room("large"), "2");
+    rig.publish(Address::Room("other"), "3");
+    slice(&mut rig, 64);
+    rig.publish(Address::Conn(both.id()), "4");
+    rig.publish(Address::Rooms(&["other".into(), "small".into()]), "5");
+    rig.publish(Address::Everyone, "6");
+    slice(&mut rig, 64);
+    rig.publish(Address::Room("large"), "7");
+    both.close();
+    rig.run();
+    assert_eq!(both.texts(), ["1", "2", "3", "4", "5", "6", "7"]);
+    assert_eq!(apart.texts(), ["5", "6"]);
+}
+
+#[test]
+fn members_of_a_sweep_are_those_of_its_messages() {
+    let (mut rig, crowd, apart, both) = rig();
+    rig.publish(Address::Room("large"), "before");
+    slice(&mut rig, 64);
+    both.leave("large");
+    apart.join("large");
+    rig.publish(Address::Room("large"), "after");
+    crowd[0].leave("large");
+    rig.publish_except(Address::Room("large"), &[crowd[1].id()], "last");
+    rig.run();
+    assert_eq!(both.texts(), ["before"]);
+    assert_eq!(apart.texts(), ["after", "last"]);
+    assert_eq!(crowd[0].texts(), ["before", "after"]);
+    assert_eq!(crowd[1].texts(), ["before", "after"]);
+    assert_eq!(crowd[2].texts(), ["before", "after", "last"]);
+}
+
+#[test]
+fn a_connection_in_the_place_of_one_that_left_during_a_sweep_gets_nothing_of_it() {
+    let (mut rig, crowd, _, _) = rig();
+    rig.publish(Address::Everyone, "before");
+    slice(&mut rig, 64);
+    rig.ports[0].detach(crowd[999].id());
+    slice(&mut rig, 1);
+    let late = rig.attach();
+    rig.run();
+    assert_eq!(served(&crowd), 999);
+    assert!(late.texts().is_empty());
+}
