@@ -1,0 +1,24 @@
+//! The hub through its public API, with clients that are not ours.
+
+#[path = "hub/back_pressure.rs"]
+mod back_pressure;
+#[path = "hub/bad_input.rs"]
+mod bad_input;
+#[path = "hub/codec.rs"]
+mod codec;
+#[path = "hub/handshake.rs"]
+mod handshake;
+#[path = "hub/keep_alive.rs"]
+mod keep_alive;
+#[path = "hub/lifecycle.rs"]
+mod lifecycle;
+#[path = "hub/publish.rs"]
+mod publish;
+#[path = "hub/rooms.rs"]
+mod rooms;
+#[path = "hub/serving.rs"]
+mod serving;
+#[path = "hub/slow_clients.rs"]
+mod slow_clients;
+#[path = "hub/support.rs"]
+mod support;

@@ -1,0 +1,315 @@
+//! What happens when messages come faster than they can be sent.
+
+use roomcast::{Hub, JoinError, LeaveError, PublishError, SendError, Target};
+
+use crate::support::{Client, PING, RawClient, Recorded, TEXT, eventually, frame, serve, within};
+
+/// A hub of one shard with room for few messages.
+fn tight(messages: usize) -> Hub<u32> {
+    // The queue of a connection is not what is tested.
+    Hub::builder().shards(1).inbox_messages(messages).send_buffer(65_536).build().unwrap()
+}
+
+#[tokio::test]
+async fn publisher_that_does_not_wait_is_told_and_nothing_of_it_is_delivered() {
+    let mut server = Recorded::serve(tight(8)).await;
+    let (mut client, conn) = server.connect().await;
+    conn.join("r").unwrap();
+    conn.rooms().await;
+    let hub = server.hub.clone();
+    // There is one thread, so the shard takes nothing out meanwhile.
+    let taken: Vec<u32> = (0..20).filter(|message| hub.to_room("r", message).is_ok()).collect();
+    assert_eq!(taken, (0..8).collect::<Vec<_>>());
+    for refused in [hub.to_room("r", &9), hub.broadcast(&9), hub.publish(&conn.id().into(), &9)] {
+        assert!(matches!(refused, Err(PublishError::Overloaded)), "{refused:?}");
+    }
+    assert!(matches!(conn.send(&9), Err(SendError::Overloaded)));
+    assert_eq!(conn.join("s"), Err(JoinError::Overloaded));
+    assert_eq!(conn.leave("r"), Err(LeaveError::Overloaded));
+    hub.to_room("nobody's", &9).unwrap();
+    assert!(hub.stats().refused >= 12 + 6);
+
+    hub.broadcast_wait(&100).await.unwrap();
+    let mut expected = taken;
+    expected.push(100);
+    assert_eq!(client.get_many::<u32>(9).await, expected);
+    assert_eq!(conn.rooms().await, ["r"]);
+    assert_eq!(hub.rooms(), ["r"], "nothing is left of the room that could not be joined");
+}
+
+#[tokio::test]
+async fn message_that_one_shard_refuses_reaches_nobody() {
+    let hub = Hub::<u32>::builder().shards(2).inbox_messages(4).build().unwrap();
+    let mut server = Recorded::serve(hub.clone()).await;
+    let (mut a, first) = server.connect().await;
+    let (mut b, second) = server.connect().await;
+    assert_ne!(first.id().shard(), second.id().shard());
+    // The inbox of the second is full.
+    while second.send(&1).is_ok() {}
+    assert!(matches!(hub.broadcast(&2), Err(PublishError::Overloaded)));
+    first.send(&3).unwrap();
+    assert_eq!(a.get::<u32>().await, 3);
+    assert_eq!(b.get_many::<u32>(4).await, [1; 4]);
+    hub.broadcast(&4).unwrap();
+    assert_eq!((a.get::<u32>().await, b.get::<u32>().await), (4, 4));
+}
+
+#[tokio::test]
+async fn bytes_that_wait_are_bounded_too() {
+    let hub = Hub::<String>::builder().shards(1).inbox_bytes(10_000).build().unwrap();
+    let mut server = Recorded::serve(hub.clone()).await;
+    let (mut client, _) = server.connect().await;
+    let kilobyte = "k".repeat(998);
+    let taken = (0..20).filter(|_| hub.broadcast(&kilobyte).is_ok()).count();
+    assert_eq!(taken, 9, "1,004 bytes each, with quotes and header");
+    assert_eq!(client.get_many::<String>(9).await, vec![kilobyte; 9]);
+    let larger = "l".repeat(50_000);
+    hub.broadcast(&larger).unwrap();
+    assert!(hub.broadcast(&larger).is_err());
+    assert_eq!(client.get::<String>().await, larger, "alone it passes, whatever the bound");
+}
+
+#[tokio::test]
+async fn calls_that_wait_get_through() {
+    let mut server = Recorded::serve(tight(2)).await;
+    let (mut client, conn) = server.connect().await;
+    conn.join("r").unwrap();
+    let hub = server.hub.clone();
+    let publisher = tokio::spawn(async move {
+        for message in 0..1_000 {
+            match message % 4 {
+                0 => hub.broadcast_wait(&message).await.unwrap(),
+                1 => hub.to_room_wait("r", &message).await.unwrap(),
+                2 => conn.send_wait(&message).await.unwrap(),
+                _ => hub.publish_wait(&Target::rooms(["r"]), &message).await.unwrap(),
+            }
+        }
+    });
+    assert_eq!(client.get_many::<u32>(1_000).await, (0..1_000).collect::<Vec<_>>());
+    within("the publisher ends", publisher).await.unwrap();
+}
+
+/// The first leaves the inbox less than half full, and still the second does not fit.
+#[tokio::test]
+async fn waiting_call_with_a_large_message_gets_through() {
+    let hub = Hub::<String>::builder().shards(1).inbox_bytes(10_000).build().unwrap();
+    let mut server = Recorded::serve(hub.clone()).await;
+    let (mut client, conn) = server.connect().await;
+    let (small, large) = ("s".repeat(3_000), "l".repeat(8_000));
+    for _ in 0..3 {
+        hub.broadcast(&small).unwrap();
+        assert!(matches!(hub.broadcast(&large), Err(PublishError::Overloaded)));
+        within("the large one", hub.broadcast_wait(&large)).await.unwrap();
+        // Once the shard has answered, it has taken out all that came before.
+        conn.rooms().await;
+        conn.send(&small).unwrap();
+        within("the large one", conn.send_wait(&large)).await.unwrap();
+        for expected in [&small, &large, &small, &large] {
+            assert_eq!(client.get::<String>().await, *expected);
+        }
+        conn.rooms().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_that_wait_get_through_in_parallel() {
+    const PUBLISHERS: u32 = 8;
+    const MESSAGES: u32 = 2_000;
+    let hub = Hub::<u32>::builder().shards(2).inbox_messages(4).send_buffer(65_536);
+    let hub = hub.build().unwrap();
+    let mut server = Recorded::serve(hub.clone()).await;
+    let (mut a, _) = server.connect().await;
+    let (mut b, _) = server.connect().await;
+    for publisher in 0..PUBLISHERS {
+        let hub = hub.clone();
+        tokio::spawn(async move {
+            for message in 0..MESSAGES {
+                hub.broadcast_wait(&(publisher * MESSAGES + message)).await.unwrap();
+            }
+        });
+    }
+    let all = (PUBLISHERS * MESSAGES) as usize;
+    let (a, b) = tokio::join!(a.get_many::<u32>(all), b.get_many::<u32>(all));
+    for got in [a, b] {
+        for publisher in 0..PUBLISHERS {
+            let range = publisher * MESSAGES..(publisher + 1) * MESSAGES;
+            let its = got.iter().copied().filter(|message| range.contains(message));
+            assert!(its.eq(range.clone()), "publisher {publisher}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn waiting_call_that_is_dropped_has_queued_nothing() {
+    let mut server = Recorded::serve(tight(2)).await;
+    let (mut client, _) = server.connect().await;
+    let hub = server.hub.clone();
+    hub.broadcast(&0).unwrap();
+    hub.broadcast(&1).unwrap();
+    {
+        let mut waiting = Box::pin(hub.broadcast_wait(&2));
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+    }
+    hub.broadcast_wait(&3).await.unwrap();
+    assert_eq!(client.get_many::<u32>(3).await, [0, 1, 3]);
+}
+
+#[tokio::test]
+async fn waiting_call_ends_when_the_hub_closes() {
+    let mut server = Recorded::serve(tight(2)).await;
+    let (_client, _) = server.connect().await;
+    let hub = server.hub.clone();
+    hub.broadcast(&0).unwrap();
+    hub.broadcast(&1).unwrap();
+    let mut waiting = Box::pin(hub.broadcast_wait(&2));
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    hub.close();
+    assert!(matches!(within("an answer", waiting).await, Err(PublishError::Closed)));
+}
+
+/// A hub that passes on what a client sends to all, with little room for it.
+async fn relay(inbox: usize) -> (Hub<u32>, crate::support::Listening) {
+    let hub = Hub::<u32>::builder().shards(2).inbox_messages(inbox).send_buffer(65_536);
+    let hub = hub.build().unwrap();
+    let handlers = hub.handlers().on_message(|conn, message| async move {
+        conn.hub().broadcast_wait(&message).await.unwrap();
+    });
+    let server = serve(hub.handle(handlers)).await;
+    (hub, server)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn flooding_client_is_slowed_and_not_disconnected_and_all_its_messages_arrive() {
+    const MESSAGES: u32 = 20_000;
+    let (hub, server) = relay(2).await;
+    let mut listener = Client::connect(server.addr, "/ws").await;
+    let flooder = RawClient::connect(server.addr).await;
+    eventually("both are in", || hub.count() == 2).await;
+    let (mut reading, mut writing) = flooder.stream.into_split();
+    let flood: Vec<u8> =
+        (0..MESSAGES).flat_map(|message| frame(TEXT, message.to_string().as_bytes())).collect();
+    let sender = tokio::spawn(async move {
+        tokio::io::AsyncWriteExt::write_all(&mut writing, &flood).await.unwrap();
+        writing
+    });
+    // It reads what it gets, or it would be a slow client too.
+    let drain = tokio::spawn(async move {
+        let _ = tokio::io::copy(&mut reading, &mut tokio::io::sink()).await;
+    });
+    let got = listener.get_many::<u32>(MESSAGES as usize).await;
+    assert!(got.into_iter().eq(0..MESSAGES), "all, in order");
+    let _open = within("the flooder has sent all", sender).await.unwrap();
+    assert_eq!(hub.count(), 2);
+    let stats = hub.stats();
+    assert_eq!((stats.disconnected, stats.dropped()), (0, 0));
+    drain.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_flooding_clients_do_not_stop_one_another() {
+    const FLOODERS: u32 = 4;
+    const MESSAGES: u32 = 2_000;
+    let (hub, server) = relay(8).await;
+    let mut listener = Client::connect(server.addr, "/ws").await;
+    eventually("it is in", || hub.count() == 1).await;
+    for flooder in 0..FLOODERS {
+        let addr = server.addr;
+        tokio::spawn(async move {
+            let mut client = Client::connect(addr, "/ws").await;
+            for message in 0..MESSAGES {
+                client.send_text((flooder * MESSAGES + message).to_string()).await;
+            }
+            while client.next().await.is_some() {}
+        });
+    }
+    let mut got = listener.get_many::<u32>((FLOODERS * MESSAGES) as usize).await;
+    for flooder in 0..FLOODERS {
+        let range = flooder * MESSAGES..(flooder + 1) * MESSAGES;
+        assert!(got.iter().copied().filter(|message| range.contains(message)).is_sorted());
+    }
+    got.sort_unstable();
+    assert!(got.into_iter().eq(0..FLOODERS * MESSAGES));
+}
+
+#[tokio::test]
+async fn client_that_floods_with_pings_leaves_the_hub_as_it_was() {
+    let mut server = Recorded::serve(tight(8)).await;
+    let (mut flooder, _) = server.connect_raw().await;
+    let (mut other, conn) = server.connect().await;
+    let mut flood = frame(PING, b"ping").repeat(5_000);
+    flood.extend(frame(TEXT, b"7"));
+    flooder.send(&flood).await;
+    assert_eq!(server.events.message().await.1, 7, "it was read to the end");
+    server.hub.broadcast_wait(&1).await.unwrap();
+    assert_eq!(other.get::<u32>().await, 1);
+    conn.rooms().await;
+    // All room was given back.
+    for message in 0..8 {
+        server.hub.broadcast(&message).unwrap();
+    }
+    assert!(server.hub.broadcast(&8).is_err());
+    assert_eq!(other.get_many::<u32>(8).await, (0..8).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn room_in_the_inbox_is_given_back_whatever_becomes_of_the_messages() {
+    let mut server = Recorded::serve(tight(8)).await;
+    let hub = server.hub.clone();
+    for _ in 0..5 {
+        let (client, conn) = server.connect().await;
+        conn.join("r").unwrap();
+        conn.leave("r").unwrap();
+        conn.join("r").unwrap();
+        conn.send(&1).unwrap();
+        hub.to_room("r", &1).unwrap();
+        conn.close();
+        drop(client);
+        server.events.ended().await;
+        hub.publish(&conn.id().into(), &1).unwrap();
+        hub.broadcast(&1).unwrap();
+        conn.rooms().await;
+    }
+    let (mut client, conn) = server.connect().await;
+    conn.rooms().await;
+    let taken = (0..20).filter(|message| hub.broadcast(message).is_ok()).count();
+    assert_eq!(taken, 8);
+    client.get_many::<u32>(8).await;
+}
+
+/// One publisher alone: nobody but the shard can wake it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn single_publisher_that_waits_is_always_woken() {
+    const MESSAGES: u32 = 100_000;
+    for room_for in [2, 3] {
+        let mut server = Recorded::serve(tight(room_for)).await;
+        let (mut client, _) = server.connect().await;
+        let hub = server.hub.clone();
+        tokio::spawn(async move {
+            for message in 0..MESSAGES {
+                // Of varying speed, so that the shard is met at all its steps.
+                (0..fastrand::u32(0..500)).for_each(|_| std::hint::spin_loop());
+                hub.broadcast_wait(&message).await.unwrap();
+            }
+        });
+        assert!(client.get_many::<u32>(MESSAGES as usize).await.into_iter().eq(0..MESSAGES));
+    }
+}
+
+#[tokio::test]
+async fn slice_of_a_large_fan_out_does_not_keep_other_clients_waiting() {
+    let hub = Hub::<u32>::builder().shards(1).build().unwrap();
+    let mut server = Recorded::serve(hub.clone()).await;
+    let mut crowd = Vec::new();
+    for _ in 0..200 {
+        crowd.push(server.connect_raw().await);
+    }
+    // More than one slice of writes; readers run in between, on the one thread that there is.
+    hub.broadcast(&1).unwrap();
+    let mut slices = 0;
+    while hub.stats().deliveries < 200 {
+        tokio::task::yield_now().await;
+        slices += 1;
+        assert!(slices < 10_000, "the shard is at work");
+    }
+    assert!(slices >= 3, "200 writes in {slices} slices");
+}

@@ -1,0 +1,327 @@
+//! The opening handshake: what is let in, what is refused and how, and what a handler makes of it.
+
+use roomcast::header::{HeaderValue, WWW_AUTHENTICATE};
+use roomcast::{Conn, Handler, Hub, Reject, StatusCode, UpgradeRequest};
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::Response;
+
+use crate::support::{
+    ACCEPT, Client, KEY, Listening, RawClient, Recorded, TEXT, frame, serve, upgrade_request,
+    within,
+};
+
+const HOST: &str = "Host: localhost";
+const CONNECTION: &str = "Connection: Upgrade";
+const UPGRADE: &str = "Upgrade: websocket";
+const VERSION: &str = "Sec-WebSocket-Version: 13";
+const WITH_KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+const GET: &str = "GET /ws HTTP/1.1";
+
+/// The head of the response to a request of these lines, in lower case.
+async fn answer_of(server: &Listening, lines: &[&str]) -> String {
+    let mut client = RawClient::open(server.addr).await;
+    client.send(format!("{}\r\n\r\n", lines.join("\r\n")).as_bytes()).await;
+    client.read_head().await.to_ascii_lowercase()
+}
+
+async fn answer(lines: &[&str]) -> String {
+    let server = Recorded::serve(Hub::<u32>::new()).await;
+    answer_of(&server.server, lines).await
+}
+
+#[tokio::test]
+async fn handshake_is_answered_with_the_key_of_the_rfc() {
+    let head = answer(&[GET, HOST, CONNECTION, UPGRADE, VERSION, WITH_KEY]).await;
+    assert!(head.starts_with("http/1.1 101 "), "{head}");
+    let accept = format!("sec-websocket-accept: {ACCEPT}").to_ascii_lowercase();
+    assert!(head.contains(&accept), "{head}");
+    assert!(!head.contains("sec-websocket-protocol"), "{head}");
+    assert!(!head.contains("sec-websocket-extensions"), "{head}");
+}
+
+#[tokio::test]
+async fn tokens_of_a_handshake_may_be_in_lists_and_of_any_case() {
+    let connection = "connection: keep-alive, UPGRADE";
+    let head = answer(&[GET, HOST, connection, "upgrade: WebSocket", VERSION, WITH_KEY]).await;
+    assert!(head.starts_with("http/1.1 101 "), "{head}");
+}
+
+#[tokio::test]
+async fn request_that_is_no_upgrade_gets_426_that_says_what_would_be() {
+    let post = "POST /ws HTTP/1.1";
+    let old = "GET /ws HTTP/1.0";
+    for lines in [
+        &[GET, HOST][..],
+        &[GET, HOST, UPGRADE, VERSION, WITH_KEY],
+        &[GET, HOST, CONNECTION, VERSION, WITH_KEY],
+        &[GET, HOST, CONNECTION, "Upgrade: h2c", VERSION, WITH_KEY],
+        &[post, HOST, CONNECTION, UPGRADE, VERSION, WITH_KEY, "Content-Length: 0"],
+        &[old, HOST, CONNECTION, UPGRADE, VERSION, WITH_KEY],
+    ] {
+        let head = answer(lines).await;
+        assert!(head.contains(" 426 "), "{lines:?}: {head}");
+        assert!(head.contains("\r\nupgrade: websocket\r\n"), "{lines:?}: {head}");
+    }
+}
+
+#[tokio::test]
+async fn other_version_gets_426_that_names_the_right_one() {
+    for version in [
+        &[][..],
+        &["Sec-WebSocket-Version: 8"],
+        &["Sec-WebSocket-Version: 14"],
+        &["Sec-WebSocket-Version: thirteen"],
+        &[VERSION, "Sec-WebSocket-Version: 8"],
+    ] {
+        let lines = [&[GET, HOST, CONNECTION, UPGRADE, WITH_KEY][..], version].concat();
+        let head = answer(&lines).await;
+        assert!(head.starts_with("http/1.1 426 "), "{version:?}: {head}");
+        assert!(head.contains("\r\nsec-websocket-version: 13\r\n"), "{version:?}: {head}");
+    }
+}
+
+#[tokio::test]
+async fn missing_malformed_or_double_key_gets_400() {
+    for key in [
+        &[][..],
+        &["Sec-WebSocket-Key:"],
+        &["Sec-WebSocket-Key: short"],
+        &["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ"],
+        &["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZ==="],
+        &["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZSE="],
+        &["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j*Q=="],
+        &["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==A"],
+        &[WITH_KEY, WITH_KEY],
+    ] {
+        let lines = [&[GET, HOST, CONNECTION, UPGRADE, VERSION][..], key].concat();
+        let head = answer(&lines).await;
+        assert!(head.starts_with("http/1.1 400 "), "{key:?}: {head}");
+    }
+}
+
+#[tokio::test]
+async fn refused_handshakes_do_not_count_as_connections() {
+    let server = Recorded::serve(Hub::<u32>::new()).await;
+    answer_of(&server.server, &[GET, HOST]).await;
+    answer_of(&server.server, &[GET, HOST, CONNECTION, UPGRADE, VERSION]).await;
+    assert_eq!(server.hub.stats().connected, 0);
+    assert_eq!(server.hub.count(), 0);
+}
+
+#[tokio::test]
+async fn bytes_that_come_with_the_handshake_are_not_lost() {
+    let mut server = Recorded::serve(Hub::<u32>::new()).await;
+    let mut client = RawClient::open(server.server.addr).await;
+    let mut bytes = upgrade_request("/ws").into_bytes();
+    for message in 0..3_000 {
+        bytes.extend(frame(TEXT, message.to_string().as_bytes()));
+    }
+    // The last is cut, and its end comes after the response.
+    let last = bytes.split_off(bytes.len() - 3);
+    client.send(&bytes).await;
+    assert!(client.read_head().await.starts_with("HTTP/1.1 101 "));
+    client.send(&last).await;
+    for expected in 0..3_000 {
+        assert_eq!(server.events.message().await.1, expected);
+    }
+}
+
+#[tokio::test]
+async fn client_that_leaves_during_the_handshake_is_no_connection() {
+    let server = Recorded::serve(Hub::<u32>::new()).await;
+    for _ in 0..10 {
+        let mut client = RawClient::open(server.server.addr).await;
+        client.send(&upgrade_request("/ws").as_bytes()[..60]).await;
+    }
+    let client = Client::connect(server.server.addr, "/ws").await;
+    drop(client);
+    let hub = &server.hub;
+    crate::support::eventually("all are gone", || hub.stats().disconnected == 1).await;
+    assert_eq!(hub.stats().connected, 1);
+}
+
+/// Lets in who says `x-user`, with what it says.
+struct Doorkeeper(mpsc::UnboundedSender<Conn<u32>>);
+
+#[derive(Debug, Clone, PartialEq)]
+struct User(String);
+
+impl Handler<u32> for Doorkeeper {
+    async fn on_upgrade(&self, request: &mut UpgradeRequest) -> Result<(), Reject> {
+        tokio::task::yield_now().await;
+        let Some(user) = request.header("x-user").map(str::to_owned) else {
+            let reject = Reject::new(StatusCode::UNAUTHORIZED).with_body("who are you?");
+            return Err(reject.with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Riddle")));
+        };
+        if user == "teapot" {
+            return Err(StatusCode::IM_A_TEAPOT.into());
+        }
+        if user == "fine" {
+            return Err(Reject::new(StatusCode::OK));
+        }
+        request.extensions_mut().insert(User(user));
+        request.extensions_mut().insert(7_u64);
+        if !request.select_protocol("chat.v9") {
+            request.select_protocol("chat.v2");
+        }
+        Ok(())
+    }
+
+    async fn on_connect(&self, conn: &Conn<u32>) -> Result<(), roomcast::Close> {
+        let _ = self.0.send(conn.clone());
+        Ok(())
+    }
+}
+
+async fn doorkeeper() -> (Hub<u32>, Listening, mpsc::UnboundedReceiver<Conn<u32>>) {
+    let hub = Hub::new();
+    let (sender, conns) = mpsc::unbounded_channel();
+    let server = serve(hub.handle(Doorkeeper(sender))).await;
+    (hub, server, conns)
+}
+
+/// A handshake with more headers, and its response.
+async fn knock(
+    server: &Listening,
+    headers: &[(&'static str, &'static str)],
+) -> Result<Response<Option<Vec<u8>>>, Error> {
+    let mut request = format!("ws://{}/ws/lobby?x=1", server.addr).into_client_request()?;
+    for (name, value) in headers {
+        request.headers_mut().append(*name, HeaderValue::from_static(value));
+    }
+    let stream = tokio::net::TcpStream::connect(server.addr).await?;
+    let (client, response) =
+        within("a handshake", tokio_tungstenite::client_async(request, stream)).await?;
+    drop(client);
+    Ok(response)
+}
+
+async fn turned_away(
+    server: &Listening,
+    headers: &[(&'static str, &'static str)],
+) -> Response<Option<Vec<u8>>> {
+    match knock(server, headers).await {
+        Err(Error::Http(response)) => *response,
+        other => panic!("a refusal was expected, not {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn on_upgrade_refuses_with_a_status_headers_and_a_body() {
+    let (hub, server, _conns) = doorkeeper().await;
+    let response = turned_away(&server, &[]).await;
+    assert_eq!(response.status(), 401);
+    assert_eq!(response.headers()["www-authenticate"], "Riddle");
+    assert_eq!(response.body().as_deref(), Some(&b"who are you?"[..]));
+    assert_eq!(turned_away(&server, &[("x-user", "teapot")]).await.status(), 418);
+    let status = turned_away(&server, &[("x-user", "fine")]).await.status();
+    assert_eq!(status, 400, "a refusal is an error");
+    assert_eq!(hub.stats().connected, 0);
+}
+
+#[tokio::test]
+async fn on_upgrade_picks_a_subprotocol_that_the_client_offers() {
+    let (_hub, server, _conns) = doorkeeper().await;
+    let user = ("x-user", "u");
+    let offer = |value| ("sec-websocket-protocol", value);
+    let chosen = knock(&server, &[user, offer("chat.v1, chat.v2")]).await.unwrap();
+    assert_eq!(chosen.headers()["sec-websocket-protocol"], "chat.v2");
+    let chosen = knock(&server, &[user, offer("chat.v2,chat.v9")]).await.unwrap();
+    assert_eq!(chosen.headers()["sec-websocket-protocol"], "chat.v9");
+    let two_headers = ["Sec-WebSocket-Protocol: chat.v1", "Sec-WebSocket-Protocol: chat.v9"];
+    let lines =
+        [&[GET, HOST, CONNECTION, UPGRADE, VERSION, WITH_KEY, "X-User: u"][..], &two_headers];
+    let head = answer_of(&server, &lines.concat()).await;
+    assert!(head.contains("\r\nsec-websocket-protocol: chat.v9\r\n"), "{head}");
+    // The client would fail a handshake with a subprotocol that it has not asked for.
+    let none = knock(&server, &[user]).await.unwrap();
+    assert!(!none.headers().contains_key("sec-websocket-protocol"));
+}
+
+#[tokio::test]
+async fn on_upgrade_attaches_typed_data_that_the_connection_carries() {
+    let (hub, server, mut conns) = doorkeeper().await;
+    knock(&server, &[("x-user", "ann")]).await.unwrap();
+    let conn = within("on_connect", conns.recv()).await.unwrap();
+    assert_eq!(conn.extensions().get(), Some(&User("ann".to_owned())));
+    assert_eq!(conn.extensions().get(), Some(&7_u64));
+    assert_eq!(conn.extensions().get::<u8>(), None);
+    assert_eq!(conn.hub().count(), hub.count());
+}
+
+/// Tells what it sees of a request.
+struct Observer(mpsc::UnboundedSender<Vec<String>>);
+
+impl Handler<u32> for Observer {
+    async fn on_upgrade(&self, request: &mut UpgradeRequest) -> Result<(), Reject> {
+        let seen = [
+            request.uri().path(),
+            request.param("room").unwrap_or("none"),
+            request.param("other").unwrap_or("none"),
+            &request.query("token").unwrap_or("none".into()),
+            request.header("host").unwrap_or("none"),
+            &request.headers().contains_key("sec-websocket-key").to_string(),
+            &request.protocols().collect::<Vec<_>>().join("+"),
+            &request.remote_addr().map_or("none".to_owned(), |addr| addr.ip().to_string()),
+            &request.request_extensions().is_empty().to_string(),
+        ];
+        let _ = self.0.send(seen.map(str::to_owned).into());
+        Err(StatusCode::FORBIDDEN.into())
+    }
+}
+
+#[tokio::test]
+async fn on_upgrade_sees_the_request() {
+    let hub = Hub::<u32>::new();
+    let (sender, mut seen) = mpsc::unbounded_channel();
+    let server = serve(hub.handle(Observer(sender))).await;
+    let get = "GET /ws/a%20b?token=t%2B+x HTTP/1.1";
+    let protocols = "Sec-WebSocket-Protocol: p,, q ,";
+    let key = format!("Sec-WebSocket-Key: {KEY}");
+    let lines = [get, "Host: h", CONNECTION, UPGRADE, VERSION, &key, protocols];
+    assert!(answer_of(&server, &lines).await.starts_with("http/1.1 403 "));
+    let seen = within("on_upgrade", seen.recv()).await.unwrap();
+    let expected = ["/ws/a%20b", "a b", "none", "t+ x", "h", "true", "p+q", "127.0.0.1", "false"];
+    assert_eq!(seen[..8], expected[..8]);
+}
+
+#[tokio::test]
+async fn connection_knows_its_params_query_and_address() {
+    let mut server = Recorded::serve(Hub::<u32>::new()).await;
+    let path = "/ws/caf%C3%A9%2F1?a=1&b=x%20y+z&a=2&empty=&flag&%C3%A9=e";
+    let (client, conn) = server.connect_at(path).await;
+    assert_eq!(conn.param("room"), Some("café/1"));
+    assert_eq!(conn.param("other").unwrap_or("default"), "default");
+    assert_eq!(conn.query("a").as_deref(), Some("1"), "the first of several");
+    assert_eq!(conn.query("b").as_deref(), Some("x y z"));
+    assert_eq!(conn.query("empty").as_deref(), Some(""));
+    assert_eq!(conn.query("flag").as_deref(), Some(""));
+    assert_eq!(conn.query("é").as_deref(), Some("e"));
+    assert_eq!(conn.query("c").unwrap_or("default".into()), "default");
+    let addr = client.0.get_ref().local_addr().unwrap();
+    assert_eq!(conn.remote_addr(), Some(addr));
+    assert!(conn.extensions().is_empty());
+
+    let (_client, conn) = server.connect().await;
+    assert_eq!(conn.param("room"), None);
+    assert_eq!(conn.query("a"), None, "there is no query at all");
+}
+
+#[tokio::test]
+async fn ids_are_unique_and_never_used_again() {
+    let mut server = Recorded::serve(Hub::<u32>::builder().shards(3).build().unwrap()).await;
+    let mut ids = Vec::new();
+    for round in 0..20 {
+        let (client, conn) = server.connect().await;
+        ids.push(conn.id());
+        if round % 2 == 0 {
+            drop(client);
+            server.events.ended().await;
+        }
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 20);
+}

@@ -1,0 +1,104 @@
+//! Pings, and the end of clients that are silent.
+
+use std::time::{Duration, Instant};
+
+use roomcast::{DisconnectReason, Hub};
+
+use crate::support::{PING, PONG, Recorded, TEXT, eventually, frame};
+
+const INTERVAL: Duration = Duration::from_millis(100);
+
+async fn pinging() -> Recorded<u32> {
+    Recorded::serve(Hub::builder().shards(1).ping_interval(INTERVAL).build().unwrap()).await
+}
+
+#[tokio::test]
+async fn client_that_answers_pings_stays() {
+    let mut server = pinging().await;
+    let (mut client, conn) = server.connect_raw().await;
+    let began = Instant::now();
+    for _ in 0..6 {
+        assert_eq!(client.read_frame().await, Some((PING, vec![])));
+        client.send(&frame(PONG, b"")).await;
+    }
+    assert!(began.elapsed() >= INTERVAL * 5, "pings come an interval apart");
+    assert!(!conn.is_closed());
+    assert!(server.hub.stats().pings >= 6);
+    assert_eq!(server.hub.stats().closed_idle, 0);
+}
+
+#[tokio::test]
+async fn silent_client_is_closed_after_two_intervals() {
+    let mut server = pinging().await;
+    let (mut client, conn) = server.connect_raw().await;
+    let began = Instant::now();
+    assert_eq!(client.read_frame().await, Some((PING, vec![])), "it was asked");
+    let mut last = client.read_frame().await;
+    while last == Some((PING, vec![])) {
+        last = client.read_frame().await;
+    }
+    let (first, payload) = last.expect("a close frame comes");
+    assert_eq!((first, crate::support::parse_close(&payload)), (0x88, (1_001, "idle".to_owned())));
+    assert!(began.elapsed() >= INTERVAL * 2, "{:?}", began.elapsed());
+    let (ended, reason) = server.events.ended().await;
+    assert_eq!((ended.id(), reason), (conn.id(), DisconnectReason::Idle));
+    assert_eq!(server.hub.stats().closed_idle, 1);
+    assert_eq!(server.hub.count(), 0);
+}
+
+#[tokio::test]
+async fn any_received_byte_is_life() {
+    let mut server = pinging().await;
+    let (mut client, conn) = server.connect_raw().await;
+    // One byte of a message with each ping that comes, and never a pong.
+    let message = frame(TEXT, b"12345678");
+    for byte in &message {
+        while client.read_frame().await != Some((PING, vec![])) {}
+        client.send(&[*byte]).await;
+    }
+    assert_eq!(server.events.message().await.1, 12_345_678);
+    assert!(!conn.is_closed());
+}
+
+#[tokio::test]
+async fn tungstenite_client_stays_while_it_is_read() {
+    let mut server = pinging().await;
+    let (mut client, conn) = server.connect().await;
+    let reader = tokio::spawn(async move { while client.next().await.is_some() {} });
+    let hub = &server.hub;
+    eventually("many pings", || hub.stats().pings >= 6).await;
+    assert!(!conn.is_closed());
+    reader.abort();
+}
+
+#[tokio::test]
+async fn zero_interval_neither_pings_nor_closes() {
+    let hub = Hub::<u32>::builder().ping_interval(Duration::ZERO).shards(1).build().unwrap();
+    let mut server = Recorded::serve(hub).await;
+    let (mut client, conn) = server.connect_raw().await;
+    // Another hub's clock tells that much more than two intervals have passed.
+    let mut other = pinging().await;
+    let (_silent, _) = other.connect_raw().await;
+    other.events.ended().await;
+    server.hub.broadcast(&1).unwrap();
+    assert_eq!(client.read_frame().await, Some((TEXT, b"1".to_vec())), "no ping came before");
+    assert!(!conn.is_closed());
+    assert_eq!(server.hub.stats().pings, 0);
+}
+
+#[tokio::test]
+async fn silence_ends_one_connection_and_not_its_neighbours() {
+    let mut server = pinging().await;
+    let (_silent, silent) = server.connect_raw().await;
+    let (mut alive, _) = server.connect().await;
+    let (ended, reason) = loop {
+        tokio::select! {
+            ended = server.events.ended() => break ended,
+            // Reading answers the pings.
+            other = alive.next() => assert!(other.is_some_and(|message| message.is_ping())),
+        }
+    };
+    assert_eq!((ended.id(), reason), (silent.id(), DisconnectReason::Idle));
+    server.hub.broadcast(&1).unwrap();
+    assert_eq!(alive.get::<u32>().await, 1);
+}

@@ -1,0 +1,545 @@
+//! How connections and hubs begin and end, and what is told of it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use roomcast::{
+    BuildError, Close, CloseCode, Conn, DisconnectReason, Handler, Hub, PublishError, SendError,
+    Target,
+};
+use socket2::SockRef;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use crate::support::{
+    CLOSE, Client, Event, RawClient, Recorded, close_payload, eventually, frame, serve, within,
+};
+
+async fn recorded() -> Recorded<u32> {
+    Recorded::serve(Hub::builder().shards(2).build().unwrap()).await
+}
+
+#[tokio::test]
+async fn close_of_the_client_is_told_with_its_code_and_reason() {
+    let mut server = recorded().await;
+    let (mut client, conn) = server.connect().await;
+    client.close_with(4_001, "bye").await;
+    let (ended, reason) = server.events.ended().await;
+    assert_eq!(ended.id(), conn.id());
+    let close = Close::new(CloseCode::from(4_001), "bye");
+    assert_eq!(reason, DisconnectReason::ClosedByClient(close));
+    assert_eq!(reason.to_string(), "closed by the client: 4001 (bye)");
+    assert_eq!(client.closed().await, (4_001, "bye".to_owned()), "echoed");
+    assert!(conn.is_closed());
+}
+
+#[tokio::test]
+async fn close_without_a_code_is_told_as_1005_and_answered_without_one() {
+    let mut server = recorded().await;
+    let (mut client, _) = server.connect_raw().await;
+    client.send(&frame(CLOSE, &[])).await;
+    let (_, reason) = server.events.ended().await;
+    let close = Close::new(CloseCode::NO_STATUS, "");
+    assert_eq!(reason, DisconnectReason::ClosedByClient(close));
+    assert_eq!(client.closed().await, (1_005, String::new()));
+}
+
+#[tokio::test]
+async fn close_of_the_server_comes_after_what_was_sent_before() {
+    let mut server = recorded().await;
+    let (mut client, conn) = server.connect().await;
+    for message in 0..20 {
+        conn.send(&message).unwrap();
+    }
+    conn.close();
+    assert!(conn.is_closed());
+    assert_eq!(client.get_many::<u32>(20).await, (0..20).collect::<Vec<_>>());
+    assert_eq!(client.closed().await, (1_000, String::new()));
+    let (_, reason) = server.events.ended().await;
+    assert_eq!(reason, DisconnectReason::ClosedByServer(Close::normal()));
+}
+
+#[tokio::test]
+async fn first_close_counts() {
+    let mut server = recorded().await;
+    let (mut client, conn) = server.connect().await;
+    conn.close_with(CloseCode::RESTART, "come back");
+    conn.close_with(CloseCode::NORMAL, "too late");
+    conn.close();
+    assert_eq!(client.closed().await, (1_012, "come back".to_owned()));
+    let (_, reason) = server.events.ended().await;
+    let close = Close::new(CloseCode::RESTART, "come back");
+    assert_eq!(reason, DisconnectReason::ClosedByServer(close));
+}
+
+#[tokio::test]
+async fn long_reason_is_cut_between_characters() {
+    let mut server = recorded().await;
+    let (mut client, conn) = server.connect().await;
+    conn.close_with(CloseCode::NORMAL, "é".repeat(100));
+    assert_eq!(client.closed().await, (1_000, "é".repeat(61)), "122 of 123 bytes");
+}
+
+#[tokio::test]
+async fn code_that_may_not_be_sent_makes_a_close_without_one() {
+    let mut server = recorded().await;
+    for code in [0, 999, 1_004, 1_005, 1_006, 1_015, 2_999, 5_000] {
+        let (mut client, conn) = server.connect_raw().await;
+        conn.close_with(CloseCode::from(code), "why");
+        assert_eq!(client.closed().await, (1_005, String::new()), "{code}");
+    }
+}
+
+#[tokio::test]
+async fn sends_to_a_closed_connection_are_refused() {
+    let mut server = recorded().await;
+    let (mut client, conn) = server.connect().await;
+    let encoded = server.hub.encode(&1).unwrap();
+    conn.close();
+    for when in ["closing", "closed"] {
+        assert!(matches!(conn.send(&1), Err(SendError::Closed)), "{when}");
+        assert!(matches!(conn.send_encoded(&encoded), Err(SendError::Closed)), "{when}");
+        assert!(matches!(conn.send_wait(&1).await, Err(SendError::Closed)), "{when}");
+        if when == "closing" {
+            assert_eq!(client.closed().await.0, 1_000);
+            server.events.ended().await;
+        }
+    }
+    assert_eq!(conn.send(&1).unwrap_err().to_string(), "connection closed");
+}
+
+#[tokio::test]
+async fn messages_that_were_received_before_a_close_are_handled_first() {
+    let mut server = recorded().await;
+    let (mut client, _) = server.connect_raw().await;
+    let mut bytes = Vec::new();
+    for message in 0..10 {
+        bytes.extend(frame(0x81, message.to_string().as_bytes()));
+    }
+    bytes.extend(frame(CLOSE, &close_payload(1_000, b"")));
+    // What follows a close frame is not looked at.
+    bytes.extend(frame(0x81, b"99"));
+    client.send(&bytes).await;
+    for expected in 0..10 {
+        assert_eq!(server.events.message().await.1, expected);
+    }
+    server.events.ended().await;
+    assert!(server.events.pending().is_none());
+}
+
+#[tokio::test]
+async fn end_without_a_close_frame_is_an_io_error() {
+    let mut server = recorded().await;
+    let (client, _) = server.connect_raw().await;
+    drop(client);
+    let (_, reason) = server.events.ended().await;
+    assert_eq!(reason, DisconnectReason::Io(io::ErrorKind::UnexpectedEof));
+
+    let (client, _) = server.connect_raw().await;
+    SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+    let (_, reason) = server.events.ended().await;
+    assert_eq!(reason, DisconnectReason::Io(io::ErrorKind::ConnectionReset));
+    assert_eq!(server.hub.count(), 0);
+}
+
+#[tokio::test]
+async fn half_a_frame_at_the_end_is_an_io_error() {
+    let mut server = recorded().await;
+    let (mut client, _) = server.connect_raw().await;
+    client.send(&frame(0x81, b"12345")[..7]).await;
+    drop(client);
+    let (_, reason) = server.events.ended().await;
+    assert_eq!(reason, DisconnectReason::Io(io::ErrorKind::UnexpectedEof));
+    assert!(server.events.pending().is_none(), "no message of it");
+}
+
+#[tokio::test]
+async fn disconnect_is_told_once() {
+    let mut server = recorded().await;
+    let (mut client, conn) = server.connect().await;
+    conn.close();
+    client.close_with(1_000, "").await;
+    drop(client);
+    server.events.ended().await;
+    server.hub.close();
+    within("the hub ends", server.hub.closed()).await;
+    assert!(server.events.pending().is_none());
+}
+
+/// Rejects with a code.
+struct Rejecting(mpsc::UnboundedSender<DisconnectReason>);
+
+impl Handler<u32> for Rejecting {
+    async fn on_connect(&self, conn: &Conn<u32>) -> Result<(), Close> {
+        let _ = conn.send(&1);
+        Err(Close::new(CloseCode::POLICY, "members only"))
+    }
+
+    async fn on_message(&self, _: &Conn<u32>, _: u32) {
+        panic!("a rejected connection is not served");
+    }
+
+    async fn on_disconnect(&self, _: &Conn<u32>, reason: &DisconnectReason) {
+        let _ = self.0.send(reason.clone());
+    }
+}
+
+#[tokio::test]
+async fn rejection_in_on_connect_closes_with_its_code() {
+    let hub = Hub::<u32>::new();
+    let (sender, mut ends) = mpsc::unbounded_channel();
+    let server = serve(hub.handle(Rejecting(sender))).await;
+    let mut client = Client::connect(server.addr, "/ws").await;
+    client.send_text("5").await;
+    assert_eq!(client.get::<u32>().await, 1, "sent before it was rejected");
+    assert_eq!(client.closed().await, (1_008, "members only".to_owned()));
+    let reason = within("on_disconnect", ends.recv()).await.unwrap();
+    let close = Close::new(CloseCode::POLICY, "members only");
+    assert_eq!(reason, DisconnectReason::ClosedByServer(close));
+    assert_eq!(hub.count(), 0);
+    assert_eq!(hub.stats().handler_panics, 0);
+}
+
+/// Joins a room whose name is too long.
+struct Overreaching;
+
+impl Handler<u32> for Overreaching {
+    async fn on_connect(&self, conn: &Conn<u32>) -> Result<(), Close> {
+        Ok(conn.join(&"n".repeat(256))?)
+    }
+}
+
+#[tokio::test]
+async fn failed_join_can_reject_a_connection() {
+    let hub = Hub::<u32>::new();
+    let server = serve(hub.handle(Overreaching)).await;
+    let mut client = Client::connect(server.addr, "/ws").await;
+    let (code, reason) = client.closed().await;
+    assert_eq!(code, 1_008);
+    assert_eq!(reason, "room name too long: 256 of at most 255 bytes");
+}
+
+/// Takes a permit for each message, and for the end.
+struct Gated(Arc<Semaphore>, mpsc::UnboundedSender<u32>);
+
+impl Handler<u32> for Gated {
+    async fn on_message(&self, _: &Conn<u32>, message: u32) {
+        let _ = self.1.send(message);
+        self.0.acquire().await.unwrap().forget();
+    }
+
+    async fn on_disconnect(&self, _: &Conn<u32>, _: &DisconnectReason) {
+        self.0.acquire().await.unwrap().forget();
+    }
+}
+
+#[tokio::test]
+async fn calls_for_one_connection_follow_one_another_and_do_not_hold_up_others() {
+    let hub = Hub::<u32>::new();
+    let gate = Arc::new(Semaphore::new(0));
+    let (sender, mut handled) = mpsc::unbounded_channel();
+    let server = serve(hub.handle(Gated(gate.clone(), sender))).await;
+    let mut a = Client::connect(server.addr, "/ws").await;
+    let mut b = Client::connect(server.addr, "/ws").await;
+    a.send_text("1").await;
+    a.send_text("2").await;
+    assert_eq!(within("a's first", handled.recv()).await, Some(1));
+    b.send_text("3").await;
+    assert_eq!(within("b's, while a's is handled", handled.recv()).await, Some(3));
+    assert!(handled.try_recv().is_err(), "a's second has to wait");
+    hub.broadcast(&9).unwrap();
+    assert_eq!(a.get::<u32>().await, 9, "what is sent to it does not");
+    gate.add_permits(2);
+    assert_eq!(within("a's second", handled.recv()).await, Some(2));
+    gate.add_permits(10);
+}
+
+#[tokio::test]
+async fn closed_hub_says_farewell_and_refuses_what_comes_later() {
+    let mut server = recorded().await;
+    let hub = server.hub.clone();
+    let mut members = Vec::new();
+    for _ in 0..5 {
+        members.push(server.connect().await);
+    }
+    members[0].1.join("r").unwrap();
+    hub.broadcast(&1).unwrap();
+    assert!(!hub.is_closed());
+    hub.close();
+    hub.close();
+    assert!(hub.is_closed());
+    for refused in [
+        hub.broadcast(&2),
+        hub.to_room("r", &2),
+        hub.publish(&Target::conn(members[0].1.id()), &2),
+        hub.broadcast_wait(&2).await,
+        hub.publish_encoded(&Target::everyone(), &hub.encode(&2).unwrap()),
+    ] {
+        assert!(matches!(refused, Err(PublishError::Closed)), "{refused:?}");
+    }
+    for (client, conn) in &mut members {
+        assert_eq!(client.get::<u32>().await, 1, "what was published before still arrives");
+        assert_eq!(client.closed().await, (1_001, "hub closed".to_owned()));
+        assert!(conn.join("r").is_err());
+        assert!(matches!(conn.send(&3), Err(SendError::Closed)));
+        assert_eq!(server.events.ended().await.1, DisconnectReason::HubClosed);
+    }
+    within("all have ended", hub.closed()).await;
+    assert_eq!(hub.count(), 0);
+    assert!(hub.rooms().is_empty());
+    assert!(hub.members("r").await.is_empty());
+    let refused = Client::try_connect(server.server.addr, "/ws").await;
+    let Err(Error::Http(response)) = refused.map(drop) else { panic!("the hub is closed") };
+    assert_eq!(response.status(), 503);
+}
+
+#[tokio::test]
+async fn sends_by_a_handler_after_the_hub_is_closed_are_refused() {
+    let mut server = recorded().await;
+    let (_client, conn) = server.connect().await;
+    server.hub.close();
+    // The shard has not run yet, so the connection itself does not know.
+    assert!(conn.send(&1).is_err());
+}
+
+#[tokio::test]
+async fn closed_waits_for_the_last_on_disconnect() {
+    let hub = Hub::<u32>::new();
+    let gate = Arc::new(Semaphore::new(0));
+    let (sender, _handled) = mpsc::unbounded_channel();
+    let server = serve(hub.handle(Gated(gate.clone(), sender))).await;
+    let mut clients =
+        [Client::connect(server.addr, "/ws").await, Client::connect(server.addr, "/ws").await];
+    eventually("both count", || hub.count() == 2).await;
+    let mut closed = Box::pin(hub.closed());
+    assert!(futures_util::poll!(&mut closed).is_pending(), "not closed at all");
+    hub.close();
+    for client in &mut clients {
+        assert_eq!(client.closed().await.0, 1_001);
+    }
+    eventually("none counts", || hub.count() == 0).await;
+    assert!(futures_util::poll!(&mut closed).is_pending(), "the handlers are not done");
+    gate.add_permits(1);
+    eventually("one is done", || gate.available_permits() == 0).await;
+    assert!(futures_util::poll!(&mut closed).is_pending(), "one handler is not done");
+    gate.add_permits(1);
+    within("both are done", closed).await;
+}
+
+#[tokio::test]
+async fn closed_of_an_empty_hub_is_ready_once_it_is_closed() {
+    let hub = Hub::<u32>::new();
+    let waiting = tokio::spawn({
+        let hub = hub.clone();
+        async move { hub.closed().await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    hub.close();
+    within("a waiter hears of a close", waiting).await.unwrap();
+    within("who asks later too", hub.closed()).await;
+}
+
+#[tokio::test]
+async fn stats_count_what_happens() {
+    let mut server = recorded().await;
+    let (mut a, _) = server.connect().await;
+    let (mut b, conn) = server.connect().await;
+    conn.join("r").unwrap();
+    a.send_text("12345").await;
+    server.events.message().await;
+    a.send_text("no number").await;
+    server.events.undecodable().await;
+    server.hub.broadcast(&1).unwrap();
+    server.hub.to_room("r", &2).unwrap();
+    assert_eq!(a.get::<u32>().await, 1);
+    assert_eq!(b.get_many::<u32>(2).await, [1, 2]);
+    let stats = server.hub.stats();
+    assert_eq!((stats.connections, stats.connected, stats.disconnected), (2, 2, 0));
+    assert_eq!(stats.rooms, 1);
+    assert_eq!((stats.messages_in, stats.bytes_in), (2, 14));
+    assert_eq!(stats.decode_errors, 1);
+    assert_eq!(stats.published, 3, "a broadcast to two shards and a message to one");
+    assert_eq!((stats.deliveries, stats.bytes_out), (3, 9));
+    assert_eq!((stats.evictions(), stats.dropped(), stats.refused), (0, 0, 0));
+    a.close_with(1_000, "").await;
+    server.events.ended().await;
+    let stats = server.hub.stats();
+    assert_eq!((stats.connections, stats.connected, stats.disconnected), (1, 2, 1));
+}
+
+#[test]
+fn hub_cannot_be_built_outside_of_a_runtime() {
+    let error = Hub::<u32>::builder().build().unwrap_err();
+    assert_eq!(error, BuildError::NoRuntime);
+    assert_eq!(error.to_string(), "no tokio runtime: build the hub inside of one");
+}
+
+#[tokio::test]
+async fn settings_out_of_range_are_named() {
+    let builder = Hub::<u32>::builder;
+    let cases = [
+        (builder().shards(0), "shards", 0),
+        (builder().shards(1_025), "shards", 1_025),
+        (builder().send_buffer(0), "send_buffer", 0),
+        (builder().send_buffer(65_537), "send_buffer", 65_537),
+        (builder().send_buffer_bytes(0), "send_buffer_bytes", 0),
+        (builder().max_message_bytes(0), "max_message_bytes", 0),
+        (builder().inbox_messages(1), "inbox_messages", 1),
+        (builder().inbox_bytes(0), "inbox_bytes", 0),
+        (builder().write_timeout(Duration::ZERO), "write_timeout", 0),
+    ];
+    for (builder, name, bad) in cases {
+        let Err(BuildError::OutOfRange { setting, value, .. }) = builder.build() else {
+            panic!("{name} of {bad} is out of range")
+        };
+        assert!(setting.starts_with(name), "{setting}");
+        assert_eq!(value, bad);
+    }
+    let hub = builder().shards(1_024).send_buffer(65_536).send_buffer_bytes(1);
+    hub.max_message_bytes(1).inbox_messages(2).inbox_bytes(1).build().unwrap();
+    let error = builder().shards(0).build().unwrap_err();
+    assert_eq!(error.to_string(), "shards is 0, out of 1 to 1,024");
+}
+
+#[tokio::test]
+async fn closures_make_a_handler() {
+    let hub = Hub::<u32>::new();
+    let (told, mut events) = mpsc::unbounded_channel();
+    let [upgrade, connect, message, undecodable, disconnect] =
+        std::array::from_fn(|_| told.clone());
+    let handlers = hub
+        .handlers()
+        .on_upgrade(move |request| {
+            request.extensions_mut().insert(7_u8);
+            upgrade.send("upgrade".to_owned()).map_err(|_| roomcast::StatusCode::GONE.into())
+        })
+        .on_connect(move |conn| {
+            let _ = connect.send(format!("connect {:?}", conn.extensions().get::<u8>()));
+            async move { Ok(conn.join("r")?) }
+        })
+        .on_message(move |conn, number| {
+            let _ = message.send(format!("message {number}"));
+            async move { conn.hub().to_room_wait("r", &(number + 1)).await.unwrap() }
+        })
+        .on_decode_error(move |_, error| {
+            let _ = undecodable.send("decode error".to_owned());
+            async move { assert!(error.to_string().starts_with("message not decodable")) }
+        })
+        .on_disconnect(move |_, reason| {
+            let _ = disconnect.send(reason.to_string());
+            async {}
+        });
+    let server = serve(hub.handle(handlers)).await;
+    let mut client = Client::connect(server.addr, "/ws").await;
+    client.send_text("1").await;
+    assert_eq!(client.get::<u32>().await, 2);
+    client.send_text("?").await;
+    client.send_text("2").await;
+    assert_eq!(client.get::<u32>().await, 3);
+    client.close_with(1_000, "done").await;
+    for expected in [
+        "upgrade",
+        "connect Some(7)",
+        "message 1",
+        "decode error",
+        "message 2",
+        "closed by the client: 1000 (done)",
+    ] {
+        assert_eq!(within(expected, events.recv()).await.as_deref(), Some(expected));
+    }
+}
+
+/// Does nothing.
+struct Idle;
+
+impl Handler<u32> for Idle {}
+
+#[tokio::test]
+async fn handler_of_defaults_accepts_and_listens() {
+    let hub = Hub::<u32>::new();
+    let server = serve(hub.handle(Arc::new(Idle))).await;
+    let mut client = Client::connect(server.addr, "/ws").await;
+    client.send_text("1").await;
+    client.send_text("no number").await;
+    client.send(Message::Ping("p".into())).await;
+    assert_eq!(client.next().await, Some(Message::Pong("p".into())), "after what came before");
+    assert_eq!(hub.stats().messages_in, 2);
+    client.close_with(1_000, "").await;
+    assert_eq!(client.closed().await.0, 1_000);
+    eventually("it is gone", || hub.count() == 0).await;
+}
+
+#[tokio::test]
+async fn hub_lives_as_long_as_a_handle_endpoint_or_connection() {
+    let mut server = recorded().await;
+    let (mut client, conn) = server.connect().await;
+    let Recorded { hub, server: listening, events: _events } = server;
+    drop((hub, listening));
+    conn.hub().broadcast(&1).unwrap();
+    assert_eq!(client.get::<u32>().await, 1);
+    drop(conn);
+    client.send(Message::Ping("still".into())).await;
+    assert_eq!(client.next().await, Some(Message::Pong("still".into())));
+}
+
+/// Counts ends.
+#[derive(Default)]
+struct Counting(AtomicUsize);
+
+impl Handler<u32> for Counting {
+    async fn on_connect(&self, conn: &Conn<u32>) -> Result<(), Close> {
+        Ok(conn.join("r")?)
+    }
+
+    async fn on_message(&self, conn: &Conn<u32>, message: u32) {
+        conn.hub().to_room_wait("r", &message).await.unwrap();
+    }
+
+    async fn on_disconnect(&self, _: &Conn<u32>, _: &DisconnectReason) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mass_disconnect_does_not_keep_a_new_client_from_chatting() {
+    const CLIENTS: usize = 500;
+    let hub = Hub::<u32>::builder().shards(2).build().unwrap();
+    let handler = Arc::new(Counting::default());
+    let server = serve(hub.handle(handler.clone())).await;
+    let mut crowd = Vec::new();
+    for _ in 0..CLIENTS {
+        crowd.push(RawClient::connect(server.addr).await);
+    }
+    eventually("all are in", || hub.room_count("r") == CLIENTS).await;
+    drop(crowd);
+    let chat = async {
+        let mut client = Client::connect(server.addr, "/ws").await;
+        for message in 0..100 {
+            client.send_text(message.to_string()).await;
+            assert_eq!(client.get::<u32>().await, message);
+        }
+        client
+    };
+    let _client = tokio::time::timeout(Duration::from_secs(3), chat).await.expect("no one waits");
+    eventually("the crowd is gone", || handler.0.load(Ordering::Relaxed) == CLIENTS).await;
+    assert_eq!((hub.count(), hub.room_count("r")), (1, 1));
+    assert_eq!(hub.stats().disconnected, CLIENTS as u64);
+}
+
+#[tokio::test]
+async fn events_of_a_connection_come_in_their_order() {
+    let mut server = recorded().await;
+    let (mut client, _) = server.connect().await;
+    client.send_text("1").await;
+    client.send_text("x").await;
+    client.close_with(1_000, "").await;
+    let (_, reason) = server.events.ended().await;
+    assert!(matches!(reason, DisconnectReason::ClosedByClient(_)));
+    assert!(matches!(server.events.pending(), Some(Event::Message(_, 1))));
+    assert!(matches!(server.events.pending(), Some(Event::Undecodable(..))));
+    assert!(server.events.pending().is_none());
+}

@@ -1,0 +1,433 @@
+//! Whom a message reaches, how often, and in which order.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use roomcast::{
+    Codec, Conn, ConnId, DecodeError, EncodeError, FrameKind, Hub, PublishError, SendError, Target,
+};
+use serde::{Deserialize, Serialize, Serializer};
+use tokio::sync::mpsc;
+
+use crate::support::{Client, Recorded, within};
+
+async fn three() -> (Recorded<u32>, [(Client, Conn<u32>); 3]) {
+    let hub = Hub::builder().shards(2).build().unwrap();
+    let mut server = Recorded::serve(hub).await;
+    let members = [server.connect().await, server.connect().await, server.connect().await];
+    (server, members)
+}
+
+/// What a client gets before `end`, which is sent to it last.
+async fn until_end(hub: &Hub<u32>, (client, conn): &mut (Client, Conn<u32>)) -> Vec<u32> {
+    const END: u32 = u32::MAX;
+    hub.publish(&Target::conn(conn.id()), &END).unwrap();
+    let mut got = Vec::new();
+    loop {
+        match client.get().await {
+            END => return got,
+            message => got.push(message),
+        }
+    }
+}
+
+#[tokio::test]
+async fn broadcast_reaches_every_connection() {
+    let (server, mut members) = three().await;
+    server.hub.broadcast(&1).unwrap();
+    for member in &mut members {
+        assert_eq!(until_end(&server.hub, member).await, [1]);
+    }
+}
+
+#[tokio::test]
+async fn to_room_reaches_its_members_alone() {
+    let (server, mut members) = three().await;
+    members[0].1.join("r").unwrap();
+    members[1].1.join("r").unwrap();
+    members[2].1.join("other").unwrap();
+    server.hub.to_room("r", &1).unwrap();
+    assert_eq!(until_end(&server.hub, &mut members[0]).await, [1]);
+    assert_eq!(until_end(&server.hub, &mut members[1]).await, [1]);
+    assert_eq!(until_end(&server.hub, &mut members[2]).await, [0; 0]);
+}
+
+#[tokio::test]
+async fn publish_to_nobody_is_no_error() {
+    let hub = Hub::<u32>::new();
+    hub.broadcast(&1).unwrap();
+    hub.to_room("empty", &1).unwrap();
+    hub.publish(&Target::rooms(["a", "b"]), &1).unwrap();
+    hub.publish(&Target::rooms(Vec::<String>::new()), &1).unwrap();
+}
+
+#[tokio::test]
+async fn sender_can_be_excepted() {
+    let (server, mut members) = three().await;
+    for (_, conn) in &members {
+        conn.join("r").unwrap();
+    }
+    let sender = members[1].1.clone();
+    sender.hub().publish(&Target::room("r").except(sender.id()), &1).unwrap();
+    sender.hub().publish(&Target::everyone().except(sender.id()), &2).unwrap();
+    assert_eq!(until_end(&server.hub, &mut members[0]).await, [1, 2]);
+    assert_eq!(until_end(&server.hub, &mut members[1]).await, [0; 0]);
+    assert_eq!(until_end(&server.hub, &mut members[2]).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn several_connections_can_be_excepted() {
+    let (server, mut members) = three().await;
+    let ids: Vec<ConnId> = members.iter().map(|(_, conn)| conn.id()).collect();
+    let target = Target::everyone().except_all([ids[0], ids[2]]);
+    server.hub.publish(&target, &1).unwrap();
+    server.hub.publish(&Target::conn(ids[2]).except(ids[2]), &2).unwrap();
+    assert_eq!(until_end(&server.hub, &mut members[0]).await, [0; 0]);
+    assert_eq!(until_end(&server.hub, &mut members[1]).await, [1]);
+    assert_eq!(until_end(&server.hub, &mut members[2]).await, [0; 0]);
+}
+
+#[tokio::test]
+async fn member_of_two_rooms_gets_a_message_to_both_once() {
+    let (server, mut members) = three().await;
+    members[0].1.join("a").unwrap();
+    members[0].1.join("b").unwrap();
+    members[1].1.join("b").unwrap();
+    server.hub.publish(&Target::rooms(["a", "b"]), &1).unwrap();
+    server.hub.publish(&Target::rooms(["b", "nobody's", "b"]), &2).unwrap();
+    server.hub.publish(&Target::rooms(["a", "b"]).except(members[0].1.id()), &3).unwrap();
+    assert_eq!(until_end(&server.hub, &mut members[0]).await, [1, 2]);
+    assert_eq!(until_end(&server.hub, &mut members[1]).await, [1, 2, 3]);
+    assert_eq!(until_end(&server.hub, &mut members[2]).await, [0; 0]);
+}
+
+#[tokio::test]
+async fn one_connection_can_be_addressed() {
+    let (server, mut members) = three().await;
+    let id = members[1].1.id();
+    server.hub.publish(&Target::conn(id), &1).unwrap();
+    server.hub.publish(&id.into(), &2).unwrap();
+    members[1].1.send(&3).unwrap();
+    assert_eq!(until_end(&server.hub, &mut members[0]).await, [0; 0]);
+    assert_eq!(until_end(&server.hub, &mut members[1]).await, [1, 2, 3]);
+    assert_eq!(until_end(&server.hub, &mut members[2]).await, [0; 0]);
+}
+
+#[tokio::test]
+async fn publish_to_a_connection_that_has_ended_reaches_nobody() {
+    let (mut server, [mut first, second, _third]) = three().await;
+    let gone = second.1.id();
+    drop(second);
+    server.events.ended().await;
+    server.hub.publish(&Target::conn(gone), &1).unwrap();
+    // It would share the shard and the slot of the one that has gone.
+    let mut fresh = server.connect().await;
+    let mut next = server.connect().await;
+    server.hub.publish(&Target::conn(gone), &2).unwrap();
+    for member in [&mut first, &mut fresh, &mut next] {
+        assert_eq!(until_end(&server.hub, member).await, [0; 0]);
+    }
+}
+
+#[tokio::test]
+async fn calls_that_wait_publish_like_those_that_do_not() {
+    let (server, mut members) = three().await;
+    let hub = &server.hub;
+    members[0].1.join("r").unwrap();
+    hub.broadcast_wait(&1).await.unwrap();
+    hub.to_room_wait("r", &2).await.unwrap();
+    hub.publish_wait(&Target::everyone().except(members[1].1.id()), &3).await.unwrap();
+    let encoded = hub.encode(&4).unwrap();
+    hub.publish_encoded_wait(&Target::room("r"), &encoded).await.unwrap();
+    members[0].1.send_wait(&5).await.unwrap();
+    assert_eq!(until_end(hub, &mut members[0]).await, [1, 2, 3, 4, 5]);
+    assert_eq!(until_end(hub, &mut members[1]).await, [1]);
+    assert_eq!(until_end(hub, &mut members[2]).await, [1, 3]);
+}
+
+/// Counts what it encodes.
+#[derive(Clone, Default)]
+struct Counting(Arc<AtomicUsize>);
+
+impl Codec<String> for Counting {
+    fn encode(&self, message: &String, out: &mut Vec<u8>) -> Result<FrameKind, EncodeError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        out.extend_from_slice(message.as_bytes());
+        Ok(FrameKind::Text)
+    }
+
+    fn accepts(&self, kind: FrameKind) -> bool {
+        kind == FrameKind::Text
+    }
+
+    fn decode(&self, _: FrameKind, payload: &mut [u8]) -> Result<String, DecodeError> {
+        String::from_utf8(payload.to_vec()).map_err(DecodeError::new)
+    }
+}
+
+#[tokio::test]
+async fn message_is_encoded_once_and_sent_often() {
+    let codec = Counting::default();
+    let hub = Hub::with_codec(codec.clone()).shards(2).build().unwrap();
+    let mut server = Recorded::serve(hub.clone()).await;
+    let (mut a, conn) = server.connect().await;
+    let (mut b, _) = server.connect().await;
+    hub.broadcast(&"one".to_owned()).unwrap();
+    assert_eq!(codec.0.load(Ordering::Relaxed), 1, "for all recipients");
+
+    let encoded = hub.encode(&"two".to_owned()).unwrap();
+    assert_eq!(encoded.as_bytes(), b"\x81\x03two");
+    for _ in 0..2 {
+        hub.publish_encoded(&Target::everyone(), &encoded).unwrap();
+    }
+    conn.send_encoded(&encoded.clone()).unwrap();
+    assert_eq!(codec.0.load(Ordering::Relaxed), 2);
+    for text in ["one", "two", "two", "two"] {
+        assert_eq!(a.next_text().await, text);
+    }
+    for text in ["one", "two", "two"] {
+        assert_eq!(b.next_text().await, text);
+    }
+}
+
+/// Cannot be encoded if it is `Err`.
+#[derive(Deserialize)]
+struct Picky(Result<u32, String>);
+
+impl Serialize for Picky {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            Ok(number) => number.serialize(serializer),
+            Err(why) => Err(serde::ser::Error::custom(why)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn message_that_cannot_be_encoded_is_an_error_and_reaches_nobody() {
+    let mut server = Recorded::serve(Hub::<Picky>::new()).await;
+    let (mut client, conn) = server.connect().await;
+    let bad = Picky(Err("no such number".to_owned()));
+    let hub = &server.hub;
+    for refused in [
+        hub.broadcast(&bad),
+        hub.to_room("r", &bad),
+        hub.encode(&bad).map(drop),
+        hub.broadcast_wait(&bad).await,
+    ] {
+        let error = refused.unwrap_err();
+        assert!(matches!(error, PublishError::Encode(_)), "{error:?}");
+        assert!(error.to_string().contains("no such number"), "{error}");
+    }
+    assert!(matches!(conn.send(&bad), Err(SendError::Encode(_))));
+    assert!(matches!(conn.send_wait(&bad).await, Err(SendError::Encode(_))));
+    hub.broadcast(&Picky(Ok(7))).unwrap();
+    assert_eq!(client.get::<u32>().await, 7);
+}
+
+#[tokio::test]
+async fn burst_leaves_in_one_write_per_member() {
+    let mut server = Recorded::serve(Hub::<u32>::builder().shards(1).build().unwrap()).await;
+    let mut members = Vec::new();
+    for _ in 0..5 {
+        let (client, conn) = server.connect().await;
+        conn.join("r").unwrap();
+        members.push(client);
+    }
+    server.hub.members("r").await;
+    let before = server.hub.stats();
+    // Nothing is awaited in between, and there is one thread: the shard sees all of them together.
+    for message in 0..16 {
+        server.hub.to_room("r", &message).unwrap();
+    }
+    for member in &mut members {
+        assert_eq!(member.get_many::<u32>(16).await, (0..16).collect::<Vec<_>>());
+    }
+    let after = server.hub.stats();
+    assert_eq!(after.published - before.published, 16);
+    assert_eq!(after.deliveries - before.deliveries, 16 * 5);
+    assert_eq!(after.writes - before.writes, 5);
+}
+
+#[tokio::test]
+async fn burst_to_many_rooms_leaves_in_one_write_per_member() {
+    let mut server = Recorded::serve(Hub::<u32>::builder().shards(1).build().unwrap()).await;
+    let mut members = Vec::new();
+    for room in 0..8 {
+        let (client, conn) = server.connect().await;
+        conn.join(&room.to_string()).unwrap();
+        members.push(client);
+    }
+    server.hub.members("0").await;
+    let before = server.hub.stats();
+    for message in 0..40 {
+        server.hub.to_room(&(message % 8).to_string(), &message).unwrap();
+    }
+    for (room, member) in (0..).zip(&mut members) {
+        let expected: Vec<u32> = (0..5).map(|round| round * 8 + room).collect();
+        assert_eq!(member.get_many::<u32>(5).await, expected);
+    }
+    let after = server.hub.stats();
+    assert_eq!(after.deliveries - before.deliveries, 40);
+    assert_eq!(after.writes - before.writes, 8);
+}
+
+#[tokio::test]
+async fn excepted_connection_gets_the_others_of_a_burst_in_order() {
+    let (server, mut members) = three().await;
+    for (_, conn) in &members {
+        conn.join("r").unwrap();
+    }
+    let excepted = members[0].1.id();
+    for message in 0..60 {
+        let target = match message % 3 {
+            0 => Target::room("r").except(excepted),
+            1 => Target::room("r"),
+            _ => Target::everyone(),
+        };
+        server.hub.publish(&target, &message).unwrap();
+    }
+    let all: Vec<u32> = (0..60).collect();
+    let others: Vec<u32> = (0..60).filter(|message| message % 3 != 0).collect();
+    assert_eq!(until_end(&server.hub, &mut members[0]).await, others);
+    assert_eq!(until_end(&server.hub, &mut members[1]).await, all);
+    assert_eq!(until_end(&server.hub, &mut members[2]).await, all);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn join_is_seen_by_another_task_that_was_told() {
+    let hub = Hub::<u32>::builder().shards(3).build().unwrap();
+    let mut server = Recorded::serve(hub.clone()).await;
+    let (mut client, conn) = server.connect().await;
+    let (tell, mut told) = mpsc::channel::<(String, u32)>(1);
+    let id = conn.id();
+    let publisher = tokio::spawn(async move {
+        while let Some((room, message)) = told.recv().await {
+            hub.to_room(&room, &message).unwrap();
+            hub.publish(&Target::conn(id), &u32::MAX).unwrap();
+        }
+    });
+    for round in 0..500 {
+        // Often the room of the last round, which the shard may just be removing.
+        let room = (round / 2 % 5).to_string();
+        conn.join(&room).unwrap();
+        tell.send((room.clone(), round)).await.unwrap();
+        assert_eq!(client.get_many::<u32>(2).await, [round, u32::MAX], "after the join");
+        conn.leave(&room).unwrap();
+        tell.send((room, round)).await.unwrap();
+        assert_eq!(client.get::<u32>().await, u32::MAX, "after the leave");
+    }
+    drop(tell);
+    within("the publisher ends", publisher).await.unwrap();
+}
+
+/// Which of the members 0 (in room a), 1 (in b), 2 (in both) gets this message of the mix.
+fn is_for(member: usize, message: u32) -> bool {
+    match message % 7 {
+        0 => true,
+        1 => member != 1,
+        2 => member != 0,
+        3 => true,
+        4 => member == 2,
+        5 => member == 0,
+        _ => member != 2,
+    }
+}
+
+fn publish_mixed(hub: &Hub<u32>, ids: &[ConnId], message: u32) {
+    let target = match message % 7 {
+        0 => Target::everyone(),
+        1 => Target::room("a"),
+        2 => Target::room("b"),
+        3 => Target::rooms(["a", "b"]),
+        4 => Target::conn(ids[2]),
+        5 => Target::room("a").except(ids[2]),
+        _ => Target::everyone().except(ids[2]),
+    };
+    hub.publish(&target, &message).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn order_of_a_publisher_holds_across_rooms_broadcasts_and_direct_sends() {
+    const MESSAGES: u32 = 5_000;
+    const PUBLISHERS: u32 = 3;
+    // The queue is not what is tested, and this machine may be busy with something else.
+    let hub = Hub::<u32>::builder().shards(3).send_buffer(4_096).build().unwrap();
+    let mut server = Recorded::serve(hub.clone()).await;
+    let mut members = Vec::new();
+    for rooms in [&["a"][..], &["b"], &["a", "b"]] {
+        let (client, conn) = server.connect().await;
+        for room in rooms {
+            conn.join(room).unwrap();
+        }
+        members.push((client, conn.id()));
+    }
+    let ids: Vec<ConnId> = members.iter().map(|(_, id)| *id).collect();
+    for publisher in 0..PUBLISHERS {
+        let (hub, ids) = (hub.clone(), ids.clone());
+        tokio::spawn(async move {
+            for message in 0..MESSAGES {
+                publish_mixed(&hub, &ids, publisher * MESSAGES + message);
+                if message % 16 == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        });
+    }
+    for (member, (client, _)) in members.iter_mut().enumerate() {
+        let is_for_it = |message: &u32| is_for(member, *message);
+        let count = (0..MESSAGES * PUBLISHERS).filter(is_for_it).count();
+        let got = client.get_many::<u32>(count).await;
+        for publisher in 0..PUBLISHERS {
+            let range = publisher * MESSAGES..(publisher + 1) * MESSAGES;
+            let got: Vec<u32> = got.iter().copied().filter(|got| range.contains(got)).collect();
+            let expected: Vec<u32> = range.filter(is_for_it).collect();
+            assert!(got == expected, "member {member}, publisher {publisher}: {got:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn join_during_traffic_does_not_break_order() {
+    const MESSAGES: u32 = 4_000;
+    let hub = Hub::<u32>::builder().shards(2).send_buffer(4_096).build().unwrap();
+    let mut server = Recorded::serve(hub.clone()).await;
+    let (mut clients, mut conns) = (Vec::new(), Vec::new());
+    for _ in 0..6 {
+        let (client, conn) = server.connect().await;
+        conn.join("even").unwrap();
+        clients.push(client);
+        conns.push(conn);
+    }
+    let publisher = tokio::spawn(async move {
+        for message in 0..MESSAGES {
+            // Some join, one after the other, while the messages flow.
+            if message % 500 == 250
+                && let Some(conn) = conns.pop()
+            {
+                tokio::spawn(async move { conn.join("odd").unwrap() });
+            }
+            let room = if message % 2 == 0 { "even" } else { "odd" };
+            hub.to_room(room, &message).unwrap();
+            if message % 8 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        hub.broadcast(&u32::MAX).unwrap();
+    });
+    for client in &mut clients {
+        let mut got = Vec::new();
+        loop {
+            match client.get().await {
+                u32::MAX => break,
+                message => got.push(message),
+            }
+        }
+        assert!(got.is_sorted(), "across rooms: {got:?}");
+        let (even, odd): (Vec<u32>, Vec<u32>) = got.iter().partition(|got| **got % 2 == 0);
+        assert!(even.iter().copied().eq((0..MESSAGES).step_by(2)), "none is missing: {even:?}");
+        let first = *odd.first().expect("it has joined long before the end");
+        assert!(odd.iter().copied().eq((first..MESSAGES).step_by(2)), "no gap: {odd:?}");
+    }
+    within("the publisher ends", publisher).await.unwrap();
+}

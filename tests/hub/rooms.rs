@@ -1,0 +1,297 @@
+//! Rooms: who is in them, what bounds them, and that nobody stays behind.
+
+use std::time::{Duration, Instant};
+
+use roomcast::{Close, CloseCode, Conn, DisconnectReason, Handler, Hub, JoinError, Target};
+use tokio::sync::mpsc;
+
+use crate::support::{Client, Event, Recorded, eventually, serve, within};
+
+async fn recorded() -> Recorded<u32> {
+    Recorded::serve(Hub::builder().shards(3).build().unwrap()).await
+}
+
+#[tokio::test]
+async fn joining_twice_is_joining_once() {
+    let mut server = recorded().await;
+    let (mut client, conn) = server.connect().await;
+    conn.join("r").unwrap();
+    conn.join("r").unwrap();
+    assert_eq!(conn.rooms().await, ["r"]);
+    assert_eq!(server.hub.room_count("r"), 1);
+    assert_eq!(server.hub.members("r").await, [conn.id()]);
+    server.hub.to_room("r", &1).unwrap();
+    conn.leave("r").unwrap();
+    server.hub.to_room("r", &2).unwrap();
+    server.hub.broadcast(&3).unwrap();
+    assert_eq!(client.get_many::<u32>(2).await, [1, 3]);
+    assert_eq!(server.hub.room_count("r"), 0);
+}
+
+#[tokio::test]
+async fn leaving_a_room_that_one_is_not_in_is_no_error() {
+    let mut server = recorded().await;
+    let (_a, a) = server.connect().await;
+    let (_b, b) = server.connect().await;
+    b.join("r").unwrap();
+    a.leave("r").unwrap();
+    a.leave("nobody's").unwrap();
+    assert!(a.rooms().await.is_empty());
+    assert_eq!(b.rooms().await, ["r"]);
+    assert_eq!(server.hub.members("r").await, [b.id()]);
+}
+
+#[tokio::test]
+async fn counts_rooms_and_members_tell_who_is_where() {
+    let mut server = recorded().await;
+    let hub = server.hub.clone();
+    assert_eq!((hub.count(), hub.rooms().len(), hub.room_count("a")), (0, 0, 0));
+    let mut members = Vec::new();
+    for _ in 0..5 {
+        members.push(server.connect().await);
+    }
+    members.iter().for_each(|(_, conn)| conn.join("b").unwrap());
+    members[0].1.join("a").unwrap();
+    assert_eq!(hub.count(), 5);
+    assert_eq!(hub.room_count("b"), 5);
+    assert_eq!(hub.room_count("a"), 1);
+    assert_eq!(hub.rooms(), ["a", "b"], "sorted, each once whatever its shards");
+    let mut ids = hub.members("b").await;
+    ids.sort_unstable();
+    let mut expected: Vec<_> = members.iter().map(|(_, conn)| conn.id()).collect();
+    expected.sort_unstable();
+    assert_eq!(ids, expected);
+    assert!(hub.members("nobody's").await.is_empty());
+
+    let (client, conn) = members.remove(0);
+    let mut rooms = conn.rooms().await;
+    rooms.sort_unstable();
+    assert_eq!(rooms, ["a", "b"]);
+    drop(client);
+    server.events.ended().await;
+    assert_eq!(hub.rooms(), ["b"], "an empty room is gone");
+    assert_eq!((hub.count(), hub.room_count("a"), hub.room_count("b")), (4, 0, 4));
+    members[0].1.leave("b").unwrap();
+    assert_eq!(hub.members("b").await.len(), 3);
+    assert_eq!(hub.room_count("b"), 3);
+}
+
+#[tokio::test]
+async fn empty_name_is_a_room_like_any_other() {
+    let mut server = recorded().await;
+    let (mut member, conn) = server.connect().await;
+    let (mut stranger, _) = server.connect().await;
+    conn.join("").unwrap();
+    assert_eq!(conn.rooms().await, [""]);
+    server.hub.to_room("", &1).unwrap();
+    server.hub.publish(&Target::rooms([""]), &2).unwrap();
+    server.hub.broadcast(&3).unwrap();
+    assert_eq!(member.get_many::<u32>(3).await, [1, 2, 3]);
+    assert_eq!(stranger.get::<u32>().await, 3);
+}
+
+#[tokio::test]
+async fn any_string_names_a_room() {
+    let mut server = recorded().await;
+    let (mut client, conn) = server.connect().await;
+    let names = ["é\0\n", "*", "a/b?c=d", " ", "a", "A"];
+    for (message, name) in (0..).zip(names) {
+        conn.join(name).unwrap();
+        server.hub.to_room(name, &message).unwrap();
+    }
+    assert_eq!(client.get_many::<u32>(6).await, [0, 1, 2, 3, 4, 5]);
+    let mut sorted = names;
+    sorted.sort_unstable();
+    assert_eq!(server.hub.rooms(), sorted);
+}
+
+#[tokio::test]
+async fn name_past_the_limit_is_refused() {
+    let mut server = recorded().await;
+    let (_client, conn) = server.connect().await;
+    conn.join(&"n".repeat(255)).unwrap();
+    let error = conn.join(&"n".repeat(256)).unwrap_err();
+    assert_eq!(error, JoinError::NameTooLong { bytes: 256, bytes_max: 255 });
+    assert_eq!(error.to_string(), "room name too long: 256 of at most 255 bytes");
+    assert_eq!(conn.rooms().await, ["n".repeat(255)]);
+
+    let mut server =
+        Recorded::serve(Hub::<u32>::builder().max_room_name_bytes(3).build().unwrap()).await;
+    let (_client, conn) = server.connect().await;
+    conn.join("abc").unwrap();
+    assert!(conn.join("é€").is_err(), "bytes count, not characters");
+    assert_eq!(server.hub.rooms(), ["abc"]);
+}
+
+#[tokio::test]
+async fn connection_is_in_1024_rooms_at_most_by_default() {
+    let mut server = recorded().await;
+    let (_client, conn) = server.connect().await;
+    for room in 0..1_024 {
+        conn.join(&room.to_string()).unwrap();
+    }
+    assert_eq!(conn.join("more"), Err(JoinError::TooManyRooms { rooms_max: 1_024 }));
+    assert_eq!(conn.rooms().await.len(), 1_024);
+    assert_eq!(server.hub.room_count("more"), 0);
+}
+
+#[tokio::test]
+async fn leaving_makes_room_for_another() {
+    let hub = Hub::<u32>::builder().max_rooms_per_conn(2).build().unwrap();
+    let mut server = Recorded::serve(hub).await;
+    let (_client, conn) = server.connect().await;
+    conn.join("a").unwrap();
+    conn.join("b").unwrap();
+    assert_eq!(conn.join("c"), Err(JoinError::TooManyRooms { rooms_max: 2 }));
+    conn.leave("a").unwrap();
+    let mut rooms = conn.rooms().await;
+    assert_eq!(rooms, ["b"]);
+    conn.join("c").unwrap();
+    // Twice is once, so it costs a room only while it is on its way.
+    for _ in 0..10 {
+        let _ = conn.join("c");
+    }
+    rooms = conn.rooms().await;
+    rooms.sort_unstable();
+    assert_eq!(rooms, ["b", "c"]);
+    conn.leave("c").unwrap();
+    conn.rooms().await;
+    conn.join("d").unwrap();
+}
+
+/// Joins, and then rejects.
+struct Rejecting;
+
+impl Handler<u32> for Rejecting {
+    async fn on_connect(&self, conn: &Conn<u32>) -> Result<(), Close> {
+        conn.join("r").unwrap();
+        conn.join("s").unwrap();
+        Err(Close::new(CloseCode::from(4_003), "not you"))
+    }
+}
+
+#[tokio::test]
+async fn rejected_connection_leaves_no_ghost_in_the_rooms_that_it_joined() {
+    let hub = Hub::<u32>::new();
+    let server = serve(hub.handle(Rejecting)).await;
+    for _ in 0..3 {
+        let mut client = Client::connect(server.addr, "/ws").await;
+        assert_eq!(client.closed().await, (4_003, "not you".to_owned()));
+    }
+    eventually("the hub is empty", || hub.count() == 0).await;
+    assert_eq!(hub.room_count("r"), 0);
+    assert!(hub.rooms().is_empty());
+    assert!(hub.members("s").await.is_empty());
+    assert_eq!(hub.stats().rooms, 0);
+}
+
+#[tokio::test]
+async fn join_after_the_end_is_refused_and_leaves_no_ghost() {
+    let mut server = recorded().await;
+    let (client, conn) = server.connect().await;
+    conn.join("r").unwrap();
+    drop(client);
+    server.events.ended().await;
+    assert_eq!(conn.join("r"), Err(JoinError::Closed));
+    conn.leave("r").unwrap();
+    assert!(server.hub.rooms().is_empty());
+    assert!(server.hub.members("r").await.is_empty());
+    assert_eq!(conn.rooms().await, ["r"], "where it was");
+}
+
+#[tokio::test]
+async fn join_after_a_close_is_refused() {
+    let mut server = recorded().await;
+    let (mut client, conn) = server.connect().await;
+    conn.close();
+    assert_eq!(conn.join("r"), Err(JoinError::Closed));
+    assert_eq!(client.closed().await.0, 1_000);
+    assert!(server.hub.rooms().is_empty());
+}
+
+/// Joins rooms for as long as it may, from a task that does not know of the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn join_that_races_with_the_end_leaves_no_ghost() {
+    let mut server = recorded().await;
+    for round in 0..100 {
+        let (client, conn) = server.connect().await;
+        let joiner = tokio::spawn(async move {
+            let mut room = 0;
+            while conn.join(&(room % 50).to_string()) != Err(JoinError::Closed) {
+                room += 1;
+                if room % 40 == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        });
+        if round % 2 == 0 {
+            tokio::task::yield_now().await;
+        }
+        drop(client);
+        within("the joiner is refused", joiner).await.unwrap();
+        server.events.ended().await;
+    }
+    let hub = server.hub;
+    eventually("no room is left", || hub.rooms().is_empty()).await;
+    for room in 0..50 {
+        assert!(hub.members(&room.to_string()).await.is_empty());
+    }
+    assert_eq!(hub.stats().rooms, 0);
+}
+
+/// Looks at the hub while it is told of an end.
+struct Looking(mpsc::UnboundedSender<(usize, usize, Vec<String>)>);
+
+impl Handler<u32> for Looking {
+    async fn on_connect(&self, conn: &Conn<u32>) -> Result<(), Close> {
+        Ok(conn.join("r")?)
+    }
+
+    async fn on_disconnect(&self, conn: &Conn<u32>, _: &DisconnectReason) {
+        let hub = conn.hub();
+        self.0.send((hub.count(), hub.room_count("r"), conn.rooms().await)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn ended_connection_is_in_no_room_when_its_handler_is_told() {
+    let hub = Hub::<u32>::new();
+    let (sender, mut seen) = mpsc::unbounded_channel();
+    let server = serve(hub.handle(Looking(sender))).await;
+    let client = Client::connect(server.addr, "/ws").await;
+    eventually("it has joined", || hub.room_count("r") == 1).await;
+    drop(client);
+    let (count, members, rooms) = within("on_disconnect", seen.recv()).await.unwrap();
+    assert_eq!((count, members), (0, 0));
+    assert_eq!(rooms, ["r"], "it still tells where it was");
+}
+
+#[tokio::test]
+async fn disconnect_does_not_walk_the_rooms_of_others() {
+    const ROOMS: usize = 30_000;
+    const LEAVERS: usize = 300;
+    let hub = Hub::<u32>::builder().shards(1).max_rooms_per_conn(u32::MAX).build().unwrap();
+    let mut server = Recorded::serve(hub.clone()).await;
+    let (_resident, resident) = server.connect().await;
+    for room in 0..ROOMS {
+        resident.join(&format!("room {room}")).unwrap();
+    }
+    assert_eq!(resident.rooms().await.len(), ROOMS);
+    let mut leavers = Vec::new();
+    for _ in 0..LEAVERS {
+        let (client, conn) = server.connect().await;
+        conn.join("room 0").unwrap();
+        leavers.push(client);
+    }
+    assert_eq!(hub.members("room 0").await.len(), LEAVERS + 1);
+    let began = Instant::now();
+    drop(leavers);
+    eventually("they are gone", || hub.count() == 1).await;
+    // Walking would be nine million steps, of 100 ns at least without optimisation.
+    assert!(began.elapsed() < Duration::from_millis(700), "took {:?}", began.elapsed());
+    assert_eq!(hub.members("room 0").await, [resident.id()]);
+    assert_eq!(hub.rooms().len(), ROOMS);
+    while let Some(event) = server.events.pending() {
+        assert!(matches!(event, Event::Ended(conn, _) if conn.id() != resident.id()));
+    }
+}

@@ -1,0 +1,311 @@
+//! Clients that do not read: what becomes of them, and that nobody else notices.
+
+use std::time::{Duration, Instant};
+
+use roomcast::{Conn, DisconnectReason, Hub, Overflow, Raw, RawMessage, SendError};
+
+use crate::support::{CLOSE, Client, PING, PONG, RawClient, Recorded, TEXT, frame, parse_close};
+
+/// A message of a few KiB that begins with its number.
+fn message(number: usize) -> RawMessage {
+    RawMessage::Text(format!("{number:06}{}", "x".repeat(3_994)))
+}
+
+/// Its number again.
+fn number(text: &str) -> usize {
+    assert_eq!(text.len(), 4_000, "no message is torn");
+    text[..6].parse().unwrap()
+}
+
+fn hub(overflow: Overflow) -> Hub<RawMessage> {
+    let builder = Hub::with_codec(Raw).shards(1).send_buffer(4).overflow(overflow);
+    builder.write_timeout(Duration::from_secs(60)).build().unwrap()
+}
+
+/// A client that does not read, one that does, and the connection of the first.
+struct Pair {
+    server: Recorded<RawMessage>,
+    slow: RawClient,
+    conn: Conn<RawMessage>,
+    healthy: Client,
+    published: usize,
+}
+
+impl Pair {
+    async fn connect(hub: Hub<RawMessage>) -> Self {
+        let mut server = Recorded::serve_tight(hub).await;
+        let (slow, conn) = server.connect_tight().await;
+        let (healthy, _) = server.connect().await;
+        Self { server, slow, conn, healthy, published: 0 }
+    }
+
+    /// Publishes a message, and waits until the healthy client has it: each is a burst of its own.
+    async fn publish(&mut self) {
+        self.server.hub.broadcast(&message(self.published)).unwrap();
+        let got = self.healthy.next_text().await;
+        assert_eq!(number(&got), self.published, "the others get everything in order");
+        self.published += 1;
+    }
+
+    async fn publish_until(&mut self, is_enough: impl Fn(&Self) -> bool) {
+        while !is_enough(self) {
+            assert!(self.published < 20_000, "what the kernel takes ends at some time");
+            self.publish().await;
+        }
+    }
+
+    /// Publishes until the socket of the slow client is blocked, and something waits for it.
+    async fn block(&mut self) {
+        let mut before = self.server.hub.stats();
+        loop {
+            self.publish().await;
+            self.conn.rooms().await;
+            let after = self.server.hub.stats();
+            // A message that waits is delivered without a write.
+            if after.writes - before.writes < after.deliveries - before.deliveries {
+                return;
+            }
+            before = after;
+            assert!(self.published < 20_000, "what the kernel takes ends at some time");
+        }
+    }
+
+    /// What the slow client finds when it reads on: numbers of messages, then perhaps a close.
+    async fn read_on(&mut self, until: impl Fn(&[usize]) -> bool) -> (Vec<usize>, Option<u16>) {
+        let mut numbers = Vec::new();
+        while !until(&numbers) {
+            match self.slow.read_frame().await {
+                Some((TEXT, payload)) => numbers.push(number(str::from_utf8(&payload).unwrap())),
+                Some((CLOSE, payload)) => {
+                    assert_eq!(self.slow.read_frame().await, None, "nothing follows a close");
+                    return (numbers, Some(parse_close(&payload).0));
+                }
+                Some((PING | PONG, _)) => {}
+                Some(other) => panic!("not a frame of this test: {other:?}"),
+                None => return (numbers, None),
+            }
+        }
+        (numbers, None)
+    }
+}
+
+#[tokio::test]
+async fn slow_client_is_evicted_and_others_still_receive() {
+    let mut pair = Pair::connect(hub(Overflow::Evict)).await;
+    pair.conn.join("r").unwrap();
+    pair.publish_until(|pair| pair.server.hub.stats().evictions() > 0).await;
+    let (ended, reason) = pair.server.events.ended().await;
+    assert_eq!(ended.id(), pair.conn.id());
+    let DisconnectReason::SlowClient { messages, bytes } = reason else { panic!("{reason}") };
+    assert!((5..=6).contains(&messages), "4 waited, one was on its way, one more came: {messages}");
+    let most = messages * 4_004;
+    assert!(bytes <= most && bytes > most - 4_004, "{bytes} bytes in {messages} messages");
+    let stats = pair.server.hub.stats();
+    assert_eq!((stats.evicted_full, stats.evicted_stalled), (1, 0));
+    assert_eq!((pair.server.hub.count(), pair.server.hub.room_count("r")), (1, 0));
+    assert!(matches!(pair.conn.send(&message(0)), Err(SendError::SlowClient)));
+    let encoded = pair.server.hub.encode(&message(0)).unwrap();
+    assert!(matches!(pair.conn.send_encoded(&encoded), Err(SendError::SlowClient)));
+    assert!(matches!(pair.conn.send_wait(&message(0)).await, Err(SendError::SlowClient)));
+    for _ in 0..20 {
+        pair.publish().await;
+    }
+}
+
+#[tokio::test]
+async fn evicted_client_that_reads_on_finds_whole_messages_and_1008() {
+    let mut pair = Pair::connect(hub(Overflow::Evict)).await;
+    pair.publish_until(|pair| pair.server.hub.stats().evictions() > 0).await;
+    let evicted_at = pair.published;
+    let (numbers, code) = pair.read_on(|_| false).await;
+    assert_eq!(code, Some(1_008));
+    assert_eq!(numbers, (0..numbers.len()).collect::<Vec<_>>(), "from the first on, no gap");
+    assert!(numbers.len() < evicted_at, "what was queued is lost");
+    let dropped = pair.server.hub.stats().dropped_at_end as usize;
+    assert!(numbers.len() + dropped >= evicted_at, "{} + {dropped}", numbers.len());
+}
+
+#[tokio::test]
+async fn socket_of_an_evicted_client_that_never_reads_is_gone_within_the_write_timeout() {
+    let builder = Hub::with_codec(Raw).shards(1).send_buffer(4);
+    let hub = builder.write_timeout(Duration::from_millis(200)).build().unwrap();
+    let mut pair = Pair::connect(hub).await;
+    pair.publish_until(|pair| pair.server.hub.stats().evictions() > 0).await;
+    pair.server.events.ended().await;
+    let began = Instant::now();
+    // Its end shows when nobody holds the hub any more but the two sockets.
+    pair.server.hub.close();
+    assert_eq!(pair.healthy.closed().await.0, 1_001);
+    crate::support::within("all have ended", pair.server.hub.closed()).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    // A reset may take what the kernel still held with it; whatever comes, it ends.
+    pair.slow.ended().await;
+}
+
+#[tokio::test]
+async fn client_that_takes_nothing_for_the_write_timeout_is_evicted() {
+    let builder = Hub::with_codec(Raw).shards(1).send_buffer(1_000);
+    let hub = builder.write_timeout(Duration::from_millis(300)).build().unwrap();
+    let mut pair = Pair::connect(hub).await;
+    pair.block().await;
+    let (ended, reason) = pair.server.events.ended().await;
+    assert_eq!(ended.id(), pair.conn.id());
+    let DisconnectReason::SlowClient { messages, bytes } = reason else { panic!("{reason}") };
+    assert!(messages >= 1 && bytes <= messages * 4_004, "{messages} messages, {bytes} bytes");
+    let stats = pair.server.hub.stats();
+    assert_eq!((stats.evicted_full, stats.evicted_stalled), (0, 1));
+    pair.publish().await;
+}
+
+#[tokio::test]
+async fn client_that_stalls_and_reads_on_in_time_misses_nothing() {
+    let builder = Hub::with_codec(Raw).shards(1).send_buffer(64);
+    let mut pair = Pair::connect(builder.build().unwrap()).await;
+    pair.block().await;
+    for _ in 0..30 {
+        pair.publish().await;
+    }
+    let all = pair.published;
+    let (numbers, _) = pair.read_on(|numbers| numbers.len() == all).await;
+    assert_eq!(numbers, (0..all).collect::<Vec<_>>());
+    // And once it has caught up, it is as it was.
+    pair.publish().await;
+    let (numbers, _) = pair.read_on(|numbers| numbers.len() == 1).await;
+    assert_eq!(numbers, [all]);
+    let stats = pair.server.hub.stats();
+    assert_eq!((stats.evictions(), stats.dropped()), (0, 0));
+}
+
+#[tokio::test]
+async fn bytes_that_wait_for_a_client_are_bounded_too() {
+    let builder = Hub::with_codec(Raw).shards(1).send_buffer(60_000).send_buffer_bytes(40_000);
+    let mut pair = Pair::connect(builder.build().unwrap()).await;
+    pair.publish_until(|pair| pair.server.hub.stats().evictions() > 0).await;
+    let (_, reason) = pair.server.events.ended().await;
+    let DisconnectReason::SlowClient { messages, bytes } = reason else { panic!("{reason}") };
+    assert!((9..=12).contains(&messages), "{messages} messages");
+    assert!((36_000..48_048).contains(&bytes), "{bytes} bytes");
+}
+
+/// Has a policy that drops do so, and looks at what the client gets in the end.
+async fn dropping(overflow: Overflow) -> (Vec<usize>, Pair) {
+    let mut pair = Pair::connect(hub(overflow)).await;
+    pair.publish_until(|pair| pair.server.hub.stats().dropped() >= 10).await;
+    let kept = pair.published - pair.server.hub.stats().dropped() as usize;
+    let (numbers, _) = pair.read_on(|numbers| numbers.len() == kept).await;
+    assert!(numbers.is_sorted_by(|a, b| a < b), "in order, none twice: {numbers:?}");
+    // Nothing waits any more, so the next one arrives, and it is the next that does.
+    pair.publish().await;
+    let (next, _) = pair.read_on(|numbers| numbers.len() == 1).await;
+    assert_eq!(next, [pair.published - 1]);
+    assert!(!pair.conn.is_closed());
+    (numbers, pair)
+}
+
+#[tokio::test]
+async fn drop_oldest_keeps_the_client_and_gives_it_the_newest() {
+    let (numbers, pair) = dropping(Overflow::DropOldest).await;
+    let stats = pair.server.hub.stats();
+    assert_eq!(stats.evictions() + stats.dropped_newest + stats.dropped_at_end, 0);
+    assert_eq!(stats.dropped_oldest, 10);
+    assert_eq!(numbers.last(), Some(&(pair.published - 2)), "the newest arrived");
+}
+
+#[tokio::test]
+async fn drop_newest_keeps_the_client_and_what_it_was_sent_first() {
+    let (numbers, pair) = dropping(Overflow::DropNewest).await;
+    let stats = pair.server.hub.stats();
+    assert_eq!(stats.evictions() + stats.dropped_oldest + stats.dropped_at_end, 0);
+    assert_eq!(stats.dropped_newest, 10);
+    assert_eq!(numbers, (0..numbers.len()).collect::<Vec<_>>(), "the newest were dropped");
+}
+
+#[tokio::test]
+async fn pong_reaches_a_client_whose_queue_is_full() {
+    let mut pair = Pair::connect(hub(Overflow::DropNewest)).await;
+    pair.publish_until(|pair| pair.server.hub.stats().dropped() > 0).await;
+    pair.slow.send(&frame(PING, b"first")).await;
+    pair.slow.send(&frame(PING, b"second")).await;
+    let stats = pair.server.hub.clone();
+    crate::support::eventually("the newer pong takes the place of the older", || {
+        stats.stats().pongs_replaced == 1
+    })
+    .await;
+    let mut numbers = Vec::new();
+    let pong = loop {
+        match pair.slow.read_frame().await {
+            Some((TEXT, payload)) => numbers.push(number(str::from_utf8(&payload).unwrap())),
+            other => break other,
+        }
+    };
+    assert_eq!(pong, Some((PONG, b"second".to_vec())));
+    // It went ahead of the data that was queued before it came.
+    let (rest, _) = pair.read_on(|rest| rest.len() >= 3).await;
+    numbers.extend(rest);
+    assert_eq!(numbers, (0..numbers.len()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn close_reaches_a_client_whose_queue_is_full_after_its_data() {
+    let mut pair = Pair::connect(hub(Overflow::DropNewest)).await;
+    pair.publish_until(|pair| pair.server.hub.stats().dropped() > 0).await;
+    pair.conn.close_with(4_000.into(), "enough");
+    let (_, reason) = pair.server.events.ended().await;
+    assert!(matches!(reason, DisconnectReason::ClosedByServer(_)), "{reason}");
+    let dropped = pair.server.hub.stats().dropped_newest as usize;
+    let (numbers, code) = pair.read_on(|_| false).await;
+    assert_eq!(code, Some(4_000));
+    assert_eq!(numbers, (0..pair.published - dropped).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn closing_client_that_never_reads_is_cut_after_the_write_timeout() {
+    let builder = Hub::with_codec(Raw).shards(1).send_buffer(1_000);
+    let hub = builder.write_timeout(Duration::from_millis(300)).build().unwrap();
+    let mut pair = Pair::connect(hub).await;
+    pair.block().await;
+    pair.conn.close();
+    let (_, reason) = pair.server.events.ended().await;
+    assert!(matches!(reason, DisconnectReason::ClosedByServer(_)), "{reason}");
+    let began = Instant::now();
+    pair.server.hub.close();
+    assert_eq!(pair.healthy.closed().await.0, 1_001);
+    crate::support::within("all have ended", pair.server.hub.closed()).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(pair.server.hub.stats().dropped_at_end > 0, "what it did not take is counted");
+}
+
+#[tokio::test]
+async fn slow_client_is_still_heard() {
+    let mut pair = Pair::connect(hub(Overflow::DropOldest)).await;
+    pair.publish_until(|pair| pair.server.hub.stats().dropped() > 0).await;
+    pair.slow.send(&frame(TEXT, b"help")).await;
+    let (from, text) = pair.server.events.message().await;
+    assert_eq!((from.id(), text), (pair.conn.id(), RawMessage::Text("help".to_owned())));
+}
+
+#[tokio::test]
+async fn many_paused_clients_do_not_delay_the_others() {
+    let builder = Hub::with_codec(Raw).shards(2).send_buffer(4);
+    let mut server = Recorded::serve_tight(builder.build().unwrap()).await;
+    let mut paused = Vec::new();
+    for _ in 0..40 {
+        paused.push(server.connect_tight().await);
+    }
+    let mut healthy = [server.connect().await.0, server.connect().await.0];
+    let mut published = 0;
+    while server.hub.stats().evictions() < 40 {
+        assert!(published < 20_000, "all paused ones are evicted at some time");
+        server.hub.broadcast(&message(published)).unwrap();
+        for client in &mut healthy {
+            assert_eq!(number(&client.next_text().await), published);
+        }
+        published += 1;
+    }
+    assert_eq!(server.hub.count(), 2);
+    for _ in 0..40 {
+        let (ended, reason) = server.events.ended().await;
+        assert!(matches!(reason, DisconnectReason::SlowClient { .. }), "{reason}");
+        assert!(paused.iter().any(|(_, conn)| conn.id() == ended.id()));
+    }
+}
