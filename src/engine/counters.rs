@@ -40,6 +40,8 @@ counters! {
     connected,
     /// Connections that have ended, for whatever reason.
     disconnected,
+    /// Accepted upgrades that never became a connection: the client went, or took too long.
+    upgrades_failed,
     /// Data messages received.
     messages_in,
     /// Bytes of their payloads.

@@ -5,9 +5,9 @@
 //! pushes, the shard alone pops. Pushing never waits and takes no lock (the queue's push retries a
 //! compare-and-swap while other producers win).
 //!
-//! Deliveries, joins and leaves reserve room first and are refused when there is none. Pongs take
-//! room without asking, so that a client that floods with pings is seen as congestion. Commands that
-//! end or answer something take none: of those, a connection has at most a handful in flight.
+//! Deliveries, joins and leaves reserve room first and are refused when there is none. Pongs and
+//! questions take room without asking, so that a flood of them is seen as congestion. Commands that
+//! begin or end something take none: of those, a connection has at most a handful in flight.
 //!
 //! # Orderings
 //!
@@ -46,6 +46,8 @@ pub struct Inbox<C> {
     /// The consumer sets it before it sleeps; the producer that clears it owes the wake-up.
     asleep: CachePadded<AtomicBool>,
     consumer: AtomicWaker,
+    /// Set once, by the consumer that goes.
+    closed: AtomicBool,
 }
 
 impl<C> Inbox<C> {
@@ -58,6 +60,7 @@ impl<C> Inbox<C> {
             bytes: AtomicUsize::new(0),
             asleep: CachePadded::new(AtomicBool::new(false)),
             consumer: AtomicWaker::new(),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -71,8 +74,15 @@ impl<C> Inbox<C> {
         if fits {
             return Ok(());
         }
-        self.release(1, bytes);
+        self.give_back(1, bytes);
         Err(Overloaded)
+    }
+
+    /// Gives reserved room back for which nothing was pushed. Others may have waited for it, so the
+    /// consumer is woken to tell them.
+    pub fn give_back(&self, messages: usize, bytes: usize) {
+        self.release(messages, bytes);
+        self.wake();
     }
 
     /// Takes room for one message, be there any or not; to be given back like what is reserved.
@@ -80,7 +90,7 @@ impl<C> Inbox<C> {
         self.messages.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Gives reserved room back.
+    /// Gives the room of what was popped back. For the consumer alone.
     pub fn release(&self, messages: usize, bytes: usize) {
         self.messages.fetch_sub(messages, Ordering::Relaxed);
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -96,11 +106,36 @@ impl<C> Inbox<C> {
     /// Appends a command, and wakes the consumer if it sleeps.
     pub fn push(&self, command: C) {
         self.queue.push(command);
-        // Pairs with the fence in `poll_filled`.
+        self.wake();
+        if self.is_closed() {
+            // The consumer may have emptied the queue before this command was in it.
+            self.clear();
+        }
+    }
+
+    fn wake(&self) {
+        // Pairs with the fences in `poll_filled` and `close`.
         fence(Ordering::SeqCst);
         if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {
             self.consumer.wake();
         }
+    }
+
+    /// Whether the consumer is gone, and what is pushed is dropped.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Drops what waits, and whatever is pushed from now on. For a consumer that goes.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        // Pairs with the fence in `wake`: a command is cleared here, or by whoever pushed it.
+        fence(Ordering::SeqCst);
+        self.clear();
+    }
+
+    fn clear(&self) {
+        while self.queue.pop().is_some() {}
     }
 
     /// Takes the oldest command.
@@ -125,7 +160,7 @@ impl<C> Inbox<C> {
         }
         self.consumer.register(cx.waker());
         self.asleep.store(true, Ordering::Relaxed);
-        // Pairs with the fence in `push`.
+        // Pairs with the fence in `wake`.
         fence(Ordering::SeqCst);
         if self.queue.is_empty() {
             return Poll::Pending;

@@ -51,6 +51,9 @@ impl fmt::Display for ConnId {
     }
 }
 
+/// A time that is never reached: it keeps a connection from counting as silent.
+const NOT_LISTENING: u64 = u64::MAX;
+
 /// How far the end of a connection has come. Only its shard moves it, and only forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -78,11 +81,13 @@ pub struct End {
 #[derive(Debug)]
 pub struct Link {
     id: ConnId,
-    /// When the last byte was received, in milliseconds of the shard's clock. The session writes,
-    /// the shard reads; publishes nothing.
+    /// When the last byte was received, in milliseconds of the shard's clock, or [`NOT_LISTENING`].
+    /// The session writes, the shard reads; publishes nothing.
     heard_ms: AtomicU64,
     /// Rooms that it is in, or is about to be in. Joiners reserve, the shard releases.
     rooms: AtomicU32,
+    /// Leaves that the shard has not seen yet. Whoever leaves adds, the shard takes off.
+    leaving: AtomicU32,
     /// Set by whoever asks for the close, so that sends fail before the shard has heard of it.
     closing: AtomicBool,
     /// A [`Stage`]. The shard writes with `Release`; readers `Acquire` it, and see `end` set.
@@ -98,6 +103,7 @@ impl Link {
             id,
             heard_ms: AtomicU64::new(0),
             rooms: AtomicU32::new(0),
+            leaving: AtomicU32::new(0),
             closing: AtomicBool::new(false),
             stage: AtomicU8::new(Stage::Open as u8),
             end: OnceLock::new(),
@@ -115,7 +121,12 @@ impl Link {
         self.heard_ms.store(now_ms, Ordering::Relaxed);
     }
 
-    /// When bytes were received last.
+    /// Notes that nobody listens to the client for now, so that its silence says nothing.
+    pub fn pause_listening(&self) {
+        self.heard_ms.store(NOT_LISTENING, Ordering::Relaxed);
+    }
+
+    /// When bytes were received last; far in the future while nobody listens.
     pub fn heard(&self) -> Duration {
         Duration::from_millis(self.heard_ms.load(Ordering::Relaxed))
     }
@@ -150,13 +161,24 @@ impl Link {
         self.session.register(waker);
     }
 
-    /// Reserves one of `rooms_max` memberships.
+    /// Reserves one of `rooms_max` memberships. Leaves on their way to the shard make room already.
     pub(super) fn reserve_room(&self, rooms_max: u32) -> bool {
+        let rooms_max = rooms_max.saturating_add(self.leaving.load(Ordering::Relaxed));
         self.rooms
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |rooms| {
                 (rooms < rooms_max).then_some(rooms + 1)
             })
             .is_ok()
+    }
+
+    /// Notes a leave on its way to the shard.
+    pub(super) fn start_leaving(&self) {
+        self.leaving.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The shard has seen a leave.
+    pub(super) fn finish_leaving(&self) {
+        self.leaving.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Gives a membership back.
@@ -166,9 +188,15 @@ impl Link {
 
     /// The shard says why the connection ends.
     pub(super) fn finish(&self, end: End) {
-        // Only the shard ends a connection, and once: an entry that is not open is not ended again.
+        // The first reason counts: what was ended before its shard went is abandoned all the same.
         let _ = self.end.set(Box::new(end));
         self.advance(Stage::Ended);
+    }
+
+    /// The shard is gone, and its sockets with it.
+    pub(super) fn abandon(&self) {
+        self.finish(End { reason: DisconnectReason::HubClosed, rooms: Vec::new() });
+        self.advance(Stage::Cut);
     }
 
     /// The shard moves the stage forward, and the session hears of it.

@@ -126,7 +126,10 @@ impl<S> Port<S> {
         self.counters.connections.add(1);
         self.counters.connected.add(1);
         self.hear(&link);
-        self.inbox.push(Command::Attach { link, socket });
+        self.inbox.push(Command::Attach { link: link.clone(), socket });
+        if self.inbox.is_closed() {
+            link.abandon();
+        }
     }
 
     /// Puts the connection into the room, making the room if need be.
@@ -161,6 +164,7 @@ impl<S> Port<S> {
             self.counters.refused.add(1);
             return Err(LeaveError::Overloaded);
         }
+        link.start_leaving();
         self.inbox.push(Command::Leave(link.id(), room));
         Ok(())
     }
@@ -188,13 +192,17 @@ impl<S> Port<S> {
 
     /// Asks for the rooms of a connection.
     pub fn ask_rooms(&self, conn: ConnId, reply: Reply<Vec<Arc<Room>>>) {
+        self.inbox.take_room();
         self.inbox.push(Command::Rooms(conn, reply));
     }
 
     /// Asks for the members of a room; without a question where the room is not known here.
     pub fn ask_members(&self, name: &str, reply: Reply<Vec<ConnId>>) {
         match self.rooms.find(name) {
-            Some(room) => self.inbox.push(Command::Members(room, reply)),
+            Some(room) => {
+                self.inbox.take_room();
+                self.inbox.push(Command::Members(room, reply));
+            }
             None => reply(Vec::new()),
         }
     }
@@ -256,7 +264,7 @@ pub fn publish<S>(
     };
     port.inbox.reserve(frame.len()).inspect_err(|_| port.counters.refused.add(1))?;
     if let Err(overloaded) = publish(others, address, except, frame) {
-        port.inbox.release(1, frame.len());
+        port.inbox.give_back(1, frame.len());
         return Err(overloaded);
     }
     let except = port.resolve_except(except);

@@ -84,7 +84,7 @@ struct Inner<T> {
     serial: AtomicU64,
     /// Set once, by `close`. Whoever reads it late is told by the shard.
     is_closed: AtomicBool,
-    /// Sessions that have not ended. The last one after a close rings `all_ended`.
+    /// Sessions, from request to end. The last one to go rings `all_ended`.
     sessions: AtomicUsize,
     all_ended: Notify,
 }
@@ -355,7 +355,7 @@ impl<T: Send + 'static> Hub<T> {
     ///
     /// Returns at once; [`closed`](Self::closed) waits for the end. Closing twice is closing once.
     pub fn close(&self) {
-        if !self.inner.is_closed.swap(true, Ordering::AcqRel) {
+        if !self.inner.is_closed.swap(true, Ordering::SeqCst) {
             self.inner.shards.ports().iter().for_each(|port| port.close_all());
             // Where no session is left to ring, `closed` must hear of it all the same.
             self.inner.all_ended.notify_waiters();
@@ -364,10 +364,11 @@ impl<T: Send + 'static> Hub<T> {
 
     /// Whether [`close`](Self::close) was called.
     pub fn is_closed(&self) -> bool {
-        self.inner.is_closed.load(Ordering::Acquire)
+        self.inner.is_closed.load(Ordering::SeqCst)
     }
 
-    /// Waits until the hub is closed and all its connections have ended, `on_disconnect` included.
+    /// Waits until the hub is closed and all that it had begun is over: upgrades under way,
+    /// connections, and their `on_disconnect`. Awaited in a handler it would wait for itself.
     ///
     /// # Cancel safety
     /// Nothing happens when the future is dropped.
@@ -376,7 +377,7 @@ impl<T: Send + 'static> Hub<T> {
             let mut all_ended = std::pin::pin!(self.inner.all_ended.notified());
             // From here on a ring is not missed, so look.
             all_ended.as_mut().enable();
-            if self.is_closed() && self.inner.sessions.load(Ordering::Acquire) == 0 {
+            if self.is_closed() && self.inner.sessions.load(Ordering::SeqCst) == 0 {
                 return;
             }
             all_ended.await;

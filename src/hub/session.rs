@@ -48,11 +48,16 @@ impl<T: Send + 'static> Hub<T> {
         if let Some(response) = transport::objection(&parts) {
             return response;
         }
+        let hub_closed = || transport::refusal(StatusCode::SERVICE_UNAVAILABLE, "hub closed");
+        let session = Session::begin(self);
         if self.is_closed() {
-            return transport::refusal(StatusCode::SERVICE_UNAVAILABLE, "hub closed");
+            return hub_closed();
         }
         let mut request = UpgradeRequest::new(parts);
-        match AssertUnwindSafe(handler.on_upgrade(&mut request)).catch_unwind().await {
+        // In a block of its own, so that a panic before the first await is caught, too.
+        let accepted = async { handler.on_upgrade(&mut request).await };
+        match AssertUnwindSafe(accepted).catch_unwind().await {
+            Ok(Ok(())) if self.is_closed() => return hub_closed(),
             Ok(Ok(())) => {}
             Ok(Err(reject)) => return reject.into_response(),
             Err(_) => {
@@ -64,33 +69,37 @@ impl<T: Send + 'static> Hub<T> {
         let Some((response, on_upgrade)) = transport::accept(parts, protocol) else {
             return transport::refusal(StatusCode::BAD_REQUEST, "handshake not understood");
         };
-        tokio::spawn(open(self.clone(), handler, on_upgrade, about));
+        tokio::spawn(open(session, handler, on_upgrade, about));
         response
     }
 }
 
-/// Waits for the stream and starts the session in a task of its own: what this one needs for the
-/// upgrade is not kept for the life of the connection.
-async fn open<T, H>(hub: Hub<T>, handler: H, on_upgrade: OnUpgrade, about: About)
+/// Waits for the stream and starts the connection in a task of its own: what this one needs for the
+/// upgrade is not kept for its life.
+async fn open<T, H>(session: Session<T>, handler: H, on_upgrade: OnUpgrade, about: About)
 where
     T: Send + 'static,
     H: Handler<T>,
 {
-    let Some(streams) = transport::take_over(on_upgrade).await else { return };
+    let hub = session.0.clone();
+    let Some(streams) = transport::take_over(on_upgrade).await else {
+        hub.inner.shards.ports()[0].counters().upgrades_failed.add(1);
+        return;
+    };
     let serial = hub.inner.serial.fetch_add(1, Ordering::Relaxed);
     let shards = hub.inner.shards.ports().len() as u64;
     let link = Arc::new(Link::new(ConnId::new(serial, (serial % shards) as usize)));
     let reader = FrameReader::new(streams.read, &streams.early, hub.inner.message_bytes_max);
-    let session = Session::of(Conn::new(hub, link.clone(), about));
-    session.0.port().attach(link, streams.write);
-    tokio::spawn(run(session, handler, reader));
+    let conn = Conn::new(hub, link.clone(), about);
+    conn.port().attach(link, streams.write);
+    tokio::spawn(run(Attached { conn, _session: session }, handler, reader));
 }
 
 /// The task of a connection. Its size is most of what an idle connection costs: what is needed only
 /// once or rarely is boxed.
 #[expect(clippy::manual_async_fn, reason = "an async fn would hold its arguments twice")]
 fn run<T, H>(
-    session: Session<T>,
+    attached: Attached<T>,
     handler: H,
     mut reader: FrameReader,
 ) -> impl Future<Output = ()> + Send
@@ -99,7 +108,7 @@ where
     H: Handler<T>,
 {
     async move {
-        let conn = &session.0;
+        let conn = &attached.conn;
         // One net for all that is the application's: the callbacks and the codec.
         let served = AssertUnwindSafe(serve(conn, &handler, &mut reader)).catch_unwind().await;
         let reason = served.unwrap_or_else(|_| {
@@ -119,19 +128,27 @@ async fn serve<T: Send + 'static, H: Handler<T>>(
     handler: &H,
     reader: &mut FrameReader,
 ) -> Option<DisconnectReason> {
+    let link = conn.link();
+    let heard = || conn.port().hear(link);
+    link.pause_listening();
     if let Err(close) = Box::pin(handler.on_connect(conn)).await {
         return Some(DisconnectReason::ClosedByServer(close));
     }
     loop {
         // Back-pressure: what this client sends next would only add to the queue.
-        conn.hub().inner.shards.relieved().await;
+        if conn.hub().inner.shards.is_congested() {
+            Box::pin(relieved_or_ended(conn)).await;
+        }
         // A client that has sent much at once must not hold the worker thread.
         coop::consume_budget().await;
-        let link = conn.link();
-        let heard = || conn.port().hear(link);
+        heard();
         match reader.next(link, heard, |event| interpret(conn, event)).await {
-            Ok(Step::Message(message)) => handler.on_message(conn, message).await,
+            Ok(Step::Message(message)) => {
+                link.pause_listening();
+                handler.on_message(conn, message).await;
+            }
             Ok(Step::Undecodable(error)) => {
+                link.pause_listening();
                 Box::pin(handler.on_decode_error(conn, error)).await;
             }
             Ok(Step::Handled) => {}
@@ -142,6 +159,14 @@ async fn serve<T: Send + 'static, H: Handler<T>>(
             }
             Err(ReadError::Io(kind)) => return Some(DisconnectReason::Io(kind)),
         }
+    }
+}
+
+async fn relieved_or_ended<T: Send + 'static>(conn: &Conn<T>) {
+    conn.link().pause_listening();
+    tokio::select! {
+        () = conn.hub().inner.shards.relieved() => {}
+        () = ended(conn.link()) => {}
     }
 }
 
@@ -192,7 +217,8 @@ async fn finish<T: Send + 'static, H: Handler<T>>(
     ended(link).await;
     let disconnect = async {
         let Some(end) = link.end() else { return };
-        let told = AssertUnwindSafe(handler.on_disconnect(conn, &end.reason)).catch_unwind().await;
+        let told = async { handler.on_disconnect(conn, &end.reason).await };
+        let told = AssertUnwindSafe(told).catch_unwind().await;
         conn.port().counters().handler_panics.add(u64::from(told.is_err()));
     };
     tokio::join!(disconnect, async {
@@ -212,21 +238,35 @@ async fn ended(link: &Link) {
     .await;
 }
 
-/// A connection that counts as a session of its hub for as long as this lives.
-struct Session<T: Send + 'static>(Conn<T>);
+/// Counts in its hub, from the request to the end of the connection, for as long as it lives.
+struct Session<T: Send + 'static>(Hub<T>);
 
 impl<T: Send + 'static> Session<T> {
-    fn of(conn: Conn<T>) -> Self {
-        conn.hub().inner.sessions.fetch_add(1, Ordering::AcqRel);
-        Self(conn)
+    /// Whoever begins one looks afterwards whether the hub is closed, and `closed` looks for
+    /// sessions after that has been set. Both are `SeqCst`: one of the two sees the other.
+    fn begin(hub: &Hub<T>) -> Self {
+        hub.inner.sessions.fetch_add(1, Ordering::SeqCst);
+        Self(hub.clone())
     }
 }
 
 impl<T: Send + 'static> Drop for Session<T> {
     fn drop(&mut self) {
-        let hub = &self.0.hub().inner;
-        if hub.sessions.fetch_sub(1, Ordering::AcqRel) == 1 {
+        let hub = &self.0.inner;
+        if hub.sessions.fetch_sub(1, Ordering::SeqCst) == 1 {
             hub.all_ended.notify_waiters();
         }
+    }
+}
+
+/// A connection that the shard knows. However its task ends, the shard gets the socket back.
+struct Attached<T: Send + 'static> {
+    conn: Conn<T>,
+    _session: Session<T>,
+}
+
+impl<T: Send + 'static> Drop for Attached<T> {
+    fn drop(&mut self) {
+        self.conn.port().detach(self.conn.id());
     }
 }

@@ -3,15 +3,15 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
 use tokio::task::{coop, yield_now};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::relief::Relief;
 use super::stream::WriteHalf;
 use crate::engine::{
     Address, ConnId, InboxLimits, Overloaded, Port, Progress, RoomLimits, Shard, ShardConfig,
@@ -27,12 +27,11 @@ const TIMER_SLACK: Duration = Duration::from_millis(1);
 /// The shards of a hub, as publishers and sessions see them.
 pub(crate) struct Shards {
     ports: Box<[Arc<Port<WriteHalf>>]>,
-    /// Rings when an inbox that was congested is no longer.
-    relief: Arc<Notify>,
+    relief: Arc<Relief>,
 }
 
 impl Shards {
-    /// Starts `count` shards, each with a task of its own on `runtime`.
+    /// Starts `count` shards, each with a task of its own on `runtime`, the current one.
     pub(crate) fn start(
         count: usize,
         config: ShardConfig,
@@ -42,13 +41,16 @@ impl Shards {
     ) -> Self {
         let ports: Box<[_]> =
             (0..count).map(|index| Arc::new(Port::new(index, inbox, rooms))).collect();
-        let relief = Arc::new(Notify::new());
+        let relief = Arc::new(Relief::default());
         for port in &ports {
+            let epoch = Instant::now();
             let driver = Driver {
                 shard: Shard::new(config, port.clone()),
                 port: port.clone(),
                 relief: relief.clone(),
-                epoch: Instant::now(),
+                epoch,
+                // Made here, so that a runtime without a timer is the caller's panic.
+                timer: Box::pin(sleep_until(epoch)),
             };
             // The driver takes turns by itself. Tokio's budget would make sockets look blocked.
             runtime.spawn(coop::unconstrained(driver.run()));
@@ -81,15 +83,7 @@ impl Shards {
     /// # Cancel safety
     /// Nothing is held or reserved.
     pub(crate) async fn relieved(&self) {
-        while self.is_congested() {
-            // Boxed, for it is rare, and its size would count in every session.
-            let mut relief = Box::pin(self.relief.notified());
-            // From here on a ring is not missed, so look once more.
-            relief.as_mut().enable();
-            if self.is_congested() {
-                relief.await;
-            }
-        }
+        self.relief.wait_while(|| self.is_congested()).await;
     }
 
     /// Waits before a publish that was refused is tried again.
@@ -104,7 +98,8 @@ impl Shards {
         self.relieved().await;
     }
 
-    fn is_congested(&self) -> bool {
+    /// Whether any inbox is congested.
+    pub(crate) fn is_congested(&self) -> bool {
         self.ports.iter().any(|port| port.inbox().is_congested())
     }
 }
@@ -118,44 +113,46 @@ impl Drop for Shards {
 struct Driver {
     shard: Shard<WriteHalf>,
     port: Arc<Port<WriteHalf>>,
-    relief: Arc<Notify>,
+    relief: Arc<Relief>,
     epoch: Instant,
+    timer: Pin<Box<Sleep>>,
 }
 
 impl Driver {
     async fn run(mut self) {
-        let mut timer = std::pin::pin!(sleep_until(self.epoch));
         loop {
             let progress = self.shard.run(self.epoch.elapsed(), WRITES_PER_SLICE);
-            // Whether or not it was congested before the slice: it may have become so, and have been
-            // relieved, since. Without waiters this is one atomic add.
-            if !self.port.inbox().is_congested() {
-                self.relief.notify_waiters();
-            }
+            self.ring();
             match progress {
                 Progress::Busy => yield_now().await,
                 Progress::Idle => {
                     let tick = self.shard.next_tick().map(|tick| self.epoch + tick);
-                    wait(&self.port, tick, timer.as_mut()).await;
+                    poll_fn(|cx| self.poll_wait(cx, tick)).await;
                 }
                 Progress::Stopped => return,
             }
         }
     }
-}
 
-/// Waits until the inbox is filled or the tick has come.
-async fn wait(port: &Port<WriteHalf>, tick: Option<Instant>, mut timer: Pin<&mut Sleep>) {
-    poll_fn(|cx| {
-        if port.inbox().poll_filled(cx).is_ready() {
+    /// Tells who waits for room that there is some.
+    fn ring(&self) {
+        if !self.port.inbox().is_congested() {
+            self.relief.ring();
+        }
+    }
+
+    /// Ready when the inbox is filled or the tick has come.
+    fn poll_wait(&mut self, cx: &mut Context<'_>, tick: Option<Instant>) -> Poll<()> {
+        if self.port.inbox().poll_filled(cx).is_ready() {
             return Poll::Ready(());
         }
+        // A publisher that gave room back before it could see this shard asleep did not wake it.
+        self.ring();
         let Some(tick) = tick else { return Poll::Pending };
         // A timer that fires early costs one look around; setting it anew, a lock.
-        if timer.is_elapsed() || timer.deadline() > tick + TIMER_SLACK {
-            timer.as_mut().reset(tick);
+        if self.timer.is_elapsed() || self.timer.deadline() > tick + TIMER_SLACK {
+            self.timer.as_mut().reset(tick);
         }
-        timer.as_mut().poll(cx)
-    })
-    .await;
+        self.timer.as_mut().poll(cx)
+    }
 }

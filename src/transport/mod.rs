@@ -7,6 +7,7 @@
 mod decoder;
 mod driver;
 mod reader;
+mod relief;
 #[cfg(feature = "server")]
 mod server;
 mod stream;

@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use tokio::sync::mpsc;
 
 use crate::support::{
-    BINARY, CLOSE, CONTINUATION, Client, FIN, PING, PONG, RawClient, Recorded, TEXT, close_payload,
-    eventually, frame, header, serve, upgrade_request, within,
+    BINARY, CLOSE, CONTINUATION, Client, FIN, Listening, PING, PONG, RawClient, Recorded, TEXT,
+    close_payload, eventually, frame, header, serve, upgrade_request, within,
 };
 
 /// Sends bytes, and wants to be closed with this code, while another client chats on.
@@ -283,7 +283,7 @@ impl Handler<u32> for Panicking {
 
 struct Witnessed {
     hub: Hub<u32>,
-    server: crate::support::Listening,
+    server: Listening,
     ends: mpsc::UnboundedReceiver<DisconnectReason>,
     witness: Client,
 }

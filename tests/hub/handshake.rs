@@ -8,8 +8,8 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::Response;
 
 use crate::support::{
-    ACCEPT, Client, KEY, Listening, RawClient, Recorded, TEXT, frame, serve, upgrade_request,
-    within,
+    ACCEPT, Client, KEY, Listening, RawClient, Recorded, TEXT, eventually, frame, serve,
+    upgrade_request, within,
 };
 
 const HOST: &str = "Host: localhost";
@@ -138,7 +138,7 @@ async fn client_that_leaves_during_the_handshake_is_no_connection() {
     let client = Client::connect(server.server.addr, "/ws").await;
     drop(client);
     let hub = &server.hub;
-    crate::support::eventually("all are gone", || hub.stats().disconnected == 1).await;
+    eventually("all are gone", || hub.stats().disconnected == 1).await;
     assert_eq!(hub.stats().connected, 1);
 }
 

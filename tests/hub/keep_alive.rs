@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use roomcast::{DisconnectReason, Hub};
 
-use crate::support::{PING, PONG, Recorded, TEXT, eventually, frame};
+use crate::support::{PING, PONG, Recorded, TEXT, eventually, frame, parse_close};
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
@@ -38,7 +38,7 @@ async fn silent_client_is_closed_after_two_intervals() {
         last = client.read_frame().await;
     }
     let (first, payload) = last.expect("a close frame comes");
-    assert_eq!((first, crate::support::parse_close(&payload)), (0x88, (1_001, "idle".to_owned())));
+    assert_eq!((first, parse_close(&payload)), (0x88, (1_001, "idle".to_owned())));
     assert!(began.elapsed() >= INTERVAL * 2, "{:?}", began.elapsed());
     let (ended, reason) = server.events.ended().await;
     assert_eq!((ended.id(), reason), (conn.id(), DisconnectReason::Idle));
@@ -53,7 +53,7 @@ async fn any_received_byte_is_life() {
     // One byte of a message with each ping that comes, and never a pong.
     let message = frame(TEXT, b"12345678");
     for byte in &message {
-        while client.read_frame().await != Some((PING, vec![])) {}
+        assert_eq!(client.read_frame().await, Some((PING, vec![])));
         client.send(&[*byte]).await;
     }
     assert_eq!(server.events.message().await.1, 12_345_678);

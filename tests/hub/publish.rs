@@ -87,17 +87,49 @@ async fn several_connections_can_be_excepted() {
     assert_eq!(until_end(&server.hub, &mut members[2]).await, [0; 0]);
 }
 
-#[tokio::test]
-async fn member_of_two_rooms_gets_a_message_to_both_once() {
-    let (server, mut members) = three().await;
+async fn three_in_two_rooms() -> (Recorded<u32>, [(Client, Conn<u32>); 3]) {
+    let (server, members) = three().await;
     members[0].1.join("a").unwrap();
     members[0].1.join("b").unwrap();
     members[1].1.join("b").unwrap();
-    server.hub.publish(&Target::rooms(["a", "b"]), &1).unwrap();
-    server.hub.publish(&Target::rooms(["b", "nobody's", "b"]), &2).unwrap();
-    server.hub.publish(&Target::rooms(["a", "b"]).except(members[0].1.id()), &3).unwrap();
-    assert_eq!(until_end(&server.hub, &mut members[0]).await, [1, 2]);
+    (server, members)
+}
+
+#[tokio::test]
+async fn member_of_two_rooms_gets_a_message_to_both_once() {
+    let (server, mut members) = three_in_two_rooms().await;
+    let ids: Vec<ConnId> = members.iter().map(|(_, conn)| conn.id()).collect();
+    // Each has left before the next comes: what shares a turn takes another path.
+    for (message, target) in [
+        (1, Target::rooms(["a", "b"])),
+        (2, Target::rooms(["b", "nobody's", "b"])),
+        (3, Target::rooms(["a", "b"]).except(ids[0])),
+        (4, Target::rooms(["a", "a"])),
+    ] {
+        server.hub.publish(&target, &message).unwrap();
+        for (_, conn) in &members {
+            conn.rooms().await;
+        }
+    }
+    assert_eq!(until_end(&server.hub, &mut members[0]).await, [1, 2, 4]);
     assert_eq!(until_end(&server.hub, &mut members[1]).await, [1, 2, 3]);
+    assert_eq!(until_end(&server.hub, &mut members[2]).await, [0; 0]);
+}
+
+#[tokio::test]
+async fn member_of_two_rooms_gets_each_message_of_a_burst_once() {
+    let (server, mut members) = three_in_two_rooms().await;
+    for message in 0..30 {
+        let target = match message % 3 {
+            0 => Target::rooms(["a", "b"]),
+            1 => Target::rooms(["b", "a", "b"]),
+            _ => Target::room("b"),
+        };
+        server.hub.publish(&target, &message).unwrap();
+    }
+    let all: Vec<u32> = (0..30).collect();
+    assert_eq!(until_end(&server.hub, &mut members[0]).await, all);
+    assert_eq!(until_end(&server.hub, &mut members[1]).await, all);
     assert_eq!(until_end(&server.hub, &mut members[2]).await, [0; 0]);
 }
 
@@ -430,4 +462,80 @@ async fn join_during_traffic_does_not_break_order() {
         assert!(odd.iter().copied().eq((first..MESSAGES).step_by(2)), "no gap: {odd:?}");
     }
     within("the publisher ends", publisher).await.unwrap();
+}
+
+/// So many that they are served in slices, while others have their turns.
+#[tokio::test]
+async fn order_holds_in_a_large_audience_while_members_come_and_go() {
+    const CROWD: usize = 1_200;
+    let hub = Hub::<u32>::builder().shards(1).build().unwrap();
+    let mut server = Recorded::serve(hub.clone()).await;
+    let mut crowd = Vec::new();
+    for _ in 0..CROWD {
+        let (client, conn) = server.connect_raw().await;
+        conn.join("all").unwrap();
+        crowd.push(client);
+    }
+    let mut mover = server.connect().await;
+    let conn = mover.1.clone();
+    conn.join("all").unwrap();
+    conn.join("few").unwrap();
+    let (mut expected, mut expected_of_crowd) = (Vec::new(), Vec::new());
+    for message in 0..60 {
+        let (target, is_for_mover, is_for_crowd) = match message % 6 {
+            0 => (Target::room("all"), !(20..40).contains(&message), true),
+            1 => (Target::conn(conn.id()), true, false),
+            2 => (Target::everyone().except(conn.id()), false, true),
+            3 => (Target::room("few"), true, false),
+            4 => (Target::rooms(["all", "few"]), true, true),
+            _ => (Target::everyone(), true, true),
+        };
+        match message {
+            20 => conn.leave("all").unwrap(),
+            40 => conn.join("all").unwrap(),
+            // The shard has begun with what came before.
+            10 | 30 | 50 => tokio::task::yield_now().await,
+            _ => {}
+        }
+        hub.publish(&target, &message).unwrap();
+        expected.extend(is_for_mover.then_some(message));
+        expected_of_crowd.extend(is_for_crowd.then_some(message));
+    }
+    assert_eq!(until_end(&hub, &mut mover).await, expected);
+    for client in &mut crowd {
+        for message in &expected_of_crowd {
+            let (_, payload) = client.read_frame().await.expect("nobody is evicted");
+            assert_eq!(payload, message.to_string().as_bytes());
+        }
+    }
+    let stats = hub.stats();
+    let all = expected_of_crowd.len() * CROWD + expected.len() + 1;
+    assert_eq!((stats.deliveries, stats.dropped()), (all as u64, 0));
+}
+
+#[tokio::test]
+async fn burst_to_a_large_audience_leaves_in_one_write_per_member() {
+    const CROWD: u64 = 1_200;
+    let hub = Hub::<u32>::builder().shards(1).build().unwrap();
+    let mut server = Recorded::serve(hub.clone()).await;
+    let mut crowd = Vec::new();
+    for _ in 0..CROWD {
+        let (client, conn) = server.connect_raw().await;
+        conn.join("r").unwrap();
+        crowd.push(client);
+    }
+    hub.members("r").await;
+    let before = hub.stats();
+    for message in 0..16 {
+        hub.to_room("r", &message).unwrap();
+    }
+    for client in &mut crowd {
+        for message in 0..16 {
+            let (_, payload) = client.read_frame().await.expect("nobody is evicted");
+            assert_eq!(payload, message.to_string().as_bytes());
+        }
+    }
+    let after = hub.stats();
+    assert_eq!(after.deliveries - before.deliveries, 16 * CROWD);
+    assert_eq!(after.writes - before.writes, CROWD);
 }

@@ -268,7 +268,7 @@ async fn ended_connection_is_in_no_room_when_its_handler_is_told() {
 
 #[tokio::test]
 async fn disconnect_does_not_walk_the_rooms_of_others() {
-    const ROOMS: usize = 30_000;
+    const ROOMS: usize = 15_000;
     const LEAVERS: usize = 300;
     let hub = Hub::<u32>::builder().shards(1).max_rooms_per_conn(u32::MAX).build().unwrap();
     let mut server = Recorded::serve(hub.clone()).await;
@@ -277,19 +277,24 @@ async fn disconnect_does_not_walk_the_rooms_of_others() {
         resident.join(&format!("room {room}")).unwrap();
     }
     assert_eq!(resident.rooms().await.len(), ROOMS);
-    let mut leavers = Vec::new();
-    for _ in 0..LEAVERS {
-        let (client, conn) = server.connect().await;
-        conn.join("room 0").unwrap();
-        leavers.push(client);
+    let mut best = Duration::MAX;
+    // Something else may hold the processor once, but not each time.
+    for _ in 0..3 {
+        let mut leavers = Vec::new();
+        for _ in 0..LEAVERS {
+            let (client, conn) = server.connect().await;
+            conn.join("room 0").unwrap();
+            leavers.push(client);
+        }
+        assert_eq!(hub.members("room 0").await.len(), LEAVERS + 1);
+        let began = Instant::now();
+        drop(leavers);
+        eventually("they are gone", || hub.count() == 1).await;
+        best = best.min(began.elapsed());
+        assert_eq!(hub.members("room 0").await, [resident.id()]);
     }
-    assert_eq!(hub.members("room 0").await.len(), LEAVERS + 1);
-    let began = Instant::now();
-    drop(leavers);
-    eventually("they are gone", || hub.count() == 1).await;
-    // Walking would be nine million steps, of 100 ns at least without optimisation.
-    assert!(began.elapsed() < Duration::from_millis(700), "took {:?}", began.elapsed());
-    assert_eq!(hub.members("room 0").await, [resident.id()]);
+    // Walking would be 4.5 million steps, each of 50 ns and more without optimisation.
+    assert!(best < Duration::from_millis(150), "took {best:?}");
     assert_eq!(hub.rooms().len(), ROOMS);
     while let Some(event) = server.events.pending() {
         assert!(matches!(event, Event::Ended(conn, _) if conn.id() != resident.id()));

@@ -19,8 +19,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{
-    CLOSE, Client, Listening, PONG, RawClient, Recorder, TEXT, bind, eventually, frame,
-    upgrade_request, within,
+    CLOSE, Client, Events, Listening, PONG, RawClient, Recorder, TEXT, bind, eventually, frame,
+    frames, parse_close, upgrade_request, within,
 };
 
 fn echo(hub: &Hub<u32>) -> roomcast::Endpoint<u32, roomcast::Handlers<u32>> {
@@ -86,7 +86,7 @@ async fn hub_can_be_a_part_of_a_plain_hyper_service() {
 }
 
 /// Serves a hub over one end of an in-memory pipe of `bytes`, and gives the other.
-async fn pipe(bytes: usize) -> (Hub<RawMessage>, DuplexStream, crate::support::Events<RawMessage>) {
+async fn pipe(bytes: usize) -> (Hub<RawMessage>, DuplexStream, Events<RawMessage>) {
     let hub = Hub::with_codec(Raw).send_buffer_bytes(16 << 20).max_message_bytes(4 << 20);
     let hub = hub.build().unwrap();
     let (ours, theirs) = tokio::io::duplex(bytes);
@@ -150,18 +150,25 @@ async fn client_over_any_stream_that_does_not_read_is_evicted() {
         head.push(within("a response", ours.read_u8()).await.unwrap());
     }
     let conn = events.open().await;
-    let mut message = 0;
+    let mut published = 0;
     while hub.stats().evictions() == 0 {
-        message += 1;
-        assert!(message < 10_000, "the pipe is full");
-        hub.broadcast(&message).unwrap();
-        tokio::task::yield_now().await;
+        assert!(published < 10_000, "the pipe is full");
+        hub.broadcast(&published).unwrap();
+        published += 1;
+        conn.rooms().await;
     }
     let (ended, reason) = events.ended().await;
     assert_eq!(ended.id(), conn.id());
     assert!(matches!(reason, roomcast::DisconnectReason::SlowClient { .. }), "{reason}");
     let mut rest = Vec::new();
     within("the end", ours.read_to_end(&mut rest)).await.unwrap();
+    let mut frames = frames(&rest);
+    let (first, close) = frames.pop().expect("a close frame comes last");
+    assert_eq!((first, parse_close(close).0), (CLOSE, 1_008));
+    for (expected, (first, payload)) in frames.iter().enumerate() {
+        assert_eq!((*first, str::from_utf8(payload)), (TEXT, Ok(&*expected.to_string())));
+    }
+    assert!(frames.len() < published as usize, "what was queued is lost");
 }
 
 #[tokio::test]

@@ -4,16 +4,22 @@ use std::time::{Duration, Instant};
 
 use roomcast::{Conn, DisconnectReason, Hub, Overflow, Raw, RawMessage, SendError};
 
-use crate::support::{CLOSE, Client, PING, PONG, RawClient, Recorded, TEXT, frame, parse_close};
+use crate::support::{
+    CLOSE, Client, PING, PONG, RawClient, Recorded, TEXT, eventually, frame, parse_close, within,
+};
 
-/// A message of a few KiB that begins with its number.
+/// Large enough to be torn: the kernel takes what is smaller whole, or not at all.
+const TEXT_BYTES: usize = 40_000;
+const FRAME_BYTES: usize = TEXT_BYTES + 4;
+
+/// A message that begins with its number.
 fn message(number: usize) -> RawMessage {
-    RawMessage::Text(format!("{number:06}{}", "x".repeat(3_994)))
+    RawMessage::Text(format!("{number:06}{}", "x".repeat(TEXT_BYTES - 6)))
 }
 
 /// Its number again.
 fn number(text: &str) -> usize {
-    assert_eq!(text.len(), 4_000, "no message is torn");
+    assert_eq!(text.len(), TEXT_BYTES, "no message is torn");
     text[..6].parse().unwrap()
 }
 
@@ -54,19 +60,19 @@ impl Pair {
         }
     }
 
-    /// Publishes until the socket of the slow client is blocked, and something waits for it.
+    /// Publishes until the socket of the slow client is blocked for good, and messages wait for it.
     async fn block(&mut self) {
+        let mut waiting = 0;
         let mut before = self.server.hub.stats();
-        loop {
+        while waiting < 8 {
+            assert!(self.published < 20_000, "what the kernel takes ends at some time");
             self.publish().await;
             self.conn.rooms().await;
             let after = self.server.hub.stats();
-            // A message that waits is delivered without a write.
-            if after.writes - before.writes < after.deliveries - before.deliveries {
-                return;
-            }
+            // A message that waits is delivered without a write. Once may be a matter of timing.
+            let is_written = after.writes - before.writes == after.deliveries - before.deliveries;
+            waiting = if is_written { 0 } else { waiting + 1 };
             before = after;
-            assert!(self.published < 20_000, "what the kernel takes ends at some time");
         }
     }
 
@@ -98,8 +104,8 @@ async fn slow_client_is_evicted_and_others_still_receive() {
     assert_eq!(ended.id(), pair.conn.id());
     let DisconnectReason::SlowClient { messages, bytes } = reason else { panic!("{reason}") };
     assert!((5..=6).contains(&messages), "4 waited, one was on its way, one more came: {messages}");
-    let most = messages * 4_004;
-    assert!(bytes <= most && bytes > most - 4_004, "{bytes} bytes in {messages} messages");
+    let most = messages * FRAME_BYTES;
+    assert!(bytes <= most && bytes > most - FRAME_BYTES, "{bytes} bytes in {messages} messages");
     let stats = pair.server.hub.stats();
     assert_eq!((stats.evicted_full, stats.evicted_stalled), (1, 0));
     assert_eq!((pair.server.hub.count(), pair.server.hub.room_count("r")), (1, 0));
@@ -136,7 +142,7 @@ async fn socket_of_an_evicted_client_that_never_reads_is_gone_within_the_write_t
     // Its end shows when nobody holds the hub any more but the two sockets.
     pair.server.hub.close();
     assert_eq!(pair.healthy.closed().await.0, 1_001);
-    crate::support::within("all have ended", pair.server.hub.closed()).await;
+    within("all have ended", pair.server.hub.closed()).await;
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     // A reset may take what the kernel still held with it; whatever comes, it ends.
     pair.slow.ended().await;
@@ -151,7 +157,7 @@ async fn client_that_takes_nothing_for_the_write_timeout_is_evicted() {
     let (ended, reason) = pair.server.events.ended().await;
     assert_eq!(ended.id(), pair.conn.id());
     let DisconnectReason::SlowClient { messages, bytes } = reason else { panic!("{reason}") };
-    assert!(messages >= 1 && bytes <= messages * 4_004, "{messages} messages, {bytes} bytes");
+    assert!(messages >= 1 && bytes <= messages * FRAME_BYTES, "{messages} messages, {bytes} bytes");
     let stats = pair.server.hub.stats();
     assert_eq!((stats.evicted_full, stats.evicted_stalled), (0, 1));
     pair.publish().await;
@@ -159,7 +165,7 @@ async fn client_that_takes_nothing_for_the_write_timeout_is_evicted() {
 
 #[tokio::test]
 async fn client_that_stalls_and_reads_on_in_time_misses_nothing() {
-    let builder = Hub::with_codec(Raw).shards(1).send_buffer(64);
+    let builder = Hub::with_codec(Raw).shards(1).send_buffer(64).send_buffer_bytes(8 << 20);
     let mut pair = Pair::connect(builder.build().unwrap()).await;
     pair.block().await;
     for _ in 0..30 {
@@ -178,13 +184,13 @@ async fn client_that_stalls_and_reads_on_in_time_misses_nothing() {
 
 #[tokio::test]
 async fn bytes_that_wait_for_a_client_are_bounded_too() {
-    let builder = Hub::with_codec(Raw).shards(1).send_buffer(60_000).send_buffer_bytes(40_000);
+    let builder = Hub::with_codec(Raw).shards(1).send_buffer(60_000).send_buffer_bytes(400_000);
     let mut pair = Pair::connect(builder.build().unwrap()).await;
     pair.publish_until(|pair| pair.server.hub.stats().evictions() > 0).await;
     let (_, reason) = pair.server.events.ended().await;
     let DisconnectReason::SlowClient { messages, bytes } = reason else { panic!("{reason}") };
     assert!((9..=12).contains(&messages), "{messages} messages");
-    assert!((36_000..48_048).contains(&bytes), "{bytes} bytes");
+    assert!((360_000..=12 * FRAME_BYTES).contains(&bytes), "{bytes} bytes");
 }
 
 /// Has a policy that drops do so, and looks at what the client gets in the end.
@@ -221,16 +227,15 @@ async fn drop_newest_keeps_the_client_and_what_it_was_sent_first() {
 }
 
 #[tokio::test]
-async fn pong_reaches_a_client_whose_queue_is_full() {
+async fn pong_reaches_a_client_whose_queue_is_full_before_the_data_that_waits() {
     let mut pair = Pair::connect(hub(Overflow::DropNewest)).await;
-    pair.publish_until(|pair| pair.server.hub.stats().dropped() > 0).await;
+    pair.publish_until(|pair| pair.server.hub.stats().dropped() >= 10).await;
     pair.slow.send(&frame(PING, b"first")).await;
     pair.slow.send(&frame(PING, b"second")).await;
-    let stats = pair.server.hub.clone();
-    crate::support::eventually("the newer pong takes the place of the older", || {
-        stats.stats().pongs_replaced == 1
-    })
-    .await;
+    let hub = pair.server.hub.clone();
+    let is_replaced = || hub.stats().pongs_replaced == 1;
+    eventually("the newer pong takes the place of the older", is_replaced).await;
+    let kept = pair.published - hub.stats().dropped() as usize;
     let mut numbers = Vec::new();
     let pong = loop {
         match pair.slow.read_frame().await {
@@ -239,16 +244,18 @@ async fn pong_reaches_a_client_whose_queue_is_full() {
         }
     };
     assert_eq!(pong, Some((PONG, b"second".to_vec())));
-    // It went ahead of the data that was queued before it came.
-    let (rest, _) = pair.read_on(|rest| rest.len() >= 3).await;
+    let ahead_of = kept - numbers.len();
+    // Four waited at first; the kernel may have taken one of them meanwhile.
+    assert!((1..=4).contains(&ahead_of), "it waits behind none but the torn one: {ahead_of}");
+    let (rest, _) = pair.read_on(|rest| rest.len() == ahead_of).await;
     numbers.extend(rest);
-    assert_eq!(numbers, (0..numbers.len()).collect::<Vec<_>>());
+    assert_eq!(numbers, (0..kept).collect::<Vec<_>>());
 }
 
 #[tokio::test]
 async fn close_reaches_a_client_whose_queue_is_full_after_its_data() {
     let mut pair = Pair::connect(hub(Overflow::DropNewest)).await;
-    pair.publish_until(|pair| pair.server.hub.stats().dropped() > 0).await;
+    pair.publish_until(|pair| pair.server.hub.stats().dropped() >= 10).await;
     pair.conn.close_with(4_000.into(), "enough");
     let (_, reason) = pair.server.events.ended().await;
     assert!(matches!(reason, DisconnectReason::ClosedByServer(_)), "{reason}");
@@ -270,7 +277,7 @@ async fn closing_client_that_never_reads_is_cut_after_the_write_timeout() {
     let began = Instant::now();
     pair.server.hub.close();
     assert_eq!(pair.healthy.closed().await.0, 1_001);
-    crate::support::within("all have ended", pair.server.hub.closed()).await;
+    within("all have ended", pair.server.hub.closed()).await;
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert!(pair.server.hub.stats().dropped_at_end > 0, "what it did not take is counted");
 }

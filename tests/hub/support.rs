@@ -152,6 +152,8 @@ impl Drop for Listening {
 
 /// A server on a free port.
 pub(crate) async fn bind() -> Server {
+    // Shells hand out as few as 1,024 descriptors, and tests run side by side.
+    rlimit::increase_nofile_limit(16_384).expect("a limit may be raised up to its maximum");
     Server::bind("127.0.0.1:0").await.expect("loopback has a free port")
 }
 
@@ -208,10 +210,10 @@ impl<T: Send + 'static> Recorded<T> {
         (client, self.events.open().await)
     }
 
-    /// A raw client with the smallest receive buffer that the kernel allows.
+    /// A raw client with a small receive buffer, but not so small that reading on would take long.
     pub(crate) async fn connect_tight(&mut self) -> (RawClient, Conn<T>) {
         let socket = TcpSocket::new_v4().expect("a socket");
-        socket.set_recv_buffer_size(4_096).expect("before connecting");
+        socket.set_recv_buffer_size(65_536).expect("before connecting");
         let stream = socket.connect(self.server.addr).await.expect("the server listens");
         let client = RawClient::shake_hands(stream).await;
         (client, self.events.open().await)
@@ -468,6 +470,19 @@ impl RawClient {
         let read = within("some bytes", self.stream.read_buf(&mut self.received)).await;
         read.is_ok_and(|bytes| bytes > 0)
     }
+}
+
+/// The frames of a server, of which none is torn.
+pub(crate) fn frames(mut bytes: &[u8]) -> Vec<(u8, &[u8])> {
+    let mut frames = Vec::new();
+    while !bytes.is_empty() {
+        let (header_bytes, payload_bytes) = frame_size(bytes).expect("a header is whole");
+        let (frame, rest) =
+            bytes.split_at_checked(header_bytes + payload_bytes).expect("a frame is whole");
+        frames.push((frame[0], &frame[header_bytes..]));
+        bytes = rest;
+    }
+    frames
 }
 
 /// What a close frame says.

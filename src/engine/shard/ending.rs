@@ -129,7 +129,7 @@ impl<S: Socket> Shard<S> {
         for slot in blocked {
             let Some(entry) = self.table.get_mut(slot) else { continue };
             let Some(queued) = entry.outlet.stalled(self.post.now) else { continue };
-            let id = entry.link.id();
+            let id = entry.id;
             match entry.phase {
                 Phase::Open => self.fail(id, Failure::Stalled(queued)),
                 _ => self.cut(slot),

@@ -3,7 +3,8 @@
 //! A connection is on the wheel until the earlier of its next ping and the moment at which it will
 //! have been silent for two intervals. Any byte that its session receives is a sign of life. The
 //! session stamps it with the shard's clock, which may be a tick old, so the check waits that much
-//! longer.
+//! longer. While the session does not listen (a handler runs, or the hub is congested) silence says
+//! nothing; a dead peer is then found by the pings that its socket does not take.
 
 use std::time::Duration;
 
@@ -68,8 +69,9 @@ impl<S: Socket> Shard<S> {
             let Some(slot) = keep_alive.wheel.pop_due(now) else { break };
             let Some(entry) = self.table.get_mut(slot) else { continue };
             entry.wheel = None;
-            let id = entry.link.id();
-            let silent_until = entry.link.heard() + keep_alive.patience();
+            let id = entry.id;
+            let heard = entry.link.heard().max(entry.attached);
+            let silent_until = heard.saturating_add(keep_alive.patience());
             if silent_until <= now {
                 *budget -= 1;
                 self.end(id, DisconnectReason::Idle);

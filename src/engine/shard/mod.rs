@@ -53,6 +53,9 @@ pub struct ShardConfig {
 /// A [`large_audience`](ShardConfig::large_audience) for real sockets: about 5 ms of writes.
 pub const LARGE_AUDIENCE: usize = 1_024;
 
+/// Steps without a write, as the listing of a member, that count as one write.
+const STEPS_PER_WRITE: usize = 64;
+
 /// The least that a sweep gets to write between two turns.
 const SWEEP_WRITES_MIN: usize = 32;
 
@@ -218,7 +221,11 @@ impl<S: Socket> Shard<S> {
                     messages += 1;
                     bytes += delivery.frame.len();
                 }
-                Command::Join(..) | Command::Leave(..) | Command::Pong(..) => messages += 1,
+                Command::Join(..)
+                | Command::Leave(..)
+                | Command::Pong(..)
+                | Command::Members(..)
+                | Command::Rooms(..) => messages += 1,
                 _ => {}
             }
             let collected = self.turn.len();
@@ -275,11 +282,15 @@ impl<S: Socket> Shard<S> {
                 None => self.table.release(&room),
             },
             Command::Leave(id, room) => {
-                if let Some(slot) = self.open_slot(id) {
+                if let Some(slot) = self.table.slot(id) {
                     self.table.leave(slot, &room);
                 }
             }
-            Command::Members(room, reply) => reply(self.table.ids(&room)),
+            Command::Members(room, reply) => {
+                let members = self.table.ids(&room);
+                *budget = budget.saturating_sub(members.len() / STEPS_PER_WRITE);
+                reply(members);
+            }
             Command::Rooms(id, reply) => {
                 reply(self.open_slot(id).map_or_else(Vec::new, |slot| self.table.rooms_of(slot)));
             }
@@ -301,9 +312,7 @@ impl<S: Socket> Shard<S> {
 
     fn attach(&mut self, link: Arc<Link>, socket: S) {
         let id = link.id();
-        // The clock that the session stamped it with stands still while the shard sleeps.
-        self.post.port.hear(&link);
-        let slot = self.table.insert(link, Outlet::new(socket));
+        let slot = self.table.insert(link, Outlet::new(socket), self.post.now);
         if let Some(keep_alive) = &mut self.keep_alive {
             keep_alive.watch(slot, self.post.now, &mut self.table);
         }
@@ -376,6 +385,18 @@ impl<S: Socket> Shard<S> {
                 counter.add(n);
             }
         }
+    }
+}
+
+/// However the shard goes, with its hub, its runtime or a panic: nobody waits for it in vain.
+impl<S: Socket> Drop for Shard<S> {
+    fn drop(&mut self) {
+        let port = &self.post.port;
+        port.inbox().close();
+        let open = self.table.everyone().len() as u64;
+        port.counters().connections.sub(open);
+        port.counters().disconnected.add(open);
+        self.table.links().for_each(Link::abandon);
     }
 }
 

@@ -62,7 +62,7 @@ impl Selection {
         failed: &mut Vec<(ConnId, Failure)>,
     ) {
         let Some(entry) = table.get_mut(slot) else { return };
-        let id = entry.link.id();
+        let id = entry.id;
         for burst in &self.bursts {
             if entry.phase != Phase::Open {
                 return;

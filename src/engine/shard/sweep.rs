@@ -148,7 +148,7 @@ impl Sweep {
                 continue;
             };
             entry.round = 0;
-            let id = entry.link.id();
+            let id = entry.id;
             self.selection_of(slot, id).send(slot, table, post, failed);
             *budget -= 1;
         }

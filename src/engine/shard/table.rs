@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use slab::Slab;
@@ -32,7 +33,12 @@ pub(super) enum Phase {
 
 /// A connection.
 pub(super) struct Entry<S> {
+    /// As in `link`, and nearer: a fan-out does not touch what is shared with the session.
+    pub(super) id: ConnId,
     pub(super) link: Arc<Link>,
+    /// When it began. What the session had heard before was stamped by a clock that may have stood
+    /// still, for a shard without connections sleeps.
+    pub(super) attached: Duration,
     pub(super) outlet: Outlet<S>,
     pub(super) phase: Phase,
     memberships: Vec<Membership>,
@@ -114,12 +120,16 @@ impl<S> Table<S> {
         &self.everyone
     }
 
+    pub(super) fn links(&self) -> impl Iterator<Item = &Link> {
+        self.conns.iter().map(|(_, entry)| &*entry.link)
+    }
+
     pub(super) fn slot(&self, id: ConnId) -> Option<u32> {
         self.slots.get(&id).copied()
     }
 
     pub(super) fn id(&self, slot: u32) -> Option<ConnId> {
-        self.conns.get(slot as usize).map(|entry| entry.link.id())
+        self.conns.get(slot as usize).map(|entry| entry.id)
     }
 
     pub(super) fn get(&self, slot: u32) -> Option<&Entry<S>> {
@@ -139,9 +149,11 @@ impl<S> Table<S> {
         self.rooms.get_mut(room.slot() as usize)
     }
 
-    pub(super) fn insert(&mut self, link: Arc<Link>, outlet: Outlet<S>) -> u32 {
+    pub(super) fn insert(&mut self, link: Arc<Link>, outlet: Outlet<S>, now: Duration) -> u32 {
         let id = link.id();
         let slot = self.conns.insert(Entry {
+            id,
+            attached: now,
             link,
             outlet,
             phase: Phase::Open,
@@ -173,7 +185,7 @@ impl<S> Table<S> {
 
     pub(super) fn remove(&mut self, slot: u32) -> Entry<S> {
         let entry = self.conns.remove(slot as usize);
-        self.slots.remove(&entry.link.id());
+        self.slots.remove(&entry.id);
         entry
     }
 
@@ -196,6 +208,7 @@ impl<S> Table<S> {
     }
 
     pub(super) fn leave(&mut self, slot: u32, room: &Room) {
+        self.conns[slot as usize].link.finish_leaving();
         if let Some(back) = self.position(slot, room) {
             self.unlink(slot, back);
         }
@@ -210,7 +223,7 @@ impl<S> Table<S> {
     /// The ids of a room's members.
     pub(super) fn ids(&self, room: &Room) -> Vec<ConnId> {
         let members = self.members(room).map_or(&[][..], |members| &members.members);
-        members.iter().map(|member| self.conns[member.conn as usize].link.id()).collect()
+        members.iter().map(|member| self.conns[member.conn as usize].id).collect()
     }
 
     pub(super) fn is_member(&self, slot: u32, room: &Room) -> bool {

@@ -324,7 +324,7 @@ impl Turn {
         };
         let end = at + self.mixed[at..].iter().take_while(|(other, _)| *other == slot).count();
         self.cursor = Cursor::Mixed { at: end };
-        let id = table.get_mut(slot)?.link.id();
+        let id = table.get_mut(slot)?.id;
         self.select_mixed(at..end, id);
         (!self.selection.is_empty()).then_some(slot)
     }
