@@ -1,4 +1,8 @@
-#![doc = include_str!("docs/crate.md")]
+#![cfg_attr(all(feature = "json", feature = "server"), doc = include_str!("docs/crate.md"))]
+#![cfg_attr(
+    not(all(feature = "json", feature = "server")),
+    doc = "A typed WebSocket hub with rooms and JSON broadcast, without some of its features."
+)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod codec;

@@ -88,6 +88,9 @@ pub(crate) fn encode_frame<T: 'static>(
     buffer.clear();
     buffer.resize(HEADER_BYTES_MAX, 0);
     let kind = codec.encode(message, &mut buffer);
+    if buffer.len() < HEADER_BYTES_MAX {
+        return Err(EncodeError::new("the codec has shortened the buffer that it appends to"));
+    }
     let frame = kind.map(|kind| Bytes::copy_from_slice(frame::seal(kind, &mut buffer)));
     if buffer.capacity() <= BUFFER_BYTES_KEPT {
         BUFFER.set(buffer);

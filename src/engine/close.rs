@@ -66,7 +66,7 @@ impl fmt::Display for CloseCode {
 
 /// A close code with a reason for people to read.
 ///
-/// The reason is cut at 123 bytes, on a character boundary: a close frame holds no more.
+/// On the wire the reason is cut at 123 bytes, on a character boundary: a close frame holds no more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Close {
     /// The code.

@@ -96,7 +96,7 @@ pub enum Except {
     Nobody,
     /// One is, as when a sender does not want its own message.
     One(ConnId),
-    /// Several are.
+    /// Several are; sorted.
     Many(Arc<[ConnId]>),
 }
 
@@ -108,5 +108,10 @@ impl Except {
             Self::One(id) => std::slice::from_ref(id),
             Self::Many(ids) => ids,
         }
+    }
+
+    /// Whether a connection is passed by.
+    pub fn passes_by(&self, id: ConnId) -> bool {
+        self.ids().binary_search(&id).is_ok()
     }
 }

@@ -75,7 +75,8 @@ impl<C> Inbox<C> {
             return Ok(());
         }
         self.give_back(1, bytes);
-        Err(Overloaded)
+        // What is pushed to a consumer that is gone takes no room.
+        if self.is_closed() { Ok(()) } else { Err(Overloaded) }
     }
 
     /// Gives reserved room back for which nothing was pushed. Others may have waited for it, so the
@@ -99,8 +100,10 @@ impl<C> Inbox<C> {
     /// Whether half of either bound is taken: the sign for readers to pause, while publishers that
     /// are already on their way still find room.
     pub fn is_congested(&self) -> bool {
-        self.messages.load(Ordering::Relaxed) > self.limits.messages / 2
-            || self.bytes.load(Ordering::Relaxed) > self.limits.bytes / 2
+        // Nobody will give back what a consumer that is gone had not popped.
+        !self.is_closed()
+            && (self.messages.load(Ordering::Relaxed) > self.limits.messages / 2
+                || self.bytes.load(Ordering::Relaxed) > self.limits.bytes / 2)
     }
 
     /// Appends a command, and wakes the consumer if it sleeps.

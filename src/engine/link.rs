@@ -37,6 +37,11 @@ impl ConnId {
     pub fn as_u64(self) -> u64 {
         self.0
     }
+
+    /// The id that [`as_u64`](Self::as_u64) gave. One that was made up belongs to no connection.
+    pub fn from_u64(id: u64) -> Self {
+        Self(id)
+    }
 }
 
 impl fmt::Debug for ConnId {

@@ -227,11 +227,15 @@ impl<S> Port<S> {
 
     /// The excepted connections, as far as they concern this shard.
     fn resolve_except(&self, except: &[ConnId]) -> Except {
-        let mut here = except.iter().copied().filter(|id| id.shard() == self.index);
-        match (here.next(), here.next()) {
-            (None, _) => Except::Nobody,
-            (Some(id), None) => Except::One(id),
-            _ => Except::Many(except.into()),
+        let here = || except.iter().copied().filter(|id| id.shard() == self.index);
+        match here().take(2).count() {
+            0 => Except::Nobody,
+            1 => here().next().map_or(Except::Nobody, Except::One),
+            _ => {
+                let mut ids: Vec<_> = here().collect();
+                ids.sort_unstable();
+                Except::Many(ids.into())
+            }
         }
     }
 }

@@ -13,6 +13,12 @@ use crate::engine::{
 };
 use crate::transport::Shards;
 
+/// Shorter intervals and timeouts would be below what timers and a busy machine can keep.
+const TIME_MIN: Duration = Duration::from_millis(10);
+
+/// Longer ones would find nothing that TCP does not find by itself.
+const TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The settings of a [`Hub`], from [`Hub::builder`] or [`Hub::with_codec`].
 ///
 /// # Examples
@@ -71,7 +77,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     }
 
     /// The time between pings to a client, and half the time that a client may be silent.
-    /// Default: 30 s. Zero sends none and lets clients be silent for ever.
+    /// Default: 30 s; 10 ms to 1 day. Zero sends none and lets clients be silent for ever.
     ///
     /// Shorter finds dead clients sooner, and costs a write per client and interval.
     pub fn ping_interval(mut self, interval: Duration) -> Self {
@@ -88,8 +94,9 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
         self
     }
 
-    /// How many bytes may wait for one client, at least 1. Default: 1 MiB. A message larger than
-    /// this reaches only a client whose socket takes it at once.
+    /// How many bytes may wait for one client, at least 1. Default: 1 MiB. A message that is larger
+    /// reaches only a client whose socket takes some of it at once; the rest then waits, whatever its
+    /// size.
     pub fn send_buffer_bytes(mut self, bytes: usize) -> Self {
         self.queue.bytes = bytes;
         self
@@ -103,7 +110,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     }
 
     /// How long a client whose socket is full may take nothing before it is evicted, and how long a
-    /// closing one has to take what was sent before. Default: 5 s, at least 1 ms.
+    /// closing one has to take what was sent before. Default: 5 s; 10 ms to 1 day.
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.write_timeout = timeout;
         self
@@ -150,6 +157,9 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     /// # Errors
     /// [`BuildError::NoRuntime`] outside of a tokio runtime, [`BuildError::OutOfRange`] for a
     /// setting out of its range.
+    ///
+    /// # Panics
+    /// In a runtime without a time driver ([`enable_time`](tokio::runtime::Builder::enable_time)).
     pub fn build(self) -> Result<Hub<T>, BuildError> {
         let runtime = Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
         self.check()?;
@@ -164,24 +174,27 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     }
 
     fn check(&self) -> Result<(), BuildError> {
-        let settings = [
-            ("shards", self.shards, 1, ConnId::SHARDS_MAX, "1 to 1,024"),
-            ("send_buffer", self.queue.slots, 1, 65_536, "1 to 65,536"),
-            ("send_buffer_bytes", self.queue.bytes, 1, usize::MAX, "1 and more"),
-            ("max_message_bytes", self.message_bytes_max, 1, usize::MAX, "1 and more"),
-            ("inbox_messages", self.inbox.messages, 2, usize::MAX, "2 and more"),
-            ("inbox_bytes", self.inbox.bytes, 1, usize::MAX, "1 and more"),
-            (
-                "write_timeout in milliseconds",
-                self.write_timeout.as_millis() as usize,
-                1,
-                usize::MAX,
-                "1 and more",
-            ),
+        let numbers = [
+            ("shards", self.shards, 1..=ConnId::SHARDS_MAX, "1 to 1,024"),
+            ("send_buffer", self.queue.slots, 1..=65_536, "1 to 65,536"),
+            ("send_buffer_bytes", self.queue.bytes, 1..=usize::MAX, "1 and more"),
+            ("max_message_bytes", self.message_bytes_max, 1..=usize::MAX, "1 and more"),
+            ("inbox_messages", self.inbox.messages, 2..=usize::MAX, "2 and more"),
+            ("inbox_bytes", self.inbox.bytes, 1..=usize::MAX, "1 and more"),
         ];
-        for (setting, value, min, max, range) in settings {
-            if !(min..=max).contains(&value) {
-                return Err(BuildError::OutOfRange { setting, value, range });
+        for (setting, value, allowed, range) in numbers {
+            if !allowed.contains(&value) {
+                return Err(BuildError::OutOfRange { setting, value: value.to_string(), range });
+            }
+        }
+        let times = [
+            ("ping_interval", self.ping_interval, self.ping_interval.is_zero()),
+            ("write_timeout", self.write_timeout, false),
+        ];
+        for (setting, value, is_allowed) in times {
+            if !is_allowed && !(TIME_MIN..=TIME_MAX).contains(&value) {
+                let value = format!("{value:?}");
+                return Err(BuildError::OutOfRange { setting, value, range: "10 ms to 1 day" });
             }
         }
         Ok(())

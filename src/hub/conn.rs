@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -43,7 +44,9 @@ impl<T: Send + 'static> Conn<T> {
         &self.inner.hub
     }
 
-    /// Enters a room, making it if need be. Joining twice is joining once.
+    /// Enters a room, making it if need be. Joining twice is joining once, but takes a place until the
+    /// shard has seen it: a connection that is in as many rooms as it may be is refused, even for a
+    /// room that it is in.
     ///
     /// A publish to the room that follows, by this task or by one that was told, reaches the
     /// connection.
@@ -178,6 +181,21 @@ impl<T: Send + 'static> Conn<T> {
 impl<T> Clone for Conn<T> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone() }
+    }
+}
+
+/// Whether both are the same connection.
+impl<T> PartialEq for Conn<T> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+}
+
+impl<T> Eq for Conn<T> {}
+
+impl<T> Hash for Conn<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.inner.link.id().hash(state);
     }
 }
 

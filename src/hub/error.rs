@@ -62,7 +62,7 @@ pub enum BuildError {
         /// The setting.
         setting: &'static str,
         /// Its value.
-        value: usize,
+        value: String,
         /// What it may be.
         range: &'static str,
     },

@@ -13,7 +13,11 @@ use crate::engine::{Close, DisconnectReason};
 /// for different connections run in parallel. While `on_message` runs, the next message of that
 /// client is not read, so TCP slows down a client that sends faster than it is served.
 ///
-/// A handler that panics closes its connection with 1011; the others live.
+/// A handler that panics closes its connection with 1011; the others live. In `on_upgrade` it is
+/// answered with 500 instead, and in `on_disconnect` there is nothing left to close; all are counted.
+///
+/// While a callback runs, its connection is not read, and if the connection ends meanwhile, its
+/// socket is held until the callback returns.
 ///
 /// [`Handlers`](super::Handlers) makes a handler of closures.
 ///
@@ -47,6 +51,10 @@ use crate::engine::{Close, DisconnectReason};
 pub trait Handler<T: Send + 'static>: Send + Sync + 'static {
     /// Sees the request before the handshake: accepts it, picks a subprotocol, attaches data to the
     /// connection, or refuses with a status of choice.
+    ///
+    /// # Cancel safety
+    /// Dropped with the request when the client leaves. An accepted request may still not become a
+    /// connection: attach what must be released to its extensions, and it goes with them.
     fn on_upgrade(
         &self,
         request: &mut UpgradeRequest,

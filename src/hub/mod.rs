@@ -58,7 +58,8 @@ impl Encoded {
 ///
 /// A message is encoded once; recipients share the bytes. All publishing calls return before
 /// anything is written to a socket, and cost one allocation and one push per shard with recipients,
-/// whatever their number. They take no lock.
+/// whatever their number; several rooms or exceptions cost an allocation per shard more. They take
+/// no lock.
 ///
 /// # Examples
 /// ```
@@ -149,7 +150,7 @@ impl<T: Send + 'static> Hub<T> {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Handlers made of closures, for this hub.
+    /// Handlers made of closures, for connections with this hub's type of message.
     pub fn handlers(&self) -> Handlers<T> {
         Handlers::new()
     }

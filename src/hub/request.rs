@@ -102,7 +102,7 @@ impl fmt::Debug for UpgradeRequest {
     }
 }
 
-/// The refusal of a handshake: a status, headers and a text.
+/// The refusal of a handshake: a status (redirection or error), headers and a text.
 ///
 /// # Examples
 /// ```
@@ -115,11 +115,11 @@ impl fmt::Debug for UpgradeRequest {
 pub struct Reject(Box<Response<Bytes>>);
 
 impl Reject {
-    /// A refusal with a status. One that is no error becomes 400.
+    /// A refusal with a status. One that refuses nothing (1xx, 2xx) becomes 400.
     pub fn new(status: StatusCode) -> Self {
-        let is_error = status.is_client_error() || status.is_server_error();
+        let is_refusal = !status.is_informational() && !status.is_success();
         let mut response = Response::new(Bytes::new());
-        *response.status_mut() = if is_error { status } else { StatusCode::BAD_REQUEST };
+        *response.status_mut() = if is_refusal { status } else { StatusCode::BAD_REQUEST };
         Self(Box::new(response))
     }
 

@@ -50,7 +50,7 @@ impl<'a> Target<'a> {
         Self::new(To::Rooms(names.into_iter().map(Into::into).collect()))
     }
 
-    /// One connection.
+    /// One connection. If it has ended, nobody gets the message, which is no error.
     pub fn conn(id: ConnId) -> Self {
         Self::new(To::Conn(id))
     }

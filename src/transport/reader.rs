@@ -66,29 +66,29 @@ impl FrameReader {
     ) -> Result<R, ReadError> {
         let mut take = Some(take);
         poll_fn(|cx| {
-            link.watch_stage(cx.waker());
             if link.stage() > Stage::Open {
                 return Poll::Ready(Err(ReadError::Ended));
             }
-            loop {
-                if let Some(taken) = self.decode_pending(&mut take)? {
-                    return Poll::Ready(Ok(taken));
-                }
-                if let Some(taken) = ready!(self.poll_read(cx, &heard, &mut take))? {
-                    return Poll::Ready(Ok(taken));
-                }
+            if let Poll::Ready(taken) = self.poll_event(cx, &heard, &mut take) {
+                return Poll::Ready(taken);
             }
+            link.watch_stage(cx.waker());
+            // It may have moved before it was watched.
+            if link.stage() > Stage::Open {
+                return Poll::Ready(Err(ReadError::Ended));
+            }
+            Poll::Pending
         })
         .await
     }
 
-    /// Reads and throws away until the client closes, so that what was sent to it is not lost to a
+    /// Reads and throws away until the client has closed, so that what was sent to it is not lost to a
     /// reset; for at most a second after the close frame has left.
     pub(crate) async fn drain(mut self, link: &Link) {
         let mut is_over = false;
         poll_fn(|cx| {
             link.watch_stage(cx.waker());
-            is_over = is_over || self.poll_discard(cx).is_ready();
+            is_over = is_over || self.poll_closed(cx).is_ready();
             match link.stage() {
                 Stage::Open | Stage::Ended => Poll::Pending,
                 Stage::Flushed | Stage::Cut => Poll::Ready(()),
@@ -96,7 +96,23 @@ impl FrameReader {
         })
         .await;
         if !is_over && link.stage() != Stage::Cut {
-            let _ = tokio::time::timeout(CLOSE_TIMEOUT, poll_fn(|cx| self.poll_discard(cx))).await;
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, poll_fn(|cx| self.poll_closed(cx))).await;
+        }
+    }
+
+    fn poll_event<R, F: FnOnce(Event<'_>) -> R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        heard: &impl Fn(),
+        take: &mut Option<F>,
+    ) -> Poll<Result<R, ReadError>> {
+        loop {
+            if let Some(taken) = self.decode_pending(take)? {
+                return Poll::Ready(Ok(taken));
+            }
+            if let Some(taken) = ready!(self.poll_read(cx, heard, take))? {
+                return Poll::Ready(Ok(taken));
+            }
         }
     }
 
@@ -110,10 +126,14 @@ impl FrameReader {
         let left = input.len();
         self.next = self.pending.len() - left;
         if self.next == self.pending.len() {
-            self.pending = Vec::new();
-            self.next = 0;
+            self.forget_pending();
         }
         Ok(taken)
+    }
+
+    fn forget_pending(&mut self) {
+        self.pending = Vec::new();
+        self.next = 0;
     }
 
     fn poll_read<R, F: FnOnce(Event<'_>) -> R>(
@@ -133,11 +153,18 @@ impl FrameReader {
         })
     }
 
-    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            while ready!(poll_fill(&mut self.half, cx, scratch)).is_ok() {}
-            Poll::Ready(())
-        })
+    /// Ready when the client's close frame or the end of its stream has come. After a breach of the
+    /// protocol only the latter counts.
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let is_close = |event: Event<'_>| matches!(event, Event::Close(_));
+            match ready!(self.poll_event(cx, &|| {}, &mut Some(is_close))) {
+                Ok(true) => return Poll::Ready(()),
+                Ok(false) => {}
+                Err(ReadError::Protocol(_)) => self.forget_pending(),
+                Err(ReadError::Io(_) | ReadError::Ended) => return Poll::Ready(()),
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::thread;
 
 use roomcast::engine::{
-    Address, Close, CloseCode, ConnId, DisconnectReason, JoinError, LeaveError, publish,
+    Address, Close, CloseCode, ConnId, DisconnectReason, JoinError, LeaveError, Stage, publish,
 };
 
 use super::fake::{Client, Rig, Settings, assert_nothing_reserved, text_frame};
@@ -317,4 +317,26 @@ fn a_hundred_thousand_join_one_room_and_half_leave_and_half_detach() {
     assert_eq!(room_count(&rig), (0, 0));
     assert_eq!(rig.counters().connections.get(), 0);
     assert!(clients.iter().all(|client| client.wire().is_dropped));
+}
+
+#[test]
+fn nobody_waits_for_a_shard_that_is_gone() {
+    let mut rig = Settings::default().inbox(2, 1 << 20).build();
+    let client = rig.attach();
+    rig.run();
+    let (sender, answer) = std::sync::mpsc::channel();
+    rig.ports[0].ask_rooms(client.id(), Box::new(move |_| sender.send(()).expect("asked")));
+    rig.shards.clear();
+    assert_eq!(client.stage(), Stage::Cut);
+    assert_eq!(client.reason(), Some(DisconnectReason::HubClosed));
+    assert!(answer.recv().is_err(), "the question was dropped");
+    assert_eq!(rig.counters().connections.get(), 0);
+
+    let late = rig.attach();
+    assert_eq!(late.stage(), Stage::Cut);
+    for _ in 0..4 {
+        rig.publish(Address::Everyone, "to nobody");
+    }
+    let inbox = rig.ports[0].inbox();
+    assert!(inbox.is_empty() && !inbox.is_congested(), "what is pushed is dropped");
 }

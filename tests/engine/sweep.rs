@@ -119,3 +119,54 @@ fn a_connection_in_the_place_of_one_that_left_during_a_sweep_gets_nothing_of_it(
     assert_eq!(served(&crowd), 999);
     assert!(late.texts().is_empty());
 }
+
+#[test]
+fn direct_sends_to_a_member_do_not_break_a_burst_to_many() {
+    let (mut rig, crowd, _, _) = rig();
+    let mut expected = Vec::new();
+    for n in 0..16 {
+        let text = n.to_string();
+        if n % 4 == 3 {
+            rig.publish(Address::Conn(crowd[0].id()), &text);
+        } else {
+            rig.publish(Address::Room("large"), &text);
+        }
+        expected.push(text);
+    }
+    rig.run();
+    assert_eq!(crowd[0].texts(), expected);
+    assert!(crowd.iter().all(|client| client.writes() == 1));
+}
+
+#[test]
+fn bursts_to_several_large_audiences_join() {
+    let (mut rig, crowd, _, _) = rig();
+    let others = rig.attach_to("another", LARGE);
+    for n in 0..4 {
+        rig.publish(Address::Room("large"), &format!("large {n}"));
+        rig.publish(Address::Room("another"), &format!("another {n}"));
+        rig.publish(Address::Everyone, &format!("all {n}"));
+    }
+    rig.run();
+    for client in crowd.iter().chain(&others) {
+        assert_eq!(client.texts().len(), 8);
+        assert_eq!(client.writes(), 1);
+    }
+}
+
+#[test]
+fn a_batch_beyond_what_a_round_takes_is_split_and_keeps_its_order() {
+    let mut rig = Settings::default().large_audience(LARGE).build();
+    let clients = rig.attach_to("r0", 1_000);
+    let rooms: Vec<_> = (0..300).map(|room| format!("r{room}")).collect();
+    for client in &clients {
+        rooms[1..].iter().for_each(|room| client.join(room));
+    }
+    rig.run();
+    rooms.iter().for_each(|room| rig.publish(Address::Room(room), room));
+    rig.run();
+    for client in &clients {
+        assert_eq!(client.texts(), rooms);
+        assert_eq!(client.writes(), 2);
+    }
+}

@@ -1,10 +1,12 @@
 //! Pings, and the end of clients that are silent.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roomcast::{DisconnectReason, Hub};
+use roomcast::{Conn, DisconnectReason, Handler, Hub};
+use tokio::sync::Notify;
 
-use crate::support::{PING, PONG, Recorded, TEXT, eventually, frame, parse_close};
+use crate::support::{Client, PING, PONG, Recorded, TEXT, eventually, frame, parse_close, serve};
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
@@ -101,4 +103,27 @@ async fn silence_ends_one_connection_and_not_its_neighbours() {
     assert_eq!((ended.id(), reason), (silent.id(), DisconnectReason::Idle));
     server.hub.broadcast(&1).unwrap();
     assert_eq!(alive.get::<u32>().await, 1);
+}
+
+/// Answers each message when it is told to.
+struct Slow(Arc<Notify>);
+
+impl Handler<u32> for Slow {
+    async fn on_message(&self, conn: &Conn<u32>, message: u32) {
+        self.0.notified().await;
+        conn.send(&message).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn client_is_not_silent_while_its_handler_runs() {
+    let hub = Hub::<u32>::builder().shards(1).ping_interval(INTERVAL).build().unwrap();
+    let go_on = Arc::new(Notify::new());
+    let server = serve(hub.handle(Slow(go_on.clone()))).await;
+    let mut client = Client::connect(server.addr, "/ws").await;
+    client.send_text("7").await;
+    eventually("four pings", || hub.stats().pings >= 4).await;
+    go_on.notify_one();
+    assert_eq!(client.get::<u32>().await, 7);
+    assert_eq!(hub.stats().closed_idle, 0);
 }

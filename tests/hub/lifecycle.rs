@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use roomcast::{
-    BuildError, Close, CloseCode, Conn, DisconnectReason, Handler, Hub, PublishError, SendError,
-    Target,
+    BuildError, Close, CloseCode, Conn, DisconnectReason, Handler, Hub, PublishError, Reject,
+    SendError, Target, UpgradeRequest,
 };
 use socket2::SockRef;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::support::{
@@ -381,24 +381,29 @@ fn hub_cannot_be_built_outside_of_a_runtime() {
 #[tokio::test]
 async fn settings_out_of_range_are_named() {
     let builder = Hub::<u32>::builder;
+    let day = Duration::from_secs(24 * 60 * 60);
     let cases = [
-        (builder().shards(0), "shards", 0),
-        (builder().shards(1_025), "shards", 1_025),
-        (builder().send_buffer(0), "send_buffer", 0),
-        (builder().send_buffer(65_537), "send_buffer", 65_537),
-        (builder().send_buffer_bytes(0), "send_buffer_bytes", 0),
-        (builder().max_message_bytes(0), "max_message_bytes", 0),
-        (builder().inbox_messages(1), "inbox_messages", 1),
-        (builder().inbox_bytes(0), "inbox_bytes", 0),
-        (builder().write_timeout(Duration::ZERO), "write_timeout", 0),
+        (builder().shards(0), "shards", "0"),
+        (builder().shards(1_025), "shards", "1025"),
+        (builder().send_buffer(0), "send_buffer", "0"),
+        (builder().send_buffer(65_537), "send_buffer", "65537"),
+        (builder().send_buffer_bytes(0), "send_buffer_bytes", "0"),
+        (builder().max_message_bytes(0), "max_message_bytes", "0"),
+        (builder().inbox_messages(1), "inbox_messages", "1"),
+        (builder().inbox_bytes(0), "inbox_bytes", "0"),
+        (builder().write_timeout(Duration::ZERO), "write_timeout", "0ns"),
+        (builder().write_timeout(day + Duration::from_secs(1)), "write_timeout", "86401s"),
+        (builder().ping_interval(Duration::from_micros(9_999)), "ping_interval", "9.999ms"),
+        (builder().ping_interval(day + Duration::from_secs(1)), "ping_interval", "86401s"),
     ];
     for (builder, name, bad) in cases {
         let Err(BuildError::OutOfRange { setting, value, .. }) = builder.build() else {
             panic!("{name} of {bad} is out of range")
         };
-        assert!(setting.starts_with(name), "{setting}");
-        assert_eq!(value, bad);
+        assert_eq!((setting, &*value), (name, bad));
     }
+    let hub = builder().ping_interval(day).write_timeout(day);
+    hub.build().unwrap();
     let hub = builder().shards(1_024).send_buffer(65_536).send_buffer_bytes(1);
     hub.max_message_bytes(1).inbox_messages(2).inbox_bytes(1).build().unwrap();
     let error = builder().shards(0).build().unwrap_err();
@@ -542,4 +547,73 @@ async fn events_of_a_connection_come_in_their_order() {
     assert!(matches!(server.events.pending(), Some(Event::Message(_, 1))));
     assert!(matches!(server.events.pending(), Some(Event::Undecodable(..))));
     assert!(server.events.pending().is_none());
+}
+
+/// Panics when it is called, before there is a future.
+struct PanicsAtTheCall;
+
+impl Handler<u32> for PanicsAtTheCall {
+    fn on_disconnect(
+        &self,
+        _: &Conn<u32>,
+        _: &DisconnectReason,
+    ) -> impl Future<Output = ()> + Send {
+        if true {
+            panic!("on purpose");
+        }
+        async {}
+    }
+}
+
+#[tokio::test]
+async fn panic_at_the_call_of_on_disconnect_is_counted_and_gives_the_socket_back() {
+    let hub = Hub::<u32>::new();
+    let server = serve(hub.handle(PanicsAtTheCall)).await;
+    let mut client = RawClient::connect(server.addr).await;
+    hub.close();
+    within("the session ends all the same", hub.closed()).await;
+    assert_eq!(hub.stats().handler_panics, 1);
+    assert!(matches!(client.read_frame().await, Some((0x88, _))));
+    assert_eq!(client.read_frame().await, None);
+}
+
+/// Accepts when it is told to.
+struct AcceptsLater {
+    asked: Arc<Notify>,
+    accept: Arc<Notify>,
+}
+
+impl Handler<u32> for AcceptsLater {
+    async fn on_upgrade(&self, _: &mut UpgradeRequest) -> Result<(), Reject> {
+        self.asked.notify_one();
+        self.accept.notified().await;
+        Ok(())
+    }
+
+    async fn on_connect(&self, _: &Conn<u32>) -> Result<(), Close> {
+        panic!("the hub is closed by then");
+    }
+}
+
+#[tokio::test]
+async fn closed_waits_for_upgrades_under_way_and_they_are_refused() {
+    let hub = Hub::<u32>::new();
+    let (asked, accept) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let handler = AcceptsLater { asked: asked.clone(), accept: accept.clone() };
+    let server = serve(hub.handle(handler)).await;
+    let addr = server.addr;
+    let client = tokio::spawn(async move { Client::try_connect(addr, "/ws").await.map(drop) });
+    within("the handler is asked", asked.notified()).await;
+    hub.close();
+    let closed = tokio::spawn({
+        let hub = hub.clone();
+        async move { hub.closed().await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!closed.is_finished(), "an upgrade is under way");
+    accept.notify_one();
+    within("it is over then", closed).await.unwrap();
+    let refusal = client.await.unwrap().expect_err("refused");
+    assert!(refusal.to_string().contains("503"), "{refusal}");
+    assert_eq!(hub.stats().handler_panics, 0);
 }

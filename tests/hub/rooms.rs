@@ -144,9 +144,10 @@ async fn leaving_makes_room_for_another() {
     conn.join("b").unwrap();
     assert_eq!(conn.join("c"), Err(JoinError::TooManyRooms { rooms_max: 2 }));
     conn.leave("a").unwrap();
-    let mut rooms = conn.rooms().await;
-    assert_eq!(rooms, ["b"]);
     conn.join("c").unwrap();
+    let mut rooms = conn.rooms().await;
+    rooms.sort_unstable();
+    assert_eq!(rooms, ["b", "c"]);
     // Twice is once, so it costs a room only while it is on its way.
     for _ in 0..10 {
         let _ = conn.join("c");
@@ -155,7 +156,6 @@ async fn leaving_makes_room_for_another() {
     rooms.sort_unstable();
     assert_eq!(rooms, ["b", "c"]);
     conn.leave("c").unwrap();
-    conn.rooms().await;
     conn.join("d").unwrap();
 }
 

@@ -3,6 +3,7 @@
 //! A connection that ends leaves its rooms at once and its session is told why. Its entry stays
 //! until the session gives the socket back, so that a close frame can still leave.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,18 +25,33 @@ const EVICTED_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// later than it they may be ended.
 const CHECKS_PER_TIMEOUT: u32 = 16;
 
+/// Why a connection is due to end.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Due {
+    /// A write to it failed.
+    Failed(Failure),
+    /// It was blocked for too long when that was last looked at.
+    Stalled,
+    /// The hub was closed.
+    HubClosed,
+}
+
+/// Connections that are due to end, in their order: many may be at once, and each is a write.
+pub(super) type DueQueue = VecDeque<(ConnId, Due)>;
+
 impl<S: Socket> Shard<S> {
-    /// Ends what a close of the hub has left to end; `false` if the budget did not reach.
-    pub(super) fn end_closing(&mut self, budget: &mut usize) -> bool {
-        while let Some(&id) = self.closing.front() {
-            if *budget == 0 {
-                return false;
-            }
+    /// Ends what is due to end; `false` if the budget did not reach.
+    pub(super) fn end_due(&mut self, budget: &mut usize) -> bool {
+        while *budget > 0 {
+            let Some((id, due)) = self.due.pop_front() else { return true };
             *budget -= 1;
-            self.closing.pop_front();
-            self.end(id, DisconnectReason::HubClosed);
+            match due {
+                Due::Failed(failure) => self.fail(id, failure),
+                Due::Stalled => self.end_stalled(id),
+                Due::HubClosed => self.end(id, DisconnectReason::HubClosed),
+            }
         }
-        true
+        self.due.is_empty()
     }
 
     pub(super) fn fail(&mut self, id: ConnId, failure: Failure) {
@@ -44,10 +60,6 @@ impl<S: Socket> Shard<S> {
             Failure::Io(kind) => DisconnectReason::Io(kind),
             Failure::Full(Amount { messages, bytes }) => {
                 counters.evicted_full.add(1);
-                DisconnectReason::SlowClient { messages, bytes }
-            }
-            Failure::Stalled(Amount { messages, bytes }) => {
-                counters.evicted_stalled.add(1);
                 DisconnectReason::SlowClient { messages, bytes }
             }
         };
@@ -118,22 +130,29 @@ impl<S: Socket> Shard<S> {
         self.count_lost(lost);
     }
 
-    /// Evicts what has been blocked for too long, and cuts what should have closed by now.
+    /// Finds what has been blocked for too long.
     pub(super) fn check_blocked(&mut self) {
         if self.post.blocked.is_empty() || self.post.now < self.next_check {
             return;
         }
         let timeout = self.config.write_timeout.min(EVICTED_CLOSE_TIMEOUT);
         self.next_check = self.post.now + timeout / CHECKS_PER_TIMEOUT;
-        let blocked: Vec<u32> = self.post.blocked.iter().copied().collect();
-        for slot in blocked {
-            let Some(entry) = self.table.get_mut(slot) else { continue };
-            let Some(queued) = entry.outlet.stalled(self.post.now) else { continue };
-            let id = entry.id;
-            match entry.phase {
-                Phase::Open => self.fail(id, Failure::Stalled(queued)),
-                _ => self.cut(slot),
-            }
+        let Self { post, table, due, .. } = self;
+        let stalled = post.blocked.iter().filter_map(|&slot| table.get(slot));
+        let stalled = stalled.filter(|entry| entry.outlet.stalled(post.now).is_some());
+        due.extend(stalled.map(|entry| (entry.id, Due::Stalled)));
+    }
+
+    /// Evicts or cuts a connection that has been blocked for too long, unless it has moved since.
+    fn end_stalled(&mut self, id: ConnId) {
+        let Some(slot) = self.table.slot(id) else { return };
+        let Some(entry) = self.table.get(slot) else { return };
+        let Some(Amount { messages, bytes }) = entry.outlet.stalled(self.post.now) else { return };
+        if entry.phase == Phase::Open {
+            self.post.port.counters().evicted_stalled.add(1);
+            self.end(id, DisconnectReason::SlowClient { messages, bytes });
+        } else {
+            self.cut(slot);
         }
     }
 

@@ -14,18 +14,18 @@ mod sweep;
 mod table;
 mod turn;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::ending::is_over_already;
+use self::ending::{Due, DueQueue, is_over_already};
 use self::keep_alive::KeepAlive;
 use self::outlet::{Failure, Outlet, Post, Tally};
 use self::sweep::Sweep;
 use self::table::{Phase, Table};
-use self::turn::Turn;
+use self::turn::{Lane, Turn};
 use super::close::DisconnectReason;
 use super::command::Command;
 use super::link::{ConnId, Link};
@@ -82,10 +82,8 @@ pub struct Shard<S: Socket> {
     keep_alive: Option<KeepAlive>,
     /// A command that must wait for the turn's deliveries.
     held: Option<Command<S>>,
-    /// Connections that failed in the turn.
-    failed: Vec<(ConnId, Failure)>,
-    /// Connections that are still to be ended since the hub was closed.
-    closing: VecDeque<ConnId>,
+    /// Connections that are to be ended before anything else is taken from the inbox.
+    due: DueQueue,
     is_closed: bool,
     is_stopped: bool,
     next_check: Duration,
@@ -96,7 +94,7 @@ impl<S: Socket> Shard<S> {
     pub fn new(config: ShardConfig, port: Arc<Port<S>>) -> Self {
         Self {
             table: Table::new(port.clone()),
-            turn: Turn::new(config.queue.bytes),
+            turn: Turn::new(Lane::Direct, config.queue.bytes),
             sweep: Sweep::new(config.large_audience, config.queue.bytes),
             sweep_credit: 0,
             keep_alive: config.ping_interval.map(KeepAlive::new),
@@ -110,8 +108,7 @@ impl<S: Socket> Shard<S> {
             },
             config,
             held: None,
-            failed: Vec::new(),
-            closing: VecDeque::new(),
+            due: DueQueue::new(),
             is_closed: false,
             is_stopped: false,
             next_check: Duration::ZERO,
@@ -138,8 +135,7 @@ impl<S: Socket> Shard<S> {
 
     fn work(&mut self, budget: &mut usize) -> Progress {
         while !self.is_stopped {
-            if !self.finish_turn(budget) || !self.advance_sweep(budget) || !self.end_closing(budget)
-            {
+            if !self.finish_turn(budget) || !self.advance_sweep(budget) || !self.end_due(budget) {
                 return Progress::Busy;
             }
             self.check_blocked();
@@ -162,46 +158,34 @@ impl<S: Socket> Shard<S> {
 
     /// Goes on with the fan-out of the turn; `false` if the budget did not reach.
     fn finish_turn(&mut self, budget: &mut usize) -> bool {
-        let Self { turn, table, post, failed, .. } = self;
+        let Self { turn, table, post, due, .. } = self;
         let before = *budget;
-        let is_over = turn.fan_out(table, post, failed, budget);
+        let is_over = turn.fan_out(table, post, due, budget);
         self.sweep_credit += before - *budget;
-        // Members must stay where they are while the cursor is among them.
-        if is_over {
-            self.end_failed();
-        }
         is_over
     }
 
     /// Goes on with the sweep for as long as the last turn took; `false` if the budget did not reach.
     fn advance_sweep(&mut self, budget: &mut usize) -> bool {
-        let credit = self.sweep_credit.max(SWEEP_WRITES_MIN);
-        let mut allowed = credit.min(*budget);
-        *budget -= allowed;
-        self.sweep_credit = credit - allowed;
-        let Self { sweep, table, post, failed, .. } = self;
-        if !sweep.is_idle() {
-            sweep.advance(table, post, failed, &mut allowed);
-        }
-        *budget += allowed;
-        self.end_failed();
         if self.sweep.is_idle() {
             self.sweep_credit = 0;
+            return true;
         }
+        let credit = self.sweep_credit.max(SWEEP_WRITES_MIN);
+        let allowed = credit.min(*budget);
+        let mut left = allowed;
+        let Self { sweep, table, post, due, .. } = self;
+        sweep.advance(table, post, due, &mut left);
+        *budget -= allowed - left;
+        self.sweep_credit = if left > 0 { 0 } else { credit - allowed };
         self.sweep_credit == 0
     }
 
     fn is_idle(&self) -> bool {
         self.held.is_none()
             && self.sweep.is_idle()
-            && self.closing.is_empty()
+            && self.due.is_empty()
             && self.post.port.inbox().is_empty()
-    }
-
-    fn end_failed(&mut self) {
-        for (id, failure) in mem::take(&mut self.failed) {
-            self.fail(id, failure);
-        }
     }
 
     /// Takes commands until the turn is full, the inbox empty, or the slice used up.
@@ -245,7 +229,7 @@ impl<S: Socket> Shard<S> {
     fn must_wait(&self, command: &Command<S>) -> bool {
         match command {
             Command::Join(_, room) | Command::Leave(_, room) => {
-                self.turn.touches(room, &self.table) || self.sweep.touches(room)
+                self.turn.touches(room, &self.table) || self.sweep.touches(room, &self.table)
             }
             Command::Attach { .. } => self.turn.touches_everyone() || self.sweep.touches_everyone(),
             Command::Close(id, reason) => {
@@ -254,10 +238,7 @@ impl<S: Socket> Shard<S> {
             Command::Deliver(delivery) if self.sweep.takes(delivery, &self.table) => {
                 self.sweep.is_full()
             }
-            Command::Deliver(delivery) => {
-                self.sweep.holds_up(delivery, &self.table)
-                    || self.turn.would_overreach(delivery, &self.table)
-            }
+            Command::Deliver(delivery) => self.turn.would_overreach(delivery, &self.table),
             Command::CloseAll | Command::Stop => !self.turn.is_empty() || !self.sweep.is_idle(),
             _ => false,
         }
@@ -273,7 +254,7 @@ impl<S: Socket> Shard<S> {
             Command::Deliver(delivery) => {
                 self.post.port.counters().published.add(1);
                 match self.sweep.takes(&delivery, &self.table) {
-                    true => self.sweep.add(delivery),
+                    true => self.sweep.add(delivery, &mut self.table),
                     false => self.turn.add(delivery, &mut self.table),
                 }
             }
@@ -334,8 +315,9 @@ impl<S: Socket> Shard<S> {
 
     fn close_all(&mut self) {
         self.is_closed = true;
-        let Self { table, closing, .. } = self;
-        closing.extend(table.everyone().iter().filter_map(|&slot| table.id(slot)));
+        let Self { table, due, .. } = self;
+        let ids = table.everyone().iter().filter_map(|&slot| table.get(slot).map(|entry| entry.id));
+        due.extend(ids.map(|id| (id, Due::HubClosed)));
     }
 
     /// The slot of a connection that has not ended.

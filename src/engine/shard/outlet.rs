@@ -55,8 +55,6 @@ impl Tally {
 pub(super) enum Failure {
     /// Its queue is full; with what was queued, the new burst included.
     Full(Amount),
-    /// Its socket has taken nothing for the write timeout; with what was queued.
-    Stalled(Amount),
     /// Its socket has failed.
     Io(io::ErrorKind),
 }

@@ -2,7 +2,8 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::outlet::{Failure, Post};
+use super::ending::{Due, DueQueue};
+use super::outlet::Post;
 use super::table::{Phase, Table};
 use crate::engine::command::Delivery;
 use crate::engine::link::ConnId;
@@ -49,17 +50,17 @@ impl Selection {
 
     /// Takes out what passes a connection by.
     pub(super) fn pass_by(&mut self, id: ConnId, deliveries: &[Delivery]) {
-        self.indices.retain(|&index| !deliveries[index as usize].except.ids().contains(&id));
+        self.indices.retain(|&index| !deliveries[index as usize].except.passes_by(id));
     }
 
     /// Sends the bursts to a connection, unless it has failed or ended. One that fails is added to
-    /// `failed`, and gets nothing more.
+    /// `due`, and gets nothing more.
     pub(super) fn send<S: Socket>(
         &self,
         slot: u32,
         table: &mut Table<S>,
         post: &mut Post<S>,
-        failed: &mut Vec<(ConnId, Failure)>,
+        due: &mut DueQueue,
     ) {
         let Some(entry) = table.get_mut(slot) else { return };
         let id = entry.id;
@@ -69,7 +70,7 @@ impl Selection {
             }
             if let Err(failure) = entry.outlet.send((slot, id), burst, post) {
                 entry.phase = Phase::Failed;
-                failed.push((id, failure));
+                due.push_back((id, Due::Failed(failure)));
             }
         }
     }

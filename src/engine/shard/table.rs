@@ -44,10 +44,10 @@ pub(super) struct Entry<S> {
     memberships: Vec<Membership>,
     /// Its index among `everyone`.
     place: u32,
-    /// What the turn `mark.turn` knows about this connection.
-    pub(super) mark: Mark,
-    /// The round of a sweep that still owes it something, or 0.
-    pub(super) round: u64,
+    /// What the turn of each lane knows about this connection.
+    pub(super) marks: [Mark; 2],
+    /// The number of the last delivery to it alone that went to the sweep.
+    pub(super) last_swept: u64,
     pub(super) wheel: Option<WheelPosition>,
     /// When the next ping is due, in milliseconds of the shard's clock.
     pub(super) ping_due_ms: u64,
@@ -70,8 +70,10 @@ struct Membership {
 pub(super) struct Members {
     room: Arc<Room>,
     members: Vec<Member>,
-    /// The group of this room's deliveries in the turn `mark.turn`.
-    pub(super) mark: Mark,
+    /// The group of this room's deliveries in the turn of each lane.
+    pub(super) marks: [Mark; 2],
+    /// The number of the last delivery to it that went to the sweep.
+    pub(super) last_swept: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -128,10 +130,6 @@ impl<S> Table<S> {
         self.slots.get(&id).copied()
     }
 
-    pub(super) fn id(&self, slot: u32) -> Option<ConnId> {
-        self.conns.get(slot as usize).map(|entry| entry.id)
-    }
-
     pub(super) fn get(&self, slot: u32) -> Option<&Entry<S>> {
         self.conns.get(slot as usize)
     }
@@ -159,8 +157,8 @@ impl<S> Table<S> {
             phase: Phase::Open,
             memberships: Vec::new(),
             place: self.everyone.len() as u32,
-            mark: Mark::default(),
-            round: 0,
+            marks: [Mark::default(); 2],
+            last_swept: 0,
             wheel: None,
             ping_due_ms: 0,
         }) as u32;
@@ -196,8 +194,12 @@ impl<S> Table<S> {
             return self.release(&room);
         }
         if room.slot() == NO_SLOT {
-            let members =
-                Members { room: room.clone(), members: Vec::new(), mark: Mark::default() };
+            let members = Members {
+                room: room.clone(),
+                members: Vec::new(),
+                marks: [Mark::default(); 2],
+                last_swept: 0,
+            };
             room.set_slot(self.rooms.insert(members) as u32);
             self.port.counters().rooms.add(1);
         }
@@ -226,8 +228,12 @@ impl<S> Table<S> {
         members.iter().map(|member| self.conns[member.conn as usize].id).collect()
     }
 
-    pub(super) fn is_member(&self, slot: u32, room: &Room) -> bool {
-        self.conns.contains(slot as usize) && self.position(slot, room).is_some()
+    /// The number of the last delivery that went to the sweep, of those to the connection and to its
+    /// rooms.
+    pub(super) fn last_swept(&self, slot: u32) -> u64 {
+        let Some(entry) = self.get(slot) else { return 0 };
+        let rooms = entry.memberships.iter().map(|at| self.rooms[at.room as usize].last_swept);
+        rooms.fold(entry.last_swept, u64::max)
     }
 
     /// Where the membership stands among those of the connection: a walk over at most

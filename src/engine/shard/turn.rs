@@ -4,17 +4,17 @@
 //! Deliveries of one audience form a group, and a group's frames are joined into one burst. For a
 //! connection that only one group of the turn reaches, that burst is all it gets, and it cannot see
 //! in which order groups were written. A connection that several groups reach, or that a delivery
-//! excepts, is *mixed*: it is passed over, and gets its own selection of frames at the end, in
-//! the order of the inbox.
+//! excepts, is *mixed*: it gets its own selection of frames at the end, in the order of the inbox.
 //!
-//! A turn is resumable: the cursor says where the fan-out stands, and nothing is taken from the
-//! inbox meanwhile, so members do not change under it.
+//! A turn begins by planning who gets what, and works the plan off in slices. Members that come and
+//! go meanwhile do not change it: a message is for those who were members when it was published.
 
 use std::mem;
-use std::sync::Arc;
 
+use super::STEPS_PER_WRITE;
 use super::audience::size;
-use super::outlet::{Failure, Post};
+use super::ending::DueQueue;
+use super::outlet::Post;
 use super::selection::Selection;
 use super::table::{Mark, Table};
 use crate::engine::command::{Audience, Delivery};
@@ -25,8 +25,8 @@ use crate::engine::socket::Socket;
 /// The group of a connection that needs a selection of its own.
 const MIXED: u32 = u32::MAX;
 
-/// The group of a connection that has got a union's burst: it may be met again in another room.
-const SERVED: u32 = u32::MAX - 1;
+/// The group of a connection that a union has in its plan: it may be met again in another room.
+const PLANNED: u32 = u32::MAX - 1;
 
 /// The end of a chain of deliveries.
 const END: u32 = u32::MAX;
@@ -54,14 +54,25 @@ struct Group {
 enum Cursor {
     /// Deliveries are being added.
     Collecting,
-    /// This member of this room of this group is next. A group that is no union has one room.
-    Group { group: usize, room: usize, member: usize },
+    /// This part of the plan is next.
+    Planned { at: usize },
     /// The mixed connections follow, from this index on.
     Mixed { at: usize },
 }
 
+/// Which of a connection's and a room's marks a turn uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub(super) enum Lane {
+    /// Deliveries to few, one turn after the other.
+    Direct,
+    /// Deliveries to many, beside those turns.
+    Sweep,
+}
+
 /// The state of a turn; its buffers are kept from turn to turn.
 pub(super) struct Turn {
+    lane: Lane,
     stamp: u64,
     cursor: Cursor,
     deliveries: Vec<Delivery>,
@@ -72,16 +83,25 @@ pub(super) struct Turn {
     has_unions: bool,
     has_exceptions: bool,
     bytes: usize,
+    bytes_max: usize,
     /// Recipients, over all groups.
     reach: usize,
+    /// Connections that one group reaches, with that group; group by group.
+    plan: Vec<(u32, u32)>,
+    /// Connections that several groups reach, with each of these; sorted.
     mixed: Vec<(u32, u32)>,
+    /// The group that is selected.
+    selected: Option<u32>,
     selection: Selection,
+    /// Recipients that were passed over since that was last charged to a budget.
+    passed_over: usize,
 }
 
 impl Turn {
     /// A turn without deliveries, whose bursts fit into a send queue of `queue_bytes`.
-    pub(super) fn new(queue_bytes: usize) -> Self {
+    pub(super) fn new(lane: Lane, queue_bytes: usize) -> Self {
         Self {
+            lane,
             // The mark of an entry that was never marked is 0.
             stamp: 1,
             cursor: Cursor::Collecting,
@@ -92,9 +112,14 @@ impl Turn {
             has_unions: false,
             has_exceptions: false,
             bytes: 0,
+            // A turn that alone fills the queue of a slow client would evict it without a chance.
+            bytes_max: TURN_BYTES_MAX.min(queue_bytes / 2).max(1),
             reach: 0,
+            plan: Vec::new(),
             mixed: Vec::new(),
+            selected: None,
             selection: Selection::new(queue_bytes),
+            passed_over: 0,
         }
     }
 
@@ -110,7 +135,7 @@ impl Turn {
 
     /// Whether it should be delivered before more is added.
     pub(super) fn is_full(&self) -> bool {
-        self.deliveries.len() >= TURN_DELIVERIES_MAX || self.bytes >= TURN_BYTES_MAX
+        self.deliveries.len() >= TURN_DELIVERIES_MAX || self.bytes >= self.bytes_max
     }
 
     /// Whether the turn would have too many recipients with this delivery.
@@ -131,7 +156,9 @@ impl Turn {
     }
 
     fn is_addressed<S>(&self, room: &Room, table: &Table<S>) -> bool {
-        table.members(room).is_some_and(|members| members.mark.turn == self.stamp)
+        table
+            .members(room)
+            .is_some_and(|members| members.marks[self.lane as usize].turn == self.stamp)
     }
 
     /// Whether a new connection would be seen by a delivery of this turn.
@@ -173,7 +200,7 @@ impl Turn {
                 Some(known)
             }
             Audience::Room(room) => {
-                let mark = &mut table.members_mut(room)?.mark;
+                let mark = &mut table.members_mut(room)?.marks[self.lane as usize];
                 if mark.turn == self.stamp {
                     return Some(Some(mark.group));
                 }
@@ -196,148 +223,194 @@ impl Turn {
         }
     }
 
-    /// Starts the fan-out: finds out which connections are mixed.
+    /// Starts the fan-out: plans who gets what.
     pub(super) fn begin<S>(&mut self, table: &mut Table<S>) {
-        self.cursor = Cursor::Group { group: 0, room: 0, member: 0 };
         if self.has_exceptions {
             self.mark_excepted(table);
         }
-        if self.groups.len() > 1 || self.has_unions {
-            for group in 0..self.groups.len() {
-                self.mark_group(group, table);
+        // A sweep's marks also say what it owes.
+        if self.groups.len() > 1 || self.has_unions || self.lane == Lane::Sweep {
+            for group in 0..self.groups.len() as u32 {
+                self.for_each_member(group, table, |_, slot, table| self.mark(slot, group, table));
             }
         }
-        self.select_group(0);
+        let (mut plan, mut mixed) = (mem::take(&mut self.plan), mem::take(&mut self.mixed));
+        for group in 0..self.groups.len() as u32 {
+            self.for_each_member(group, table, |turn, slot, table| {
+                match turn.place(slot, group, table) {
+                    Place::Planned => plan.push((slot, group)),
+                    Place::Mixed => mixed.push((slot, group)),
+                    Place::PlannedBefore => {}
+                }
+            });
+        }
+        mixed.sort_unstable();
+        mixed.dedup();
+        (self.plan, self.mixed) = (plan, mixed);
+        self.cursor = Cursor::Planned { at: 0 };
+    }
+
+    /// Whether the turn has still to serve a connection. For the lane of sweeps alone.
+    pub(super) fn owes<S>(&self, slot: u32, table: &Table<S>) -> bool {
+        self.cursor != Cursor::Collecting && self.is_marked(slot, table)
+    }
+
+    fn is_marked<S>(&self, slot: u32, table: &Table<S>) -> bool {
+        table.get(slot).is_some_and(|entry| entry.marks[self.lane as usize].turn == self.stamp)
     }
 
     fn mark_excepted<S>(&self, table: &mut Table<S>) {
         for id in self.deliveries.iter().flat_map(|delivery| delivery.except.ids()) {
             let slot = table.slot(*id);
             if let Some(entry) = slot.and_then(|slot| table.get_mut(slot)) {
-                entry.mark = Mark { turn: self.stamp, group: MIXED };
+                entry.marks[self.lane as usize] = Mark { turn: self.stamp, group: MIXED };
             }
         }
     }
 
-    fn mark_group<S>(&self, group: usize, table: &mut Table<S>) {
-        let (mut room, mut member) = (0, 0);
-        while let Some(slot) = self.next_member(group, &mut room, &mut member, table) {
-            let Some(entry) = table.get_mut(slot) else { continue };
-            if entry.mark.turn != self.stamp {
-                entry.mark = Mark { turn: self.stamp, group: group as u32 };
-            } else if entry.mark.group != group as u32 {
-                entry.mark.group = MIXED;
+    fn mark<S>(&self, slot: u32, group: u32, table: &mut Table<S>) {
+        let Some(entry) = table.get_mut(slot) else { return };
+        let mark = &mut entry.marks[self.lane as usize];
+        if mark.turn != self.stamp {
+            *mark = Mark { turn: self.stamp, group };
+        } else if mark.group != group {
+            mark.group = MIXED;
+        }
+    }
+
+    fn place<S>(&self, slot: u32, group: u32, table: &mut Table<S>) -> Place {
+        let Some(entry) = table.get_mut(slot) else { return Place::PlannedBefore };
+        let mark = &mut entry.marks[self.lane as usize];
+        match mark.group {
+            _ if mark.turn != self.stamp => Place::Planned,
+            MIXED => Place::Mixed,
+            PLANNED => Place::PlannedBefore,
+            _ => {
+                mark.group = if self.has_unions { PLANNED } else { group };
+                Place::Planned
             }
         }
     }
 
-    /// The member at the cursor, which is moved behind it.
-    fn next_member<S>(
+    /// Calls `f` with each recipient of a group; in a union, a member of two rooms comes twice.
+    fn for_each_member<S>(
         &self,
-        group: usize,
-        room: &mut usize,
-        member: &mut usize,
-        table: &Table<S>,
-    ) -> Option<u32> {
-        let rooms = match &self.deliveries[self.groups[group].first as usize].audience {
-            Audience::Everyone => return at(table.everyone(), member),
-            Audience::Conn(id) => return table.slot(*id).filter(|_| mem::replace(member, 1) == 0),
+        group: u32,
+        table: &mut Table<S>,
+        mut f: impl FnMut(&Self, u32, &mut Table<S>),
+    ) {
+        let rooms = match &self.deliveries[self.groups[group as usize].first as usize].audience {
+            Audience::Everyone => {
+                let mut index = 0;
+                while let Some(&slot) = table.everyone().get(index) {
+                    f(self, slot, table);
+                    index += 1;
+                }
+                return;
+            }
+            Audience::Conn(id) => {
+                if let Some(slot) = table.slot(*id) {
+                    f(self, slot, table);
+                }
+                return;
+            }
             Audience::Room(room) => std::slice::from_ref(room),
             Audience::Rooms(rooms) => rooms,
         };
-        while let Some(current) = rooms.get(*room) {
-            if let Some(slot) = member_at(table, current, *member) {
-                *member += 1;
-                return Some(slot);
+        for room in rooms {
+            let mut index = 0;
+            while let Some(slot) = table.members(room).and_then(|members| members.slot_at(index)) {
+                f(self, slot, table);
+                index += 1;
             }
-            *room += 1;
-            *member = 0;
         }
-        None
     }
 
     /// Goes on with the fan-out until it is over or `budget` writes are used up; `true` if it is
-    /// over. Connections that fail are added to `failed`, and get nothing more.
+    /// over. Connections that fail are added to `due`, and get nothing more.
     pub(super) fn fan_out<S: Socket>(
         &mut self,
         table: &mut Table<S>,
         post: &mut Post<S>,
-        failed: &mut Vec<(ConnId, Failure)>,
+        due: &mut DueQueue,
         budget: &mut usize,
     ) -> bool {
         while self.cursor != Cursor::Collecting {
             if *budget == 0 {
                 return false;
             }
-            let recipient = match self.cursor {
-                Cursor::Collecting => None,
-                Cursor::Group { .. } => self.next_of_groups(table),
-                Cursor::Mixed { at } => self.next_of_mixed(at, table),
-            };
-            if let Some(slot) = recipient {
-                self.selection.send(slot, table, post, failed);
-                *budget -= 1;
+            match self.next_recipient(table) {
+                Some(slot) => {
+                    self.selection.send(slot, table, post, due);
+                    *budget -= 1;
+                }
+                None => self.pass_over(budget),
             }
         }
         true
     }
 
-    /// The next connection that gets the selected bursts as a member of a group; `None` where it is
-    /// passed over, or the cursor has moved to another group.
-    fn next_of_groups<S>(&mut self, table: &mut Table<S>) -> Option<u32> {
-        let Cursor::Group { group, mut room, mut member } = self.cursor else { return None };
-        let Some(slot) = self.next_member(group, &mut room, &mut member, table) else {
-            self.finish_group(group);
-            return None;
-        };
-        self.cursor = Cursor::Group { group, room, member };
-        let entry = table.get_mut(slot)?;
-        if entry.mark.turn == self.stamp {
-            match entry.mark.group {
-                MIXED => {
-                    self.mixed.push((slot, group as u32));
+    /// Selects what the next connection of the plan gets; `None` where it is to get nothing.
+    fn next_recipient<S>(&mut self, table: &mut Table<S>) -> Option<u32> {
+        let slot = match self.cursor {
+            Cursor::Collecting => return None,
+            Cursor::Planned { at } => match self.plan.get(at).copied() {
+                Some((slot, group)) => {
+                    self.cursor = Cursor::Planned { at: at + 1 };
+                    self.select_group(group);
+                    slot
+                }
+                None => {
+                    self.cursor = Cursor::Mixed { at: 0 };
                     return None;
                 }
-                SERVED => return None,
-                _ if self.has_unions => entry.mark.group = SERVED,
-                _ => {}
-            }
-        }
-        Some(slot)
-    }
-
-    fn finish_group(&mut self, group: usize) {
-        if group + 1 < self.groups.len() {
-            self.cursor = Cursor::Group { group: group + 1, room: 0, member: 0 };
-            self.select_group(group + 1);
-        } else {
-            self.mixed.sort_unstable();
-            self.mixed.dedup();
-            self.cursor = Cursor::Mixed { at: 0 };
-        }
-    }
-
-    fn next_of_mixed<S>(&mut self, at: usize, table: &mut Table<S>) -> Option<u32> {
-        let Some(&(slot, _)) = self.mixed.get(at) else {
-            self.finish();
-            return None;
+            },
+            Cursor::Mixed { at } => match self.mixed.get(at).copied() {
+                Some((slot, _)) => {
+                    let others = self.mixed[at..].iter().take_while(|(other, _)| *other == slot);
+                    let end = at + others.count();
+                    self.cursor = Cursor::Mixed { at: end };
+                    self.select_mixed(at..end, table.get(slot)?.id);
+                    slot
+                }
+                None => {
+                    self.finish();
+                    return None;
+                }
+            },
         };
-        let end = at + self.mixed[at..].iter().take_while(|(other, _)| *other == slot).count();
-        self.cursor = Cursor::Mixed { at: end };
-        let id = table.get_mut(slot)?.id;
-        self.select_mixed(at..end, id);
+        if self.lane == Lane::Sweep {
+            // The slot may be another connection's by now, which has no such mark.
+            if !self.is_marked(slot, table) {
+                return None;
+            }
+            table.get_mut(slot)?.marks[self.lane as usize] = Mark::default();
+        }
         (!self.selection.is_empty()).then_some(slot)
     }
 
-    fn select_group(&mut self, group: usize) {
+    /// Walking is work, too: so many steps count as one write.
+    fn pass_over(&mut self, budget: &mut usize) {
+        self.passed_over += 1;
+        if self.passed_over == STEPS_PER_WRITE {
+            self.passed_over = 0;
+            *budget -= 1;
+        }
+    }
+
+    fn select_group(&mut self, group: u32) {
+        if self.selected == Some(group) {
+            return;
+        }
+        self.selected = Some(group);
         self.selection.indices.clear();
-        let Some(&Group { first, .. }) = self.groups.get(group) else { return };
-        self.chain(first);
+        self.chain(self.groups[group as usize].first);
         self.selection.join(&self.deliveries);
     }
 
     /// Selects what the groups of one mixed connection bring it.
     fn select_mixed(&mut self, range: std::ops::Range<usize>, id: ConnId) {
+        self.selected = None;
         self.selection.indices.clear();
         for at in range {
             let (_, group) = self.mixed[at];
@@ -362,7 +435,9 @@ impl Turn {
         self.deliveries.clear();
         self.next.clear();
         self.groups.clear();
+        self.plan.clear();
         self.mixed.clear();
+        self.selected = None;
         self.selection.clear();
         self.everyone = None;
         self.has_unions = false;
@@ -372,12 +447,12 @@ impl Turn {
     }
 }
 
-fn at(slots: &[u32], index: &mut usize) -> Option<u32> {
-    let slot = slots.get(*index).copied()?;
-    *index += 1;
-    Some(slot)
-}
-
-fn member_at<S>(table: &Table<S>, room: &Arc<Room>, index: usize) -> Option<u32> {
-    table.members(room)?.slot_at(index)
+/// What a turn does with a recipient of a group.
+enum Place {
+    /// It gets the group's burst.
+    Planned,
+    /// It has that in the plan already.
+    PlannedBefore,
+    /// It needs a selection of its own.
+    Mixed,
 }
