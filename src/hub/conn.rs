@@ -112,7 +112,9 @@ impl<T: Send + 'static> Conn<T> {
         let encoded = Encoded(crate::codec::encode_frame(&*self.inner.hub.inner.codec, message)?);
         loop {
             match self.send_encoded(&encoded) {
-                Err(SendError::Overloaded) => self.inner.hub.inner.shards.retry().await,
+                Err(SendError::Overloaded) => {
+                    Box::pin(self.inner.hub.inner.shards.retry()).await;
+                }
                 result => return result,
             }
         }

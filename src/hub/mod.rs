@@ -288,7 +288,7 @@ impl<T: Send + 'static> Hub<T> {
             let message = message?;
             loop {
                 match self.publish_to(address, except, &message) {
-                    Err(PublishError::Overloaded) => self.inner.shards.retry().await,
+                    Err(PublishError::Overloaded) => Box::pin(self.inner.shards.retry()).await,
                     result => return result,
                 }
             }

@@ -81,7 +81,7 @@ where
     T: Send + 'static,
     H: Handler<T>,
 {
-    let hub = session.0.clone();
+    let Some(hub) = session.0.clone() else { return };
     let Some(streams) = transport::take_over(on_upgrade).await else {
         hub.inner.shards.ports()[0].counters().upgrades_failed.add(1);
         return;
@@ -92,7 +92,7 @@ where
     let reader = FrameReader::new(streams.read, &streams.early, hub.inner.message_bytes_max);
     let conn = Conn::new(hub, link.clone(), about);
     conn.port().attach(link, streams.write);
-    tokio::spawn(run(Attached { conn, _session: session }, handler, reader));
+    tokio::spawn(run(Attached::new(conn, session), handler, reader));
 }
 
 /// The task of a connection. Its size is most of what an idle connection costs: what is needed only
@@ -108,7 +108,7 @@ where
     H: Handler<T>,
 {
     async move {
-        let conn = &attached.conn;
+        let conn = &attached.0;
         // One net for all that is the application's: the callbacks and the codec.
         let served = AssertUnwindSafe(serve(conn, &handler, &mut reader)).catch_unwind().await;
         let reason = served.unwrap_or_else(|_| {
@@ -123,47 +123,53 @@ where
 }
 
 /// Serves the client until there is a reason to end, or the shard has one (`None`).
-async fn serve<T: Send + 'static, H: Handler<T>>(
-    conn: &Conn<T>,
-    handler: &H,
-    reader: &mut FrameReader,
-) -> Option<DisconnectReason> {
-    let link = conn.link();
-    let heard = || conn.port().hear(link);
-    link.pause_listening();
-    if let Err(close) = Box::pin(handler.on_connect(conn)).await {
-        return Some(DisconnectReason::ClosedByServer(close));
-    }
-    loop {
-        // Back-pressure: what this client sends next would only add to the queue.
-        if conn.hub().inner.shards.is_congested() {
-            Box::pin(relieved_or_ended(conn)).await;
+#[expect(clippy::manual_async_fn, reason = "an async fn would hold its arguments twice")]
+fn serve<'a, T: Send + 'static, H: Handler<T>>(
+    conn: &'a Conn<T>,
+    handler: &'a H,
+    reader: &'a mut FrameReader,
+) -> impl Future<Output = Option<DisconnectReason>> + Send + 'a {
+    async move {
+        conn.link().pause_listening();
+        if let Err(close) = Box::pin(handler.on_connect(conn)).await {
+            return Some(DisconnectReason::ClosedByServer(close));
         }
-        // A client that has sent much at once must not hold the worker thread.
-        coop::consume_budget().await;
-        heard();
-        match reader.next(link, heard, |event| interpret(conn, event)).await {
-            Ok(Step::Message(message)) => {
-                link.pause_listening();
-                handler.on_message(conn, message).await;
+        loop {
+            // Back-pressure: what this client sends next would only add to the queue.
+            if conn.hub().inner.shards.is_congested() {
+                Box::pin(relieved_or_ended(conn)).await;
             }
-            Ok(Step::Undecodable(error)) => {
-                link.pause_listening();
-                Box::pin(handler.on_decode_error(conn, error)).await;
+            // A client that has sent much at once must not hold the worker thread.
+            coop::consume_budget().await;
+            match next_step(conn, reader).await {
+                Step::Message(message) => handler.on_message(conn, message).await,
+                Step::Undecodable(error) => {
+                    Box::pin(handler.on_decode_error(conn, error)).await;
+                }
+                Step::Handled => {}
+                Step::End(reason) => return reason,
             }
-            Ok(Step::Handled) => {}
-            Ok(Step::End(reason)) => return Some(reason),
-            Err(ReadError::Ended) => return None,
-            Err(ReadError::Protocol(error)) => {
-                return Some(DisconnectReason::Protocol(error.close()));
-            }
-            Err(ReadError::Io(kind)) => return Some(DisconnectReason::Io(kind)),
         }
     }
 }
 
+/// Listens until there is something to do.
+async fn next_step<T: Send + 'static>(conn: &Conn<T>, reader: &mut FrameReader) -> Step<T> {
+    let link = conn.link();
+    let heard = || conn.port().hear(link);
+    heard();
+    let step = reader.next(link, heard, |event| interpret(conn, event)).await;
+    link.pause_listening();
+    step.unwrap_or_else(|error| {
+        Step::End(match error {
+            ReadError::Ended => None,
+            ReadError::Protocol(error) => Some(DisconnectReason::Protocol(error.close())),
+            ReadError::Io(kind) => Some(DisconnectReason::Io(kind)),
+        })
+    })
+}
+
 async fn relieved_or_ended<T: Send + 'static>(conn: &Conn<T>) {
-    conn.link().pause_listening();
     tokio::select! {
         () = conn.hub().inner.shards.relieved() => {}
         () = ended(conn.link()) => {}
@@ -175,7 +181,8 @@ enum Step<T> {
     Message(T),
     Undecodable(DecodeError),
     Handled,
-    End(DisconnectReason),
+    /// With the reason, unless the shard has had one first.
+    End(Option<DisconnectReason>),
 }
 
 fn interpret<T: Send + 'static>(conn: &Conn<T>, event: Event<'_>) -> Step<T> {
@@ -184,7 +191,7 @@ fn interpret<T: Send + 'static>(conn: &Conn<T>, event: Event<'_>) -> Step<T> {
     match event {
         Event::Message { kind, .. } if !codec.accepts(kind) => {
             let close = Close::new(CloseCode::UNSUPPORTED, "kind of message not accepted here");
-            Step::End(DisconnectReason::Protocol(close))
+            Step::End(Some(DisconnectReason::Protocol(close)))
         }
         Event::Message { kind, payload } => {
             counters.messages_in.add(1);
@@ -202,7 +209,7 @@ fn interpret<T: Send + 'static>(conn: &Conn<T>, event: Event<'_>) -> Step<T> {
             Step::Handled
         }
         Event::Pong(_) => Step::Handled,
-        Event::Close(close) => Step::End(DisconnectReason::ClosedByClient(close)),
+        Event::Close(close) => Step::End(Some(DisconnectReason::ClosedByClient(close))),
     }
 }
 
@@ -238,35 +245,46 @@ async fn ended(link: &Link) {
     .await;
 }
 
-/// Counts in its hub, from the request to the end of the connection, for as long as it lives.
-struct Session<T: Send + 'static>(Hub<T>);
+/// Counts in its hub, from the request to the end of the connection.
+struct Session<T: Send + 'static>(Option<Hub<T>>);
 
 impl<T: Send + 'static> Session<T> {
     /// Whoever begins one looks afterwards whether the hub is closed, and `closed` looks for
     /// sessions after that has been set. Both are `SeqCst`: one of the two sees the other.
     fn begin(hub: &Hub<T>) -> Self {
         hub.inner.sessions.fetch_add(1, Ordering::SeqCst);
-        Self(hub.clone())
+        Self(Some(hub.clone()))
     }
 }
 
 impl<T: Send + 'static> Drop for Session<T> {
     fn drop(&mut self) {
-        let hub = &self.0.inner;
-        if hub.sessions.fetch_sub(1, Ordering::SeqCst) == 1 {
-            hub.all_ended.notify_waiters();
-        }
+        self.0.iter().for_each(Hub::end_session);
     }
 }
 
-/// A connection that the shard knows. However its task ends, the shard gets the socket back.
-struct Attached<T: Send + 'static> {
-    conn: Conn<T>,
-    _session: Session<T>,
+/// A connection that the shard knows, and the session that it has become. However its task ends,
+/// the shard gets the socket back.
+struct Attached<T: Send + 'static>(Conn<T>);
+
+impl<T: Send + 'static> Attached<T> {
+    fn new(conn: Conn<T>, mut session: Session<T>) -> Self {
+        session.0 = None;
+        Self(conn)
+    }
 }
 
 impl<T: Send + 'static> Drop for Attached<T> {
     fn drop(&mut self) {
-        self.conn.port().detach(self.conn.id());
+        self.0.port().detach(self.0.id());
+        self.0.hub().end_session();
+    }
+}
+
+impl<T: Send + 'static> Hub<T> {
+    fn end_session(&self) {
+        if self.inner.sessions.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.inner.all_ended.notify_waiters();
+        }
     }
 }

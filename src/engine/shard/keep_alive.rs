@@ -70,7 +70,7 @@ impl<S: Socket> Shard<S> {
             let Some(entry) = self.table.get_mut(slot) else { continue };
             entry.wheel = None;
             let id = entry.id;
-            let heard = entry.link.heard().max(entry.attached);
+            let heard = entry.link.heard().max(Duration::from_millis(entry.attached_ms));
             let silent_until = heard.saturating_add(keep_alive.patience());
             if silent_until <= now {
                 *budget -= 1;

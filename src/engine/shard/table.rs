@@ -36,9 +36,9 @@ pub(super) struct Entry<S> {
     /// As in `link`, and nearer: a fan-out does not touch what is shared with the session.
     pub(super) id: ConnId,
     pub(super) link: Arc<Link>,
-    /// When it began. What the session had heard before was stamped by a clock that may have stood
+    /// When it began, in milliseconds of the shard's clock. What the session had heard before was stamped by a clock that may have stood
     /// still, for a shard without connections sleeps.
-    pub(super) attached: Duration,
+    pub(super) attached_ms: u64,
     pub(super) outlet: Outlet<S>,
     pub(super) phase: Phase,
     memberships: Vec<Membership>,
@@ -151,7 +151,7 @@ impl<S> Table<S> {
         let id = link.id();
         let slot = self.conns.insert(Entry {
             id,
-            attached: now,
+            attached_ms: now.as_millis() as u64,
             link,
             outlet,
             phase: Phase::Open,
