@@ -28,6 +28,10 @@ pub use hub::{
 };
 #[cfg(feature = "hub")]
 pub use hyper::{Request, Response, StatusCode, header};
+/// What the fuzz targets see: not a part of the API.
+#[cfg(all(fuzzing, feature = "hub"))]
+#[doc(hidden)]
+pub use transport::fuzzing;
 #[cfg(feature = "hub")]
 pub use transport::{PathParams, RemoteAddr};
 #[cfg(feature = "server")]

@@ -14,6 +14,8 @@ mod stream;
 mod upgrade;
 
 pub(crate) use decoder::Event;
+#[cfg(fuzzing)]
+pub use decoder::fuzzing;
 pub(crate) use driver::Shards;
 pub(crate) use reader::{FrameReader, ReadError};
 #[cfg(feature = "server")]

@@ -47,10 +47,10 @@ impl Message {
     /// The payload of the message, which is now complete.
     ///
     /// # Errors
-    /// The text ends inside a character.
+    /// The text is not UTF-8.
     pub(super) fn finish(self) -> Result<Vec<u8>, ProtocolError> {
         if self.kind == FrameKind::Text && self.validated < self.payload.len() {
-            return Err(ProtocolError::not_utf8("text ends inside a character"));
+            return Err(ProtocolError::not_utf8("text is not UTF-8"));
         }
         Ok(self.payload)
     }

@@ -18,6 +18,8 @@
 
 mod error;
 mod event;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod header;
 mod message;
 mod partial;

@@ -391,3 +391,17 @@ fn an_error_becomes_a_close_frame_with_its_reason() {
     assert_eq!(error.close(), Close::new(CloseCode::PROTOCOL, "frame is not masked"));
     assert_eq!(error.to_string(), "frame is not masked (close code 1002)");
 }
+
+#[test]
+fn a_refusal_reads_the_same_however_the_bytes_are_split() {
+    for text in [&b"\xC3"[..], b"a\xFF", b"\xE2\x82"] {
+        let bytes = frame(TEXT, text).bytes();
+        let whole = refusal(LIMIT, &bytes).expect("not UTF-8");
+        for split in 1..bytes.len() {
+            let mut decoder = Decoder::new(LIMIT);
+            let first = feed(&mut decoder, &bytes[..split]);
+            let error = first.and_then(|_| feed(&mut decoder, &bytes[split..]));
+            assert_eq!(error, Err(whole), "{text:?} split at {split}");
+        }
+    }
+}
