@@ -3,19 +3,21 @@
 //!
 //! Server, driver and browser are processes of this test, and end with it, also when it fails.
 
+mod programs;
+
 use std::env;
 use std::fs;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{self, Child, Command, Stdio};
-use std::sync::mpsc;
+use std::process::{self, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use fantoccini::wd::{Capabilities, WindowHandle};
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
+use programs::{Chat, Process, example};
 use serde_json::{Value, json};
 
 /// How long anything may take: the timers of a hidden tab fire once a second, and the machine may
@@ -26,67 +28,13 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 const HINT: &str = "run `bash tests/run.sh`, which installs what the tests need";
 
-/// A process that ends when this is dropped.
-struct Process(Child);
-
-impl Process {
-    /// Starts a command, and waits until `find` finds something in a line of its output.
-    fn start<T: Send + 'static>(
-        command: &mut Command,
-        find: impl Fn(&str) -> Option<T> + Send + 'static,
-    ) -> io::Result<(Self, T)> {
-        let mut process = Self(command.stdout(Stdio::piped()).spawn()?);
-        let output = process.0.stdout.take().expect("it is piped");
-        let (sender, found) = mpsc::channel();
-        // Reads on when it has found: a pipe that nobody reads fails its writer, or blocks it.
-        thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
-                find(&line).map(|found| sender.send(found));
-            }
-        });
-        match found.recv_timeout(DEADLINE) {
-            Ok(found) => Ok((process, found)),
-            Err(_) => Err(io::Error::other("it did not say where it listens")),
-        }
-    }
+fn start_chat(listen: &str) -> io::Result<Chat> {
+    Chat::start(Command::new(example("chat")).args(["--listen", listen]))
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// The chat example.
-struct Server {
-    process: Process,
-    addr: SocketAddr,
-}
-
-impl Server {
-    fn start(listen: &str) -> io::Result<Self> {
-        let mut command = Command::new(example("chat"));
-        command.args(["--listen", listen]);
-        let (process, addr) = Process::start(&mut command, |line| {
-            line.strip_prefix("listening on http://").and_then(|addr| addr.parse().ok())
-        })?;
-        Ok(Self { process, addr })
-    }
-
-    /// A new server where the old one was.
-    fn restart_at(addr: SocketAddr) -> Self {
-        eventually(|| Self::start(&addr.to_string())).expect("the port is free again")
-    }
-}
-
-/// Examples are built along with the tests, into a folder beside theirs.
-fn example(name: &str) -> PathBuf {
-    let test = env::current_exe().expect("a test knows its path");
-    let profile = test.ancestors().nth(2).expect("it lies in target/<profile>/deps");
-    let example = profile.join("examples").join(name);
-    assert!(example.exists(), "{} is missing: `cargo build --example {name}`", example.display());
-    example
+/// A new server where the old one was.
+fn restart_at(addr: SocketAddr) -> Chat {
+    eventually(|| start_chat(&addr.to_string())).expect("the port is free again")
 }
 
 /// Tries until it works, or until the deadline has passed.
@@ -267,7 +215,7 @@ impl Tab<'_> {
 
 #[tokio::test]
 async fn two_tabs_chat_and_come_back_after_a_restart_of_the_server() {
-    let server = Server::start("127.0.0.1:0").expect("the chat example starts");
+    let server = start_chat("127.0.0.1:0").expect("the chat example starts");
     let addr = server.addr;
     let url = format!("http://{addr}/#tea");
     let browser = Browser::start().await;
@@ -295,7 +243,7 @@ async fn two_tabs_chat_and_come_back_after_a_restart_of_the_server() {
     for tab in [&ann, &bob] {
         tab.state_becomes("waiting").await;
     }
-    let _server = Server::restart_at(addr);
+    let _server = restart_at(addr);
     for tab in [&ann, &bob] {
         tab.state_becomes("open").await;
         tab.count_becomes("members", 2).await;

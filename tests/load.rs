@@ -7,15 +7,16 @@
 //! `ROOMCAST_LOAD_SECONDS` is how long messages flow (60). Server and clients are two processes on
 //! loopback, with a descriptor a connection in each.
 
+mod programs;
+
 use std::collections::HashMap;
 use std::env;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt, future, stream};
+use programs::{Chat, example};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -28,7 +29,7 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 const DIALS: usize = 256;
 
 #[derive(Serialize, Deserialize)]
-struct Chat {
+struct Line {
     text: String,
     user: String,
     seq: u64,
@@ -45,31 +46,25 @@ struct Stats {
     disconnects: u64,
 }
 
-/// The chat example, as a process of its own.
-struct Server {
-    process: Child,
-    addr: SocketAddr,
-}
+/// The chat example, and what can be asked of it.
+struct Server(Chat);
 
 impl Server {
-    fn start(arguments: &[&str]) -> Self {
-        let mut process = Command::new(example("chat"))
-            .args(["--listen", "127.0.0.1:0"])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the chat example is built along with the tests");
-        let output = process.stdout.take().expect("piped");
-        let line = BufReader::new(output).lines().next().expect("a line").expect("readable");
-        let addr = line.rsplit('/').next().expect("an address").parse().expect("an address");
-        Self { process, addr }
+    fn start() -> Self {
+        let mut command = Command::new(example("chat"));
+        let chat = Chat::start(command.args(["--listen", "127.0.0.1:0"]));
+        Self(chat.expect("the chat example starts"))
+    }
+
+    fn addr(&self) -> SocketAddr {
+        self.0.addr
     }
 
     async fn stats(&self, room: &str) -> Stats {
-        let mut stream = TcpStream::connect(self.addr).await.expect("the server accepts");
+        let mut stream = TcpStream::connect(self.addr()).await.expect("the server accepts");
         let request = format!(
             "GET /stats?room={room} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
-            self.addr
+            self.addr()
         );
         stream.write_all(request.as_bytes()).await.expect("sent");
         let mut response = String::new();
@@ -92,7 +87,7 @@ impl Server {
 
     /// User and system time so far, in seconds.
     fn cpu_seconds(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()))
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.process.0.id()))
             .expect("the process runs, on Linux");
         let after_name = stat.rsplit_once(')').expect("a name in parentheses").1;
         let field = |index: usize| -> Option<u64> {
@@ -105,24 +100,11 @@ impl Server {
 
     /// Resident memory in KiB.
     fn resident(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.process.0.id()))
             .expect("the process runs, on Linux");
         let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("VmRSS");
         line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn example(name: &str) -> PathBuf {
-    let test = env::current_exe().expect("a path");
-    let profile = test.parent().and_then(|deps| deps.parent()).expect("target/<profile>/deps");
-    profile.join("examples").join(name)
 }
 
 fn load_time() -> Duration {
@@ -163,7 +145,7 @@ async fn take_part(
     let (user, until) = publish.unzip();
     let mut next = HashMap::<String, u64>::new();
     let (mut ended, mut received) = (0, 0);
-    let chat = |seq, is_last: bool| Chat {
+    let chat = |seq, is_last: bool| Line {
         text: if is_last { "end".into() } else { text.clone() },
         user: user.clone().expect("publishes"),
         seq,
@@ -174,7 +156,7 @@ async fn take_part(
     while ended < publishers {
         let message = stream.next().await.expect("not closed").expect("not failed");
         let Message::Text(text) = message else { continue };
-        let got: Chat = simd_json::from_slice(&mut text.as_bytes().to_vec()).expect("JSON");
+        let got: Line = simd_json::from_slice(&mut text.as_bytes().to_vec()).expect("JSON");
         let expected = next.entry(got.user.clone()).or_default();
         assert_eq!(got.seq, *expected, "every message of {}, in order", got.user);
         *expected += 1;
@@ -189,14 +171,14 @@ async fn take_part(
     received
 }
 
-fn encode(chat: &Chat) -> Message {
-    Message::text(simd_json::to_string(chat).expect("encodable"))
+fn encode(line: &Line) -> Message {
+    Message::text(simd_json::to_string(line).expect("encodable"))
 }
 
 async fn run_rooms(rooms: usize, members: usize, publishers: usize) {
-    let server = Server::start(&[]);
+    let server = Server::start();
     let names = (0..rooms * members).map(|index| format!("room{}", index % rooms));
-    let clients = connect_all(server.addr, names).await;
+    let clients = connect_all(server.addr(), names).await;
     server
         .eventually("room0", "all have joined", |stats| {
             stats.members == members && stats.connections == rooms * members
@@ -241,9 +223,10 @@ async fn a_thousand_rooms_of_eight_get_every_message_in_order() {
 #[ignore = "load"]
 async fn a_hundred_that_stop_reading_are_evicted_and_nine_hundred_miss_nothing() {
     raise_descriptor_limit();
-    let server = Server::start(&[]);
-    let readers = connect_all(server.addr, (0..900).map(|_| "r".to_owned())).await;
-    let stalled = future::join_all((0..100).map(|_| connect(server.addr, "r", Some(4_096)))).await;
+    let server = Server::start();
+    let readers = connect_all(server.addr(), (0..900).map(|_| "r".to_owned())).await;
+    let stalled =
+        future::join_all((0..100).map(|_| connect(server.addr(), "r", Some(4_096)))).await;
     server.eventually("r", "all have joined", |stats| stats.members == 1_000).await;
 
     let until = Instant::now() + load_time();
@@ -266,12 +249,12 @@ async fn a_hundred_that_stop_reading_are_evicted_and_nine_hundred_miss_nothing()
 #[ignore = "sixteen thousand connections"]
 async fn an_idle_connection_costs_less_than_two_kibibytes() {
     raise_descriptor_limit();
-    let server = Server::start(&[]);
+    let server = Server::start();
     // What is allocated once, as the threads' buffers, is not a connection's.
-    drop(connect_all(server.addr, (0..500).map(|_| "r".to_owned())).await);
+    drop(connect_all(server.addr(), (0..500).map(|_| "r".to_owned())).await);
     server.eventually("r", "the first are gone", |stats| stats.connections == 0).await;
     let before = server.resident();
-    let clients = connect_all(server.addr, (0..16_000).map(|_| "r".to_owned())).await;
+    let clients = connect_all(server.addr(), (0..16_000).map(|_| "r".to_owned())).await;
     server.eventually("r", "all have joined", |stats| stats.members == 16_000).await;
     let each = (server.resident() - before) as f64 / 16_000.0;
     println!("an idle connection: {each:.2} KiB resident");

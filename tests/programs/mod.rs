@@ -1,0 +1,70 @@
+//! Programs that a test runs beside itself. They end with the test, also when it fails.
+
+use std::env;
+use std::io::{self, BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// How long a program may take to say where it listens: the machine may be busy.
+const START_DEADLINE: Duration = Duration::from_secs(60);
+
+/// A process that ends when this is dropped.
+pub(crate) struct Process(pub(crate) Child);
+
+impl Process {
+    /// Starts a command, and waits until `find` finds something in a line of its output.
+    pub(crate) fn start<T: Send + 'static>(
+        command: &mut Command,
+        find: impl Fn(&str) -> Option<T> + Send + 'static,
+    ) -> io::Result<(Self, T)> {
+        let mut process = Self(command.stdout(Stdio::piped()).spawn()?);
+        let output = process.0.stdout.take().expect("it is piped");
+        let (sender, found) = mpsc::channel();
+        // Reads on when it has found: a pipe that nobody reads fails its writer, or blocks it.
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                find(&line).map(|found| sender.send(found));
+            }
+        });
+        match found.recv_timeout(START_DEADLINE) {
+            Ok(found) => Ok((process, found)),
+            Err(_) => Err(io::Error::other("it did not say where it listens")),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The chat example.
+pub(crate) struct Chat {
+    pub(crate) process: Process,
+    pub(crate) addr: SocketAddr,
+}
+
+impl Chat {
+    /// Starts it by a command that runs the example.
+    pub(crate) fn start(command: &mut Command) -> io::Result<Self> {
+        let (process, addr) = Process::start(command, |line| {
+            line.strip_prefix("listening on http://").and_then(|addr| addr.parse().ok())
+        })?;
+        Ok(Self { process, addr })
+    }
+}
+
+/// Examples are built along with the tests, into a folder beside theirs.
+pub(crate) fn example(name: &str) -> PathBuf {
+    let test = env::current_exe().expect("a test knows its path");
+    let profile = test.ancestors().nth(2).expect("it lies in target/<profile>/deps");
+    let example = profile.join("examples").join(name);
+    assert!(example.exists(), "{} is missing: `cargo build --example {name}`", example.display());
+    example
+}
