@@ -2,7 +2,7 @@
 
 use std::io;
 
-use roomcast::engine::{Address, DisconnectReason, Progress};
+use roomcast::engine::{Address, DisconnectReason, Overflow, Progress};
 
 use super::fake::{Client, PLENTY, PONG, Settings, assert_nothing_reserved, text_frame};
 
@@ -236,4 +236,20 @@ fn a_flood_of_pings_is_seen_as_congestion() {
     assert!(rig.ports[0].inbox().is_congested());
     rig.run();
     assert!(!rig.ports[0].inbox().is_congested());
+}
+
+#[test]
+fn an_audience_brings_a_member_at_most_half_of_its_queue_in_a_turn() {
+    let mut rig = Settings::default().queue(16, 1_000, Overflow::Evict).build();
+    let member = rig.attach();
+    member.join("r");
+    rig.run();
+    let text = "x".repeat(98);
+    for address in [Address::Room("r"), Address::Everyone, Address::Conn(member.id())] {
+        let before = member.writes();
+        (0..10).for_each(|_| rig.publish(address, &text));
+        rig.run();
+        assert_eq!(member.writes() - before, 2, "five frames of 100 bytes are half of 1,000");
+    }
+    assert_eq!(member.texts().len(), 30);
 }

@@ -47,6 +47,8 @@ const TURN_REACH_MAX: usize = 256 * 1024;
 struct Group {
     first: u32,
     last: u32,
+    /// Of its frames.
+    bytes: usize,
 }
 
 /// Where the fan-out stands.
@@ -83,7 +85,9 @@ pub(super) struct Turn {
     has_unions: bool,
     has_exceptions: bool,
     bytes: usize,
-    bytes_max: usize,
+    /// The most bytes of one group's frames, unless it is one frame: what alone fills the queue of a
+    /// client that is slow for a moment would evict it without a chance.
+    group_bytes_max: usize,
     /// Recipients, over all groups.
     reach: usize,
     /// Connections that one group reaches, with that group; group by group.
@@ -112,8 +116,7 @@ impl Turn {
             has_unions: false,
             has_exceptions: false,
             bytes: 0,
-            // A turn that alone fills the queue of a slow client would evict it without a chance.
-            bytes_max: TURN_BYTES_MAX.min(queue_bytes / 2).max(1),
+            group_bytes_max: queue_bytes / 2,
             reach: 0,
             plan: Vec::new(),
             mixed: Vec::new(),
@@ -135,30 +138,36 @@ impl Turn {
 
     /// Whether it should be delivered before more is added.
     pub(super) fn is_full(&self) -> bool {
-        self.deliveries.len() >= TURN_DELIVERIES_MAX || self.bytes >= self.bytes_max
+        self.deliveries.len() >= TURN_DELIVERIES_MAX || self.bytes >= TURN_BYTES_MAX
     }
 
-    /// Whether the turn would have too many recipients with this delivery.
+    /// Whether the delivery would bring too many recipients into the turn, or too much to those of
+    /// its group.
     pub(super) fn would_overreach<S>(&self, delivery: &Delivery, table: &Table<S>) -> bool {
-        let is_of_known_group = match &delivery.audience {
-            Audience::Everyone => self.everyone.is_some(),
-            Audience::Room(room) => self.is_addressed(room, table),
-            Audience::Rooms(_) | Audience::Conn(_) => false,
+        let group = match &delivery.audience {
+            Audience::Everyone => self.everyone,
+            Audience::Room(room) => self.group_of_room(room, table),
+            Audience::Conn(id) => self.last_group_to(*id),
+            Audience::Rooms(_) => None,
         };
-        !self.is_empty()
-            && !is_of_known_group
-            && self.reach + size(&delivery.audience, table) > TURN_REACH_MAX
+        match group {
+            _ if self.is_empty() => false,
+            Some(group) => {
+                let bytes = self.groups[group as usize].bytes;
+                bytes + delivery.frame.len() > self.group_bytes_max
+            }
+            None => self.reach + size(&delivery.audience, table) > TURN_REACH_MAX,
+        }
     }
 
     /// Whether a change of the members of `room` would be seen by a delivery of this turn.
     pub(super) fn touches<S>(&self, room: &Room, table: &Table<S>) -> bool {
-        self.has_unions || self.is_addressed(room, table)
+        self.has_unions || self.group_of_room(room, table).is_some()
     }
 
-    fn is_addressed<S>(&self, room: &Room, table: &Table<S>) -> bool {
-        table
-            .members(room)
-            .is_some_and(|members| members.marks[self.lane as usize].turn == self.stamp)
+    fn group_of_room<S>(&self, room: &Room, table: &Table<S>) -> Option<u32> {
+        let mark = table.members(room)?.marks[self.lane as usize];
+        (mark.turn == self.stamp).then_some(mark.group)
     }
 
     /// Whether a new connection would be seen by a delivery of this turn.
@@ -177,9 +186,11 @@ impl Turn {
                 let group = &mut self.groups[group as usize];
                 self.next[group.last as usize] = index;
                 group.last = index;
+                group.bytes += delivery.frame.len();
             }
             None => {
-                self.groups.push(Group { first: index, last: index });
+                let bytes = delivery.frame.len();
+                self.groups.push(Group { first: index, last: index, bytes });
                 self.reach += size(&delivery.audience, table);
             }
         }
@@ -213,14 +224,18 @@ impl Turn {
             }
             Audience::Conn(id) => {
                 table.slot(*id)?;
-                // Consecutive sends to one connection join; others become mixed, which is as good.
-                let last = self.groups.last().map(|group| group.first as usize);
-                let is_same = last.is_some_and(|first| {
-                    matches!(self.deliveries[first].audience, Audience::Conn(last) if last == *id)
-                });
-                Some(is_same.then(|| fresh - 1))
+                Some(self.last_group_to(*id))
             }
         }
+    }
+
+    /// The last group, if it is that of a connection: consecutive sends to one join. Others make it
+    /// mixed, which is as good.
+    fn last_group_to(&self, id: ConnId) -> Option<u32> {
+        let last = self.groups.len().checked_sub(1)?;
+        let first = self.groups[last].first as usize;
+        let is_same = matches!(self.deliveries[first].audience, Audience::Conn(to) if to == id);
+        is_same.then_some(last as u32)
     }
 
     /// Starts the fan-out: plans who gets what.
