@@ -178,7 +178,12 @@ fn publishers_on_several_threads_each_keep_their_own_order() {
 
 #[test]
 fn a_batch_for_more_recipients_than_a_turn_takes_is_split_and_keeps_its_order() {
-    let mut rig = Settings::default().build();
+    check_split(Settings::default());
+}
+
+/// Publishes to 300 rooms of the same 1,000 members: 262,144 recipients are 262 of these rooms.
+pub(crate) fn check_split(settings: Settings) {
+    let mut rig = settings.build();
     let clients = rig.attach_to("r0", 1_000);
     let rooms: Vec<_> = (0..300).map(|room| format!("r{room}")).collect();
     for client in &clients {
@@ -189,6 +194,6 @@ fn a_batch_for_more_recipients_than_a_turn_takes_is_split_and_keeps_its_order() 
     rig.run();
     for client in &clients {
         assert_eq!(client.texts(), rooms);
-        assert_eq!(client.writes(), 2, "262,144 recipients are 262 of these rooms");
+        assert_eq!(client.writes(), 2);
     }
 }

@@ -3,6 +3,7 @@
 use roomcast::engine::{Address, Progress};
 
 use super::fake::{Client, Rig, Settings};
+use super::order::check_split;
 
 const LARGE: usize = 100;
 
@@ -155,18 +156,6 @@ fn bursts_to_several_large_audiences_join() {
 }
 
 #[test]
-fn a_batch_beyond_what_a_round_takes_is_split_and_keeps_its_order() {
-    let mut rig = Settings::default().large_audience(LARGE).build();
-    let clients = rig.attach_to("r0", 1_000);
-    let rooms: Vec<_> = (0..300).map(|room| format!("r{room}")).collect();
-    for client in &clients {
-        rooms[1..].iter().for_each(|room| client.join(room));
-    }
-    rig.run();
-    rooms.iter().for_each(|room| rig.publish(Address::Room(room), room));
-    rig.run();
-    for client in &clients {
-        assert_eq!(client.texts(), rooms);
-        assert_eq!(client.writes(), 2);
-    }
+fn a_batch_for_more_recipients_than_a_round_takes_is_split_and_keeps_its_order() {
+    check_split(Settings::default().large_audience(LARGE));
 }
