@@ -219,4 +219,19 @@ mod tests {
         inbox.push(3);
         assert_eq!(wakes.0.load(Ordering::SeqCst), 1);
     }
+
+    #[test]
+    fn room_that_a_producer_gives_back_wakes_a_sleeper() {
+        let inbox = inbox(1, 8);
+        let wakes = Arc::new(CountWakes::default());
+        let waker = Waker::from(wakes.clone());
+        let mut cx = Context::from_waker(&waker);
+        assert_eq!(inbox.reserve(1), Ok(()));
+        assert!(inbox.poll_filled(&mut cx).is_pending());
+        assert_eq!(inbox.reserve(1), Err(Overloaded));
+        assert_eq!(wakes.0.load(Ordering::SeqCst), 1, "what was refused had taken room");
+        assert!(inbox.poll_filled(&mut cx).is_pending());
+        inbox.give_back(1, 1);
+        assert_eq!(wakes.0.load(Ordering::SeqCst), 2);
+    }
 }
