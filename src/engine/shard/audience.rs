@@ -32,3 +32,37 @@ pub(super) fn any<S>(
         Audience::Conn(id) => table.slot(*id).is_some_and(is_so),
     }
 }
+
+/// Calls `f` with each connection of an audience; with one that is in two rooms of a union, twice.
+/// `f` may change the connections, but not who they are.
+pub(super) fn for_each<S>(
+    audience: &Audience,
+    table: &mut Table<S>,
+    mut f: impl FnMut(u32, &mut Table<S>),
+) {
+    let rooms = match audience {
+        Audience::Everyone => {
+            let mut index = 0;
+            while let Some(&slot) = table.everyone().get(index) {
+                f(slot, table);
+                index += 1;
+            }
+            return;
+        }
+        Audience::Conn(id) => {
+            if let Some(slot) = table.slot(*id) {
+                f(slot, table);
+            }
+            return;
+        }
+        Audience::Room(room) => std::slice::from_ref(room),
+        Audience::Rooms(rooms) => rooms,
+    };
+    for room in rooms {
+        let mut index = 0;
+        while let Some(slot) = table.members(room).and_then(|members| members.slot_at(index)) {
+            f(slot, table);
+            index += 1;
+        }
+    }
+}

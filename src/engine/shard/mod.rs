@@ -217,7 +217,6 @@ impl<S: Socket> Shard<S> {
             // The turn has a bound of its own, and cut short it would join less.
             commands -= usize::from(self.turn.len() == collected);
             if commands == 0 {
-                commands = COMMANDS_PER_SLICE;
                 *budget = 0;
             }
         }

@@ -12,7 +12,7 @@
 use std::mem;
 
 use super::STEPS_PER_WRITE;
-use super::audience::size;
+use super::audience::{for_each, size};
 use super::ending::DueQueue;
 use super::outlet::Post;
 use super::selection::Selection;
@@ -233,8 +233,7 @@ impl Turn {
     /// mixed, which is as good.
     fn last_group_to(&self, id: ConnId) -> Option<u32> {
         let last = self.groups.len().checked_sub(1)?;
-        let first = self.groups[last].first as usize;
-        let is_same = matches!(self.deliveries[first].audience, Audience::Conn(to) if to == id);
+        let is_same = matches!(self.audience(last as u32), Audience::Conn(to) if *to == id);
         is_same.then_some(last as u32)
     }
 
@@ -246,17 +245,16 @@ impl Turn {
         // A sweep's marks also say what it owes.
         if self.groups.len() > 1 || self.has_unions || self.lane == Lane::Sweep {
             for group in 0..self.groups.len() as u32 {
-                self.for_each_member(group, table, |_, slot, table| self.mark(slot, group, table));
+                let mark = |slot, table: &mut Table<S>| self.mark(slot, group, table);
+                for_each(self.audience(group), table, mark);
             }
         }
         let (mut plan, mut mixed) = (mem::take(&mut self.plan), mem::take(&mut self.mixed));
         for group in 0..self.groups.len() as u32 {
-            self.for_each_member(group, table, |turn, slot, table| {
-                match turn.place(slot, group, table) {
-                    Place::Planned => plan.push((slot, group)),
-                    Place::Mixed => mixed.push((slot, group)),
-                    Place::PlannedBefore => {}
-                }
+            for_each(self.audience(group), table, |slot, table| match self.place(slot, table) {
+                Place::Planned => plan.push((slot, group)),
+                Place::Mixed => mixed.push((slot, group)),
+                Place::PlannedBefore => {}
             });
         }
         mixed.sort_unstable();
@@ -293,7 +291,7 @@ impl Turn {
         }
     }
 
-    fn place<S>(&self, slot: u32, group: u32, table: &mut Table<S>) -> Place {
+    fn place<S>(&self, slot: u32, table: &mut Table<S>) -> Place {
         let Some(entry) = table.get_mut(slot) else { return Place::PlannedBefore };
         let mark = &mut entry.marks[self.lane as usize];
         match mark.group {
@@ -301,44 +299,16 @@ impl Turn {
             MIXED => Place::Mixed,
             PLANNED => Place::PlannedBefore,
             _ => {
-                mark.group = if self.has_unions { PLANNED } else { group };
+                if self.has_unions {
+                    mark.group = PLANNED;
+                }
                 Place::Planned
             }
         }
     }
 
-    /// Calls `f` with each recipient of a group; in a union, a member of two rooms comes twice.
-    fn for_each_member<S>(
-        &self,
-        group: u32,
-        table: &mut Table<S>,
-        mut f: impl FnMut(&Self, u32, &mut Table<S>),
-    ) {
-        let rooms = match &self.deliveries[self.groups[group as usize].first as usize].audience {
-            Audience::Everyone => {
-                let mut index = 0;
-                while let Some(&slot) = table.everyone().get(index) {
-                    f(self, slot, table);
-                    index += 1;
-                }
-                return;
-            }
-            Audience::Conn(id) => {
-                if let Some(slot) = table.slot(*id) {
-                    f(self, slot, table);
-                }
-                return;
-            }
-            Audience::Room(room) => std::slice::from_ref(room),
-            Audience::Rooms(rooms) => rooms,
-        };
-        for room in rooms {
-            let mut index = 0;
-            while let Some(slot) = table.members(room).and_then(|members| members.slot_at(index)) {
-                f(self, slot, table);
-                index += 1;
-            }
-        }
+    fn audience(&self, group: u32) -> &Audience {
+        &self.deliveries[self.groups[group as usize].first as usize].audience
     }
 
     /// Goes on with the fan-out until it is over or `budget` writes are used up; `true` if it is
