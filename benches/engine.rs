@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use roomcast::engine::{
-    Address, ConnId, FrameKind, InboxLimits, LARGE_AUDIENCE, Link, Overflow, Port, Progress,
+    Address, ConnKey, FrameKind, InboxLimits, LARGE_AUDIENCE, Link, Overflow, Port, Progress,
     QueueLimits, RoomLimits, Shard, ShardConfig, Socket, frame, publish,
 };
 
@@ -59,7 +59,7 @@ impl Hub {
         let ports: Vec<_> =
             (0..shards).map(|index| Arc::new(Port::new(index, inbox, rooms))).collect();
         let engines = ports.iter().map(|port| Shard::new(config, port.clone())).collect();
-        let ids = (0..members as u64).map(|serial| ConnId::new(serial, serial as usize % shards));
+        let ids = (0..members as u64).map(|serial| ConnKey::new(serial, serial as usize % shards));
         let links: Vec<_> = ids.map(|id| Arc::new(Link::new(id))).collect();
         let mut hub = Self { ports, shards: engines, links };
         for link in &hub.links {

@@ -1,6 +1,7 @@
 //! A chat: one page, a room per path, live counters.
 //!
-//! `cargo run --release --example chat`, and open the address that it prints in two tabs.
+//! `cargo run --release --example chat`, and open the address that it prints in two tabs. With
+//! `--features redis` and `--redis URL`, several of them are one chat.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -11,7 +12,9 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use roomcast::header::{CACHE_CONTROL, CONTENT_TYPE};
-use roomcast::{Close, Conn, Handler, Hub, Request, Response, Server, StatusCode};
+use roomcast::{
+    BuildError, Close, Cluster, Conn, Handler, Hub, Request, Response, Server, StatusCode,
+};
 use serde::{Deserialize, Serialize};
 
 const PAGE: &str = include_str!("chat.html");
@@ -31,6 +34,26 @@ struct Options {
     /// Deliveries that may wait for a slow client.
     #[arg(long, default_value_t = 16)]
     send_buffer: usize,
+    /// A Redis that makes one chat of all servers that share it, such as redis://127.0.0.1.
+    #[cfg(feature = "redis")]
+    #[arg(long, value_name = "URL")]
+    redis: Option<String>,
+    /// The channel on that Redis.
+    #[cfg(feature = "redis")]
+    #[arg(long, value_name = "NAME", default_value = "roomcast-chat")]
+    channel: String,
+}
+
+impl Options {
+    fn hub(&self, threads: usize) -> Result<Hub<Message>, BuildError> {
+        let hub =
+            Hub::builder().shards(self.shards.unwrap_or(threads)).send_buffer(self.send_buffer);
+        #[cfg(feature = "redis")]
+        if let Some(url) = &self.redis {
+            return hub.redis(url, &self.channel).build();
+        }
+        hub.build()
+    }
 }
 
 /// What clients send, and get. Fields that a client leaves out stay out.
@@ -75,10 +98,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(options: Options, threads: usize) -> Result<(), Box<dyn Error>> {
-    let hub = Hub::builder()
-        .shards(options.shards.unwrap_or(threads))
-        .send_buffer(options.send_buffer)
-        .build()?;
+    let hub = options.hub(threads)?;
+    tell_of_backplane(&hub);
     let chat = hub.handle(Chat);
     let pages = service_fn(move |request| {
         let hub = hub.clone();
@@ -91,6 +112,15 @@ async fn serve(options: Options, threads: usize) -> Result<(), Box<dyn Error>> {
         interrupted = tokio::signal::ctrl_c() => interrupted?,
     }
     Ok(())
+}
+
+fn tell_of_backplane(hub: &Hub<Message>) {
+    let Some(mut changes) = hub.backplane_changes() else { return };
+    tokio::spawn(async move {
+        while let Some(state) = changes.next().await {
+            eprintln!("backplane {state}");
+        }
+    });
 }
 
 fn page(hub: &Hub<Message>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
@@ -114,7 +144,7 @@ fn respond(status: StatusCode, kind: &str, body: impl Into<Bytes>) -> Response<F
 #[derive(Serialize)]
 struct Counters {
     room: String,
-    members: usize,
+    members: u64,
     connections: u64,
     rooms: usize,
     messages_in: u64,
@@ -124,15 +154,30 @@ struct Counters {
     evictions: u64,
     dropped: u64,
     disconnects: u64,
+    nodes: usize,
+    backplane: Option<Backplane>,
+}
+
+/// What the page shows of the backplane.
+#[derive(Serialize)]
+struct Backplane {
+    state: String,
+    error: Option<String>,
+    all_connections: u64,
+    published: u64,
+    received: u64,
+    queued: usize,
+    lost: u64,
+    dropped_unsent: u64,
 }
 
 fn stats(hub: &Hub<Message>, query: Option<&str>) -> String {
     let room = form_urlencoded::parse(query.unwrap_or_default().as_bytes())
         .find_map(|(key, value)| (key == "room").then(|| value.into_owned()))
         .unwrap_or_default();
-    let stats = hub.stats();
+    let (stats, cluster) = (hub.stats(), hub.cluster());
     let counters = Counters {
-        members: hub.room_count(&room),
+        members: cluster.members(&room).members,
         room,
         connections: stats.connections,
         rooms: hub.rooms().len(),
@@ -143,8 +188,24 @@ fn stats(hub: &Hub<Message>, query: Option<&str>) -> String {
         evictions: stats.evictions(),
         dropped: stats.dropped(),
         disconnects: stats.disconnected,
+        nodes: cluster.nodes().len(),
+        backplane: backplane(hub, &cluster),
     };
     simd_json::to_string(&counters).expect("counters are plain numbers and a string")
+}
+
+fn backplane(hub: &Hub<Message>, cluster: &Cluster) -> Option<Backplane> {
+    let health = hub.backplane_health()?;
+    Some(Backplane {
+        state: health.state.to_string(),
+        error: hub.backplane_err().map(|error| error.to_string()),
+        all_connections: cluster.connections(),
+        published: health.published,
+        received: health.received,
+        queued: health.queued,
+        lost: health.lost,
+        dropped_unsent: health.dropped,
+    })
 }
 
 /// A connection is a descriptor, and shells hand out as few as 1,024.

@@ -5,6 +5,8 @@
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "hub")]
+mod backplane;
 mod codec;
 pub mod engine;
 #[cfg(feature = "hub")]
@@ -15,11 +17,19 @@ mod transport;
 #[doc = include_str!("docs/architecture.md")]
 pub mod architecture {}
 
+#[cfg(feature = "hub")]
+pub use backplane::{
+    Backplane, BackplaneChanges, BackplaneError, BackplaneHealth, BackplaneState, Cluster, ConnId,
+    Inbound, Local, LocalPublisher, LocalSubscriber, Lost, Node, NodeId, Parcel, ParseConnIdError,
+    Publisher, Request as BackplaneRequest, RoomMembers, Subscriber,
+};
+#[cfg(feature = "redis")]
+pub use backplane::{Redis, RedisCluster};
 #[cfg(feature = "json")]
 pub use codec::Json;
 pub use codec::{Codec, DecodeError, EncodeError, Raw, RawMessage};
 pub use engine::{
-    Close, CloseCode, ConnId, DisconnectReason, FrameKind, JoinError, LeaveError, Overflow, Stats,
+    Close, CloseCode, DisconnectReason, FrameKind, JoinError, LeaveError, Overflow, Stats,
 };
 #[cfg(feature = "hub")]
 pub use hub::{
@@ -31,7 +41,10 @@ pub use hyper::{Request, Response, StatusCode, header};
 /// What the fuzz targets see: not a part of the API.
 #[cfg(all(fuzzing, feature = "hub"))]
 #[doc(hidden)]
-pub use transport::fuzzing;
+pub mod fuzzing {
+    pub use crate::backplane::rewrite;
+    pub use crate::transport::fuzzing::*;
+}
 #[cfg(feature = "hub")]
 pub use transport::{PathParams, RemoteAddr};
 #[cfg(feature = "server")]

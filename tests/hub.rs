@@ -2,6 +2,11 @@
 
 #[path = "hub/back_pressure.rs"]
 mod back_pressure;
+#[path = "backplane/claims.rs"]
+#[macro_use]
+mod claims;
+#[path = "backplane/mod.rs"]
+mod backplane;
 #[path = "hub/bad_input.rs"]
 mod bad_input;
 #[path = "hub/codec.rs"]

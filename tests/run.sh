@@ -3,9 +3,11 @@
 #
 #   bash tests/run.sh [arguments of `cargo test`]
 #
-# On Debian it installs a linker, Chromium and chromedriver where they are missing, as root or by
-# sudo. The last line is the sum of all test binaries: `N passed, N failed, N skipped`. A build that
-# fails, or a test binary that crashes, counts as one failure.
+# On Debian it installs a linker, Chromium, chromedriver, Redis and openssl where they are missing,
+# as root or by sudo. Tests start the Redis servers that they need; the one that some systems start
+# with the package is left alone. The last line is the sum of all test binaries:
+# `N passed, N failed, N skipped`. A build that fails, or a test binary that crashes, counts as one
+# failure.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -36,6 +38,8 @@ install_missing() {
     have cc || packages+=(gcc libc6-dev)
     have chromedriver || packages+=(chromium-driver)
     have chromium || have google-chrome || packages+=(chromium)
+    have redis-server && have redis-cli || packages+=(redis-server)
+    have openssl || packages+=(openssl)
     if ((${#packages[@]} == 0)); then
         return
     fi
@@ -46,6 +50,7 @@ install_missing() {
     as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get install --yes --no-install-recommends "${packages[@]}"
     have chromedriver || die "no chromedriver on the PATH, even with the package chromium-driver"
+    have redis-server || die "no redis-server on the PATH, even with the package redis-server"
 }
 
 as_root() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::close::DisconnectReason;
-use super::link::{ConnId, Link};
+use super::link::{ConnKey, Link};
 use super::room_index::Room;
 
 /// Takes the answer to a question.
@@ -22,25 +22,25 @@ pub enum Command<S> {
         socket: S,
     },
     /// A connection enters a room, which its joiner has claimed.
-    Join(ConnId, Arc<Room>),
+    Join(ConnKey, Arc<Room>),
     /// A connection leaves a room.
-    Leave(ConnId, Arc<Room>),
+    Leave(ConnKey, Arc<Room>),
     /// A frame goes to connections of this shard.
     Deliver(Delivery),
     /// A ping is to be answered with this frame.
-    Pong(ConnId, Bytes),
+    Pong(ConnKey, Bytes),
     /// A connection is to end, after what was sent to it before.
-    Close(ConnId, DisconnectReason),
+    Close(ConnKey, DisconnectReason),
     /// The session is over: the socket can go.
-    Detach(ConnId),
+    Detach(ConnKey),
     /// A socket that had blocked may take bytes again.
-    Writable(ConnId),
+    Writable(ConnKey),
     /// All connections are to end, and no new one is to begin.
     CloseAll,
     /// Who is in the room?
-    Members(Arc<Room>, Reply<Vec<ConnId>>),
+    Members(Arc<Room>, Reply<Vec<ConnKey>>),
     /// Where is the connection?
-    Rooms(ConnId, Reply<Vec<Arc<Room>>>),
+    Rooms(ConnKey, Reply<Vec<Arc<Room>>>),
     /// The hub is gone.
     Stop,
 }
@@ -85,7 +85,7 @@ pub enum Audience {
     /// The members of any of these rooms, each once.
     Rooms(Arc<[Arc<Room>]>),
     /// One.
-    Conn(ConnId),
+    Conn(ConnKey),
 }
 
 /// Connections of an audience that a delivery passes by.
@@ -95,14 +95,14 @@ pub enum Except {
     #[default]
     Nobody,
     /// One is, as when a sender does not want its own message.
-    One(ConnId),
+    One(ConnKey),
     /// Several are; sorted.
-    Many(Arc<[ConnId]>),
+    Many(Arc<[ConnKey]>),
 }
 
 impl Except {
     /// The connections that are passed by.
-    pub fn ids(&self) -> &[ConnId] {
+    pub fn ids(&self) -> &[ConnKey] {
         match self {
             Self::Nobody => &[],
             Self::One(id) => std::slice::from_ref(id),
@@ -111,7 +111,7 @@ impl Except {
     }
 
     /// Whether a connection is passed by.
-    pub fn passes_by(&self, id: ConnId) -> bool {
+    pub fn passes_by(&self, id: ConnKey) -> bool {
         self.ids().binary_search(&id).is_ok()
     }
 }

@@ -1,8 +1,9 @@
 //! What a connection's shard and its session share: identity, signs of life, and how it ended.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::mem;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -13,9 +14,9 @@ use super::room_index::Room;
 
 /// The identity of a connection, unique in its hub and never used again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnId(u64);
+pub struct ConnKey(u64);
 
-impl ConnId {
+impl ConnKey {
     /// How many bits of an id name the shard.
     const SHARD_BITS: u32 = 10;
 
@@ -44,13 +45,13 @@ impl ConnId {
     }
 }
 
-impl fmt::Debug for ConnId {
+impl fmt::Debug for ConnKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ConnId({self})")
+        write!(f, "ConnKey({self})")
     }
 }
 
-impl fmt::Display for ConnId {
+impl fmt::Display for ConnKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -85,7 +86,7 @@ pub struct End {
 /// The state that the two sides of a connection share, its shard and its session.
 #[derive(Debug)]
 pub struct Link {
-    id: ConnId,
+    id: ConnKey,
     /// When the last byte was received, in milliseconds of the shard's clock, or [`NOT_LISTENING`].
     /// The session writes, the shard reads; publishes nothing.
     heard_ms: AtomicU64,
@@ -99,11 +100,13 @@ pub struct Link {
     stage: AtomicU8,
     end: OnceLock<Box<End>>,
     session: AtomicWaker,
+    /// Who else waits for the end; made for the first of them. Locked to push or to take.
+    others: OnceLock<Box<Mutex<Vec<Waker>>>>,
 }
 
 impl Link {
     /// The link of a connection that has not been attached yet.
-    pub fn new(id: ConnId) -> Self {
+    pub fn new(id: ConnKey) -> Self {
         Self {
             id,
             heard_ms: AtomicU64::new(0),
@@ -113,11 +116,12 @@ impl Link {
             stage: AtomicU8::new(Stage::Open as u8),
             end: OnceLock::new(),
             session: AtomicWaker::new(),
+            others: OnceLock::new(),
         }
     }
 
     /// The identity.
-    pub fn id(&self) -> ConnId {
+    pub fn id(&self) -> ConnKey {
         self.id
     }
 
@@ -161,9 +165,21 @@ impl Link {
         }
     }
 
-    /// Has `waker` woken when the stage moves. Read the stage after this call, not before.
+    /// Has `waker` woken when the stage moves, in place of the one before: for the session alone.
+    /// Read the stage after this call, not before.
     pub fn watch_stage(&self, waker: &Waker) {
         self.session.register(waker);
+    }
+
+    /// Has `waker` woken when the stage moves next, beside all others. Read the stage after this
+    /// call, not before.
+    pub fn watch_stage_too(&self, waker: &Waker) {
+        let mut others = lock(self.others.get_or_init(Box::default));
+        if !others.iter().any(|other| other.will_wake(waker)) {
+            others.push(waker.clone());
+        }
+        // Pairs with the fence in `advance`: the shard sees the waker, or the caller the stage.
+        fence(Ordering::SeqCst);
     }
 
     /// Reserves one of `rooms_max` memberships. Leaves on their way to the shard make room already.
@@ -208,5 +224,15 @@ impl Link {
     pub(super) fn advance(&self, stage: Stage) {
         self.stage.fetch_max(stage as u8, Ordering::AcqRel);
         self.session.wake();
+        // Pairs with the fence in `watch_stage_too`.
+        fence(Ordering::SeqCst);
+        if let Some(others) = self.others.get() {
+            mem::take(&mut *lock(others)).into_iter().for_each(Waker::wake);
+        }
     }
+}
+
+fn lock(wakers: &Mutex<Vec<Waker>>) -> MutexGuard<'_, Vec<Waker>> {
+    // A waker that panics was taken out before.
+    wakers.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -13,8 +13,8 @@ use super::command::{Audience, Command, Delivery, Except, Reply};
 use super::counters::Counters;
 use super::frame;
 use super::inbox::{Inbox, InboxLimits, Overloaded};
-use super::link::{ConnId, Link};
-use super::room_index::{Room, RoomIndex};
+use super::link::{ConnKey, Link};
+use super::room_index::{Room, RoomIndex, RoomWatch};
 
 /// What bounds the rooms.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +62,7 @@ pub enum LeaveError {
 
 /// To whom a frame is published, with the names not yet looked up.
 #[derive(Debug, Clone, Copy)]
-pub enum Address<'a> {
+pub enum Address<'a, Id = ConnKey> {
     /// All connections.
     Everyone,
     /// The members of a room.
@@ -70,7 +70,7 @@ pub enum Address<'a> {
     /// The members of any of these rooms, each once.
     Rooms(&'a [String]),
     /// One connection.
-    Conn(ConnId),
+    Conn(Id),
 }
 
 /// The public side of one shard.
@@ -95,6 +95,12 @@ impl<S> Port<S> {
             counters: Counters::default(),
             now_ms: AtomicU64::new(0),
         }
+    }
+
+    /// Tells `watch` of the rooms from now on. For a port that has none yet.
+    pub fn watch_rooms(mut self, watch: Arc<dyn RoomWatch>) -> Self {
+        self.rooms = RoomIndex::watched(watch);
+        self
     }
 
     /// The inbox.
@@ -170,7 +176,7 @@ impl<S> Port<S> {
     }
 
     /// Ends a connection, after what was sent to it before.
-    pub fn close(&self, conn: ConnId, reason: DisconnectReason) {
+    pub fn close(&self, conn: ConnKey, reason: DisconnectReason) {
         self.inbox.push(Command::Close(conn, reason));
     }
 
@@ -180,24 +186,24 @@ impl<S> Port<S> {
     }
 
     /// Gives the socket of a connection back.
-    pub fn detach(&self, conn: ConnId) {
+    pub fn detach(&self, conn: ConnKey) {
         self.inbox.push(Command::Detach(conn));
     }
 
     /// Answers a ping.
-    pub fn pong(&self, conn: ConnId, payload: &[u8]) {
+    pub fn pong(&self, conn: ConnKey, payload: &[u8]) {
         self.inbox.take_room();
         self.inbox.push(Command::Pong(conn, frame::pong(payload)));
     }
 
     /// Asks for the rooms of a connection.
-    pub fn ask_rooms(&self, conn: ConnId, reply: Reply<Vec<Arc<Room>>>) {
+    pub fn ask_rooms(&self, conn: ConnKey, reply: Reply<Vec<Arc<Room>>>) {
         self.inbox.take_room();
         self.inbox.push(Command::Rooms(conn, reply));
     }
 
     /// Asks for the members of a room; without a question where the room is not known here.
-    pub fn ask_members(&self, name: &str, reply: Reply<Vec<ConnId>>) {
+    pub fn ask_members(&self, name: &str, reply: Reply<Vec<ConnKey>>) {
         match self.rooms.find(name) {
             Some(room) => {
                 self.inbox.take_room();
@@ -226,7 +232,7 @@ impl<S> Port<S> {
     }
 
     /// The excepted connections, as far as they concern this shard.
-    fn resolve_except(&self, except: &[ConnId]) -> Except {
+    fn resolve_except(&self, except: &[ConnKey]) -> Except {
         let here = || except.iter().copied().filter(|id| id.shard() == self.index);
         match here().take(2).count() {
             0 => Except::Nobody,
@@ -257,7 +263,7 @@ impl<S> fmt::Debug for Port<S> {
 pub fn publish<S>(
     ports: &[Arc<Port<S>>],
     address: Address<'_>,
-    except: &[ConnId],
+    except: &[ConnKey],
     frame: &Bytes,
 ) -> Result<(), Overloaded> {
     let Some((port, others)) = ports.split_first() else {

@@ -13,6 +13,9 @@
 //! place.
 //!
 //! Finding is wait-free. Claiming and removing retry while another thread swaps the snapshot.
+//!
+//! Who has to know which rooms there are without asking, such as a backplane that subscribes for
+//! them, is told by a [`RoomWatch`].
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -116,16 +119,32 @@ impl Eq for ByName {}
 
 type RoomSet = HashTrieSetSync<ByName, RandomState>;
 
+/// Is told when rooms come and go. Each room that was made is gone once; the calls of several
+/// threads, and of several shards with a room of one name, may come in any order, so count them.
+pub trait RoomWatch: Send + Sync {
+    /// A room is about to be made: whoever finds it in the index can rely on this call.
+    fn made(&self, name: &str);
+
+    /// A room is not in the index any more.
+    fn gone(&self, name: &str);
+}
+
 /// The set of rooms that have members in a shard.
 pub struct RoomIndex {
     rooms: ArcSwap<RoomSet>,
+    watch: Option<Arc<dyn RoomWatch>>,
 }
 
 impl RoomIndex {
     /// An index without rooms.
     pub fn new() -> Self {
         let empty = RoomSet::new_with_hasher_with_ptr_kind(RandomState::default());
-        Self { rooms: ArcSwap::from_pointee(empty) }
+        Self { rooms: ArcSwap::from_pointee(empty), watch: None }
+    }
+
+    /// An index that tells of its rooms.
+    pub fn watched(watch: Arc<dyn RoomWatch>) -> Self {
+        Self { watch: Some(watch), ..Self::new() }
     }
 
     /// The room of that name, if it has members here.
@@ -141,6 +160,11 @@ impl RoomIndex {
     /// The names of all rooms, in no order.
     pub fn names(&self) -> Vec<String> {
         self.rooms.load_full().iter().map(|room| room.0.name.to_string()).collect()
+    }
+
+    /// Shows each room to `visit`, in no order.
+    pub fn for_each(&self, mut visit: impl FnMut(&Room)) {
+        self.rooms.load_full().iter().for_each(|room| visit(&room.0));
     }
 
     /// How many rooms there are.
@@ -159,10 +183,16 @@ impl RoomIndex {
         loop {
             let rooms = self.rooms.load();
             if let Some(room) = rooms.get(name).filter(|room| room.0.claim()) {
+                if fresh.is_some() {
+                    self.tell(|watch| watch.gone(name));
+                }
                 return room.0.clone();
             }
             // Absent, or retired: then the shard is about to remove it, and finds ours instead.
-            let fresh = fresh.get_or_insert_with(|| Arc::new(Room::claimed(name)));
+            let fresh = fresh.get_or_insert_with(|| {
+                self.tell(|watch| watch.made(name));
+                Arc::new(Room::claimed(name))
+            });
             // An insert would leave an equal element where it is.
             let with_fresh = Arc::new(rooms.remove(name).insert(ByName(fresh.clone())));
             let seen = self.rooms.compare_and_swap(&rooms, with_fresh);
@@ -177,8 +207,16 @@ impl RoomIndex {
         let retired = room.unclaim();
         if retired {
             self.remove(room);
+            // Also where a joiner has put another in its place, of which it has told.
+            self.tell(|watch| watch.gone(room.name()));
         }
         retired
+    }
+
+    fn tell(&self, what: impl FnOnce(&dyn RoomWatch)) {
+        if let Some(watch) = &self.watch {
+            what(&**watch);
+        }
     }
 
     fn remove(&self, room: &Arc<Room>) {

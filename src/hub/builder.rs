@@ -1,15 +1,20 @@
 //! The settings of a hub.
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::num::NonZero;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::{BuildError, Hub};
+use super::{BuildError, Hub, Parts};
+use crate::backplane::{
+    Backplane, BackplaneError, Bridge, BridgeConfig, CHANNELS_MAX, NodeId, Plan,
+};
 use crate::codec::Codec;
 use crate::engine::{
-    ConnId, InboxLimits, LARGE_AUDIENCE, Overflow, QueueLimits, RoomLimits, ShardConfig,
+    ConnKey, InboxLimits, LARGE_AUDIENCE, Overflow, QueueLimits, RoomLimits, ShardConfig,
 };
 use crate::transport::Shards;
 
@@ -38,7 +43,6 @@ const TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder<T, C> {
     codec: C,
@@ -49,7 +53,26 @@ pub struct Builder<T, C> {
     message_bytes_max: usize,
     inbox: InboxLimits,
     rooms: RoomLimits,
+    link: Option<Link>,
+    spread: u16,
+    outage: InboxLimits,
     message: PhantomData<fn(T) -> T>,
+}
+
+/// The way to the other nodes.
+struct Link {
+    channel: String,
+    start: Start,
+}
+
+/// Starts a bridge over the driver that it holds, or says why it cannot.
+type Start = Box<dyn FnOnce(Plan, BridgeEnds<'_>) -> Result<Bridge, BackplaneError> + Send>;
+
+/// What a bridge is between.
+struct BridgeEnds<'a> {
+    node: NodeId,
+    members: Weak<Shards>,
+    runtime: &'a Handle,
 }
 
 impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
@@ -63,6 +86,9 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
             message_bytes_max: 64 * 1024,
             inbox: InboxLimits { messages: 65_536, bytes: 64 * 1024 * 1024 },
             rooms: RoomLimits { name_bytes: 255, rooms_per_conn: 1_024 },
+            link: None,
+            spread: 1,
+            outage: InboxLimits { messages: 65_536, bytes: 64 << 20 },
             message: PhantomData,
         }
     }
@@ -152,6 +178,89 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
         self
     }
 
+    /// Shares what is published with all hubs on the same Redis and the same channel, on whatever
+    /// machine: see [`Backplane`] for what is promised. Default: none, the hub is alone.
+    ///
+    /// The URL is `redis://[user:password@]host[:port]`, or `rediss://…` for TLS with the feature
+    /// `redis-tls`. Needs Redis 6 or newer. Nothing is connected yet when the hub is built, and it
+    /// makes no difference to local members whether Redis is there:
+    /// [`Hub::backplane_health`] tells.
+    ///
+    /// # Errors
+    /// A URL that is none makes [`build`](Self::build) fail with [`BuildError::Backplane`].
+    ///
+    /// # Examples
+    /// ```
+    /// use roomcast::Hub;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), roomcast::BuildError> {
+    /// let hub = Hub::<String>::builder().redis("redis://127.0.0.1", "chat").build()?;
+    /// # assert_eq!(hub.count(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "redis")]
+    pub fn redis(self, url: impl AsRef<str>, channel: impl Into<String>) -> Self {
+        self.link(crate::backplane::Redis::open(url.as_ref()), channel.into())
+    }
+
+    /// [`redis`](Self::redis) over a Redis Cluster, by sharded pub/sub: with
+    /// [`channels`](Self::channels), rooms are spread over its masters. Needs Redis 7 or newer. The
+    /// URLs are of some of its servers; the others are found. Credentials are those of the first.
+    ///
+    /// # Errors
+    /// As `redis`; also where there is no URL at all.
+    #[cfg(feature = "redis")]
+    pub fn redis_cluster<U: AsRef<str>>(
+        self,
+        urls: impl IntoIterator<Item = U>,
+        channel: impl Into<String>,
+    ) -> Self {
+        let urls: Vec<U> = urls.into_iter().collect();
+        self.link(crate::backplane::RedisCluster::open(&urls), channel.into())
+    }
+
+    /// Shares what is published with all hubs on the same backplane and the same channel. Default:
+    /// none, the hub is alone.
+    pub fn backplane<B: Backplane>(self, backplane: B, channel: impl Into<String>) -> Self {
+        self.link(Ok(backplane), channel.into())
+    }
+
+    fn link<B: Backplane>(mut self, backplane: Result<B, BackplaneError>, channel: String) -> Self {
+        let start: Start = Box::new(|plan, BridgeEnds { node, members, runtime }| {
+            Ok(plan.start(backplane?, node, members, runtime))
+        });
+        self.link = Some(Link { channel, start });
+        self
+    }
+
+    /// Over how many channels of the backplane rooms are spread, by a hash of their name. Default: 1,
+    /// which is the channel named above alone; at most 4,096. It must be the same on all nodes.
+    ///
+    /// With more than one, a node gets only what goes by the channels that its rooms need, at the
+    /// cost of a subscription and a heartbeat for each. What goes to everyone, to one connection, or
+    /// to rooms of several channels goes by a channel of its own, and so comes before or after what
+    /// the same publisher has sent to a room; within a channel the order holds.
+    pub fn channels(mut self, channels: u16) -> Self {
+        self.spread = channels;
+        self
+    }
+
+    /// How many messages may wait for the backplane, as while it is away, at least 1. Default: 65,536.
+    /// Past it the oldest are dropped, and counted.
+    pub fn outage_messages(mut self, messages: usize) -> Self {
+        self.outage.messages = messages;
+        self
+    }
+
+    /// How many bytes may wait for the backplane, at least 1. Default: 64 MiB. It acts as
+    /// [`outage_messages`](Self::outage_messages) does.
+    pub fn outage_bytes(mut self, bytes: usize) -> Self {
+        self.outage.bytes = bytes;
+        self
+    }
+
     /// Starts the hub: its shards become tasks of the runtime that this is called in.
     ///
     /// # Errors
@@ -169,18 +278,32 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
             write_timeout: self.write_timeout,
             large_audience: LARGE_AUDIENCE,
         };
-        let shards = Shards::start(self.shards, config, self.inbox, self.rooms, &runtime);
-        Ok(Hub::assemble(Box::new(self.codec), shards, self.message_bytes_max))
+        let node = NodeId::random();
+        let bridge = self.link.map(|link| {
+            let (spread, outage) = (self.spread, self.outage);
+            (Plan::new(BridgeConfig { channel: link.channel, spread, outage }), link.start)
+        });
+        let watch = bridge.as_ref().map(|(plan, _)| plan.room_watch());
+        let shards = Shards::start(self.shards, config, self.inbox, self.rooms, watch, &runtime);
+        let shards = Arc::new(shards);
+        let ends = || BridgeEnds { node, members: Arc::downgrade(&shards), runtime: &runtime };
+        let bridge = bridge.map(|(plan, start)| start(plan, ends())).transpose()?;
+        let codec = Box::new(self.codec);
+        let message_bytes_max = self.message_bytes_max;
+        Ok(Hub::assemble(Parts { node, codec, shards, bridge, message_bytes_max }))
     }
 
     fn check(&self) -> Result<(), BuildError> {
         let numbers = [
-            ("shards", self.shards, 1..=ConnId::SHARDS_MAX, "1 to 1,024"),
+            ("shards", self.shards, 1..=ConnKey::SHARDS_MAX, "1 to 1,024"),
             ("send_buffer", self.queue.slots, 1..=65_536, "1 to 65,536"),
             ("send_buffer_bytes", self.queue.bytes, 1..=usize::MAX, "1 and more"),
             ("max_message_bytes", self.message_bytes_max, 1..=usize::MAX, "1 and more"),
             ("inbox_messages", self.inbox.messages, 2..=usize::MAX, "2 and more"),
             ("inbox_bytes", self.inbox.bytes, 1..=usize::MAX, "1 and more"),
+            ("channels", self.spread.into(), 1..=CHANNELS_MAX.into(), "1 to 4,096"),
+            ("outage_messages", self.outage.messages, 1..=usize::MAX, "1 and more"),
+            ("outage_bytes", self.outage.bytes, 1..=usize::MAX, "1 and more"),
         ];
         for (setting, value, allowed, range) in numbers {
             if !allowed.contains(&value) {
@@ -198,5 +321,24 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
             }
         }
         Ok(())
+    }
+}
+
+/// Without the backplane, which may hold a password.
+impl<T, C: fmt::Debug> fmt::Debug for Builder<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("codec", &self.codec)
+            .field("shards", &self.shards)
+            .field("ping_interval", &self.ping_interval)
+            .field("queue", &self.queue)
+            .field("write_timeout", &self.write_timeout)
+            .field("message_bytes_max", &self.message_bytes_max)
+            .field("inbox", &self.inbox)
+            .field("rooms", &self.rooms)
+            .field("channel", &self.link.as_ref().map(|link| &link.channel))
+            .field("channels", &self.spread)
+            .field("outage", &self.outage)
+            .finish()
     }
 }

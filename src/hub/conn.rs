@@ -11,8 +11,9 @@ use tokio::sync::oneshot;
 
 use super::about::About;
 use super::{Encoded, Hub, SendError};
+use crate::backplane::ConnId;
 use crate::engine::{
-    Address, Close, CloseCode, ConnId, DisconnectReason, JoinError, LeaveError, Link, Port,
+    Address, Close, CloseCode, ConnKey, DisconnectReason, JoinError, LeaveError, Link, Port,
 };
 use crate::transport::WriteHalf;
 
@@ -34,8 +35,13 @@ impl<T: Send + 'static> Conn<T> {
         Self { inner: Arc::new(Inner { hub, link, about }) }
     }
 
-    /// The identity, unique in the hub.
+    /// The identity, unique among the hubs of all nodes.
     pub fn id(&self) -> ConnId {
+        ConnId::new(self.inner.hub.inner.node, self.key())
+    }
+
+    /// The identity in this hub.
+    pub(super) fn key(&self) -> ConnKey {
         self.inner.link.id()
     }
 
@@ -57,6 +63,36 @@ impl<T: Send + 'static> Conn<T> {
         self.port().join(&self.inner.link, room)
     }
 
+    /// [`join`](Self::join), waiting while the shard is overloaded, and then until the backplane has
+    /// acknowledged that messages of other nodes to the room come here: from then on none is missed
+    /// for want of it.
+    ///
+    /// While the backplane is down this waits for it; the connection is a member meanwhile. Without
+    /// one, it waits for nothing more.
+    ///
+    /// # Errors
+    /// As `join`, but never [`JoinError::Overloaded`]; and [`JoinError::Closed`] where the connection
+    /// ends while it waits.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, the connection may have joined or not.
+    pub async fn join_wait(&self, room: &str) -> Result<(), JoinError> {
+        loop {
+            match self.join(room) {
+                Err(JoinError::Overloaded) => Box::pin(self.inner.hub.inner.shards.retry()).await,
+                result => break result?,
+            }
+        }
+        let Some(bridge) = &self.inner.hub.inner.bridge else { return Ok(()) };
+        let subscribed = async {
+            tokio::select! {
+                () = bridge.subscribed_to(room) => Ok(()),
+                () = super::session::ended_for_others(&self.inner.link) => Err(JoinError::Closed),
+            }
+        };
+        Box::pin(subscribed).await
+    }
+
     /// Leaves a room. It is no error not to be in it.
     ///
     /// A publish to the room that follows, by this task or by one that was told, does not reach the
@@ -75,7 +111,7 @@ impl<T: Send + 'static> Conn<T> {
     /// Nothing happens when the future is dropped.
     pub async fn rooms(&self) -> Vec<String> {
         let (sender, answer) = oneshot::channel();
-        self.port().ask_rooms(self.id(), Box::new(move |rooms| drop(sender.send(rooms))));
+        self.port().ask_rooms(self.key(), Box::new(move |rooms| drop(sender.send(rooms))));
         let rooms = answer.await.unwrap_or_default();
         let rooms = self.inner.link.end().map_or(&rooms, |end| &end.rooms);
         rooms.iter().map(|room| room.name().to_owned()).collect()
@@ -97,7 +133,7 @@ impl<T: Send + 'static> Conn<T> {
     /// As [`send`](Self::send), but for the encoding.
     pub fn send_encoded(&self, message: &Encoded) -> Result<(), SendError> {
         self.check_open()?;
-        Ok(self.inner.hub.inner.shards.publish(Address::Conn(self.id()), &[], &message.0)?)
+        Ok(self.inner.hub.inner.shards.publish(Address::Conn(self.key()), &[], &message.0)?)
     }
 
     /// [`send`](Self::send), waiting while the shard is overloaded.
@@ -131,7 +167,7 @@ impl<T: Send + 'static> Conn<T> {
     pub fn close_with(&self, code: CloseCode, reason: impl Into<Cow<'static, str>>) {
         if self.inner.link.start_closing() {
             let reason = DisconnectReason::ClosedByServer(Close::new(code, reason));
-            self.port().close(self.id(), reason);
+            self.port().close(self.key(), reason);
         }
     }
 
@@ -167,7 +203,7 @@ impl<T: Send + 'static> Conn<T> {
     }
 
     pub(super) fn port(&self) -> &Arc<Port<WriteHalf>> {
-        let port = self.inner.hub.inner.shards.port(self.id());
+        let port = self.inner.hub.inner.shards.port(self.key());
         port.expect("the id was made for a shard of this hub")
     }
 

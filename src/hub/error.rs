@@ -1,5 +1,6 @@
 //! What can go wrong for a caller.
 
+use crate::backplane::BackplaneError;
 use crate::codec::EncodeError;
 use crate::engine::{Close, CloseCode, JoinError, Overloaded};
 
@@ -56,6 +57,9 @@ pub enum BuildError {
     /// There is no tokio runtime here for the shards to run on.
     #[error("no tokio runtime: build the hub inside of one")]
     NoRuntime,
+    /// The settings of the backplane cannot work.
+    #[error(transparent)]
+    Backplane(#[from] BackplaneError),
     /// A setting is out of its range.
     #[error("{setting} is {value}, out of {range}")]
     OutOfRange {

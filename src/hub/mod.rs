@@ -11,6 +11,7 @@ mod endpoint;
 mod error;
 mod handler;
 mod handlers;
+mod nodes;
 mod request;
 mod session;
 mod target;
@@ -31,8 +32,9 @@ pub use self::handler::Handler;
 pub use self::handlers::Handlers;
 pub use self::request::{Reject, UpgradeRequest};
 pub use self::target::Target;
+use crate::backplane::{Bridge, ConnId, NodeId};
 use crate::codec::{Codec, encode_frame};
-use crate::engine::{Address, ConnId, Stats};
+use crate::engine::{Address, ConnKey, Overloaded, Stats};
 use crate::transport::Shards;
 
 /// A message that is encoded and framed, to be sent often. Clones share the bytes.
@@ -47,6 +49,9 @@ impl Encoded {
 }
 
 /// A WebSocket hub: connections, rooms, and messages of type `T` to them.
+///
+/// With a backplane, the hubs of several processes act as one: see [`Builder::redis`] and
+/// [`Backplane`](crate::Backplane).
 ///
 /// A hub is a handle; clones are the same hub. Its shards are tasks of the tokio runtime that it
 /// was built in, and end when the last handle, connection and endpoint of it are gone.
@@ -77,9 +82,21 @@ pub struct Hub<T> {
     inner: Arc<Inner<T>>,
 }
 
-struct Inner<T> {
+/// What the builder makes a hub of.
+struct Parts<T> {
+    node: NodeId,
     codec: Box<dyn Codec<T>>,
-    shards: Shards,
+    shards: Arc<Shards>,
+    bridge: Option<Bridge>,
+    message_bytes_max: usize,
+}
+
+struct Inner<T> {
+    node: NodeId,
+    codec: Box<dyn Codec<T>>,
+    shards: Arc<Shards>,
+    /// Dropped with the hub, which ends its tasks.
+    bridge: Option<Bridge>,
     message_bytes_max: usize,
     /// Connections that were ever opened; the next one's number.
     serial: AtomicU64,
@@ -137,10 +154,13 @@ impl<T: Send + 'static> Hub<T> {
         Builder::new(codec)
     }
 
-    fn assemble(codec: Box<dyn Codec<T>>, shards: Shards, message_bytes_max: usize) -> Self {
+    fn assemble(parts: Parts<T>) -> Self {
+        let Parts { node, codec, shards, bridge, message_bytes_max } = parts;
         let inner = Inner {
+            node,
             codec,
             shards,
+            bridge,
             message_bytes_max,
             serial: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
@@ -280,7 +300,7 @@ impl<T: Send + 'static> Hub<T> {
     #[expect(clippy::manual_async_fn, reason = "an async fn would hold its arguments twice")]
     fn wait_for_room<'a>(
         &'a self,
-        address: Address<'a>,
+        address: Address<'a, ConnId>,
         except: &'a [ConnId],
         message: Result<Encoded, PublishError>,
     ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, T> {
@@ -295,38 +315,60 @@ impl<T: Send + 'static> Hub<T> {
         }
     }
 
+    /// To local members first, and then to the other nodes.
     fn publish_to(
         &self,
-        address: Address<'_>,
+        address: Address<'_, ConnId>,
         except: &[ConnId],
         message: &Encoded,
     ) -> Result<(), PublishError> {
         if self.is_closed() {
             return Err(PublishError::Closed);
         }
-        Ok(self.inner.shards.publish(address, except, &message.0)?)
+        if let Some(here) = address.on(self.inner.node) {
+            self.publish_here(here, except, message)?;
+        }
+        if let Some(bridge) = &self.inner.bridge {
+            bridge.publish(address, except, &message.0);
+        }
+        Ok(())
     }
 
-    /// How many connections are open.
+    fn publish_here(
+        &self,
+        address: Address<'_>,
+        except: &[ConnId],
+        message: &Encoded,
+    ) -> Result<(), Overloaded> {
+        let key = |id: &ConnId| id.key_on(self.inner.node);
+        // The usual cases, nobody and the sender, are spared the allocation.
+        if let [] | [_] = except {
+            let key = except.first().and_then(key);
+            return self.inner.shards.publish(address, key.as_slice(), &message.0);
+        }
+        let keys: Vec<ConnKey> = except.iter().filter_map(key).collect();
+        self.inner.shards.publish(address, &keys, &message.0)
+    }
+
+    /// How many connections are open on this node.
     pub fn count(&self) -> usize {
-        let ports = self.inner.shards.ports().iter();
-        ports.map(|port| port.counters().connections.get() as usize).sum()
+        self.inner.shards.connections()
     }
 
-    /// How many members a room has. A join counts when [`Conn::join`] has returned, a leave or a
+    /// How many members a room has on this node. A join counts when [`Conn::join`] has returned, a leave or a
     /// disconnect when the shard has seen it.
     pub fn room_count(&self, room: &str) -> usize {
-        self.inner.shards.ports().iter().map(|port| port.rooms().members(room)).sum()
+        self.inner.shards.members(room)
     }
 
-    /// The names of all rooms with members, sorted. Cost: a copy of them all.
+    /// The names of all rooms with members on this node, sorted. Cost: a copy of them all.
     pub fn rooms(&self) -> Vec<String> {
         let ports = self.inner.shards.ports().iter();
         let names: BTreeSet<String> = ports.flat_map(|port| port.rooms().names()).collect();
         names.into_iter().collect()
     }
 
-    /// The members of a room. Asks the shards, so it sees what this task did before.
+    /// The members of a room on this node. Asks the shards, so it sees what this task did before.
     ///
     /// # Cancel safety
     /// Nothing happens when the future is dropped.
@@ -339,7 +381,8 @@ impl<T: Send + 'static> Hub<T> {
         }
         let mut members = Vec::new();
         for answer in answers {
-            members.extend(answer.await.unwrap_or_default());
+            let keys = answer.await.unwrap_or_default();
+            members.extend(keys.into_iter().map(|key| ConnId::new(self.inner.node, key)));
         }
         members
     }

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -16,7 +16,7 @@ use tokio::task::coop;
 use super::about::About;
 use super::{Conn, Handler, Hub, UpgradeRequest};
 use crate::codec::DecodeError;
-use crate::engine::{Close, CloseCode, ConnId, DisconnectReason, Link, Stage};
+use crate::engine::{Close, CloseCode, ConnKey, DisconnectReason, Link, Stage};
 use crate::transport::{self, Event, FrameReader, ReadError};
 
 impl<T: Send + 'static> Hub<T> {
@@ -88,7 +88,7 @@ where
     };
     let serial = hub.inner.serial.fetch_add(1, Ordering::Relaxed);
     let shards = hub.inner.shards.ports().len() as u64;
-    let link = Arc::new(Link::new(ConnId::new(serial, (serial % shards) as usize)));
+    let link = Arc::new(Link::new(ConnKey::new(serial, (serial % shards) as usize)));
     let reader = FrameReader::new(streams.read, &streams.early, hub.inner.message_bytes_max);
     let conn = Conn::new(hub, link.clone(), about);
     conn.port().attach(link, streams.write);
@@ -116,7 +116,7 @@ where
             Some(DisconnectReason::HandlerPanicked)
         });
         if let Some(reason) = reason {
-            conn.port().close(conn.id(), reason);
+            conn.port().close(conn.key(), reason);
         }
         Box::pin(finish(conn, &handler, reader)).await;
     }
@@ -205,7 +205,7 @@ fn interpret<T: Send + 'static>(conn: &Conn<T>, event: Event<'_>) -> Step<T> {
             }
         }
         Event::Ping(payload) => {
-            conn.port().pong(conn.id(), payload);
+            conn.port().pong(conn.key(), payload);
             Step::Handled
         }
         Event::Pong(_) => Step::Handled,
@@ -230,13 +230,23 @@ async fn finish<T: Send + 'static, H: Handler<T>>(
     };
     tokio::join!(disconnect, async {
         reader.drain(link).await;
-        conn.port().detach(conn.id());
+        conn.port().detach(conn.key());
     });
 }
 
+/// For the session alone.
 async fn ended(link: &Link) {
+    ended_for(link, Link::watch_stage).await;
+}
+
+/// Waits for the end of a connection, in any task.
+pub(super) async fn ended_for_others(link: &Link) {
+    ended_for(link, Link::watch_stage_too).await;
+}
+
+async fn ended_for(link: &Link, watch: impl Fn(&Link, &Waker)) {
     poll_fn(|cx| {
-        link.watch_stage(cx.waker());
+        watch(link, cx.waker());
         match link.stage() {
             Stage::Open => Poll::Pending,
             _ => Poll::Ready(()),
@@ -276,7 +286,7 @@ impl<T: Send + 'static> Attached<T> {
 
 impl<T: Send + 'static> Drop for Attached<T> {
     fn drop(&mut self) {
-        self.0.port().detach(self.0.id());
+        self.0.port().detach(self.0.key());
         self.0.hub().end_session();
     }
 }

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use crate::engine::{Address, ConnId};
+use crate::backplane::ConnId;
+use crate::engine::Address;
 
 /// Whom a message is for: everyone, a room, several rooms or one connection, minus exceptions.
 ///
@@ -50,7 +51,7 @@ impl<'a> Target<'a> {
         Self::new(To::Rooms(names.into_iter().map(Into::into).collect()))
     }
 
-    /// One connection. If it has ended, nobody gets the message, which is no error.
+    /// One connection, of this node or another. If it has ended, nobody gets the message, which is no error.
     pub fn conn(id: ConnId) -> Self {
         Self::new(To::Conn(id))
     }
@@ -67,7 +68,7 @@ impl<'a> Target<'a> {
         self
     }
 
-    pub(super) fn address(&self) -> Address<'_> {
+    pub(super) fn address(&self) -> Address<'_, ConnId> {
         match &self.to {
             To::Everyone => Address::Everyone,
             To::Room(name) => Address::Room(name),

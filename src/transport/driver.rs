@@ -14,8 +14,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::relief::Relief;
 use super::stream::WriteHalf;
 use crate::engine::{
-    Address, ConnId, InboxLimits, Overloaded, Port, Progress, RoomLimits, Shard, ShardConfig,
-    publish,
+    Address, ConnKey, InboxLimits, Overloaded, Port, Progress, RoomLimits, RoomWatch, Shard,
+    ShardConfig, publish,
 };
 
 /// Writes of a slice, before a shard lets readers and other shards run: about 0.3 ms.
@@ -37,10 +37,17 @@ impl Shards {
         config: ShardConfig,
         inbox: InboxLimits,
         rooms: RoomLimits,
+        room_watch: Option<Arc<dyn RoomWatch>>,
         runtime: &Handle,
     ) -> Self {
-        let ports: Box<[_]> =
-            (0..count).map(|index| Arc::new(Port::new(index, inbox, rooms))).collect();
+        let port = |index| {
+            let port = Port::new(index, inbox, rooms);
+            Arc::new(match &room_watch {
+                Some(watch) => port.watch_rooms(watch.clone()),
+                None => port,
+            })
+        };
+        let ports: Box<[_]> = (0..count).map(port).collect();
         let relief = Arc::new(Relief::default());
         for port in &ports {
             let epoch = Instant::now();
@@ -64,15 +71,25 @@ impl Shards {
     }
 
     /// The port of the shard that owns a connection.
-    pub(crate) fn port(&self, id: ConnId) -> Option<&Arc<Port<WriteHalf>>> {
+    pub(crate) fn port(&self, id: ConnKey) -> Option<&Arc<Port<WriteHalf>>> {
         self.ports.get(id.shard())
+    }
+
+    /// How many connections are open.
+    pub(crate) fn connections(&self) -> usize {
+        self.ports.iter().map(|port| port.counters().connections.get() as usize).sum()
+    }
+
+    /// How many members a room has.
+    pub(crate) fn members(&self, room: &str) -> usize {
+        self.ports.iter().map(|port| port.rooms().members(room)).sum()
     }
 
     /// Hands the frame to every shard that has somebody to give it to.
     pub(crate) fn publish(
         &self,
         address: Address<'_>,
-        except: &[ConnId],
+        except: &[ConnKey],
         frame: &Bytes,
     ) -> Result<(), Overloaded> {
         publish(&self.ports, address, except, frame)

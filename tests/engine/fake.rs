@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use roomcast::engine::{
-    Address, Close, CloseCode, ConnId, Counter, Counters, DisconnectReason, FrameKind, InboxLimits,
-    LARGE_AUDIENCE, Link, Overflow, Port, Progress, QueueLimits, RoomLimits, Shard, ShardConfig,
-    Socket, Stage, frame, publish,
+    Address, Close, CloseCode, ConnKey, Counter, Counters, DisconnectReason, FrameKind,
+    InboxLimits, LARGE_AUDIENCE, Link, Overflow, Port, Progress, QueueLimits, RoomLimits, Shard,
+    ShardConfig, Socket, Stage, frame, publish,
 };
 
 /// Writes of a slice that no test runs out of.
@@ -157,7 +157,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn id(&self) -> ConnId {
+    pub(crate) fn id(&self) -> ConnKey {
         self.link.id()
     }
 
@@ -324,7 +324,7 @@ impl Rig {
     /// A new connection, in the shards in turn.
     pub(crate) fn attach(&mut self) -> Client {
         let shard = self.serial as usize % self.ports.len();
-        let link = Arc::new(Link::new(ConnId::new(self.serial, shard)));
+        let link = Arc::new(Link::new(ConnKey::new(self.serial, shard)));
         self.serial += 1;
         let wire = Arc::new(Mutex::new(Wire::default()));
         let port = self.ports[shard].clone();
@@ -344,7 +344,7 @@ impl Rig {
         publish(&self.ports, address, &[], &frame).expect("there is room");
     }
 
-    pub(crate) fn publish_except(&self, address: Address<'_>, except: &[ConnId], text: &str) {
+    pub(crate) fn publish_except(&self, address: Address<'_>, except: &[ConnKey], text: &str) {
         publish(&self.ports, address, except, &text_frame(text)).expect("there is room");
     }
 
@@ -379,7 +379,7 @@ impl Rig {
     }
 
     /// The members of a room, as the shards tell it.
-    pub(crate) fn members(&mut self, room: &str) -> Vec<ConnId> {
+    pub(crate) fn members(&mut self, room: &str) -> Vec<ConnKey> {
         let answer = Arc::new(Mutex::new(Vec::new()));
         for port in &self.ports {
             let answer = answer.clone();

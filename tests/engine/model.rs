@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fastrand::Rng;
 use roomcast::engine::{
-    Address, Close, CloseCode, ConnId, DisconnectReason, FrameKind, JoinError, Overflow, Stage,
+    Address, Close, CloseCode, ConnKey, DisconnectReason, FrameKind, JoinError, Overflow, Stage,
     frame, publish,
 };
 
@@ -121,7 +121,7 @@ impl Model {
         let mut payload = vec![number as u8; payload_bytes];
         payload[..4].copy_from_slice(&(number as u32).to_be_bytes());
         let frame = frame::encode(FrameKind::Binary, &payload);
-        let excepted: Vec<ConnId> = except.iter().map(|&at| self.known[at].client.id()).collect();
+        let excepted: Vec<ConnKey> = except.iter().map(|&at| self.known[at].client.id()).collect();
         let mut names = Vec::new();
         let address = match to {
             To::Everyone => Address::Everyone,
@@ -224,7 +224,7 @@ impl Model {
                 assert_eq!(port.rooms().members(name), here, "members of {name:?}");
                 assert_eq!(port.rooms().find(name).is_some(), here > 0, "index of {name:?}");
             }
-            let ids: Vec<ConnId> =
+            let ids: Vec<ConnKey> =
                 members.iter().map(|&conn| self.known[conn].client.id()).collect();
             // Ids of two shards are not in the order of attachment.
             let ids = BTreeSet::from_iter(ids);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::thread;
 
 use roomcast::engine::{
-    Address, Close, CloseCode, ConnId, DisconnectReason, JoinError, LeaveError, Stage, publish,
+    Address, Close, CloseCode, ConnKey, DisconnectReason, JoinError, LeaveError, Stage, publish,
 };
 
 use super::fake::{Client, Rig, Settings, assert_nothing_reserved, text_frame};
@@ -299,7 +299,7 @@ fn a_hundred_thousand_join_one_room_and_half_leave_and_half_detach() {
     let clients = rig.attach_to("r", MEMBERS);
     rig.run();
     assert_eq!(rig.ports[0].rooms().members("r"), MEMBERS);
-    let ids: Vec<ConnId> = clients.iter().map(Client::id).collect();
+    let ids: Vec<ConnKey> = clients.iter().map(Client::id).collect();
     assert_eq!(rig.members("r"), ids);
     let (leavers, others) = clients.split_at(MEMBERS / 2);
     leavers.iter().for_each(|client| client.leave("r"));

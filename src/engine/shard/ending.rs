@@ -13,7 +13,7 @@ use super::outlet::Failure;
 use super::table::Phase;
 use crate::engine::close::DisconnectReason;
 use crate::engine::frame;
-use crate::engine::link::{ConnId, End, Stage};
+use crate::engine::link::{ConnKey, End, Stage};
 use crate::engine::send_queue::Amount;
 use crate::engine::socket::Socket;
 
@@ -37,7 +37,7 @@ pub(super) enum Due {
 }
 
 /// Connections that are due to end, in their order: many may be at once, and each is a write.
-pub(super) type DueQueue = VecDeque<(ConnId, Due)>;
+pub(super) type DueQueue = VecDeque<(ConnKey, Due)>;
 
 impl<S: Socket> Shard<S> {
     /// Ends what is due to end; `false` if the budget did not reach.
@@ -54,7 +54,7 @@ impl<S: Socket> Shard<S> {
         self.due.is_empty()
     }
 
-    pub(super) fn fail(&mut self, id: ConnId, failure: Failure) {
+    pub(super) fn fail(&mut self, id: ConnKey, failure: Failure) {
         let counters = self.post.port.counters();
         let reason = match failure {
             Failure::Io(kind) => DisconnectReason::Io(kind),
@@ -68,7 +68,7 @@ impl<S: Socket> Shard<S> {
 
     /// Ends a connection that has not ended: it leaves its rooms, its session is told, and its client
     /// gets a close frame where there is one to give.
-    pub(super) fn end(&mut self, id: ConnId, reason: DisconnectReason) {
+    pub(super) fn end(&mut self, id: ConnKey, reason: DisconnectReason) {
         let Some(slot) = self.table.slot(id) else { return };
         let Some(entry) = self.table.get_mut(slot) else { return };
         if matches!(entry.phase, Phase::Closing | Phase::Shut) {
@@ -97,7 +97,7 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    fn say_farewell(&mut self, slot: u32, id: ConnId, close: Bytes, is_evicted: bool) {
+    fn say_farewell(&mut self, slot: u32, id: ConnKey, close: Bytes, is_evicted: bool) {
         let Some(entry) = self.table.get_mut(slot) else { return };
         let timeout = match is_evicted {
             true => EVICTED_CLOSE_TIMEOUT.min(self.config.write_timeout),
@@ -144,7 +144,7 @@ impl<S: Socket> Shard<S> {
     }
 
     /// Evicts or cuts a connection that has been blocked for too long, unless it has moved since.
-    fn end_stalled(&mut self, id: ConnId) {
+    fn end_stalled(&mut self, id: ConnKey) {
         let Some(slot) = self.table.slot(id) else { return };
         let Some(entry) = self.table.get(slot) else { return };
         let Some(Amount { messages, bytes }) = entry.outlet.stalled(self.post.now) else { return };

@@ -28,7 +28,7 @@ use self::table::{Phase, Table};
 use self::turn::{Lane, Turn};
 use super::close::DisconnectReason;
 use super::command::Command;
-use super::link::{ConnId, Link};
+use super::link::{ConnKey, Link};
 use super::port::Port;
 use super::send_queue::QueueLimits;
 use super::socket::Socket;
@@ -243,7 +243,7 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    fn is_owed_by_sweep(&self, id: ConnId) -> bool {
+    fn is_owed_by_sweep(&self, id: ConnKey) -> bool {
         self.table.slot(id).is_some_and(|slot| self.sweep.owes(slot, &self.table))
     }
 
@@ -301,7 +301,7 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    fn detach(&mut self, id: ConnId) {
+    fn detach(&mut self, id: ConnKey) {
         // A session that goes without a word has lost its connection.
         self.end(id, DisconnectReason::Io(std::io::ErrorKind::ConnectionAborted));
         let Some(slot) = self.table.slot(id) else { return };
@@ -320,7 +320,7 @@ impl<S: Socket> Shard<S> {
     }
 
     /// The slot of a connection that has not ended.
-    fn open_slot(&mut self, id: ConnId) -> Option<u32> {
+    fn open_slot(&mut self, id: ConnKey) -> Option<u32> {
         let slot = self.table.slot(id)?;
         let is_open = self.table.get_mut(slot)?.phase == Phase::Open;
         is_open.then_some(slot)
@@ -329,9 +329,9 @@ impl<S: Socket> Shard<S> {
     /// Uses the outlet of an open connection, and ends the connection if that fails.
     fn with_outlet<V>(
         &mut self,
-        id: ConnId,
+        id: ConnKey,
         budget: &mut usize,
-        action: impl FnOnce(&mut Outlet<S>, (u32, ConnId), &mut Post<S>) -> Result<V, Failure>,
+        action: impl FnOnce(&mut Outlet<S>, (u32, ConnKey), &mut Post<S>) -> Result<V, Failure>,
     ) {
         *budget = budget.saturating_sub(1);
         let Some(slot) = self.open_slot(id) else { return };
@@ -341,7 +341,7 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    fn writable(&mut self, id: ConnId, budget: &mut usize) {
+    fn writable(&mut self, id: ConnKey, budget: &mut usize) {
         *budget = budget.saturating_sub(1);
         let Some(slot) = self.table.slot(id) else { return };
         let Some(entry) = self.table.get_mut(slot) else { return };

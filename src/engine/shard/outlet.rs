@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::engine::command::Command;
-use crate::engine::link::ConnId;
+use crate::engine::link::ConnKey;
 use crate::engine::port::Port;
 use crate::engine::send_queue::{Amount, Burst, Pushed, QueueLimits, SendQueue, WRITE_SLOTS_MAX};
 use crate::engine::socket::Socket;
@@ -83,7 +83,7 @@ impl<S: Socket> Outlet<S> {
     /// Writes the burst, or queues what the socket does not take of it.
     pub(super) fn send(
         &mut self,
-        at: (u32, ConnId),
+        at: (u32, ConnKey),
         burst: &Burst,
         post: &mut Post<S>,
     ) -> Result<(), Failure> {
@@ -108,7 +108,7 @@ impl<S: Socket> Outlet<S> {
     /// Queues a pong; `true` if an older one was replaced.
     pub(super) fn pong(
         &mut self,
-        at: (u32, ConnId),
+        at: (u32, ConnKey),
         frame: Bytes,
         post: &mut Post<S>,
     ) -> Result<bool, Failure> {
@@ -119,7 +119,7 @@ impl<S: Socket> Outlet<S> {
     /// Queues a ping.
     pub(super) fn ping(
         &mut self,
-        at: (u32, ConnId),
+        at: (u32, ConnKey),
         frame: Bytes,
         post: &mut Post<S>,
     ) -> Result<bool, Failure> {
@@ -130,7 +130,7 @@ impl<S: Socket> Outlet<S> {
     /// Queues the close frame behind all else, to leave before `deadline`; `true` if it has left.
     pub(super) fn farewell(
         &mut self,
-        at: (u32, ConnId),
+        at: (u32, ConnKey),
         frame: Bytes,
         deadline: Duration,
         post: &mut Post<S>,
@@ -208,7 +208,7 @@ impl<S: Socket> Outlet<S> {
 
     fn enqueue(
         &mut self,
-        at: (u32, ConnId),
+        at: (u32, ConnKey),
         burst: Burst,
         written: usize,
         post: &mut Post<S>,
@@ -247,7 +247,7 @@ impl<S: Socket> Outlet<S> {
         self.flush(at.0, post).map(drop)
     }
 
-    fn backlog(&mut self, (slot, id): (u32, ConnId), post: &mut Post<S>) -> &mut Backlog<S> {
+    fn backlog(&mut self, (slot, id): (u32, ConnKey), post: &mut Post<S>) -> &mut Backlog<S> {
         self.backlog.get_or_insert_with(|| {
             post.blocked.insert(slot);
             Box::new(Backlog {
@@ -280,14 +280,14 @@ fn taken(result: io::Result<usize>) -> Result<usize, Failure> {
 /// Tells the shard, through its inbox, that a socket may take bytes again.
 struct WriteWaker<S> {
     port: Arc<Port<S>>,
-    id: ConnId,
+    id: ConnKey,
     /// Whether the inbox has been told since the last flush: however often a runtime wakes, one
     /// command waits. The shard clears it, a waker sets it; it publishes nothing.
     told: AtomicBool,
 }
 
 impl<S> WriteWaker<S> {
-    fn new(port: Arc<Port<S>>, id: ConnId) -> Self {
+    fn new(port: Arc<Port<S>>, id: ConnKey) -> Self {
         Self { port, id, told: AtomicBool::new(false) }
     }
 

@@ -6,7 +6,7 @@ use super::ending::{Due, DueQueue};
 use super::outlet::Post;
 use super::table::{Phase, Table};
 use crate::engine::command::Delivery;
-use crate::engine::link::ConnId;
+use crate::engine::link::ConnKey;
 use crate::engine::send_queue::Burst;
 use crate::engine::socket::Socket;
 
@@ -49,7 +49,7 @@ impl Selection {
     }
 
     /// Takes out what passes a connection by.
-    pub(super) fn pass_by(&mut self, id: ConnId, deliveries: &[Delivery]) {
+    pub(super) fn pass_by(&mut self, id: ConnKey, deliveries: &[Delivery]) {
         self.indices.retain(|&index| !deliveries[index as usize].except.passes_by(id));
     }
 

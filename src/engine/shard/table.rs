@@ -13,7 +13,7 @@ use foldhash::fast::FixedState;
 use slab::Slab;
 
 use super::outlet::Outlet;
-use crate::engine::link::{ConnId, Link};
+use crate::engine::link::{ConnKey, Link};
 use crate::engine::port::Port;
 use crate::engine::room_index::{NO_SLOT, Room};
 use crate::engine::wheel::WheelPosition;
@@ -34,7 +34,7 @@ pub(super) enum Phase {
 /// A connection.
 pub(super) struct Entry<S> {
     /// As in `link`, and nearer: a fan-out does not touch what is shared with the session.
-    pub(super) id: ConnId,
+    pub(super) id: ConnKey,
     pub(super) link: Arc<Link>,
     /// When it began, in milliseconds of the shard's clock. What the session had heard before was stamped by a clock that may have stood
     /// still, for a shard without connections sleeps.
@@ -99,7 +99,7 @@ impl Members {
 /// Connections and rooms.
 pub(super) struct Table<S> {
     conns: Slab<Entry<S>>,
-    slots: HashMap<ConnId, u32, FixedState>,
+    slots: HashMap<ConnKey, u32, FixedState>,
     /// The slots of the connections that have not ended.
     everyone: Vec<u32>,
     rooms: Slab<Members>,
@@ -126,7 +126,7 @@ impl<S> Table<S> {
         self.conns.iter().map(|(_, entry)| &*entry.link)
     }
 
-    pub(super) fn slot(&self, id: ConnId) -> Option<u32> {
+    pub(super) fn slot(&self, id: ConnKey) -> Option<u32> {
         self.slots.get(&id).copied()
     }
 
@@ -223,7 +223,7 @@ impl<S> Table<S> {
     }
 
     /// The ids of a room's members.
-    pub(super) fn ids(&self, room: &Room) -> Vec<ConnId> {
+    pub(super) fn ids(&self, room: &Room) -> Vec<ConnKey> {
         let members = self.members(room).map_or(&[][..], |members| &members.members);
         members.iter().map(|member| self.conns[member.conn as usize].id).collect()
     }

@@ -18,7 +18,7 @@ use super::outlet::Post;
 use super::selection::Selection;
 use super::table::{Mark, Table};
 use crate::engine::command::{Audience, Delivery};
-use crate::engine::link::ConnId;
+use crate::engine::link::ConnKey;
 use crate::engine::room_index::Room;
 use crate::engine::socket::Socket;
 
@@ -231,7 +231,7 @@ impl Turn {
 
     /// The last group, if it is that of a connection: consecutive sends to one join. Others make it
     /// mixed, which is as good.
-    fn last_group_to(&self, id: ConnId) -> Option<u32> {
+    fn last_group_to(&self, id: ConnKey) -> Option<u32> {
         let last = self.groups.len().checked_sub(1)?;
         let is_same = matches!(self.audience(last as u32), Audience::Conn(to) if *to == id);
         is_same.then_some(last as u32)
@@ -394,7 +394,7 @@ impl Turn {
     }
 
     /// Selects what the groups of one mixed connection bring it.
-    fn select_mixed(&mut self, range: std::ops::Range<usize>, id: ConnId) {
+    fn select_mixed(&mut self, range: std::ops::Range<usize>, id: ConnKey) {
         self.selected = None;
         self.selection.indices.clear();
         for at in range {

@@ -1,0 +1,207 @@
+//! The bridge between a hub and the other nodes: what the hub holds, and what the tasks share.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+
+use super::channels::Channels;
+use super::contract::{Backplane, BackplaneError};
+use super::echoes::Echoes;
+use super::envelope::encode_message;
+use super::health::{BackplaneChanges, BackplaneHealth, Half, Health};
+use super::identity::{ConnId, NodeId};
+use super::inbound::Inbound;
+use super::interest::Interest;
+use super::outbox::{Outbox, Outgoing};
+use super::publishing::Publishing;
+use super::receiving::Receiving;
+use super::roster::{Peer, Roster};
+use super::subscribing::Subscribing;
+use crate::engine::{Address, ConnKey, InboxLimits, Overloaded, RoomWatch};
+
+/// The members here, as the bridge sees them.
+pub(crate) trait Members: Send + Sync + 'static {
+    /// Hands a frame to those that it is for.
+    fn deliver(
+        &self,
+        address: Address<'_>,
+        except: &[ConnKey],
+        frame: &Bytes,
+    ) -> Result<(), Overloaded>;
+
+    /// Waits before a delivery that was refused is tried again.
+    fn room_to_deliver(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+
+    /// How many connections there are.
+    fn connections(&self) -> u64;
+
+    /// How many members a room has.
+    fn members_of(&self, room: &str) -> u64;
+
+    /// Shows rooms with their members to `visit`. One may come in several parts.
+    fn for_each_room(&self, visit: &mut dyn FnMut(&str, usize));
+}
+
+/// What the bridge of a hub is made with.
+#[derive(Debug, Clone)]
+pub(crate) struct BridgeConfig {
+    /// The common channel.
+    pub(crate) channel: String,
+    /// Over how many channels rooms are spread.
+    pub(crate) spread: u16,
+    /// What may wait to be published.
+    pub(crate) outage: InboxLimits,
+}
+
+/// What the hub and the tasks of its bridge share.
+pub(super) struct Shared {
+    pub(super) node: NodeId,
+    /// When the node began, in milliseconds since 1970.
+    pub(super) epoch: u64,
+    pub(super) channels: Arc<Channels>,
+    pub(super) outbox: Outbox,
+    pub(super) inbound: Inbound,
+    pub(super) interest: Arc<Interest>,
+    pub(super) echoes: Arc<Echoes>,
+    pub(super) health: Arc<Health>,
+    pub(super) roster: Roster,
+    /// Gone with the hub.
+    pub(super) members: Weak<dyn Members>,
+    /// Rung when another node wants to know who there is.
+    pub(super) beat_soon: Notify,
+    /// Rung by a half of the connection that has found a server.
+    pub(super) recovered: Notify,
+}
+
+impl Shared {
+    /// Notes that a half works, and tells the other one if that is news.
+    pub(super) fn up(&self, half: Half) {
+        if self.health.up(half) {
+            self.recovered.notify_waiters();
+        }
+    }
+}
+
+/// A bridge that has not been started: it can watch rooms, and does nothing else.
+pub(crate) struct Plan {
+    config: BridgeConfig,
+    channels: Arc<Channels>,
+    interest: Arc<Interest>,
+}
+
+impl Plan {
+    pub(crate) fn new(config: BridgeConfig) -> Self {
+        let channels = Arc::new(Channels::new(&config.channel, config.spread));
+        let interest = Arc::new(Interest::new(channels.clone()));
+        Self { config, channels, interest }
+    }
+
+    /// Who is to be told of rooms.
+    pub(crate) fn room_watch(&self) -> Arc<dyn RoomWatch> {
+        self.interest.clone()
+    }
+
+    /// Starts the tasks. They connect in their own time.
+    pub(crate) fn start<B: Backplane>(
+        self,
+        backplane: B,
+        node: NodeId,
+        members: Weak<dyn Members>,
+        runtime: &Handle,
+    ) -> Bridge {
+        let health = Arc::new(Health::new());
+        let echoes = Arc::new(Echoes::new(&self.channels));
+        let inbound = Inbound::new(node, self.channels.clone(), echoes.clone(), health.clone());
+        let shared = Arc::new(Shared {
+            node,
+            epoch: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_millis() as u64),
+            channels: self.channels,
+            outbox: Outbox::new(self.config.outage, health.clone()),
+            inbound,
+            interest: self.interest,
+            echoes,
+            health,
+            roster: Roster::default(),
+            members,
+            beat_soon: Notify::new(),
+            recovered: Notify::new(),
+        });
+        let (stop, stopped) = watch::channel(());
+        let backplane = Arc::new(backplane);
+        let publishing = Publishing::new(backplane.clone(), shared.clone());
+        let subscribing = Subscribing::new(backplane, shared.clone());
+        let receiving = Receiving::new(shared.clone());
+        runtime.spawn(publishing.run(stopped.clone()));
+        runtime.spawn(until_stopped(stopped.clone(), subscribing.run()));
+        runtime.spawn(until_stopped(stopped, receiving.run()));
+        Bridge { shared, _stop: stop }
+    }
+}
+
+async fn until_stopped(mut stop: watch::Receiver<()>, task: impl Future<Output = ()>) {
+    tokio::select! {
+        () = task => {}
+        // An error is the sign: the sender is gone, and with it the hub.
+        _ = stop.changed() => {}
+    }
+}
+
+/// A hub's way to the other nodes. When it is dropped, the tasks publish what still waits, for two
+/// seconds at most, and end.
+pub(crate) struct Bridge {
+    shared: Arc<Shared>,
+    _stop: watch::Sender<()>,
+}
+
+impl Bridge {
+    /// Queues a message for the other nodes. Never waits; where nobody elsewhere can be meant, does
+    /// nothing.
+    pub(crate) fn publish(&self, address: Address<'_, ConnId>, except: &[ConnId], message: &Bytes) {
+        let node = self.shared.node;
+        if matches!(address, Address::Conn(id) if id.node() == node) {
+            return;
+        }
+        let elsewhere = except.iter().copied().filter(|id| id.node() != node);
+        let message = encode_message(address, elsewhere, message);
+        let channel = self.shared.channels.of(address);
+        self.shared.outbox.push(Outgoing { channel, message });
+    }
+
+    /// Waits until what other nodes send to a room with members here arrives.
+    pub(crate) async fn subscribed_to(&self, room: &str) {
+        self.shared.interest.subscribed_to(room).await;
+    }
+
+    pub(crate) fn health(&self) -> BackplaneHealth {
+        self.shared.health.snapshot(self.shared.outbox.len())
+    }
+
+    pub(crate) fn error(&self) -> Option<BackplaneError> {
+        self.shared.health.error()
+    }
+
+    pub(crate) fn changes(&self) -> BackplaneChanges {
+        self.shared.health.changes()
+    }
+
+    /// The other nodes.
+    pub(super) fn peers(&self) -> Vec<Arc<Peer>> {
+        self.shared.roster.peers()
+    }
+}
+
+impl fmt::Debug for Bridge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bridge")
+            .field("node", &self.shared.node)
+            .field("channels", &self.shared.channels)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,144 @@
+//! Which channel a message goes by.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::ConnId;
+use crate::engine::Address;
+
+/// The most channels that rooms can be spread over. Each costs a node a subscription, and a
+/// heartbeat in five seconds, so more would cost more than they spread.
+pub(crate) const CHANNELS_MAX: u16 = 4_096;
+
+/// One of the channels of a [`Channels`], by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Channel(u16);
+
+impl Channel {
+    /// The one that all nodes are subscribed to.
+    pub(crate) const COMMON: Self = Self(0);
+
+    pub(crate) fn index(self) -> usize {
+        self.0.into()
+    }
+}
+
+/// The channels that the nodes share: a common one, for what concerns everybody, and those that
+/// rooms are spread over. With a single channel, everything goes by the common one.
+pub(crate) struct Channels {
+    names: Box<[Arc<str>]>,
+    by_name: HashMap<Arc<str>, Channel>,
+    spread: u16,
+}
+
+impl Channels {
+    /// `name` is the common channel, and `name:0`, `name:1`… are those of rooms.
+    pub(crate) fn new(name: &str, spread: u16) -> Self {
+        let common = std::iter::once(Arc::from(name));
+        let of_rooms = (0..spread).map(|number| Arc::from(format!("{name}:{number}")));
+        let names: Box<[Arc<str>]> =
+            if spread == 1 { common.collect() } else { common.chain(of_rooms).collect() };
+        let by_name =
+            (0..).map(Channel).zip(&*names).map(|(channel, name)| (name.clone(), channel));
+        Self { by_name: by_name.collect(), names, spread }
+    }
+
+    /// How many channels rooms are spread over.
+    pub(crate) fn spread(&self) -> u16 {
+        self.spread
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = Channel> + use<> {
+        (0..self.names.len() as u16).map(Channel)
+    }
+
+    pub(crate) fn name(&self, channel: Channel) -> &Arc<str> {
+        &self.names[channel.index()]
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<Channel> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The channel of a room: the same on every node that has as many.
+    pub(crate) fn of_room(&self, room: &str) -> Channel {
+        if self.names.len() == 1 {
+            return Channel::COMMON;
+        }
+        Channel(1 + (room_hash(room) % u64::from(self.spread)) as u16)
+    }
+
+    /// The channel of a message. One to rooms of several channels goes by the common one, so that it
+    /// reaches each node once.
+    pub(crate) fn of(&self, address: Address<'_, ConnId>) -> Channel {
+        match address {
+            Address::Everyone | Address::Conn(_) => Channel::COMMON,
+            Address::Room(room) => self.of_room(room),
+            Address::Rooms(rooms) => {
+                let mut channels = rooms.iter().map(|room| self.of_room(room));
+                let first = channels.next().unwrap_or(Channel::COMMON);
+                if channels.all(|other| other == first) { first } else { Channel::COMMON }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Channels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channels")
+            .field("name", &self.names[0])
+            .field("spread", &self.spread)
+            .finish()
+    }
+}
+
+/// A hash of a room's name that is the same on all nodes and in all versions (XXH3, 64 bits, no
+/// seed).
+pub(crate) fn room_hash(room: &str) -> u64 {
+    xxh3_64(room.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_single_channel_carries_everything() {
+        let channels = Channels::new("chat", 1);
+        assert_eq!(channels.all().count(), 1);
+        assert_eq!(&**channels.name(Channel::COMMON), "chat");
+        assert_eq!(channels.of_room("r"), Channel::COMMON);
+    }
+
+    #[test]
+    fn rooms_are_spread_by_a_hash_that_never_changes() {
+        let channels = Channels::new("chat", 64);
+        assert_eq!(channels.all().count(), 65);
+        assert_eq!(
+            room_hash("lobby"),
+            0x6210_5012_f2df_29a2,
+            "other nodes may be of another version"
+        );
+        let lobby = channels.of_room("lobby");
+        assert_eq!(channels.find(channels.name(lobby)), Some(lobby));
+        let used: std::collections::HashSet<_> =
+            (0..1_000).map(|number| channels.of_room(&number.to_string())).collect();
+        assert_eq!(used.len(), 64);
+        assert!(!used.contains(&Channel::COMMON));
+    }
+
+    #[test]
+    fn rooms_of_several_channels_share_the_common_one() {
+        let channels = Channels::new("chat", 64);
+        let of = |rooms: &[&str]| {
+            let rooms: Vec<String> = rooms.iter().map(ToString::to_string).collect();
+            channels.of(Address::Rooms(&rooms))
+        };
+        assert_eq!(of(&["lobby", "lobby"]), channels.of_room("lobby"));
+        assert_eq!(of(&["lobby", "tea"]), Channel::COMMON);
+        assert_eq!(of(&[]), Channel::COMMON);
+    }
+}

@@ -1,0 +1,213 @@
+//! One message in an envelope: written by its publisher, read by other nodes.
+
+use bytes::{Buf, BufMut, Bytes};
+
+use super::length;
+use crate::backplane::{ConnId, NodeId};
+use crate::engine::{Address, ConnKey, FrameKind, frame};
+
+const FLAG_BINARY: u8 = 1;
+const FLAG_EXCEPT: u8 = 2;
+const TARGET_SHIFT: u8 = 2;
+const TARGET_EVERYONE: u8 = 0;
+const TARGET_ROOM: u8 = 1;
+const TARGET_ROOMS: u8 = 2;
+const TARGET_CONN: u8 = 3;
+
+/// Encodes one message, for an envelope to come.
+///
+/// # Panics
+/// Where a name or the payload has more than 4 GiB.
+pub(crate) fn encode_message(
+    address: Address<'_, ConnId>,
+    except: impl Iterator<Item = ConnId> + Clone,
+    message: &Bytes,
+) -> Vec<u8> {
+    let payload = frame::payload(message);
+    let mut out =
+        Vec::with_capacity(room_for(address) + 24 * except.clone().count() + payload.len());
+    let binary = if frame::kind(message) == FrameKind::Binary { FLAG_BINARY } else { 0 };
+    let has_except = except.clone().next().is_some();
+    let target = match address {
+        Address::Everyone => TARGET_EVERYONE,
+        Address::Room(_) => TARGET_ROOM,
+        Address::Rooms(_) => TARGET_ROOMS,
+        Address::Conn(_) => TARGET_CONN,
+    };
+    out.put_u8(binary | if has_except { FLAG_EXCEPT } else { 0 } | target << TARGET_SHIFT);
+    match address {
+        Address::Everyone => {}
+        Address::Room(room) => put_bytes(&mut out, room.as_bytes()),
+        Address::Rooms(rooms) => {
+            out.put_u32_le(length(rooms.len()));
+            rooms.iter().for_each(|room| put_bytes(&mut out, room.as_bytes()));
+        }
+        Address::Conn(id) => put_conn(&mut out, id),
+    }
+    if has_except {
+        out.put_u32_le(length(except.clone().count()));
+        except.for_each(|id| put_conn(&mut out, id));
+    }
+    put_bytes(&mut out, &payload);
+    out
+}
+
+/// The bytes of a message but for its payload and exceptions.
+fn room_for(address: Address<'_, ConnId>) -> usize {
+    const FIXED: usize = 1 + 4 + 4;
+    FIXED
+        + match address {
+            Address::Everyone => 0,
+            Address::Room(room) => 4 + room.len(),
+            Address::Rooms(rooms) => 4 + rooms.iter().map(|room| 4 + room.len()).sum::<usize>(),
+            Address::Conn(_) => 24,
+        }
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.put_u32_le(length(bytes.len()));
+    out.put_slice(bytes);
+}
+
+fn put_conn(out: &mut Vec<u8>, id: ConnId) {
+    out.put_slice(id.node().as_bytes());
+    out.put_u64_le(id.key().as_u64());
+}
+
+/// The messages of an envelope, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Messages<'a> {
+    rest: &'a [u8],
+    count: u32,
+}
+
+impl<'a> Messages<'a> {
+    /// Checks all messages; `count` there must be, and nothing behind them.
+    pub(super) fn check(body: &'a [u8], count: u32) -> Option<Self> {
+        let mut rest = body;
+        for _ in 0..count {
+            Message::parse(&mut rest)?;
+        }
+        rest.is_empty().then_some(Self { rest: body, count })
+    }
+
+    /// How many are left.
+    pub(crate) fn left(&self) -> u32 {
+        self.count
+    }
+}
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = Message<'a>;
+
+    fn next(&mut self) -> Option<Message<'a>> {
+        self.count = self.count.checked_sub(1)?;
+        Message::parse(&mut self.rest)
+    }
+}
+
+/// A message of another node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Message<'a> {
+    pub(crate) kind: FrameKind,
+    pub(crate) target: Target<'a>,
+    pub(crate) except: ConnIds<'a>,
+    pub(crate) payload: &'a [u8],
+}
+
+/// Whom it is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target<'a> {
+    Everyone,
+    Room(&'a str),
+    Rooms(Names<'a>),
+    Conn(ConnId),
+}
+
+impl<'a> Message<'a> {
+    fn parse(rest: &mut &'a [u8]) -> Option<Self> {
+        let flags = rest.try_get_u8().ok()?;
+        let kind = if flags & FLAG_BINARY == 0 { FrameKind::Text } else { FrameKind::Binary };
+        let target = match flags >> TARGET_SHIFT {
+            TARGET_EVERYONE => Target::Everyone,
+            TARGET_ROOM => Target::Room(take_name(rest)?),
+            TARGET_ROOMS => Target::Rooms(Names::check(rest)?),
+            TARGET_CONN => Target::Conn(take_conn(rest)?),
+            _ => return None,
+        };
+        let except = if flags & FLAG_EXCEPT == 0 { ConnIds(&[]) } else { ConnIds::take(rest)? };
+        let payload = take_bytes(rest)?;
+        Some(Self { kind, target, except, payload })
+    }
+}
+
+fn take<'a>(rest: &mut &'a [u8], bytes: usize) -> Option<&'a [u8]> {
+    let (taken, left) = rest.split_at_checked(bytes)?;
+    *rest = left;
+    Some(taken)
+}
+
+fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let bytes = rest.try_get_u32_le().ok()?;
+    take(rest, bytes as usize)
+}
+
+fn take_name<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
+    std::str::from_utf8(take_bytes(rest)?).ok()
+}
+
+fn take_conn(rest: &mut &[u8]) -> Option<ConnId> {
+    let mut ids = ConnIds(take(rest, ConnIds::BYTES)?);
+    ids.next()
+}
+
+/// The names of rooms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Names<'a> {
+    rest: &'a [u8],
+    count: u32,
+}
+
+impl<'a> Names<'a> {
+    fn check(rest: &mut &'a [u8]) -> Option<Self> {
+        let count = rest.try_get_u32_le().ok()?;
+        let names = *rest;
+        for _ in 0..count {
+            take_name(rest)?;
+        }
+        Some(Self { rest: &names[..names.len() - rest.len()], count })
+    }
+}
+
+impl<'a> Iterator for Names<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        self.count = self.count.checked_sub(1)?;
+        take_name(&mut self.rest)
+    }
+}
+
+/// Connections, of any node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ConnIds<'a>(&'a [u8]);
+
+impl<'a> ConnIds<'a> {
+    const BYTES: usize = 16 + 8;
+
+    fn take(rest: &mut &'a [u8]) -> Option<Self> {
+        let count = rest.try_get_u32_le().ok()? as usize;
+        Some(Self(take(rest, count.checked_mul(Self::BYTES)?)?))
+    }
+}
+
+impl Iterator for ConnIds<'_> {
+    type Item = ConnId;
+
+    fn next(&mut self) -> Option<ConnId> {
+        let mut id = take(&mut self.0, Self::BYTES)?;
+        let mut node = [0; 16];
+        id.copy_to_slice(&mut node);
+        Some(ConnId::new(NodeId::from_bytes(node), ConnKey::from_u64(id.get_u64_le())))
+    }
+}

@@ -1,0 +1,283 @@
+//! How a backplane is: its state, and everything that it counts.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::BackplaneError;
+use crate::engine::Counter;
+
+/// Whether messages reach other nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BackplaneState {
+    /// It has been started, and nothing has gone wrong yet.
+    Connecting,
+    /// Messages flow both ways.
+    Up,
+    /// Something is wrong: [`BackplaneHealth::last_error`] says what. It goes on trying.
+    Down,
+}
+
+impl fmt::Display for BackplaneState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connecting => "connecting",
+            Self::Up => "up",
+            Self::Down => "down",
+        })
+    }
+}
+
+/// Defines the live counters and their part of the snapshot from one list.
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// What is counted. Any thread adds and reads; they order nothing.
+        #[derive(Debug, Default)]
+        pub(super) struct Counters {
+            $(pub(super) $name: Counter,)+
+        }
+
+        /// How a backplane is, at one moment.
+        ///
+        /// Messages are counted, not envelopes. On an idle pair of nodes, what one has published is
+        /// what the other has received and lost, once a heartbeat has told of the last message.
+        #[derive(Debug, Clone, PartialEq)]
+        #[non_exhaustive]
+        pub struct BackplaneHealth {
+            /// Whether messages reach other nodes.
+            pub state: BackplaneState,
+            /// For how long it has been in this state.
+            pub since: Duration,
+            /// What went wrong last; it stays when all is well again.
+            pub last_error: Option<BackplaneError>,
+            /// Messages in the outage queue, which wait to be published.
+            pub queued: usize,
+            /// Messages that were sent and not acknowledged yet: at most 2 MiB of them, or a single
+            /// one that is larger. After a failure they are sent again.
+            pub in_flight: usize,
+            /// The round trip of the last probe of the subscription; none before the first.
+            pub probe_round_trip: Option<Duration>,
+            /// Channels that are subscribed to.
+            pub subscriptions: usize,
+            $($(#[doc = $doc])+ pub $name: u64,)+
+        }
+
+        impl Health {
+            /// A snapshot; `queued` is what the outbox holds.
+            pub(super) fn snapshot(&self, queued: usize) -> BackplaneHealth {
+                let status = self.status.borrow();
+                let round_trip = self.round_trip_us.load(Ordering::Relaxed);
+                BackplaneHealth {
+                    state: status.state(),
+                    since: status.since.elapsed(),
+                    last_error: status.last_error.clone(),
+                    queued,
+                    in_flight: self.in_flight.get() as usize,
+                    probe_round_trip: (round_trip > 0).then_some(Duration::from_micros(round_trip)),
+                    subscriptions: self.subscriptions.get() as usize,
+                    $($name: self.counters.$name.get(),)+
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Messages that were published and acknowledged.
+    published,
+    /// Envelopes that carried them; a sign of how well they batch.
+    envelopes,
+    /// Messages of other nodes that were handed to this one's shards.
+    received,
+    /// Messages that were never published, because the outage queue was full: the oldest go first.
+    dropped,
+    /// Messages of other nodes that never arrived, as their numbers tell.
+    lost,
+    /// Messages that arrived a second time, and were dropped.
+    duplicates,
+    /// Envelopes that were dropped because this node could not keep up. Their messages are counted
+    /// as `lost`.
+    overrun,
+    /// Payloads on the channels that are no envelopes.
+    garbage,
+    /// Envelopes of a version that is not known here.
+    unknown_version,
+    /// Heartbeats of nodes that are too many to be kept (1,024): [`Hub::cluster`](crate::Hub::cluster)
+    /// does not count them.
+    unlisted_nodes,
+    /// Times that a half of the connection was made again.
+    reconnects,
+}
+
+/// The changes of a backplane's state, as they happen.
+///
+/// Who does not ask for a while gets the latest state only.
+#[derive(Debug)]
+pub struct BackplaneChanges {
+    status: watch::Receiver<Status>,
+}
+
+impl BackplaneChanges {
+    /// Waits for the next state; `None` when the hub is gone.
+    ///
+    /// # Cancel safety
+    /// No change is lost.
+    pub async fn next(&mut self) -> Option<BackplaneState> {
+        self.status.changed().await.ok()?;
+        Some(self.status.borrow_and_update().state())
+    }
+}
+
+/// The two halves of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Half {
+    Publisher,
+    Subscriber,
+}
+
+/// A number that one task sets.
+#[derive(Debug, Default)]
+pub(super) struct Gauge(AtomicU64);
+
+impl Gauge {
+    pub(super) fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The live health of a backplane.
+#[derive(Debug)]
+pub(super) struct Health {
+    pub(super) counters: Counters,
+    pub(super) subscriptions: Gauge,
+    /// Messages that wait for the acknowledgement.
+    pub(super) in_flight: Gauge,
+    /// Of the last probe, in microseconds; zero before the first.
+    round_trip_us: AtomicU64,
+    status: watch::Sender<Status>,
+}
+
+/// What changes together.
+#[derive(Debug)]
+struct Status {
+    publisher: HalfState,
+    subscriber: HalfState,
+    /// Set while another node spreads rooms over another number of channels.
+    misfit: bool,
+    since: Instant,
+    last_error: Option<BackplaneError>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum HalfState {
+    Connecting,
+    Up,
+    Down,
+}
+
+impl Status {
+    fn state(&self) -> BackplaneState {
+        let halves = [self.publisher, self.subscriber];
+        if self.misfit || halves.contains(&HalfState::Down) {
+            BackplaneState::Down
+        } else if halves.contains(&HalfState::Connecting) {
+            BackplaneState::Connecting
+        } else {
+            BackplaneState::Up
+        }
+    }
+
+    fn half(&self, half: Half) -> &HalfState {
+        match half {
+            Half::Publisher => &self.publisher,
+            Half::Subscriber => &self.subscriber,
+        }
+    }
+
+    fn half_mut(&mut self, half: Half) -> &mut HalfState {
+        match half {
+            Half::Publisher => &mut self.publisher,
+            Half::Subscriber => &mut self.subscriber,
+        }
+    }
+}
+
+impl Health {
+    pub(super) fn new() -> Self {
+        let status = Status {
+            publisher: HalfState::Connecting,
+            subscriber: HalfState::Connecting,
+            misfit: false,
+            since: Instant::now(),
+            last_error: None,
+        };
+        Self {
+            counters: Counters::default(),
+            subscriptions: Gauge::default(),
+            in_flight: Gauge::default(),
+            round_trip_us: AtomicU64::new(0),
+            status: watch::Sender::new(status),
+        }
+    }
+
+    /// Notes that a half works; `true` if it had not.
+    pub(super) fn up(&self, half: Half) -> bool {
+        let is_known = *self.status.borrow().half(half) == HalfState::Up;
+        if !is_known {
+            self.change(|status| *status.half_mut(half) = HalfState::Up);
+        }
+        !is_known
+    }
+
+    pub(super) fn down(&self, half: Half, error: BackplaneError) {
+        self.change(|status| {
+            *status.half_mut(half) = HalfState::Down;
+            status.last_error = Some(error);
+        });
+    }
+
+    /// Notes whether another node spreads rooms differently.
+    pub(super) fn misfit(&self, error: Option<BackplaneError>) {
+        self.change(|status| {
+            status.misfit = error.is_some();
+            if error.is_some() {
+                status.last_error = error;
+            }
+        });
+    }
+
+    pub(super) fn probed(&self, round_trip: Duration) {
+        self.round_trip_us.store((round_trip.as_micros() as u64).max(1), Ordering::Relaxed);
+    }
+
+    /// What is wrong now.
+    pub(super) fn error(&self) -> Option<BackplaneError> {
+        let status = self.status.borrow();
+        status.last_error.clone().filter(|_| status.state() == BackplaneState::Down)
+    }
+
+    pub(super) fn changes(&self) -> BackplaneChanges {
+        BackplaneChanges { status: self.status.subscribe() }
+    }
+
+    /// Changes the status, and tells those who watch if that changes the state.
+    fn change(&self, change: impl FnOnce(&mut Status)) {
+        self.status.send_if_modified(|status| {
+            let before = status.state();
+            change(status);
+            let is_changed = status.state() != before;
+            if is_changed {
+                status.since = Instant::now();
+            }
+            is_changed
+        });
+    }
+}

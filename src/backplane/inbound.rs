@@ -1,0 +1,111 @@
+//! What has been received and not yet given to members: the bounded queue between a driver and the
+//! task that reads envelopes.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+
+use super::NodeId;
+use super::channels::{Channel, Channels};
+use super::echoes::Echoes;
+use super::envelope;
+use super::health::Health;
+use crate::engine::{Inbox, InboxLimits};
+
+/// What may wait: as much as Redis itself keeps for a slow subscriber before it cuts it off (32 MB
+/// of output buffer), and enough envelopes that small ones reach that.
+const LIMITS: InboxLimits = InboxLimits { messages: 65_536, bytes: 32 << 20 };
+
+/// Where a driver puts what it receives. Clones are the same place.
+#[derive(Clone)]
+pub struct Inbound {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    own: NodeId,
+    channels: Arc<Channels>,
+    echoes: Arc<Echoes>,
+    health: Arc<Health>,
+    queue: Inbox<Received>,
+}
+
+/// What the receiving task is to handle, in order.
+#[derive(Debug)]
+pub(super) enum Received {
+    /// A payload of another node, or of a stranger.
+    Payload(Channel, Bytes),
+    /// The channel is not listened to any more.
+    Unsubscribed(Channel),
+}
+
+impl Received {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Payload(_, payload) => payload.len(),
+            Self::Unsubscribed(_) => 0,
+        }
+    }
+}
+
+impl Inbound {
+    pub(super) fn new(
+        own: NodeId,
+        channels: Arc<Channels>,
+        echoes: Arc<Echoes>,
+        health: Arc<Health>,
+    ) -> Self {
+        let queue = Inbox::new(LIMITS);
+        Self { shared: Arc::new(Shared { own, channels, echoes, health, queue }) }
+    }
+
+    /// Takes a payload that came by a channel. Never waits: where there is no room, the payload is
+    /// dropped, and the messages in it are counted as lost.
+    pub fn receive(&self, channel: &str, payload: Bytes) {
+        let Shared { own, channels, echoes, health, queue } = &*self.shared;
+        let Some(channel) = channels.find(channel) else { return };
+        let is_ours = envelope::sender(&payload) == Some(*own);
+        echoes.arrived(channel, is_ours);
+        if is_ours {
+            return;
+        }
+        match queue.reserve(payload.len()) {
+            Ok(()) => queue.push(Received::Payload(channel, payload)),
+            Err(_) => health.counters.overrun.add(1),
+        }
+    }
+
+    /// Notes, behind what has arrived, that a channel is not listened to any more.
+    pub(super) fn unsubscribed(&self, channel: Channel) {
+        self.shared.queue.take_room();
+        self.shared.queue.push(Received::Unsubscribed(channel));
+    }
+
+    /// Waits for what comes next.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(super) async fn next(&self) -> Received {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Received> {
+        let queue = &self.shared.queue;
+        loop {
+            if let Some(received) = queue.pop() {
+                queue.release(1, received.bytes());
+                return Poll::Ready(received);
+            }
+            ready!(queue.poll_filled(cx));
+        }
+    }
+}
+
+impl fmt::Debug for Inbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbound").field("queued", &self.shared.queue.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,235 @@
+//! Which channels this node needs, and which it has.
+//!
+//! A channel is needed while a room of it has members here; the common one always. Whoever makes a
+//! room needs its channel; the subscribing task follows. A channel that is not needed any more is
+//! released a while later, since rooms that flap are common.
+//!
+//! # Orderings
+//!
+//! Making a room and releasing its channel are a store-load race on two variables: the maker counts
+//! the room and then looks at the phase, the releaser sets the phase and then looks at the count.
+//! Both are `SeqCst`, so at least one of them sees the other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+use super::channels::{Channel, Channels};
+use crate::engine::RoomWatch;
+
+/// How far a channel is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Phase {
+    /// Not needed.
+    Absent,
+    /// Needed, and not subscribed to.
+    Wanted,
+    /// The subscription is acknowledged.
+    Subscribed,
+}
+
+/// The channels of a node, as rooms and the subscribing task see them.
+#[derive(Debug)]
+pub(super) struct Interest {
+    channels: Arc<Channels>,
+    states: Box<[State]>,
+    /// Rung when a channel is newly wanted.
+    wanted: Notify,
+    /// Rung when channels are newly subscribed.
+    subscribed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Rooms with members here.
+    rooms: AtomicUsize,
+    /// A [`Phase`].
+    phase: AtomicU8,
+}
+
+impl State {
+    fn is(&self, phase: Phase) -> bool {
+        self.phase.load(Ordering::SeqCst) == phase as u8
+    }
+
+    fn advance(&self, from: Phase, to: Phase) -> bool {
+        self.phase
+            .compare_exchange(from as u8, to as u8, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok()
+    }
+}
+
+impl Interest {
+    pub(super) fn new(channels: Arc<Channels>) -> Self {
+        let phase =
+            |channel| if channel == Channel::COMMON { Phase::Wanted } else { Phase::Absent };
+        let state = |channel| State {
+            rooms: AtomicUsize::new(0),
+            phase: AtomicU8::new(phase(channel) as u8),
+        };
+        let states = channels.all().map(state).collect();
+        Self { channels, states, wanted: Notify::new(), subscribed: Notify::new() }
+    }
+
+    fn state(&self, channel: Channel) -> &State {
+        &self.states[channel.index()]
+    }
+
+    fn in_phase(&self, phase: Phase) -> impl Iterator<Item = Channel> + '_ {
+        self.channels.all().filter(move |&channel| self.state(channel).is(phase))
+    }
+
+    /// The channels that are needed and not subscribed to.
+    pub(super) fn wanted(&self) -> Vec<Channel> {
+        self.in_phase(Phase::Wanted).collect()
+    }
+
+    /// The channels that are subscribed to.
+    pub(super) fn subscribed(&self) -> impl Iterator<Item = Channel> + '_ {
+        self.in_phase(Phase::Subscribed)
+    }
+
+    pub(super) fn is_subscribed(&self, channel: Channel) -> bool {
+        self.state(channel).is(Phase::Subscribed)
+    }
+
+    /// The channels that are subscribed to, and not needed.
+    pub(super) fn unneeded(&self) -> Vec<Channel> {
+        let is_unneeded = |channel: &Channel| {
+            *channel != Channel::COMMON && self.state(*channel).rooms.load(Ordering::SeqCst) == 0
+        };
+        self.subscribed().filter(is_unneeded).collect()
+    }
+
+    /// Waits until a channel is newly wanted. For the subscribing task alone.
+    ///
+    /// # Cancel safety
+    /// No ring is lost.
+    pub(super) async fn changed(&self) {
+        self.wanted.notified().await;
+    }
+
+    /// Notes that a subscription was acknowledged.
+    pub(super) fn acknowledge(&self, channel: Channel) {
+        self.state(channel).advance(Phase::Wanted, Phase::Subscribed);
+        self.subscribed.notify_waiters();
+    }
+
+    /// Notes that a subscription was lost.
+    pub(super) fn lose(&self, channel: Channel) {
+        self.state(channel).advance(Phase::Subscribed, Phase::Wanted);
+    }
+
+    /// Lets go of a channel, unless a room has come meanwhile: `true` if it is to be unsubscribed.
+    pub(super) fn release(&self, channel: Channel) -> bool {
+        let state = self.state(channel);
+        if !state.advance(Phase::Subscribed, Phase::Absent) {
+            return false;
+        }
+        if state.rooms.load(Ordering::SeqCst) == 0 {
+            return true;
+        }
+        // Its maker may have seen the channel absent, and wants it now: then it is asked for again.
+        state.advance(Phase::Absent, Phase::Subscribed);
+        self.subscribed.notify_waiters();
+        false
+    }
+
+    /// Waits until the channel of a room with members is subscribed to.
+    ///
+    /// # Cancel safety
+    /// Nothing happens when the future is dropped.
+    pub(super) async fn subscribed_to(&self, room: &str) {
+        let channel = self.channels.of_room(room);
+        loop {
+            let mut subscribed = std::pin::pin!(self.subscribed.notified());
+            // From here on a ring is not missed, so look.
+            subscribed.as_mut().enable();
+            if self.is_subscribed(channel) {
+                return;
+            }
+            subscribed.await;
+        }
+    }
+}
+
+impl RoomWatch for Interest {
+    fn made(&self, room: &str) {
+        let state = self.state(self.channels.of_room(room));
+        state.rooms.fetch_add(1, Ordering::SeqCst);
+        if state.advance(Phase::Absent, Phase::Wanted) {
+            self.wanted.notify_one();
+        }
+    }
+
+    fn gone(&self, room: &str) {
+        let state = self.state(self.channels.of_room(room));
+        state.rooms.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interest() -> Interest {
+        Interest::new(Arc::new(Channels::new("c", 8)))
+    }
+
+    #[test]
+    fn the_common_channel_is_always_wanted_and_others_while_they_have_rooms() {
+        let interest = interest();
+        let lobby = interest.channels.of_room("lobby");
+        assert_eq!(interest.wanted(), [Channel::COMMON]);
+        interest.made("lobby");
+        assert_eq!(interest.wanted(), [Channel::COMMON, lobby]);
+        interest.acknowledge(Channel::COMMON);
+        interest.acknowledge(lobby);
+        assert!(interest.wanted().is_empty() && interest.unneeded().is_empty());
+        interest.gone("lobby");
+        assert_eq!(interest.unneeded(), [lobby]);
+        assert!(interest.release(lobby));
+        assert!(!interest.is_subscribed(lobby));
+    }
+
+    #[test]
+    fn a_room_that_comes_back_keeps_its_channel() {
+        let interest = interest();
+        let lobby = interest.channels.of_room("lobby");
+        interest.made("lobby");
+        interest.acknowledge(lobby);
+        interest.gone("lobby");
+        interest.made("lobby");
+        assert!(!interest.release(lobby));
+        assert!(interest.is_subscribed(lobby));
+    }
+
+    #[test]
+    fn a_room_made_after_the_release_wants_its_channel_again() {
+        let interest = interest();
+        let lobby = interest.channels.of_room("lobby");
+        interest.made("lobby");
+        interest.acknowledge(lobby);
+        interest.gone("lobby");
+        assert!(interest.release(lobby));
+        interest.made("lobby");
+        assert_eq!(interest.wanted(), [Channel::COMMON, lobby]);
+    }
+
+    #[test]
+    fn a_lost_subscription_is_wanted_again_but_not_a_released_one() {
+        let interest = interest();
+        let lobby = interest.channels.of_room("lobby");
+        interest.made("lobby");
+        interest.acknowledge(lobby);
+        interest.lose(lobby);
+        assert_eq!(interest.wanted(), [Channel::COMMON, lobby]);
+        interest.acknowledge(lobby);
+        interest.gone("lobby");
+        interest.release(lobby);
+        interest.lose(lobby);
+        assert_eq!(interest.wanted(), [Channel::COMMON]);
+    }
+}

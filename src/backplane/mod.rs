@@ -1,0 +1,49 @@
+//! Between hubs: what one publishes reaches the members of all.
+//!
+//! The *meaning* is here: batches, numbers, gaps and duplicates, subscriptions, probes, health and
+//! counts. The *drivers* ([`Local`], `redis`) only carry bytes, by the contract of [`Backplane`].
+//! This module knows the engine's frames and addresses; of the hub it sees [`Members`], a trait that
+//! the facade implements.
+//!
+//! ```text
+//! hub.publish ─► Bridge ─► outbox ─► publishing ─► driver ─► … ─► driver ─► inbound ─► receiving ─► Members
+//!                          bounded,  envelopes,                             bounded    ledger,
+//!                          oldest    heartbeats                                        roster
+//!                          dropped
+//!     rooms made, gone ─► interest ─► subscribing ─► driver: subscribe, unsubscribe, ping
+//! ```
+
+mod backoff;
+mod bridge;
+mod channels;
+mod cluster;
+mod contract;
+mod echoes;
+mod envelope;
+mod health;
+mod identity;
+mod inbound;
+mod interest;
+mod ledger;
+mod local;
+mod outbox;
+mod publishing;
+mod receiving;
+#[cfg(feature = "redis")]
+mod redis;
+mod roster;
+mod subscribing;
+mod supervise;
+
+#[cfg(feature = "redis")]
+pub use self::redis::{Redis, RedisCluster};
+pub(crate) use bridge::{Bridge, BridgeConfig, Members, Plan};
+pub(crate) use channels::CHANNELS_MAX;
+pub use cluster::{Cluster, Node, RoomMembers};
+pub use contract::{Backplane, BackplaneError, Lost, Parcel, Publisher, Request, Subscriber};
+#[cfg(fuzzing)]
+pub use envelope::fuzzing::rewrite;
+pub use health::{BackplaneChanges, BackplaneHealth, BackplaneState};
+pub use identity::{ConnId, NodeId, ParseConnIdError};
+pub use inbound::Inbound;
+pub use local::{Local, LocalPublisher, LocalSubscriber};

@@ -1,0 +1,115 @@
+//! What waits to be published.
+//!
+//! Publishers push from any thread and never wait. Past a bound the oldest messages go, one by one,
+//! until there is room: when Redis is away for long, what is recent is worth more. Each is counted.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::channels::Channel;
+use super::health::Health;
+use crate::engine::{Inbox, InboxLimits};
+
+/// A lock-free, bounded queue of encoded messages.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    queue: Inbox<Outgoing>,
+    health: Arc<Health>,
+}
+
+/// A message on its way out, encoded for an envelope.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) channel: Channel,
+    pub(super) message: Vec<u8>,
+}
+
+impl Outbox {
+    pub(super) fn new(limits: InboxLimits, health: Arc<Health>) -> Self {
+        Self { queue: Inbox::new(limits), health }
+    }
+
+    /// Appends a message.
+    pub(super) fn push(&self, outgoing: Outgoing) {
+        while self.queue.reserve(outgoing.message.len()).is_err() {
+            let oldest = self.pop();
+            self.health.counters.dropped.add(1);
+            if oldest.is_none() {
+                // All the room belongs to messages that others are just about to append.
+                return;
+            }
+        }
+        self.queue.push(outgoing);
+    }
+
+    /// Takes the oldest message.
+    pub(super) fn pop(&self) -> Option<Outgoing> {
+        let outgoing = self.queue.pop()?;
+        self.queue.release(1, outgoing.message.len());
+        Some(outgoing)
+    }
+
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Ready when there is something to take. For the publishing task alone.
+    pub(super) fn poll_filled(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.queue.poll_filled(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outbox(messages: usize, bytes: usize) -> (Outbox, Arc<Health>) {
+        let health = Arc::new(Health::new());
+        (Outbox::new(InboxLimits { messages, bytes }, health.clone()), health)
+    }
+
+    fn outgoing(message: &[u8]) -> Outgoing {
+        Outgoing { channel: Channel::COMMON, message: message.to_vec() }
+    }
+
+    fn rest(outbox: &Outbox) -> Vec<Vec<u8>> {
+        std::iter::from_fn(|| outbox.pop()).map(|outgoing| outgoing.message).collect()
+    }
+
+    #[test]
+    fn the_oldest_messages_go_first_and_are_counted() {
+        let (outbox, health) = outbox(2, 100);
+        for message in [b"a", b"b", b"c"] {
+            outbox.push(outgoing(message));
+        }
+        assert_eq!(rest(&outbox), [b"b", b"c"]);
+        assert_eq!(health.counters.dropped.get(), 1);
+    }
+
+    #[test]
+    fn as_many_go_as_a_large_one_needs() {
+        let (outbox, health) = outbox(10, 10);
+        for message in [&b"1234"[..], b"5678", b"12345678", b"this is larger than all of it"] {
+            outbox.push(outgoing(message));
+        }
+        assert_eq!(rest(&outbox), [b"this is larger than all of it"]);
+        assert_eq!(health.counters.dropped.get(), 3);
+    }
+
+    #[test]
+    fn each_message_of_racing_publishers_is_taken_once_or_counted_as_dropped() {
+        let (outbox, health) = outbox(64, 1_000_000);
+        let mut taken = 0;
+        std::thread::scope(|scope| {
+            let publishers: Vec<_> = (0..3)
+                .map(|_| scope.spawn(|| (0..10_000).for_each(|_| outbox.push(outgoing(b"m")))))
+                .collect();
+            while !publishers.iter().all(|publisher| publisher.is_finished()) {
+                taken += usize::from(outbox.pop().is_some());
+            }
+        });
+        taken += rest(&outbox).len();
+        assert_eq!(taken as u64 + health.counters.dropped.get(), 30_000);
+    }
+}

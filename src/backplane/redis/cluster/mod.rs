@@ -1,0 +1,95 @@
+//! The backplane over a Redis Cluster.
+
+mod guide;
+mod publisher;
+mod subscriber;
+mod topology;
+
+use std::fmt;
+use std::sync::Arc;
+
+use self::guide::Guide;
+use self::publisher::ClusterPublisher;
+use self::subscriber::ClusterSubscriber;
+use super::remote::Remote;
+use crate::backplane::{Backplane, BackplaneError, Inbound};
+
+/// The backplane over a Redis Cluster, by its sharded channels: `SPUBLISH` and `SSUBSCRIBE`.
+///
+/// It takes Redis 7 or later, or Valkey. Each channel belongs to one master, by its slot, and a
+/// message costs only the shard that the channel belongs to. A node has up to two connections to each
+/// master. The user needs the commands `SPUBLISH`, `SSUBSCRIBE`, `SUNSUBSCRIBE`, `PING` and
+/// `CLUSTER SLOTS`, and the channels of the hub.
+///
+/// When a master fails, its channels are lost until a replica has taken over, which takes a little
+/// longer than `cluster-node-timeout`; the others go on. When a slot moves to another master, all
+/// channels that a node had at the former one are subscribed to again.
+#[derive(Clone)]
+pub struct RedisCluster {
+    seeds: Arc<[Remote]>,
+}
+
+impl RedisCluster {
+    /// The cluster that some of its nodes belong to. One that answers is enough, so two or three
+    /// are a good choice. URLs are those of [`Redis::open`](super::Redis::open); the user, the
+    /// password and TLS of the first one also hold for nodes that no URL is given of.
+    ///
+    /// Nothing is connected yet.
+    ///
+    /// # Errors
+    /// [`BackplaneError::Settings`]: there is no URL, one cannot be read, or one asks for TLS
+    /// without the feature.
+    pub fn open<U: AsRef<str>>(urls: &[U]) -> Result<Self, BackplaneError> {
+        let seeds: Result<Arc<[Remote]>, _> =
+            urls.iter().map(|url| Remote::open(url.as_ref())).collect();
+        let seeds = seeds?;
+        if seeds.is_empty() {
+            let text = "a cluster takes the URL of at least one of its nodes".to_owned();
+            return Err(BackplaneError::Settings(text));
+        }
+        Ok(Self { seeds })
+    }
+}
+
+/// The addresses and the users; no password.
+impl fmt::Debug for RedisCluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisCluster").field("seeds", &self.seeds).finish()
+    }
+}
+
+impl Backplane for RedisCluster {
+    type Publisher = ClusterPublisher;
+    type Subscriber = ClusterSubscriber;
+
+    async fn connect_publisher(&self) -> Result<ClusterPublisher, BackplaneError> {
+        Guide::learn(self.seeds.clone()).await.map(ClusterPublisher::new)
+    }
+
+    async fn connect_subscriber(
+        &self,
+        inbound: Inbound,
+    ) -> Result<ClusterSubscriber, BackplaneError> {
+        let guide = Guide::learn(self.seeds.clone()).await?;
+        Ok(ClusterSubscriber::new(guide, inbound))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cluster_without_a_url_is_an_error_of_settings() {
+        let opened = RedisCluster::open::<&str>(&[]);
+        assert!(matches!(opened, Err(BackplaneError::Settings(_))));
+    }
+
+    #[test]
+    fn password_is_not_shown() {
+        let cluster = RedisCluster::open(&["redis://me:secret@one", "redis://:secret@two"]);
+        let shown = format!("{:?}", cluster.unwrap());
+        assert!(shown.contains("one:6379") && shown.contains("two:6379"), "{shown}");
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+}

@@ -1,0 +1,282 @@
+//! A Redis server that can be connected to.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
+    ProtocolVersion, PushInfo, RedisError, ServerError,
+};
+
+use super::secret::Secret;
+use crate::backplane::BackplaneError;
+
+/// A dead peer is noticed 25 seconds after the last word. The hub's probes are faster; this frees
+/// the connection where nothing is probed, as on an idle publisher.
+const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_PROBES: u32 = 3;
+
+/// The schemes, and whether they stand for TLS. A Unix socket is not among them: what other nodes
+/// cannot reach joins no nodes.
+const SCHEMES: [(&str, bool); 4] =
+    [("redis://", false), ("valkey://", false), ("rediss://", true), ("valkeys://", true)];
+
+/// Where a server is.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Address {
+    pub(super) host: Arc<str>,
+    pub(super) port: u16,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A server, and all that it takes to connect to it.
+#[derive(Clone)]
+pub(super) struct Remote {
+    address: Address,
+    info: ConnectionInfo,
+    secret: Arc<Secret>,
+}
+
+impl Remote {
+    /// Reads a URL; nothing is connected.
+    ///
+    /// The number of a database is passed over: channels are the same in all of them, and each
+    /// command before the first of ours hides why a server closes the connection at once.
+    pub(super) fn open(url: &str) -> Result<Self, BackplaneError> {
+        prepare(url)?;
+        let info = url.into_connection_info().map_err(|error| explain(&error, &Secret::default()));
+        let info = info.map_err(|error| without_password(url, error))?;
+        let secret = Arc::new(Secret::new(url, info.redis_settings().password()));
+        let (ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. }) =
+            info.addr()
+        else {
+            return Err(BackplaneError::Settings(usage()));
+        };
+        let address = Address { host: host.as_str().into(), port: *port };
+        let settings = info.redis_settings().clone();
+        let settings =
+            settings.set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name().set_db(0);
+        let info = info.set_redis_settings(settings).set_tcp_settings(tcp_settings());
+        Ok(Self { address, info, secret })
+    }
+
+    /// Another server of the same cluster: the same user, the same TLS.
+    pub(super) fn at(&self, address: &Address) -> Self {
+        let host = address.host.to_string();
+        let addr = match self.info.addr() {
+            ConnectionAddr::TcpTls { insecure, tls_params, .. } => ConnectionAddr::TcpTls {
+                host,
+                port: address.port,
+                insecure: *insecure,
+                tls_params: tls_params.clone(),
+            },
+            _ => ConnectionAddr::Tcp(host, address.port),
+        };
+        let info = self.info.clone().set_addr(addr);
+        Self { address: address.clone(), info, secret: self.secret.clone() }
+    }
+
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Connects, to ask and to publish. The connection ends with the last clone.
+    pub(super) async fn connect(&self) -> Result<MultiplexedConnection, BackplaneError> {
+        self.connect_with(patient()).await
+    }
+
+    /// Connects, to subscribe: whatever the server sends unasked goes to `hear`, which is dropped
+    /// with the connection.
+    pub(super) async fn connect_to_hear(
+        &self,
+        hear: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> Result<MultiplexedConnection, BackplaneError> {
+        let sender = move |push| {
+            hear(push);
+            Ok::<(), ()>(())
+        };
+        self.connect_with(patient().set_push_sender(sender)).await
+    }
+
+    async fn connect_with(
+        &self,
+        config: AsyncConnectionConfig,
+    ) -> Result<MultiplexedConnection, BackplaneError> {
+        let client = Client::open(self.info.clone()).map_err(|error| self.explain(&error))?;
+        let connected = client.get_multiplexed_async_connection_with_config(&config).await;
+        connected.map_err(|error| self.explain(&error))
+    }
+
+    /// What went wrong, without the password.
+    pub(super) fn explain(&self, error: &RedisError) -> BackplaneError {
+        explain(error, &self.secret)
+    }
+
+    /// What the server answered, without the password.
+    pub(super) fn refused(&self, error: &ServerError) -> BackplaneError {
+        self.explain(&RedisError::from(error.clone()))
+    }
+}
+
+/// The address and the user; no password.
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote")
+            .field("address", &self.address)
+            .field("user", &self.info.redis_settings().username())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Refuses what is no URL of a server, and makes TLS ready where it is asked for.
+fn prepare(url: &str) -> Result<(), BackplaneError> {
+    let scheme = SCHEMES.iter().find(|(scheme, _)| url.starts_with(scheme));
+    let &(scheme, tls) = scheme.ok_or_else(|| BackplaneError::Settings(usage()))?;
+    if tls && !cfg!(feature = "redis-tls") {
+        let text = format!("{scheme} needs the feature `redis-tls` of roomcast, which is disabled");
+        return Err(BackplaneError::Settings(text));
+    }
+    #[cfg(feature = "redis-tls")]
+    if tls {
+        // An error says that the program has chosen a provider itself, which is as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+    Ok(())
+}
+
+/// What is said of a URL that cannot be read. The URL is not repeated: where the password is, is
+/// not known.
+fn usage() -> String {
+    "the URL is none of redis://user:password@host:port or rediss://…".to_owned()
+}
+
+fn without_password(url: &str, error: BackplaneError) -> BackplaneError {
+    match error {
+        BackplaneError::Settings(text) => {
+            BackplaneError::Settings(Secret::new(url, None).scrub(&text))
+        }
+        other => other,
+    }
+}
+
+/// No deadlines: the hub has its own, and drops what it does not wait for any more.
+fn patient() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None)
+}
+
+fn tcp_settings() -> TcpSettings {
+    let keep_alive = TcpKeepalive::new()
+        .with_time(KEEP_ALIVE_IDLE)
+        .with_interval(KEEP_ALIVE_INTERVAL)
+        .with_retries(KEEP_ALIVE_PROBES);
+    TcpSettings::default().set_nodelay(true).set_keepalive(keep_alive)
+}
+
+fn explain(error: &RedisError, secret: &Secret) -> BackplaneError {
+    let text = match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => secret.scrub(&format!("{code} {detail}")),
+        _ => secret.scrub(&error.to_string()),
+    };
+    match error.kind() {
+        ErrorKind::InvalidClientConfig => BackplaneError::Settings(text),
+        ErrorKind::Server(_)
+        | ErrorKind::Extension
+        | ErrorKind::AuthenticationFailed
+        | ErrorKind::RESP3NotSupported => BackplaneError::Refused(text),
+        _ => BackplaneError::Connection(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings_error(url: &str) -> String {
+        match Remote::open(url) {
+            Err(BackplaneError::Settings(text)) => text,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn url_gives_the_address_and_the_user() {
+        let remote = Remote::open("redis://me:secret@[::1]:7000/3").unwrap();
+        assert_eq!(remote.address(), &Address { host: "::1".into(), port: 7000 });
+        assert_eq!(format!("{remote:?}"), "Remote { address: ::1:7000, user: Some(\"me\"), .. }");
+        assert_eq!(Remote::open("redis://host").unwrap().address().port, 6379);
+    }
+
+    #[test]
+    fn url_that_cannot_be_read_is_an_error_of_settings_without_the_password() {
+        for url in [
+            "",
+            "host:6379",
+            "http://user:secret@host",
+            "unix:///tmp/redis.sock?pass=secret",
+            "redis://:secret@",
+            "redis://:secret@host:port",
+            "redis://:secret@host/database",
+            "redis://:secret@host?protocol=secret",
+            "redis://:%ff@host",
+        ] {
+            let text = settings_error(url);
+            assert!(!text.contains("secret"), "{url}: {text}");
+        }
+    }
+
+    #[test]
+    fn another_node_keeps_the_user_and_the_password() {
+        let seed = Remote::open("redis://me:secret@seed:7000").unwrap();
+        let other = seed.at(&Address { host: "other".into(), port: 7001 });
+        assert_eq!(other.address().to_string(), "other:7001");
+        assert_eq!(other.info.addr().to_string(), "other:7001");
+        assert_eq!(other.info.redis_settings().password(), Some("secret"));
+    }
+
+    #[cfg(feature = "redis-tls")]
+    #[test]
+    fn another_node_keeps_tls() {
+        let seed = Remote::open("rediss://seed:7000").unwrap();
+        let other = seed.at(&Address { host: "other".into(), port: 7001 });
+        assert!(matches!(other.info.addr(), ConnectionAddr::TcpTls { port: 7001, .. }));
+    }
+
+    #[cfg(not(feature = "redis-tls"))]
+    #[test]
+    fn tls_without_the_feature_names_the_feature() {
+        assert!(settings_error("rediss://host").contains("redis-tls"));
+    }
+
+    #[test]
+    fn answers_of_the_server_are_refusals() {
+        let remote = Remote::open("redis://:secret@host").unwrap();
+        let error = redis::make_extension_error(
+            "WRONGPASS".to_owned(),
+            Some("invalid username-password pair or secret".to_owned()),
+        );
+        let expected = "WRONGPASS invalid username-password pair or ***".to_owned();
+        assert_eq!(remote.explain(&error), BackplaneError::Refused(expected));
+    }
+
+    #[test]
+    fn failures_of_the_network_are_of_the_connection() {
+        let remote = Remote::open("redis://host").unwrap();
+        let error = RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
+        assert_eq!(remote.explain(&error), BackplaneError::Connection("timed out".to_owned()));
+    }
+}

@@ -1,0 +1,70 @@
+//! Keeps passwords out of what is told.
+
+/// What a server answers to a command that it does not know; the arguments follow. An old server
+/// says so of `HELLO`, whose arguments hold the password, cut off where it is long.
+const ARGUMENTS: &str = "with args beginning with";
+
+/// A password, in every form that a text could hold it.
+#[derive(Clone, Default)]
+pub(super) struct Secret {
+    /// The longest first, so that none is taken apart by another that it contains.
+    forms: Vec<String>,
+}
+
+impl Secret {
+    /// The password as it was typed into a URL, and what it was decoded to.
+    pub(super) fn new(url: &str, password: Option<&str>) -> Self {
+        let mut forms: Vec<String> = typed(url).into_iter().map(str::to_owned).collect();
+        if let Some(parsed) = redis::parse_redis_url(url) {
+            forms.extend(parsed.password().map(str::to_owned));
+        }
+        if let Some(password) = password {
+            forms.push(password.to_owned());
+            forms.push(password.escape_debug().to_string());
+        }
+        forms.retain(|form| !form.is_empty());
+        forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+        Self { forms }
+    }
+
+    /// The text without the password.
+    pub(super) fn scrub(&self, text: &str) -> String {
+        let text = text.split(ARGUMENTS).next().unwrap_or_default().trim_end_matches([' ', ',']);
+        self.forms.iter().fold(text.to_owned(), |text, form| text.replace(form, "***"))
+    }
+}
+
+/// The password of a URL, as it stands there.
+fn typed(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let (user, _) = rest.rsplit_once('@')?;
+    let (_, password) = user.split_once(':')?;
+    Some(password)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn password_is_scrubbed_in_every_form() {
+        let secret = Secret::new("redis://me:p%40ss%2Fw^rd@host:6379", Some("p@ss/w^rd"));
+        for form in ["p@ss/w^rd", "p%40ss%2Fw^rd", "p%40ss%2Fw%5Erd"] {
+            assert_eq!(secret.scrub(&format!("before {form} after")), "before *** after");
+        }
+    }
+
+    #[test]
+    fn arguments_that_a_server_repeats_are_cut_off() {
+        let secret = Secret::new("redis://:long@host", Some("long"));
+        let text = "ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `lon";
+        assert_eq!(secret.scrub(text), "ERR unknown command `HELLO`");
+    }
+
+    #[test]
+    fn text_is_left_alone_where_there_is_no_password() {
+        for url in ["redis://host", "redis://user@host", "redis://user:@host"] {
+            assert_eq!(Secret::new(url, None).scrub("broken pipe"), "broken pipe");
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The subscribing task: one connection that listens to the channels that are needed, and is probed.
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
+
+use super::backoff::Backoff;
+use super::bridge::Shared;
+use super::channels::Channel;
+use super::contract::{Backplane, BackplaneError, Lost, Request, Subscriber};
+use super::echoes::Expected;
+use super::health::Half;
+use super::supervise::{Attempt, connect, within};
+
+/// How often the connection is probed, and how long it may be silent then.
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+const PROBE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// How long a server has to acknowledge a batch of subscriptions.
+const SUBSCRIBE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The channels that are subscribed to at once.
+const SUBSCRIBE_BATCH: usize = 512;
+
+/// How long a channel that is not needed is kept: rooms that flap are common.
+const RELEASE_AFTER: Duration = Duration::from_secs(1);
+
+/// How often channels that are not needed are looked for.
+const RELEASE_INTERVAL: Duration = Duration::from_millis(250);
+
+/// The state of the subscribing task.
+pub(super) struct Subscribing<B> {
+    backplane: Arc<B>,
+    shared: Arc<Shared>,
+    /// Since when channels have not been needed.
+    unneeded: HashMap<Channel, Instant>,
+}
+
+impl<B: Backplane> Subscribing<B> {
+    pub(super) fn new(backplane: Arc<B>, shared: Arc<Shared>) -> Self {
+        Self { backplane, shared, unneeded: HashMap::new() }
+    }
+
+    pub(super) async fn run(self) {
+        let shared = self.shared.clone();
+        super::supervise::supervise(self, &shared.health, &shared.recovered).await;
+    }
+
+    async fn serve(
+        &mut self,
+        subscriber: &mut B::Subscriber,
+        backoff: &mut Backoff,
+    ) -> Result<(), BackplaneError> {
+        let shared = self.shared.clone();
+        let mut probe = interval_at(Instant::now() + PROBE_INTERVAL, PROBE_INTERVAL);
+        probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut release = interval_at(Instant::now() + RELEASE_INTERVAL, RELEASE_INTERVAL);
+        release.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // When what could not be subscribed to is tried again.
+        let mut retry = Some(Instant::now());
+        loop {
+            tokio::select! {
+                biased;
+                lost = subscriber.lost() => {
+                    self.lose(lost)?;
+                    retry.get_or_insert_with(|| Instant::now() + backoff.wait());
+                }
+                () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => {
+                    retry = self.follow(subscriber, backoff).await?;
+                }
+                () = shared.interest.changed(), if retry.is_none() => {
+                    retry = self.follow(subscriber, backoff).await?;
+                }
+                _ = probe.tick() => self.probe(subscriber).await?,
+                _ = release.tick() => self.release(subscriber).await?,
+            }
+        }
+    }
+
+    /// Subscribes to all that is needed; where the server refuses some, says when to try again.
+    async fn follow(
+        &mut self,
+        subscriber: &mut B::Subscriber,
+        backoff: &mut Backoff,
+    ) -> Result<Option<Instant>, BackplaneError> {
+        match self.subscribe_wanted(subscriber).await {
+            Ok(()) => {
+                backoff.reset();
+                self.shared.up(Half::Subscriber);
+                Ok(None)
+            }
+            Err(error @ BackplaneError::Silent { .. }) => Err(error),
+            // Others may be subscribed. A connection that is broken says so itself.
+            Err(error) => {
+                self.shared.health.down(Half::Subscriber, error);
+                Ok(Some(Instant::now() + backoff.wait()))
+            }
+        }
+    }
+
+    async fn subscribe_wanted(&self, subscriber: &mut B::Subscriber) -> Result<(), BackplaneError> {
+        let mut result = Ok(());
+        for batch in self.shared.interest.wanted().chunks(SUBSCRIBE_BATCH) {
+            let name = |&channel| self.shared.channels.name(channel).clone();
+            let mut names: Vec<_> = batch.iter().map(name).collect();
+            let subscribing = subscriber.subscribe(&mut names);
+            let subscribed = within(SUBSCRIBE_DEADLINE, Request::Subscribe, subscribing).await;
+            let is_acknowledged =
+                |&&channel: &&Channel| !names.contains(self.shared.channels.name(channel));
+            for &channel in batch.iter().filter(is_acknowledged) {
+                self.shared.echoes.subscribed(channel);
+                self.shared.interest.acknowledge(channel);
+            }
+            result = result.and(subscribed);
+        }
+        self.count_subscriptions();
+        result
+    }
+
+    fn count_subscriptions(&self) {
+        self.shared.health.subscriptions.set(self.shared.interest.subscribed().count() as u64);
+    }
+
+    fn lose(&self, lost: Lost) -> Result<(), BackplaneError> {
+        let (names, error) = match lost {
+            Lost::Everything(error) => return Err(error),
+            Lost::Channels(names, error) => (names, error),
+        };
+        names
+            .iter()
+            .filter_map(|name| self.shared.channels.find(name))
+            .for_each(|channel| self.shared.interest.lose(channel));
+        self.count_subscriptions();
+        self.shared.health.down(Half::Subscriber, error);
+        Ok(())
+    }
+
+    fn lose_all(&self) {
+        let interest = &self.shared.interest;
+        interest.subscribed().for_each(|channel| interest.lose(channel));
+        self.count_subscriptions();
+    }
+
+    /// Asks whether the connection lives, and whether messages still come by it.
+    async fn probe(&self, subscriber: &mut B::Subscriber) -> Result<(), BackplaneError> {
+        let interest = &self.shared.interest;
+        let expected: Vec<Expected> = interest
+            .subscribed()
+            .filter_map(|channel| self.shared.echoes.expected(channel))
+            .collect();
+        let began = Instant::now();
+        self.ping(subscriber).await?;
+        self.shared.health.probed(began.elapsed());
+        match expected.into_iter().find(|&expected| !self.shared.echoes.has_come(expected)) {
+            Some(missing) => {
+                let name = self.shared.channels.name(missing.channel);
+                let what = format!("a heartbeat on the channel {name:?} did not come back");
+                Err(BackplaneError::SubscriptionLost(what))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// A connection on which messages go on arriving is not silent: the answer is behind them.
+    async fn ping(&self, subscriber: &mut B::Subscriber) -> Result<(), BackplaneError> {
+        let mut answer = pin!(subscriber.ping());
+        loop {
+            let asked = Instant::now();
+            match timeout(PROBE_DEADLINE, &mut answer).await {
+                Ok(answer) => return answer,
+                Err(_) if self.shared.echoes.has_arrived_since(asked) => {}
+                Err(_) => {
+                    let (request, waited) = (Request::Ping, PROBE_DEADLINE);
+                    return Err(BackplaneError::Silent { request, waited });
+                }
+            }
+        }
+    }
+
+    /// Ends the subscriptions that have not been needed for a while.
+    async fn release(&mut self, subscriber: &mut B::Subscriber) -> Result<(), BackplaneError> {
+        let now = Instant::now();
+        let unneeded = self.shared.interest.unneeded();
+        self.unneeded.retain(|channel, _| unneeded.contains(channel));
+        for &channel in &unneeded {
+            self.unneeded.entry(channel).or_insert(now);
+        }
+        let is_over = |channel: &Channel| now - self.unneeded[channel] >= RELEASE_AFTER;
+        let mut released: Vec<Channel> = unneeded.into_iter().filter(is_over).collect();
+        released.retain(|&channel| self.shared.interest.release(channel));
+        if released.is_empty() {
+            return Ok(());
+        }
+        self.unneeded.retain(|channel, _| !released.contains(channel));
+        let names: Vec<_> =
+            released.iter().map(|&channel| self.shared.channels.name(channel).clone()).collect();
+        let unsubscribing = subscriber.unsubscribe(&names);
+        within(SUBSCRIBE_DEADLINE, Request::Subscribe, unsubscribing).await?;
+        released.into_iter().for_each(|channel| self.shared.inbound.unsubscribed(channel));
+        self.count_subscriptions();
+        Ok(())
+    }
+}
+
+impl<B: Backplane> Attempt for Subscribing<B> {
+    const HALF: Half = Half::Subscriber;
+
+    async fn attempt(&mut self, backoff: &mut Backoff) -> BackplaneError {
+        let (backplane, inbound) = (self.backplane.clone(), self.shared.inbound.clone());
+        let error = match connect(backplane.connect_subscriber(inbound)).await {
+            Ok(mut subscriber) => match self.serve(&mut subscriber, backoff).await {
+                Ok(()) => unreachable!("it serves until there is an error"),
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        self.lose_all();
+        error
+    }
+}

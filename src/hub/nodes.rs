@@ -1,0 +1,96 @@
+//! The hub as one of several nodes.
+
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+
+use super::Hub;
+use crate::backplane::{
+    BackplaneChanges, BackplaneError, BackplaneHealth, Bridge, Cluster, Members, NodeId,
+};
+use crate::engine::{Address, ConnKey, Overloaded};
+use crate::transport::Shards;
+
+impl<T: Send + 'static> Hub<T> {
+    /// The identity of this hub among the nodes that share a backplane.
+    pub fn node_id(&self) -> NodeId {
+        self.inner.node
+    }
+
+    /// How the backplane is, at this moment; `None` without one.
+    pub fn backplane_health(&self) -> Option<BackplaneHealth> {
+        self.inner.bridge.as_ref().map(Bridge::health)
+    }
+
+    /// What is wrong with the backplane now; `None` while it works or connects for the first time,
+    /// and without one. The short form of [`backplane_health`](Self::backplane_health).
+    pub fn backplane_err(&self) -> Option<BackplaneError> {
+        self.inner.bridge.as_ref().and_then(Bridge::error)
+    }
+
+    /// The changes of the backplane's state from now on; `None` without one.
+    ///
+    /// # Examples
+    /// ```
+    /// # async fn example(hub: roomcast::Hub<String>) {
+    /// if let Some(mut changes) = hub.backplane_changes() {
+    ///     tokio::spawn(async move {
+    ///         while let Some(state) = changes.next().await {
+    ///             eprintln!("the backplane is {state}");
+    ///         }
+    ///     });
+    /// }
+    /// # }
+    /// ```
+    pub fn backplane_changes(&self) -> Option<BackplaneChanges> {
+        self.inner.bridge.as_ref().map(Bridge::changes)
+    }
+
+    /// The nodes that share the backplane, with their connections and the members of rooms. Without
+    /// one, this hub alone.
+    ///
+    /// # Examples
+    /// ```
+    /// # fn example(hub: roomcast::Hub<String>) {
+    /// let cluster = hub.cluster();
+    /// let lobby = cluster.members("lobby");
+    /// println!("{} nodes, {} connections", cluster.nodes().len(), cluster.connections());
+    /// println!("{} in the lobby, {:?} ago", lobby.members, lobby.age);
+    /// # }
+    /// ```
+    pub fn cluster(&self) -> Cluster {
+        let here: Weak<Shards> = Arc::downgrade(&self.inner.shards);
+        Cluster::new(self.inner.node, here, self.inner.bridge.as_ref())
+    }
+}
+
+/// The shards, as the bridge sees them.
+impl Members for Shards {
+    fn deliver(
+        &self,
+        address: Address<'_>,
+        except: &[ConnKey],
+        frame: &Bytes,
+    ) -> Result<(), Overloaded> {
+        self.publish(address, except, frame)
+    }
+
+    fn room_to_deliver(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.retry())
+    }
+
+    fn connections(&self) -> u64 {
+        self.connections() as u64
+    }
+
+    fn members_of(&self, room: &str) -> u64 {
+        self.members(room) as u64
+    }
+
+    fn for_each_room(&self, visit: &mut dyn FnMut(&str, usize)) {
+        for port in self.ports() {
+            port.rooms().for_each(|room| visit(room.name(), room.members()));
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! No silent loss: what was published is delivered, lost or dropped, and counted as that.
+
+use roomcast::{BackplaneError, BackplaneState, Hub, Local, Lost, Target};
+
+use super::faulty::Faulty;
+use crate::claims::{Member, is_up, nodes};
+use crate::support::eventually;
+
+const END: u32 = u32::MAX;
+
+/// Waits until a sequence that `hub` began has been accounted for at `node`.
+async fn accounted(published: u64, from: &Hub<u32>, at: &Hub<u32>) {
+    eventually("all is accounted for", || {
+        let (sender, receiver) = (from.backplane_health().unwrap(), at.backplane_health().unwrap());
+        receiver.received + receiver.lost + sender.dropped == published
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_gap_is_counted_to_the_message_when_the_next_one_comes() {
+    let bus = Faulty::new();
+    let mut nodes = nodes(&bus, 2, 1).await;
+    let hub = nodes[0].hub().clone();
+    hub.broadcast(&1).unwrap();
+    assert_eq!(nodes[1].client.get::<u32>().await, 1);
+    bus.set(|faults| &faults.swallows, true);
+    for message in 2..7 {
+        hub.broadcast(&message).unwrap();
+    }
+    eventually("they are acknowledged", || hub.backplane_health().unwrap().published == 6).await;
+    bus.set(|faults| &faults.swallows, false);
+    hub.broadcast(&7).unwrap();
+    assert_eq!(nodes[1].client.get::<u32>().await, 7);
+    let health = nodes[1].hub().backplane_health().unwrap();
+    assert_eq!((health.received, health.lost, health.duplicates), (2, 5, 0));
+}
+
+#[tokio::test]
+async fn a_lost_tail_is_noticed_by_the_next_heartbeat() {
+    let bus = Faulty::new();
+    let nodes = nodes(&bus, 2, 1).await;
+    let hub = nodes[0].hub();
+    bus.set(|faults| &faults.swallows, true);
+    for message in 0..5 {
+        hub.broadcast(&message).unwrap();
+    }
+    eventually("they are acknowledged", || hub.backplane_health().unwrap().published == 5).await;
+    bus.set(|faults| &faults.swallows, false);
+    let lost = || nodes[1].hub().backplane_health().unwrap().lost;
+    eventually("the tail is counted", || lost() == 5).await;
+}
+
+#[tokio::test]
+async fn what_was_carried_although_it_failed_is_delivered_once() {
+    let bus = Faulty::doubling_and_failing();
+    let mut nodes = nodes(&bus, 2, 1).await;
+    let hub = nodes[0].hub().clone();
+    for message in 0..100 {
+        hub.broadcast(&message).unwrap();
+        assert_eq!(nodes[1].client.get::<u32>().await, message);
+    }
+    let health = nodes[1].hub().backplane_health().unwrap();
+    assert_eq!((health.received, health.lost), (100, 0));
+    assert!(health.duplicates >= 100, "{health:?}");
+}
+
+#[tokio::test]
+async fn an_outage_drops_the_oldest_and_local_members_miss_nothing() {
+    let bus = Faulty::new();
+    let build = || {
+        let builder = Hub::builder().backplane(bus.clone(), "test").outage_messages(100);
+        builder.send_buffer(10_000).build().unwrap()
+    };
+    let (mut here, mut there) = (Member::of(build()).await, Member::of(build()).await);
+    eventually("they know each other", || there.hub().cluster().connections() == 2).await;
+    bus.set(|faults| &faults.is_away, true);
+    for message in 0..1_000 {
+        here.hub().broadcast(&message).unwrap();
+    }
+    assert!(here.client.get_many::<u32>(1_000).await.into_iter().eq(0..1_000));
+    let health = here.hub().backplane_health().unwrap();
+    // Those of the envelope that was on its way are beside the queue.
+    assert!((900 - 200..=900).contains(&health.dropped), "{health:?}");
+    assert!(health.queued <= 100, "{health:?}");
+    let waiting = (health.queued + health.in_flight) as u64;
+    assert_eq!(waiting, 1_000 - health.dropped - health.published);
+    eventually("the outage is noticed", || !is_up(here.hub())).await;
+    bus.set(|faults| &faults.is_away, false);
+    here.hub().broadcast(&1_000).unwrap();
+    let got = there.until(1_000).await;
+    assert!(got.ends_with(&(901..1_000).collect::<Vec<u32>>()), "the newest are kept: {got:?}");
+    accounted(1_001, here.hub(), there.hub()).await;
+}
+
+#[tokio::test]
+async fn a_subscription_that_is_lost_is_made_again_and_the_gap_is_counted() {
+    let bus = Faulty::new();
+    let mut nodes = nodes(&bus, 2, 8).await;
+    nodes[0].conn.join_wait("r").await.unwrap();
+    let hub = nodes[1].hub().clone();
+    hub.to_room("r", &1).unwrap();
+    assert_eq!(nodes[0].client.get::<u32>().await, 1);
+    let mut published = 1;
+    for lose in [
+        |error| {
+            Lost::Channels((0..8).map(|number| format!("test:{number}").into()).collect(), error)
+        },
+        Lost::Everything,
+    ] {
+        let error = BackplaneError::SubscriptionLost("a slot has moved".to_owned());
+        let mut changes = nodes[0].hub().backplane_changes().unwrap();
+        bus.lose(lose(error.clone()));
+        // Nobody listens: whether this is lost or waits for the connection is open, but not the sum.
+        hub.to_room("r", &2).unwrap();
+        assert_eq!(changes.next().await, Some(BackplaneState::Down));
+        assert_eq!(changes.next().await, Some(BackplaneState::Up));
+        assert_eq!(nodes[0].hub().backplane_health().unwrap().last_error, Some(error));
+        hub.to_room("r", &END).unwrap();
+        nodes[0].until(END).await;
+        published += 2;
+        accounted(published, &hub, nodes[0].hub()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_keep_up_counts_what_it_had_no_room_for() {
+    let bus = Local::new();
+    let mut nodes = nodes(&bus, 2, 1).await;
+    let hub = nodes[0].hub().clone();
+    // The runtime of this test has one thread: while it publishes, nobody receives.
+    let large = hub.encode(&7).unwrap();
+    for _ in 0..50_000 {
+        hub.publish_encoded(&Target::conn(nodes[1].conn.id()), &large).unwrap();
+    }
+    hub.publish(&Target::conn(nodes[1].conn.id()), &8).unwrap();
+    let got = nodes[1].until(8).await;
+    accounted(50_001, &hub, nodes[1].hub()).await;
+    let lost = nodes[1].hub().backplane_health().unwrap().lost;
+    assert_eq!(got.len() as u64 + lost + hub.backplane_health().unwrap().dropped, 50_000);
+}

@@ -1,0 +1,153 @@
+//! A bus that does all that a backplane may do: it loses payloads, carries them twice, fails after it
+//! has carried them, refuses connections and loses subscriptions.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use roomcast::{
+    Backplane, BackplaneError, Inbound, Local, LocalPublisher, LocalSubscriber, Lost, Parcel,
+    Publisher, Subscriber,
+};
+use tokio::sync::broadcast;
+
+/// A [`Local`] with faults. Clones share them.
+#[derive(Clone)]
+pub(crate) struct Faulty {
+    bus: Local,
+    faults: Arc<Faults>,
+    losses: broadcast::Sender<Lost>,
+}
+
+#[derive(Default)]
+pub(crate) struct Faults {
+    /// Every payload is carried twice.
+    pub(crate) doubles: AtomicBool,
+    /// Payloads are acknowledged and not carried.
+    pub(crate) swallows: AtomicBool,
+    /// Every so many publishes fail after they were carried; zero for none.
+    pub(crate) fails_every: AtomicU64,
+    /// Nothing can be connected, and what is connected fails.
+    pub(crate) is_away: AtomicBool,
+    /// Requests are not answered.
+    pub(crate) is_silent: AtomicBool,
+    /// Drivers panic.
+    pub(crate) panics: AtomicBool,
+    publishes: AtomicU64,
+}
+
+impl Faulty {
+    pub(crate) fn new() -> Self {
+        Self { bus: Local::new(), faults: Arc::default(), losses: broadcast::Sender::new(8) }
+    }
+
+    pub(crate) fn doubling_and_failing() -> Self {
+        let faulty = Self::new();
+        faulty.set(|faults| &faults.doubles, true);
+        faulty.faults.fails_every.store(3, Ordering::SeqCst);
+        faulty
+    }
+
+    pub(crate) fn set(&self, fault: impl Fn(&Faults) -> &AtomicBool, is_on: bool) {
+        fault(&self.faults).store(is_on, Ordering::SeqCst);
+    }
+
+    /// Has all subscribers lose something.
+    pub(crate) fn lose(&self, lost: Lost) {
+        self.losses.send(lost).expect("somebody is connected");
+    }
+
+    fn error() -> BackplaneError {
+        BackplaneError::Connection("as it was told to".to_owned())
+    }
+}
+
+impl Faults {
+    fn is(&self, fault: impl Fn(&Self) -> &AtomicBool) -> bool {
+        fault(self).load(Ordering::SeqCst)
+    }
+
+    async fn answer(&self) -> Result<(), BackplaneError> {
+        assert!(!self.is(|faults| &faults.panics), "a driver with a bug");
+        if self.is(|faults| &faults.is_silent) {
+            std::future::pending::<()>().await;
+        }
+        if self.is(|faults| &faults.is_away) { Err(Faulty::error()) } else { Ok(()) }
+    }
+}
+
+impl Backplane for Faulty {
+    type Publisher = FaultyPublisher;
+    type Subscriber = FaultySubscriber;
+
+    async fn connect_publisher(&self) -> Result<Self::Publisher, BackplaneError> {
+        self.faults.answer().await?;
+        let half = self.bus.connect_publisher().await?;
+        Ok(FaultyPublisher { half, faults: self.faults.clone() })
+    }
+
+    async fn connect_subscriber(
+        &self,
+        inbound: Inbound,
+    ) -> Result<Self::Subscriber, BackplaneError> {
+        self.faults.answer().await?;
+        let half = self.bus.connect_subscriber(inbound).await?;
+        let losses = self.losses.subscribe();
+        Ok(FaultySubscriber { half, faults: self.faults.clone(), losses })
+    }
+}
+
+pub(crate) struct FaultyPublisher {
+    half: LocalPublisher,
+    faults: Arc<Faults>,
+}
+
+impl Publisher for FaultyPublisher {
+    async fn publish(&mut self, parcels: &mut Vec<Parcel>) -> Result<(), BackplaneError> {
+        self.faults.answer().await?;
+        let fails_every = self.faults.fails_every.load(Ordering::SeqCst);
+        let publishes = self.faults.publishes.fetch_add(1, Ordering::SeqCst) + 1;
+        let unacknowledged = parcels.clone();
+        if self.faults.is(|faults| &faults.swallows) {
+            parcels.clear();
+        } else if self.faults.is(|faults| &faults.doubles) {
+            *parcels = parcels.iter().flat_map(|parcel| [parcel.clone(), parcel.clone()]).collect();
+        }
+        self.half.publish(parcels).await?;
+        if fails_every > 0 && publishes.is_multiple_of(fails_every) {
+            *parcels = unacknowledged;
+            return Err(Faulty::error());
+        }
+        Ok(())
+    }
+}
+
+pub(crate) struct FaultySubscriber {
+    half: LocalSubscriber,
+    faults: Arc<Faults>,
+    losses: broadcast::Receiver<Lost>,
+}
+
+impl Subscriber for FaultySubscriber {
+    async fn subscribe(&mut self, channels: &mut Vec<Arc<str>>) -> Result<(), BackplaneError> {
+        self.faults.answer().await?;
+        self.half.subscribe(channels).await
+    }
+
+    async fn unsubscribe(&mut self, channels: &[Arc<str>]) -> Result<(), BackplaneError> {
+        self.faults.answer().await?;
+        self.half.unsubscribe(channels).await
+    }
+
+    async fn ping(&mut self) -> Result<(), BackplaneError> {
+        self.faults.answer().await?;
+        self.half.ping().await
+    }
+
+    async fn lost(&mut self) -> Lost {
+        let lost = self.losses.recv().await.expect("the bus is there");
+        if let Lost::Channels(channels, _) = &lost {
+            self.half.unsubscribe(channels).await.expect("the bus takes it");
+        }
+        lost
+    }
+}

@@ -1,0 +1,139 @@
+//! Health tells what is wrong, and that it is over.
+
+use std::time::Duration;
+
+use roomcast::{
+    BackplaneError, BackplaneRequest, BackplaneState, BuildError, Hub, JoinError, Local,
+};
+
+use super::faulty::Faulty;
+use crate::claims::{Member, is_up, nodes};
+use crate::support::{eventually, within};
+
+fn hub_on(bus: &Faulty) -> Hub<u32> {
+    Hub::builder().backplane(bus.clone(), "test").build().unwrap()
+}
+
+#[tokio::test]
+async fn a_hub_without_a_backplane_has_no_health_and_is_alone() {
+    let hub = Hub::<u32>::new();
+    assert_eq!(hub.backplane_health(), None);
+    assert_eq!(hub.backplane_err(), None);
+    assert!(hub.backplane_changes().is_none());
+    assert_eq!(hub.cluster().nodes().len(), 1);
+    let mut member = Member::of(hub).await;
+    within("nothing to wait for", member.conn.join_wait("r")).await.unwrap();
+    assert_eq!(member.hub().cluster().members("r").members, 1);
+    member.hub().to_room("r", &1).unwrap();
+    assert_eq!(member.client.get::<u32>().await, 1);
+}
+
+#[tokio::test]
+async fn a_backplane_that_is_away_is_told_and_comes_by_itself() {
+    let bus = Faulty::new();
+    bus.set(|faults| &faults.is_away, true);
+    let hub = hub_on(&bus);
+    let mut changes = hub.backplane_changes().unwrap();
+    assert_eq!(hub.backplane_health().unwrap().state, BackplaneState::Connecting);
+    assert_eq!(hub.backplane_err(), None);
+    assert_eq!(within("it is noticed", changes.next()).await, Some(BackplaneState::Down));
+    assert!(matches!(hub.backplane_err(), Some(BackplaneError::Connection(_))));
+    bus.set(|faults| &faults.is_away, false);
+    assert_eq!(within("it recovers", changes.next()).await, Some(BackplaneState::Up));
+    assert_eq!(hub.backplane_err(), None);
+    assert!(hub.backplane_health().unwrap().last_error.is_some(), "it is kept");
+    drop(hub);
+    assert_eq!(within("the hub is gone", changes.next()).await, None);
+}
+
+#[tokio::test]
+async fn silence_is_noticed_within_seven_seconds() {
+    let bus = Faulty::new();
+    let hub = hub_on(&bus);
+    eventually("it is up", || is_up(&hub)).await;
+    bus.set(|faults| &faults.is_silent, true);
+    let noticed = tokio::time::timeout(
+        Duration::from_millis(7_500),
+        eventually("the silence is noticed", || hub.backplane_err().is_some()),
+    );
+    noticed.await.expect("seven seconds, and half of one for a busy machine");
+    let Some(BackplaneError::Silent { request, .. }) = hub.backplane_err() else {
+        panic!("{:?}", hub.backplane_err())
+    };
+    assert!(matches!(request, BackplaneRequest::Ping | BackplaneRequest::Publish), "{request}");
+    bus.set(|faults| &faults.is_silent, false);
+    eventually("it recovers", || is_up(&hub)).await;
+    assert!(hub.backplane_health().unwrap().probe_round_trip.is_none_or(|time| !time.is_zero()));
+}
+
+#[tokio::test]
+async fn a_driver_that_panics_is_connected_again() {
+    let bus = Faulty::new();
+    let mut nodes = nodes(&bus, 2, 1).await;
+    bus.set(|faults| &faults.panics, true);
+    nodes[0].hub().broadcast(&1).unwrap();
+    eventually("the panic is told", || nodes[0].hub().backplane_err().is_some()).await;
+    bus.set(|faults| &faults.panics, false);
+    assert_eq!(nodes[1].client.get::<u32>().await, 1);
+    eventually("it recovers", || is_up(nodes[0].hub())).await;
+}
+
+#[tokio::test]
+async fn a_subscription_that_has_silently_died_is_noticed_by_its_missing_echo() {
+    let bus = Faulty::new();
+    let hub = hub_on(&bus);
+    eventually("it is up", || is_up(&hub)).await;
+    // From here on nothing comes back, and yet every request is answered.
+    bus.set(|faults| &faults.swallows, true);
+    eventually("the missing heartbeat is noticed", || {
+        matches!(hub.backplane_err(), Some(BackplaneError::SubscriptionLost(_)))
+    })
+    .await;
+    bus.set(|faults| &faults.swallows, false);
+    eventually("it recovers", || is_up(&hub)).await;
+}
+
+#[tokio::test]
+async fn nodes_that_spread_rooms_differently_are_told_of_it() {
+    let bus = Local::new();
+    let eight = Hub::<u32>::builder().backplane(bus.clone(), "test").channels(8).build().unwrap();
+    let nine = Hub::<u32>::builder().backplane(bus.clone(), "test").channels(9).build().unwrap();
+    let differ = |ours, theirs| Some(BackplaneError::ChannelsDiffer { ours, theirs });
+    eventually("one is told", || eight.backplane_err() == differ(8, 9)).await;
+    eventually("the other is told", || nine.backplane_err() == differ(9, 8)).await;
+    drop(nine);
+    eventually("it is over when the misfit goes", || is_up(&eight)).await;
+}
+
+#[tokio::test]
+async fn an_awaited_join_waits_for_the_backplane_and_ends_with_the_connection() {
+    let bus = Faulty::new();
+    bus.set(|faults| &faults.is_away, true);
+    let mut member = Member::of(hub_on(&bus)).await;
+    let conn = member.conn.clone();
+    let joining = tokio::spawn(async move { conn.join_wait("r").await });
+    let conn = member.conn.clone();
+    let joining_too = tokio::spawn(async move { conn.join_wait("r").await });
+    eventually("it is a member at once", || member.hub().room_count("r") >= 1).await;
+    member.hub().to_room("r", &1).unwrap();
+    assert_eq!(member.client.get::<u32>().await, 1);
+    assert!(!joining.is_finished());
+    member.conn.close();
+    assert_eq!(within("it ends", joining).await.unwrap(), Err(JoinError::Closed));
+    assert_eq!(within("it ends", joining_too).await.unwrap(), Err(JoinError::Closed));
+    assert_eq!(member.client.closed().await.0, 1000);
+}
+
+#[tokio::test]
+async fn settings_out_of_range_are_refused() {
+    let builder = || Hub::<u32>::builder().backplane(Local::new(), "test");
+    for built in [
+        builder().channels(0).build(),
+        builder().channels(4_097).build(),
+        builder().outage_messages(0).build(),
+        builder().outage_bytes(0).build(),
+    ] {
+        assert!(matches!(built, Err(BuildError::OutOfRange { .. })));
+    }
+    assert!(builder().channels(4_096).build().is_ok());
+}

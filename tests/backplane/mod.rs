@@ -1,0 +1,16 @@
+//! Several hubs as one: the contract of a backplane, on the bus inside of a process and on one that
+//! breaks every promise that it may.
+
+mod accounting;
+mod faulty;
+mod health;
+
+/// The claims, on a bus that works.
+mod local {
+    claims!(roomcast::Local::new());
+}
+
+/// The claims, on a bus that carries every payload twice and fails after every third publish.
+mod faulty_bus {
+    claims!(super::faulty::Faulty::doubling_and_failing());
+}

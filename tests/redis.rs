@@ -1,0 +1,29 @@
+//! Hubs over real Redis servers: what their backplane does when all is well, and when it is not.
+
+#[path = "backplane/claims.rs"]
+#[macro_use]
+mod claims;
+#[path = "redis/contract.rs"]
+mod contract;
+#[path = "redis/faults.rs"]
+mod faults;
+#[path = "redis/feed.rs"]
+mod feed;
+#[path = "redis/garbage.rs"]
+mod garbage;
+#[path = "redis/harness.rs"]
+mod harness;
+#[path = "redis/limits.rs"]
+mod limits;
+#[path = "redis/pair.rs"]
+mod pair;
+#[expect(dead_code, reason = "other tests use more of it")]
+mod programs;
+#[path = "redis/secrets.rs"]
+mod secrets;
+mod servers;
+#[path = "redis/subscriptions.rs"]
+mod subscriptions;
+#[path = "hub/support.rs"]
+#[expect(dead_code, reason = "the tests of one hub use more of it")]
+mod support;

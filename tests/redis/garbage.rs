@@ -1,0 +1,96 @@
+//! Strangers on the channel: what they publish is counted, and does nothing.
+
+use crate::feed::Feed;
+use crate::pair::{CHANNEL, Pair, health, is_up, node};
+use crate::servers::RedisServer;
+use crate::support::eventually;
+
+/// The bytes of an envelope before its messages.
+const HEADER_BYTES: usize = 41;
+
+async fn linked(redis: &RedisServer) -> (Pair, Feed) {
+    let [a, b] = [(); 2].map(|()| node(&redis.url()).build().unwrap());
+    Pair::linked(a, b).await
+}
+
+fn publish(redis: &RedisServer, payload: &[u8]) {
+    redis.command(&[b"PUBLISH", CHANNEL.as_bytes(), payload]);
+}
+
+/// The start of an envelope of this version with messages, from a node that nobody knows.
+fn header(kind: u8, count: u32) -> Vec<u8> {
+    let mut bytes = b"RCE\x01".to_vec();
+    bytes.push(kind);
+    bytes.extend([0xAB; 16]);
+    bytes.extend(1_u64.to_le_bytes());
+    bytes.extend(0_u64.to_le_bytes());
+    bytes.extend(count.to_le_bytes());
+    assert_eq!(bytes.len(), HEADER_BYTES);
+    bytes
+}
+
+/// Nothing was delivered or lost but what the feed has published, and nobody was disconnected.
+async fn nothing_else_happened(pair: &Pair, feed: &mut Feed) {
+    pair.flow(feed).await;
+    pair.account_for(feed).await;
+    assert_eq!(pair.remote.len() as u64, feed.published);
+    for node in [&pair.a, &pair.b] {
+        assert_eq!(node.hub.stats().disconnected, 0);
+        assert!(is_up(&node.hub), "{pair:?}");
+        assert_eq!(health(&node.hub).reconnects, 0, "{pair:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn payloads_that_are_no_envelopes_are_counted_and_ignored() {
+    let redis = RedisServer::start();
+    let (pair, mut feed) = linked(&redis).await;
+    let whole = [header(0, 1), vec![0], 2_u32.to_le_bytes().to_vec(), b"42".to_vec()].concat();
+    let mut payloads =
+        vec![b"".to_vec(), b"garbage".to_vec(), b"{\"number\":1}".to_vec(), vec![0; 99]];
+    payloads.extend((1..whole.len()).map(|bytes| whole[..bytes].to_vec()));
+    payloads.push(header(9, 0));
+    payloads.push([&header(0, u32::MAX)[..], &[0xFF; 64]].concat());
+    payloads.iter().for_each(|payload| publish(&redis, payload));
+    for node in [&pair.a, &pair.b] {
+        let all = payloads.len() as u64;
+        eventually("each is counted", || health(&node.hub).garbage == all).await;
+        assert_eq!(health(&node.hub).unknown_version, 0, "{pair:?}");
+    }
+    nothing_else_happened(&pair, &mut feed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn envelopes_of_an_unknown_version_are_counted_and_ignored() {
+    let redis = RedisServer::start();
+    let (pair, mut feed) = linked(&redis).await;
+    for version in [0_u8, 2, 0xFF] {
+        publish(&redis, &[b"RCE", &[version][..], &[0; 64]].concat());
+    }
+    for node in [&pair.a, &pair.b] {
+        eventually("each is counted", || health(&node.hub).unknown_version == 3).await;
+        assert_eq!(health(&node.hub).garbage, 0, "{pair:?}");
+    }
+    nothing_else_happened(&pair, &mut feed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flood_of_garbage_under_load_stops_nobody() {
+    const PAYLOADS: u64 = 20_000;
+    let redis = RedisServer::start();
+    let (pair, mut feed) = linked(&redis).await;
+    let mut sent = 0;
+    let send_some = || {
+        (0..200).for_each(|_| publish(&redis, b"garbage"));
+        sent += 200;
+        sent >= PAYLOADS
+    };
+    feed.run_until("all is sent", send_some).await;
+    eventually("each is counted", || {
+        let health = health(&pair.b.hub);
+        // What the node has no room for is not looked at.
+        health.garbage + health.overrun == PAYLOADS
+    })
+    .await;
+    nothing_else_happened(&pair, &mut feed).await;
+}

@@ -1,0 +1,149 @@
+//! Passwords work, and are shown nowhere; and Redis over TLS.
+
+use roomcast::{BackplaneError, Hub};
+
+use crate::pair::{CHANNEL, NOTICED, Pair, health, is_down_by, is_up, node};
+use crate::servers::RedisServer;
+use crate::support::eventually;
+
+const PASSWORD: &str = "fish-and-chips";
+
+/// A server with the user `app`, who may use the channels of the chat.
+fn server_with_user() -> RedisServer {
+    let redis = RedisServer::start();
+    let [password, channels] = [format!(">{PASSWORD}"), format!("&{CHANNEL}*")];
+    redis.command(&["ACL", "SETUSER", "app", "on", &password, "resetchannels", &channels, "+@all"]);
+    redis
+}
+
+fn assert_no_password(text: &str) {
+    assert!(!text.contains(PASSWORD), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn user_and_password_of_the_url_are_used() {
+    let redis = server_with_user();
+    let url = redis.url_as(&format!("app:{PASSWORD}"));
+    let [a, b] = [(); 2].map(|()| node(&url).build().unwrap());
+    let (pair, mut feed) = Pair::linked(a, b).await;
+    pair.flow(&mut feed).await;
+    pair.account_for(&mut feed).await;
+    let users = redis.command(&["CLIENT", "LIST"]);
+    let users: String = redis::from_redis_value(users).unwrap();
+    assert!(users.lines().filter(|line| line.contains(" user=app ")).count() >= 4, "{users}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn channel_that_the_user_may_not_use_is_told() {
+    let redis = server_with_user();
+    let url = redis.url_as(&format!("app:{PASSWORD}"));
+    let hub = Hub::<u64>::builder().redis(url, "forbidden").build().unwrap();
+    eventually("refused", || matches!(hub.backplane_err(), Some(BackplaneError::Refused(_)))).await;
+    let error = hub.backplane_err().expect("nobody has allowed it since");
+    assert!(error.to_string().contains("permission"), "{error}");
+    assert_no_password(&format!("{error} {error:?}"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn password_is_shown_nowhere() {
+    let redis = RedisServer::start_with(&[("requirepass", "another-one")]);
+    let builder = node(&redis.url_as(&format!("app:{PASSWORD}")));
+    assert_no_password(&format!("{builder:?}"));
+    let (pair, mut feed) =
+        Pair::start(builder.build().unwrap(), node(&redis.url()).build().unwrap()).await;
+    let is_refused = |error: &BackplaneError| matches!(error, BackplaneError::Refused(_));
+    feed.run_until_within(NOTICED, "refused", || is_down_by(&pair.a.hub, is_refused)).await;
+    let error = pair.a.hub.backplane_err().expect("the password is still wrong");
+    assert_no_password(&format!("{error} {error:?} {:?}", pair.a.hub));
+    assert_no_password(&format!("{:?}", health(&pair.a.hub)));
+}
+
+#[tokio::test]
+async fn password_in_a_url_that_cannot_work_is_shown_nowhere() {
+    for url in [
+        format!("http://app:{PASSWORD}@127.0.0.1"),
+        format!("redis://app:{PASSWORD}@127.0.0.1:port"),
+        format!("redis://app:{PASSWORD}@127.0.0.1/database"),
+        PASSWORD.to_owned(),
+    ] {
+        let builder = Hub::<u64>::builder().redis(url, CHANNEL);
+        assert_no_password(&format!("{builder:?}"));
+        // Told at once, or by the health: either way it must not be repeated.
+        match builder.build() {
+            Err(error) => assert_no_password(&format!("{error} {error:?}")),
+            Ok(hub) => {
+                eventually("it is told", || hub.backplane_err().is_some()).await;
+                assert_no_password(&format!("{:?} {hub:?}", hub.backplane_health()));
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn password_is_not_shown_by_a_node_that_is_up() {
+    let redis = server_with_user();
+    let hub = node(&redis.url_as(&format!("app:{PASSWORD}"))).build().unwrap();
+    eventually("up", || is_up(&hub)).await;
+    assert_no_password(&format!("{hub:?} {:?}", hub.backplane_health()));
+}
+
+/// Over TLS, by two chats in processes of their own: which certificates to trust is a setting of
+/// the process.
+#[cfg(feature = "redis-tls")]
+mod tls {
+    use std::path::Path;
+    use std::process::Command;
+    use std::time::Duration;
+
+    use tokio::time::{interval, timeout};
+    use tokio_tungstenite::tungstenite::Message;
+
+    use super::*;
+    use crate::programs::{Chat, example};
+    use crate::servers::Certificate;
+    use crate::support::{Client, within};
+
+    const LINE: &str = r#"{"text":"hello"}"#;
+
+    fn chat(redis: &RedisServer, trusted: &Path) -> Chat {
+        let mut command = Command::new(example("chat"));
+        command.args(["--listen", "127.0.0.1:0", "--redis", &redis.tls_url()]);
+        Chat::start(command.env("SSL_CERT_FILE", trusted)).expect("the chat example starts")
+    }
+
+    /// Says the line again and again until the listener hears it.
+    async fn is_heard(speaker: &mut Client, listener: &mut Client) {
+        let mut again = interval(Duration::from_millis(50));
+        let speak = async {
+            loop {
+                again.tick().await;
+                speaker.send(Message::text(LINE)).await;
+            }
+        };
+        tokio::select! {
+            () = speak => {}
+            heard = listener.next_text() => assert_eq!(heard, LINE),
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn server_whose_certificate_is_trusted_links_nodes() {
+        let certificate = Certificate::new();
+        let redis = RedisServer::start_tls(&certificate);
+        let [one, other] = [(); 2].map(|()| chat(&redis, &certificate.path()));
+        let mut speaker = Client::connect(one.addr, "/ws/room").await;
+        let mut listener = Client::connect(other.addr, "/ws/room").await;
+        within("the line", is_heard(&mut speaker, &mut listener)).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn server_whose_certificate_is_not_trusted_is_refused() {
+        let (certificate, another) = (Certificate::new(), Certificate::new());
+        let redis = RedisServer::start_tls(&certificate);
+        let [one, other] = [(); 2].map(|()| chat(&redis, &another.path()));
+        let mut speaker = Client::connect(one.addr, "/ws/room").await;
+        let mut listener = Client::connect(other.addr, "/ws/room").await;
+        let heard = timeout(Duration::from_secs(3), is_heard(&mut speaker, &mut listener)).await;
+        assert!(heard.is_err(), "it was heard without trust");
+    }
+}

@@ -1,0 +1,32 @@
+//! Folders that go with the test.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Folders that were made by this process; the next one's number.
+static SERIAL: AtomicU32 = AtomicU32::new(0);
+
+/// An empty folder, removed with all that is in it when this is dropped.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        let number = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let path = env::temp_dir().join(format!("roomcast-{}-{number}", process::id()));
+        fs::create_dir(&path).expect("a folder for temporary files can be written to");
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,196 @@
+//! One Redis server.
+
+use std::fmt::Write;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use redis::{Client, Connection, ToRedisArgs, Value};
+
+use super::folder::Folder;
+use super::ports::{PAIR_OFFSET, free_port};
+use super::tls::Certificate;
+use crate::programs::Process;
+
+/// How long a server that runs may take to answer a test.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A Redis server on loopback, which keeps nothing on disk. It ends when this is dropped.
+pub(crate) struct RedisServer {
+    pub(crate) port: u16,
+    password: Option<String>,
+    /// The connection for commands of the test. It stays open: a server that takes no more clients,
+    /// or that has another password by now, still knows it.
+    admin: Mutex<Option<Connection>>,
+    process: Option<Process>,
+    folder: Folder,
+}
+
+impl RedisServer {
+    /// Starts a server, which answers when this returns: after some 20 ms.
+    pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts a server with settings as in `redis.conf`, such as `("maxclients", "10")`.
+    pub(crate) fn start_with(settings: &[(&str, &str)]) -> Self {
+        Self::start_on(free_port(), settings)
+    }
+
+    fn start_on(port: u16, settings: &[(&str, &str)]) -> Self {
+        let folder = Folder::new();
+        let path = folder.path().join("redis.conf");
+        fs::write(path, configuration(&folder, port, settings)).expect("the folder is ours");
+        let password = settings.iter().find(|(name, _)| *name == "requirepass");
+        let password = password.map(|(_, password)| (*password).to_owned());
+        let mut server = Self { port, password, admin: Mutex::new(None), process: None, folder };
+        server.restart();
+        server
+    }
+
+    /// Starts a server that also speaks TLS, by a certificate.
+    pub(crate) fn start_tls(certificate: &Certificate) -> Self {
+        let path = |path: PathBuf| path.to_str().expect("temporary folders are UTF-8").to_owned();
+        let port = free_port();
+        Self::start_on(
+            port,
+            &[
+                ("tls-port", &(port + PAIR_OFFSET).to_string()),
+                ("tls-cert-file", &path(certificate.path())),
+                ("tls-key-file", &path(certificate.key_path())),
+                ("tls-auth-clients", "no"),
+            ],
+        )
+    }
+
+    /// The URL of a server that speaks TLS.
+    pub(crate) fn tls_url(&self) -> String {
+        format!("rediss://127.0.0.1:{}", self.port + PAIR_OFFSET)
+    }
+
+    /// The URL, without a user or a password.
+    pub(crate) fn url(&self) -> String {
+        format!("redis://{}", self.addr())
+    }
+
+    /// The URL with `user:password`; the user of a `requirepass` is empty.
+    pub(crate) fn url_as(&self, credentials: &str) -> String {
+        format!("redis://{credentials}@{}", self.addr())
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Ends the server at once, as a crash would (`SIGKILL`), and waits until it has.
+    pub(crate) fn kill(&mut self) {
+        *self.admin.get_mut().expect("no command has panicked") = None;
+        self.process = None;
+    }
+
+    /// Starts it on the same port with the same settings, after ending it where it runs.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        self.process = Some(run(&self.folder));
+        assert_eq!(self.command(&["PING"]), Value::SimpleString("PONG".to_owned()));
+    }
+
+    /// Stops the process without ending it (`SIGSTOP`): the system still accepts connections for
+    /// it.
+    pub(crate) fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on after [`pause`](Self::pause).
+    pub(crate) fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    /// What the server answers to a command.
+    pub(crate) fn command<A: ToRedisArgs>(&self, words: &[A]) -> Value {
+        self.try_command(words).expect("the server obeys")
+    }
+
+    /// What the server answers to a command, also where that is an error.
+    pub(crate) fn try_command<A: ToRedisArgs>(&self, words: &[A]) -> redis::RedisResult<Value> {
+        let mut command = redis::Cmd::new();
+        words.iter().for_each(|word| {
+            command.arg(word);
+        });
+        let mut admin = self.admin.lock().expect("no command has panicked");
+        if admin.is_none() {
+            *admin = Some(self.connect()?);
+        }
+        command.query(admin.as_mut().expect("it was just made"))
+    }
+
+    /// One of the fields that `INFO` tells, such as `connected_clients`.
+    pub(crate) fn info(&self, field: &str) -> Option<String> {
+        field_of(&text(self.command(&["INFO", "everything"])), field)
+    }
+
+    fn connect(&self) -> redis::RedisResult<Connection> {
+        let url = match &self.password {
+            Some(password) => self.url_as(&format!(":{password}")),
+            None => self.url(),
+        };
+        let connection = Client::open(url)?.get_connection_with_timeout(ANSWER_DEADLINE)?;
+        connection.set_read_timeout(Some(ANSWER_DEADLINE))?;
+        Ok(connection)
+    }
+
+    fn signal(&self, name: &str) {
+        let process = self.process.as_ref().expect("the server runs");
+        // The `kill` of the shell is always there, that of the system is a package.
+        let script = format!("kill -{name} {}", process.0.id());
+        let status = Command::new("sh").args(["-c", &script]).status().expect("there is a shell");
+        assert!(status.success(), "{script}: {status}");
+    }
+}
+
+fn configuration(folder: &Folder, port: u16, settings: &[(&str, &str)]) -> String {
+    let folder = folder.path().display();
+    let mut lines =
+        format!("port {port}\nbind 127.0.0.1\nsave \"\"\nappendonly no\ndir \"{folder}\"\n");
+    for (name, value) in settings {
+        writeln!(lines, "{name} {value}").expect("a string takes it");
+    }
+    lines
+}
+
+/// Runs the server that a folder has the settings of, until it says that it is ready.
+fn run(folder: &Folder) -> Process {
+    let log = Arc::new(Mutex::new(String::new()));
+    let lines = log.clone();
+    let mut command = Command::new("redis-server");
+    let started = Process::start(command.arg(folder.path().join("redis.conf")), move |line| {
+        *lines.lock().expect("nobody panics here") += &format!("{line}\n");
+        line.contains("Ready to accept connections").then_some(())
+    });
+    match started {
+        Ok((process, ())) => process,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => panic!(
+            "there is no redis-server on the PATH: install it (on Debian: apt-get install \
+             redis-server), or run tests/run.sh, which does"
+        ),
+        Err(error) => panic!("redis-server: {error}\n{}", log.lock().expect("as above")),
+    }
+}
+
+/// An answer as text.
+pub(super) fn text(answer: Value) -> String {
+    redis::from_redis_value(answer).expect("the answer is text")
+}
+
+/// The value of a line `field:value`.
+pub(super) fn field_of(lines: &str, field: &str) -> Option<String> {
+    lines.lines().find_map(|line| Some(line.strip_prefix(field)?.strip_prefix(':')?.to_owned()))
+}
