@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -24,14 +25,18 @@ use super::roster::{Peer, Roster};
 use super::subscribing::Subscribing;
 use crate::engine::{Address, ConnKey, InboxLimits, Overloaded, RoomWatch};
 
+/// The most bytes of frames that are given to members at once: a hundred small messages share the
+/// way to the shards, and a client that is slow for a moment does not lose its turn over it.
+const RUN_BYTES_MAX: usize = 16 * 1024;
+
 /// The members here, as the bridge sees them.
 pub(crate) trait Members: Send + Sync + 'static {
-    /// Hands a frame to those that it is for.
+    /// Hands frames, one or a run of whole ones, to those that they are for.
     fn deliver(
         &self,
         address: Address<'_>,
         except: &[ConnKey],
-        frame: &Bytes,
+        frames: &Bytes,
     ) -> Result<(), Overloaded>;
 
     /// Waits before a delivery that was refused is tried again.
@@ -56,6 +61,8 @@ pub(crate) struct BridgeConfig {
     pub(crate) spread: u16,
     /// What may wait to be published.
     pub(crate) outage: InboxLimits,
+    /// The bytes that the queue of a client holds.
+    pub(crate) queue_bytes: usize,
 }
 
 /// What the hub and the tasks of its bridge share.
@@ -70,20 +77,33 @@ pub(super) struct Shared {
     pub(super) echoes: Arc<Echoes>,
     pub(super) health: Arc<Health>,
     pub(super) roster: Roster,
+    /// The most bytes of frames that are given to members at once.
+    pub(super) run_bytes_max: usize,
     /// Gone with the hub.
     pub(super) members: Weak<dyn Members>,
-    /// Rung when another node wants to know who there is.
+    /// Rung when another node wants to know who there is, or this one does.
     pub(super) beat_soon: Notify,
+    /// Whether this node wants to know. The subscribing task sets it and rings, the publishing task
+    /// clears it.
+    pub(super) greets: AtomicBool,
     /// Rung by a half of the connection that has found a server.
     pub(super) recovered: Notify,
 }
 
 impl Shared {
+    /// Asks the other nodes to show themselves, now that what they say is heard.
+    pub(super) fn greet(&self) {
+        self.greets.store(true, Ordering::Release);
+        self.beat_soon.notify_one();
+    }
+
     /// Notes that a half works, and tells the other one if that is news.
-    pub(super) fn up(&self, half: Half) {
-        if self.health.up(half) {
+    pub(super) fn up(&self, half: Half) -> bool {
+        let is_news = self.health.up(half);
+        if is_news {
             self.recovered.notify_waiters();
         }
+        is_news
     }
 }
 
@@ -129,8 +149,10 @@ impl Plan {
             echoes,
             health,
             roster: Roster::default(),
+            run_bytes_max: RUN_BYTES_MAX.min(self.config.queue_bytes),
             members,
             beat_soon: Notify::new(),
+            greets: AtomicBool::new(false),
             recovered: Notify::new(),
         });
         let (stop, stopped) = watch::channel(());

@@ -7,6 +7,7 @@
 use std::future::poll_fn;
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -51,7 +52,6 @@ pub(super) struct Publishing<B> {
     last_beat: Option<Instant>,
     /// The channels of the heartbeats among `unacknowledged`, and when they left.
     beating: Vec<Channel>,
-    wants_answer: bool,
 }
 
 impl<B: Backplane> Publishing<B> {
@@ -65,7 +65,6 @@ impl<B: Backplane> Publishing<B> {
             next_beat: Instant::now(),
             last_beat: None,
             beating: Vec::new(),
-            wants_answer: true,
         }
     }
 
@@ -88,7 +87,6 @@ impl<B: Backplane> Publishing<B> {
     ) -> BackplaneError {
         // The first thing to leave, so that a connection that takes nothing is known at once.
         self.next_beat = Instant::now();
-        self.wants_answer = true;
         loop {
             self.gather();
             self.beat_if_due();
@@ -185,7 +183,7 @@ impl<B: Backplane> Publishing<B> {
                 || shared.interest.is_subscribed(channel)
             {
                 let heartbeat = Heartbeat {
-                    wants_answer: is_common && mem::take(&mut self.wants_answer),
+                    wants_answer: is_common && shared.greets.swap(false, Ordering::Acquire),
                     leaving: false,
                     report: if is_common { self.report() } else { None },
                 };
@@ -213,8 +211,13 @@ impl<B: Backplane> Publishing<B> {
             () = poll_fn(|cx| self.shared.outbox.poll_filled(cx)) => {}
             () = sleep_until(self.next_beat) => {}
             () = self.shared.beat_soon.notified() => {
-                let earliest = self.last_beat.map(|last| last + HEARTBEAT_INTERVAL_MIN);
-                self.next_beat = earliest.unwrap_or(self.next_beat).min(self.next_beat);
+                // Others may ask often; this node asks only when it has subscribed anew.
+                let pause = match self.shared.greets.load(Ordering::Acquire) {
+                    true => Duration::ZERO,
+                    false => HEARTBEAT_INTERVAL_MIN,
+                };
+                let earliest = self.last_beat.map_or(self.next_beat, |last| last + pause);
+                self.next_beat = earliest.min(self.next_beat);
             }
         }
     }

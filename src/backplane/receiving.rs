@@ -1,6 +1,7 @@
 //! The receiving task: reads the envelopes of other nodes, and gives their messages to the members
 //! here.
 
+use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,11 +19,12 @@ use crate::engine::{Address, ConnKey, FrameKind, frame};
 pub(super) struct Receiving {
     shared: Arc<Shared>,
     ledger: Ledger,
+    run: Run,
 }
 
 impl Receiving {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, ledger: Ledger::default() }
+        Self { shared, ledger: Ledger::default(), run: Run::default() }
     }
 
     /// Receives until the hub goes.
@@ -52,7 +54,8 @@ impl Receiving {
         }
     }
 
-    /// Delivers the messages that have not come before.
+    /// Delivers the messages that have not come before, those that follow each other for the same
+    /// members as one run of frames.
     async fn deliver_new(
         &mut self,
         channel: Channel,
@@ -61,11 +64,17 @@ impl Receiving {
         members: &dyn Members,
     ) {
         let duplicates = self.enter(channel, header, messages.left().into());
-        for message in messages.skip(duplicates as usize) {
-            self.deliver(&message, members).await;
-            // A full envelope must not hold the worker thread.
-            coop::consume_budget().await;
+        let mut messages = messages.skip(duplicates as usize);
+        let Some(mut first) = messages.next() else { return };
+        self.run.append(&first);
+        for message in messages {
+            if !self.run.takes(&first, &message, self.shared.run_bytes_max) {
+                self.deliver_run(&first, members).await;
+                first = message.clone();
+            }
+            self.run.append(&message);
         }
+        self.deliver_run(&first, members).await;
     }
 
     /// Enters an envelope in the ledger, and says how many of its messages are to be skipped.
@@ -77,15 +86,25 @@ impl Receiving {
         entry.duplicates
     }
 
-    async fn deliver(&self, message: &Message<'_>, members: &dyn Members) {
+    /// Delivers the run to the members that its first message is for.
+    async fn deliver_run(&mut self, first: &Message<'_>, members: &dyn Members) {
+        let Run { frames, messages, unsendable } = &mut self.run;
         let counters = &self.shared.health.counters;
-        let is_text = message.kind == FrameKind::Text;
-        if is_text && simdutf8::basic::from_utf8(message.payload).is_err() {
-            // A client would have to close its connection over it (RFC 6455, section 8.1).
-            counters.garbage.add(1);
-            return;
+        counters.received.add(mem::take(messages));
+        counters.garbage.add(mem::take(unsendable));
+        if !frames.is_empty() {
+            let run = Bytes::copy_from_slice(frames);
+            frames.clear();
+            // One that was large for a single message.
+            frames.shrink_to(2 * self.shared.run_bytes_max);
+            self.deliver(first, &run, members).await;
         }
-        counters.received.add(1);
+        // A full envelope must not hold the worker thread.
+        coop::consume_budget().await;
+    }
+
+    /// Hands frames to the members that a message is for.
+    async fn deliver(&self, message: &Message<'_>, frames: &Bytes, members: &dyn Members) {
         let node = self.shared.node;
         let rooms: Vec<String>;
         let address = match &message.target {
@@ -102,10 +121,9 @@ impl Receiving {
         };
         let except: Vec<ConnKey> =
             message.except.clone().filter_map(|id| id.key_on(node)).collect();
-        let frame = frame::encode(message.kind, message.payload);
         // What has come this far is not lost to a shard that is busy: the queue before this task is
         // bounded, and counts what it has no room for.
-        while members.deliver(address, &except, &frame).is_err() {
+        while members.deliver(address, &except, frames).is_err() {
             members.room_to_deliver().await;
         }
     }
@@ -134,5 +152,36 @@ impl Receiving {
         let theirs = peers.iter().map(|peer| peer.report.spread).find(|&theirs| theirs != ours);
         let error = theirs.map(|theirs| BackplaneError::ChannelsDiffer { ours, theirs });
         self.shared.health.misfit(error);
+    }
+}
+
+/// Frames that go to the same members, and how many messages they are.
+#[derive(Debug, Default)]
+struct Run {
+    /// A buffer that is kept.
+    frames: Vec<u8>,
+    messages: u64,
+    /// Messages that no client can be sent.
+    unsendable: u64,
+}
+
+impl Run {
+    /// Whether a message may join the run that began with `first`.
+    fn takes(&self, first: &Message<'_>, message: &Message<'_>, bytes_max: usize) -> bool {
+        message.target == first.target
+            && message.except == first.except
+            && self.frames.len() + frame::bytes_for(message.payload.len()) <= bytes_max
+    }
+
+    fn append(&mut self, message: &Message<'_>) {
+        // Over text that is none a client would have to close its connection (RFC 6455, 8.1).
+        let is_sendable = message.kind == FrameKind::Binary
+            || simdutf8::basic::from_utf8(message.payload).is_ok();
+        if is_sendable {
+            self.messages += 1;
+            frame::append(&mut self.frames, message.kind, message.payload);
+        } else {
+            self.unsendable += 1;
+        }
     }
 }

@@ -89,7 +89,9 @@ impl<B: Backplane> Subscribing<B> {
         match self.subscribe_wanted(subscriber).await {
             Ok(()) => {
                 backoff.reset();
-                self.shared.up(Half::Subscriber);
+                if self.shared.up(Half::Subscriber) {
+                    self.shared.greet();
+                }
                 Ok(None)
             }
             Err(error @ BackplaneError::Silent { .. }) => Err(error),

@@ -64,11 +64,12 @@ impl<S> fmt::Debug for Command<S> {
     }
 }
 
-/// One frame on its way to some connections of one shard.
+/// Frames on their way to some connections of one shard.
 #[derive(Debug, Clone)]
 pub struct Delivery {
-    /// The frame, shared by all who get it.
-    pub frame: Bytes,
+    /// One frame, or a run of whole ones, shared by all who get them. Few enough bytes for a send
+    /// queue, unless it is one.
+    pub frames: Bytes,
     /// Who gets it.
     pub audience: Audience,
     /// Who of those does not.

@@ -40,6 +40,16 @@ pub fn encode(kind: FrameKind, payload: &[u8]) -> Bytes {
     build(kind.opcode(), payload)
 }
 
+/// How many bytes a frame with a payload of `payload_bytes` has.
+pub fn bytes_for(payload_bytes: usize) -> usize {
+    header(0, payload_bytes).1 + payload_bytes
+}
+
+/// Appends a frame with `payload` to a run of frames.
+pub fn append(frames: &mut Vec<u8>, kind: FrameKind, payload: &[u8]) {
+    put(frames, kind.opcode(), payload);
+}
+
 /// Turns a buffer of [`HEADER_BYTES_MAX`] spare bytes and a payload into a frame, in place.
 ///
 /// # Panics
@@ -108,8 +118,8 @@ pub fn count_within(frames: &[u8], bytes: usize) -> usize {
 }
 
 /// The payload of one server frame.
-pub fn payload(frame: &Bytes) -> Bytes {
-    frame.slice(header_bytes(frame[1])..)
+pub fn payload(frame: &[u8]) -> &[u8] {
+    &frame[header_bytes(frame[1])..]
 }
 
 /// The kind of one server data frame.
@@ -136,11 +146,15 @@ fn header_bytes(length_byte: u8) -> usize {
 }
 
 fn build(opcode: u8, payload: &[u8]) -> Bytes {
-    let (header, header_bytes) = header(opcode, payload.len());
-    let mut frame = BytesMut::with_capacity(header_bytes + payload.len());
-    frame.put_slice(&header[..header_bytes]);
-    frame.put_slice(payload);
+    let mut frame = BytesMut::with_capacity(bytes_for(payload.len()));
+    put(&mut frame, opcode, payload);
     frame.freeze()
+}
+
+fn put(frames: &mut impl BufMut, opcode: u8, payload: &[u8]) {
+    let (header, header_bytes) = header(opcode, payload.len());
+    frames.put_slice(&header[..header_bytes]);
+    frames.put_slice(payload);
 }
 
 fn header(opcode: u8, payload_bytes: usize) -> ([u8; HEADER_BYTES_MAX], usize) {

@@ -255,7 +255,7 @@ impl<S> fmt::Debug for Port<S> {
     }
 }
 
-/// Publishes `frame` to the shards that have somebody to give it to: to all of them, or, where one
+/// Publishes `frames`, one or a run of whole ones, to the shards that have somebody to give it to: to all of them, or, where one
 /// has no room, to none.
 ///
 /// Goes through the ports one call deep each: room is reserved on the way down, and the deliveries
@@ -264,20 +264,20 @@ pub fn publish<S>(
     ports: &[Arc<Port<S>>],
     address: Address<'_>,
     except: &[ConnKey],
-    frame: &Bytes,
+    frames: &Bytes,
 ) -> Result<(), Overloaded> {
     let Some((port, others)) = ports.split_first() else {
         return Ok(());
     };
     let Some(audience) = port.resolve(address) else {
-        return publish(others, address, except, frame);
+        return publish(others, address, except, frames);
     };
-    port.inbox.reserve(frame.len()).inspect_err(|_| port.counters.refused.add(1))?;
-    if let Err(overloaded) = publish(others, address, except, frame) {
-        port.inbox.give_back(1, frame.len());
+    port.inbox.reserve(frames.len()).inspect_err(|_| port.counters.refused.add(1))?;
+    if let Err(overloaded) = publish(others, address, except, frames) {
+        port.inbox.give_back(1, frames.len());
         return Err(overloaded);
     }
     let except = port.resolve_except(except);
-    port.inbox.push(Command::Deliver(Delivery { frame: frame.clone(), audience, except }));
+    port.inbox.push(Command::Deliver(Delivery { frames: frames.clone(), audience, except }));
     Ok(())
 }

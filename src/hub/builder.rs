@@ -280,8 +280,13 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
         };
         let node = NodeId::random();
         let bridge = self.link.map(|link| {
-            let (spread, outage) = (self.spread, self.outage);
-            (Plan::new(BridgeConfig { channel: link.channel, spread, outage }), link.start)
+            let config = BridgeConfig {
+                channel: link.channel,
+                spread: self.spread,
+                outage: self.outage,
+                queue_bytes: self.queue.bytes,
+            };
+            (Plan::new(config), link.start)
         });
         let watch = bridge.as_ref().map(|(plan, _)| plan.room_watch());
         let shards = Shards::start(self.shards, config, self.inbox, self.rooms, watch, &runtime);

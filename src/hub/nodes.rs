@@ -71,9 +71,9 @@ impl Members for Shards {
         &self,
         address: Address<'_>,
         except: &[ConnKey],
-        frame: &Bytes,
+        frames: &Bytes,
     ) -> Result<(), Overloaded> {
-        self.publish(address, except, frame)
+        self.publish(address, except, frames)
     }
 
     fn room_to_deliver(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

@@ -85,14 +85,14 @@ impl Shards {
         self.ports.iter().map(|port| port.rooms().members(room)).sum()
     }
 
-    /// Hands the frame to every shard that has somebody to give it to.
+    /// Hands frames, one or a run of whole ones, to every shard that has somebody to give them to.
     pub(crate) fn publish(
         &self,
         address: Address<'_>,
         except: &[ConnKey],
-        frame: &Bytes,
+        frames: &Bytes,
     ) -> Result<(), Overloaded> {
-        publish(&self.ports, address, except, frame)
+        publish(&self.ports, address, except, frames)
     }
 
     /// Waits until no inbox is congested.

@@ -339,6 +339,12 @@ impl Rig {
         clients
     }
 
+    /// Publishes texts as one run of frames.
+    pub(crate) fn publish_run(&self, address: Address<'_>, texts: &[String]) {
+        let frames: Vec<Bytes> = texts.iter().map(|text| text_frame(text)).collect();
+        publish(&self.ports, address, &[], &frames.concat().into()).expect("there is room");
+    }
+
     pub(crate) fn publish(&self, address: Address<'_>, text: &str) {
         let frame = text_frame(text);
         publish(&self.ports, address, &[], &frame).expect("there is room");

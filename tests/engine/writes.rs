@@ -23,6 +23,23 @@ fn a_run_of_sixteen_frames_reaches_each_of_eight_members_in_one_write() {
 }
 
 #[test]
+fn a_run_that_was_published_as_one_counts_its_messages() {
+    let mut rig = Settings::default().build();
+    let members = rig.attach_to("r", 2);
+    rig.run();
+    let texts: Vec<String> = (0..5).map(|n| format!("message {n}")).collect();
+    rig.publish(Address::Room("r"), "first");
+    rig.publish_run(Address::Room("r"), &texts);
+    rig.run();
+    for member in &members {
+        assert_eq!(member.texts()[1..], texts);
+        assert_eq!(member.writes(), 1);
+    }
+    assert_eq!(rig.counters().published.get(), 6);
+    assert_eq!(rig.counters().deliveries.get(), 12);
+}
+
+#[test]
 fn a_thousand_rooms_with_four_frames_each_cost_one_write_a_member() {
     let mut rig = Settings::default().build();
     let names: Vec<String> = (0..1_000).map(|n| format!("room {n}")).collect();

@@ -48,7 +48,7 @@ pub(crate) fn encode_message(
         out.put_u32_le(length(except.clone().count()));
         except.for_each(|id| put_conn(&mut out, id));
     }
-    put_bytes(&mut out, &payload);
+    put_bytes(&mut out, payload);
     out
 }
 
@@ -189,8 +189,16 @@ impl<'a> Iterator for Names<'a> {
 }
 
 /// Connections, of any node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Eq)]
 pub(crate) struct ConnIds<'a>(&'a [u8]);
+
+/// Without a look at the bytes where there are none: `memcmp` of empty slices, whose pointers dangle,
+/// was a tenth of the cost of receiving (masked loads of an unmapped page, on AVX-512).
+impl PartialEq for ConnIds<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len() && (self.0.is_empty() || self.0 == other.0)
+    }
+}
 
 impl<'a> ConnIds<'a> {
     const BYTES: usize = 16 + 8;

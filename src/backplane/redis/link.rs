@@ -8,7 +8,7 @@ use redis::{Pipeline, PushKind, RedisError, ServerError, Value};
 use tokio::sync::mpsc;
 
 use super::listener::{Listener, Loss, Wanted};
-use super::remote::Remote;
+use super::remote::{Answers, Remote};
 use crate::backplane::{BackplaneError, Inbound};
 
 /// Channels of a pipeline. More would hold up the messages that come between the answers.
@@ -40,9 +40,6 @@ impl Mode {
         }
     }
 }
-
-/// What became of each channel of a request, in its order.
-pub(super) type Answers = Vec<Result<(), ServerError>>;
 
 /// A connection with subscriptions. It ends when this is dropped.
 pub(super) struct Link {
@@ -94,7 +91,8 @@ impl Link {
         self.wanted.contains(channel)
     }
 
-    /// Subscribes to up to [`PIPELINE_MAX`] channels, and says to how many were asked for.
+    /// Subscribes to the first [`PIPELINE_MAX`] channels at most: there is an answer to each that was
+    /// asked for.
     ///
     /// # Errors
     /// The connection is of no use any more.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisError, ServerError, Value};
 
+use super::remote::Answers;
 use crate::backplane::Parcel;
 
 /// Sends parcels in one round trip, and gives the answer to each.
@@ -16,7 +17,7 @@ pub(super) async fn send<'a>(
     mut connection: MultiplexedConnection,
     command: &str,
     parcels: impl ExactSizeIterator<Item = &'a Parcel>,
-) -> Result<Vec<Result<(), ServerError>>, RedisError> {
+) -> Result<Answers, RedisError> {
     let count = parcels.len();
     let mut pipeline = Pipeline::with_capacity(count);
     for Parcel { channel, payload } in parcels {

@@ -44,6 +44,9 @@ impl fmt::Debug for Address {
     }
 }
 
+/// What a server answered to each part of a request, in their order.
+pub(super) type Answers = Vec<Result<(), ServerError>>;
+
 /// A server, and all that it takes to connect to it.
 #[derive(Clone)]
 pub(super) struct Remote {
@@ -59,8 +62,8 @@ impl Remote {
     /// command before the first of ours hides why a server closes the connection at once.
     pub(super) fn open(url: &str) -> Result<Self, BackplaneError> {
         prepare(url)?;
-        let info = url.into_connection_info().map_err(|error| explain(&error, &Secret::default()));
-        let info = info.map_err(|error| without_password(url, error))?;
+        let typed = Secret::new(url, None);
+        let info = url.into_connection_info().map_err(|error| explain(&error, &typed))?;
         let secret = Arc::new(Secret::new(url, info.redis_settings().password()));
         let (ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. }) =
             info.addr()
@@ -163,15 +166,6 @@ fn prepare(url: &str) -> Result<(), BackplaneError> {
 /// not known.
 fn usage() -> String {
     "the URL is none of redis://user:password@host:port or rediss://…".to_owned()
-}
-
-fn without_password(url: &str, error: BackplaneError) -> BackplaneError {
-    match error {
-        BackplaneError::Settings(text) => {
-            BackplaneError::Settings(Secret::new(url, None).scrub(&text))
-        }
-        other => other,
-    }
 }
 
 /// No deadlines: the hub has its own, and drops what it does not wait for any more.

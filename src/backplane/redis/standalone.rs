@@ -7,10 +7,10 @@ use redis::ServerError;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::mpsc;
 
-use super::link::{Answers, Link, Mode};
+use super::link::{Link, Mode};
 use super::listener::Loss;
 use super::parcels;
-use super::remote::Remote;
+use super::remote::{Answers, Remote};
 use crate::backplane::{Backplane, BackplaneError, Inbound, Lost, Parcel, Publisher, Subscriber};
 
 /// The backplane over one Redis server, by `PUBLISH` and `SUBSCRIBE`.

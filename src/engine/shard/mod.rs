@@ -28,6 +28,7 @@ use self::table::{Phase, Table};
 use self::turn::{Lane, Turn};
 use super::close::DisconnectReason;
 use super::command::Command;
+use super::frame;
 use super::link::{ConnKey, Link};
 use super::port::Port;
 use super::send_queue::QueueLimits;
@@ -203,7 +204,7 @@ impl<S: Socket> Shard<S> {
             match &command {
                 Command::Deliver(delivery) => {
                     messages += 1;
-                    bytes += delivery.frame.len();
+                    bytes += delivery.frames.len();
                 }
                 Command::Join(..)
                 | Command::Leave(..)
@@ -251,7 +252,7 @@ impl<S: Socket> Shard<S> {
         match command {
             Command::Attach { link, socket } => self.attach(link, socket),
             Command::Deliver(delivery) => {
-                self.post.port.counters().published.add(1);
+                self.post.port.counters().published.add(frame::count(&delivery.frames) as u64);
                 match self.sweep.takes(&delivery, &self.table) {
                     true => self.sweep.add(delivery, &mut self.table),
                     false => self.turn.add(delivery, &mut self.table),

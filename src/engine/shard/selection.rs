@@ -6,6 +6,7 @@ use super::ending::{Due, DueQueue};
 use super::outlet::Post;
 use super::table::{Phase, Table};
 use crate::engine::command::Delivery;
+use crate::engine::frame;
 use crate::engine::link::ConnKey;
 use crate::engine::send_queue::Burst;
 use crate::engine::socket::Socket;
@@ -83,23 +84,23 @@ impl Selection {
         }
         self.joined.clone_from(&self.indices);
         self.bursts.clear();
-        let frame = |index: &u32| &deliveries[*index as usize].frame;
+        let frames = |index: &u32| &deliveries[*index as usize].frames;
         let mut rest = &self.indices[..];
         while !rest.is_empty() {
             let mut bytes = 0;
             let fits = rest.iter().take_while(|index| {
-                bytes += frame(index).len();
+                bytes += frames(index).len();
                 bytes <= self.burst_bytes_max
             });
-            let messages = fits.count().max(1);
-            let (run, others) = rest.split_at(messages);
-            self.bursts.push(Burst { frames: concat(run.iter().map(frame)), messages });
+            let (run, others) = rest.split_at(fits.count().max(1));
+            let messages = run.iter().map(|index| frame::count(frames(index))).sum();
+            self.bursts.push(Burst { frames: concat(run.iter().map(frames)), messages });
             rest = others;
         }
     }
 }
 
-/// One frame as it is, or several in one buffer.
+/// What is alone as it is, or several in one buffer.
 fn concat<'a>(mut frames: impl ExactSizeIterator<Item = &'a Bytes> + Clone) -> Bytes {
     if frames.len() == 1 {
         return frames.next().cloned().unwrap_or_default();

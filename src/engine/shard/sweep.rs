@@ -101,7 +101,7 @@ impl Sweep {
                 }
             }
         }
-        self.waiting_bytes += delivery.frame.len();
+        self.waiting_bytes += delivery.frames.len();
         self.waiting.push_back(delivery);
     }
 
@@ -132,7 +132,7 @@ impl Sweep {
                 break;
             }
             self.taken += 1;
-            self.waiting_bytes -= delivery.frame.len();
+            self.waiting_bytes -= delivery.frames.len();
             self.round.add(delivery, table);
         }
         if !self.round.is_empty() {

@@ -154,7 +154,7 @@ impl Turn {
             _ if self.is_empty() => false,
             Some(group) => {
                 let bytes = self.groups[group as usize].bytes;
-                bytes + delivery.frame.len() > self.group_bytes_max
+                bytes + delivery.frames.len() > self.group_bytes_max
             }
             None => self.reach + size(&delivery.audience, table) > TURN_REACH_MAX,
         }
@@ -186,15 +186,15 @@ impl Turn {
                 let group = &mut self.groups[group as usize];
                 self.next[group.last as usize] = index;
                 group.last = index;
-                group.bytes += delivery.frame.len();
+                group.bytes += delivery.frames.len();
             }
             None => {
-                let bytes = delivery.frame.len();
+                let bytes = delivery.frames.len();
                 self.groups.push(Group { first: index, last: index, bytes });
                 self.reach += size(&delivery.audience, table);
             }
         }
-        self.bytes += delivery.frame.len();
+        self.bytes += delivery.frames.len();
         self.has_exceptions |= !delivery.except.ids().is_empty();
         self.deliveries.push(delivery);
         self.next.push(END);

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
-use redis::Value;
+use redis::{ServerError, Value};
 use tokio::time::timeout;
 
-use super::topology::Topology;
+use super::topology::{Move, Topology};
 use crate::backplane::redis::remote::{Address, Remote};
 use crate::backplane::{BackplaneError, Request};
 
@@ -26,12 +26,14 @@ pub(super) struct Guide {
     /// How often it was learnt. Another node is asked first each time, so that one that has been
     /// left behind by the cluster is not believed for ever.
     turn: usize,
+    /// What nodes have said of slots that are not theirs any more.
+    moves: Vec<Move>,
 }
 
 impl Guide {
     /// Learns the topology from the seeds.
     pub(super) async fn learn(seeds: Arc<[Remote]>) -> Result<Self, BackplaneError> {
-        let mut guide = Self { seeds, topology: Topology::default(), turn: 0 };
+        let mut guide = Self { seeds, topology: Topology::default(), turn: 0, moves: Vec::new() };
         guide.refresh().await?;
         Ok(guide)
     }
@@ -52,7 +54,7 @@ impl Guide {
         while let Some(answer) = answers.next().await {
             match answer {
                 Ok(topology) => {
-                    self.topology = topology;
+                    self.adopt(topology);
                     return Ok(());
                 }
                 // A refusal says more than a connection that failed.
@@ -64,6 +66,20 @@ impl Guide {
         }
         let none = || BackplaneError::Settings("a cluster needs the URL of a node".to_owned());
         Err(first_error.unwrap_or_else(none))
+    }
+
+    /// Notes the answer of a node, where it names another owner of a slot. The next refresh takes
+    /// that into account.
+    pub(super) fn note(&mut self, node: &Address, answer: &ServerError) {
+        self.moves.extend(Move::read(node, answer));
+    }
+
+    /// Takes over a topology, but for what its teller has not heard of yet.
+    fn adopt(&mut self, mut topology: Topology) {
+        for Move { slot, from, to } in self.moves.drain(..) {
+            topology.correct(slot, &from, to);
+        }
+        self.topology = topology;
     }
 
     /// Whom to ask: the known nodes, and the seeds that are not among them.

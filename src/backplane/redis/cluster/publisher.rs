@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::guide::{Guide, silent, unserved};
 use crate::backplane::redis::parcels;
-use crate::backplane::redis::remote::{Address, Remote};
+use crate::backplane::redis::remote::{Address, Answers, Remote};
 use crate::backplane::{BackplaneError, Parcel, Publisher, Request};
 
 /// How long a master may take to acknowledge its parcels, with the connection. Shorter than what the
@@ -50,9 +50,10 @@ impl Failure {
 struct Outcome {
     /// The connection, if it is good for more.
     connection: Option<MultiplexedConnection>,
-    /// Whether each parcel was acknowledged; empty where there were no answers.
-    acknowledged: Vec<bool>,
-    failures: Vec<Failure>,
+    /// The answer to each parcel; empty where there were none.
+    answers: Answers,
+    /// Why there were none.
+    failure: Option<BackplaneError>,
 }
 
 impl ClusterPublisher {
@@ -75,14 +76,25 @@ impl ClusterPublisher {
         let mut failures: Vec<Failure> =
             nowhere.iter().map(|channel| Failure::Moved(unserved(channel))).collect();
         for ((master, places), outcome) in groups.into_iter().zip(outcomes) {
-            for (place, is_acknowledged) in places.into_iter().zip(outcome.acknowledged) {
-                acknowledged[place] = is_acknowledged;
+            for (place, answer) in places.into_iter().zip(&outcome.answers) {
+                acknowledged[place] = answer.is_ok();
             }
-            failures.extend(outcome.failures);
+            failures.extend(outcome.failure.map(Failure::Other));
+            failures.extend(self.read_refusals(&master, &outcome.answers));
             self.keep(master, outcome.connection);
         }
         parcels::take_acknowledged(parcels, &acknowledged);
         worst(failures)
+    }
+
+    fn read_refusals(&mut self, master: &Address, answers: &Answers) -> Vec<Failure> {
+        let remote = self.guide.remote(master);
+        let refusals = answers.iter().filter_map(|answer| answer.as_ref().err());
+        let failures = refusals.map(|error| {
+            self.guide.note(master, error);
+            Failure::new(&remote, error)
+        });
+        failures.collect()
     }
 
     fn keep(&mut self, master: Address, connection: Option<MultiplexedConnection>) {
@@ -120,25 +132,23 @@ async fn send_group<'a>(
     parcels: impl ExactSizeIterator<Item = &'a Parcel>,
 ) -> Outcome {
     let sent = timeout(SEND_DEADLINE, send_group_patiently(&remote, connection, parcels)).await;
-    sent.unwrap_or_else(|_| Err(silent(Request::Publish, SEND_DEADLINE))).unwrap_or_else(|error| {
-        let failures = vec![Failure::Other(error)];
-        Outcome { connection: None, acknowledged: Vec::new(), failures }
-    })
+    match sent.unwrap_or_else(|_| Err(silent(Request::Publish, SEND_DEADLINE))) {
+        Ok((connection, answers)) => {
+            Outcome { connection: Some(connection), answers, failure: None }
+        }
+        Err(error) => Outcome { connection: None, answers: Vec::new(), failure: Some(error) },
+    }
 }
 
 async fn send_group_patiently<'a>(
     remote: &Remote,
     connection: Option<MultiplexedConnection>,
     parcels: impl ExactSizeIterator<Item = &'a Parcel>,
-) -> Result<Outcome, BackplaneError> {
+) -> Result<(MultiplexedConnection, Answers), BackplaneError> {
     let connection = match connection {
         Some(connection) => connection,
         None => remote.connect().await?,
     };
     let answers = parcels::send(connection.clone(), "SPUBLISH", parcels).await;
-    let answers = answers.map_err(|error| remote.explain(&error))?;
-    let acknowledged = answers.iter().map(Result::is_ok).collect();
-    let refusals = answers.iter().filter_map(|answer| answer.as_ref().err());
-    let failures = refusals.map(|error| Failure::new(remote, error)).collect();
-    Ok(Outcome { connection: Some(connection), acknowledged, failures })
+    Ok((connection, answers.map_err(|error| remote.explain(&error))?))
 }

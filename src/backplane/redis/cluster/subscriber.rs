@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use redis::ServerError;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -43,7 +44,7 @@ type LinkResult = Result<(), BackplaneError>;
 #[derive(Default)]
 struct Outcome {
     subscribed: Vec<Arc<str>>,
-    refusal: Option<BackplaneError>,
+    refusals: Vec<ServerError>,
     /// Why the connection is of no use any more.
     broken: Option<BackplaneError>,
 }
@@ -140,12 +141,18 @@ impl Subscriber for ClusterSubscriber {
         let mut subscribed = HashSet::new();
         for (node, outcome) in self.ask(named.collect()).await {
             subscribed.extend(outcome.subscribed);
-            first_error = first_error.or(outcome.refusal).or_else(|| outcome.broken.clone());
+            for refusal in outcome.refusals {
+                self.guide.note(&node, &refusal);
+                first_error.get_or_insert_with(|| self.guide.remote(&node).refused(&refusal));
+            }
             if let Some(error) = outcome.broken {
-                self.drop_link(&node, error);
+                self.drop_link(&node, error.clone());
+                first_error.get_or_insert(error);
             }
         }
         channels.retain(|channel| !subscribed.contains(channel));
+        // A node that has refused everything is not listened to for nothing.
+        self.links.retain(|_, link| !link.is_idle());
         self.is_stale = first_error.is_some();
         first_error.map_or(Ok(()), Err)
     }
@@ -210,7 +217,7 @@ async fn subscribe(link: &Link, channels: &[Arc<str>]) -> Outcome {
         for (channel, answer) in asked.iter().zip(answers) {
             match answer {
                 Ok(()) => outcome.subscribed.push(channel.clone()),
-                Err(error) => drop(outcome.refusal.get_or_insert(link.remote().refused(&error))),
+                Err(error) => outcome.refusals.push(error),
             }
         }
         rest = behind;
