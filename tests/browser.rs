@@ -4,6 +4,13 @@
 //! Server, driver and browser are processes of this test, and end with it, also when it fails.
 
 mod programs;
+#[cfg(feature = "redis")]
+#[expect(dead_code, unused_imports, reason = "the tests of the backplane use more of it")]
+mod servers;
+#[cfg(feature = "redis")]
+#[path = "hub/support.rs"]
+#[expect(dead_code, reason = "the tests of the hub use more of it")]
+mod support;
 
 use std::env;
 use std::fs;
@@ -11,6 +18,7 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{self, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -53,7 +61,9 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn create() -> Self {
-        let path = env::temp_dir().join(format!("roomcast-browser-{}", process::id()));
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = env::temp_dir().join(format!("roomcast-browser-{}-{number}", process::id()));
         fs::create_dir(&path).expect("a new folder can be made");
         Self(path)
     }
@@ -252,4 +262,52 @@ async fn two_tabs_chat_and_come_back_after_a_restart_of_the_server() {
     let back = ("Ann", "back");
     ann.messages_become(&[hello, markup, back]).await;
     bob.messages_become(&[hello, markup, back]).await;
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_servers_on_one_redis_are_one_chat() {
+    let mut redis = servers::RedisServer::start();
+    let start = || {
+        let mut command = Command::new(example("chat"));
+        let command = command.args(["--listen", "127.0.0.1:0", "--redis", &redis.url()]);
+        Chat::start(command).expect("the chat example starts")
+    };
+    let (first, second) = (start(), start());
+    let browser = Browser::start().await;
+    let ann = browser.open(&format!("http://{}/#tea", first.addr), true).await;
+    let bob = browser.open(&format!("http://{}/#tea", second.addr), false).await;
+    ann.fill("name", "Ann").await;
+    bob.fill("name", "Bob").await;
+    let backplane = "document.querySelector('#backplane-state').textContent";
+    for tab in [&ann, &bob] {
+        tab.state_becomes("open").await;
+        tab.eventually(backplane, json!("Backplane up")).await;
+        tab.count_becomes("counter-nodes", 2).await;
+        tab.count_becomes("members", 2).await;
+        tab.count_becomes("counter-all_connections", 2).await;
+    }
+    ann.say("hello").await;
+    let said = [("Ann", "hello"), ("Bob", "hello, Ann")];
+    bob.messages_become(&said[..1]).await;
+    bob.say(said[1].1).await;
+    bob.messages_become(&said).await;
+    ann.messages_become(&said).await;
+
+    redis.kill();
+    for tab in [&ann, &bob] {
+        tab.eventually(backplane, json!("Backplane down")).await;
+        let error = "document.querySelector('#backplane-error').textContent.length > 0";
+        tab.eventually(error, json!(true)).await;
+    }
+    ann.say("still here").await;
+    let still_here = ("Ann", "still here");
+    ann.messages_become(&[said[0], said[1], still_here]).await;
+
+    redis.restart();
+    for tab in [&ann, &bob] {
+        tab.eventually(backplane, json!("Backplane up")).await;
+    }
+    bob.say("back").await;
+    ann.messages_become(&[said[0], said[1], still_here, ("Bob", "back")]).await;
 }

@@ -1,0 +1,81 @@
+//! A Redis Cluster whose masters die: their replicas take over, and the nodes follow.
+
+use std::time::Duration;
+
+use roomcast::{Builder, Hub, Json};
+
+use crate::feed::{Feed, Numbered};
+use crate::pair::{CHANNEL, NOTICED, Pair, health, is_down_by, is_up};
+use crate::servers::RedisCluster;
+use crate::support::eventually;
+
+/// Time for messages to flow before something happens.
+const A_WHILE: Duration = Duration::from_millis(500);
+
+/// A dead master is found after two seconds, a replica is chosen a second later.
+const TAKEN_OVER: Duration = Duration::from_secs(10);
+
+fn node(cluster: &RedisCluster) -> Builder<Numbered, Json> {
+    let builder = Hub::builder().shards(2).send_buffer(65_536).send_buffer_bytes(256 << 20);
+    builder.redis_cluster(cluster.urls(), CHANNEL).channels(64)
+}
+
+async fn linked(cluster: &RedisCluster) -> (Pair, Feed) {
+    let [a, b] = [(); 2].map(|()| node(cluster).build().unwrap());
+    Pair::linked(a, b).await
+}
+
+/// The channel of the only room, as the members see it.
+fn room_channel(cluster: &RedisCluster) -> String {
+    let pattern = format!("{CHANNEL}:*");
+    let channels = cluster.members.iter().flat_map(|member| {
+        let channels = member.command(&["PUBSUB", "SHARDCHANNELS", &pattern]);
+        redis::from_redis_value::<Vec<String>>(channels).expect("a list of channels")
+    });
+    let channels: Vec<String> = channels.collect();
+    assert_eq!(channels.len(), 1, "{channels:?}");
+    channels.into_iter().next().expect("there is one")
+}
+
+async fn master_dies(channel: impl FnOnce(&RedisCluster) -> String) {
+    let mut cluster = RedisCluster::start().await;
+    let (pair, mut feed) = linked(&cluster).await;
+    feed.run_for(A_WHILE).await;
+    let channel = channel(&cluster);
+    cluster.kill(cluster.master_of(&channel));
+    for hub in [&pair.a.hub, &pair.b.hub] {
+        feed.run_until_within(NOTICED, "down", || is_down_by(hub, |_| true)).await;
+    }
+    let is_well = || is_up(&pair.a.hub) && is_up(&pair.b.hub);
+    feed.run_until_within(TAKEN_OVER, "the replica is followed", is_well).await;
+    pair.flow(&mut feed).await;
+    pair.account_for(&mut feed).await;
+    assert_eq!(health(&pair.a.hub).dropped, 0, "{pair:?}");
+    assert_eq!(health(&pair.b.hub).subscriptions, 2, "{pair:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn room_whose_master_dies_is_heard_by_its_replica() {
+    master_dies(room_channel).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn common_channel_whose_master_dies_is_heard_by_its_replica() {
+    master_dies(|_| CHANNEL.to_owned()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_message_goes_to_members_that_do_not_have_its_channel() {
+    let cluster = RedisCluster::start().await;
+    let (pair, mut feed) = linked(&cluster).await;
+    feed.run_for(A_WHILE).await;
+    // What a member passes on to all others is counted as `publish`, what it passes on to its own
+    // replica as `publishshard`.
+    for member in &cluster.members {
+        let info = member.command(&["CLUSTER", "INFO"]);
+        let info: String = redis::from_redis_value(info).expect("text");
+        assert!(!info.contains("cluster_stats_messages_publish_sent"), "{info}");
+    }
+    eventually("all has arrived", || pair.remote.len() as u64 == feed.published).await;
+    pair.account_for(&mut feed).await;
+}
