@@ -19,9 +19,9 @@ pub mod architecture {}
 
 #[cfg(feature = "hub")]
 pub use backplane::{
-    Backplane, BackplaneChanges, BackplaneError, BackplaneHealth, BackplaneState, Cluster, ConnId,
-    Inbound, Local, LocalPublisher, LocalSubscriber, Lost, Node, NodeId, Parcel, ParseConnIdError,
-    Publisher, Request as BackplaneRequest, RoomMembers, Subscriber,
+    Backplane, BackplaneChanges, BackplaneError, BackplaneHealth, BackplaneRequest, BackplaneState,
+    Cluster, ConnId, Inbound, Local, LocalPublisher, LocalSubscriber, Lost, Node, NodeId, Parcel,
+    ParseConnIdError, Publisher, RoomMembers, Subscriber,
 };
 #[cfg(feature = "redis")]
 pub use backplane::{Redis, RedisCluster};

@@ -8,6 +8,10 @@ const WAIT_MIN: Duration = Duration::from_millis(100);
 /// The longest wait: a fleet that asks a server this rarely does not keep it down.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
+/// The longest wait where some of it works, as while one of several servers is down: what goes by the
+/// others is held up that long.
+const WAIT_MAX_IN_PART: Duration = Duration::from_millis(400);
+
 /// A jittered exponential back-off: each wait is between half and all of a span that doubles.
 #[derive(Debug)]
 pub(super) struct Backoff {
@@ -22,6 +26,11 @@ impl Backoff {
     /// Starts over, after a success.
     pub(super) fn reset(&mut self) {
         self.span = WAIT_MIN;
+    }
+
+    /// Waits no longer than [`WAIT_MAX_IN_PART`] next, after a success in part.
+    pub(super) fn curb(&mut self) {
+        self.span = self.span.min(WAIT_MAX_IN_PART);
     }
 
     /// The next wait.
@@ -46,6 +55,8 @@ mod tests {
             let wait = backoff.wait();
             assert!((span / 2..=span).contains(&wait), "{wait:?} of {span:?}");
         }
+        backoff.curb();
+        assert!(backoff.wait() <= WAIT_MAX_IN_PART);
         backoff.reset();
         assert!(backoff.wait() <= WAIT_MIN);
     }

@@ -5,9 +5,10 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::NodeId;
-use super::bridge::{Bridge, Members};
+use super::bridge::Bridge;
 use super::channels::room_hash;
 use super::roster::Peer;
+use super::shared::Members;
 
 /// A node of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -143,7 +143,7 @@ pub enum BackplaneError {
     #[error("backplane silent: no answer to {request} within {waited:?}")]
     Silent {
         /// What was asked.
-        request: Request,
+        request: BackplaneRequest,
         /// How long was waited.
         waited: Duration,
     },
@@ -164,7 +164,7 @@ pub enum BackplaneError {
 /// What a server was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Request {
+pub enum BackplaneRequest {
     /// To connect.
     Connect,
     /// To publish.
@@ -175,7 +175,7 @@ pub enum Request {
     Ping,
 }
 
-impl fmt::Display for Request {
+impl fmt::Display for BackplaneRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connect => "connect",

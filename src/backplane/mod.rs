@@ -32,18 +32,22 @@ mod receiving;
 #[cfg(feature = "redis")]
 mod redis;
 mod roster;
+mod shared;
 mod subscribing;
 mod supervise;
 
 #[cfg(feature = "redis")]
 pub use self::redis::{Redis, RedisCluster};
-pub(crate) use bridge::{Bridge, BridgeConfig, Members, Plan};
+pub(crate) use bridge::{Bridge, BridgeConfig, Plan};
 pub(crate) use channels::CHANNELS_MAX;
 pub use cluster::{Cluster, Node, RoomMembers};
-pub use contract::{Backplane, BackplaneError, Lost, Parcel, Publisher, Request, Subscriber};
+pub use contract::{
+    Backplane, BackplaneError, BackplaneRequest, Lost, Parcel, Publisher, Subscriber,
+};
 #[cfg(fuzzing)]
 pub use envelope::fuzzing::rewrite;
 pub use health::{BackplaneChanges, BackplaneHealth, BackplaneState};
 pub use identity::{ConnId, NodeId, ParseConnIdError};
 pub use inbound::Inbound;
 pub use local::{Local, LocalPublisher, LocalSubscriber};
+pub(crate) use shared::Members;

@@ -14,13 +14,13 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::backoff::Backoff;
-use super::bridge::Shared;
 use super::channels::Channel;
-use super::contract::{Backplane, BackplaneError, Parcel, Publisher, Request};
+use super::contract::{Backplane, BackplaneError, BackplaneRequest, Parcel, Publisher};
 use super::envelope::{
     self, ENVELOPE_BYTES_MAX, Header, Heartbeat, Packer, REPORT_ROOMS_MAX, Report,
 };
 use super::health::Half;
+use super::shared::Shared;
 use super::supervise::{Attempt, connect, within};
 
 /// How often a node shows itself on each of its channels.
@@ -94,7 +94,11 @@ impl<B: Backplane> Publishing<B> {
                 self.wait().await;
                 continue;
             }
+            let envelopes = self.unacknowledged.len();
             if let Err(error) = self.publish(&mut publisher).await {
+                if self.unacknowledged.len() < envelopes {
+                    backoff.curb();
+                }
                 // The next connection has heartbeats of its own.
                 self.unacknowledged.retain(|parcel| envelope::count(&parcel.payload) > 0);
                 return error;
@@ -110,7 +114,7 @@ impl<B: Backplane> Publishing<B> {
         let deadline = PUBLISH_DEADLINE + PUBLISH_DEADLINE_PER_MIB * (bytes >> 20) as u32;
         let began = Instant::now();
         let (envelopes, messages) = (parcels.len(), count(parcels));
-        let result = within(deadline, Request::Publish, publisher.publish(parcels)).await;
+        let result = within(deadline, BackplaneRequest::Publish, publisher.publish(parcels)).await;
         let health = &self.shared.health;
         health.counters.published.add(messages - count(parcels));
         health.counters.envelopes.add((envelopes - parcels.len()) as u64);

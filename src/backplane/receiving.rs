@@ -7,13 +7,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::task::coop;
 
-use super::bridge::{Members, Shared};
 use super::channels::Channel;
 use super::contract::BackplaneError;
-use super::envelope::{Body, Envelope, Header, Heartbeat, Message, Messages, Target, Unreadable};
+use super::envelope::{Body, Envelope, Header, Heartbeat, Message, Messages, Unreadable};
 use super::inbound::Received;
 use super::ledger::Ledger;
-use crate::engine::{Address, ConnKey, FrameKind, frame};
+use super::shared::{Members, Shared};
+use crate::engine::{ConnKey, FrameKind, frame};
 
 /// The state of the receiving task.
 pub(super) struct Receiving {
@@ -106,19 +106,8 @@ impl Receiving {
     /// Hands frames to the members that a message is for.
     async fn deliver(&self, message: &Message<'_>, frames: &Bytes, members: &dyn Members) {
         let node = self.shared.node;
-        let rooms: Vec<String>;
-        let address = match &message.target {
-            Target::Everyone => Address::Everyone,
-            Target::Room(room) => Address::Room(room),
-            Target::Rooms(names) => {
-                rooms = names.clone().map(str::to_owned).collect();
-                Address::Rooms(&rooms)
-            }
-            Target::Conn(id) => match id.key_on(node) {
-                Some(key) => Address::Conn(key),
-                None => return,
-            },
-        };
+        let rooms = message.target.rooms();
+        let Some(address) = message.target.address(&rooms).on(node) else { return };
         let except: Vec<ConnKey> =
             message.except.clone().filter_map(|id| id.key_on(node)).collect();
         // What has come this far is not lost to a shard that is busy: the queue before this task is

@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 
 use super::backoff::Backoff;
-use super::bridge::Shared;
 use super::channels::Channel;
-use super::contract::{Backplane, BackplaneError, Lost, Request, Subscriber};
+use super::contract::{Backplane, BackplaneError, BackplaneRequest, Lost, Subscriber};
 use super::echoes::Expected;
 use super::health::Half;
+use super::shared::Shared;
 use super::supervise::{Attempt, connect, within};
 
 /// How often the connection is probed, and how long it may be silent then.
@@ -109,7 +109,8 @@ impl<B: Backplane> Subscribing<B> {
             let name = |&channel| self.shared.channels.name(channel).clone();
             let mut names: Vec<_> = batch.iter().map(name).collect();
             let subscribing = subscriber.subscribe(&mut names);
-            let subscribed = within(SUBSCRIBE_DEADLINE, Request::Subscribe, subscribing).await;
+            let subscribed =
+                within(SUBSCRIBE_DEADLINE, BackplaneRequest::Subscribe, subscribing).await;
             let is_acknowledged =
                 |&&channel: &&Channel| !names.contains(self.shared.channels.name(channel));
             for &channel in batch.iter().filter(is_acknowledged) {
@@ -175,7 +176,7 @@ impl<B: Backplane> Subscribing<B> {
                 Ok(answer) => return answer,
                 Err(_) if self.shared.echoes.has_arrived_since(asked) => {}
                 Err(_) => {
-                    let (request, waited) = (Request::Ping, PROBE_DEADLINE);
+                    let (request, waited) = (BackplaneRequest::Ping, PROBE_DEADLINE);
                     return Err(BackplaneError::Silent { request, waited });
                 }
             }
@@ -200,7 +201,7 @@ impl<B: Backplane> Subscribing<B> {
         let names: Vec<_> =
             released.iter().map(|&channel| self.shared.channels.name(channel).clone()).collect();
         let unsubscribing = subscriber.unsubscribe(&names);
-        within(SUBSCRIBE_DEADLINE, Request::Subscribe, unsubscribing).await?;
+        within(SUBSCRIBE_DEADLINE, BackplaneRequest::Subscribe, unsubscribing).await?;
         released.into_iter().for_each(|channel| self.shared.inbound.unsubscribed(channel));
         self.count_subscriptions();
         Ok(())

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::backoff::Backoff;
-use super::contract::{BackplaneError, Request};
+use super::contract::{BackplaneError, BackplaneRequest};
 use super::health::{Half, Health};
 
 /// How long a server has to take a connection. Two seconds is far more than any healthy one needs,
@@ -45,13 +45,13 @@ pub(super) async fn supervise<A: Attempt>(mut half: A, health: &Health, recovere
 pub(super) async fn connect<C>(
     connecting: impl Future<Output = Result<C, BackplaneError>>,
 ) -> Result<C, BackplaneError> {
-    within(CONNECT_DEADLINE, Request::Connect, connecting).await
+    within(CONNECT_DEADLINE, BackplaneRequest::Connect, connecting).await
 }
 
 /// The answer to a request, in time.
 pub(super) async fn within<V>(
     deadline: Duration,
-    request: Request,
+    request: BackplaneRequest,
     answer: impl Future<Output = Result<V, BackplaneError>>,
 ) -> Result<V, BackplaneError> {
     timeout(deadline, answer)

@@ -50,8 +50,7 @@ impl Encoded {
 
 /// A WebSocket hub: connections, rooms, and messages of type `T` to them.
 ///
-/// With a backplane, the hubs of several processes act as one: see [`Builder::redis`] and
-/// [`Backplane`](crate::Backplane).
+/// With a backplane, the hubs of several processes act as one: see [`Builder::backplane`].
 ///
 /// A hub is a handle; clones are the same hub. Its shards are tasks of the tokio runtime that it
 /// was built in, and end when the last handle, connection and endpoint of it are gone.

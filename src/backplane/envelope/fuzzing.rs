@@ -1,7 +1,7 @@
 //! The envelope for a fuzz target, which sees only what is public.
 
-use super::{Body, Envelope, Header, Message, Packer, Target, encode_message};
-use crate::engine::{Address, frame};
+use super::{Body, Envelope, Header, Message, Packer, encode_message};
+use crate::engine::frame;
 
 /// Reads a payload of a channel, and writes what it found: `None` where it is no envelope.
 ///
@@ -23,16 +23,8 @@ pub fn rewrite(payload: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn encode(message: &Message<'_>) -> Vec<u8> {
-    let rooms: Vec<String>;
-    let address = match &message.target {
-        Target::Everyone => Address::Everyone,
-        Target::Room(room) => Address::Room(room),
-        Target::Rooms(names) => {
-            rooms = names.clone().map(str::to_owned).collect();
-            Address::Rooms(&rooms)
-        }
-        Target::Conn(id) => Address::Conn(*id),
-    };
+    let rooms = message.target.rooms();
+    let address = message.target.address(&rooms);
     encode_message(address, message.except.clone(), &frame::encode(message.kind, message.payload))
 }
 

@@ -124,6 +124,26 @@ pub(crate) enum Target<'a> {
     Conn(ConnId),
 }
 
+impl Target<'_> {
+    /// The rooms, where there are several; for [`address`](Self::address) to borrow.
+    pub(crate) fn rooms(&self) -> Vec<String> {
+        match self {
+            Self::Rooms(names) => names.clone().map(str::to_owned).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The address, of which `rooms` are the rooms.
+    pub(crate) fn address<'r>(&'r self, rooms: &'r [String]) -> Address<'r, ConnId> {
+        match self {
+            Self::Everyone => Address::Everyone,
+            Self::Room(room) => Address::Room(room),
+            Self::Rooms(_) => Address::Rooms(rooms),
+            Self::Conn(id) => Address::Conn(*id),
+        }
+    }
+}
+
 impl<'a> Message<'a> {
     fn parse(rest: &mut &'a [u8]) -> Option<Self> {
         let flags = rest.try_get_u8().ok()?;

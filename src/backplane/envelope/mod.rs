@@ -34,7 +34,7 @@ mod tests;
 use bytes::{Buf, BufMut};
 
 pub(crate) use self::heartbeat::{Heartbeat, REPORT_ROOMS_MAX, Report};
-pub(crate) use self::message::{Message, Messages, Target, encode_message};
+pub(crate) use self::message::{Message, Messages, encode_message};
 pub(crate) use self::packer::{ENVELOPE_BYTES_MAX, Packer};
 use super::NodeId;
 

@@ -1,5 +1,6 @@
 use bytes::Bytes;
 
+use super::message::Target;
 use super::packer::ENVELOPE_MESSAGES_MAX;
 use super::*;
 use crate::backplane::ConnId;

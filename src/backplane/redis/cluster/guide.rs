@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::topology::{Move, Topology};
 use crate::backplane::redis::remote::{Address, Remote};
-use crate::backplane::{BackplaneError, Request};
+use crate::backplane::{BackplaneError, BackplaneRequest};
 
 /// How long a node may take to tell the topology, with the connection. A quarter of what the hub
 /// waits, so that two waves of hung nodes leave time for the rest.
@@ -107,7 +107,7 @@ impl Guide {
 async fn ask(node: Remote) -> Result<Topology, BackplaneError> {
     match timeout(TELL_DEADLINE, ask_patiently(&node)).await {
         Ok(answer) => answer,
-        Err(_) => Err(silent(Request::Connect, TELL_DEADLINE)),
+        Err(_) => Err(silent(BackplaneRequest::Connect, TELL_DEADLINE)),
     }
 }
 
@@ -129,6 +129,6 @@ pub(super) fn unserved(channel: &str) -> BackplaneError {
 }
 
 /// That a node did not answer.
-pub(super) fn silent(request: Request, waited: Duration) -> BackplaneError {
+pub(super) fn silent(request: BackplaneRequest, waited: Duration) -> BackplaneError {
     BackplaneError::Silent { request, waited }
 }

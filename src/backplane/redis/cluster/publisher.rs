@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::guide::{Guide, silent, unserved};
 use crate::backplane::redis::parcels;
 use crate::backplane::redis::remote::{Address, Answers, Remote};
-use crate::backplane::{BackplaneError, Parcel, Publisher, Request};
+use crate::backplane::{BackplaneError, BackplaneRequest, Parcel, Publisher};
 
 /// How long a master may take to acknowledge its parcels, with the connection. Shorter than what the
 /// hub waits, so that what the others have acknowledged is known when one of them hangs.
@@ -132,7 +132,7 @@ async fn send_group<'a>(
     parcels: impl ExactSizeIterator<Item = &'a Parcel>,
 ) -> Outcome {
     let sent = timeout(SEND_DEADLINE, send_group_patiently(&remote, connection, parcels)).await;
-    match sent.unwrap_or_else(|_| Err(silent(Request::Publish, SEND_DEADLINE))) {
+    match sent.unwrap_or_else(|_| Err(silent(BackplaneRequest::Publish, SEND_DEADLINE))) {
         Ok((connection, answers)) => {
             Outcome { connection: Some(connection), answers, failure: None }
         }

@@ -13,7 +13,7 @@ use super::guide::{Guide, silent, unserved};
 use crate::backplane::redis::link::{Link, Mode};
 use crate::backplane::redis::listener::Loss;
 use crate::backplane::redis::remote::Address;
-use crate::backplane::{BackplaneError, Inbound, Lost, Request, Subscriber};
+use crate::backplane::{BackplaneError, BackplaneRequest, Inbound, Lost, Subscriber};
 
 /// How long a node may take for each step. All of them together, with learning the topology, stay
 /// below what the hub waits, so that a node that hangs costs only its own channels.
@@ -79,7 +79,8 @@ impl ClusterSubscriber {
         let mut first_error = None;
         let connected = join_all(connects).await;
         for (node, link) in missing.into_iter().zip(connected) {
-            match link.unwrap_or_else(|_| Err(silent(Request::Connect, CONNECT_DEADLINE))) {
+            match link.unwrap_or_else(|_| Err(silent(BackplaneRequest::Connect, CONNECT_DEADLINE)))
+            {
                 Ok(link) => drop(self.links.insert(node, link)),
                 Err(error) => drop(first_error.get_or_insert(error)),
             }
@@ -203,8 +204,8 @@ async fn subscribe(link: &Link, channels: &[Arc<str>]) -> Outcome {
     let mut rest = channels;
     while !rest.is_empty() {
         let answers = timeout(SUBSCRIBE_DEADLINE, link.subscribe(rest)).await;
-        let answers =
-            answers.unwrap_or_else(|_| Err(silent(Request::Subscribe, SUBSCRIBE_DEADLINE)));
+        let answers = answers
+            .unwrap_or_else(|_| Err(silent(BackplaneRequest::Subscribe, SUBSCRIBE_DEADLINE)));
         let answers = match answers {
             Ok(answers) => answers,
             Err(error) => {
@@ -227,10 +228,10 @@ async fn subscribe(link: &Link, channels: &[Arc<str>]) -> Outcome {
 
 async fn unsubscribe(link: &Link, channels: &[Arc<str>]) -> LinkResult {
     let ended = timeout(SUBSCRIBE_DEADLINE, link.unsubscribe(channels)).await;
-    ended.unwrap_or_else(|_| Err(silent(Request::Subscribe, SUBSCRIBE_DEADLINE)))
+    ended.unwrap_or_else(|_| Err(silent(BackplaneRequest::Subscribe, SUBSCRIBE_DEADLINE)))
 }
 
 async fn ping(link: &Link) -> LinkResult {
     let answered = timeout(PING_DEADLINE, link.ping()).await;
-    answered.unwrap_or_else(|_| Err(silent(Request::Ping, PING_DEADLINE)))
+    answered.unwrap_or_else(|_| Err(silent(BackplaneRequest::Ping, PING_DEADLINE)))
 }

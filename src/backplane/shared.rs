@@ -1,0 +1,83 @@
+//! What the hub's side of a bridge and its tasks share.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::channels::Channels;
+use super::echoes::Echoes;
+use super::health::{Half, Health};
+use super::identity::NodeId;
+use super::inbound::Inbound;
+use super::interest::Interest;
+use super::outbox::Outbox;
+use super::roster::Roster;
+use crate::engine::{Address, ConnKey, Overloaded};
+
+/// The members here, as the bridge sees them.
+pub(crate) trait Members: Send + Sync + 'static {
+    /// Hands frames, one or a run of whole ones, to those that they are for.
+    fn deliver(
+        &self,
+        address: Address<'_>,
+        except: &[ConnKey],
+        frames: &Bytes,
+    ) -> Result<(), Overloaded>;
+
+    /// Waits before a delivery that was refused is tried again.
+    fn room_to_deliver(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+
+    /// How many connections there are.
+    fn connections(&self) -> u64;
+
+    /// How many members a room has.
+    fn members_of(&self, room: &str) -> u64;
+
+    /// Shows rooms with their members to `visit`. One may come in several parts.
+    fn for_each_room(&self, visit: &mut dyn FnMut(&str, usize));
+}
+
+/// What the hub and the tasks of its bridge share.
+pub(super) struct Shared {
+    pub(super) node: NodeId,
+    /// When the node began, in milliseconds since 1970.
+    pub(super) epoch: u64,
+    pub(super) channels: Arc<Channels>,
+    pub(super) outbox: Outbox,
+    pub(super) inbound: Inbound,
+    pub(super) interest: Arc<Interest>,
+    pub(super) echoes: Arc<Echoes>,
+    pub(super) health: Arc<Health>,
+    pub(super) roster: Roster,
+    /// The most bytes of frames that are given to members at once.
+    pub(super) run_bytes_max: usize,
+    /// Gone with the hub.
+    pub(super) members: Weak<dyn Members>,
+    /// Rung when another node wants to know who there is, or this one does.
+    pub(super) beat_soon: Notify,
+    /// Whether this node wants to know. The subscribing task sets it and rings, the publishing task
+    /// clears it.
+    pub(super) greets: AtomicBool,
+    /// Rung by a half of the connection that has found a server.
+    pub(super) recovered: Notify,
+}
+
+impl Shared {
+    /// Asks the other nodes to show themselves, now that what they say is heard.
+    pub(super) fn greet(&self) {
+        self.greets.store(true, Ordering::Release);
+        self.beat_soon.notify_one();
+    }
+
+    /// Notes that a half works, and tells the other one if that is news.
+    pub(super) fn up(&self, half: Half) -> bool {
+        let is_news = self.health.up(half);
+        if is_news {
+            self.recovered.notify_waiters();
+        }
+        is_news
+    }
+}
