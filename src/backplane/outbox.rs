@@ -10,10 +10,15 @@ use super::channels::Channel;
 use super::health::Health;
 use crate::engine::{Inbox, InboxLimits};
 
+/// The largest message. Redis takes no more than 512 MB at once and closes the connection over more,
+/// so that a larger one would be tried for ever.
+const MESSAGE_BYTES_MAX: usize = 256 << 20;
+
 /// A lock-free, bounded queue of encoded messages.
 #[derive(Debug)]
 pub(super) struct Outbox {
     queue: Inbox<Outgoing>,
+    message_bytes_max: usize,
     health: Arc<Health>,
 }
 
@@ -26,11 +31,16 @@ pub(super) struct Outgoing {
 
 impl Outbox {
     pub(super) fn new(limits: InboxLimits, health: Arc<Health>) -> Self {
-        Self { queue: Inbox::new(limits), health }
+        let message_bytes_max = limits.bytes.min(MESSAGE_BYTES_MAX);
+        Self { queue: Inbox::new(limits), message_bytes_max, health }
     }
 
-    /// Appends a message.
+    /// Appends a message; one that is too large to be carried is dropped.
     pub(super) fn push(&self, outgoing: Outgoing) {
+        if outgoing.message.len() > self.message_bytes_max {
+            self.health.counters.dropped.add(1);
+            return;
+        }
         while self.queue.reserve(outgoing.message.len()).is_err() {
             let oldest = self.pop();
             self.health.counters.dropped.add(1);
@@ -90,11 +100,21 @@ mod tests {
     #[test]
     fn as_many_go_as_a_large_one_needs() {
         let (outbox, health) = outbox(10, 10);
-        for message in [&b"1234"[..], b"5678", b"12345678", b"this is larger than all of it"] {
+        for message in [&b"1234"[..], b"5678", b"90", b"12345678"] {
             outbox.push(outgoing(message));
         }
-        assert_eq!(rest(&outbox), [b"this is larger than all of it"]);
-        assert_eq!(health.counters.dropped.get(), 3);
+        assert_eq!(rest(&outbox), [&b"90"[..], b"12345678"]);
+        assert_eq!(health.counters.dropped.get(), 2);
+    }
+
+    #[test]
+    fn a_message_over_the_bound_is_dropped_and_no_other_for_it() {
+        let (outbox, health) = outbox(10, 10);
+        for message in [&b"1234"[..], b"this is larger than all of it"] {
+            outbox.push(outgoing(message));
+        }
+        assert_eq!(rest(&outbox), [b"1234"]);
+        assert_eq!(health.counters.dropped.get(), 1);
     }
 
     #[test]

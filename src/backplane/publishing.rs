@@ -48,20 +48,24 @@ pub(super) struct Publishing<B> {
     sequences: Box<[u64]>,
     /// Envelopes that wait for their acknowledgement.
     unacknowledged: Vec<Parcel>,
+    /// While a batch is gathered, the place of each channel's envelope among the open ones.
+    open_at: Box<[Option<usize>]>,
     next_beat: Instant,
     last_beat: Option<Instant>,
-    /// The channels of the heartbeats among `unacknowledged`, and when they left.
+    /// The channels of the heartbeats among `unacknowledged`.
     beating: Vec<Channel>,
 }
 
 impl<B: Backplane> Publishing<B> {
     pub(super) fn new(backplane: Arc<B>, shared: Arc<Shared>) -> Self {
         let sequences = shared.channels.all().map(|_| 0).collect();
+        let open_at = shared.channels.all().map(|_| None).collect();
         Self {
             backplane,
             shared,
             sequences,
             unacknowledged: Vec::new(),
+            open_at,
             next_beat: Instant::now(),
             last_beat: None,
             beating: Vec::new(),
@@ -129,14 +133,12 @@ impl<B: Backplane> Publishing<B> {
     /// Moves what waits in the outbox into envelopes, as much as one round trip may carry.
     fn gather(&mut self) {
         let mut bytes: usize = self.unacknowledged.iter().map(|parcel| parcel.payload.len()).sum();
-        // By channel; with few channels in a batch, looking through is faster than hashing.
         let mut open: Vec<(Channel, Packer)> = Vec::new();
         while bytes < PIPELINE_BYTES_MAX
             && let Some(outgoing) = self.shared.outbox.pop()
         {
             bytes += outgoing.message.len();
-            let at = open.iter().position(|(channel, _)| *channel == outgoing.channel);
-            let at = at.unwrap_or_else(|| {
+            let at = *self.open_at[outgoing.channel.index()].get_or_insert_with(|| {
                 open.push((outgoing.channel, Packer::new()));
                 open.len() - 1
             });
@@ -149,7 +151,10 @@ impl<B: Backplane> Publishing<B> {
                 packer.push(&outgoing.message);
             }
         }
-        open.into_iter().for_each(|(channel, packer)| self.seal(channel, packer));
+        for (channel, packer) in open {
+            self.open_at[channel.index()] = None;
+            self.seal(channel, packer);
+        }
         self.shared.health.in_flight.set(count(&self.unacknowledged));
     }
 
@@ -179,6 +184,8 @@ impl<B: Backplane> Publishing<B> {
         self.next_beat = now + HEARTBEAT_INTERVAL;
         self.last_beat = Some(now);
         let shared = self.shared.clone();
+        // Nodes are forgotten in silence.
+        shared.compare_spreads();
         self.beating.clear();
         for channel in shared.channels.all() {
             let is_common = channel == Channel::COMMON;

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use tokio::task::coop;
 
 use super::channels::Channel;
-use super::contract::BackplaneError;
 use super::envelope::{Body, Envelope, Header, Heartbeat, Message, Messages, Unreadable};
 use super::inbound::Received;
 use super::ledger::Ledger;
@@ -131,16 +130,7 @@ impl Receiving {
         if heartbeat.wants_answer {
             self.shared.beat_soon.notify_one();
         }
-        self.compare_spreads();
-    }
-
-    /// A node that spreads rooms over another number of channels does not get what is sent to them.
-    fn compare_spreads(&self) {
-        let ours = self.shared.channels.spread();
-        let peers = self.shared.roster.peers();
-        let theirs = peers.iter().map(|peer| peer.report.spread).find(|&theirs| theirs != ours);
-        let error = theirs.map(|theirs| BackplaneError::ChannelsDiffer { ours, theirs });
-        self.shared.health.misfit(error);
+        self.shared.compare_spreads();
     }
 }
 

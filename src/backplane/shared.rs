@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::channels::Channels;
+use super::contract::BackplaneError;
 use super::echoes::Echoes;
 use super::health::{Half, Health};
 use super::identity::NodeId;
@@ -79,5 +80,15 @@ impl Shared {
             self.recovered.notify_waiters();
         }
         is_news
+    }
+
+    /// A node that spreads rooms over another number of channels does not get what is sent to them:
+    /// that is told as long as there is one.
+    pub(super) fn compare_spreads(&self) {
+        let ours = self.channels.spread();
+        let peers = self.roster.peers();
+        let theirs = peers.iter().map(|peer| peer.report.spread).find(|&theirs| theirs != ours);
+        let error = theirs.map(|theirs| BackplaneError::ChannelsDiffer { ours, theirs });
+        self.health.misfit(error);
     }
 }

@@ -71,7 +71,7 @@ impl<B: Backplane> Subscribing<B> {
                 () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => {
                     retry = self.follow(subscriber, backoff).await?;
                 }
-                () = shared.interest.changed(), if retry.is_none() => {
+                () = shared.interest.changed() => {
                     retry = self.follow(subscriber, backoff).await?;
                 }
                 _ = probe.tick() => self.probe(subscriber).await?,

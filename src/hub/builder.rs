@@ -255,7 +255,8 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     }
 
     /// How many bytes may wait for the backplane, at least 1. Default: 64 MiB. It acts as
-    /// [`outage_messages`](Self::outage_messages) does.
+    /// [`outage_messages`](Self::outage_messages) does. A message that is larger, or larger than 256
+    /// MiB, reaches no other node, and counts as dropped.
     pub fn outage_bytes(mut self, bytes: usize) -> Self {
         self.outage.bytes = bytes;
         self
