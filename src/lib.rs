@@ -21,7 +21,7 @@ pub mod architecture {}
 pub use backplane::{
     Backplane, BackplaneChanges, BackplaneError, BackplaneHealth, BackplaneRequest, BackplaneState,
     Cluster, ConnId, Inbound, Local, LocalPublisher, LocalSubscriber, Lost, Node, NodeId, Parcel,
-    ParseConnIdError, Publisher, RoomMembers, Subscriber,
+    ParseConnIdError, Publisher, RoomMembers, Subscriber, Unpublished,
 };
 #[cfg(feature = "redis")]
 pub use backplane::{Redis, RedisCluster};

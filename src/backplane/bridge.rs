@@ -86,9 +86,10 @@ impl Plan {
             roster: Roster::default(),
             run_bytes_max: RUN_BYTES_MAX.min(self.config.queue_bytes),
             members,
+            is_asked_to_beat: AtomicBool::new(false),
             beat_soon: Notify::new(),
             greets: AtomicBool::new(false),
-            recovered: Notify::new(),
+            recovered: watch::Sender::new(()),
         });
         let (stop, stopped) = watch::channel(());
         let backplane = Arc::new(backplane);

@@ -65,27 +65,40 @@ pub struct Parcel {
 
 /// The sending half of a [`Backplane`].
 pub trait Publisher: Send + 'static {
-    /// Publishes the parcels in their order, and takes out of the list those that were acknowledged.
+    /// Publishes the parcels in their order, and takes out of the list those that were acknowledged:
+    /// of each channel the first ones, up to one that was not.
     ///
     /// All parcels of one channel are sent before any is waited for, so that a list costs one round
-    /// trip.
+    /// trip. Given up after two seconds, and one more for each MiB.
     ///
     /// # Errors
-    /// What remains in the list may or may not have been carried, and will be published again by
-    /// another publisher: this one is dropped.
+    /// What remains in the list may or may not have been carried, and will be published again.
     ///
     /// # Cancel safety
-    /// When the future is dropped, the publisher is, too.
+    /// When the future is dropped, the publisher is, too. The list must be right at each await.
     fn publish(
         &mut self,
         parcels: &mut Vec<Parcel>,
-    ) -> impl Future<Output = Result<(), BackplaneError>> + Send;
+    ) -> impl Future<Output = Result<(), Unpublished>> + Send;
+}
+
+/// What a [`Publisher`] could not publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unpublished {
+    /// Everything that remains, and it is of no use any more: another publisher will be connected.
+    Everything(BackplaneError),
+    /// What remains, which is of channels that it cannot serve at the moment. It goes on with the
+    /// others, and is asked for these again within half a second.
+    Channels(BackplaneError),
 }
 
 /// The receiving half of a [`Backplane`].
+///
+/// A connection that breaks must show in [`lost`](Self::lost). Each request is given up when two
+/// seconds have passed in which nothing has arrived, and the subscriber is dropped then.
 pub trait Subscriber: Send + 'static {
     /// Subscribes, and takes out of the list the channels that were acknowledged: what is published
-    /// there from now on arrives. Subscribing twice is subscribing once.
+    /// there from now on arrives. Subscribing twice is subscribing once. At most 512 channels.
     ///
     /// # Errors
     /// What remains in the list is not subscribed.
@@ -94,7 +107,7 @@ pub trait Subscriber: Send + 'static {
         channels: &mut Vec<Arc<str>>,
     ) -> impl Future<Output = Result<(), BackplaneError>> + Send;
 
-    /// Ends subscriptions. It is no error where there is none.
+    /// Ends subscriptions. It is no error where there is none. Nothing more arrives then.
     ///
     /// # Errors
     /// Why that failed.

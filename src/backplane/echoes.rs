@@ -44,7 +44,8 @@ impl Echoes {
     fn set(&self, stamp: &Stamp, at: Instant) {
         // Never zero, which stands for never.
         let micros = at.saturating_duration_since(self.began).as_micros() as u64 + 1;
-        stamp.0.store(micros, Ordering::Relaxed);
+        // Connections of several servers arrive at once, and the latest counts.
+        stamp.0.fetch_max(micros, Ordering::Relaxed);
     }
 
     fn of(&self, channel: Channel) -> &Stamps {

@@ -95,19 +95,20 @@ counters! {
     received,
     /// Messages that were never published, because the outage queue was full: the oldest go first.
     dropped,
-    /// Messages of other nodes that never arrived, as their numbers tell.
+    /// Messages of other nodes that never arrived, as their numbers tell. The count of a node begins,
+    /// on each channel, with what is heard of it first: what was lost before is not known.
     lost,
     /// Messages that arrived a second time, and were dropped.
     duplicates,
     /// Envelopes that were dropped because this node could not keep up. Their messages are counted
     /// as `lost`.
     overrun,
-    /// Payloads on the channels that are no envelopes.
+    /// Payloads on the channels that are no envelopes, and text messages that are not UTF-8.
     garbage,
     /// Envelopes of a version that is not known here.
     unknown_version,
-    /// Heartbeats of nodes that are too many to be kept (1,024): [`Hub::cluster`](crate::Hub::cluster)
-    /// does not count them.
+    /// Times that a node was one too many (of 1,024): then [`Hub::cluster`](crate::Hub::cluster) does
+    /// not count it, or its numbers were forgotten, and what it lost meanwhile is not known.
     unlisted_nodes,
     /// Times that a half of the connection was made again.
     reconnects,

@@ -95,12 +95,14 @@ impl Interest {
         self.state(channel).is(Phase::Subscribed)
     }
 
-    /// The channels that are subscribed to, and not needed.
-    pub(super) fn unneeded(&self) -> Vec<Channel> {
-        let is_unneeded = |channel: &Channel| {
-            *channel != Channel::COMMON && self.state(*channel).rooms.load(Ordering::SeqCst) == 0
-        };
-        self.subscribed().filter(is_unneeded).collect()
+    /// The channels that are wanted or subscribed to, and not needed.
+    pub(super) fn unneeded(&self) -> impl Iterator<Item = Channel> + '_ {
+        self.channels.all().filter(|&channel| {
+            let state = self.state(channel);
+            channel != Channel::COMMON
+                && !state.is(Phase::Absent)
+                && state.rooms.load(Ordering::SeqCst) == 0
+        })
     }
 
     /// Waits until a channel is newly wanted. For the subscribing task alone.
@@ -111,9 +113,13 @@ impl Interest {
         self.wanted.notified().await;
     }
 
-    /// Notes that a subscription was acknowledged.
+    /// Notes that a subscription was acknowledged; to be told when all of a batch are.
     pub(super) fn acknowledge(&self, channel: Channel) {
         self.state(channel).advance(Phase::Wanted, Phase::Subscribed);
+    }
+
+    /// Tells those who wait for subscriptions.
+    pub(super) fn tell_subscribed(&self) {
         self.subscribed.notify_waiters();
     }
 
@@ -125,15 +131,18 @@ impl Interest {
     /// Lets go of a channel, unless a room has come meanwhile: `true` if it is to be unsubscribed.
     pub(super) fn release(&self, channel: Channel) -> bool {
         let state = self.state(channel);
-        if !state.advance(Phase::Subscribed, Phase::Absent) {
+        // Only the caller moves the phase between these two.
+        let phase = if state.is(Phase::Subscribed) { Phase::Subscribed } else { Phase::Wanted };
+        if !state.advance(phase, Phase::Absent) {
             return false;
         }
         if state.rooms.load(Ordering::SeqCst) == 0 {
             return true;
         }
         // Its maker may have seen the channel absent, and wants it now: then it is asked for again.
-        state.advance(Phase::Absent, Phase::Subscribed);
-        self.subscribed.notify_waiters();
+        if state.advance(Phase::Absent, phase) && phase == Phase::Subscribed {
+            self.tell_subscribed();
+        }
         false
     }
 
@@ -187,9 +196,9 @@ mod tests {
         assert_eq!(interest.wanted(), [Channel::COMMON, lobby]);
         interest.acknowledge(Channel::COMMON);
         interest.acknowledge(lobby);
-        assert!(interest.wanted().is_empty() && interest.unneeded().is_empty());
+        assert!(interest.wanted().is_empty() && interest.unneeded().next().is_none());
         interest.gone("lobby");
-        assert_eq!(interest.unneeded(), [lobby]);
+        assert!(interest.unneeded().eq([lobby]));
         assert!(interest.release(lobby));
         assert!(!interest.is_subscribed(lobby));
     }
@@ -216,6 +225,15 @@ mod tests {
         assert!(interest.release(lobby));
         interest.made("lobby");
         assert_eq!(interest.wanted(), [Channel::COMMON, lobby]);
+    }
+
+    #[test]
+    fn a_channel_that_could_not_be_had_is_let_go_of_with_its_last_room() {
+        let interest = interest();
+        interest.made("lobby");
+        interest.gone("lobby");
+        assert!(interest.unneeded().all(|channel| interest.release(channel)));
+        assert_eq!(interest.wanted(), [Channel::COMMON]);
     }
 
     #[test]

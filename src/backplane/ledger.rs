@@ -2,30 +2,39 @@
 //!
 //! A node numbers the messages that it publishes on a channel, from zero. What a receiver hears first
 //! of a stream is where its own count begins; from then on each number is either received or lost.
-//! A ledger outlives connections: what was published while there was none is a gap.
+//! A ledger outlives connections: what was published while there was none is a gap. What was published
+//! while the channel was not listened to is none, but what had come before is still a repetition.
 
 use std::collections::HashMap;
 
 use super::NodeId;
 use super::channels::Channel;
 
-/// The streams that are kept, at about 64 bytes each: 64 channels of 1,000 nodes.
-const STREAMS_MAX: usize = 65_536;
+/// The nodes that are kept, each with 32 bytes for a channel that it has published on.
+const NODES_MAX: usize = 1_024;
 
 /// What a receiver knows of the streams that it listens to.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    streams: HashMap<(NodeId, Channel), Stream>,
+    nodes: HashMap<NodeId, Streams>,
     /// Counts the entries, as a clock for `heard`.
     clock: u64,
 }
 
+/// What a node publishes.
+#[derive(Debug)]
+struct Streams {
+    epoch: u64,
+    heard: u64,
+    by_channel: HashMap<Channel, Stream>,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Stream {
-    epoch: u64,
     /// The number that comes next.
     next: u64,
-    heard: u64,
+    /// Whether the channel is not, or was not, listened to: then a gap is no loss.
+    is_paused: bool,
 }
 
 /// What the numbers of an envelope tell.
@@ -35,6 +44,8 @@ pub(crate) struct Entry {
     pub(crate) lost: u64,
     /// How many of its messages, from the first on, had come before.
     pub(crate) duplicates: u64,
+    /// How many nodes were forgotten to make room.
+    pub(crate) forgotten: u64,
 }
 
 impl Ledger {
@@ -47,41 +58,45 @@ impl Ledger {
         first: u64,
         count: u64,
     ) -> Entry {
+        let forgotten = self.make_room_for(node);
         self.clock += 1;
-        if self.streams.len() >= STREAMS_MAX && !self.streams.contains_key(&(node, channel)) {
-            self.forget_the_oldest();
-        }
         let heard = self.clock;
-        let fresh = Stream { epoch, next: first, heard };
-        let stream = self.streams.entry((node, channel)).or_insert(fresh);
-        if epoch < stream.epoch {
-            return Entry { lost: 0, duplicates: count };
+        let fresh = || Streams { epoch, heard, by_channel: HashMap::new() };
+        let streams = self.nodes.entry(node).or_insert_with(fresh);
+        if epoch < streams.epoch {
+            return Entry { lost: 0, duplicates: count, forgotten };
         }
-        if epoch > stream.epoch {
-            *stream = fresh;
+        if epoch > streams.epoch {
+            *streams = fresh();
         }
-        let end = first + count;
-        let entry = Entry {
-            lost: first.saturating_sub(stream.next),
-            duplicates: stream.next.saturating_sub(first).min(count),
-        };
-        stream.next = stream.next.max(end);
-        stream.heard = heard;
-        entry
+        streams.heard = heard;
+        let fresh = Stream { next: first, is_paused: false };
+        let stream = streams.by_channel.entry(channel).or_insert(fresh);
+        let gap = first.saturating_sub(stream.next);
+        let lost = if stream.is_paused { 0 } else { gap };
+        let duplicates = stream.next.saturating_sub(first).min(count);
+        stream.next = stream.next.max(first.saturating_add(count));
+        stream.is_paused = false;
+        Entry { lost, duplicates, forgotten }
     }
 
-    /// Forgets a channel that is not listened to any more: what is published there is not lost.
-    pub(crate) fn forget_channel(&mut self, channel: Channel) {
-        self.streams.retain(|(_, of), _| *of != channel);
+    /// Notes that a channel is not listened to any more.
+    pub(crate) fn pause(&mut self, channel: Channel) {
+        for streams in self.nodes.values_mut() {
+            if let Some(stream) = streams.by_channel.get_mut(&channel) {
+                stream.is_paused = true;
+            }
+        }
     }
 
-    /// Half of them at once, so that the search is paid for by many.
-    fn forget_the_oldest(&mut self) {
-        let mut heard: Vec<u64> = self.streams.values().map(|stream| stream.heard).collect();
-        let half = heard.len() / 2;
-        let (_, median, _) = heard.select_nth_unstable(half);
-        let median = *median;
-        self.streams.retain(|_, stream| stream.heard >= median);
+    /// Forgets the node heard longest ago, where another would be too many.
+    fn make_room_for(&mut self, node: NodeId) -> u64 {
+        if self.nodes.len() < NODES_MAX || self.nodes.contains_key(&node) {
+            return 0;
+        }
+        let oldest = self.nodes.iter().min_by_key(|(_, streams)| streams.heard);
+        let oldest = oldest.map(|(node, _)| *node);
+        oldest.is_some_and(|oldest| self.nodes.remove(&oldest).is_some()).into()
     }
 }
 
@@ -93,7 +108,7 @@ mod tests {
     const CHANNEL: Channel = Channel::COMMON;
 
     fn entry(lost: u64, duplicates: u64) -> Entry {
-        Entry { lost, duplicates }
+        Entry { lost, duplicates, forgotten: 0 }
     }
 
     #[test]
@@ -121,8 +136,17 @@ mod tests {
         ledger.enter(NODE, CHANNEL, 1, 0, 10);
         assert_eq!(ledger.enter(NodeId::from_bytes([2; 16]), CHANNEL, 1, 5, 1), entry(0, 0));
         assert_eq!(ledger.enter(NODE, CHANNEL, 1, 10, 1), entry(0, 0));
-        ledger.forget_channel(CHANNEL);
+    }
+
+    #[test]
+    fn what_comes_while_nobody_listens_is_not_lost_but_still_known() {
+        let mut ledger = Ledger::default();
+        ledger.enter(NODE, CHANNEL, 1, 0, 10);
+        ledger.pause(CHANNEL);
+        assert_eq!(ledger.enter(NODE, CHANNEL, 1, 8, 3), entry(0, 2), "sent again");
+        ledger.pause(CHANNEL);
         assert_eq!(ledger.enter(NODE, CHANNEL, 1, 99, 1), entry(0, 0));
+        assert_eq!(ledger.enter(NODE, CHANNEL, 1, 101, 1), entry(1, 0), "listened to again");
     }
 
     #[test]
@@ -135,20 +159,20 @@ mod tests {
     }
 
     #[test]
-    fn a_full_ledger_forgets_those_heard_longest_ago() {
+    fn a_full_ledger_forgets_the_node_heard_longest_ago_and_says_so() {
         let mut ledger = Ledger::default();
-        let node = |number: u32| {
+        let node = |number: usize| {
             let mut bytes = [0; 16];
-            bytes[..4].copy_from_slice(&number.to_le_bytes());
+            bytes[..8].copy_from_slice(&number.to_le_bytes());
             NodeId::from_bytes(bytes)
         };
-        for number in 0..STREAMS_MAX as u32 {
-            ledger.enter(node(number), CHANNEL, 1, 0, 1);
+        for number in 0..NODES_MAX {
+            assert_eq!(ledger.enter(node(number), CHANNEL, 1, 0, 1).forgotten, 0);
         }
         ledger.enter(node(0), CHANNEL, 1, 1, 1);
-        ledger.enter(NodeId::from_bytes([9; 16]), CHANNEL, 1, 0, 1);
-        assert!(ledger.streams.len() <= STREAMS_MAX / 2 + 1);
+        assert_eq!(ledger.enter(node(NODES_MAX), CHANNEL, 1, 0, 1).forgotten, 1);
         assert_eq!(ledger.enter(node(0), CHANNEL, 1, 5, 1), entry(3, 0), "heard just now: kept");
-        assert_eq!(ledger.enter(node(1), CHANNEL, 1, 5, 1), entry(0, 0), "forgotten");
+        let forgotten = ledger.enter(node(1), CHANNEL, 1, 5, 1);
+        assert_eq!((forgotten.lost, forgotten.forgotten), (0, 1));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Backplane, BackplaneError, Inbound, Lost, Parcel, Publisher, Subscriber};
+use super::{Backplane, BackplaneError, Inbound, Lost, Parcel, Publisher, Subscriber, Unpublished};
 
 /// A backplane inside of one process: the hubs that are built with clones of it are nodes of one
 /// cluster. For tests, and for several hubs that serve one application.
@@ -86,7 +86,7 @@ impl fmt::Debug for Local {
 pub struct LocalPublisher(Local);
 
 impl Publisher for LocalPublisher {
-    async fn publish(&mut self, parcels: &mut Vec<Parcel>) -> Result<(), BackplaneError> {
+    async fn publish(&mut self, parcels: &mut Vec<Parcel>) -> Result<(), Unpublished> {
         let listeners = self.0.listeners();
         for Parcel { channel, payload } in parcels.drain(..) {
             for listener in listeners.by_number.values() {

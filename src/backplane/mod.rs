@@ -27,6 +27,7 @@ mod interest;
 mod ledger;
 mod local;
 mod outbox;
+mod packing;
 mod publishing;
 mod receiving;
 #[cfg(feature = "redis")]
@@ -42,7 +43,7 @@ pub(crate) use bridge::{Bridge, BridgeConfig, Plan};
 pub(crate) use channels::CHANNELS_MAX;
 pub use cluster::{Cluster, Node, RoomMembers};
 pub use contract::{
-    Backplane, BackplaneError, BackplaneRequest, Lost, Parcel, Publisher, Subscriber,
+    Backplane, BackplaneError, BackplaneRequest, Lost, Parcel, Publisher, Subscriber, Unpublished,
 };
 #[cfg(fuzzing)]
 pub use envelope::fuzzing::rewrite;
@@ -51,3 +52,5 @@ pub use identity::{ConnId, NodeId, ParseConnIdError};
 pub use inbound::Inbound;
 pub use local::{Local, LocalPublisher, LocalSubscriber};
 pub(crate) use shared::Members;
+#[cfg(feature = "redis")]
+use supervise::within;

@@ -18,6 +18,7 @@ const MESSAGE_BYTES_MAX: usize = 256 << 20;
 #[derive(Debug)]
 pub(super) struct Outbox {
     queue: Inbox<Outgoing>,
+    limits: InboxLimits,
     message_bytes_max: usize,
     health: Arc<Health>,
 }
@@ -32,7 +33,12 @@ pub(super) struct Outgoing {
 impl Outbox {
     pub(super) fn new(limits: InboxLimits, health: Arc<Health>) -> Self {
         let message_bytes_max = limits.bytes.min(MESSAGE_BYTES_MAX);
-        Self { queue: Inbox::new(limits), message_bytes_max, health }
+        Self { queue: Inbox::new(limits), limits, message_bytes_max, health }
+    }
+
+    /// What may wait.
+    pub(super) fn limits(&self) -> InboxLimits {
+        self.limits
     }
 
     /// Appends a message; one that is too large to be carried is dropped.

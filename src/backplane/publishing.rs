@@ -2,7 +2,7 @@
 //!
 //! There is no timer for a batch: it is what gathered while the last one was on its way, so a single
 //! message leaves at once. What was not acknowledged stays, numbered as it was, and is published
-//! again by the next connection; receivers drop what they have had.
+//! again; receivers drop what they have had.
 
 use std::future::poll_fn;
 use std::mem;
@@ -11,27 +11,23 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::backoff::Backoff;
-use super::channels::Channel;
-use super::contract::{Backplane, BackplaneError, BackplaneRequest, Parcel, Publisher};
-use super::envelope::{
-    self, ENVELOPE_BYTES_MAX, Header, Heartbeat, Packer, REPORT_ROOMS_MAX, Report,
-};
+use super::channels::{Channel, room_hash};
+use super::contract::{Backplane, BackplaneError, BackplaneRequest, Publisher, Unpublished};
+use super::envelope::{Heartbeat, REPORT_ROOMS_MAX, Report};
 use super::health::Half;
+use super::packing::{Packing, count};
 use super::shared::Shared;
-use super::supervise::{Attempt, connect, within};
+use super::supervise::{Attempt, connect, supervise};
 
 /// How often a node shows itself on each of its channels.
-pub(super) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The shortest time between two heartbeats, however many nodes come and ask for one.
 const HEARTBEAT_INTERVAL_MIN: Duration = Duration::from_secs(1);
-
-/// The bytes of envelopes that are published with one round trip: enough that the round trip is
-/// hidden by the work, and what is sent twice after a failure stays small.
-const PIPELINE_BYTES_MAX: usize = 8 * ENVELOPE_BYTES_MAX;
 
 /// How long a server has to acknowledge what was published, and how much longer for each MiB of it.
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(2);
@@ -44,31 +40,28 @@ const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
 pub(super) struct Publishing<B> {
     backplane: Arc<B>,
     shared: Arc<Shared>,
-    /// The number that the next message gets, by channel.
-    sequences: Box<[u64]>,
-    /// Envelopes that wait for their acknowledgement.
-    unacknowledged: Vec<Parcel>,
-    /// While a batch is gathered, the place of each channel's envelope among the open ones.
-    open_at: Box<[Option<usize>]>,
+    packing: Packing,
     next_beat: Instant,
     last_beat: Option<Instant>,
-    /// The channels of the heartbeats among `unacknowledged`.
+    /// The channels of the heartbeats that are on their way.
     beating: Vec<Channel>,
+    /// Whether one of them is the greeting that this node owes.
+    greeting: bool,
+    /// When stalled channels are tried again.
+    retry_at: Option<Instant>,
 }
 
 impl<B: Backplane> Publishing<B> {
     pub(super) fn new(backplane: Arc<B>, shared: Arc<Shared>) -> Self {
-        let sequences = shared.channels.all().map(|_| 0).collect();
-        let open_at = shared.channels.all().map(|_| None).collect();
         Self {
             backplane,
+            packing: Packing::new(shared.clone()),
             shared,
-            sequences,
-            unacknowledged: Vec::new(),
-            open_at,
             next_beat: Instant::now(),
             last_beat: None,
             beating: Vec::new(),
+            greeting: false,
+            retry_at: None,
         }
     }
 
@@ -76,7 +69,7 @@ impl<B: Backplane> Publishing<B> {
     pub(super) async fn run(mut self, mut stop: watch::Receiver<()>) {
         let shared = self.shared.clone();
         tokio::select! {
-            () = super::supervise::supervise(&mut self, &shared.health, &shared.recovered) => {}
+            () = supervise(&mut self, &shared) => {}
             // An error is the sign: the sender is gone, and with it the hub.
             _ = stop.changed() => {}
         }
@@ -92,113 +85,117 @@ impl<B: Backplane> Publishing<B> {
         // The first thing to leave, so that a connection that takes nothing is known at once.
         self.next_beat = Instant::now();
         loop {
-            self.gather();
+            self.retry_if_due();
+            let is_busy = self.packing.gather();
             self.beat_if_due();
-            if self.unacknowledged.is_empty() {
-                self.wait().await;
+            if self.packing.ready.is_empty() {
+                // What was gathered may all be held for channels that are stalled.
+                if is_busy {
+                    yield_now().await
+                } else {
+                    self.wait().await
+                }
                 continue;
             }
-            let envelopes = self.unacknowledged.len();
-            if let Err(error) = self.publish(&mut publisher).await {
-                if self.unacknowledged.len() < envelopes {
-                    backoff.curb();
+            match self.publish(&mut publisher).await {
+                Ok(()) if self.packing.has_stalled() => {}
+                Ok(()) => {
+                    backoff.reset();
+                    self.shared.up(Half::Publisher);
                 }
-                // The next connection has heartbeats of its own.
-                self.unacknowledged.retain(|parcel| envelope::count(&parcel.payload) > 0);
-                return error;
+                Err(Unpublished::Channels(error)) => {
+                    self.forget_beat();
+                    self.packing.stall();
+                    backoff.curb();
+                    self.retry_at.get_or_insert_with(|| Instant::now() + backoff.wait());
+                    self.shared.health.down(Half::Publisher, error);
+                }
+                Err(Unpublished::Everything(error)) => return error,
             }
-            backoff.reset();
-            self.shared.up(Half::Publisher);
+            // A driver that is always ready must not hold the worker thread.
+            yield_now().await;
         }
     }
 
-    async fn publish(&mut self, publisher: &mut B::Publisher) -> Result<(), BackplaneError> {
-        let parcels = &mut self.unacknowledged;
+    async fn publish(&mut self, publisher: &mut B::Publisher) -> Result<(), Unpublished> {
+        let health = &self.shared.health;
+        health.in_flight.set(self.packing.messages());
+        let parcels = &mut self.packing.ready;
         let bytes: usize = parcels.iter().map(|parcel| parcel.payload.len()).sum();
         let deadline = PUBLISH_DEADLINE + PUBLISH_DEADLINE_PER_MIB * (bytes >> 20) as u32;
         let began = Instant::now();
         let (envelopes, messages) = (parcels.len(), count(parcels));
-        let result = within(deadline, BackplaneRequest::Publish, publisher.publish(parcels)).await;
-        let health = &self.shared.health;
-        health.counters.published.add(messages - count(parcels));
-        health.counters.envelopes.add((envelopes - parcels.len()) as u64);
-        health.in_flight.set(count(parcels));
+        let silent =
+            BackplaneError::Silent { request: BackplaneRequest::Publish, waited: deadline };
+        let result = timeout(deadline, publisher.publish(parcels)).await;
+        let result = result.unwrap_or(Err(Unpublished::Everything(silent)));
+        health.counters.published.add(messages.saturating_sub(count(parcels)));
+        health.counters.envelopes.add(envelopes.saturating_sub(parcels.len()) as u64);
+        health.in_flight.set(self.packing.messages());
         result?;
+        self.greeting = false;
         for channel in self.beating.drain(..) {
             self.shared.echoes.beaten(channel, began);
         }
         Ok(())
     }
 
-    /// Moves what waits in the outbox into envelopes, as much as one round trip may carry.
-    fn gather(&mut self) {
-        let mut bytes: usize = self.unacknowledged.iter().map(|parcel| parcel.payload.len()).sum();
-        let mut open: Vec<(Channel, Packer)> = Vec::new();
-        while bytes < PIPELINE_BYTES_MAX
-            && let Some(outgoing) = self.shared.outbox.pop()
-        {
-            bytes += outgoing.message.len();
-            let at = *self.open_at[outgoing.channel.index()].get_or_insert_with(|| {
-                open.push((outgoing.channel, Packer::new()));
-                open.len() - 1
-            });
-            let packer = &mut open[at].1;
-            if !packer.fits(outgoing.message.len()) {
-                let full = mem::replace(packer, Packer::new());
-                packer.push(&outgoing.message);
-                self.seal(outgoing.channel, full);
-            } else {
-                packer.push(&outgoing.message);
-            }
+    fn retry_if_due(&mut self) {
+        if self.retry_at.is_some_and(|at| Instant::now() >= at) {
+            self.retry_at = None;
+            self.packing.resume();
         }
-        for (channel, packer) in open {
-            self.open_at[channel.index()] = None;
-            self.seal(channel, packer);
-        }
-        self.shared.health.in_flight.set(count(&self.unacknowledged));
-    }
-
-    fn seal(&mut self, channel: Channel, packer: Packer) {
-        let header = self.header(channel);
-        self.sequences[channel.index()] += packer.count() as u64;
-        self.post(channel, packer.seal(header));
-    }
-
-    fn post(&mut self, channel: Channel, payload: bytes::Bytes) {
-        let channel = self.shared.channels.name(channel).clone();
-        self.unacknowledged.push(Parcel { channel, payload });
-    }
-
-    fn header(&self, channel: Channel) -> Header {
-        let Shared { node, epoch, .. } = *self.shared;
-        Header { node, epoch, first: self.sequences[channel.index()] }
     }
 
     /// Adds a heartbeat for each channel that others may listen to for this node's messages, or that
     /// it listens to itself.
     fn beat_if_due(&mut self) {
         let now = Instant::now();
+        if self.shared.is_asked_to_beat.swap(false, Ordering::Acquire) {
+            // Others may ask often; this node asks only when it has subscribed anew.
+            let pause = match self.shared.greets.load(Ordering::Acquire) {
+                true => Duration::ZERO,
+                false => HEARTBEAT_INTERVAL_MIN,
+            };
+            let earliest = self.last_beat.map_or(self.next_beat, |last| last + pause);
+            self.next_beat = earliest.min(self.next_beat);
+        }
         if now < self.next_beat {
             return;
         }
         self.next_beat = now + HEARTBEAT_INTERVAL;
         self.last_beat = Some(now);
-        let shared = self.shared.clone();
         // Nodes are forgotten in silence.
-        shared.compare_spreads();
+        self.shared.compare_spreads();
+        self.beat();
+    }
+
+    /// Forgets heartbeats that may not have arrived, but not what they owed.
+    fn forget_beat(&mut self) {
         self.beating.clear();
+        self.packing.drop_heartbeats();
+        if mem::take(&mut self.greeting) {
+            self.shared.greets.store(true, Ordering::Release);
+        }
+    }
+
+    fn beat(&mut self) {
+        let shared = self.shared.clone();
         for channel in shared.channels.all() {
             let is_common = channel == Channel::COMMON;
-            if is_common
-                || self.sequences[channel.index()] > 0
-                || shared.interest.is_subscribed(channel)
-            {
+            let is_used = is_common
+                || self.packing.has_used(channel)
+                || shared.interest.is_subscribed(channel);
+            if is_used && !self.packing.is_stalled(channel) {
+                let wants_answer = is_common && shared.greets.swap(false, Ordering::Acquire);
+                self.greeting |= wants_answer;
                 let heartbeat = Heartbeat {
-                    wants_answer: is_common && shared.greets.swap(false, Ordering::Acquire),
+                    wants_answer,
                     leaving: false,
                     report: if is_common { self.report() } else { None },
                 };
-                self.post(channel, heartbeat.seal(self.header(channel)));
+                let header = self.packing.header(channel);
+                self.packing.post(channel, heartbeat.seal(header));
                 self.beating.push(channel);
             }
         }
@@ -209,42 +206,41 @@ impl<B: Backplane> Publishing<B> {
         let members = self.shared.members.upgrade()?;
         let mut rooms = Vec::new();
         members.for_each_room(&mut |name, count| {
-            rooms.push((super::channels::room_hash(name), count as u32));
+            rooms.push((room_hash(name), count as u32));
         });
         let (rooms, unlisted_max) = listed(rooms);
         let connections = members.connections();
         Some(Report { connections, spread: self.shared.channels.spread(), unlisted_max, rooms })
     }
 
-    /// Waits for something to publish, or a heartbeat that is due.
+    /// Waits for something to publish, or something that is due.
     async fn wait(&mut self) {
+        let due = self.retry_at.map_or(self.next_beat, |retry_at| retry_at.min(self.next_beat));
         tokio::select! {
             () = poll_fn(|cx| self.shared.outbox.poll_filled(cx)) => {}
-            () = sleep_until(self.next_beat) => {}
-            () = self.shared.beat_soon.notified() => {
-                // Others may ask often; this node asks only when it has subscribed anew.
-                let pause = match self.shared.greets.load(Ordering::Acquire) {
-                    true => Duration::ZERO,
-                    false => HEARTBEAT_INTERVAL_MIN,
-                };
-                let earliest = self.last_beat.map_or(self.next_beat, |last| last + pause);
-                self.next_beat = earliest.min(self.next_beat);
-            }
+            () = sleep_until(due) => {}
+            () = self.shared.beat_soon.notified() => {}
         }
     }
 
-    /// Publishes all that waits, and a goodbye.
-    async fn flush(&mut self) -> Result<(), BackplaneError> {
-        let mut publisher = connect(self.backplane.connect_publisher()).await?;
+    /// Publishes all that waits, the numbers that it has reached, and a goodbye.
+    async fn flush(&mut self) -> Result<(), Unpublished> {
+        let connecting = connect(self.backplane.connect_publisher()).await;
+        let mut publisher = connecting.map_err(Unpublished::Everything)?;
+        self.forget_beat();
+        self.packing.resume();
         loop {
-            self.gather();
-            if self.unacknowledged.is_empty() {
+            self.packing.gather();
+            if self.packing.ready.is_empty() {
                 break;
             }
             self.publish(&mut publisher).await?;
+            yield_now().await;
         }
+        self.beat();
         let goodbye = Heartbeat { leaving: true, ..Heartbeat::default() };
-        self.post(Channel::COMMON, goodbye.seal(self.header(Channel::COMMON)));
+        let header = self.packing.header(Channel::COMMON);
+        self.packing.post(Channel::COMMON, goodbye.seal(header));
         self.publish(&mut publisher).await
     }
 }
@@ -253,17 +249,16 @@ impl<B: Backplane> Attempt for &mut Publishing<B> {
     const HALF: Half = Half::Publisher;
 
     async fn attempt(&mut self, backoff: &mut Backoff) -> BackplaneError {
+        // Whatever the last attempt has left, also where it has panicked.
+        self.forget_beat();
+        self.packing.resume();
+        self.retry_at = None;
         let backplane = self.backplane.clone();
         match connect(backplane.connect_publisher()).await {
             Ok(publisher) => self.serve(publisher, backoff).await,
             Err(error) => error,
         }
     }
-}
-
-/// The messages in these envelopes.
-fn count(parcels: &[Parcel]) -> u64 {
-    parcels.iter().map(|parcel| u64::from(envelope::count(&parcel.payload))).sum()
 }
 
 /// The rooms that a report has room for, those with the most members, sorted by hash; and the most

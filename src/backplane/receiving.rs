@@ -34,7 +34,7 @@ impl Receiving {
                     let Some(members) = self.shared.members.upgrade() else { return };
                     self.receive(channel, &payload, &*members).await;
                 }
-                Received::Unsubscribed(channel) => self.ledger.forget_channel(channel),
+                Received::Unsubscribed(channel) => self.ledger.pause(channel),
             }
         }
     }
@@ -82,6 +82,7 @@ impl Receiving {
         let entry = self.ledger.enter(node, channel, epoch, first, count);
         self.shared.health.counters.lost.add(entry.lost);
         self.shared.health.counters.duplicates.add(entry.duplicates);
+        self.shared.health.counters.unlisted_nodes.add(entry.forgotten);
         entry.duplicates
     }
 
@@ -119,18 +120,18 @@ impl Receiving {
     fn hear(&mut self, channel: Channel, header: Header, heartbeat: Heartbeat) {
         self.enter(channel, header, 0);
         let roster = &self.shared.roster;
-        if let Some(report) = heartbeat.report
-            && !roster.hear(header.node, header.epoch, report)
-        {
-            self.shared.health.counters.unlisted_nodes.add(1);
+        if let Some(report) = heartbeat.report {
+            let is_listed = roster.hear(header.node, header.epoch, report);
+            self.shared.health.counters.unlisted_nodes.add(u64::from(!is_listed));
+            self.shared.compare_spreads();
         }
         if heartbeat.leaving {
             roster.forget(header.node);
+            self.shared.compare_spreads();
         }
         if heartbeat.wants_answer {
-            self.shared.beat_soon.notify_one();
+            self.shared.ask_to_beat();
         }
-        self.shared.compare_spreads();
     }
 }
 

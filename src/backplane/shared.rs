@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::channels::Channels;
 use super::contract::BackplaneError;
@@ -57,19 +57,27 @@ pub(super) struct Shared {
     pub(super) run_bytes_max: usize,
     /// Gone with the hub.
     pub(super) members: Weak<dyn Members>,
-    /// Rung when another node wants to know who there is, or this one does.
-    pub(super) beat_soon: Notify,
-    /// Whether this node wants to know. The subscribing task sets it and rings, the publishing task
+    /// Whether a heartbeat is asked for before its time, and the bell to that. The publishing task
     /// clears it.
+    pub(super) is_asked_to_beat: AtomicBool,
+    pub(super) beat_soon: Notify,
+    /// Whether this node wants to know who there is. The subscribing task sets it, the publishing
+    /// task clears it.
     pub(super) greets: AtomicBool,
-    /// Rung by a half of the connection that has found a server.
-    pub(super) recovered: Notify,
+    /// Changed by a half of the connection that has found a server.
+    pub(super) recovered: watch::Sender<()>,
 }
 
 impl Shared {
     /// Asks the other nodes to show themselves, now that what they say is heard.
     pub(super) fn greet(&self) {
         self.greets.store(true, Ordering::Release);
+        self.ask_to_beat();
+    }
+
+    /// Asks for a heartbeat before its time.
+    pub(super) fn ask_to_beat(&self) {
+        self.is_asked_to_beat.store(true, Ordering::Release);
         self.beat_soon.notify_one();
     }
 
@@ -77,7 +85,7 @@ impl Shared {
     pub(super) fn up(&self, half: Half) -> bool {
         let is_news = self.health.up(half);
         if is_news {
-            self.recovered.notify_waiters();
+            self.recovered.send_replace(());
         }
         is_news
     }

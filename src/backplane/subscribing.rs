@@ -1,11 +1,11 @@
 //! The subscribing task: one connection that listens to the channels that are needed, and is probed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use super::backoff::Backoff;
 use super::channels::Channel;
@@ -13,14 +13,17 @@ use super::contract::{Backplane, BackplaneError, BackplaneRequest, Lost, Subscri
 use super::echoes::Expected;
 use super::health::Half;
 use super::shared::Shared;
-use super::supervise::{Attempt, connect, within};
+use super::supervise::{Attempt, connect, supervise, within};
 
-/// How often the connection is probed, and how long it may be silent then.
-const PROBE_INTERVAL: Duration = Duration::from_secs(5);
-const PROBE_DEADLINE: Duration = Duration::from_secs(2);
+/// How often the connection is probed: so that seven seconds after a network has gone silent it is
+/// known, with half of one for a busy machine.
+const PROBE_INTERVAL: Duration = Duration::from_millis(4_500);
 
-/// How long a server has to acknowledge a batch of subscriptions.
-const SUBSCRIBE_DEADLINE: Duration = Duration::from_secs(2);
+/// How long a server may be silent when it is asked something.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
+
+/// How often that long an answer is waited for while messages go on arriving, which it may be behind.
+const ANSWER_DEADLINES_MAX: u32 = 4;
 
 /// The channels that are subscribed to at once.
 const SUBSCRIBE_BATCH: usize = 512;
@@ -37,16 +40,19 @@ pub(super) struct Subscribing<B> {
     shared: Arc<Shared>,
     /// Since when channels have not been needed.
     unneeded: HashMap<Channel, Instant>,
+    /// Channels that are let go of, of which the receiving task is to be told when nothing more can
+    /// come by them.
+    released: Vec<Channel>,
 }
 
 impl<B: Backplane> Subscribing<B> {
     pub(super) fn new(backplane: Arc<B>, shared: Arc<Shared>) -> Self {
-        Self { backplane, shared, unneeded: HashMap::new() }
+        Self { backplane, shared, unneeded: HashMap::new(), released: Vec::new() }
     }
 
     pub(super) async fn run(self) {
         let shared = self.shared.clone();
-        super::supervise::supervise(self, &shared.health, &shared.recovered).await;
+        supervise(self, &shared).await;
     }
 
     async fn serve(
@@ -97,6 +103,7 @@ impl<B: Backplane> Subscribing<B> {
             Err(error @ BackplaneError::Silent { .. }) => Err(error),
             // Others may be subscribed. A connection that is broken says so itself.
             Err(error) => {
+                backoff.curb();
                 self.shared.health.down(Half::Subscriber, error);
                 Ok(Some(Instant::now() + backoff.wait()))
             }
@@ -104,23 +111,48 @@ impl<B: Backplane> Subscribing<B> {
     }
 
     async fn subscribe_wanted(&self, subscriber: &mut B::Subscriber) -> Result<(), BackplaneError> {
+        let channels = &self.shared.channels;
         let mut result = Ok(());
         for batch in self.shared.interest.wanted().chunks(SUBSCRIBE_BATCH) {
-            let name = |&channel| self.shared.channels.name(channel).clone();
-            let mut names: Vec<_> = batch.iter().map(name).collect();
+            let mut names: Vec<_> =
+                batch.iter().map(|&channel| channels.name(channel).clone()).collect();
             let subscribing = subscriber.subscribe(&mut names);
-            let subscribed =
-                within(SUBSCRIBE_DEADLINE, BackplaneRequest::Subscribe, subscribing).await;
-            let is_acknowledged =
-                |&&channel: &&Channel| !names.contains(self.shared.channels.name(channel));
-            for &channel in batch.iter().filter(is_acknowledged) {
+            let subscribed = self.answer(BackplaneRequest::Subscribe, subscribing).await;
+            if let Err(BackplaneError::Silent { .. }) = subscribed {
+                return subscribed;
+            }
+            let refused: HashSet<&Arc<str>> = names.iter().collect();
+            for &channel in
+                batch.iter().filter(|&&channel| !refused.contains(channels.name(channel)))
+            {
                 self.shared.echoes.subscribed(channel);
                 self.shared.interest.acknowledge(channel);
             }
+            self.shared.interest.tell_subscribed();
             result = result.and(subscribed);
         }
         self.count_subscriptions();
         result
+    }
+
+    /// The answer to a request. A connection on which messages go on arriving is not silent: the
+    /// answer is behind them.
+    async fn answer<V>(
+        &self,
+        request: BackplaneRequest,
+        answer: impl Future<Output = Result<V, BackplaneError>>,
+    ) -> Result<V, BackplaneError> {
+        let mut answer = pin!(answer);
+        let mut deadlines = 1..=ANSWER_DEADLINES_MAX;
+        loop {
+            let asked = Instant::now();
+            let answer = within(ANSWER_DEADLINE, request, &mut answer).await;
+            let is_busy = self.shared.echoes.has_arrived_since(asked) && deadlines.next().is_some();
+            match answer {
+                Err(BackplaneError::Silent { .. }) if is_busy => {}
+                answer => return answer,
+            }
+        }
     }
 
     fn count_subscriptions(&self) {
@@ -155,7 +187,7 @@ impl<B: Backplane> Subscribing<B> {
             .filter_map(|channel| self.shared.echoes.expected(channel))
             .collect();
         let began = Instant::now();
-        self.ping(subscriber).await?;
+        self.answer(BackplaneRequest::Ping, subscriber.ping()).await?;
         self.shared.health.probed(began.elapsed());
         match expected.into_iter().find(|&expected| !self.shared.echoes.has_come(expected)) {
             Some(missing) => {
@@ -167,44 +199,32 @@ impl<B: Backplane> Subscribing<B> {
         }
     }
 
-    /// A connection on which messages go on arriving is not silent: the answer is behind them.
-    async fn ping(&self, subscriber: &mut B::Subscriber) -> Result<(), BackplaneError> {
-        let mut answer = pin!(subscriber.ping());
-        loop {
-            let asked = Instant::now();
-            match timeout(PROBE_DEADLINE, &mut answer).await {
-                Ok(answer) => return answer,
-                Err(_) if self.shared.echoes.has_arrived_since(asked) => {}
-                Err(_) => {
-                    let (request, waited) = (BackplaneRequest::Ping, PROBE_DEADLINE);
-                    return Err(BackplaneError::Silent { request, waited });
-                }
-            }
-        }
-    }
-
     /// Ends the subscriptions that have not been needed for a while.
     async fn release(&mut self, subscriber: &mut B::Subscriber) -> Result<(), BackplaneError> {
         let now = Instant::now();
-        let unneeded = self.shared.interest.unneeded();
+        let unneeded: HashSet<Channel> = self.shared.interest.unneeded().collect();
         self.unneeded.retain(|channel, _| unneeded.contains(channel));
-        for &channel in &unneeded {
+        for channel in unneeded {
             self.unneeded.entry(channel).or_insert(now);
         }
-        let is_over = |channel: &Channel| now - self.unneeded[channel] >= RELEASE_AFTER;
-        let mut released: Vec<Channel> = unneeded.into_iter().filter(is_over).collect();
-        released.retain(|&channel| self.shared.interest.release(channel));
-        if released.is_empty() {
+        let is_over = |since: &Instant| now - *since >= RELEASE_AFTER;
+        let interest = &self.shared.interest;
+        let over = self.unneeded.extract_if(|_, since| is_over(since));
+        self.released.extend(over.map(|(channel, _)| channel).filter(|&c| interest.release(c)));
+        if self.released.is_empty() {
             return Ok(());
         }
-        self.unneeded.retain(|channel, _| !released.contains(channel));
-        let names: Vec<_> =
-            released.iter().map(|&channel| self.shared.channels.name(channel).clone()).collect();
-        let unsubscribing = subscriber.unsubscribe(&names);
-        within(SUBSCRIBE_DEADLINE, BackplaneRequest::Subscribe, unsubscribing).await?;
-        released.into_iter().for_each(|channel| self.shared.inbound.unsubscribed(channel));
+        let name = |&channel: &Channel| self.shared.channels.name(channel).clone();
+        let names: Vec<_> = self.released.iter().map(name).collect();
+        self.answer(BackplaneRequest::Subscribe, subscriber.unsubscribe(&names)).await?;
+        self.tell_released();
         self.count_subscriptions();
         Ok(())
+    }
+
+    /// Tells the receiving task of channels by which nothing more can come.
+    fn tell_released(&mut self) {
+        self.released.drain(..).for_each(|channel| self.shared.inbound.unsubscribed(channel));
     }
 }
 
@@ -212,15 +232,16 @@ impl<B: Backplane> Attempt for Subscribing<B> {
     const HALF: Half = Half::Subscriber;
 
     async fn attempt(&mut self, backoff: &mut Backoff) -> BackplaneError {
+        // The last subscriber is gone, however it ended.
+        self.lose_all();
+        self.tell_released();
         let (backplane, inbound) = (self.backplane.clone(), self.shared.inbound.clone());
-        let error = match connect(backplane.connect_subscriber(inbound)).await {
+        match connect(backplane.connect_subscriber(inbound)).await {
             Ok(mut subscriber) => match self.serve(&mut subscriber, backoff).await {
                 Ok(()) => unreachable!("it serves until there is an error"),
                 Err(error) => error,
             },
             Err(error) => error,
-        };
-        self.lose_all();
-        error
+        }
     }
 }

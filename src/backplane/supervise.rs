@@ -5,12 +5,12 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::backoff::Backoff;
 use super::contract::{BackplaneError, BackplaneRequest};
-use super::health::{Half, Health};
+use super::health::Half;
+use super::shared::Shared;
 
 /// How long a server has to take a connection. Two seconds is far more than any healthy one needs,
 /// and short enough that a silent one is known within seven, with a probe every five.
@@ -25,19 +25,21 @@ pub(super) trait Attempt: Send {
     fn attempt(&mut self, backoff: &mut Backoff) -> impl Future<Output = BackplaneError> + Send;
 }
 
-/// Attempts for ever. `recovered` is rung by the other half when it has found a server that works:
-/// then there is nothing more to wait for.
-pub(super) async fn supervise<A: Attempt>(mut half: A, health: &Health, recovered: &Notify) {
+/// Attempts for ever. When the other half finds a server that works there is nothing more to wait
+/// for, also where that was during the attempt.
+pub(super) async fn supervise<A: Attempt>(mut half: A, shared: &Shared) {
     let mut backoff = Backoff::new();
+    let mut recovered = shared.recovered.subscribe();
     loop {
+        recovered.mark_unchanged();
         let attempt = AssertUnwindSafe(half.attempt(&mut backoff)).catch_unwind().await;
         let panicked = || BackplaneError::Connection("the driver panicked".to_owned());
-        health.down(A::HALF, attempt.unwrap_or_else(|_| panicked()));
+        shared.health.down(A::HALF, attempt.unwrap_or_else(|_| panicked()));
         tokio::select! {
             () = sleep(backoff.wait()) => {}
-            () = recovered.notified() => {}
+            _ = recovered.changed() => {}
         }
-        health.counters.reconnects.add(1);
+        shared.health.counters.reconnects.add(1);
     }
 }
 

@@ -1,13 +1,13 @@
 //! What a connection's shard and its session share: identity, signs of life, and how it ended.
 
 use std::fmt;
-use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
+use slab::Slab;
 
 use super::close::DisconnectReason;
 use super::room_index::Room;
@@ -101,7 +101,7 @@ pub struct Link {
     end: OnceLock<Box<End>>,
     session: AtomicWaker,
     /// Who else waits for the end; made for the first of them. Locked to push or to take.
-    others: OnceLock<Box<Mutex<Vec<Waker>>>>,
+    others: OnceLock<Box<Mutex<Slab<Waker>>>>,
 }
 
 impl Link {
@@ -171,15 +171,21 @@ impl Link {
         self.session.register(waker);
     }
 
-    /// Has `waker` woken when the stage moves next, beside all others. Read the stage after this
-    /// call, not before.
-    pub fn watch_stage_too(&self, waker: &Waker) {
-        let mut others = lock(self.others.get_or_init(Box::default));
-        if !others.iter().any(|other| other.will_wake(waker)) {
-            others.push(waker.clone());
-        }
+    /// Has `waker` woken whenever the stage moves, beside all others, until the place that it gets
+    /// is given back with [`stop_watching`](Self::stop_watching). Read the stage after this call, not
+    /// before.
+    pub fn watch_stage_too(&self, waker: &Waker) -> usize {
+        let place = lock(self.others.get_or_init(Box::default)).insert(waker.clone());
         // Pairs with the fence in `advance`: the shard sees the waker, or the caller the stage.
         fence(Ordering::SeqCst);
+        place
+    }
+
+    /// Gives back a place that [`watch_stage_too`](Self::watch_stage_too) gave.
+    pub fn stop_watching(&self, place: usize) {
+        if let Some(others) = self.others.get() {
+            lock(others).try_remove(place);
+        }
     }
 
     /// Reserves one of `rooms_max` memberships. Leaves on their way to the shard make room already.
@@ -227,12 +233,13 @@ impl Link {
         // Pairs with the fence in `watch_stage_too`.
         fence(Ordering::SeqCst);
         if let Some(others) = self.others.get() {
-            mem::take(&mut *lock(others)).into_iter().for_each(Waker::wake);
+            let others: Vec<Waker> = lock(others).iter().map(|(_, waker)| waker.clone()).collect();
+            others.into_iter().for_each(Waker::wake);
         }
     }
 }
 
-fn lock(wakers: &Mutex<Vec<Waker>>) -> MutexGuard<'_, Vec<Waker>> {
-    // A waker that panics was taken out before.
+fn lock(wakers: &Mutex<Slab<Waker>>) -> MutexGuard<'_, Slab<Waker>> {
+    // A waker that panics does so without the lock.
     wakers.lock().unwrap_or_else(PoisonError::into_inner)
 }

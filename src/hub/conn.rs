@@ -86,6 +86,7 @@ impl<T: Send + 'static> Conn<T> {
         let Some(bridge) = &self.inner.hub.inner.bridge else { return Ok(()) };
         let subscribed = async {
             tokio::select! {
+                biased;
                 () = bridge.subscribed_to(room) => Ok(()),
                 () = super::session::ended_for_others(&self.inner.link) => Err(JoinError::Closed),
             }

@@ -1,10 +1,11 @@
 //! The life of one connection: from the handshake to the last call of its handler.
 
 use std::future::poll_fn;
+use std::mem;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -236,17 +237,31 @@ async fn finish<T: Send + 'static, H: Handler<T>>(
 
 /// For the session alone.
 async fn ended(link: &Link) {
-    ended_for(link, Link::watch_stage).await;
+    poll_fn(|cx| {
+        link.watch_stage(cx.waker());
+        match link.stage() {
+            Stage::Open => Poll::Pending,
+            _ => Poll::Ready(()),
+        }
+    })
+    .await;
 }
 
 /// Waits for the end of a connection, in any task.
 pub(super) async fn ended_for_others(link: &Link) {
-    ended_for(link, Link::watch_stage_too).await;
-}
+    /// Gives the place of a waker back, also where the waiting is over before the connection.
+    struct Place<'a>(&'a Link, Option<usize>);
 
-async fn ended_for(link: &Link, watch: impl Fn(&Link, &Waker)) {
+    impl Drop for Place<'_> {
+        fn drop(&mut self) {
+            self.1.take().into_iter().for_each(|place| self.0.stop_watching(place));
+        }
+    }
+
+    let mut place = Place(link, None);
     poll_fn(|cx| {
-        watch(link, cx.waker());
+        drop(mem::replace(&mut place, Place(link, None)));
+        place.1 = Some(link.watch_stage_too(cx.waker()));
         match link.stage() {
             Stage::Open => Poll::Pending,
             _ => Poll::Ready(()),

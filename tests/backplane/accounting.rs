@@ -1,6 +1,6 @@
 //! No silent loss: what was published is delivered, lost or dropped, and counted as that.
 
-use roomcast::{BackplaneError, BackplaneState, Hub, Local, Lost, Target};
+use roomcast::{BackplaneError, BackplaneState, Builder, Hub, Json, Local, Lost, Target};
 
 use super::faulty::Faulty;
 use crate::claims::{Member, is_up, nodes};
@@ -121,6 +121,112 @@ async fn a_subscription_that_is_lost_is_made_again_and_the_gap_is_counted() {
         published += 2;
         accounted(published, &hub, nodes[0].hub()).await;
     }
+}
+
+/// Two nodes on eight channels, one with a driver that works and one with faults.
+async fn sound_and_faulty(bus: &Faulty) -> (Member, Member) {
+    let build = |builder: Builder<u32, Json>| builder.channels(8).build().unwrap();
+    let sound = build(Hub::builder().send_buffer(65_536).backplane(bus.sound(), "test"));
+    let faulty = build(Hub::builder().backplane(bus.clone(), "test"));
+    let (sound, faulty) = (Member::of(sound).await, Member::of(faulty).await);
+    for member in [&sound, &faulty] {
+        eventually("they know each other", || member.hub().cluster().nodes().len() == 2).await;
+    }
+    (sound, faulty)
+}
+
+fn subscriptions(member: &Member) -> usize {
+    member.hub().backplane_health().unwrap().subscriptions
+}
+
+#[tokio::test]
+async fn a_lost_tail_of_a_node_that_goes_is_told_by_its_goodbye() {
+    let bus = Faulty::new();
+    let (mut there, here) = sound_and_faulty(&bus).await;
+    there.conn.join_wait("r").await.unwrap();
+    here.hub().to_room("r", &0).unwrap();
+    assert_eq!(there.client.get::<u32>().await, 0);
+    bus.set(|faults| &faults.swallows, true);
+    (1..6).for_each(|message| here.hub().to_room("r", &message).unwrap());
+    let published = || here.hub().backplane_health().unwrap().published;
+    eventually("they are acknowledged", || published() == 6).await;
+    bus.set(|faults| &faults.swallows, false);
+    drop(here);
+    let lost = || there.hub().backplane_health().unwrap().lost;
+    eventually("the tail is counted", || lost() == 5).await;
+}
+
+#[tokio::test]
+async fn a_repetition_is_dropped_although_its_channel_was_let_go_of_meanwhile() {
+    let bus = Faulty::new();
+    let (mut there, here) = sound_and_faulty(&bus).await;
+    there.conn.join_wait("r").await.unwrap();
+    bus.set(|faults| &faults.is_mute, true);
+    here.hub().to_room("r", &1).unwrap();
+    assert_eq!(there.client.get::<u32>().await, 1);
+    bus.set(|faults| &faults.is_away, true);
+    there.conn.leave("r").unwrap();
+    eventually("the channel is let go of", || subscriptions(&there) == 1).await;
+    there.conn.join_wait("r").await.unwrap();
+    bus.set(|faults| &faults.is_mute, false);
+    bus.set(|faults| &faults.is_away, false);
+    here.hub().to_room("r", &2).unwrap();
+    assert_eq!(there.client.get::<u32>().await, 2, "1 has come before");
+}
+
+#[tokio::test]
+async fn nothing_is_lost_on_a_channel_that_could_not_be_let_go_of_in_peace() {
+    let bus = Faulty::new();
+    let (here, mut there) = sound_and_faulty(&bus).await;
+    there.conn.join_wait("r").await.unwrap();
+    here.hub().to_room("r", &0).unwrap();
+    assert_eq!(there.client.get::<u32>().await, 0);
+    bus.set(|faults| &faults.keeps, true);
+    there.conn.leave("r").unwrap();
+    let is_over = || there.hub().backplane_health().unwrap().reconnects == 1 && is_up(there.hub());
+    eventually("it is connected again", is_over).await;
+    bus.set(|faults| &faults.keeps, false);
+    assert_eq!(subscriptions(&there), 1);
+    (1..11).for_each(|message| here.hub().to_room("r", &message).unwrap());
+    let published = || here.hub().backplane_health().unwrap().published;
+    eventually("they are acknowledged", || published() == 11).await;
+    there.conn.join_wait("r").await.unwrap();
+    here.hub().to_room("r", &11).unwrap();
+    assert_eq!(there.client.get::<u32>().await, 11);
+    assert_eq!(there.hub().backplane_health().unwrap().lost, 0, "nobody has listened");
+}
+
+#[tokio::test]
+async fn a_channel_that_is_refused_holds_up_no_other_and_loses_nothing() {
+    let bus = Faulty::new();
+    let (mut there, here) = sound_and_faulty(&bus).await;
+    // Some of them are on the channel that will be refused.
+    let rooms: Vec<String> = (0..64).map(|number| format!("room {number}")).collect();
+    for room in &rooms {
+        there.conn.join_wait(room).await.unwrap();
+    }
+    bus.refuse(Some("test:3"));
+    let say = |room: &str, from: u32| {
+        (from..from + 50).for_each(|message| here.hub().to_room(room, &message).unwrap());
+    };
+    rooms.iter().for_each(|room| say(room, 0));
+    let received = || there.hub().backplane_health().unwrap().received;
+    eventually("the others arrive", || received() > 64 * 50 / 2).await;
+    eventually("the refusal is told", || here.hub().backplane_err().is_some()).await;
+    let held = || here.hub().backplane_health().unwrap().in_flight as u64;
+    eventually("the rest is held", || received() + held() == 64 * 50).await;
+    assert!(held() > 0);
+    let before = received();
+    rooms.iter().for_each(|room| say(room, 50));
+    eventually("the others go on", || received() >= 2 * before).await;
+    bus.refuse(None);
+    eventually("all has arrived", || received() == 64 * 100).await;
+    let mut got: Vec<u32> = there.client.get_many(64 * 100).await;
+    got.sort_unstable();
+    assert!(got.into_iter().eq((0..100).flat_map(|message| [message; 64])), "each once");
+    eventually("all is well", || is_up(here.hub())).await;
+    let health = there.hub().backplane_health().unwrap();
+    assert_eq!((health.lost, here.hub().backplane_health().unwrap().dropped), (0, 0));
 }
 
 #[tokio::test]

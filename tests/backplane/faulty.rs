@@ -1,12 +1,12 @@
 //! A bus that does all that a backplane may do: it loses payloads, carries them twice, fails after it
 //! has carried them, refuses connections and loses subscriptions.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use roomcast::{
     Backplane, BackplaneError, Inbound, Local, LocalPublisher, LocalSubscriber, Lost, Parcel,
-    Publisher, Subscriber,
+    Publisher, Subscriber, Unpublished,
 };
 use tokio::sync::broadcast;
 
@@ -30,8 +30,14 @@ pub(crate) struct Faults {
     pub(crate) is_away: AtomicBool,
     /// Requests are not answered.
     pub(crate) is_silent: AtomicBool,
+    /// What is published is carried, and not answered.
+    pub(crate) is_mute: AtomicBool,
+    /// Subscriptions cannot be ended.
+    pub(crate) keeps: AtomicBool,
     /// Drivers panic.
     pub(crate) panics: AtomicBool,
+    /// A channel that may not be used.
+    pub(crate) refused: Mutex<Option<String>>,
     publishes: AtomicU64,
 }
 
@@ -51,9 +57,23 @@ impl Faulty {
         fault(&self.faults).store(is_on, Ordering::SeqCst);
     }
 
+    /// The same bus, for a node whose driver has no faults.
+    pub(crate) fn sound(&self) -> Local {
+        self.bus.clone()
+    }
+
     /// Has all subscribers lose something.
     pub(crate) fn lose(&self, lost: Lost) {
         self.losses.send(lost).expect("somebody is connected");
+    }
+
+    /// Refuses a channel, or none.
+    pub(crate) fn refuse(&self, channel: Option<&str>) {
+        *self.faults.refused.lock().unwrap() = channel.map(str::to_owned);
+    }
+
+    fn refusal() -> BackplaneError {
+        BackplaneError::Refused("as it was told to".to_owned())
     }
 
     fn error() -> BackplaneError {
@@ -64,6 +84,13 @@ impl Faulty {
 impl Faults {
     fn is(&self, fault: impl Fn(&Self) -> &AtomicBool) -> bool {
         fault(self).load(Ordering::SeqCst)
+    }
+
+    /// Takes out what belongs to the refused channel.
+    fn take_refused<V>(&self, list: &mut Vec<V>, channel: impl Fn(&V) -> &str) -> Vec<V> {
+        let refused = self.refused.lock().unwrap().clone();
+        let is_refused = |item: &mut V| refused.as_deref() == Some(channel(item));
+        list.extract_if(.., is_refused).collect()
     }
 
     async fn answer(&self) -> Result<(), BackplaneError> {
@@ -102,8 +129,8 @@ pub(crate) struct FaultyPublisher {
 }
 
 impl Publisher for FaultyPublisher {
-    async fn publish(&mut self, parcels: &mut Vec<Parcel>) -> Result<(), BackplaneError> {
-        self.faults.answer().await?;
+    async fn publish(&mut self, parcels: &mut Vec<Parcel>) -> Result<(), Unpublished> {
+        self.faults.answer().await.map_err(Unpublished::Everything)?;
         let fails_every = self.faults.fails_every.load(Ordering::SeqCst);
         let publishes = self.faults.publishes.fetch_add(1, Ordering::SeqCst) + 1;
         let unacknowledged = parcels.clone();
@@ -112,10 +139,18 @@ impl Publisher for FaultyPublisher {
         } else if self.faults.is(|faults| &faults.doubles) {
             *parcels = parcels.iter().flat_map(|parcel| [parcel.clone(), parcel.clone()]).collect();
         }
+        let refused = self.faults.take_refused(parcels, |parcel| &parcel.channel);
         self.half.publish(parcels).await?;
+        if self.faults.is(|faults| &faults.is_mute) {
+            std::future::pending::<()>().await;
+        }
+        if !refused.is_empty() {
+            *parcels = refused;
+            return Err(Unpublished::Channels(Faulty::refusal()));
+        }
         if fails_every > 0 && publishes.is_multiple_of(fails_every) {
             *parcels = unacknowledged;
-            return Err(Faulty::error());
+            return Err(Unpublished::Everything(Faulty::error()));
         }
         Ok(())
     }
@@ -130,11 +165,17 @@ pub(crate) struct FaultySubscriber {
 impl Subscriber for FaultySubscriber {
     async fn subscribe(&mut self, channels: &mut Vec<Arc<str>>) -> Result<(), BackplaneError> {
         self.faults.answer().await?;
-        self.half.subscribe(channels).await
+        let refused = self.faults.take_refused(channels, |channel| channel);
+        self.half.subscribe(channels).await?;
+        *channels = refused;
+        if channels.is_empty() { Ok(()) } else { Err(Faulty::refusal()) }
     }
 
     async fn unsubscribe(&mut self, channels: &[Arc<str>]) -> Result<(), BackplaneError> {
         self.faults.answer().await?;
+        if self.faults.is(|faults| &faults.keeps) {
+            return Err(Faulty::error());
+        }
         self.half.unsubscribe(channels).await
     }
 
@@ -145,6 +186,7 @@ impl Subscriber for FaultySubscriber {
 
     async fn lost(&mut self) -> Lost {
         let lost = self.losses.recv().await.expect("the bus is there");
+        assert!(!self.faults.is(|faults| &faults.panics), "a driver with a bug");
         if let Lost::Channels(channels, _) = &lost {
             self.half.unsubscribe(channels).await.expect("the bus takes it");
         }

@@ -1,9 +1,12 @@
 //! Health tells what is wrong, and that it is over.
 
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use roomcast::{
-    BackplaneError, BackplaneRequest, BackplaneState, BuildError, Hub, JoinError, Local,
+    BackplaneError, BackplaneRequest, BackplaneState, BuildError, Hub, JoinError, Local, Lost,
 };
 
 use super::faulty::Faulty;
@@ -76,6 +79,90 @@ async fn a_driver_that_panics_is_connected_again() {
     bus.set(|faults| &faults.panics, false);
     assert_eq!(nodes[1].client.get::<u32>().await, 1);
     eventually("it recovers", || is_up(nodes[0].hub())).await;
+}
+
+#[tokio::test]
+async fn a_subscriber_that_panics_is_subscribed_again() {
+    let bus = Faulty::new();
+    let mut nodes = nodes(&bus, 2, 1).await;
+    bus.set(|faults| &faults.panics, true);
+    bus.lose(Lost::Everything(BackplaneError::Connection("never told".to_owned())));
+    for member in &nodes {
+        eventually("the panic is told", || member.hub().backplane_err().is_some()).await;
+    }
+    bus.set(|faults| &faults.panics, false);
+    for member in &nodes {
+        eventually("it recovers", || is_up(member.hub())).await;
+        member.conn.join_wait("r").await.unwrap();
+    }
+    nodes[0].hub().broadcast(&1).unwrap();
+    assert_eq!(nodes[1].client.get::<u32>().await, 1);
+}
+
+#[tokio::test]
+async fn a_refused_channel_delays_no_other_and_is_forgotten_with_its_rooms() {
+    let bus = Faulty::new();
+    let hub = Hub::builder().backplane(bus.clone(), "test").channels(8).build().unwrap();
+    let member = Member::of(hub).await;
+    eventually("it is up", || is_up(member.hub())).await;
+    bus.refuse(Some("test:0"));
+    let rooms: Vec<String> = (0..64).map(|number| format!("room {number}")).collect();
+    rooms.iter().for_each(|room| member.conn.join(room).unwrap());
+    eventually("the refusal is told", || {
+        matches!(member.hub().backplane_err(), Some(BackplaneError::Refused(_)))
+    })
+    .await;
+    let subscriptions = || member.hub().backplane_health().unwrap().subscriptions;
+    eventually("the others are subscribed", || subscriptions() == 8).await;
+    rooms.iter().for_each(|room| member.conn.leave(room).unwrap());
+    eventually("nobody needs it any more", || is_up(member.hub()) && subscriptions() == 1).await;
+}
+
+#[tokio::test]
+async fn silence_over_many_subscriptions_is_noticed_as_soon() {
+    let bus = Faulty::new();
+    let hub = Hub::builder().backplane(bus.clone(), "test").channels(4_096);
+    let member = Member::of(hub.max_rooms_per_conn(8_000).build().unwrap()).await;
+    eventually("it is up", || is_up(member.hub())).await;
+    bus.set(|faults| &faults.is_silent, true);
+    (0..8_000).for_each(|room| member.conn.join(&room.to_string()).unwrap());
+    let told = eventually("the silence is told", || member.hub().backplane_err().is_some());
+    tokio::time::timeout(Duration::from_millis(7_500), told).await.expect("as with few of them");
+}
+
+#[tokio::test]
+async fn a_greeting_that_did_not_get_through_is_repeated() {
+    let bus = Faulty::new();
+    let there: Hub<u32> = Hub::builder().backplane(bus.sound(), "test").build().unwrap();
+    eventually("it is up", || is_up(&there)).await;
+    bus.refuse(Some("test"));
+    let here = hub_on(&bus);
+    eventually("the refusal is told", || here.backplane_err().is_some()).await;
+    bus.refuse(None);
+    eventually("it is up", || is_up(&here)).await;
+    let answer = eventually("the other answers", || here.cluster().nodes().len() == 2);
+    // Unasked it would tell of itself in five.
+    tokio::time::timeout(Duration::from_secs(3), answer).await.expect("at once");
+}
+
+#[tokio::test]
+async fn a_join_that_has_waited_leaves_nothing_behind() {
+    let member = Member::of(hub_on(&Faulty::new())).await;
+    eventually("it is up", || is_up(member.hub())).await;
+    let task = Arc::new(Task);
+    for _ in 0..100 {
+        let waker = Waker::from(task.clone());
+        let mut joining = pin!(member.conn.join_wait("r"));
+        while joining.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {}
+    }
+    assert_eq!(Arc::strong_count(&task), 1, "no waker is kept");
+}
+
+/// A task that polls until it is done.
+struct Task;
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {}
 }
 
 #[tokio::test]

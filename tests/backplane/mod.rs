@@ -4,6 +4,7 @@
 mod accounting;
 mod faulty;
 mod health;
+mod strangers;
 
 /// The claims, on a bus that works.
 mod local {

@@ -15,8 +15,8 @@ use crate::support::{Client, DEADLINE, Recorded, eventually, within};
 /// The channel of all hubs.
 pub(crate) const CHANNEL: &str = "chat";
 
-/// What is wrong shows within this time: a probe in two seconds, two seconds for its answer, and
-/// some for a busy machine.
+/// What is wrong shows within this time: a probe every 4.5 seconds, two seconds for its answer, and
+/// half of one for a busy machine.
 pub(crate) const NOTICED: Duration = Duration::from_secs(7);
 
 /// The settings of a node. Its clients may be slow: what they miss is the backplane's fault.

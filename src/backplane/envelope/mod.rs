@@ -35,7 +35,7 @@ use bytes::{Buf, BufMut};
 
 pub(crate) use self::heartbeat::{Heartbeat, REPORT_ROOMS_MAX, Report};
 pub(crate) use self::message::{Message, Messages, encode_message};
-pub(crate) use self::packer::{ENVELOPE_BYTES_MAX, Packer};
+pub(crate) use self::packer::{ENVELOPE_BYTES_MAX, ENVELOPE_MESSAGES_MAX, Packer};
 use super::NodeId;
 
 const MAGIC: [u8; 3] = *b"RCE";

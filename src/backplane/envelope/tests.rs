@@ -1,7 +1,6 @@
 use bytes::Bytes;
 
 use super::message::Target;
-use super::packer::ENVELOPE_MESSAGES_MAX;
 use super::*;
 use crate::backplane::ConnId;
 use crate::engine::{Address, ConnKey, FrameKind, frame};

@@ -1,7 +1,9 @@
 //! A connection that messages come by.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, PushKind, RedisError, ServerError, Value};
@@ -9,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::listener::{Listener, Loss, Wanted};
 use super::remote::{Answers, Remote};
-use crate::backplane::{BackplaneError, Inbound};
+use crate::backplane::{BackplaneError, BackplaneRequest, Inbound, within};
 
 /// Channels of a pipeline. More would hold up the messages that come between the answers.
 const PIPELINE_MAX: usize = 512;
@@ -49,6 +51,8 @@ pub(super) struct Link {
     remote: Remote,
     connection: MultiplexedConnection,
     wanted: Wanted,
+    /// Set by whatever arrives, cleared by who waits for an answer.
+    has_heard: Arc<AtomicBool>,
 }
 
 impl Link {
@@ -60,10 +64,18 @@ impl Link {
         losses: mpsc::UnboundedSender<Loss>,
     ) -> Result<Self, BackplaneError> {
         let wanted = Wanted::default();
+        let has_heard = Arc::new(AtomicBool::new(false));
         let is_lost = AtomicBool::new(false);
-        let listener = Listener { number, inbound, wanted: wanted.clone(), losses, is_lost };
+        let listener = Listener {
+            number,
+            inbound,
+            wanted: wanted.clone(),
+            losses,
+            is_lost,
+            has_heard: has_heard.clone(),
+        };
         let connection = remote.connect_to_hear(move |push| listener.hear(push)).await?;
-        Ok(Self { number, mode, remote, connection, wanted })
+        Ok(Self { number, mode, remote, connection, wanted, has_heard })
     }
 
     /// The server.
@@ -125,6 +137,27 @@ impl Link {
             }
         }
         Ok(())
+    }
+
+    /// The answer to a request, as long as something arrives: on a busy connection the answer is
+    /// behind it.
+    ///
+    /// # Errors
+    /// Nothing has arrived for `deadline`.
+    pub(super) async fn unless_silent<V>(
+        &self,
+        deadline: Duration,
+        request: BackplaneRequest,
+        answer: impl Future<Output = Result<V, BackplaneError>>,
+    ) -> Result<V, BackplaneError> {
+        let mut answer = pin!(answer);
+        loop {
+            self.has_heard.store(false, Ordering::Relaxed);
+            match within(deadline, request, &mut answer).await {
+                Err(BackplaneError::Silent { .. }) if self.has_heard.load(Ordering::Relaxed) => {}
+                result => return result,
+            }
+        }
     }
 
     /// A round trip.

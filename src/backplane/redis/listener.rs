@@ -57,10 +57,13 @@ pub(super) struct Listener {
     pub(super) losses: mpsc::UnboundedSender<Loss>,
     /// Whether the loss has been told, which is done once. Only the task of the connection uses it.
     pub(super) is_lost: AtomicBool,
+    /// Set whenever something arrives.
+    pub(super) has_heard: Arc<AtomicBool>,
 }
 
 impl Listener {
     pub(super) fn hear(&self, push: PushInfo) {
+        self.has_heard.store(true, Ordering::Relaxed);
         match push.kind {
             PushKind::Message | PushKind::SMessage => self.receive(push.data),
             PushKind::Unsubscribe | PushKind::SUnsubscribe => self.check_ended(&push.data),

@@ -11,7 +11,9 @@ use super::link::{Link, Mode};
 use super::listener::Loss;
 use super::parcels;
 use super::remote::{Answers, Remote};
-use crate::backplane::{Backplane, BackplaneError, Inbound, Lost, Parcel, Publisher, Subscriber};
+use crate::backplane::{
+    Backplane, BackplaneError, Inbound, Lost, Parcel, Publisher, Subscriber, Unpublished,
+};
 
 /// The backplane over one Redis server, by `PUBLISH` and `SUBSCRIBE`.
 ///
@@ -74,13 +76,14 @@ pub struct RedisPublisher {
 }
 
 impl Publisher for RedisPublisher {
-    async fn publish(&mut self, parcels: &mut Vec<Parcel>) -> Result<(), BackplaneError> {
+    async fn publish(&mut self, parcels: &mut Vec<Parcel>) -> Result<(), Unpublished> {
         let answers = parcels::send(self.connection.clone(), "PUBLISH", parcels.iter()).await;
-        let answers = answers.map_err(|error| self.remote.explain(&error))?;
+        let answers =
+            answers.map_err(|error| Unpublished::Everything(self.remote.explain(&error)))?;
         let acknowledged: Vec<bool> = answers.iter().map(Result::is_ok).collect();
         parcels::take_acknowledged(parcels, &acknowledged);
         match answers.into_iter().find_map(Result::err) {
-            Some(error) => Err(self.remote.refused(&error)),
+            Some(error) => Err(Unpublished::Channels(self.remote.refused(&error))),
             None => Ok(()),
         }
     }

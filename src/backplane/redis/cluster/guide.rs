@@ -4,20 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::stream;
-use redis::{ServerError, Value};
-use tokio::time::timeout;
+use futures_util::stream::FuturesUnordered;
+use redis::Value;
 
-use super::topology::{Move, Topology};
+use super::topology::Topology;
 use crate::backplane::redis::remote::{Address, Remote};
-use crate::backplane::{BackplaneError, BackplaneRequest};
+use crate::backplane::{BackplaneError, BackplaneRequest, within};
 
-/// How long a node may take to tell the topology, with the connection. A quarter of what the hub
-/// waits, so that two waves of hung nodes leave time for the rest.
-const TELL_DEADLINE: Duration = Duration::from_millis(500);
+/// How long nodes may take to tell the topology, with the connection: half of what the hub waits.
+const TELL_DEADLINE: Duration = Duration::from_secs(1);
 
-/// Nodes that are asked at a time. A hung one takes up one of them.
-const ASKED_AT_ONCE: usize = 3;
+/// Nodes that are asked at once; the first answer counts. Enough that some of them are not those that
+/// hang, few enough that a large cluster is not asked as a whole.
+const ASKED_AT_ONCE: usize = 6;
 
 /// The topology of a cluster, as far as it is known.
 pub(super) struct Guide {
@@ -26,14 +25,12 @@ pub(super) struct Guide {
     /// How often it was learnt. Another node is asked first each time, so that one that has been
     /// left behind by the cluster is not believed for ever.
     turn: usize,
-    /// What nodes have said of slots that are not theirs any more.
-    moves: Vec<Move>,
 }
 
 impl Guide {
     /// Learns the topology from the seeds.
     pub(super) async fn learn(seeds: Arc<[Remote]>) -> Result<Self, BackplaneError> {
-        let mut guide = Self { seeds, topology: Topology::default(), turn: 0, moves: Vec::new() };
+        let mut guide = Self { seeds, topology: Topology::default(), turn: 0 };
         guide.refresh().await?;
         Ok(guide)
     }
@@ -48,13 +45,13 @@ impl Guide {
     pub(super) async fn refresh(&mut self) -> Result<(), BackplaneError> {
         let candidates = self.candidates();
         self.turn += 1;
-        let answers = stream::iter(candidates).map(ask).buffer_unordered(ASKED_AT_ONCE);
-        let mut answers = std::pin::pin!(answers);
+        let mut answers: FuturesUnordered<_> =
+            candidates.into_iter().take(ASKED_AT_ONCE).map(ask).collect();
         let mut first_error = None;
         while let Some(answer) = answers.next().await {
             match answer {
                 Ok(topology) => {
-                    self.adopt(topology);
+                    self.topology = topology;
                     return Ok(());
                 }
                 // A refusal says more than a connection that failed.
@@ -66,20 +63,6 @@ impl Guide {
         }
         let none = || BackplaneError::Settings("a cluster needs the URL of a node".to_owned());
         Err(first_error.unwrap_or_else(none))
-    }
-
-    /// Notes the answer of a node, where it names another owner of a slot. The next refresh takes
-    /// that into account.
-    pub(super) fn note(&mut self, node: &Address, answer: &ServerError) {
-        self.moves.extend(Move::read(node, answer));
-    }
-
-    /// Takes over a topology, but for what its teller has not heard of yet.
-    fn adopt(&mut self, mut topology: Topology) {
-        for Move { slot, from, to } in self.moves.drain(..) {
-            topology.correct(slot, &from, to);
-        }
-        self.topology = topology;
     }
 
     /// Whom to ask: the known nodes, and the seeds that are not among them.
@@ -105,10 +88,7 @@ impl Guide {
 }
 
 async fn ask(node: Remote) -> Result<Topology, BackplaneError> {
-    match timeout(TELL_DEADLINE, ask_patiently(&node)).await {
-        Ok(answer) => answer,
-        Err(_) => Err(silent(BackplaneRequest::Connect, TELL_DEADLINE)),
-    }
+    within(TELL_DEADLINE, BackplaneRequest::Connect, ask_patiently(&node)).await
 }
 
 async fn ask_patiently(node: &Remote) -> Result<Topology, BackplaneError> {
@@ -126,9 +106,4 @@ async fn ask_patiently(node: &Remote) -> Result<Topology, BackplaneError> {
 pub(super) fn unserved(channel: &str) -> BackplaneError {
     let text = format!("no node of the cluster serves the slot of {channel}");
     BackplaneError::Connection(text)
-}
-
-/// That a node did not answer.
-pub(super) fn silent(request: BackplaneRequest, waited: Duration) -> BackplaneError {
-    BackplaneError::Silent { request, waited }
 }

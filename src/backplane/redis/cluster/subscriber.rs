@@ -7,19 +7,17 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use redis::ServerError;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 
-use super::guide::{Guide, silent, unserved};
+use super::guide::{Guide, unserved};
 use crate::backplane::redis::link::{Link, Mode};
 use crate::backplane::redis::listener::Loss;
 use crate::backplane::redis::remote::Address;
-use crate::backplane::{BackplaneError, BackplaneRequest, Inbound, Lost, Subscriber};
+use crate::backplane::{BackplaneError, BackplaneRequest, Inbound, Lost, Subscriber, within};
 
-/// How long a node may take for each step. All of them together, with learning the topology, stay
-/// below what the hub waits, so that a node that hangs costs only its own channels.
-const CONNECT_DEADLINE: Duration = Duration::from_millis(500);
-const SUBSCRIBE_DEADLINE: Duration = Duration::from_millis(750);
-const PING_DEADLINE: Duration = Duration::from_millis(1_000);
+/// How long a node may take to connect, and how long it may be silent when it is asked something.
+/// Less than what the hub waits, so that a node that hangs costs only its own channels.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
+const ANSWER_DEADLINE: Duration = Duration::from_millis(1_500);
 
 /// The receiving half of [`RedisCluster`](super::RedisCluster).
 pub struct ClusterSubscriber {
@@ -74,13 +72,12 @@ impl ClusterSubscriber {
             let (inbound, sender) = (self.inbound.clone(), self.sender.clone());
             let remote = self.guide.remote(node);
             let connect = Link::connect(remote, Mode::Sharded, number, inbound, sender);
-            async { timeout(CONNECT_DEADLINE, connect).await }
+            within(CONNECT_DEADLINE, BackplaneRequest::Connect, connect)
         });
         let mut first_error = None;
         let connected = join_all(connects).await;
         for (node, link) in missing.into_iter().zip(connected) {
-            match link.unwrap_or_else(|_| Err(silent(BackplaneRequest::Connect, CONNECT_DEADLINE)))
-            {
+            match link {
                 Ok(link) => drop(self.links.insert(node, link)),
                 Err(error) => drop(first_error.get_or_insert(error)),
             }
@@ -143,7 +140,6 @@ impl Subscriber for ClusterSubscriber {
         for (node, outcome) in self.ask(named.collect()).await {
             subscribed.extend(outcome.subscribed);
             for refusal in outcome.refusals {
-                self.guide.note(&node, &refusal);
                 first_error.get_or_insert_with(|| self.guide.remote(&node).refused(&refusal));
             }
             if let Some(error) = outcome.broken {
@@ -203,10 +199,9 @@ async fn subscribe(link: &Link, channels: &[Arc<str>]) -> Outcome {
     let mut outcome = Outcome::default();
     let mut rest = channels;
     while !rest.is_empty() {
-        let answers = timeout(SUBSCRIBE_DEADLINE, link.subscribe(rest)).await;
-        let answers = answers
-            .unwrap_or_else(|_| Err(silent(BackplaneRequest::Subscribe, SUBSCRIBE_DEADLINE)));
-        let answers = match answers {
+        let subscribing = link.subscribe(rest);
+        let request = BackplaneRequest::Subscribe;
+        let answers = match link.unless_silent(ANSWER_DEADLINE, request, subscribing).await {
             Ok(answers) => answers,
             Err(error) => {
                 link.forget(rest);
@@ -227,11 +222,10 @@ async fn subscribe(link: &Link, channels: &[Arc<str>]) -> Outcome {
 }
 
 async fn unsubscribe(link: &Link, channels: &[Arc<str>]) -> LinkResult {
-    let ended = timeout(SUBSCRIBE_DEADLINE, link.unsubscribe(channels)).await;
-    ended.unwrap_or_else(|_| Err(silent(BackplaneRequest::Subscribe, SUBSCRIBE_DEADLINE)))
+    let unsubscribing = link.unsubscribe(channels);
+    link.unless_silent(ANSWER_DEADLINE, BackplaneRequest::Subscribe, unsubscribing).await
 }
 
 async fn ping(link: &Link) -> LinkResult {
-    let answered = timeout(PING_DEADLINE, link.ping()).await;
-    answered.unwrap_or_else(|_| Err(silent(BackplaneRequest::Ping, PING_DEADLINE)))
+    link.unless_silent(ANSWER_DEADLINE, BackplaneRequest::Ping, link.ping()).await
 }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use redis::Value;
 use redis::cluster_routing::Slot;
-use redis::{ServerError, ServerErrorKind, Value};
 
 use crate::backplane::redis::remote::Address;
 
@@ -81,39 +81,9 @@ impl Topology {
         (groups, unserved)
     }
 
-    /// Believes a node that says that a slot is not its own any more, where the topology still has
-    /// it there: a node knows that of itself before others do.
-    pub(super) fn correct(&mut self, slot: Slot, from: &Address, to: Address) {
-        let owner = self.masters.get(&slot).map(|owner| &self.nodes[*owner]);
-        if owner == Some(from) {
-            let owner = self.place(to);
-            self.masters.insert(slot, owner);
-        }
-    }
-
     /// All nodes, masters and replicas.
     pub(super) fn nodes(&self) -> &[Address] {
         &self.nodes
-    }
-}
-
-/// That a slot is not where it was.
-#[derive(Debug, PartialEq)]
-pub(super) struct Move {
-    pub(super) slot: Slot,
-    pub(super) from: Address,
-    pub(super) to: Address,
-}
-
-impl Move {
-    /// Reads the answer `MOVED slot host:port` of a node; none where it is another.
-    pub(super) fn read(from: &Address, answer: &ServerError) -> Option<Self> {
-        let is_move = answer.kind() == Some(ServerErrorKind::Moved);
-        let (slot, to) = answer.details().filter(|_| is_move)?.split_once(' ')?;
-        let (host, port) = to.rsplit_once(':')?;
-        let host = if host.is_empty() { from.host.clone() } else { host.into() };
-        let to = Address { host, port: port.parse().ok()? };
-        Some(Self { slot: Slot::new(slot.parse().ok()?)?, from: from.clone(), to })
     }
 }
 
@@ -217,34 +187,6 @@ mod tests {
         let expected = [(address("a", 1), vec![0, 2]), (address("b", 2), vec![1, 4])];
         assert_eq!(groups, HashMap::from(expected));
         assert_eq!(unserved.as_deref(), Some("hello"));
-    }
-
-    #[test]
-    fn node_that_has_given_a_slot_away_is_believed() {
-        let mut topology = read(vec![range(0, 16_383, vec![node(text("a"), 1)])]).unwrap();
-        let slot = Slot::for_key("foo");
-        topology.correct(slot, &address("other", 1), address("wrong", 2));
-        assert_eq!(topology.master_of("foo"), Some(&address("a", 1)));
-        topology.correct(slot, &address("a", 1), address("b", 2));
-        assert_eq!(topology.master_of("foo"), Some(&address("b", 2)));
-        assert_eq!(topology.master_of("bar"), Some(&address("a", 1)));
-    }
-
-    fn read_move(answer: &str) -> Option<(Slot, Address)> {
-        let answer = redis::parse_redis_value(format!("-{answer}\r\n").as_bytes());
-        let Ok(Value::ServerError(error)) = answer else { panic!("{answer:?}") };
-        Move::read(&address("asked", 1), &error).map(|moved| (moved.slot, moved.to))
-    }
-
-    #[test]
-    fn move_is_read_from_the_answer() {
-        let slot = Slot::new(3_999).unwrap();
-        assert_eq!(read_move("MOVED 3999 10.0.0.1:6381"), Some((slot, address("10.0.0.1", 6_381))));
-        assert_eq!(read_move("MOVED 3999 ::1:6381"), Some((slot, address("::1", 6_381))));
-        assert_eq!(read_move("MOVED 3999 :6381"), Some((slot, address("asked", 6_381))));
-        for other in ["MOVED", "MOVED 3999", "MOVED 16384 a:1", "MOVED 1 a:b", "ASK 3999 a:1"] {
-            assert_eq!(read_move(other), None);
-        }
     }
 
     #[test]

@@ -1,0 +1,52 @@
+//! Envelopes that a stranger has made: they are read for what they are, and hurt nobody.
+
+use std::time::Duration;
+
+use roomcast::{Backplane, BackplaneError, Hub, Local, Parcel, Publisher};
+
+use crate::claims::is_up;
+use crate::support::eventually;
+
+/// The heartbeat of a node that is none, with its connections and the channels that it spreads rooms
+/// over; written by the format's description.
+fn heartbeat(node: u8, connections: u64, spread: u16) -> Vec<u8> {
+    let mut bytes = b"RCE\x01\x01".to_vec();
+    bytes.extend([node; 16]);
+    bytes.extend([0; 8 + 8 + 4]);
+    bytes.push(4);
+    bytes.extend(connections.to_le_bytes());
+    bytes.extend(spread.to_le_bytes());
+    bytes.extend([0; 4 + 4]);
+    bytes
+}
+
+async fn publish(bus: &Local, payload: Vec<u8>) {
+    let mut publisher = bus.connect_publisher().await.unwrap();
+    let mut parcels = vec![Parcel { channel: "test".into(), payload: payload.into() }];
+    publisher.publish(&mut parcels).await.unwrap();
+}
+
+#[tokio::test]
+async fn figures_that_cannot_be_are_taken_for_what_they_are() {
+    let bus = Local::new();
+    let hub: Hub<u32> = Hub::builder().backplane(bus.clone(), "test").build().unwrap();
+    eventually("it is up", || is_up(&hub)).await;
+    for node in [7, 8] {
+        publish(&bus, heartbeat(node, u64::MAX, 1)).await;
+    }
+    eventually("they are heard", || hub.cluster().nodes().len() == 3).await;
+    assert_eq!(hub.cluster().connections(), u64::MAX);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_misfit_that_falls_silent_is_forgotten() {
+    let bus = Local::new();
+    let hub = Hub::<u32>::builder().backplane(bus.clone(), "test").channels(8).build().unwrap();
+    eventually("it is up", || is_up(&hub)).await;
+    publish(&bus, heartbeat(7, 0, 9)).await;
+    let differ = BackplaneError::ChannelsDiffer { ours: 8, theirs: 9 };
+    eventually("it is told", || hub.backplane_err() == Some(differ.clone())).await;
+    tokio::time::advance(Duration::from_secs(15)).await;
+    eventually("it is over", || hub.backplane_err().is_none()).await;
+    assert_eq!(hub.cluster().nodes().len(), 1);
+}
