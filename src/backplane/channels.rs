@@ -10,7 +10,7 @@ use super::ConnId;
 use crate::engine::Address;
 
 /// The most channels that rooms can be spread over. Each costs a node a subscription, and a
-/// heartbeat in five seconds, so more would cost more than they spread.
+/// heartbeat every five seconds, so more would cost more than they spread.
 pub(crate) const CHANNELS_MAX: u16 = 4_096;
 
 /// One of the channels of a [`Channels`], by its number.

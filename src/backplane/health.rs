@@ -56,8 +56,9 @@ macro_rules! counters {
             pub last_error: Option<BackplaneError>,
             /// Messages in the outage queue, which wait to be published.
             pub queued: usize,
-            /// Messages that were sent and not acknowledged yet: at most 2 MiB of them, or a single
-            /// one that is larger. After a failure they are sent again.
+            /// Messages that have left that queue and are not acknowledged: at most 2 MiB and one
+            /// message, and for channels that cannot be served at the moment as much again as the
+            /// queue holds. After a failure they are sent again.
             pub in_flight: usize,
             /// The round trip of the last probe of the subscription; none before the first.
             pub probe_round_trip: Option<Duration>,

@@ -6,6 +6,7 @@
 
 use std::future::poll_fn;
 use std::mem;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -112,8 +113,6 @@ impl<B: Backplane> Publishing<B> {
                 }
                 Err(Unpublished::Everything(error)) => return error,
             }
-            // A driver that is always ready must not hold the worker thread.
-            yield_now().await;
         }
     }
 
@@ -127,11 +126,15 @@ impl<B: Backplane> Publishing<B> {
         let (envelopes, messages) = (parcels.len(), count(parcels));
         let silent =
             BackplaneError::Silent { request: BackplaneRequest::Publish, waited: deadline };
-        let result = timeout(deadline, publisher.publish(parcels)).await;
+        let (result, has_waited) = watched(timeout(deadline, publisher.publish(parcels))).await;
         let result = result.unwrap_or(Err(Unpublished::Everything(silent)));
         health.counters.published.add(messages.saturating_sub(count(parcels)));
         health.counters.envelopes.add(envelopes.saturating_sub(parcels.len()) as u64);
         health.in_flight.set(self.packing.messages());
+        if !has_waited {
+            // A driver that is always ready must not hold the worker thread.
+            yield_now().await;
+        }
         result?;
         self.greeting = false;
         for channel in self.beating.drain(..) {
@@ -235,7 +238,6 @@ impl<B: Backplane> Publishing<B> {
                 break;
             }
             self.publish(&mut publisher).await?;
-            yield_now().await;
         }
         self.beat();
         let goodbye = Heartbeat { leaving: true, ..Heartbeat::default() };
@@ -259,6 +261,18 @@ impl<B: Backplane> Attempt for &mut Publishing<B> {
             Err(error) => error,
         }
     }
+}
+
+/// The output of a future, and whether it had to wait for it.
+async fn watched<F: Future>(future: F) -> (F::Output, bool) {
+    let mut future = pin!(future);
+    let mut has_waited = false;
+    let output = poll_fn(|cx| {
+        let polled = future.as_mut().poll(cx);
+        has_waited |= polled.is_pending();
+        polled
+    });
+    (output.await, has_waited)
 }
 
 /// The rooms that a report has room for, those with the most members, sorted by hash; and the most

@@ -181,8 +181,9 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     /// Shares what is published with all hubs on the same Redis and the same channel, on whatever
     /// machine: see [`Backplane`] for what is promised. Default: none, the hub is alone.
     ///
-    /// The URL is `redis://[user:password@]host[:port]`, or `rediss://…` for TLS with the feature
-    /// `redis-tls`. Needs Redis 6 or newer. Nothing is connected yet when the hub is built, and it
+    /// The URL is `redis://user:password@host:port`, of which all but the host may be left out
+    /// (`redis://:password@host` where there is no user), or `rediss://…` for TLS with the feature
+    /// `redis-tls`. Needs Redis 6 or newer, and two connections to it. Nothing is connected yet when the hub is built, and it
     /// makes no difference to local members whether Redis is there:
     /// [`Hub::backplane_health`] tells.
     ///
@@ -207,7 +208,9 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
 
     /// [`redis`](Self::redis) over a Redis Cluster, by sharded pub/sub: with
     /// [`channels`](Self::channels), rooms are spread over its masters. Needs Redis 7 or newer. The
-    /// URLs are of some of its servers; the others are found. Credentials are those of the first.
+    /// URLs are of some of its servers; the others are found, by the addresses that the cluster
+    /// announces: with TLS, certificates must hold for these. Credentials are those of the first URL. A
+    /// node has up to two connections to each master.
     ///
     /// # Errors
     /// As `redis`; also where there is no URL at all.
@@ -266,10 +269,10 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     ///
     /// # Errors
     /// [`BuildError::NoRuntime`] outside of a tokio runtime, [`BuildError::OutOfRange`] for a
-    /// setting out of its range.
+    /// setting out of its range, [`BuildError::Backplane`] for a backplane that cannot work.
     ///
     /// # Panics
-    /// In a runtime without a time driver ([`enable_time`](tokio::runtime::Builder::enable_time)).
+    /// On a system without randomness, and in a runtime without a time driver ([`enable_time`](tokio::runtime::Builder::enable_time)).
     pub fn build(self) -> Result<Hub<T>, BuildError> {
         let runtime = Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
         self.check()?;

@@ -58,7 +58,8 @@ impl Encoded {
 /// # Delivery
 /// At most once. A connection gets the messages of one publisher in the order of its calls, across
 /// rooms, broadcasts and direct sends. After [`Conn::join`] has returned, a publish by the same
-/// task, or by one that was told of it, reaches the connection.
+/// task, or by one that was told of it, reaches the connection. Between nodes both hold within a
+/// channel of the backplane, and after [`Conn::join_wait`].
 ///
 /// A message is encoded once; recipients share the bytes. All publishing calls return before
 /// anything is written to a socket, and cost one allocation and one push per shard with recipients,

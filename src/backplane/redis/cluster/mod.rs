@@ -22,7 +22,7 @@ use crate::backplane::{Backplane, BackplaneError, Inbound};
 /// `CLUSTER SLOTS`, and the channels of the hub.
 ///
 /// When a master fails, its channels are lost until a replica has taken over, which takes a little
-/// longer than `cluster-node-timeout`; the others go on. When a slot moves to another master, all
+/// longer than `cluster-node-timeout`, and what is published on them waits; the others go on. When a slot moves to another master, all
 /// channels that a node had at the former one are subscribed to again.
 #[derive(Clone)]
 pub struct RedisCluster {
