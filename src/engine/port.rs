@@ -255,8 +255,8 @@ impl<S> fmt::Debug for Port<S> {
     }
 }
 
-/// Publishes `frames`, one or a run of whole ones, to the shards that have somebody to give it to: to all of them, or, where one
-/// has no room, to none.
+/// Publishes `frames`, one or a run of whole ones, to the shards that have somebody to give them to:
+/// to all of them, or, where one has no room, to none.
 ///
 /// Goes through the ports one call deep each: room is reserved on the way down, and the deliveries
 /// are pushed on the way back, when nothing can fail any more.

@@ -183,8 +183,8 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     ///
     /// The URL is `redis://user:password@host:port`, of which all but the host may be left out
     /// (`redis://:password@host` where there is no user), or `rediss://…` for TLS with the feature
-    /// `redis-tls`. Needs Redis 6 or newer, and two connections to it. Nothing is connected yet when the hub is built, and it
-    /// makes no difference to local members whether Redis is there:
+    /// `redis-tls`. Needs Redis 6 or newer, and two connections to it. Nothing is connected yet when
+    /// the hub is built, and it makes no difference to local members whether Redis is there:
     /// [`Hub::backplane_health`] tells.
     ///
     /// # Errors

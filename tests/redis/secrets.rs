@@ -8,11 +8,15 @@ use crate::support::eventually;
 
 const PASSWORD: &str = "fish-and-chips";
 
-/// A server with the user `app`, who may use the channels of the chat.
+/// What the README says a user needs.
+const RIGHTS: [&str; 5] = ["-@all", "+publish", "+subscribe", "+unsubscribe", "+ping"];
+
+/// A server with the user `app`, who may use the channels of the chat, and no more.
 fn server_with_user() -> RedisServer {
     let redis = RedisServer::start();
     let [password, channels] = [format!(">{PASSWORD}"), format!("&{CHANNEL}*")];
-    redis.command(&["ACL", "SETUSER", "app", "on", &password, "resetchannels", &channels, "+@all"]);
+    let user = ["ACL", "SETUSER", "app", "on", &password, "resetchannels", &channels];
+    redis.command(&[&user[..], &RIGHTS[..]].concat());
     redis
 }
 
@@ -101,7 +105,7 @@ mod tls {
     use super::*;
     use crate::programs::{Chat, example};
     use crate::servers::Certificate;
-    use crate::support::{Client, within};
+    use crate::support::{Client, RawClient, within};
 
     const LINE: &str = r#"{"text":"hello"}"#;
 
@@ -145,5 +149,10 @@ mod tls {
         let mut listener = Client::connect(other.addr, "/ws/room").await;
         let heard = timeout(Duration::from_secs(3), is_heard(&mut speaker, &mut listener)).await;
         assert!(heard.is_err(), "it was heard without trust");
+        let mut page = RawClient::open(one.addr).await;
+        page.send(b"GET /stats HTTP/1.1\r\nHost: chat\r\nConnection: close\r\n\r\n").await;
+        let stats = String::from_utf8(page.read_to_end().await).expect("JSON is text");
+        assert!(stats.contains("\"state\":\"down\""), "{stats}");
+        assert!(stats.contains("certificate"), "{stats}");
     }
 }
