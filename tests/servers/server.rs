@@ -16,6 +16,9 @@ use super::ports::{PAIR_OFFSET, free_port};
 use super::tls::Certificate;
 use crate::programs::Process;
 
+/// How many ports are tried: one that was free may be taken a moment later.
+const PORTS_TRIED: usize = 5;
+
 /// How long a server that runs may take to answer a test.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -47,9 +50,40 @@ impl RedisServer {
         fs::write(path, configuration(&folder, port, settings)).expect("the folder is ours");
         let password = settings.iter().find(|(name, _)| *name == "requirepass");
         let password = password.map(|(_, password)| (*password).to_owned());
-        let mut server = Self { port, password, admin: Mutex::new(None), process: None, folder };
-        server.restart();
-        server
+        let server = Self { port, password, admin: Mutex::new(None), process: None, folder };
+        server.started()
+    }
+
+    /// Starts it for the first time; on another port where somebody has just taken this one.
+    fn started(mut self) -> Self {
+        for _ in 0..PORTS_TRIED {
+            match run(&self.folder) {
+                Ok(process) => {
+                    self.process = Some(process);
+                    self.check();
+                    return self;
+                }
+                Err(log) if log.contains("Address already in use") => self.move_to(free_port()),
+                Err(log) => panic!("{log}"),
+            }
+        }
+        panic!("no port is free");
+    }
+
+    fn move_to(&mut self, port: u16) {
+        let path = self.folder.path().join("redis.conf");
+        let configuration = fs::read_to_string(&path).expect("it was written");
+        let moved = [(self.port, port), (self.port + PAIR_OFFSET, port + PAIR_OFFSET)]
+            .iter()
+            .fold(configuration, |text, (old, new)| {
+                text.replace(&old.to_string(), &new.to_string())
+            });
+        fs::write(path, moved).expect("the folder is ours");
+        self.port = port;
+    }
+
+    fn check(&self) {
+        assert_eq!(self.command(&["PING"]), Value::SimpleString("PONG".to_owned()));
     }
 
     /// Starts a server that also speaks TLS, by a certificate.
@@ -99,8 +133,8 @@ impl RedisServer {
     /// Starts it on the same port with the same settings, after ending it where it runs.
     pub(crate) fn restart(&mut self) {
         self.kill();
-        self.process = Some(run(&self.folder));
-        assert_eq!(self.command(&["PING"]), Value::SimpleString("PONG".to_owned()));
+        self.process = Some(run(&self.folder).unwrap_or_else(|log| panic!("{log}")));
+        self.check();
     }
 
     /// Stops the process without ending it (`SIGSTOP`): the system still accepts connections for
@@ -166,8 +200,9 @@ fn configuration(folder: &Folder, port: u16, settings: &[(&str, &str)]) -> Strin
     lines
 }
 
-/// Runs the server that a folder has the settings of, until it says that it is ready.
-fn run(folder: &Folder) -> Process {
+/// Runs the server that a folder has the settings of, until it says that it is ready; or gives what
+/// it said instead.
+fn run(folder: &Folder) -> Result<Process, String> {
     let log = Arc::new(Mutex::new(String::new()));
     let lines = log.clone();
     let mut command = Command::new("redis-server");
@@ -176,12 +211,12 @@ fn run(folder: &Folder) -> Process {
         line.contains("Ready to accept connections").then_some(())
     });
     match started {
-        Ok((process, ())) => process,
+        Ok((process, ())) => Ok(process),
         Err(error) if error.kind() == io::ErrorKind::NotFound => panic!(
             "there is no redis-server on the PATH: install it (on Debian: apt-get install \
              redis-server), or run tests/run.sh, which does"
         ),
-        Err(error) => panic!("redis-server: {error}\n{}", log.lock().expect("as above")),
+        Err(error) => Err(format!("redis-server: {error}\n{}", log.lock().expect("as above"))),
     }
 }
 
