@@ -73,10 +73,11 @@ impl RedisServer {
     fn move_to(&mut self, port: u16) {
         let path = self.folder.path().join("redis.conf");
         let configuration = fs::read_to_string(&path).expect("it was written");
+        // `tls-port` ends like `port`.
         let moved = [(self.port, port), (self.port + PAIR_OFFSET, port + PAIR_OFFSET)]
             .iter()
             .fold(configuration, |text, (old, new)| {
-                text.replace(&old.to_string(), &new.to_string())
+                text.replace(&format!("port {old}\n"), &format!("port {new}\n"))
             });
         fs::write(path, moved).expect("the folder is ours");
         self.port = port;
