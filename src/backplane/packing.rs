@@ -23,7 +23,7 @@ const PIPELINE_BYTES_MAX: usize = 8 * ENVELOPE_BYTES_MAX;
 /// The messages that are gathered at once, which is what holds a worker thread: about 2 ms.
 const PIPELINE_MESSAGES_MAX: usize = 8 * ENVELOPE_MESSAGES_MAX;
 
-/// The envelopes of a node, and what becomes them.
+/// The envelopes of a node, and the messages that become envelopes.
 pub(super) struct Packing {
     shared: Arc<Shared>,
     /// The number that the next message gets, by channel.

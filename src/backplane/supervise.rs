@@ -13,7 +13,7 @@ use super::health::Half;
 use super::shared::Shared;
 
 /// How long a server has to take a connection. Two seconds is far more than any healthy one needs,
-/// and short enough that a silent one is known within seven, with a probe every five.
+/// and short enough that a silent one is known within seven, with a probe every 4.5.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 
 /// One half, from connecting to its end.
