@@ -1,6 +1,7 @@
 //! How a backplane is: its state, and everything that it counts.
 
 use std::fmt;
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -239,11 +240,14 @@ impl Health {
         !is_known
     }
 
-    pub(super) fn down(&self, half: Half, error: BackplaneError) {
+    /// Notes that a half does not work, and why; `true` if it had.
+    pub(super) fn down(&self, half: Half, error: BackplaneError) -> bool {
+        let mut before = HalfState::Down;
         self.change(|status| {
-            *status.half_mut(half) = HalfState::Down;
+            before = mem::replace(status.half_mut(half), HalfState::Down);
             status.last_error = Some(error);
         });
+        before == HalfState::Up
     }
 
     /// Notes whether another node spreads rooms differently.

@@ -34,7 +34,10 @@ pub(super) async fn supervise<A: Attempt>(mut half: A, shared: &Shared) {
         recovered.mark_unchanged();
         let attempt = AssertUnwindSafe(half.attempt(&mut backoff)).catch_unwind().await;
         let panicked = || BackplaneError::Connection("the driver panicked".to_owned());
-        shared.health.down(A::HALF, attempt.unwrap_or_else(|_| panicked()));
+        if shared.health.down(A::HALF, attempt.unwrap_or_else(|_| panicked())) {
+            // What the other half found while this one worked is no news.
+            recovered.mark_unchanged();
+        }
         tokio::select! {
             () = sleep(backoff.wait()) => {}
             _ = recovered.changed() => {}
