@@ -145,6 +145,8 @@ impl Driver {
                 Progress::Idle => {
                     let tick = self.shard.next_tick().map(|tick| self.epoch + tick);
                     poll_fn(|cx| self.poll_wait(cx, tick)).await;
+                    // Others that are ready have messages, too: what they push now joins.
+                    yield_now().await;
                 }
                 Progress::Stopped => return,
             }
