@@ -1,12 +1,12 @@
 //! The writing side of a connection, as the shard sees it.
 
 use std::io::{self, IoSlice};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 /// Where a shard writes the frames of one connection.
 ///
-/// The shard is the only writer. It first polls with a waker that does nothing, and polls again
-/// with a real one when that was `Pending`: an implementation registers the waker of its last call.
+/// The shard is the only writer. It tries first, and polls when the socket has not taken everything:
+/// an implementation registers the waker of its last call.
 pub trait Socket: Send + 'static {
     /// Writes what it can of `frames`, one after the other, in one system call where it can.
     fn poll_write(
@@ -14,6 +14,12 @@ pub trait Socket: Send + 'static {
         cx: &mut Context<'_>,
         frames: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>>;
+
+    /// Writes what it can of `frames` without waiting for more: how most frames leave. `Pending` where
+    /// it takes nothing, and a [`poll_write`](Self::poll_write) will follow.
+    fn try_write(&mut self, frames: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write(&mut Context::from_waker(Waker::noop()), &[IoSlice::new(frames)])
+    }
 
     /// Pushes out what the implementation itself holds back, as TLS does.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;

@@ -196,10 +196,10 @@ impl<S: Socket> Outlet<S> {
 
     /// How many bytes the socket took at once: `None` means all.
     fn write_now(&mut self, frames: &Bytes, tally: &mut Tally) -> Result<Option<usize>, Failure> {
-        let mut cx = Context::from_waker(Waker::noop());
-        let Poll::Ready(result) = self.socket.poll_write(&mut cx, &[IoSlice::new(frames)]) else {
+        let Poll::Ready(result) = self.socket.try_write(frames) else {
             return Ok(Some(0));
         };
+        let mut cx = Context::from_waker(Waker::noop());
         let written = taken(result)?;
         tally.wrote(written);
         let is_out = written == frames.len() && is_flushed(&mut self.socket, &mut cx)?;
