@@ -1,0 +1,132 @@
+//! Fan-out over real sockets: what a delivery costs, against others and against the kernel itself.
+//!
+//! ```text
+//! cargo bench --bench sockets -- --progress            all of it, a quarter of an hour
+//! cargo bench --bench sockets -- --progress --short    two minutes
+//! ```
+//!
+//! Each contestant is a server in a process of its own, on one core; its clients are a load generator in
+//! another, on another core (see `load.rs`). All servers of a scene and their clients are there at
+//! once, and take turns cell by cell, round by round, so that whatever else the machine does meets
+//! all of them. Shown are medians over the rounds; a ratio is the median of the ratios of each round.
+//!
+//! The floors are what a server cannot go below that gives each member each message: a bare epoll loop
+//! with one `write` a delivery (floor 1), and with one joined `write` a socket for all that a turn of
+//! its loop has brought (floor 2).
+
+#[path = "sockets/contest.rs"]
+mod contest;
+#[path = "sockets/contestants/mod.rs"]
+mod contestants;
+#[path = "sockets/figures.rs"]
+mod figures;
+#[path = "sockets/load.rs"]
+mod load;
+#[path = "sockets/plan.rs"]
+mod plan;
+#[path = "sockets/plot.rs"]
+mod plot;
+#[path = "sockets/process.rs"]
+mod process;
+#[path = "sockets/report.rs"]
+mod report;
+#[path = "sockets/wire.rs"]
+mod wire;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use contestants::Contestant;
+
+type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
+
+/// Fan-out over real sockets: what a delivery costs, against others and against the kernel itself.
+#[derive(Parser)]
+struct Program {
+    #[command(subcommand)]
+    role: Option<Role>,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// What the processes are that it starts of itself.
+#[derive(Subcommand)]
+#[command(hide = true)]
+enum Role {
+    Serve { contestant: Contestant },
+    Load,
+}
+
+#[derive(Args)]
+struct Options {
+    /// Two minutes: three short rounds.
+    #[arg(long)]
+    short: bool,
+    /// Rounds, of which the medians are shown [default: 5, with --short 3].
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// How long each measurement sends, in milliseconds [default: 700, with --short 120].
+    #[arg(long, value_name = "MS")]
+    time: Option<u64>,
+    /// Only these contestants.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Contestant>,
+    /// Only scenes whose name has this in it.
+    #[arg(long)]
+    scene: Option<String>,
+    /// Connections whose memory is counted.
+    #[arg(long, default_value_t = 16_000)]
+    idle: usize,
+    /// Shows where it is, on a terminal.
+    #[arg(long)]
+    progress: bool,
+    /// Writes what was measured into a file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Draws what a delivery costs into a file, as SVG.
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
+    /// What cargo adds.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+impl Options {
+    fn rounds(&self) -> usize {
+        self.rounds.unwrap_or(if self.short { 3 } else { 5 }).max(1)
+    }
+
+    fn duration(&self) -> Duration {
+        Duration::from_millis(self.time.unwrap_or(if self.short { 120 } else { 700 }))
+    }
+
+    fn takes_part(&self, contestant: Contestant) -> bool {
+        self.only.is_empty() || self.only.contains(&contestant)
+    }
+
+    fn shows(&self, scene: &str) -> bool {
+        self.scene.as_deref().is_none_or(|part| scene.contains(part))
+    }
+}
+
+fn main() -> Result<()> {
+    let Program { role, options } = Program::parse();
+    match role {
+        Some(Role::Serve { contestant }) => contestant.serve(),
+        Some(Role::Load) => load::run(),
+        None => {
+            let figures = contest::play(&options)?;
+            print!("{}", report::tables(&figures));
+            if let Some(file) = &options.json {
+                std::fs::write(file, serde_json::to_string_pretty(&figures)?)?;
+            }
+            if let Some(file) = &options.plot {
+                plot::draw(&figures, file)?;
+            }
+            Ok(())
+        }
+    }
+}

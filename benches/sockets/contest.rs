@@ -1,0 +1,219 @@
+//! The contest: starts servers and their clients, and lets them take turns.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::contestants::Contestant;
+use crate::figures::{Drops, Figures, Memory, SceneFigures, Series};
+use crate::load::{Answer, Crowd, Load, Measured, Request};
+use crate::plan::{self, Cell, Scene};
+use crate::process::{self, Peer};
+use crate::{Options, Result};
+
+/// Connections that are dropped at once.
+const DROPPED: usize = 8_000;
+
+/// For how long new clients are watched meanwhile.
+const WATCH_FOR: Duration = Duration::from_secs(2);
+
+/// Plays all scenes.
+pub(crate) fn play(options: &Options) -> Result<Figures> {
+    let mut scenes = plan::fan_out();
+    if !options.short {
+        scenes.extend([plan::shards(), plan::paused()]);
+    }
+    scenes.retain_mut(|scene| {
+        scene.contestants.retain(|&contestant| options.takes_part(contestant));
+        options.shows(scene.name) && !scene.contestants.is_empty()
+    });
+    let mut servers = plan::servers();
+    servers.retain(|&contestant| options.takes_part(contestant) && options.scene.is_none());
+    let steps = scenes
+        .iter()
+        .map(|scene| scene.contestants.len() * (1 + options.rounds() * scene.cells.len()));
+    let progress = Progress::new(options, steps.sum::<usize>() + 2 * servers.len());
+    let mut figures =
+        Figures { machine: machine(), rounds: options.rounds(), ..Figures::default() };
+    for scene in &scenes {
+        figures.scenes.push(play_scene(scene, options, &progress)?);
+    }
+    for contestant in servers {
+        if !options.short {
+            figures.memory.push(count_memory(contestant, options.idle, &progress)?);
+            figures.drops.push(drop_all(contestant, &progress)?);
+        }
+    }
+    progress.0.finish_and_clear();
+    Ok(figures)
+}
+
+fn play_scene(scene: &Scene, options: &Options, progress: &Progress) -> Result<SceneFigures> {
+    let mut teams = Vec::new();
+    for &contestant in &scene.contestants {
+        progress.step(format!("{}: connecting {}", scene.name, contestant.title()));
+        teams.push(Team::join(contestant, scene)?);
+    }
+    for round in 0..options.rounds() {
+        for (number, &cell) in scene.cells.iter().enumerate() {
+            // Another one begins in each round.
+            teams.rotate_left(1);
+            for team in &mut teams {
+                let title = team.pair.contestant.title();
+                progress.step(format!("{}: round {}, {cell}, {title}", scene.name, round + 1));
+                team.play(number, cell, options.duration())?;
+            }
+        }
+    }
+    let Scene { name, contestants, cells, .. } = scene.clone();
+    let (mut series, mut failures) = (Vec::new(), Vec::new());
+    for team in teams {
+        series.extend(team.series);
+        failures.extend(team.failure.map(|failure| (team.pair.contestant, failure)));
+    }
+    Ok(SceneFigures { name, contestants, cells, series, failures })
+}
+
+/// A contestant in a scene.
+struct Team {
+    pair: Pair,
+    /// One for each cell.
+    series: Vec<Series>,
+    /// Why it is out.
+    failure: Option<String>,
+}
+
+impl Team {
+    fn join(contestant: Contestant, scene: &Scene) -> Result<Self> {
+        let mut pair = Pair::start(contestant)?;
+        pair.connect(scene.rooms, scene.members)?;
+        let new = |&cell| Series { contestant, cell, rounds: Vec::new() };
+        Ok(Self { pair, series: scene.cells.iter().map(new).collect(), failure: None })
+    }
+
+    /// Measures once. A contestant that fails is out, and what the others do is still of interest.
+    fn play(&mut self, number: usize, cell: Cell, duration: Duration) -> Result<()> {
+        if self.failure.is_some() {
+            return Ok(());
+        }
+        let load = Load { in_flight: cell.in_flight, bytes: cell.bytes, duration };
+        match self.pair.measure(load) {
+            Ok(measured) => self.series[number].rounds.push(measured),
+            Err(error) if self.pair.contestant.is_floor() => return Err(error),
+            Err(error) => self.failure = Some(format!("{cell}: {error}")),
+        }
+        Ok(())
+    }
+}
+
+fn count_memory(contestant: Contestant, connections: usize, progress: &Progress) -> Result<Memory> {
+    progress.step(format!("{connections} idle connections: {}", contestant.title()));
+    let mut pair = Pair::start(contestant)?;
+    // What is allocated once is not a connection's.
+    pair.connect(1, 100)?;
+    let before = process::resident(pair.server.pid())?;
+    pair.connect(1, connections)?;
+    let held = process::resident(pair.server.pid())?.saturating_sub(before);
+    Ok(Memory { contestant, connections, bytes_each: held as f64 / connections as f64 })
+}
+
+fn drop_all(contestant: Contestant, progress: &Progress) -> Result<Drops> {
+    progress.step(format!("dropping {DROPPED} at once: {}", contestant.title()));
+    let mut pair = Pair::start(contestant)?;
+    pair.connect(1, DROPPED)?;
+    match pair.load.ask(&Request::Drop { watch_for: WATCH_FOR })? {
+        Answer::Dropped { served, slowest } => {
+            Ok(Drops { contestant, dropped: DROPPED, served, slowest })
+        }
+        answer => Err(format!("not an answer to a drop: {answer:?}").into()),
+    }
+}
+
+/// A server and its clients.
+struct Pair {
+    contestant: Contestant,
+    server: Peer,
+    addr: SocketAddr,
+    load: Peer,
+}
+
+impl Pair {
+    fn start(contestant: Contestant) -> Result<Self> {
+        let cores = process::cores()?;
+        let name = clap::ValueEnum::to_possible_value(&contestant);
+        let name = name.map(|name| name.get_name().to_owned()).unwrap_or_default();
+        let mut server =
+            start_on(&cores[..contestant.threads().min(cores.len())], &["serve", &name])?;
+        let addr = server.answer()?;
+        let load = start_on(&cores[1.min(cores.len() - 1)..][..1], &["load"])?;
+        Ok(Self { contestant, server, addr, load })
+    }
+
+    fn connect(&mut self, rooms: usize, members: usize) -> Result<()> {
+        let crowd = Crowd {
+            server: self.addr,
+            server_pid: self.server.pid(),
+            dialect: self.contestant.dialect(),
+            first_room: 0,
+            rooms,
+            members,
+            paused_one_in: self.contestant.paused_one_in(),
+        };
+        match self.load.ask(&Request::Connect(crowd))? {
+            Answer::Connected => Ok(()),
+            answer => Err(format!("not an answer to a connect: {answer:?}").into()),
+        }
+    }
+
+    /// Measures, after a short run that is not counted.
+    fn measure(&mut self, load: Load) -> Result<Measured> {
+        self.ask_measure(Load { duration: load.duration / 4, ..load })?;
+        self.ask_measure(load)
+    }
+
+    fn ask_measure(&mut self, load: Load) -> Result<Measured> {
+        match self.load.ask(&Request::Measure(load))? {
+            Answer::Measured(measured) => Ok(measured),
+            answer => Err(format!("not an answer to a measurement: {answer:?}").into()),
+        }
+    }
+}
+
+fn start_on(cores: &[usize], arguments: &[&str]) -> Result<Peer> {
+    // A child inherits what this process is pinned to.
+    let all = process::cores()?;
+    process::pin(cores)?;
+    let peer = Peer::start(arguments);
+    process::pin(&all)?;
+    peer
+}
+
+/// The processor, for the head of a report.
+fn machine() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name"));
+    let model =
+        model.map_or("unknown processor", |model| model.trim_start_matches(['\t', ':', ' ']));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("{model}, {cores} cores, Linux {}", kernel.trim())
+}
+
+struct Progress(ProgressBar);
+
+impl Progress {
+    fn new(options: &Options, steps: usize) -> Self {
+        if !options.progress {
+            return Self(ProgressBar::hidden());
+        }
+        let style =
+            ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed}, {eta} to go: {msg}");
+        Self(ProgressBar::new(steps as u64).with_style(style.expect("the template is valid")))
+    }
+
+    fn step(&self, what: String) {
+        self.0.set_message(what);
+        self.0.inc(1);
+    }
+}

@@ -1,0 +1,225 @@
+//! The floors: what a delivery costs when nothing is done but what the kernel must do.
+//!
+//! One thread, one epoll, no queue but for what a socket will not take. *Floor 1* writes each
+//! message to each member by itself. *Floor 2* joins all that one turn of the loop has brought for a
+//! room, and writes that to each member in one call.
+
+use std::collections::HashMap;
+use std::io::{ErrorKind, Read};
+use std::net::{TcpListener, TcpStream};
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::unistd::write;
+use slab::Slab;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::Result;
+use crate::wire::{put_server_frame, take_frame};
+
+const SCRATCH_BYTES: usize = 256 * 1024;
+
+/// The listener's token; those of connections are below.
+const LISTENER: u64 = u64::MAX;
+
+/// Serves until the process ends.
+pub(crate) fn serve(listener: TcpListener, is_joined: bool) -> Result<()> {
+    listener.set_nonblocking(true)?;
+    let epoll = Epoll::new(EpollCreateFlags::empty())?;
+    epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
+    let mut floor = Floor { epoll, listener, is_joined, clients: Clients::default() };
+    let mut scratch = vec![0; SCRATCH_BYTES];
+    let mut events = vec![EpollEvent::empty(); 1_024];
+    loop {
+        let count = match floor.epoll.wait(&mut events, EpollTimeout::NONE) {
+            Err(Errno::EINTR) => continue,
+            count => count?,
+        };
+        for event in &events[..count] {
+            match event.data() {
+                LISTENER => floor.accept()?,
+                token => floor.serve_client(token as usize, event.events(), &mut scratch)?,
+            }
+        }
+        floor.write_joined()?;
+    }
+}
+
+struct Floor {
+    epoll: Epoll,
+    listener: TcpListener,
+    is_joined: bool,
+    clients: Clients,
+}
+
+#[derive(Default)]
+struct Clients {
+    conns: Slab<Conn>,
+    rooms: Vec<Room>,
+    names: HashMap<String, usize>,
+    /// Rooms with something joined.
+    dirty: Vec<usize>,
+}
+
+struct Conn {
+    stream: TcpStream,
+    /// None until the handshake is over.
+    room: Option<usize>,
+    /// The front of a frame that is not whole.
+    partial: Vec<u8>,
+    /// What the socket would not take.
+    pending: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Room {
+    members: Vec<usize>,
+    joined: Vec<u8>,
+}
+
+impl Floor {
+    fn accept(&mut self) -> Result<()> {
+        loop {
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
+            stream.set_nonblocking(true)?;
+            stream.set_nodelay(true)?;
+            let entry = self.clients.conns.vacant_entry();
+            self.epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, entry.key() as u64))?;
+            entry.insert(Conn { stream, room: None, partial: Vec::new(), pending: Vec::new() });
+        }
+    }
+
+    fn serve_client(&mut self, id: usize, events: EpollFlags, scratch: &mut [u8]) -> Result<()> {
+        if events.contains(EpollFlags::EPOLLOUT) {
+            self.clients.write_pending(id, &self.epoll)?;
+        }
+        if !events.intersects(EpollFlags::EPOLLIN | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR) {
+            return Ok(());
+        }
+        match self.clients.conns[id].stream.read(scratch) {
+            Ok(0) => self.clients.remove(id),
+            Ok(read) => self.receive(id, &mut scratch[..read])?,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => self.clients.remove(id),
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, id: usize, read: &mut [u8]) -> Result<()> {
+        let conn = &mut self.clients.conns[id];
+        if conn.room.is_none() {
+            conn.partial.extend_from_slice(read);
+            return self.clients.shake_hands(id);
+        }
+        if conn.partial.is_empty() {
+            let taken = self.take_frames(id, read)?;
+            self.clients.conns[id].partial.extend_from_slice(&read[taken..]);
+            return Ok(());
+        }
+        let mut whole = std::mem::take(&mut conn.partial);
+        whole.extend_from_slice(read);
+        let taken = self.take_frames(id, &mut whole)?;
+        whole.drain(..taken);
+        self.clients.conns[id].partial = whole;
+        Ok(())
+    }
+
+    /// Passes on what is whole, and tells how many bytes that was.
+    fn take_frames(&mut self, id: usize, input: &mut [u8]) -> Result<usize> {
+        let Some(room) = self.clients.conns[id].room else { return Ok(0) };
+        let mut taken = 0;
+        while let Some((first, payload, bytes)) = take_frame(&mut input[taken..]) {
+            taken += bytes;
+            if first & 0x0f == 0x1 {
+                self.publish(room, payload)?;
+            }
+        }
+        Ok(taken)
+    }
+
+    fn publish(&mut self, room: usize, text: &[u8]) -> Result<()> {
+        let joined = &mut self.clients.rooms[room].joined;
+        if joined.is_empty() {
+            self.clients.dirty.push(room);
+        }
+        put_server_frame(joined, text);
+        if self.is_joined { Ok(()) } else { self.write_joined() }
+    }
+
+    fn write_joined(&mut self) -> Result<()> {
+        let Clients { conns, rooms, dirty, .. } = &mut self.clients;
+        for room in dirty.drain(..) {
+            let Room { members, joined } = &mut rooms[room];
+            for &member in &*members {
+                conns[member].write(member, joined, &self.epoll)?;
+            }
+            joined.clear();
+        }
+        Ok(())
+    }
+}
+
+impl Clients {
+    fn shake_hands(&mut self, id: usize) -> Result<()> {
+        let conn = &mut self.conns[id];
+        let Some(head) = conn.partial.strip_suffix(b"\r\n\r\n") else { return Ok(()) };
+        let head = std::str::from_utf8(head)?;
+        let name = head.split(' ').nth(1).and_then(|target| target.strip_prefix("/ws/"));
+        let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
+        let (Some(name), Some(key)) = (name, key) else { return Err("not a handshake".into()) };
+        let response = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Accept: {}\r\n\r\n",
+            derive_accept_key(key.as_bytes())
+        );
+        write(&conn.stream, response.as_bytes())?;
+        let room = *self.names.entry(name.to_owned()).or_insert_with(|| {
+            self.rooms.push(Room::default());
+            self.rooms.len() - 1
+        });
+        conn.room = Some(room);
+        conn.partial = Vec::new();
+        self.rooms[room].members.push(id);
+        Ok(())
+    }
+
+    fn write_pending(&mut self, id: usize, epoll: &Epoll) -> Result<()> {
+        let conn = &mut self.conns[id];
+        let pending = std::mem::take(&mut conn.pending);
+        epoll.modify(&conn.stream, &mut EpollEvent::new(EpollFlags::EPOLLIN, id as u64))?;
+        conn.write(id, &pending, epoll)
+    }
+
+    fn remove(&mut self, id: usize) {
+        let conn = self.conns.remove(id);
+        if let Some(room) = conn.room {
+            self.rooms[room].members.retain(|&member| member != id);
+        }
+    }
+}
+
+impl Conn {
+    fn write(&mut self, id: usize, frames: &[u8], epoll: &Epoll) -> Result<()> {
+        if !self.pending.is_empty() {
+            self.pending.extend_from_slice(frames);
+            return Ok(());
+        }
+        let written = match write(&self.stream, frames) {
+            Ok(written) => written,
+            Err(Errno::EAGAIN) => 0,
+            // The read that follows finds the end, too.
+            Err(Errno::EPIPE | Errno::ECONNRESET) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        if written < frames.len() {
+            self.pending.extend_from_slice(&frames[written..]);
+            let both = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT;
+            epoll.modify(&self.stream, &mut EpollEvent::new(both, id as u64))?;
+        }
+        Ok(())
+    }
+}

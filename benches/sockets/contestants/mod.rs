@@ -1,0 +1,128 @@
+//! Who takes part: servers that give what a client sends to all members of its room.
+
+mod axum_broadcast;
+mod fastwebsockets_mpsc;
+mod floor;
+mod hub;
+mod socketio;
+
+use std::future::Future;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpStream;
+
+use crate::Result;
+use crate::process;
+use crate::wire::Dialect;
+
+/// Long enough for no timer to fire while others are measured.
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// A server.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Contestant {
+    /// A bare epoll loop, one write a delivery.
+    #[value(name = "floor-1")]
+    Floor1,
+    /// A bare epoll loop, one joined write a socket and turn.
+    #[value(name = "floor-2")]
+    Floor2,
+    /// roomcast, passing text on.
+    Roomcast,
+    /// roomcast with the JSON codec: decodes each message, and encodes it again.
+    RoomcastJson,
+    /// roomcast with two shards on two threads.
+    RoomcastTwoShards,
+    /// roomcast, dropping what is new for a slow client.
+    RoomcastLossy,
+    /// The same, with a tenth of the clients paused.
+    RoomcastPaused,
+    /// axum and a tokio broadcast channel a room.
+    Axum,
+    /// fastwebsockets, a task and an mpsc channel a connection.
+    Fastwebsockets,
+    /// socketioxide, by the Socket.IO protocol.
+    Socketioxide,
+}
+
+impl Contestant {
+    /// As it stands in tables.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Floor1 => "floor 1: epoll, a write a delivery",
+            Self::Floor2 => "floor 2: epoll, a joined write",
+            Self::Roomcast => "roomcast",
+            Self::RoomcastJson => "roomcast, JSON decoded and encoded",
+            Self::RoomcastTwoShards => "roomcast, 2 shards on 2 threads",
+            Self::RoomcastLossy => "roomcast, DropNewest",
+            Self::RoomcastPaused => "roomcast, DropNewest, 10 % paused",
+            Self::Axum => "axum, tokio broadcast",
+            Self::Fastwebsockets => "fastwebsockets, task and mpsc",
+            Self::Socketioxide => "socketioxide",
+        }
+    }
+
+    pub(crate) fn is_floor(self) -> bool {
+        matches!(self, Self::Floor1 | Self::Floor2)
+    }
+
+    pub(crate) fn dialect(self) -> Dialect {
+        match self {
+            Self::Socketioxide => Dialect::SocketIo,
+            _ => Dialect::Plain,
+        }
+    }
+
+    /// Of how many clients one is paused.
+    pub(crate) fn paused_one_in(self) -> Option<usize> {
+        (self == Self::RoomcastPaused).then_some(10)
+    }
+
+    /// The threads that it serves with.
+    pub(crate) fn threads(self) -> usize {
+        if self == Self::RoomcastTwoShards { 2 } else { 1 }
+    }
+
+    /// Tells the parent where it listens, and serves until the process ends.
+    pub(crate) fn serve(self) -> Result<()> {
+        process::raise_descriptor_limit()?;
+        process::end_with_parent();
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        listener.set_nonblocking(true)?;
+        process::say(&listener.local_addr()?)?;
+        let shards = self.threads();
+        match self {
+            Self::Floor1 => floor::serve(listener, false),
+            Self::Floor2 => floor::serve(listener, true),
+            Self::Axum => self.block_on(axum_broadcast::serve(listener)),
+            Self::Fastwebsockets => self.block_on(fastwebsockets_mpsc::serve(listener)),
+            Self::Socketioxide => self.block_on(socketio::serve(listener)),
+            Self::RoomcastJson => {
+                let settings = hub::Settings { shards, is_lossy: false };
+                self.block_on(hub::serve_json(listener, settings))
+            }
+            _ => {
+                let is_lossy = matches!(self, Self::RoomcastLossy | Self::RoomcastPaused);
+                self.block_on(hub::serve_text(listener, hub::Settings { shards, is_lossy }))
+            }
+        }
+    }
+
+    fn block_on(self, serving: impl Future<Output = Result<()>> + Send + 'static) -> Result<()> {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(self.threads()).enable_all().build()?;
+        // In a task, as what a server spawns: not on the thread that waits.
+        runtime.block_on(async { tokio::spawn(serving).await? })
+    }
+}
+
+fn set_nodelay(stream: &mut TcpStream) {
+    // Where it fails, the connection is about to fail as well.
+    let _ = stream.set_nodelay(true);
+}

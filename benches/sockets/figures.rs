@@ -1,0 +1,105 @@
+//! What was measured, and medians of it.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::contestants::Contestant;
+use crate::load::Measured;
+use crate::plan::Cell;
+
+/// All that was measured.
+#[derive(Default, Serialize)]
+pub(crate) struct Figures {
+    pub(crate) machine: String,
+    pub(crate) rounds: usize,
+    pub(crate) scenes: Vec<SceneFigures>,
+    pub(crate) memory: Vec<Memory>,
+    pub(crate) drops: Vec<Drops>,
+}
+
+/// What was measured in a scene.
+#[derive(Serialize)]
+pub(crate) struct SceneFigures {
+    pub(crate) name: &'static str,
+    pub(crate) contestants: Vec<Contestant>,
+    pub(crate) cells: Vec<Cell>,
+    pub(crate) series: Vec<Series>,
+    /// Who has dropped out, and why.
+    pub(crate) failures: Vec<(Contestant, String)>,
+}
+
+/// One contestant in one cell, round by round.
+#[derive(Serialize)]
+pub(crate) struct Series {
+    pub(crate) contestant: Contestant,
+    pub(crate) cell: Cell,
+    pub(crate) rounds: Vec<Measured>,
+}
+
+/// What an idle connection holds.
+#[derive(Serialize)]
+pub(crate) struct Memory {
+    pub(crate) contestant: Contestant,
+    pub(crate) connections: usize,
+    pub(crate) bytes_each: f64,
+}
+
+/// What new clients waited while all others were dropped at once.
+#[derive(Serialize)]
+pub(crate) struct Drops {
+    pub(crate) contestant: Contestant,
+    pub(crate) dropped: usize,
+    pub(crate) served: usize,
+    pub(crate) slowest: Duration,
+}
+
+impl Measured {
+    /// Processor time of the server for one delivery, in microseconds.
+    pub(crate) fn cpu_micros(&self) -> f64 {
+        self.server_cpu.as_secs_f64() * 1e6 / self.deliveries as f64
+    }
+
+    /// Deliveries a second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.deliveries as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
+impl Series {
+    /// The median over the rounds.
+    pub(crate) fn median(&self, of: impl Fn(&Measured) -> f64) -> f64 {
+        median(self.rounds.iter().map(of))
+    }
+
+    /// The median of the ratios to another contestant in each round.
+    pub(crate) fn ratio(&self, to: &Series, of: impl Fn(&Measured) -> f64) -> f64 {
+        median(self.rounds.iter().zip(&to.rounds).map(|(ours, theirs)| of(ours) / of(theirs)))
+    }
+}
+
+impl SceneFigures {
+    /// What a contestant did in a cell.
+    pub(crate) fn series(&self, contestant: Contestant, cell: Cell) -> Option<&Series> {
+        let is_meant = |series: &&Series| series.contestant == contestant && series.cell == cell;
+        self.series.iter().find(is_meant).filter(|series| !series.rounds.is_empty())
+    }
+
+    /// The floor that costs less in a cell, or who is first where no floor takes part.
+    pub(crate) fn yardstick(&self, cell: Cell) -> Option<&Series> {
+        let in_cell = || self.series.iter().filter(|series| series.cell == cell);
+        let cost = |series: &&Series| series.median(Measured::cpu_micros);
+        let floors = in_cell().filter(|series| series.contestant.is_floor());
+        floors.min_by(|a, b| cost(a).total_cmp(&cost(b))).or_else(|| in_cell().next())
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => f64::NAN,
+        odd if odd % 2 == 1 => values[odd / 2],
+        even => (values[even / 2 - 1] + values[even / 2]) / 2.0,
+    }
+}

@@ -1,0 +1,380 @@
+//! The load generator: all clients of one server, in one thread with one epoll.
+//!
+//! The load is a closed loop. So many messages are in flight in each room; when the members of a
+//! room have together received one message's worth of deliveries, the next member in turn sends
+//! another. A measurement begins and ends with nothing in flight, so that what the server has spent
+//! meanwhile was spent on exactly the deliveries that are counted.
+
+use std::collections::HashSet;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use serde::{Deserialize, Serialize};
+use socket2::{Domain, Socket, Type};
+
+use crate::wire::{Dialect, client_frame, request, take_frame};
+use crate::{Result, process};
+
+const SCRATCH_BYTES: usize = 256 * 1024;
+
+/// Connections that are opened side by side.
+const DIALS: usize = 64;
+
+/// How long nothing may arrive while something is in flight.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long the members of a room wait for a message while some of them are still joining.
+const PROBE_PATIENCE: Duration = Duration::from_millis(200);
+
+/// Messages that are sent at most until all have joined.
+const PROBES_MAX: usize = 100;
+
+/// The receive buffer of a paused client: the less it holds, the sooner it is in the way.
+const PAUSED_BUFFER_BYTES: usize = 4_096;
+
+/// What a load generator is asked for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// Connects all clients, and waits until all have joined.
+    Connect(Crowd),
+    /// Sends for a while.
+    Measure(Load),
+    /// Closes all connections at once, and looks how long new ones take meanwhile.
+    Drop { watch_for: Duration },
+}
+
+/// Who is connected to what.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Crowd {
+    pub(crate) server: SocketAddr,
+    pub(crate) server_pid: u32,
+    pub(crate) dialect: Dialect,
+    /// The number of the first room.
+    pub(crate) first_room: usize,
+    pub(crate) rooms: usize,
+    pub(crate) members: usize,
+    /// Of so many members, one does not read.
+    pub(crate) paused_one_in: Option<usize>,
+}
+
+/// What is sent, and for how long.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Load {
+    /// Messages in flight in each room.
+    pub(crate) in_flight: usize,
+    /// Bytes of a message.
+    pub(crate) bytes: usize,
+    pub(crate) duration: Duration,
+}
+
+/// What it answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    Connected,
+    Measured(Measured),
+    Dropped { served: usize, slowest: Duration },
+}
+
+/// What a measurement came to.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Measured {
+    pub(crate) deliveries: u64,
+    pub(crate) elapsed: Duration,
+    /// Processor time of the server, and of the load generator.
+    pub(crate) server_cpu: Duration,
+    pub(crate) load_cpu: Duration,
+    /// From before a message was sent until a member had read it, in nanoseconds.
+    pub(crate) p50: u64,
+    pub(crate) p99: u64,
+    pub(crate) p999: u64,
+}
+
+/// Serves the parent's requests.
+pub(crate) fn run() -> Result<()> {
+    process::raise_descriptor_limit()?;
+    let mut clients = None;
+    process::answer_all(|request| match (request, &mut clients) {
+        (Request::Connect(crowd), _) => {
+            clients.insert(Clients::connect(crowd)?).settle()?;
+            Ok(Answer::Connected)
+        }
+        (Request::Measure(load), Some(clients)) => clients.measure(load).map(Answer::Measured),
+        (Request::Drop { watch_for }, clients) => match clients.take() {
+            Some(clients) => clients.drop_all(watch_for),
+            None => Err("nobody is connected".into()),
+        },
+        (_, None) => Err("nobody is connected".into()),
+    })
+}
+
+struct Clients {
+    crowd: Crowd,
+    epoll: Epoll,
+    conns: Vec<Conn>,
+    rooms: Vec<Room>,
+    /// Those who do not read.
+    paused: Vec<TcpStream>,
+    scratch: Vec<u8>,
+    epoch: Instant,
+    latencies: Histogram<u64>,
+    /// Rooms in which a message has reached all since that was last looked at, once for each.
+    done: Vec<usize>,
+    deliveries: u64,
+}
+
+struct Conn {
+    stream: TcpStream,
+    room: usize,
+    received: u64,
+    /// The front of a frame that is not whole.
+    partial: Vec<u8>,
+}
+
+/// A room, as its readers see it.
+#[derive(Default)]
+struct Room {
+    conns: Vec<usize>,
+    next_sender: usize,
+    sent: u64,
+    received: u64,
+}
+
+impl Clients {
+    fn connect(crowd: Crowd) -> Result<Self> {
+        let mut clients = Self {
+            crowd,
+            epoll: Epoll::new(EpollCreateFlags::empty())?,
+            conns: Vec::new(),
+            rooms: (0..crowd.rooms).map(|_| Room::default()).collect(),
+            paused: Vec::new(),
+            scratch: vec![0; SCRATCH_BYTES],
+            epoch: Instant::now(),
+            latencies: Histogram::new_with_bounds(1_000, 60_000_000_000, 3)?,
+            done: Vec::new(),
+            deliveries: 0,
+        };
+        let seats: Vec<usize> = (0..crowd.rooms * crowd.members).collect();
+        for seats in seats.chunks(DIALS) {
+            let dialed =
+                seats.iter().map(|&seat| clients.dial(seat)).collect::<Result<Vec<_>>>()?;
+            for (&seat, stream) in seats.iter().zip(dialed) {
+                clients.enter(seat, stream)?;
+            }
+        }
+        Ok(clients)
+    }
+
+    fn is_paused(&self, seat: usize) -> bool {
+        self.crowd.paused_one_in.is_some_and(|one_in| seat.is_multiple_of(one_in))
+    }
+
+    fn dial(&self, seat: usize) -> Result<TcpStream> {
+        let socket = Socket::new(Domain::for_address(self.crowd.server), Type::STREAM, None)?;
+        if self.is_paused(seat) {
+            socket.set_recv_buffer_size(PAUSED_BUFFER_BYTES)?;
+        }
+        socket.set_tcp_nodelay(true)?;
+        socket.connect(&self.crowd.server.into())?;
+        let mut stream = TcpStream::from(socket);
+        let room = self.crowd.first_room + seat % self.crowd.rooms;
+        let target = self.crowd.dialect.target(room);
+        stream.write_all(request(&target).as_bytes())?;
+        Ok(stream)
+    }
+
+    fn enter(&mut self, seat: usize, mut stream: TcpStream) -> Result<()> {
+        let partial = read_head(&mut stream)?;
+        if let Some(greeting) = self.crowd.dialect.greeting() {
+            stream.write_all(&client_frame(greeting))?;
+        }
+        if self.is_paused(seat) {
+            self.paused.push(stream);
+            return Ok(());
+        }
+        stream.set_nonblocking(true)?;
+        let (id, room) = (self.conns.len(), seat % self.crowd.rooms);
+        self.epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, id as u64))?;
+        self.conns.push(Conn { stream, room, received: 0, partial });
+        self.rooms[room].conns.push(id);
+        Ok(())
+    }
+
+    /// Sends until a message reaches all members of its room: until all have joined.
+    fn settle(&mut self) -> Result<()> {
+        let mut unsettled: HashSet<usize> = (0..self.rooms.len()).collect();
+        for _ in 0..PROBES_MAX {
+            self.forget_counts();
+            for &room in &unsettled {
+                self.send(room, 128)?;
+            }
+            while self.receive(PROBE_PATIENCE)? {
+                unsettled.retain(|&room| !self.is_complete(room));
+                if unsettled.is_empty() {
+                    self.forget_counts();
+                    return Ok(());
+                }
+            }
+        }
+        Err(format!("in {} rooms, not all have joined", unsettled.len()).into())
+    }
+
+    fn is_complete(&self, room: usize) -> bool {
+        let Room { conns, sent, received, .. } = &self.rooms[room];
+        *received >= sent * conns.len() as u64
+    }
+
+    fn forget_counts(&mut self) {
+        self.conns.iter_mut().for_each(|conn| conn.received = 0);
+        self.rooms.iter_mut().for_each(|room| (room.sent, room.received) = (0, 0));
+        self.done.clear();
+    }
+
+    fn measure(&mut self, load: Load) -> Result<Measured> {
+        self.latencies.reset();
+        self.deliveries = 0;
+        let server = self.crowd.server_pid;
+        let before = (process::cpu_time(server)?, process::cpu_time(std::process::id())?);
+        let began = Instant::now();
+        for room in 0..self.rooms.len() {
+            for _ in 0..load.in_flight {
+                self.send(room, load.bytes)?;
+            }
+        }
+        let mut in_flight = self.rooms.len() * load.in_flight;
+        while in_flight > 0 {
+            if !self.receive(PATIENCE)? {
+                return Err(format!("{in_flight} messages have not reached all").into());
+            }
+            let is_over = began.elapsed() >= load.duration;
+            while let Some(room) = self.done.pop() {
+                match is_over {
+                    true => in_flight -= 1,
+                    false => self.send(room, load.bytes)?,
+                }
+            }
+        }
+        let elapsed = began.elapsed();
+        let after = (process::cpu_time(server)?, process::cpu_time(std::process::id())?);
+        self.check_complete()?;
+        Ok(Measured {
+            deliveries: self.deliveries,
+            elapsed,
+            server_cpu: after.0 - before.0,
+            load_cpu: after.1 - before.1,
+            p50: self.latencies.value_at_quantile(0.5),
+            p99: self.latencies.value_at_quantile(0.99),
+            p999: self.latencies.value_at_quantile(0.999),
+        })
+    }
+
+    /// Whether each has received each message once.
+    fn check_complete(&self) -> Result<()> {
+        let is_short = |conn: &&Conn| conn.received != self.rooms[conn.room].sent;
+        match self.conns.iter().filter(is_short).count() {
+            0 => Ok(()),
+            short => Err(format!("{short} clients have received too few or too many").into()),
+        }
+    }
+
+    /// The next member of a room sends a message.
+    fn send(&mut self, room: usize, bytes: usize) -> Result<()> {
+        let stamp = self.epoch.elapsed().as_nanos() as u64;
+        let frame = client_frame(&self.crowd.dialect.message(stamp, bytes));
+        let room = &mut self.rooms[room];
+        room.sent += 1;
+        room.next_sender = (room.next_sender + 1) % room.conns.len();
+        let sender = &mut self.conns[room.conns[room.next_sender]];
+        // A socket whose peer reads takes so little at once.
+        Ok(sender.stream.write_all(&frame)?)
+    }
+
+    /// Waits, and takes what has come; `false` if that was nothing.
+    fn receive(&mut self, patience: Duration) -> Result<bool> {
+        let mut events = [EpollEvent::empty(); 256];
+        let timeout = u16::try_from(patience.as_millis())?;
+        let count = match self.epoll.wait(&mut events, timeout) {
+            // As after a stop: nothing is known, so look again.
+            Err(Errno::EINTR) => return Ok(true),
+            count => count?,
+        };
+        for event in &events[..count] {
+            self.read(event.data() as usize)?;
+        }
+        Ok(count > 0)
+    }
+
+    fn read(&mut self, id: usize) -> Result<()> {
+        let Self { crowd, conns, rooms, scratch, epoch, latencies, done, deliveries, .. } = self;
+        let conn = &mut conns[id];
+        let kept = conn.partial.len();
+        scratch[..kept].copy_from_slice(&conn.partial);
+        conn.partial.clear();
+        let read = match conn.stream.read(&mut scratch[kept..]) {
+            Ok(0) => return Err("the server has closed a connection".into()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            read => read?,
+        };
+        let now = epoch.elapsed().as_nanos() as u64;
+        let mut input = &mut scratch[..kept + read];
+        let room = &mut rooms[conn.room];
+        while let Some((first, payload, bytes)) = take_frame(input) {
+            if first & 0x0f == 0x8 {
+                return Err("the server has closed a connection".into());
+            }
+            if let Some(stamp) = crowd.dialect.stamp(payload) {
+                conn.received += 1;
+                room.received += 1;
+                *deliveries += 1;
+                latencies.saturating_record(now - stamp);
+                if room.received % room.conns.len() as u64 == 0 {
+                    done.push(conn.room);
+                }
+            }
+            input = &mut input[bytes..];
+        }
+        conn.partial.extend_from_slice(input);
+        Ok(())
+    }
+
+    /// Closes all connections, in a thread, while this one opens one after the other.
+    fn drop_all(self, watch_for: Duration) -> Result<Answer> {
+        let Self { crowd, conns, paused, .. } = self;
+        let dropping = std::thread::spawn(move || drop((conns, paused)));
+        let began = Instant::now();
+        let (mut served, mut slowest) = (0, Duration::ZERO);
+        while began.elapsed() < watch_for {
+            let dialed = Instant::now();
+            // Into a room of its own, and until its own message has come back.
+            let first_room = crowd.rooms + served;
+            let alone = Crowd { first_room, rooms: 1, members: 1, paused_one_in: None, ..crowd };
+            Self::connect(alone)?.settle()?;
+            slowest = slowest.max(dialed.elapsed());
+            served += 1;
+        }
+        dropping.join().map_err(|_| "the thread that drops has panicked")?;
+        Ok(Answer::Dropped { served, slowest })
+    }
+}
+
+/// Reads the response to a request for an upgrade, and returns what came behind it.
+fn read_head(stream: &mut TcpStream) -> Result<Vec<u8>> {
+    let mut head = Vec::new();
+    let mut piece = [0; 1_024];
+    loop {
+        let read = stream.read(&mut piece)?;
+        head.extend_from_slice(&piece[..read]);
+        if let Some(end) = head.windows(4).position(|window| window == b"\r\n\r\n") {
+            if !head.starts_with(b"HTTP/1.1 101") {
+                return Err(format!("refused: {}", String::from_utf8_lossy(&head)).into());
+            }
+            return Ok(head.split_off(end + 4));
+        }
+        if read == 0 {
+            return Err("the server has closed a connection in its handshake".into());
+        }
+    }
+}

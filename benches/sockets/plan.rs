@@ -1,0 +1,104 @@
+//! What is measured: scenes, each with its contestants and cells.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::contestants::Contestant;
+
+/// Servers that take part in a scene, and what each is loaded with.
+#[derive(Debug, Clone)]
+pub(crate) struct Scene {
+    pub(crate) name: &'static str,
+    pub(crate) rooms: usize,
+    /// Members of each room.
+    pub(crate) members: usize,
+    pub(crate) contestants: Vec<Contestant>,
+    pub(crate) cells: Vec<Cell>,
+}
+
+/// A load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub(crate) struct Cell {
+    /// Messages in flight in each room.
+    pub(crate) in_flight: usize,
+    /// Bytes of a message.
+    pub(crate) bytes: usize,
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { in_flight, bytes } = self;
+        match bytes {
+            1_024.. => write!(f, "{in_flight} × {} KiB", bytes / 1_024),
+            _ => write!(f, "{in_flight} × {bytes} B"),
+        }
+    }
+}
+
+const SMALL: usize = 128;
+const LARGE: usize = 4_096;
+
+/// The scenes in which everybody takes part: fan-out.
+pub(crate) fn fan_out() -> Vec<Scene> {
+    let cells: Vec<Cell> = [SMALL, LARGE]
+        .into_iter()
+        .flat_map(|bytes| [1, 4, 16].map(|in_flight| Cell { in_flight, bytes }))
+        .collect();
+    let contestants = vec![
+        Contestant::Floor1,
+        Contestant::Floor2,
+        Contestant::Roomcast,
+        Contestant::RoomcastJson,
+        Contestant::Axum,
+        Contestant::Fastwebsockets,
+        Contestant::Socketioxide,
+    ];
+    [("1 room of 1,000", 1, 1_000), ("1 room of 8,000", 1, 8_000), ("1,000 rooms of 8", 1_000, 8)]
+        .map(|(name, rooms, members)| Scene {
+            name,
+            rooms,
+            members,
+            contestants: contestants.clone(),
+            cells: cells.clone(),
+        })
+        .into()
+}
+
+/// One shard against two.
+pub(crate) fn shards() -> Scene {
+    Scene {
+        name: "1 room of 8,000, by shards",
+        rooms: 1,
+        members: 8_000,
+        contestants: vec![Contestant::Roomcast, Contestant::RoomcastTwoShards],
+        cells: [1, 16].map(|in_flight| Cell { in_flight, bytes: SMALL }).into(),
+    }
+}
+
+/// What clients that do not read mean for those that do.
+pub(crate) fn paused() -> Scene {
+    Scene {
+        name: "1 room of 1,000, some of them paused",
+        rooms: 1,
+        members: 1_000,
+        contestants: vec![Contestant::RoomcastLossy, Contestant::RoomcastPaused],
+        // The large ones first: they fill what the sockets of the paused clients hold.
+        cells: vec![
+            Cell { in_flight: 16, bytes: LARGE },
+            Cell { in_flight: 1, bytes: SMALL },
+            Cell { in_flight: 4, bytes: SMALL },
+        ],
+    }
+}
+
+/// Those whose connections are counted and dropped.
+pub(crate) fn servers() -> Vec<Contestant> {
+    vec![
+        Contestant::Floor1,
+        Contestant::Roomcast,
+        Contestant::Axum,
+        Contestant::Fastwebsockets,
+        Contestant::Socketioxide,
+    ]
+}

@@ -1,0 +1,120 @@
+//! Tables of what was measured, in Markdown.
+
+use std::fmt::Write;
+
+use crate::contestants::Contestant;
+use crate::figures::{Figures, SceneFigures, Series};
+use crate::load::Measured;
+use crate::plan::Cell;
+
+/// All tables.
+pub(crate) fn tables(figures: &Figures) -> String {
+    let mut text = format!("{}; medians of {} rounds\n", figures.machine, figures.rounds);
+    for scene in &figures.scenes {
+        put_scene(&mut text, scene);
+    }
+    put_memory(&mut text, figures);
+    put_drops(&mut text, figures);
+    text
+}
+
+fn put_scene(text: &mut String, scene: &SceneFigures) {
+    let floor = match scene.contestants.iter().any(|contestant| contestant.is_floor()) {
+        true => "the better floor",
+        false => "the first line",
+    };
+    put_table(
+        text,
+        &format!("{}: server CPU per delivery in µs (ratio to {floor})", scene.name),
+        scene,
+        |series, yardstick| {
+            let ratio = series.ratio(yardstick, Measured::cpu_micros);
+            format!("{:.2} ({ratio:.2})", series.median(Measured::cpu_micros))
+        },
+    );
+    put_table(text, &format!("{}: deliveries, 1,000/s", scene.name), scene, |series, _| {
+        format!("{:.0}", series.median(Measured::rate) / 1e3)
+    });
+    put_table(
+        text,
+        &format!("{}: latency p50 / p99 / p99.9, ms", scene.name),
+        scene,
+        |series, _| {
+            let [p50, p99, p999] = [
+                series.median(|measured| measured.p50 as f64),
+                series.median(|measured| measured.p99 as f64),
+                series.median(|measured| measured.p999 as f64),
+            ]
+            .map(|nanos| nanos / 1e6);
+            format!("{p50:.2} / {p99:.2} / {p999:.2}")
+        },
+    );
+    put_failures(text, scene);
+}
+
+fn put_failures(text: &mut String, scene: &SceneFigures) {
+    for (contestant, failure) in &scene.failures {
+        let _ = writeln!(text, "\n{} dropped out at {failure}", contestant.title());
+    }
+}
+
+/// A line for each contestant, a column for each cell.
+fn put_table(
+    text: &mut String,
+    title: &str,
+    scene: &SceneFigures,
+    show: impl Fn(&Series, &Series) -> String,
+) {
+    let heads = scene.cells.iter().map(Cell::to_string);
+    put_row(text, std::iter::once(title.to_owned()).chain(heads));
+    put_rule(text, scene.cells.len());
+    for &contestant in &scene.contestants {
+        let cell = |&cell: &Cell| match (scene.series(contestant, cell), scene.yardstick(cell)) {
+            (Some(series), Some(yardstick)) => show(series, yardstick),
+            _ => "–".to_owned(),
+        };
+        let cells = scene.cells.iter().map(cell);
+        put_row(text, std::iter::once(contestant.title().to_owned()).chain(cells));
+    }
+}
+
+fn put_memory(text: &mut String, figures: &Figures) {
+    let Some(first) = figures.memory.first() else { return };
+    let title = format!("{} idle connections", first.connections);
+    put_row(text, [title, "KiB each, resident".to_owned()]);
+    put_rule(text, 1);
+    for memory in &figures.memory {
+        let kibibytes = format!("{:.2}", memory.bytes_each / 1_024.0);
+        put_row(text, [title_of(memory.contestant), kibibytes]);
+    }
+}
+
+fn put_drops(text: &mut String, figures: &Figures) {
+    let Some(first) = figures.drops.first() else { return };
+    let title = format!("{} clients drop at once", first.dropped);
+    put_row(
+        text,
+        [&title, "new clients served meanwhile", "the slowest, ms"].map(ToString::to_string),
+    );
+    put_rule(text, 2);
+    for drops in &figures.drops {
+        let slowest = format!("{:.1}", drops.slowest.as_secs_f64() * 1e3);
+        put_row(text, [title_of(drops.contestant), drops.served.to_string(), slowest]);
+    }
+}
+
+fn title_of(contestant: Contestant) -> String {
+    contestant.title().to_owned()
+}
+
+fn put_row(text: &mut String, cells: impl IntoIterator<Item = String>) {
+    let cells: Vec<String> = cells.into_iter().collect();
+    let _ = writeln!(text, "| {} |", cells.join(" | "));
+}
+
+/// Also parts a table from the one before, by the line above its head.
+fn put_rule(text: &mut String, columns: usize) {
+    let head = text.trim_end().rfind('\n').map_or(0, |end| end + 1);
+    text.insert(head, '\n');
+    let _ = writeln!(text, "|---|{}", "---:|".repeat(columns));
+}

@@ -1,0 +1,126 @@
+//! What the clients of the load generator say and hear: frames by the book, as few words as that.
+
+use serde::{Deserialize, Serialize};
+
+/// Unmasking costs a server the same whatever the key.
+const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+/// What every message begins with, behind the dialect's prefix.
+const STAMP_KEY: &str = "{\"at\":";
+
+/// Digits of a stamp: a number of fixed length that is valid JSON.
+const STAMP_DIGITS: usize = 19;
+
+/// The least of the numbers with so many digits.
+const STAMP_BASE: u64 = 1_000_000_000_000_000_000;
+
+/// How a contestant wants to be addressed, beyond the WebSocket protocol.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// `GET /ws/{room}`; a message is the text that the others get.
+    Plain,
+    /// Socket.IO, version 5 over Engine.IO 4: an event of one argument.
+    SocketIo,
+}
+
+impl Dialect {
+    /// The target of the request that enters a room.
+    pub(crate) fn target(self, room: usize) -> String {
+        match self {
+            Self::Plain => format!("/ws/room{room}"),
+            Self::SocketIo => format!("/socket.io/?EIO=4&transport=websocket&room=room{room}"),
+        }
+    }
+
+    /// What a client says first.
+    pub(crate) fn greeting(self) -> Option<&'static str> {
+        (self == Self::SocketIo).then_some("40")
+    }
+
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::SocketIo => "42[\"m\",",
+        }
+    }
+
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::SocketIo => "]",
+        }
+    }
+
+    /// Text of `bytes` bytes that says when it was sent.
+    pub(crate) fn message(self, stamp: u64, bytes: usize) -> String {
+        let head = format!("{}{STAMP_KEY}{},\"pad\":\"", self.prefix(), STAMP_BASE + stamp);
+        let tail = format!("\"}}{}", self.suffix());
+        let padding = bytes.saturating_sub(head.len() + tail.len());
+        format!("{head}{:.<padding$}{tail}", "")
+    }
+
+    /// When the message was sent; `None` where the text is something else, such as a greeting.
+    pub(crate) fn stamp(self, text: &[u8]) -> Option<u64> {
+        let rest = text.strip_prefix(self.prefix().as_bytes())?;
+        let digits = rest.strip_prefix(STAMP_KEY.as_bytes())?.get(..STAMP_DIGITS)?;
+        let number = digits.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0'));
+        Some(number - STAMP_BASE)
+    }
+}
+
+/// A request for an upgrade.
+pub(crate) fn request(target: &str) -> String {
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+}
+
+/// A masked text frame, as clients send them.
+pub(crate) fn client_frame(text: &str) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(text.len() + 8);
+    put_header(&mut frame, text.len(), 0x80);
+    frame.extend_from_slice(&MASK);
+    frame.extend(text.bytes().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame
+}
+
+/// A text frame, as servers send them.
+pub(crate) fn put_server_frame(frames: &mut Vec<u8>, text: &[u8]) {
+    put_header(frames, text.len(), 0);
+    frames.extend_from_slice(text);
+}
+
+fn put_header(frame: &mut Vec<u8>, bytes: usize, mask_bit: u8) {
+    frame.push(0x81);
+    match u16::try_from(bytes) {
+        Ok(bytes) if bytes < 126 => frame.push(mask_bit | bytes as u8),
+        Ok(bytes) => {
+            frame.push(mask_bit | 126);
+            frame.extend_from_slice(&bytes.to_be_bytes());
+        }
+        Err(_) => unreachable!("messages of this benchmark are shorter than 64 KiB"),
+    }
+}
+
+/// The first byte of the frame at the front of `input`, its payload, and how long it is in all;
+/// `None` while it is not whole. A mask is taken off.
+pub(crate) fn take_frame(input: &mut [u8]) -> Option<(u8, &mut [u8], usize)> {
+    let (first, second) = (*input.first()?, *input.get(1)?);
+    let (bytes, mut start) = match second & 0x7f {
+        126 => (u16::from_be_bytes(*input.get(2..)?.first_chunk()?).into(), 4),
+        127 => unreachable!("messages of this benchmark are shorter than 64 KiB"),
+        short => (usize::from(short), 2),
+    };
+    let mask: Option<[u8; 4]> = match second & 0x80 {
+        0 => None,
+        _ => Some(*input.get(start..)?.first_chunk()?),
+    };
+    start += mask.map_or(0, |mask| mask.len());
+    let end = start + bytes;
+    let payload = input.get_mut(start..end)?;
+    if let Some(mask) = mask {
+        fastwebsockets::unmask(payload, mask);
+    }
+    Some((first, payload, end))
+}
