@@ -62,7 +62,7 @@ enum Role {
 
 #[derive(Args)]
 struct Options {
-    /// Two minutes: three short rounds.
+    /// Two minutes: three short rounds of fan-out, in half of the cells.
     #[arg(long)]
     short: bool,
     /// Rounds, of which the medians are shown [default: 5, with --short 3].

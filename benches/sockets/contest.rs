@@ -21,7 +21,9 @@ const WATCH_FOR: Duration = Duration::from_secs(2);
 /// Plays all scenes.
 pub(crate) fn play(options: &Options) -> Result<Figures> {
     let mut scenes = plan::fan_out();
-    if !options.short {
+    if options.short {
+        scenes.iter_mut().for_each(Scene::shorten);
+    } else {
         scenes.extend([plan::shards(), plan::paused()]);
     }
     scenes.retain_mut(|scene| {
@@ -166,9 +168,9 @@ impl Pair {
         }
     }
 
-    /// Measures, after a short run that is not counted.
+    /// Measures, after as many messages as there are in flight that are not counted.
     fn measure(&mut self, load: Load) -> Result<Measured> {
-        self.ask_measure(Load { duration: load.duration / 4, ..load })?;
+        self.ask_measure(Load { duration: Duration::ZERO, ..load })?;
         self.ask_measure(load)
     }
 

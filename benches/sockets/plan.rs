@@ -17,6 +17,14 @@ pub(crate) struct Scene {
     pub(crate) cells: Vec<Cell>,
 }
 
+impl Scene {
+    /// Leaves the cells that show most.
+    pub(crate) fn shorten(&mut self) {
+        self.cells
+            .retain(|cell| cell.in_flight == 16 || *cell == Cell { in_flight: 1, bytes: SMALL });
+    }
+}
+
 /// A load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub(crate) struct Cell {

@@ -10,6 +10,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::any;
 use axum::serve::ListenerExt;
+use futures_util::{SinkExt, StreamExt};
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::Result;
@@ -35,25 +36,25 @@ async fn upgrade(
     upgrade.on_upgrade(|socket| run(socket, sender))
 }
 
-async fn run(mut socket: WebSocket, sender: broadcast::Sender<Utf8Bytes>) {
+/// As in axum's own example of a chat: a task that sends, and one that receives.
+async fn run(socket: WebSocket, sender: broadcast::Sender<Utf8Bytes>) {
+    let (mut sink, mut stream) = socket.split();
     let mut receiver = sender.subscribe();
-    loop {
-        tokio::select! {
-            message = receiver.recv() => {
-                let text = match message {
-                    Ok(text) => text,
-                    Err(RecvError::Lagged(_)) => continue,
-                    Err(RecvError::Closed) => return,
-                };
-                if socket.send(Message::Text(text)).await.is_err() {
-                    return;
-                }
+    tokio::spawn(async move {
+        loop {
+            let text = match receiver.recv().await {
+                Ok(text) => text,
+                Err(RecvError::Lagged(_)) => continue,
+                Err(RecvError::Closed) => return,
+            };
+            if sink.send(Message::Text(text)).await.is_err() {
+                return;
             }
-            message = socket.recv() => match message {
-                Some(Ok(Message::Text(text))) => drop(sender.send(text)),
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return,
-            },
+        }
+    });
+    while let Some(Ok(message)) = stream.next().await {
+        if let Message::Text(text) = message {
+            let _ = sender.send(text);
         }
     }
 }
