@@ -74,7 +74,7 @@ struct Options {
     /// Only these contestants.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Contestant>,
-    /// Only scenes whose name has this in it.
+    /// Only scenes whose name has this in it: rooms, shards, paused, idle, drop.
     #[arg(long)]
     scene: Option<String>,
     /// Connections whose memory is counted.

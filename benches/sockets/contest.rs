@@ -31,21 +31,23 @@ pub(crate) fn play(options: &Options) -> Result<Figures> {
         options.shows(scene.name) && !scene.contestants.is_empty()
     });
     let mut servers = plan::servers();
-    servers.retain(|&contestant| options.takes_part(contestant) && options.scene.is_none());
+    servers.retain(|&contestant| options.takes_part(contestant));
+    let others = |scene| if options.shows(scene) && !options.short { &servers[..] } else { &[] };
+    let (idlers, droppers) = (others("idle connections"), others("all drop at once"));
     let steps = scenes
         .iter()
         .map(|scene| scene.contestants.len() * (1 + options.rounds() * scene.cells.len()));
-    let progress = Progress::new(options, steps.sum::<usize>() + 2 * servers.len());
+    let progress = Progress::new(options, steps.sum::<usize>() + idlers.len() + droppers.len());
     let mut figures =
         Figures { machine: machine(), rounds: options.rounds(), ..Figures::default() };
     for scene in &scenes {
         figures.scenes.push(play_scene(scene, options, &progress)?);
     }
-    for contestant in servers {
-        if !options.short {
-            figures.memory.push(count_memory(contestant, options.idle, &progress)?);
-            figures.drops.push(drop_all(contestant, &progress)?);
-        }
+    for &contestant in idlers {
+        figures.memory.push(count_memory(contestant, options.idle, &progress)?);
+    }
+    for &contestant in droppers {
+        figures.drops.push(drop_all(contestant, &progress)?);
     }
     progress.0.finish_and_clear();
     Ok(figures)

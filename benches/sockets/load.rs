@@ -36,6 +36,12 @@ const PROBES_MAX: usize = 100;
 /// The receive buffer of a paused client: the less it holds, the sooner it is in the way.
 const PAUSED_BUFFER_BYTES: usize = 4_096;
 
+/// Messages that fill what holds data for a paused client, and how many of them are in flight.
+const FILLING: Load = Load { in_flight: 4, bytes: 32 * 1_024, duration: Duration::ZERO };
+
+/// What a server may hold for a client besides what its socket does.
+const SERVER_QUEUE_BYTES: usize = 2 * 1_024 * 1_024;
+
 /// What a load generator is asked for.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
@@ -99,7 +105,9 @@ pub(crate) fn run() -> Result<()> {
     let mut clients = None;
     process::answer_all(|request| match (request, &mut clients) {
         (Request::Connect(crowd), _) => {
-            clients.insert(Clients::connect(crowd)?).settle()?;
+            let clients = clients.insert(Clients::connect(crowd)?);
+            clients.settle()?;
+            clients.fill_paused()?;
             Ok(Answer::Connected)
         }
         (Request::Measure(load), Some(clients)) => clients.measure(load).map(Answer::Measured),
@@ -187,9 +195,10 @@ impl Clients {
     }
 
     fn enter(&mut self, seat: usize, mut stream: TcpStream) -> Result<()> {
-        let partial = read_head(&mut stream)?;
+        let mut partial = read_head(&mut stream)?;
         if let Some(greeting) = self.crowd.dialect.greeting() {
             stream.write_all(&client_frame(greeting))?;
+            read_greeting(&mut stream, &mut partial, greeting)?;
         }
         if self.is_paused(seat) {
             self.paused.push(stream);
@@ -220,6 +229,20 @@ impl Clients {
             }
         }
         Err(format!("in {} rooms, not all have joined", unsettled.len()).into())
+    }
+
+    /// Sends until nothing more goes to those who do not read.
+    fn fill_paused(&mut self) -> Result<()> {
+        if self.paused.is_empty() {
+            return Ok(());
+        }
+        let sizes = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_wmem")?;
+        let largest: usize = sizes.split_whitespace().last().ok_or("no sizes")?.parse()?;
+        let batch = FILLING.in_flight * FILLING.bytes;
+        for _ in 0..(largest + SERVER_QUEUE_BYTES).div_ceil(batch) {
+            self.measure(FILLING)?;
+        }
+        Ok(())
     }
 
     fn is_complete(&self, room: usize) -> bool {
@@ -376,5 +399,24 @@ fn read_head(stream: &mut TcpStream) -> Result<Vec<u8>> {
         if read == 0 {
             return Err("the server has closed a connection in its handshake".into());
         }
+    }
+}
+
+/// Reads until the server returns the greeting, of which it may say more, and leaves what follows.
+fn read_greeting(stream: &mut TcpStream, input: &mut Vec<u8>, greeting: &str) -> Result<()> {
+    let mut piece = [0; 1_024];
+    loop {
+        while let Some((_, payload, bytes)) = take_frame(input) {
+            let is_returned = payload.starts_with(greeting.as_bytes());
+            input.drain(..bytes);
+            if is_returned {
+                return Ok(());
+            }
+        }
+        let read = stream.read(&mut piece)?;
+        if read == 0 {
+            return Err("the server has closed a connection in its greeting".into());
+        }
+        input.extend_from_slice(&piece[..read]);
     }
 }

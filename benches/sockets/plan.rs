@@ -91,12 +91,7 @@ pub(crate) fn paused() -> Scene {
         rooms: 1,
         members: 1_000,
         contestants: vec![Contestant::RoomcastLossy, Contestant::RoomcastPaused],
-        // The large ones first: they fill what the sockets of the paused clients hold.
-        cells: vec![
-            Cell { in_flight: 16, bytes: LARGE },
-            Cell { in_flight: 1, bytes: SMALL },
-            Cell { in_flight: 4, bytes: SMALL },
-        ],
+        cells: [1, 4, 16].map(|in_flight| Cell { in_flight, bytes: SMALL }).into(),
     }
 }
 
