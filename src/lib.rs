@@ -12,6 +12,9 @@ pub mod engine;
 #[cfg(feature = "hub")]
 mod hub;
 #[cfg(feature = "hub")]
+#[doc(hidden)]
+pub mod internals;
+#[cfg(feature = "hub")]
 mod transport;
 
 #[doc = include_str!("docs/architecture.md")]
@@ -38,13 +41,6 @@ pub use hub::{
 };
 #[cfg(feature = "hub")]
 pub use hyper::{Request, Response, StatusCode, header};
-/// What the fuzz targets see: not a part of the API.
-#[cfg(all(fuzzing, feature = "hub"))]
-#[doc(hidden)]
-pub mod fuzzing {
-    pub use crate::backplane::rewrite;
-    pub use crate::transport::fuzzing::*;
-}
 #[cfg(feature = "hub")]
 pub use transport::{PathParams, RemoteAddr};
 #[cfg(feature = "server")]

@@ -6,7 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use roomcast::fuzzing::decode;
+use roomcast::internals::decode;
 
 /// Small, so that short inputs reach it.
 const MESSAGE_BYTES_MAX: usize = 300;

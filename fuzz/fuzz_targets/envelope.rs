@@ -7,7 +7,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use roomcast::fuzzing::rewrite;
+use roomcast::internals::rewrite;
 
 fuzz_target!(|payload: &[u8]| {
     // Few inputs would begin as an envelope does by chance.

@@ -19,7 +19,7 @@ mod channels;
 mod cluster;
 mod contract;
 mod echoes;
-mod envelope;
+pub(crate) mod envelope;
 mod health;
 mod identity;
 mod inbound;
@@ -45,8 +45,6 @@ pub use cluster::{Cluster, Node, RoomMembers};
 pub use contract::{
     Backplane, BackplaneError, BackplaneRequest, Lost, Parcel, Publisher, Subscriber, Unpublished,
 };
-#[cfg(fuzzing)]
-pub use envelope::fuzzing::rewrite;
 pub use health::{BackplaneChanges, BackplaneHealth, BackplaneState};
 pub use identity::{ConnId, NodeId, ParseConnIdError};
 pub use inbound::Inbound;

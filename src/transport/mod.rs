@@ -13,9 +13,7 @@ mod server;
 mod stream;
 mod upgrade;
 
-pub(crate) use decoder::Event;
-#[cfg(fuzzing)]
-pub use decoder::fuzzing;
+pub(crate) use decoder::{Decoder, Event};
 pub(crate) use driver::Shards;
 pub(crate) use reader::{FrameReader, ReadError};
 #[cfg(feature = "server")]

@@ -23,8 +23,6 @@
 //!
 //! Reading is total and allocates nothing: it borrows from the payload.
 
-#[cfg(fuzzing)]
-pub mod fuzzing;
 mod heartbeat;
 mod message;
 mod packer;
@@ -34,7 +32,7 @@ mod tests;
 use bytes::{Buf, BufMut};
 
 pub(crate) use self::heartbeat::{Heartbeat, REPORT_ROOMS_MAX, Report};
-pub(crate) use self::message::{Message, Messages, encode_message};
+pub(crate) use self::message::{Message, Messages, Target, encode_message};
 pub(crate) use self::packer::{ENVELOPE_BYTES_MAX, ENVELOPE_MESSAGES_MAX, Packer};
 use super::NodeId;
 

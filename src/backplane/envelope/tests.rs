@@ -1,6 +1,5 @@
 use bytes::Bytes;
 
-use super::message::Target;
 use super::*;
 use crate::backplane::ConnId;
 use crate::engine::{Address, ConnKey, FrameKind, frame};

@@ -18,8 +18,6 @@
 
 mod error;
 mod event;
-#[cfg(fuzzing)]
-pub mod fuzzing;
 mod header;
 mod message;
 mod partial;

@@ -1,7 +1,36 @@
-//! The decoder for a fuzz target, which sees only what is public.
+//! The decoder of client frames.
 
-use super::{Decoder, Event};
 use crate::engine::{Close, FrameKind};
+use crate::transport::{Decoder, Event};
+
+/// The decoder of one client.
+#[derive(Debug)]
+pub struct FrameDecoder(Decoder);
+
+impl FrameDecoder {
+    /// A decoder for messages of up to `message_bytes_max`.
+    pub fn new(message_bytes_max: usize) -> Self {
+        Self(Decoder::new(message_bytes_max))
+    }
+
+    /// Decodes the bytes of one read, and shows each message that ends in it to `see`. Unmasks in
+    /// place, so the same bytes cannot be decoded twice.
+    ///
+    /// # Errors
+    /// The client broke the protocol, and is to be told by this close.
+    pub fn decode(
+        &mut self,
+        mut read: &mut [u8],
+        mut see: impl FnMut(FrameKind, &mut [u8]),
+    ) -> Result<(), Close> {
+        while let Some(event) = self.0.decode(&mut read).map_err(|error| error.close())? {
+            if let Event::Message { kind, payload } = event {
+                see(kind, payload);
+            }
+        }
+        Ok(())
+    }
+}
 
 /// What a decoder made of some bytes.
 #[derive(Debug, PartialEq, Eq)]

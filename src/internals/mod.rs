@@ -1,0 +1,21 @@
+//! What the benchmarks and the fuzz targets of this crate see of its private parts.
+//!
+//! Not a part of the API: it may change or go at any time, in any version.
+
+mod decoder;
+mod envelope;
+
+use bytes::Bytes;
+
+pub use decoder::{Decoded, FrameDecoder, decode};
+pub use envelope::{each_message, pack, rewrite};
+
+use crate::codec::{Codec, EncodeError};
+
+/// Encodes `message` into one frame, as a hub does before it publishes.
+///
+/// # Errors
+/// Where the codec fails.
+pub fn encode_frame<T: 'static>(codec: &dyn Codec<T>, message: &T) -> Result<Bytes, EncodeError> {
+    crate::codec::encode_frame(codec, message)
+}
