@@ -1,0 +1,175 @@
+//! Shards without a runtime, and sockets without a kernel.
+
+use std::hint::black_box;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use roomcast::engine::{
+    Address, ConnKey, DisconnectReason, FrameKind, InboxLimits, LARGE_AUDIENCE, Link, Overflow,
+    Port, Progress, QueueLimits, RoomLimits, Shard, ShardConfig, Socket, frame, publish,
+};
+
+/// A socket that takes everything at once.
+pub(crate) struct Sink;
+
+impl Socket for Sink {
+    fn poll_write(
+        &mut self,
+        _: &mut Context<'_>,
+        frames: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(frames.iter().map(|frame| black_box(frame).len()).sum()))
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn shut_down(&mut self) {}
+
+    fn abort(&mut self) {}
+}
+
+/// Shards with connections, with the settings of a hub that was told nothing else.
+pub(crate) struct Hub {
+    pub(crate) front: Front,
+    pub(crate) shards: Shards,
+}
+
+/// What any thread may use while the shards are at rest.
+pub(crate) struct Front {
+    pub(crate) ports: Vec<Arc<Port<Sink>>>,
+    pub(crate) links: Vec<Arc<Link>>,
+}
+
+/// What one thread runs.
+pub(crate) struct Shards(Vec<Shard<Sink>>);
+
+impl Hub {
+    /// Shards without connections.
+    pub(crate) fn empty(shards: usize) -> Self {
+        let inbox = InboxLimits { messages: 1 << 20, bytes: 1 << 30 };
+        let rooms = RoomLimits { name_bytes: 255, rooms_per_conn: 1_024 };
+        let config = ShardConfig {
+            queue: QueueLimits { slots: 16, bytes: 1 << 20, overflow: Overflow::Evict },
+            ping_interval: Some(Duration::from_secs(30)),
+            write_timeout: Duration::from_secs(5),
+            large_audience: LARGE_AUDIENCE,
+        };
+        let ports: Vec<_> =
+            (0..shards).map(|index| Arc::new(Port::new(index, inbox, rooms))).collect();
+        let shards = ports.iter().map(|port| Shard::new(config, port.clone())).collect();
+        Self { front: Front { ports, links: Vec::new() }, shards: Shards(shards) }
+    }
+
+    /// Shards with so many connections.
+    pub(crate) fn new(shards: usize, connections: usize) -> Self {
+        let mut hub = Self::empty(shards);
+        hub.front.connect(connections);
+        hub.shards.run();
+        hub
+    }
+
+    /// Shards with one room, `room`, that all connections are in.
+    pub(crate) fn with_room(shards: usize, members: usize) -> Self {
+        Self::with_rooms(shards, members, &["room".to_owned()])
+    }
+
+    /// Shards with these rooms, in which there are equally many connections.
+    pub(crate) fn with_rooms(shards: usize, connections: usize, names: &[String]) -> Self {
+        let mut hub = Self::new(shards, connections);
+        hub.join_all(names);
+        hub
+    }
+
+    /// Each connection joins one of the rooms, which get equally many.
+    pub(crate) fn join_all(&mut self, names: &[String]) {
+        self.front.join_all(names);
+        self.shards.run();
+    }
+
+    /// Each connection leaves the room that it joined.
+    pub(crate) fn leave_all(&mut self, names: &[String]) {
+        self.front.leave_all(names);
+        self.shards.run();
+    }
+}
+
+impl Shards {
+    /// Runs the shards until all are idle.
+    pub(crate) fn run(&mut self) {
+        for shard in &mut self.0 {
+            while shard.run(Duration::ZERO, usize::MAX / 2) == Progress::Busy {}
+        }
+    }
+}
+
+impl Front {
+    /// New connections, in the shards in turn.
+    pub(crate) fn connect(&mut self, connections: usize) {
+        for serial in self.links.len()..self.links.len() + connections {
+            let shard = serial % self.ports.len();
+            let link = Arc::new(Link::new(ConnKey::new(serial as u64, shard)));
+            self.ports[shard].attach(link.clone(), Sink);
+            self.links.push(link);
+        }
+    }
+
+    /// The end of all connections: as sessions do that find theirs reset.
+    pub(crate) fn disconnect_all(&self) {
+        for link in &self.links {
+            let port = &self.ports[link.id().shard()];
+            port.close(link.id(), DisconnectReason::Io(io::ErrorKind::ConnectionReset));
+            port.detach(link.id());
+        }
+    }
+
+    pub(crate) fn join(&self, connection: usize, room: &str) {
+        let link = &self.links[connection];
+        self.ports[link.id().shard()].join(link, room).expect("within the limits");
+    }
+
+    pub(crate) fn leave(&self, connection: usize, room: &str) {
+        let link = &self.links[connection];
+        self.ports[link.id().shard()].leave(link, room).expect("within the limits");
+    }
+
+    pub(crate) fn join_all(&self, names: &[String]) {
+        (0..self.links.len()).for_each(|index| self.join(index, &names[index % names.len()]));
+    }
+
+    pub(crate) fn leave_all(&self, names: &[String]) {
+        (0..self.links.len()).for_each(|index| self.leave(index, &names[index % names.len()]));
+    }
+
+    pub(crate) fn publish(&self, room: &str, frame: &Bytes) {
+        publish(&self.ports, Address::Room(room), &[], frame).expect("within the limits");
+    }
+
+    /// Throws away what waits: deliveries of `frame_bytes` each.
+    pub(crate) fn discard(&self, frame_bytes: usize) {
+        for port in &self.ports {
+            while port.inbox().pop().is_some() {
+                port.inbox().release(1, frame_bytes);
+            }
+        }
+    }
+}
+
+/// A message of 128 bytes.
+pub(crate) fn message() -> Bytes {
+    frame::encode(FrameKind::Text, &[b'x'; 128])
+}
+
+/// The frame that a thread publishes. One for all would have them meet in its reference count.
+pub(crate) fn frame_of(frames: &[Bytes; 2], thread: usize) -> &Bytes {
+    black_box(&frames[thread])
+}
+
+/// The names of so many rooms.
+pub(crate) fn room_names(rooms: usize) -> Vec<String> {
+    (0..rooms).map(|room| format!("room{room}")).collect()
+}

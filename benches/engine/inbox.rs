@@ -1,0 +1,92 @@
+//! A shard's inbox, by itself.
+
+use std::hint::black_box;
+use std::sync::mpsc;
+
+use bytes::Bytes;
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput};
+use crossbeam_queue::SegQueue;
+use roomcast::engine::{Inbox, InboxLimits};
+
+use crate::hub::{frame_of, message};
+use crate::timing::time_calls;
+
+/// A frame into the inbox, by one producer and by two, and through it: room is reserved, the frame
+/// pushed, popped, and the room given back. Beside it the queue that it is made of, which has no
+/// bound and wakes nobody, and the channel of the standard library.
+pub(crate) fn pushing(c: &mut Criterion) {
+    let mut group = c.benchmark_group("inbox");
+    for producers in [1, 2] {
+        group.throughput(Throughput::Elements(producers as u64));
+        push(&mut group, producers);
+    }
+    group.throughput(Throughput::Elements(1));
+    push_and_pop(&mut group);
+    group.finish();
+}
+
+fn inbox() -> Inbox<Bytes> {
+    Inbox::new(InboxLimits { messages: 1 << 16, bytes: 1 << 26 })
+}
+
+fn put(inbox: &Inbox<Bytes>, frame: &Bytes) {
+    inbox.reserve(frame.len()).expect("within the limits");
+    inbox.push(black_box(frame).clone());
+}
+
+fn take(inbox: &Inbox<Bytes>) -> Option<Bytes> {
+    inbox.pop().inspect(|frame| inbox.release(1, frame.len()))
+}
+
+fn push(group: &mut BenchmarkGroup<'_, WallTime>, producers: usize) {
+    let frames = [message(), message()];
+    group.bench_function(format!("push, producers: {producers}"), |b| {
+        let inbox = inbox();
+        let push = |producer, _| put(&inbox, frame_of(&frames, producer));
+        b.iter_custom(|calls| {
+            time_calls(producers, calls, push, |_| while take(&inbox).is_some() {})
+        });
+    });
+    group.bench_function(format!("push, SegQueue, producers: {producers}"), |b| {
+        let queue = SegQueue::new();
+        let push = |producer, _| queue.push(frame_of(&frames, producer).clone());
+        b.iter_custom(|calls| {
+            time_calls(producers, calls, push, |_| while queue.pop().is_some() {})
+        });
+    });
+    group.bench_function(format!("push, std::sync::mpsc, producers: {producers}"), |b| {
+        let (sender, receiver) = mpsc::channel();
+        let push = |producer, _| {
+            sender.send(frame_of(&frames, producer).clone()).expect("it is received");
+        };
+        b.iter_custom(|calls| {
+            time_calls(producers, calls, push, |_| while receiver.try_recv().is_ok() {})
+        });
+    });
+}
+
+fn push_and_pop(group: &mut BenchmarkGroup<'_, WallTime>) {
+    let frame = message();
+    group.bench_function("push and pop", |b| {
+        let inbox = inbox();
+        b.iter(|| {
+            put(&inbox, &frame);
+            take(&inbox)
+        });
+    });
+    group.bench_function("push and pop, SegQueue", |b| {
+        let queue = SegQueue::new();
+        b.iter(|| {
+            queue.push(black_box(&frame).clone());
+            queue.pop()
+        });
+    });
+    group.bench_function("push and pop, std::sync::mpsc", |b| {
+        let (sender, receiver) = mpsc::channel();
+        b.iter(|| {
+            sender.send(black_box(&frame).clone()).expect("it is received");
+            receiver.try_recv()
+        });
+    });
+}

@@ -1,0 +1,52 @@
+//! The call of a publisher.
+
+use std::hint::black_box;
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput};
+use tokio::sync::broadcast;
+
+use crate::hub::{Hub, frame_of, message};
+use crate::timing::{ROUND, time_calls};
+
+/// The call that publishes a finished frame: the look at the room's name, and a push a shard. It is
+/// the same for any size of the room; what the shards then do is fan-out. Beside it the `send` of a
+/// tokio broadcast channel that is at hand already, with two receivers that are awake.
+pub(crate) fn calls(c: &mut Criterion) {
+    let mut group = c.benchmark_group("publish call, 2 shards");
+    for threads in [1, 2] {
+        group.throughput(Throughput::Elements(threads as u64));
+        for members in [2, 1_000, 100_000] {
+            ours(&mut group, threads, members);
+        }
+        by_broadcast(&mut group, threads);
+    }
+    group.finish();
+}
+
+fn ours(group: &mut BenchmarkGroup<'_, WallTime>, threads: usize, members: usize) {
+    group.bench_function(format!("room of {members}, threads: {threads}"), |b| {
+        let hub = Hub::with_room(2, members);
+        let front = &hub.front;
+        let frames = [message(), message()];
+        let publish = |thread, _| front.publish(black_box("room"), frame_of(&frames, thread));
+        let frame_bytes = frames[0].len();
+        b.iter_custom(|calls| time_calls(threads, calls, publish, |_| front.discard(frame_bytes)));
+    });
+}
+
+fn by_broadcast(group: &mut BenchmarkGroup<'_, WallTime>, threads: usize) {
+    group.bench_function(format!("tokio broadcast, threads: {threads}"), |b| {
+        let (sender, receiver) = broadcast::channel(2 * ROUND);
+        let mut receivers = [receiver.resubscribe(), receiver];
+        let frames = [message(), message()];
+        let send = |thread, _| {
+            let _ = black_box(sender.send(frame_of(&frames, thread).clone()));
+        };
+        b.iter_custom(|calls| {
+            time_calls(threads, calls, send, |_| {
+                receivers.iter_mut().for_each(|receiver| while receiver.try_recv().is_ok() {});
+            })
+        });
+    });
+}
