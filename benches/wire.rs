@@ -1,0 +1,46 @@
+//! What bytes cost on their way in and out: frames, JSON, and the envelopes between nodes.
+//!
+//! ```text
+//! cargo bench --bench wire
+//! ```
+//!
+//! Each group has what others do for the same end beside it, and where there is one, the least that
+//! it could cost.
+
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+
+#[path = "wire/client.rs"]
+mod client;
+#[path = "wire/decode.rs"]
+mod decode;
+#[path = "wire/encode.rs"]
+mod encode;
+#[path = "wire/envelope.rs"]
+mod envelope;
+#[path = "wire/feed.rs"]
+mod feed;
+#[path = "wire/json.rs"]
+mod json;
+
+/// Short, for there are many; the figures of a quiet machine are steady long before.
+fn config() -> Criterion {
+    Criterion::default()
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_millis(1_200))
+        .sample_size(30)
+}
+
+criterion_group! {
+    name = benches;
+    config = config();
+    targets =
+        encode::frames,
+        decode::frames,
+        json::encoding,
+        json::decoding,
+        envelope::packing,
+        envelope::reading,
+}
+criterion_main!(benches);

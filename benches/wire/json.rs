@@ -1,0 +1,108 @@
+//! JSON in and out.
+
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput};
+use roomcast::engine::frame;
+use roomcast::internals::encode_frame;
+use roomcast::{Codec, FrameKind, Json};
+use serde::{Deserialize, Serialize};
+
+/// A message of a chat.
+#[derive(Serialize, Deserialize)]
+struct Message {
+    room: String,
+    user: String,
+    text: String,
+    sent_ms: u64,
+}
+
+/// What a chat shows to somebody who joins.
+#[derive(Serialize, Deserialize)]
+struct History {
+    messages: Vec<Message>,
+    is_complete: bool,
+}
+
+/// 122 bytes of JSON.
+fn small() -> Message {
+    Message {
+        room: "lobby".to_owned(),
+        user: "someone".to_owned(),
+        text: "The quick brown \"fox\" jumps over the lazy dog, twice.".to_owned(),
+        sent_ms: 1_767_225_600_000,
+    }
+}
+
+/// 33 of them, in 4,092 bytes.
+fn large() -> History {
+    History { messages: (0..33).map(|_| small()).collect(), is_complete: true }
+}
+
+fn json_bytes<T: Serialize>(message: &T) -> Vec<u8> {
+    serde_json::to_vec(message).expect("it has a representation")
+}
+
+/// A message to JSON, in a buffer that is kept; and to a frame of its own, as a publish does it.
+/// Beside them serde_json, in a buffer that is kept, and followed by the framing of this crate.
+pub(crate) fn encoding(c: &mut Criterion) {
+    encode(c, "small", &small());
+    encode(c, "large", &large());
+}
+
+fn encode<T: Serialize + for<'de> Deserialize<'de> + 'static>(
+    c: &mut Criterion,
+    size: &str,
+    message: &T,
+) {
+    let mut group = c.benchmark_group(format!("encode JSON, {size}"));
+    let mut out = json_bytes(message);
+    group.throughput(Throughput::Bytes(out.len() as u64));
+    group.bench_function("Json", |b| {
+        b.iter(|| {
+            out.clear();
+            Json.encode(black_box(message), &mut out).expect("it has a representation");
+            black_box(&out).len()
+        });
+    });
+    group.bench_function("serde_json", |b| {
+        b.iter(|| {
+            out.clear();
+            serde_json::to_writer(&mut out, black_box(message)).expect("it has a representation");
+            black_box(&out).len()
+        });
+    });
+    group.bench_function("Json, to a frame", |b| {
+        b.iter(|| encode_frame(&Json, black_box(message)));
+    });
+    group.bench_function("serde_json, to a frame", |b| {
+        b.iter(|| frame::encode(FrameKind::Text, &json_bytes(black_box(message))));
+    });
+    group.finish();
+}
+
+/// JSON to a message. The codec writes to its input, so that is copied first, for serde_json too.
+pub(crate) fn decoding(c: &mut Criterion) {
+    decode(c, "small", &small());
+    decode(c, "large", &large());
+}
+
+fn decode<T: Serialize + for<'de> Deserialize<'de>>(c: &mut Criterion, size: &str, message: &T) {
+    let mut group = c.benchmark_group(format!("decode JSON, {size}"));
+    let text = json_bytes(message);
+    let mut payload = text.clone();
+    group.throughput(Throughput::Bytes(text.len() as u64));
+    group.bench_function("Json", |b| {
+        b.iter(|| -> T {
+            payload.copy_from_slice(black_box(&text));
+            Json.decode(FrameKind::Text, &mut payload).expect("it is a message")
+        });
+    });
+    group.bench_function("serde_json", |b| {
+        b.iter(|| -> T {
+            payload.copy_from_slice(black_box(&text));
+            serde_json::from_slice(&payload).expect("it is a message")
+        });
+    });
+    group.finish();
+}
