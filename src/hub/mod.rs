@@ -295,8 +295,8 @@ impl<T: Send + 'static> Hub<T> {
         self.wait_for_room(target.address(), target.excepted(), Ok(message.clone()))
     }
 
-    /// What the waiting calls have in common. Its future is part of every session whose handler
-    /// publishes.
+    /// What the waiting calls have in common. Its future is part of what a handler that publishes
+    /// awaits for every message.
     #[expect(clippy::manual_async_fn, reason = "an async fn would hold its arguments twice")]
     fn wait_for_room<'a>(
         &'a self,

@@ -53,33 +53,31 @@ impl FrameReader {
         Self { half, decoder: Decoder::new(message_bytes_max), pending: early.to_vec(), next: 0 }
     }
 
-    /// Waits for the next event, and returns what `take` makes of it. `heard` is called whenever
-    /// bytes have been received.
+    /// The next event, as what `take` makes of it. `heard` is called whenever bytes have been
+    /// received. The waker is also woken when the shard ends the connection.
     ///
-    /// # Cancel safety
-    /// No byte is lost when the future is dropped.
-    pub(crate) async fn next<R>(
+    /// Nothing but the reader itself lives from one call to the next: that would count in every
+    /// idle connection.
+    pub(crate) fn poll_next<R>(
         &mut self,
+        cx: &mut Context<'_>,
         link: &Link,
         heard: impl Fn(),
         take: impl FnOnce(Event<'_>) -> R,
-    ) -> Result<R, ReadError> {
-        let mut take = Some(take);
-        poll_fn(|cx| {
-            if link.stage() > Stage::Open {
-                return Poll::Ready(Err(ReadError::Ended));
-            }
-            if let Poll::Ready(taken) = self.poll_event(cx, &heard, &mut take) {
-                return Poll::Ready(taken);
-            }
-            link.watch_stage(cx.waker());
-            // It may have moved before it was watched.
-            if link.stage() > Stage::Open {
-                return Poll::Ready(Err(ReadError::Ended));
-            }
-            Poll::Pending
-        })
-        .await
+    ) -> Poll<Result<R, ReadError>> {
+        if link.stage() > Stage::Open {
+            return Poll::Ready(Err(ReadError::Ended));
+        }
+        let taken = self.poll_event(cx, &heard, &mut Some(take));
+        if taken.is_ready() {
+            return taken;
+        }
+        link.watch_stage(cx.waker());
+        // It may have moved before it was watched.
+        match link.stage() {
+            Stage::Open => Poll::Pending,
+            _ => Poll::Ready(Err(ReadError::Ended)),
+        }
     }
 
     /// Reads and throws away until the client has closed, so that what was sent to it is not lost to a

@@ -28,7 +28,7 @@ impl Relief {
     /// Waits until the inboxes are not congested.
     pub(super) async fn wait_while(&self, is_congested: impl Fn() -> bool) {
         while is_congested() {
-            // Boxed, for it is rare, and its size would count in every session.
+            // Boxed, for it is rare, and its size would count in every future that may wait.
             let rung = Box::pin(self.bell.notified());
             let _waiter = Waiter::count(&self.waiters);
             fence(Ordering::SeqCst);
