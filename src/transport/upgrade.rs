@@ -1,5 +1,7 @@
 //! The opening handshake (RFC 6455, section 4.2), on the server's side.
 
+use std::fmt;
+use std::iter;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -26,19 +28,43 @@ pub struct RemoteAddr(pub SocketAddr);
 ///
 /// [`Server`](crate::Server) sets it. With a router of your own, insert it into the request, so
 /// that [`Conn::param`](crate::Conn::param) finds them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PathParams(Box<[(Box<str>, Box<str>)]>);
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct PathParams(
+    /// Each name and each value, behind its length in bytes: "4:room5:lobby". One text for them all,
+    /// since every connection keeps its parameters.
+    Box<str>,
+);
 
 impl PathParams {
     /// The value of the parameter of that name.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| **key == *name).map(|(_, value)| &**value)
+        self.iter().find(|(key, _)| *key == name).map(|(_, value)| value)
     }
+
+    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut rest = &*self.0;
+        iter::from_fn(move || Some((split_off(&mut rest)?, split_off(&mut rest)?)))
+    }
+}
+
+/// Takes the first name or value out of `rest`.
+fn split_off<'a>(rest: &mut &'a str) -> Option<&'a str> {
+    let (length, after) = rest.split_once(':')?;
+    let (first, others) = after.split_at_checked(length.parse().ok()?)?;
+    *rest = others;
+    Some(first)
 }
 
 impl<K: Into<Box<str>>, V: Into<Box<str>>> FromIterator<(K, V)> for PathParams {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(params: I) -> Self {
-        Self(params.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
+        let params = params.into_iter().flat_map(|(key, value)| [key.into(), value.into()]);
+        Self(params.map(|part| format!("{}:{part}", part.len())).collect::<String>().into())
+    }
+}
+
+impl fmt::Debug for PathParams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
     }
 }
 
@@ -127,4 +153,24 @@ fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
 fn is_key(key: &[u8]) -> bool {
     let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     key.len() == 24 && key[..22].iter().all(is_base64) && key.ends_with(b"==")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_params_keep_names_and_values_of_any_characters() {
+        let pairs = [("room", "lobby"), ("id", "7:1"), ("", "é\0"), ("none", ""), ("room", "hall")];
+        let params: PathParams = pairs.into_iter().collect();
+        assert!(params.iter().eq(pairs));
+        assert_eq!(params.get("room"), Some("lobby"), "the first of a name");
+        assert_eq!(params.get("none"), Some(""));
+        assert_eq!(params.get("lobby"), None);
+        assert_eq!(PathParams::default().get(""), None);
+        assert_eq!(
+            format!("{:?}", [("a", "b")].into_iter().collect::<PathParams>()),
+            r#"{"a": "b"}"#
+        );
+    }
 }
