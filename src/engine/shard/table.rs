@@ -6,6 +6,7 @@
 //! membership is found among those of the connection.
 
 use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ pub(super) struct Entry<S> {
     pub(super) attached_ms: u64,
     pub(super) outlet: Outlet<S>,
     pub(super) phase: Phase,
-    memberships: Vec<Membership>,
+    memberships: Memberships,
     /// Its index among `everyone`.
     place: u32,
     /// What the turn of each lane knows about this connection.
@@ -64,6 +65,60 @@ pub(super) struct Mark {
 struct Membership {
     room: u32,
     index: u32,
+}
+
+/// The memberships of a connection. Most have one, which needs no allocation.
+#[derive(Debug)]
+enum Memberships {
+    One([Membership; 1]),
+    List(Vec<Membership>),
+}
+
+impl Default for Memberships {
+    fn default() -> Self {
+        Self::List(Vec::new())
+    }
+}
+
+impl Memberships {
+    fn push(&mut self, last: Membership) {
+        match self {
+            Self::One([first]) => *self = Self::List(vec![*first, last]),
+            Self::List(all) if all.is_empty() => *self = Self::One([last]),
+            Self::List(all) => all.push(last),
+        }
+    }
+
+    fn swap_remove(&mut self, index: usize) -> Membership {
+        match self {
+            Self::One(one) => {
+                let removed = one[index];
+                *self = Self::default();
+                removed
+            }
+            Self::List(all) => all.swap_remove(index),
+        }
+    }
+}
+
+impl Deref for Memberships {
+    type Target = [Membership];
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::One(one) => one,
+            Self::List(all) => all,
+        }
+    }
+}
+
+impl DerefMut for Memberships {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        match self {
+            Self::One(one) => one,
+            Self::List(all) => all,
+        }
+    }
 }
 
 /// The members of a room.
@@ -155,7 +210,7 @@ impl<S> Table<S> {
             link,
             outlet,
             phase: Phase::Open,
-            memberships: Vec::new(),
+            memberships: Memberships::default(),
             place: self.everyone.len() as u32,
             marks: [Mark::default(); 2],
             last_swept: 0,
