@@ -54,11 +54,27 @@ pub(super) struct Entry<S> {
     pub(super) ping_due_ms: u64,
 }
 
-/// A note of one turn: void in any other.
+/// A note of one turn: void in any other. The number of the turn, and in the lowest bits a group; in
+/// one word, for every connection has two of them.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Mark {
-    pub(super) turn: u64,
-    pub(super) group: u32,
+pub(super) struct Mark(u64);
+
+impl Mark {
+    const GROUP_BITS: u32 = 16;
+
+    /// Groups are smaller than this.
+    pub(super) const GROUPS: u32 = 1 << Self::GROUP_BITS;
+
+    /// The turns that are left to number with 48 bits last for years: 89 at 100,000 a second.
+    pub(super) fn new(turn: u64, group: u32) -> Self {
+        debug_assert!(group < Self::GROUPS);
+        Self(turn << Self::GROUP_BITS | u64::from(group))
+    }
+
+    /// The group, if the note is one of `turn`.
+    pub(super) fn group_in(self, turn: u64) -> Option<u32> {
+        (self.0 >> Self::GROUP_BITS == turn).then_some(self.0 as u32 % Self::GROUPS)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]

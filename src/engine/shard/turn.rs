@@ -23,10 +23,10 @@ use crate::engine::room_index::Room;
 use crate::engine::socket::Socket;
 
 /// The group of a connection that needs a selection of its own.
-const MIXED: u32 = u32::MAX;
+const MIXED: u32 = Mark::GROUPS - 1;
 
 /// The group of a connection that a union has in its plan: it may be met again in another room.
-const PLANNED: u32 = u32::MAX - 1;
+const PLANNED: u32 = Mark::GROUPS - 2;
 
 /// The end of a chain of deliveries.
 const END: u32 = u32::MAX;
@@ -34,6 +34,9 @@ const END: u32 = u32::MAX;
 /// The most deliveries that a turn takes: enough for the bursts of a thousand busy rooms to join,
 /// and 320 KiB of batch.
 pub(super) const TURN_DELIVERIES_MAX: usize = 4_096;
+
+/// Each may be a group of its own.
+const _: () = assert!(TURN_DELIVERIES_MAX <= PLANNED as usize);
 
 /// The most bytes of frames that a turn takes.
 pub(super) const TURN_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -166,8 +169,7 @@ impl Turn {
     }
 
     fn group_of_room<S>(&self, room: &Room, table: &Table<S>) -> Option<u32> {
-        let mark = table.members(room)?.marks[self.lane as usize];
-        (mark.turn == self.stamp).then_some(mark.group)
+        table.members(room)?.marks[self.lane as usize].group_in(self.stamp)
     }
 
     /// Whether a new connection would be seen by a delivery of this turn.
@@ -212,11 +214,11 @@ impl Turn {
             }
             Audience::Room(room) => {
                 let mark = &mut table.members_mut(room)?.marks[self.lane as usize];
-                if mark.turn == self.stamp {
-                    return Some(Some(mark.group));
+                let known = mark.group_in(self.stamp);
+                if known.is_none() {
+                    *mark = Mark::new(self.stamp, fresh);
                 }
-                *mark = Mark { turn: self.stamp, group: fresh };
-                Some(None)
+                Some(known)
             }
             Audience::Rooms(_) => {
                 self.has_unions = true;
@@ -269,14 +271,15 @@ impl Turn {
     }
 
     fn is_marked<S>(&self, slot: u32, table: &Table<S>) -> bool {
-        table.get(slot).is_some_and(|entry| entry.marks[self.lane as usize].turn == self.stamp)
+        let mark = table.get(slot).map(|entry| entry.marks[self.lane as usize]);
+        mark.is_some_and(|mark| mark.group_in(self.stamp).is_some())
     }
 
     fn mark_excepted<S>(&self, table: &mut Table<S>) {
         for id in self.deliveries.iter().flat_map(|delivery| delivery.except.ids()) {
             let slot = table.slot(*id);
             if let Some(entry) = slot.and_then(|slot| table.get_mut(slot)) {
-                entry.marks[self.lane as usize] = Mark { turn: self.stamp, group: MIXED };
+                entry.marks[self.lane as usize] = Mark::new(self.stamp, MIXED);
             }
         }
     }
@@ -284,23 +287,23 @@ impl Turn {
     fn mark<S>(&self, slot: u32, group: u32, table: &mut Table<S>) {
         let Some(entry) = table.get_mut(slot) else { return };
         let mark = &mut entry.marks[self.lane as usize];
-        if mark.turn != self.stamp {
-            *mark = Mark { turn: self.stamp, group };
-        } else if mark.group != group {
-            mark.group = MIXED;
+        match mark.group_in(self.stamp) {
+            None => *mark = Mark::new(self.stamp, group),
+            Some(known) if known != group => *mark = Mark::new(self.stamp, MIXED),
+            Some(_) => {}
         }
     }
 
     fn place<S>(&self, slot: u32, table: &mut Table<S>) -> Place {
         let Some(entry) = table.get_mut(slot) else { return Place::PlannedBefore };
         let mark = &mut entry.marks[self.lane as usize];
-        match mark.group {
-            _ if mark.turn != self.stamp => Place::Planned,
-            MIXED => Place::Mixed,
-            PLANNED => Place::PlannedBefore,
-            _ => {
+        match mark.group_in(self.stamp) {
+            None => Place::Planned,
+            Some(MIXED) => Place::Mixed,
+            Some(PLANNED) => Place::PlannedBefore,
+            Some(_) => {
                 if self.has_unions {
-                    mark.group = PLANNED;
+                    *mark = Mark::new(self.stamp, PLANNED);
                 }
                 Place::Planned
             }
