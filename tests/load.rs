@@ -247,7 +247,7 @@ async fn a_hundred_that_stop_reading_are_evicted_and_nine_hundred_miss_nothing()
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "sixteen thousand connections"]
-async fn an_idle_connection_costs_less_than_two_kibibytes() {
+async fn an_idle_connection_costs_at_most_a_kibibyte_and_a_quarter() {
     raise_descriptor_limit();
     let server = Server::start();
     // What is allocated once, as the threads' buffers, is not a connection's.
@@ -258,7 +258,7 @@ async fn an_idle_connection_costs_less_than_two_kibibytes() {
     server.eventually("r", "all have joined", |stats| stats.members == 16_000).await;
     let each = (server.resident() - before) as f64 / 16_000.0;
     println!("an idle connection: {each:.2} KiB resident");
-    assert!(each < 2.0, "{each:.2} KiB");
+    assert!(each <= 1.25, "{each:.2} KiB");
     drop(clients);
 }
 
