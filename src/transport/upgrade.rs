@@ -30,9 +30,9 @@ pub struct RemoteAddr(pub SocketAddr);
 /// that [`Conn::param`](crate::Conn::param) finds them.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct PathParams(
-    /// Each name and each value, behind its length in bytes: "4:room5:lobby". One text for them all,
-    /// since every connection keeps its parameters.
-    Box<str>,
+    /// Each name and each value, behind its length in bytes as a `u32`. One block for them all, since
+    /// every connection keeps its parameters.
+    Box<[u8]>,
 );
 
 impl PathParams {
@@ -48,17 +48,24 @@ impl PathParams {
 }
 
 /// Takes the first name or value out of `rest`.
-fn split_off<'a>(rest: &mut &'a str) -> Option<&'a str> {
-    let (length, after) = rest.split_once(':')?;
-    let (first, others) = after.split_at_checked(length.parse().ok()?)?;
+fn split_off<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
+    let (bytes, after) = rest.split_first_chunk()?;
+    let (text, others) = after.split_at_checked(u32::from_ne_bytes(*bytes) as usize)?;
     *rest = others;
-    Some(first)
+    str::from_utf8(text).ok()
 }
 
+/// # Panics
+/// If a name or a value has 4 GiB.
 impl<K: Into<Box<str>>, V: Into<Box<str>>> FromIterator<(K, V)> for PathParams {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(params: I) -> Self {
-        let params = params.into_iter().flat_map(|(key, value)| [key.into(), value.into()]);
-        Self(params.map(|part| format!("{}:{part}", part.len())).collect::<String>().into())
+        let mut block = Vec::new();
+        for text in params.into_iter().flat_map(|(key, value)| [key.into(), value.into()]) {
+            let bytes = u32::try_from(text.len()).expect("names and values are parts of a path");
+            block.extend_from_slice(&bytes.to_ne_bytes());
+            block.extend_from_slice(text.as_bytes());
+        }
+        Self(block.into())
     }
 }
 
