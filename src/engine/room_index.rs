@@ -193,9 +193,13 @@ impl RoomIndex {
                 self.tell(|watch| watch.made(name));
                 Arc::new(Room::claimed(name))
             });
+            let room = ByName(fresh.clone());
             // An insert would leave an equal element where it is.
-            let with_fresh = Arc::new(rooms.remove(name).insert(ByName(fresh.clone())));
-            let seen = self.rooms.compare_and_swap(&rooms, with_fresh);
+            let with_fresh = match rooms.contains(name) {
+                true => rooms.remove(name).insert(room),
+                false => rooms.insert(room),
+            };
+            let seen = self.rooms.compare_and_swap(&rooms, Arc::new(with_fresh));
             if Arc::ptr_eq(&seen, &rooms) {
                 return fresh.clone();
             }
