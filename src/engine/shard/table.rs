@@ -5,12 +5,13 @@
 //! leaving swaps the last entry into the gap on each side and tells its partner: O(1), once the
 //! membership is found among those of the connection.
 
-use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
+use hashbrown::HashTable;
 use slab::Slab;
 
 use super::outlet::Outlet;
@@ -170,7 +171,8 @@ impl Members {
 /// Connections and rooms.
 pub(super) struct Table<S> {
     conns: Slab<Entry<S>>,
-    slots: HashMap<ConnKey, u32, FixedState>,
+    /// The slot of each connection, found by the id that stands there: a map would hold it twice.
+    slots: HashTable<u32>,
     /// The slots of the connections that have not ended.
     everyone: Vec<u32>,
     rooms: Slab<Members>,
@@ -181,8 +183,7 @@ impl<S> Table<S> {
     pub(super) fn new(port: Arc<Port<S>>) -> Self {
         Self {
             conns: Slab::new(),
-            // Ids are given out by the hub in sequence: nobody can choose them to collide.
-            slots: HashMap::default(),
+            slots: HashTable::new(),
             everyone: Vec::new(),
             rooms: Slab::new(),
             port,
@@ -198,7 +199,7 @@ impl<S> Table<S> {
     }
 
     pub(super) fn slot(&self, id: ConnKey) -> Option<u32> {
-        self.slots.get(&id).copied()
+        self.slots.find(hash(id), |&slot| self.conns[slot as usize].id == id).copied()
     }
 
     pub(super) fn get(&self, slot: u32) -> Option<&Entry<S>> {
@@ -234,7 +235,7 @@ impl<S> Table<S> {
             ping_due_ms: 0,
         }) as u32;
         self.everyone.push(slot);
-        self.slots.insert(id, slot);
+        self.slots.insert_unique(hash(id), slot, |&slot| hash(self.conns[slot as usize].id));
         slot
     }
 
@@ -254,7 +255,9 @@ impl<S> Table<S> {
 
     pub(super) fn remove(&mut self, slot: u32) -> Entry<S> {
         let entry = self.conns.remove(slot as usize);
-        self.slots.remove(&entry.id);
+        if let Ok(found) = self.slots.find_entry(hash(entry.id), |&other| other == slot) {
+            found.remove();
+        }
         entry
     }
 
@@ -340,4 +343,9 @@ impl<S> Table<S> {
             self.port.counters().rooms.sub(1);
         }
     }
+}
+
+/// Ids are given out by the hub in sequence: nobody can choose them to collide.
+fn hash(id: ConnKey) -> u64 {
+    FixedState::default().hash_one(id)
 }
