@@ -97,8 +97,8 @@ where
     tokio::spawn(run(Attached::new(conn, session), handler, reader));
 }
 
-/// The task of a connection. Its size counts in every idle one, so what an idle one does not need is
-/// boxed when it is: also the future of a message, which cost no measurable time.
+/// The task of a connection. Its size counts in every idle one, so what only a busy one needs is
+/// boxed: also the future of a message, at about 15 of the 400 ns that a message of a burst takes.
 #[expect(clippy::manual_async_fn, reason = "an async fn would hold its arguments twice")]
 fn run<T, H>(
     attached: Attached<T>,
