@@ -13,6 +13,8 @@
 //! The floors are what a server cannot go below that gives each member each message: a bare epoll loop
 //! with one `write` a delivery (floor 1), and with one joined `write` a socket for all that a turn of
 //! its loop has brought (floor 2).
+//!
+//! For Linux: the floors and the load generator use epoll, and processes are pinned to cores.
 
 #[path = "sockets/contest.rs"]
 mod contest;

@@ -147,10 +147,11 @@ impl Pair {
         let cores = process::cores()?;
         let name = clap::ValueEnum::to_possible_value(&contestant);
         let name = name.map(|name| name.get_name().to_owned()).unwrap_or_default();
-        let mut server =
-            start_on(&cores[..contestant.threads().min(cores.len())], &["serve", &name])?;
+        let threads = contestant.threads().min(cores.len());
+        let mut server = start_on(&cores[..threads], &["serve", &name])?;
         let addr = server.answer()?;
-        let load = start_on(&cores[1.min(cores.len() - 1)..][..1], &["load"])?;
+        // The last core, where there is none left.
+        let load = start_on(&[cores[threads.min(cores.len() - 1)]], &["load"])?;
         Ok(Self { contestant, server, addr, load })
     }
 

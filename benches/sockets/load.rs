@@ -1,11 +1,10 @@
 //! The load generator: all clients of one server, in one thread with one epoll.
 //!
-//! The load is a closed loop. So many messages are in flight in each room; when the members of a
-//! room have together received one message's worth of deliveries, the next member in turn sends
-//! another. A measurement begins and ends with nothing in flight, so that what the server has spent
+//! The load is a closed loop. So many messages are in flight in each room; when one of them has reached
+//! all members, the next member in turn sends another. A measurement begins and ends with nothing in flight, so that what the server has spent
 //! meanwhile was spent on exactly the deliveries that are counted.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -148,7 +147,29 @@ struct Room {
     conns: Vec<usize>,
     next_sender: usize,
     sent: u64,
-    received: u64,
+    /// Messages that have reached all.
+    done: u64,
+    /// How many members have received so many messages more than `done`, by that number.
+    ahead: VecDeque<usize>,
+}
+
+impl Room {
+    /// Notes that a member has received its message of that number, from 1 on; `true` if that was the
+    /// last to receive it.
+    fn receive(&mut self, number: u64) -> bool {
+        let ahead = (number - self.done) as usize;
+        if self.ahead.len() <= ahead {
+            self.ahead.resize(ahead + 1, 0);
+        }
+        self.ahead[ahead - 1] -= 1;
+        self.ahead[ahead] += 1;
+        let is_last = self.ahead[0] == 0;
+        if is_last {
+            self.ahead.pop_front();
+            self.done += 1;
+        }
+        is_last
+    }
 }
 
 impl Clients {
@@ -246,13 +267,14 @@ impl Clients {
     }
 
     fn is_complete(&self, room: usize) -> bool {
-        let Room { conns, sent, received, .. } = &self.rooms[room];
-        *received >= sent * conns.len() as u64
+        self.rooms[room].done == self.rooms[room].sent
     }
 
     fn forget_counts(&mut self) {
         self.conns.iter_mut().for_each(|conn| conn.received = 0);
-        self.rooms.iter_mut().for_each(|room| (room.sent, room.received) = (0, 0));
+        for room in &mut self.rooms {
+            (room.sent, room.done, room.ahead) = (0, 0, [room.conns.len()].into());
+        }
         self.done.clear();
     }
 
@@ -350,10 +372,9 @@ impl Clients {
             }
             if let Some(stamp) = crowd.dialect.stamp(payload) {
                 conn.received += 1;
-                room.received += 1;
                 *deliveries += 1;
                 latencies.saturating_record(now - stamp);
-                if room.received % room.conns.len() as u64 == 0 {
+                if room.receive(conn.received) {
                     done.push(conn.room);
                 }
             }

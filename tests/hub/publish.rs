@@ -9,7 +9,7 @@ use roomcast::{
 use serde::{Deserialize, Serialize, Serializer};
 use tokio::sync::mpsc;
 
-use crate::support::{Client, Recorded, within};
+use crate::support::{Client, RawClient, Recorded, TEXT, eventually, frame, serve, within};
 
 async fn three() -> (Recorded<u32>, [(Client, Conn<u32>); 3]) {
     let hub = Hub::builder().shards(2).build().unwrap();
@@ -538,4 +538,36 @@ async fn burst_to_a_large_audience_leaves_in_one_write_per_member() {
     let after = hub.stats();
     assert_eq!(after.deliveries - before.deliveries, 16 * CROWD);
     assert_eq!(after.writes - before.writes, CROWD);
+}
+
+/// With one thread that serves, so that it is known what is ready at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn messages_that_arrive_together_leave_together() {
+    const CLIENTS: usize = 10;
+    let hub = Hub::<u32>::builder().shards(1).build().unwrap();
+    let relay = hub
+        .handlers()
+        .on_connect(|conn| async move { Ok(conn.join("r")?) })
+        .on_message(|conn, n| async move { conn.hub().to_room_wait("r", &n).await.unwrap() });
+    let server = serve(hub.handle(relay)).await;
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        clients.push(RawClient::connect(server.addr).await);
+    }
+    eventually("all have joined", || hub.room_count("r") == CLIENTS).await;
+    // That thread is busy with this until all have sent.
+    let sending = tokio::spawn(async move {
+        for client in &clients {
+            client.stream.try_write(&frame(TEXT, b"7")).expect("its socket is empty");
+        }
+        clients
+    });
+    for client in &mut sending.await.unwrap() {
+        for _ in 0..CLIENTS {
+            assert_eq!(client.read_frame().await.map(|(_, text)| text), Some(b"7".to_vec()));
+        }
+    }
+    let delivered = (CLIENTS * CLIENTS) as u64;
+    eventually("all is counted", || hub.stats().deliveries == delivered).await;
+    assert_eq!(hub.stats().writes, CLIENTS as u64, "one for each member");
 }
