@@ -5,16 +5,19 @@
 //! cargo bench --bench sockets -- --progress --short    two minutes
 //! ```
 //!
-//! Each contestant is a server in a process of its own, on one core; its clients are a load generator in
-//! another, on another core (see `load.rs`). All servers of a scene and their clients are there at
-//! once, and take turns cell by cell, round by round, so that whatever else the machine does meets
-//! all of them. Shown are medians over the rounds; a ratio is the median of the ratios of each round.
+//! Each contestant is a server in a process of its own, on one core; its clients are a load
+//! generator in another, on another core (see `load.rs`). All servers of a scene and their clients
+//! are there at once, and take turns cell by cell, round by round, so that whatever else the machine
+//! does meets all of them. Shown are medians over the rounds; a ratio is the median of the ratios of
+//! each round. Where the load generator works without a pause, as often with many messages in
+//! flight, deliveries per second are its limit; the JSON has its processor time.
 //!
-//! The floors are what a server cannot go below that gives each member each message: a bare epoll loop
-//! with one `write` a delivery (floor 1), and with one joined `write` a socket for all that a turn of
-//! its loop has brought (floor 2).
+//! The floors are what a server cannot go below that gives each member each message: a bare epoll
+//! loop with one `write` a delivery (floor 1), and with one joined `write` a socket for all that a
+//! turn of its loop has brought (floor 2).
 //!
-//! For Linux: the floors and the load generator use epoll, and processes are pinned to cores.
+//! For Linux: the floors and the load generator use epoll, and processes are pinned to cores, which
+//! may be two of one physical core.
 
 #[path = "sockets/contest.rs"]
 mod contest;
@@ -35,7 +38,6 @@ mod report;
 #[path = "sockets/wire.rs"]
 mod wire;
 
-use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,7 +45,8 @@ use clap::{Args, Parser, Subcommand};
 
 use contestants::Contestant;
 
-type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
+type Error = Box<dyn std::error::Error + Send + Sync>;
+type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Fan-out over real sockets: what a delivery costs, against others and against the kernel itself.
 #[derive(Parser)]
@@ -121,6 +124,9 @@ fn main() -> Result<()> {
         Some(Role::Load) => load::run(),
         None => {
             let figures = contest::play(&options)?;
+            if figures.is_empty() {
+                return Err("nothing to measure: see --help for the scenes and contestants".into());
+            }
             print!("{}", report::tables(&figures));
             if let Some(file) = &options.json {
                 std::fs::write(file, serde_json::to_string_pretty(&figures)?)?;

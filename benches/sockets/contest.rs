@@ -10,7 +10,7 @@ use crate::figures::{Drops, Figures, Memory, SceneFigures, Series};
 use crate::load::{Answer, Crowd, Load, Measured, Request};
 use crate::plan::{self, Cell, Scene};
 use crate::process::{self, Peer};
-use crate::{Options, Result};
+use crate::{Error, Options, Result};
 
 /// Connections that are dropped at once.
 const DROPPED: usize = 8_000;
@@ -44,10 +44,16 @@ pub(crate) fn play(options: &Options) -> Result<Figures> {
         figures.scenes.push(play_scene(scene, options, &progress)?);
     }
     for &contestant in idlers {
-        figures.memory.push(count_memory(contestant, options.idle, &progress)?);
+        match count_memory(contestant, options.idle, &progress) {
+            Ok(memory) => figures.memory.push(memory),
+            Err(error) => figures.failures.push((contestant, format!("idle connections: {error}"))),
+        }
     }
     for &contestant in droppers {
-        figures.drops.push(drop_all(contestant, &progress)?);
+        match drop_all(contestant, &progress) {
+            Ok(drops) => figures.drops.push(drops),
+            Err(error) => figures.failures.push((contestant, format!("all drop: {error}"))),
+        }
     }
     progress.0.finish_and_clear();
     Ok(figures)
@@ -60,28 +66,31 @@ fn play_scene(scene: &Scene, options: &Options, progress: &Progress) -> Result<S
         teams.push(Team::join(contestant, scene)?);
     }
     for round in 0..options.rounds() {
+        // Another one begins in each round.
+        teams.rotate_left(1);
         for (number, &cell) in scene.cells.iter().enumerate() {
-            // Another one begins in each round.
-            teams.rotate_left(1);
             for team in &mut teams {
-                let title = team.pair.contestant.title();
+                let title = team.contestant.title();
                 progress.step(format!("{}: round {}, {cell}, {title}", scene.name, round + 1));
                 team.play(number, cell, options.duration())?;
             }
         }
     }
     let Scene { name, contestants, cells, .. } = scene.clone();
+    teams.sort_by_key(|team| contestants.iter().position(|&other| other == team.contestant));
     let (mut series, mut failures) = (Vec::new(), Vec::new());
     for team in teams {
         series.extend(team.series);
-        failures.extend(team.failure.map(|failure| (team.pair.contestant, failure)));
+        failures.extend(team.failure.map(|failure| (team.contestant, failure)));
     }
     Ok(SceneFigures { name, contestants, cells, series, failures })
 }
 
 /// A contestant in a scene.
 struct Team {
-    pair: Pair,
+    contestant: Contestant,
+    /// Gone with a failure, so that it takes no time of the others.
+    pair: Option<Pair>,
     /// One for each cell.
     series: Vec<Series>,
     /// Why it is out.
@@ -90,32 +99,43 @@ struct Team {
 
 impl Team {
     fn join(contestant: Contestant, scene: &Scene) -> Result<Self> {
-        let mut pair = Pair::start(contestant)?;
-        pair.connect(scene.rooms, scene.members)?;
         let new = |&cell| Series { contestant, cell, rounds: Vec::new() };
-        Ok(Self { pair, series: scene.cells.iter().map(new).collect(), failure: None })
+        let series = scene.cells.iter().map(new).collect();
+        let mut team = Self { contestant, pair: None, series, failure: None };
+        match Pair::connected(contestant, scene.rooms, scene.members) {
+            Ok(pair) => team.pair = Some(pair),
+            Err(error) => team.fail("connecting", error)?,
+        }
+        Ok(team)
     }
 
-    /// Measures once. A contestant that fails is out, and what the others do is still of interest.
+    /// Measures once.
     fn play(&mut self, number: usize, cell: Cell, duration: Duration) -> Result<()> {
-        if self.failure.is_some() {
-            return Ok(());
-        }
+        let Some(pair) = &mut self.pair else { return Ok(()) };
         let load = Load { in_flight: cell.in_flight, bytes: cell.bytes, duration };
-        match self.pair.measure(load) {
+        match pair.measure(load) {
             Ok(measured) => self.series[number].rounds.push(measured),
-            Err(error) if self.pair.contestant.is_floor() => return Err(error),
-            Err(error) => self.failure = Some(format!("{cell}: {error}")),
+            Err(error) => self.fail(&cell.to_string(), error)?,
         }
+        Ok(())
+    }
+
+    /// A contestant that fails is out, and what the others do is still of interest; but not without
+    /// the floors.
+    fn fail(&mut self, at: &str, error: Error) -> Result<()> {
+        if self.contestant.is_floor() {
+            return Err(error);
+        }
+        self.pair = None;
+        self.failure = Some(format!("{at}: {error}"));
         Ok(())
     }
 }
 
 fn count_memory(contestant: Contestant, connections: usize, progress: &Progress) -> Result<Memory> {
     progress.step(format!("{connections} idle connections: {}", contestant.title()));
-    let mut pair = Pair::start(contestant)?;
     // What is allocated once is not a connection's.
-    pair.connect(1, 100)?;
+    let mut pair = Pair::connected(contestant, 1, 100)?;
     let before = process::resident(pair.server.pid())?;
     pair.connect(1, connections)?;
     let held = process::resident(pair.server.pid())?.saturating_sub(before);
@@ -124,8 +144,7 @@ fn count_memory(contestant: Contestant, connections: usize, progress: &Progress)
 
 fn drop_all(contestant: Contestant, progress: &Progress) -> Result<Drops> {
     progress.step(format!("dropping {DROPPED} at once: {}", contestant.title()));
-    let mut pair = Pair::start(contestant)?;
-    pair.connect(1, DROPPED)?;
+    let mut pair = Pair::connected(contestant, 1, DROPPED)?;
     match pair.load.ask(&Request::Drop { watch_for: WATCH_FOR })? {
         Answer::Dropped { served, slowest } => {
             Ok(Drops { contestant, dropped: DROPPED, served, slowest })
@@ -153,6 +172,12 @@ impl Pair {
         // The last core, where there is none left.
         let load = start_on(&[cores[threads.min(cores.len() - 1)]], &["load"])?;
         Ok(Self { contestant, server, addr, load })
+    }
+
+    fn connected(contestant: Contestant, rooms: usize, members: usize) -> Result<Self> {
+        let mut pair = Self::start(contestant)?;
+        pair.connect(rooms, members)?;
+        Ok(pair)
     }
 
     fn connect(&mut self, rooms: usize, members: usize) -> Result<()> {

@@ -16,6 +16,15 @@ pub(crate) struct Figures {
     pub(crate) scenes: Vec<SceneFigures>,
     pub(crate) memory: Vec<Memory>,
     pub(crate) drops: Vec<Drops>,
+    /// Who could not be measured by its memory or drops, and why.
+    pub(crate) failures: Vec<(Contestant, String)>,
+}
+
+impl Figures {
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self { scenes, memory, drops, failures, .. } = self;
+        scenes.is_empty() && memory.is_empty() && drops.is_empty() && failures.is_empty()
+    }
 }
 
 /// What was measured in a scene.

@@ -1,8 +1,9 @@
 //! The load generator: all clients of one server, in one thread with one epoll.
 //!
-//! The load is a closed loop. So many messages are in flight in each room; when one of them has reached
-//! all members, the next member in turn sends another. A measurement begins and ends with nothing in flight, so that what the server has spent
-//! meanwhile was spent on exactly the deliveries that are counted.
+//! The load is a closed loop. So many messages are in flight in each room; when one of them has
+//! reached all members, the next member in turn sends another. A measurement begins and ends with
+//! nothing in flight, so that what the server has spent meanwhile was spent on exactly the
+//! deliveries that are counted.
 
 use std::collections::{HashSet, VecDeque};
 use std::io::{ErrorKind, Read, Write};
@@ -208,6 +209,8 @@ impl Clients {
         }
         socket.set_tcp_nodelay(true)?;
         socket.connect(&self.crowd.server.into())?;
+        // For the handshake: from then on nothing blocks.
+        socket.set_read_timeout(Some(PATIENCE))?;
         let mut stream = TcpStream::from(socket);
         let room = self.crowd.first_room + seat % self.crowd.rooms;
         let target = self.crowd.dialect.target(room);

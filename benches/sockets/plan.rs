@@ -59,6 +59,7 @@ pub(crate) fn fan_out() -> Vec<Scene> {
         Contestant::Roomcast,
         Contestant::RoomcastJson,
         Contestant::Axum,
+        Contestant::AxumJoined,
         Contestant::Fastwebsockets,
         Contestant::Socketioxide,
     ];

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::Result;
 use crate::contestants::Contestant;
@@ -12,6 +13,11 @@ use crate::load::Measured;
 
 const SCENE_HEIGHT: u32 = 330;
 const WIDTH: u32 = 1_000;
+
+/// Of what is kept free on the right.
+const LEGEND_WIDTH: u32 = 270;
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// Draws a chart of each scene, one below the other.
 pub(crate) fn draw(figures: &Figures, file: &Path) -> Result<()> {
@@ -27,44 +33,50 @@ pub(crate) fn draw(figures: &Figures, file: &Path) -> Result<()> {
 }
 
 /// A group of bars for each cell, a bar for each contestant, on a logarithmic scale.
-fn draw_scene(scene: &SceneFigures, area: &DrawingArea<SVGBackend<'_>, Shift>) -> Result<()> {
+fn draw_scene(scene: &SceneFigures, area: &Area<'_>) -> Result<()> {
     let costs = scene.series.iter().map(|series| series.median(Measured::cpu_micros));
     let (least, most) =
         costs.fold((f64::MAX, 0.0_f64), |(least, most), cost| (least.min(cost), most.max(cost)));
     let group = scene.contestants.len() + 1;
+    let floor = least / 1.5;
     let mut chart = ChartBuilder::on(area)
-        .caption(format!("{}: µs of server CPU per delivery", scene.name), ("sans-serif", 18))
+        .caption(
+            format!("{}: µs of server CPU per delivery, logarithmic", scene.name),
+            ("sans-serif", 18),
+        )
         .margin(10)
+        .margin_right(LEGEND_WIDTH)
         .x_label_area_size(30)
         .y_label_area_size(50)
-        .right_y_label_area_size(250)
         .build_cartesian_2d(
             0.0..(group * scene.cells.len()) as f64,
-            (least / 1.5..most * 1.5).log_scale(),
+            (floor..most * 1.5).log_scale(),
         )?;
-    let cell_at = |x: f64| scene.cells.get((x / group as f64) as usize);
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .x_labels(2 * scene.cells.len() + 1)
-        .x_label_formatter(&|x| cell_at(*x).map_or(String::new(), ToString::to_string))
-        .draw()?;
-    for (index, &contestant) in scene.contestants.iter().enumerate() {
-        let color = color(contestant);
-        let bars = scene.cells.iter().enumerate().filter_map(|(number, &cell)| {
+    chart.configure_mesh().disable_x_mesh().x_labels(0).draw()?;
+    for (number, &cell) in scene.cells.iter().enumerate() {
+        let left = (number * group) as f64 + 0.5;
+        let bars = scene.contestants.iter().enumerate().filter_map(|(index, &contestant)| {
             let cost = scene.series(contestant, cell)?.median(Measured::cpu_micros);
-            let left = (number * group + index) as f64 + 0.5;
-            Some(Rectangle::new([(left, least / 1.5), (left + 0.9, cost)], color.filled()))
+            let corners = [(left + index as f64, floor), (left + index as f64 + 0.9, cost)];
+            Some(Rectangle::new(corners, color(contestant).filled()))
         });
-        chart
-            .draw_series(bars)?
-            .label(contestant.title())
-            .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 10, y + 5)], color.filled()));
+        chart.draw_series(bars)?;
+        let (x, y) = chart.backend_coord(&(left + group as f64 / 2.0 - 0.5, floor));
+        let (base_x, base_y) = area.get_base_pixel();
+        let style = ("sans-serif", 13).into_text_style(area).pos(Pos::new(HPos::Center, VPos::Top));
+        area.draw(&Text::new(cell.to_string(), (x - base_x, y - base_y + 8), style))?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::Coordinate(WIDTH as i32 - 300, 20))
-        .draw()?;
+    draw_legend(scene, area)
+}
+
+fn draw_legend(scene: &SceneFigures, area: &Area<'_>) -> Result<()> {
+    let left = (WIDTH - LEGEND_WIDTH + 15) as i32;
+    for (line, &contestant) in scene.contestants.iter().enumerate() {
+        let top = 50 + 20 * line as i32;
+        let square = [(left, top), (left + 11, top + 11)];
+        area.draw(&Rectangle::new(square, color(contestant).filled()))?;
+        area.draw(&Text::new(contestant.title(), (left + 18, top), ("sans-serif", 13)))?;
+    }
     Ok(())
 }
 
@@ -78,6 +90,7 @@ fn color(contestant: Contestant) -> RGBColor {
         Contestant::RoomcastLossy => RGBColor(220, 90, 40),
         Contestant::RoomcastPaused => RGBColor(150, 60, 30),
         Contestant::Axum => RGBColor(50, 100, 180),
+        Contestant::AxumJoined => RGBColor(120, 170, 225),
         Contestant::Fastwebsockets => RGBColor(60, 150, 90),
         Contestant::Socketioxide => RGBColor(150, 90, 170),
     }

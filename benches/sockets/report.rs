@@ -15,6 +15,7 @@ pub(crate) fn tables(figures: &Figures) -> String {
     }
     put_memory(&mut text, figures);
     put_drops(&mut text, figures);
+    put_failures(&mut text, &figures.failures);
     text
 }
 
@@ -49,11 +50,11 @@ fn put_scene(text: &mut String, scene: &SceneFigures) {
             format!("{p50:.2} / {p99:.2} / {p999:.2}")
         },
     );
-    put_failures(text, scene);
+    put_failures(text, &scene.failures);
 }
 
-fn put_failures(text: &mut String, scene: &SceneFigures) {
-    for (contestant, failure) in &scene.failures {
+fn put_failures(text: &mut String, failures: &[(Contestant, String)]) {
+    for (contestant, failure) in failures {
         let _ = writeln!(text, "\n{} dropped out at {failure}", contestant.title());
     }
 }

@@ -35,7 +35,8 @@ pub(super) async fn supervise<A: Attempt>(mut half: A, shared: &Shared) {
         let attempt = AssertUnwindSafe(half.attempt(&mut backoff)).catch_unwind().await;
         let panicked = || BackplaneError::Connection("the driver panicked".to_owned());
         if shared.health.down(A::HALF, attempt.unwrap_or_else(|_| panicked())) {
-            // What the other half found while this one worked is no news.
+            // What the other half found while this one worked is no news. What it finds between these
+            // two lines is, and costs this half one wait.
             recovered.mark_unchanged();
         }
         tokio::select! {

@@ -16,7 +16,8 @@ pub trait Socket: Send + 'static {
     ) -> Poll<io::Result<usize>>;
 
     /// Writes what it can of `frames` without waiting for more: how most frames leave. `Pending` where
-    /// it takes nothing, and a [`poll_write`](Self::poll_write) will follow.
+    /// it takes nothing. Registers no waker: where anything is left to send,
+    /// [`poll_write`](Self::poll_write) is called next.
     fn try_write(&mut self, frames: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write(&mut Context::from_waker(Waker::noop()), &[IoSlice::new(frames)])
     }

@@ -72,7 +72,7 @@ pub trait Handler<T: Send + 'static>: Send + Sync + 'static {
 
     /// The client has sent a message.
     ///
-    /// The future is allocated for the message, and goes with it: an idle connection does not pay for
+    /// The future is allocated for each message, and goes with it: an idle connection does not pay for
     /// its size.
     fn on_message(&self, conn: &Conn<T>, message: T) -> impl Future<Output = ()> + Send {
         let _ = (conn, message);

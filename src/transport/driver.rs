@@ -1,6 +1,7 @@
 //! The tasks that drive the shards.
 
 use std::future::poll_fn;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -146,7 +147,7 @@ impl Driver {
                     let tick = self.shard.next_tick().map(|tick| self.epoch + tick);
                     poll_fn(|cx| self.poll_wait(cx, tick)).await;
                     // Others that are ready have messages, too: what they push now joins.
-                    yield_now().await;
+                    to_the_back().await;
                 }
                 Progress::Stopped => return,
             }
@@ -174,4 +175,20 @@ impl Driver {
         }
         self.timer.as_mut().poll(cx)
     }
+}
+
+/// Lets the tasks run that are ready now.
+///
+/// Unlike after `yield_now`, another worker can take the task meanwhile: a handler that computes
+/// holds up no shard.
+async fn to_the_back() {
+    let mut has_waited = false;
+    poll_fn(|cx| {
+        if mem::replace(&mut has_waited, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

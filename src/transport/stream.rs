@@ -156,11 +156,11 @@ fn poll_write_tcp(
 /// What blocks is left to the poll that follows, which tells tokio.
 #[cfg(target_os = "linux")]
 fn try_write_tcp(half: &OwnedWriteHalf, frames: &[u8]) -> Poll<io::Result<usize>> {
-    use rustix::io::Errno;
+    use rustix::io::{Errno, retry_on_intr};
     use rustix::net::{SendFlags, send};
 
-    match send(half.as_ref(), frames, SendFlags::NOSIGNAL) {
-        Err(Errno::AGAIN | Errno::INTR) => Poll::Pending,
+    match retry_on_intr(|| send(half.as_ref(), frames, SendFlags::NOSIGNAL)) {
+        Err(Errno::AGAIN) => Poll::Pending,
         written => Poll::Ready(written.map_err(io::Error::from)),
     }
 }

@@ -43,12 +43,12 @@ impl PathParams {
 
     fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         let mut rest = &*self.0;
-        iter::from_fn(move || Some((split_off(&mut rest)?, split_off(&mut rest)?)))
+        iter::from_fn(move || Some((take_text(&mut rest)?, take_text(&mut rest)?)))
     }
 }
 
 /// Takes the first name or value out of `rest`.
-fn split_off<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
+fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
     let (bytes, after) = rest.split_first_chunk()?;
     let (text, others) = after.split_at_checked(u32::from_ne_bytes(*bytes) as usize)?;
     *rest = others;

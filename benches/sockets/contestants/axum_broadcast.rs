@@ -10,6 +10,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::any;
 use axum::serve::ListenerExt;
+use futures_util::stream::SplitSink;
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::broadcast::{self, error::RecvError};
 
@@ -18,43 +19,61 @@ use crate::Result;
 /// Messages that a receiver may lag behind: more than are ever on the way here.
 const CAPACITY: usize = 1_024;
 
+#[derive(Clone)]
+struct Shared {
+    rooms: Rooms,
+    is_joined: bool,
+}
+
 type Rooms = Arc<Mutex<HashMap<String, broadcast::Sender<Utf8Bytes>>>>;
 
-pub(crate) async fn serve(listener: TcpListener) -> Result<()> {
+/// `is_joined`: whether what is queued is fed as a whole before it is flushed.
+pub(crate) async fn serve(listener: TcpListener, is_joined: bool) -> Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?.tap_io(super::set_nodelay);
-    let app = Router::new().route("/ws/{room}", any(upgrade)).with_state(Rooms::default());
+    let shared = Shared { rooms: Rooms::default(), is_joined };
+    let app = Router::new().route("/ws/{room}", any(upgrade)).with_state(shared);
     Ok(axum::serve(listener, app).await?)
 }
 
 async fn upgrade(
     upgrade: WebSocketUpgrade,
     Path(room): Path<String>,
-    State(rooms): State<Rooms>,
+    State(Shared { rooms, is_joined }): State<Shared>,
 ) -> Response {
     let mut rooms = rooms.lock().expect("nobody panics with it");
     let sender = rooms.entry(room).or_insert_with(|| broadcast::Sender::new(CAPACITY)).clone();
-    upgrade.on_upgrade(|socket| run(socket, sender))
+    upgrade.on_upgrade(move |socket| run(socket, sender, is_joined))
 }
 
 /// As in axum's own example of a chat: a task that sends, and one that receives.
-async fn run(socket: WebSocket, sender: broadcast::Sender<Utf8Bytes>) {
-    let (mut sink, mut stream) = socket.split();
-    let mut receiver = sender.subscribe();
-    tokio::spawn(async move {
-        loop {
-            let text = match receiver.recv().await {
-                Ok(text) => text,
-                Err(RecvError::Lagged(_)) => continue,
-                Err(RecvError::Closed) => return,
-            };
-            if sink.send(Message::Text(text)).await.is_err() {
-                return;
-            }
-        }
-    });
+async fn run(socket: WebSocket, sender: broadcast::Sender<Utf8Bytes>, is_joined: bool) {
+    let (sink, mut stream) = socket.split();
+    tokio::spawn(forward(sender.subscribe(), sink, is_joined));
     while let Some(Ok(message)) = stream.next().await {
         if let Message::Text(text) = message {
             let _ = sender.send(text);
+        }
+    }
+}
+
+async fn forward(
+    mut receiver: broadcast::Receiver<Utf8Bytes>,
+    mut sink: SplitSink<WebSocket, Message>,
+    is_joined: bool,
+) {
+    loop {
+        let text = match receiver.recv().await {
+            Ok(text) => text,
+            Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => return,
+        };
+        let mut fed = sink.feed(Message::Text(text)).await;
+        while is_joined && fed.is_ok() {
+            let Ok(text) = receiver.try_recv() else { break };
+            fed = sink.feed(Message::Text(text)).await;
+        }
+        if fed.is_err() || sink.flush().await.is_err() {
+            return;
         }
     }
 }

@@ -45,6 +45,8 @@ pub(crate) enum Contestant {
     RoomcastPaused,
     /// axum and a tokio broadcast channel a room.
     Axum,
+    /// The same, feeding all that is queued before it flushes.
+    AxumJoined,
     /// fastwebsockets, a task and an mpsc channel a connection.
     Fastwebsockets,
     /// socketioxide, by the Socket.IO protocol.
@@ -63,6 +65,7 @@ impl Contestant {
             Self::RoomcastLossy => "roomcast, DropNewest",
             Self::RoomcastPaused => "roomcast, DropNewest, 10 % paused",
             Self::Axum => "axum, tokio broadcast",
+            Self::AxumJoined => "axum, tokio broadcast, fed before a flush",
             Self::Fastwebsockets => "fastwebsockets, task and mpsc",
             Self::Socketioxide => "socketioxide",
         }
@@ -100,7 +103,8 @@ impl Contestant {
         match self {
             Self::Floor1 => floor::serve(listener, false),
             Self::Floor2 => floor::serve(listener, true),
-            Self::Axum => self.block_on(axum_broadcast::serve(listener)),
+            Self::Axum => self.block_on(axum_broadcast::serve(listener, false)),
+            Self::AxumJoined => self.block_on(axum_broadcast::serve(listener, true)),
             Self::Fastwebsockets => self.block_on(fastwebsockets_mpsc::serve(listener)),
             Self::Socketioxide => self.block_on(socketio::serve(listener)),
             Self::RoomcastJson => {

@@ -38,8 +38,8 @@ pub(super) struct Entry<S> {
     /// As in `link`, and nearer: a fan-out does not touch what is shared with the session.
     pub(super) id: ConnKey,
     pub(super) link: Arc<Link>,
-    /// When it began, in milliseconds of the shard's clock. What the session had heard before was stamped by a clock that may have stood
-    /// still, for a shard without connections sleeps.
+    /// When it began, in milliseconds of the shard's clock. What the session had heard before was
+    /// stamped by a clock that may have stood still, for a shard without connections sleeps.
     pub(super) attached_ms: u64,
     pub(super) outlet: Outlet<S>,
     pub(super) phase: Phase,
