@@ -67,10 +67,10 @@ enum Role {
 
 #[derive(Args)]
 struct Options {
-    /// Two minutes: three short rounds of fan-out, in half of the cells.
+    /// Less than two minutes: two short rounds of fan-out, in half of the cells.
     #[arg(long)]
     short: bool,
-    /// Rounds, of which the medians are shown [default: 5, with --short 3].
+    /// Rounds, of which the medians are shown [default: 5, with --short 2].
     #[arg(long)]
     rounds: Option<usize>,
     /// How long each measurement sends, in milliseconds [default: 700, with --short 120].
@@ -101,7 +101,7 @@ struct Options {
 
 impl Options {
     fn rounds(&self) -> usize {
-        self.rounds.unwrap_or(if self.short { 3 } else { 5 }).max(1)
+        self.rounds.unwrap_or(if self.short { 2 } else { 5 }).max(1)
     }
 
     fn duration(&self) -> Duration {

@@ -142,6 +142,7 @@ impl Driver {
             let progress = self.shard.run(self.epoch.elapsed(), WRITES_PER_SLICE);
             self.ring();
             match progress {
+                // Unlike a place in the run queue, it also has the runtime look for what can be read.
                 Progress::Busy => yield_now().await,
                 Progress::Idle => {
                     let tick = self.shard.next_tick().map(|tick| self.epoch + tick);
