@@ -182,7 +182,8 @@ impl RoomIndex {
         let mut fresh = None;
         loop {
             let rooms = self.rooms.load();
-            if let Some(room) = rooms.get(name).filter(|room| room.0.claim()) {
+            let known = rooms.get(name);
+            if let Some(room) = known.filter(|room| room.0.claim()) {
                 if fresh.is_some() {
                     self.tell(|watch| watch.gone(name));
                 }
@@ -195,9 +196,9 @@ impl RoomIndex {
             });
             let room = ByName(fresh.clone());
             // An insert would leave an equal element where it is.
-            let with_fresh = match rooms.contains(name) {
-                true => rooms.remove(name).insert(room),
-                false => rooms.insert(room),
+            let with_fresh = match known {
+                Some(_) => rooms.remove(name).insert(room),
+                None => rooms.insert(room),
             };
             let seen = self.rooms.compare_and_swap(&rooms, Arc::new(with_fresh));
             if Arc::ptr_eq(&seen, &rooms) {

@@ -86,12 +86,11 @@ impl Socket for WriteHalf {
     }
 
     fn try_write(&mut self, frames: &[u8]) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Tcp(half) => try_write_tcp(half, frames),
-            Self::Any(half) => {
-                Pin::new(half).poll_write(&mut Context::from_waker(Waker::noop()), frames)
-            }
+        #[cfg(target_os = "linux")]
+        if let Self::Tcp(half) = self {
+            return try_write_tcp(half, frames);
         }
+        self.poll_write(&mut Context::from_waker(Waker::noop()), &[IoSlice::new(frames)])
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -163,9 +162,4 @@ fn try_write_tcp(half: &OwnedWriteHalf, frames: &[u8]) -> Poll<io::Result<usize>
         Err(Errno::AGAIN) => Poll::Pending,
         written => Poll::Ready(written.map_err(io::Error::from)),
     }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn try_write_tcp(half: &OwnedWriteHalf, frames: &[u8]) -> Poll<io::Result<usize>> {
-    poll_write_tcp(half, &mut Context::from_waker(Waker::noop()), &[IoSlice::new(frames)])
 }
