@@ -9,9 +9,7 @@
 //! Where threads meet in daily use, a case with two of them shows what they cost each other: a time
 //! is then that of one call by each thread at once, for which it needs a core.
 
-use std::time::Duration;
-
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{criterion_group, criterion_main};
 
 #[path = "engine/fan_out.rs"]
 mod fan_out;
@@ -29,22 +27,16 @@ mod publish;
 mod rooms;
 #[path = "engine/send_queue.rs"]
 mod send_queue;
+#[path = "engine/settings.rs"]
+mod settings;
 #[path = "engine/storm.rs"]
 mod storm;
 #[path = "engine/timing.rs"]
 mod timing;
 
-/// Short, for there are many; the figures of a quiet machine are steady long before.
-fn config() -> Criterion {
-    Criterion::default()
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_millis(1_200))
-        .sample_size(30)
-}
-
 criterion_group! {
     name = benches;
-    config = config();
+    config = settings::settings();
     targets =
         publish::calls,
         fan_out::turns,

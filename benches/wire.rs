@@ -7,9 +7,7 @@
 //! Each group has what others do for the same end beside it, and where there is one, the least that
 //! it could cost.
 
-use std::time::Duration;
-
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{criterion_group, criterion_main};
 
 #[path = "wire/client.rs"]
 mod client;
@@ -23,18 +21,12 @@ mod envelope;
 mod feed;
 #[path = "wire/json.rs"]
 mod json;
-
-/// Short, for there are many; the figures of a quiet machine are steady long before.
-fn config() -> Criterion {
-    Criterion::default()
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_millis(1_200))
-        .sample_size(30)
-}
+#[path = "engine/settings.rs"]
+mod settings;
 
 criterion_group! {
     name = benches;
-    config = config();
+    config = settings::settings();
     targets =
         encode::frames,
         decode::frames,

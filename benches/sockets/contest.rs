@@ -81,7 +81,7 @@ fn play_scene(scene: &Scene, options: &Options, progress: &Progress) -> Result<S
     let (mut series, mut failures) = (Vec::new(), Vec::new());
     for team in teams {
         series.extend(team.series);
-        failures.extend(team.failure.map(|failure| (team.contestant, failure)));
+        failures.extend(team.pair.err().map(|failure| (team.contestant, failure)));
     }
     Ok(SceneFigures { name, contestants, cells, series, failures })
 }
@@ -89,47 +89,38 @@ fn play_scene(scene: &Scene, options: &Options, progress: &Progress) -> Result<S
 /// A contestant in a scene.
 struct Team {
     contestant: Contestant,
-    /// Gone with a failure, so that it takes no time of the others.
-    pair: Option<Pair>,
+    /// Or why it is out: a failure ends it, so that it takes no time of the others.
+    pair: Result<Pair, String>,
     /// One for each cell.
     series: Vec<Series>,
-    /// Why it is out.
-    failure: Option<String>,
 }
 
 impl Team {
     fn join(contestant: Contestant, scene: &Scene) -> Result<Self> {
         let new = |&cell| Series { contestant, cell, rounds: Vec::new() };
         let series = scene.cells.iter().map(new).collect();
-        let mut team = Self { contestant, pair: None, series, failure: None };
-        match Pair::connected(contestant, scene.rooms, scene.members) {
-            Ok(pair) => team.pair = Some(pair),
-            Err(error) => team.fail("connecting", error)?,
-        }
-        Ok(team)
+        let pair = match Pair::connected(contestant, scene.rooms, scene.members) {
+            Ok(pair) => Ok(pair),
+            Err(error) => Err(failure(contestant, "connecting", error)?),
+        };
+        Ok(Self { contestant, pair, series })
     }
 
     /// Measures once.
     fn play(&mut self, number: usize, cell: Cell, duration: Duration) -> Result<()> {
-        let Some(pair) = &mut self.pair else { return Ok(()) };
+        let Ok(pair) = &mut self.pair else { return Ok(()) };
         let load = Load { in_flight: cell.in_flight, bytes: cell.bytes, duration };
         match pair.measure(load) {
             Ok(measured) => self.series[number].rounds.push(measured),
-            Err(error) => self.fail(&cell.to_string(), error)?,
+            Err(error) => self.pair = Err(failure(self.contestant, &cell.to_string(), error)?),
         }
         Ok(())
     }
+}
 
-    /// A contestant that fails is out, and what the others do is still of interest; but not without
-    /// the floors.
-    fn fail(&mut self, at: &str, error: Error) -> Result<()> {
-        if self.contestant.is_floor() {
-            return Err(error);
-        }
-        self.pair = None;
-        self.failure = Some(format!("{at}: {error}"));
-        Ok(())
-    }
+/// Why a contestant is out. What the others do is still of interest, but not without the floors.
+fn failure(contestant: Contestant, at: &str, error: Error) -> Result<String> {
+    if contestant.is_floor() { Err(error) } else { Ok(format!("{at}: {error}")) }
 }
 
 fn count_memory(contestant: Contestant, connections: usize, progress: &Progress) -> Result<Memory> {

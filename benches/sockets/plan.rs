@@ -26,7 +26,7 @@ impl Scene {
 }
 
 /// A load.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Cell {
     /// Messages in flight in each room.
     pub(crate) in_flight: usize,

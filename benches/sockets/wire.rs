@@ -78,29 +78,18 @@ pub(crate) fn request(target: &str) -> String {
 
 /// A masked text frame, as clients send them.
 pub(crate) fn client_frame(text: &str) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(text.len() + 8);
-    put_header(&mut frame, text.len(), 0x80);
-    frame.extend_from_slice(&MASK);
-    frame.extend(text.bytes().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    frame
-}
-
-/// A text frame, as servers send them.
-pub(crate) fn put_server_frame(frames: &mut Vec<u8>, text: &[u8]) {
-    put_header(frames, text.len(), 0);
-    frames.extend_from_slice(text);
-}
-
-fn put_header(frame: &mut Vec<u8>, bytes: usize, mask_bit: u8) {
-    frame.push(0x81);
-    match u16::try_from(bytes) {
-        Ok(bytes) if bytes < 126 => frame.push(mask_bit | bytes as u8),
+    let mut frame = vec![0x81];
+    match u16::try_from(text.len()) {
+        Ok(bytes) if bytes < 126 => frame.push(0x80 | bytes as u8),
         Ok(bytes) => {
-            frame.push(mask_bit | 126);
+            frame.push(0x80 | 126);
             frame.extend_from_slice(&bytes.to_be_bytes());
         }
         Err(_) => unreachable!("messages of this benchmark are shorter than 64 KiB"),
     }
+    frame.extend_from_slice(&MASK);
+    frame.extend(text.bytes().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame
 }
 
 /// The first byte of the frame at the front of `input`, its payload, and how long it is in all;

@@ -11,11 +11,12 @@ use std::net::{TcpListener, TcpStream};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::unistd::write;
+use roomcast::engine::{FrameKind, frame};
 use slab::Slab;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::Result;
-use crate::wire::{put_server_frame, take_frame};
+use crate::wire::take_frame;
 
 const SCRATCH_BYTES: usize = 256 * 1024;
 
@@ -146,7 +147,7 @@ impl Floor {
         if joined.is_empty() {
             self.clients.dirty.push(room);
         }
-        put_server_frame(joined, text);
+        frame::append(joined, FrameKind::Text, text);
         if self.is_joined { Ok(()) } else { self.write_joined() }
     }
 

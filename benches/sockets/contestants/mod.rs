@@ -11,7 +11,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::net::TcpStream;
 
 use crate::Result;
@@ -22,9 +22,7 @@ use crate::wire::Dialect;
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A server.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Contestant {
     /// A bare epoll loop, one write a delivery.
