@@ -17,6 +17,8 @@ mod handshake;
 mod keep_alive;
 #[path = "hub/lifecycle.rs"]
 mod lifecycle;
+#[path = "hub/limits.rs"]
+mod limits;
 #[path = "hub/publish.rs"]
 mod publish;
 #[path = "hub/rooms.rs"]

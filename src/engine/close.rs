@@ -114,14 +114,52 @@ pub enum DisconnectReason {
     },
     /// Nothing was received for two ping intervals. Told to the client as 1001.
     Idle,
-    /// The client broke the protocol or a limit of it; the close that it was told.
+    /// The client broke the protocol; the close that it was told.
     Protocol(Close),
+    /// The client went past a limit of the hub. Told to the client as 1008, or 1009 for the size.
+    OverLimit(Limit),
     /// A handler panicked. Told to the client as 1011.
     HandlerPanicked,
     /// The connection broke, or ended without a close frame.
     Io(io::ErrorKind),
     /// The hub was closed. Told to the client as 1001.
     HubClosed,
+}
+
+/// A limit on what a client may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Limit {
+    /// [`max_message_bytes`](crate::Builder::max_message_bytes).
+    MessageBytes,
+    /// [`max_fragments`](crate::Builder::max_fragments).
+    Fragments,
+    /// [`message_timeout`](crate::Builder::message_timeout).
+    MessageTime,
+    /// [`message_rate`](crate::Builder::message_rate).
+    MessageRate,
+    /// [`byte_rate`](crate::Builder::byte_rate).
+    ByteRate,
+}
+
+impl Limit {
+    /// The close frame that tells the client.
+    pub(crate) fn close(self) -> Close {
+        let (code, reason) = match self {
+            Self::MessageBytes => (CloseCode::TOO_BIG, "message over the size limit"),
+            Self::Fragments => (CloseCode::POLICY, "message in too many fragments"),
+            Self::MessageTime => (CloseCode::POLICY, "message took too long"),
+            Self::MessageRate => (CloseCode::POLICY, "too many messages"),
+            Self::ByteRate => (CloseCode::POLICY, "too many bytes"),
+        };
+        Close::new(code, reason)
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.close().reason)
+    }
 }
 
 impl DisconnectReason {
@@ -131,6 +169,7 @@ impl DisconnectReason {
             Self::ClosedByClient(close) | Self::ClosedByServer(close) | Self::Protocol(close) => {
                 Some(close.clone())
             }
+            Self::OverLimit(limit) => Some(limit.close()),
             Self::SlowClient { .. } => Some(Close::new(CloseCode::POLICY, "slow client")),
             Self::Idle => Some(Close::new(CloseCode::GOING_AWAY, "idle")),
             Self::HandlerPanicked => Some(Close::new(CloseCode::INTERNAL, "internal error")),
@@ -150,6 +189,7 @@ impl fmt::Display for DisconnectReason {
             }
             Self::Idle => f.write_str("idle: silent for two ping intervals"),
             Self::Protocol(close) => write!(f, "protocol error: {close}"),
+            Self::OverLimit(limit) => write!(f, "over a limit: {limit}"),
             Self::HandlerPanicked => f.write_str("a handler panicked"),
             Self::Io(kind) => write!(f, "connection lost: {kind}"),
             Self::HubClosed => f.write_str("the hub was closed"),

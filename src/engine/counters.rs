@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::close::Limit;
+
 /// Defines the live counters and their snapshot from one list, so that neither can miss a field.
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
@@ -68,8 +70,16 @@ counters! {
     evicted_stalled,
     /// Connections closed because they were silent.
     closed_idle,
-    /// Connections closed for a breach of the protocol or of a limit.
+    /// Connections closed for a breach of the protocol.
     closed_protocol,
+    /// Connections closed for a message over the size limit.
+    closed_too_big,
+    /// Connections closed for a message in too many fragments.
+    closed_fragments,
+    /// Connections closed because a message had begun and did not end in time.
+    closed_slow_message,
+    /// Connections closed because they sent more messages or bytes than their rate allows.
+    closed_flooding,
     /// Pings sent.
     pings,
     /// Pongs that were replaced by a newer one before they could leave.
@@ -78,6 +88,18 @@ counters! {
     decode_errors,
     /// Handlers that panicked.
     handler_panics,
+}
+
+impl Counters {
+    /// The connections that were closed for going past a limit.
+    pub(super) fn closed_over(&self, limit: Limit) -> &Counter {
+        match limit {
+            Limit::MessageBytes => &self.closed_too_big,
+            Limit::Fragments => &self.closed_fragments,
+            Limit::MessageTime => &self.closed_slow_message,
+            Limit::MessageRate | Limit::ByteRate => &self.closed_flooding,
+        }
+    }
 }
 
 impl Stats {

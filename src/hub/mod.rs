@@ -35,7 +35,7 @@ pub use self::target::Target;
 use crate::backplane::{Bridge, ConnId, NodeId};
 use crate::codec::{Codec, encode_frame};
 use crate::engine::{Address, ConnKey, Overloaded, Stats};
-use crate::transport::Shards;
+use crate::transport::{ReadLimits, Shards};
 
 /// A message that is encoded and framed, to be sent often. Clones share the bytes.
 #[derive(Debug, Clone)]
@@ -88,7 +88,7 @@ struct Parts<T> {
     codec: Box<dyn Codec<T>>,
     shards: Arc<Shards>,
     bridge: Option<Bridge>,
-    message_bytes_max: usize,
+    read_limits: ReadLimits,
 }
 
 struct Inner<T> {
@@ -97,7 +97,7 @@ struct Inner<T> {
     shards: Arc<Shards>,
     /// Dropped with the hub, which ends its tasks.
     bridge: Option<Bridge>,
-    message_bytes_max: usize,
+    read_limits: ReadLimits,
     /// Connections that were ever opened; the next one's number.
     serial: AtomicU64,
     /// Set once, by `close`. Whoever reads it late is told by the shard.
@@ -155,13 +155,13 @@ impl<T: Send + 'static> Hub<T> {
     }
 
     fn assemble(parts: Parts<T>) -> Self {
-        let Parts { node, codec, shards, bridge, message_bytes_max } = parts;
+        let Parts { node, codec, shards, bridge, read_limits } = parts;
         let inner = Inner {
             node,
             codec,
             shards,
             bridge,
-            message_bytes_max,
+            read_limits,
             serial: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
             sessions: AtomicUsize::new(0),

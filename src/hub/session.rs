@@ -91,7 +91,7 @@ where
     let serial = hub.inner.serial.fetch_add(1, Ordering::Relaxed);
     let shards = hub.inner.shards.ports().len() as u64;
     let link = Arc::new(Link::new(ConnKey::new(serial, (serial % shards) as usize)));
-    let reader = FrameReader::new(streams.read, &streams.early, hub.inner.message_bytes_max);
+    let reader = FrameReader::new(streams.read, &streams.early, &hub.inner.read_limits);
     let conn = Conn::new(hub, link.clone(), about);
     conn.port().attach(link, streams.write);
     tokio::spawn(run(Attached::new(conn, session), handler, reader));
@@ -140,6 +140,7 @@ fn serve<'a, T: Send + 'static, H: Handler<T>>(
             // Back-pressure: what this client sends next would only add to the queue.
             if conn.hub().inner.shards.is_congested() {
                 Box::pin(relieved_or_ended(conn)).await;
+                reader.forgive();
             }
             // A client that has sent much at once must not hold the worker thread.
             coop::consume_budget().await;
@@ -162,13 +163,15 @@ fn poll_step<T: Send + 'static>(
     cx: &mut Context<'_>,
 ) -> Poll<Step<T>> {
     let heard = || conn.port().hear(conn.link());
-    let read = reader.poll_next(cx, conn.link(), heard, |event| interpret(conn, event));
+    let read = reader.poll_next(cx, conn.link(), &conn.hub().inner.read_limits, heard, |event| {
+        interpret(conn, event)
+    });
     read.map(|step| {
         conn.link().pause_listening();
         step.unwrap_or_else(|error| {
             Step::End(match error {
                 ReadError::Ended => None,
-                ReadError::Protocol(error) => Some(DisconnectReason::Protocol(error.close())),
+                ReadError::Protocol(error) => Some(error.into()),
                 ReadError::Io(kind) => Some(DisconnectReason::Io(kind)),
             })
         })

@@ -1,7 +1,7 @@
 //! The decoder of client frames.
 
 use crate::engine::{Close, FrameKind};
-use crate::transport::{Decoder, Event};
+use crate::transport::{DecodeLimits, Decoder, Event};
 
 /// The decoder of one client.
 #[derive(Debug)]
@@ -10,7 +10,7 @@ pub struct FrameDecoder(Decoder);
 impl FrameDecoder {
     /// A decoder for messages of up to `message_bytes_max`.
     pub fn new(message_bytes_max: usize) -> Self {
-        Self(Decoder::new(message_bytes_max))
+        Self(decoder(message_bytes_max))
     }
 
     /// Decodes the bytes of one read, and shows each message that ends in it to `see`. Unmasks in
@@ -50,7 +50,7 @@ pub enum Decoded {
 /// Decodes `bytes` as they come in reads of `read_bytes`, with a decoder for messages of up to
 /// `message_bytes_max`.
 pub fn decode(bytes: &[u8], read_bytes: usize, message_bytes_max: usize) -> Vec<Decoded> {
-    let mut decoder = Decoder::new(message_bytes_max);
+    let mut decoder = decoder(message_bytes_max);
     let mut events = Vec::new();
     for read in bytes.chunks(read_bytes.max(1)) {
         let mut read = read.to_vec();
@@ -69,6 +69,10 @@ pub fn decode(bytes: &[u8], read_bytes: usize, message_bytes_max: usize) -> Vec<
         }
     }
     events
+}
+
+fn decoder(message_bytes_max: usize) -> Decoder {
+    Decoder::new(DecodeLimits { message_bytes_max, fragments_max: u32::MAX })
 }
 
 fn owned(event: Event<'_>) -> Decoded {

@@ -6,6 +6,7 @@
 
 mod decoder;
 mod driver;
+mod guard;
 mod reader;
 mod relief;
 #[cfg(feature = "server")]
@@ -13,9 +14,10 @@ mod server;
 mod stream;
 mod upgrade;
 
-pub(crate) use decoder::{Decoder, Event};
+pub(crate) use decoder::{DecodeLimits, Decoder, Event};
 pub(crate) use driver::Shards;
-pub(crate) use reader::{FrameReader, ReadError};
+pub(crate) use guard::Rates;
+pub(crate) use reader::{FrameReader, ReadError, ReadLimits};
 #[cfg(feature = "server")]
 pub use server::{Server, ServerError};
 pub(crate) use stream::WriteHalf;

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use tokio::io::ReadBuf;
 
-use super::decoder::{Decoder, Event, ProtocolError};
+use super::decoder::{DecodeLimits, Decoder, Event, ProtocolError};
+use super::guard::{Guard, Rates};
 use super::stream::ReadHalf;
 use crate::engine::{Link, Stage};
 
@@ -32,10 +33,21 @@ thread_local! {
 pub(crate) enum ReadError {
     /// The shard has ended the connection.
     Ended,
-    /// The client broke the protocol.
+    /// The client broke the protocol, or went past a limit.
     Protocol(ProtocolError),
     /// The stream failed, or ended without a close frame.
     Io(io::ErrorKind),
+}
+
+/// What a client may send.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReadLimits {
+    /// What a message may be.
+    pub(crate) decode: DecodeLimits,
+    /// How long a message may take from its first byte to its last.
+    pub(crate) message_timeout: Duration,
+    /// How much may come in a time.
+    pub(crate) rates: Rates,
 }
 
 /// Reads the events of one client.
@@ -43,14 +55,21 @@ pub(crate) struct FrameReader {
     half: ReadHalf,
     decoder: Decoder,
     /// Bytes that were read and not yet decoded, from `next` on.
-    pending: Vec<u8>,
+    pending: Box<[u8]>,
     next: usize,
+    guard: Option<Box<Guard>>,
 }
 
 impl FrameReader {
     /// A reader of `half` that begins with the bytes that came before.
-    pub(crate) fn new(half: ReadHalf, early: &[u8], message_bytes_max: usize) -> Self {
-        Self { half, decoder: Decoder::new(message_bytes_max), pending: early.to_vec(), next: 0 }
+    pub(crate) fn new(half: ReadHalf, early: &[u8], limits: &ReadLimits) -> Self {
+        Self {
+            half,
+            decoder: Decoder::new(limits.decode),
+            pending: early.into(),
+            next: 0,
+            guard: Guard::new(limits.rates),
+        }
     }
 
     /// The next event, as what `take` makes of it. `heard` is called whenever bytes have been
@@ -62,15 +81,23 @@ impl FrameReader {
         &mut self,
         cx: &mut Context<'_>,
         link: &Link,
+        limits: &ReadLimits,
         heard: impl Fn(),
         take: impl FnOnce(Event<'_>) -> R,
     ) -> Poll<Result<R, ReadError>> {
         if link.stage() > Stage::Open {
             return Poll::Ready(Err(ReadError::Ended));
         }
+        if let Some(meter) = Guard::meter(&mut self.guard) {
+            meter.resume();
+        }
         let taken = self.poll_event(cx, &heard, &mut Some(take));
         if taken.is_ready() {
+            self.pause();
             return taken;
+        }
+        if let Poll::Ready(overdue) = self.poll_overdue(cx, limits.message_timeout) {
+            return Poll::Ready(Err(ReadError::Protocol(overdue)));
         }
         link.watch_stage(cx.waker());
         // It may have moved before it was watched.
@@ -80,9 +107,43 @@ impl FrameReader {
         }
     }
 
+    /// Notes that nobody will read for a while, for a reason that is not the client's: its time for the
+    /// rest of a message begins anew.
+    pub(crate) fn forgive(&mut self) {
+        Guard::forget_deadline(&mut self.guard);
+    }
+
+    fn pause(&mut self) {
+        if let Some(meter) = Guard::meter(&mut self.guard) {
+            meter.pause();
+        }
+        // Control frames between the fragments of a message win no time for it.
+        if !self.decoder.message_is_open() {
+            Guard::forget_deadline(&mut self.guard);
+        }
+    }
+
+    /// Ready when the client takes too long over the message that has begun; called when all that has
+    /// come is decoded.
+    fn poll_overdue(
+        &mut self,
+        cx: &mut Context<'_>,
+        message_timeout: Duration,
+    ) -> Poll<ProtocolError> {
+        if let Some(meter) = Guard::meter(&mut self.guard) {
+            meter.drained();
+        }
+        if self.decoder.is_idle() {
+            Guard::forget_deadline(&mut self.guard);
+            return Poll::Pending;
+        }
+        Guard::poll_overdue(&mut self.guard, cx, message_timeout)
+    }
+
     /// Reads and throws away until the client has closed, so that what was sent to it is not lost to a
     /// reset; for at most a second after the close frame has left.
     pub(crate) async fn drain(mut self, link: &Link) {
+        self.guard = None;
         let mut is_over = false;
         poll_fn(|cx| {
             link.watch_stage(cx.waker());
@@ -120,7 +181,7 @@ impl FrameReader {
     ) -> Result<Option<R>, ReadError> {
         let mut input = &mut self.pending[self.next..];
         // Also with nothing pending: it frees what the last event had borrowed.
-        let taken = decode(&mut self.decoder, &mut input, take)?;
+        let taken = decode(&mut self.decoder, &mut self.guard, &mut input, take)?;
         let left = input.len();
         self.next = self.pending.len() - left;
         if self.next == self.pending.len() {
@@ -130,7 +191,7 @@ impl FrameReader {
     }
 
     fn forget_pending(&mut self) {
-        self.pending = Vec::new();
+        self.pending = Box::default();
         self.next = 0;
     }
 
@@ -143,9 +204,12 @@ impl FrameReader {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut input = ready!(poll_fill(&mut self.half, cx, scratch))?;
             heard();
-            let taken = decode(&mut self.decoder, &mut input, take)?;
+            if let Some(meter) = Guard::meter(&mut self.guard) {
+                meter.count_bytes(input.len()).map_err(ReadError::Protocol)?;
+            }
+            let taken = decode(&mut self.decoder, &mut self.guard, &mut input, take)?;
             if !input.is_empty() {
-                self.pending = input.to_vec();
+                self.pending = (&*input).into();
             }
             Poll::Ready(Ok(taken))
         })
@@ -168,11 +232,16 @@ impl FrameReader {
 
 fn decode<R, F: FnOnce(Event<'_>) -> R>(
     decoder: &mut Decoder,
+    guard: &mut Option<Box<Guard>>,
     input: &mut &mut [u8],
     take: &mut Option<F>,
 ) -> Result<Option<R>, ReadError> {
     let event = decoder.decode(input).map_err(ReadError::Protocol)?;
-    Ok(event.map(|event| take.take().expect("an event ends the call")(event)))
+    let Some(event) = event else { return Ok(None) };
+    if let Some(meter) = Guard::meter(guard) {
+        meter.count_message().map_err(ReadError::Protocol)?;
+    }
+    Ok(Some(take.take().expect("an event ends the call")(event)))
 }
 
 /// What one read has brought; never empty.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use roomcast::{
     Close, CloseCode, Codec, Conn, DecodeError, DisconnectReason, EncodeError, FrameKind, Handler,
-    Hub, Reject, UpgradeRequest,
+    Hub, Limit, Reject, UpgradeRequest,
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use tokio::sync::mpsc;
@@ -23,8 +23,11 @@ async fn refused_by<T: Send + 'static>(server: &mut Recorded<T>, bytes: &[u8], c
     assert_eq!(told, code, "{reason}");
     let (ended, end) = server.events.ended().await;
     assert_eq!(ended.id(), conn.id());
-    let close = Close::new(CloseCode::from(code), reason);
-    assert_eq!(end, DisconnectReason::Protocol(close), "told what the client was told");
+    let expected = match code {
+        TOO_BIG => DisconnectReason::OverLimit(Limit::MessageBytes),
+        _ => DisconnectReason::Protocol(Close::new(CloseCode::from(code), reason)),
+    };
+    assert_eq!(end, expected, "told what the client was told");
     assert_eq!(server.hub.room_count("r"), 0);
     assert!(server.events.pending().is_none(), "no message of it was handled");
 }
@@ -35,7 +38,8 @@ async fn refused(bytes: &[u8], code: u16) {
     let mut server = Recorded::serve(hub).await;
     let (mut bystander, conn) = server.connect().await;
     refused_by(&mut server, bytes, code).await;
-    assert_eq!(server.hub.stats().closed_protocol, 1);
+    let stats = server.hub.stats();
+    assert_eq!(stats.closed_protocol + stats.closed_too_big, 1);
     server.hub.broadcast(&1).unwrap();
     assert_eq!(bystander.get::<u32>().await, 1);
     bystander.send_text("2").await;

@@ -86,6 +86,7 @@ impl<S: Socket> Shard<S> {
         match &reason {
             DisconnectReason::Idle => counters.closed_idle.add(1),
             DisconnectReason::Protocol(_) => counters.closed_protocol.add(1),
+            DisconnectReason::OverLimit(limit) => counters.closed_over(*limit).add(1),
             _ => {}
         }
         let farewell = reason.farewell();
@@ -168,5 +169,6 @@ pub(super) fn is_over_already(reason: &DisconnectReason) -> bool {
         DisconnectReason::ClosedByClient(_)
             | DisconnectReason::Io(_)
             | DisconnectReason::Protocol(_)
+            | DisconnectReason::OverLimit(_)
     )
 }

@@ -13,8 +13,8 @@
 use std::mem;
 
 use super::error::ProtocolError;
-use crate::engine::FrameKind;
 use crate::engine::frame::CONTROL_BYTES_MAX;
+use crate::engine::{FrameKind, Limit};
 
 /// The longest header of a client frame: 2 bytes, a 64-bit length, the mask.
 pub(super) const HEADER_BYTES_MAX: usize = 14;
@@ -87,7 +87,7 @@ impl Header {
         match (self.opcode, usize::try_from(self.payload_bytes)) {
             (Opcode::Control(_), Ok(bytes)) => Ok(bytes),
             (_, Ok(bytes)) if bytes <= room => Ok(bytes),
-            _ => Err(ProtocolError::too_big()),
+            _ => Err(ProtocolError::Over(Limit::MessageBytes)),
         }
     }
 }

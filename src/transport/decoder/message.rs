@@ -3,12 +3,14 @@
 use simdutf8::compat::from_utf8;
 
 use super::error::ProtocolError;
-use crate::engine::FrameKind;
+use crate::engine::{FrameKind, Limit};
 
 /// The front of a message: what has arrived of it, unmasked.
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) kind: FrameKind,
+    /// Frames that have begun, empty ones too.
+    fragments: u32,
     payload: Vec<u8>,
     /// How much of the payload of a text is known to be whole characters. At most three bytes
     /// follow, the front of a character that was cut.
@@ -18,12 +20,24 @@ pub(super) struct Message {
 impl Message {
     /// An empty message. Owns no memory yet.
     pub(super) fn new(kind: FrameKind) -> Self {
-        Self { kind, payload: Vec::new(), validated: 0 }
+        Self { kind, fragments: 0, payload: Vec::new(), validated: 0 }
     }
 
     /// The bytes that have arrived.
     pub(super) fn bytes(&self) -> usize {
         self.payload.len()
+    }
+
+    /// Notes that a frame of it begins.
+    ///
+    /// # Errors
+    /// It is one too many.
+    pub(super) fn begin_fragment(&mut self, fragments_max: u32) -> Result<(), ProtocolError> {
+        self.fragments += 1;
+        match self.fragments <= fragments_max {
+            true => Ok(()),
+            false => Err(ProtocolError::Over(Limit::Fragments)),
+        }
     }
 
     /// Appends a piece; `bytes_max` is what the whole message can have, as far as is known.

@@ -29,21 +29,27 @@ pub(crate) use event::Event;
 use header::{Header, Opcode};
 use partial::{Partial, Step};
 
+/// What a message may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DecodeLimits {
+    /// Bytes of payload over all its fragments. Control frames have a limit of their own, 125 bytes.
+    pub(crate) message_bytes_max: usize,
+    /// Frames, empty ones too.
+    pub(crate) fragments_max: u32,
+}
+
 /// Turns the bytes of one client into [`Event`]s.
 #[derive(Debug)]
 pub(crate) struct Decoder {
-    message_bytes_max: usize,
+    limits: DecodeLimits,
     /// What a call has left unfinished, and what the last event borrows.
     partial: Option<Box<Partial>>,
 }
 
 impl Decoder {
-    /// A decoder that refuses messages of more than `message_bytes_max` bytes.
-    ///
-    /// The limit is for the payload of a message, over all its fragments, before anything of it is
-    /// kept. Control frames have a limit of their own, 125 bytes.
-    pub(crate) fn new(message_bytes_max: usize) -> Self {
-        Self { message_bytes_max, partial: None }
+    /// A decoder that refuses messages over the limits, before anything of what is over is kept.
+    pub(crate) fn new(limits: DecodeLimits) -> Self {
+        Self { limits, partial: None }
     }
 
     /// Takes bytes from the front of `input`, up to the end of the next event.
@@ -68,7 +74,7 @@ impl Decoder {
                 return Ok(Some(event));
             }
             let partial = self.partial.get_or_insert_default();
-            match partial.advance(input, self.message_bytes_max)? {
+            match partial.advance(input, self.limits)? {
                 Step::NeedsInput => return Ok(None),
                 Step::Fragment => {}
                 Step::Message(kind) => {
@@ -82,10 +88,14 @@ impl Decoder {
         Ok(None)
     }
 
+    /// Whether a fragmented message has begun and not ended.
+    pub(crate) fn message_is_open(&self) -> bool {
+        self.partial.as_ref().is_some_and(|partial| partial.message_is_open())
+    }
+
     /// Whether the decoder owns nothing: no part of a frame, no part of a message.
     ///
     /// What the last event borrows still counts, until a call of [`decode`](Self::decode) frees it.
-    #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {
         self.partial.is_none()
     }
@@ -124,7 +134,7 @@ impl Decoder {
         input: &mut &'i mut [u8],
         header: &Header,
     ) -> Result<Option<&'i mut [u8]>, ProtocolError> {
-        let payload_bytes = header.payload_within(self.message_bytes_max)?;
+        let payload_bytes = header.payload_within(self.limits.message_bytes_max)?;
         if input.len() - header.header_bytes < payload_bytes {
             return Ok(None);
         }

@@ -4,6 +4,7 @@ use std::mem;
 
 use fastwebsockets::unmask;
 
+use super::DecodeLimits;
 use super::error::ProtocolError;
 use super::header::{Control, Header, Opcode, PartialHeader};
 use super::message::{self, Message};
@@ -76,12 +77,12 @@ impl Partial {
     pub(super) fn advance(
         &mut self,
         input: &mut &mut [u8],
-        message_bytes_max: usize,
+        limits: DecodeLimits,
     ) -> Result<Step, ProtocolError> {
         let mut frame = match self.frame.take() {
             Some(frame) => frame,
             None => match self.header.fill(input, self.message_is_open())? {
-                Some(header) => self.begin(&header, message_bytes_max)?,
+                Some(header) => self.begin(&header, limits)?,
                 None => return Ok(Step::NeedsInput),
             },
         };
@@ -93,7 +94,8 @@ impl Partial {
         self.finish(&frame)
     }
 
-    fn begin(&mut self, header: &Header, message_bytes_max: usize) -> Result<Frame, ProtocolError> {
+    fn begin(&mut self, header: &Header, limits: DecodeLimits) -> Result<Frame, ProtocolError> {
+        let DecodeLimits { message_bytes_max, fragments_max } = limits;
         let buffered = self.message.as_ref().map_or(0, Message::bytes);
         let payload_bytes = header.payload_within(message_bytes_max - buffered)?;
         let buffer_bytes_max = match header.opcode {
@@ -101,8 +103,13 @@ impl Partial {
             _ if header.fin => buffered + payload_bytes,
             _ => message_bytes_max,
         };
-        if let Opcode::Data(kind) = header.opcode {
-            self.message = Some(Message::new(kind));
+        let message = match header.opcode {
+            Opcode::Control(_) => None,
+            Opcode::Data(kind) => Some(self.message.insert(Message::new(kind))),
+            Opcode::Continuation => self.message.as_mut(),
+        };
+        if let Some(message) = message {
+            message.begin_fragment(fragments_max)?;
         }
         Ok(Frame {
             opcode: header.opcode,

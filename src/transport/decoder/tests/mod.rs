@@ -4,7 +4,7 @@ mod oracle;
 mod wire;
 
 use super::*;
-use crate::engine::{Close, CloseCode, FrameKind};
+use crate::engine::{Close, CloseCode, FrameKind, Limit};
 use wire::*;
 
 const LIMIT: usize = 1 << 20;
@@ -16,13 +16,13 @@ fn footprint(decoder: &Decoder) -> (usize, usize) {
 }
 
 fn codes(bytes: &[u8]) -> Option<CloseCode> {
-    refusal(LIMIT, bytes).map(|error| error.code)
+    refusal(LIMIT, bytes).map(|error| error.close().code)
 }
 
 #[test]
 fn a_silent_decoder_is_two_words_and_owns_nothing() {
     assert!(size_of::<Decoder>() <= 24);
-    assert!(Decoder::new(LIMIT).is_idle());
+    assert!(with_limit(LIMIT).is_idle());
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn messages_at_each_boundary_of_length_arrive_whole_and_leave_nothing_behind() {
         let bytes = frame(BINARY, payload.clone()).bytes();
         let expected = [Seen::Message(FrameKind::Binary, payload)];
         for size in [bytes.len(), 4_093, 65_536] {
-            let mut decoder = Decoder::new(LIMIT);
+            let mut decoder = with_limit(LIMIT);
             let mut seen = Vec::new();
             for read in bytes.chunks(size) {
                 assert!(seen.is_empty());
@@ -123,7 +123,11 @@ fn a_frame_over_the_limit_is_refused_by_its_header() {
     for limit in [0, 1, 125, 126, 65_535, 65_536, LIMIT] {
         let over = frame(TEXT, vec![b'x'; limit + 1]).bytes();
         let header = &over[..over.len() - limit - 1];
-        assert_eq!(refusal(limit, header), Some(ProtocolError::too_big()), "limit of {limit}");
+        assert_eq!(
+            refusal(limit, header),
+            Some(ProtocolError::Over(Limit::MessageBytes)),
+            "limit of {limit}"
+        );
         assert_eq!(refusal(limit, &header[..header.len() - 1]), None, "limit of {limit}");
         assert_eq!(refusal(limit, &frame(TEXT, vec![b'x'; limit]).bytes()), None);
     }
@@ -145,11 +149,14 @@ fn fragments_over_the_limit_are_refused_by_the_header_of_the_last() {
     let within = [fragment(BINARY, [1; 4]), fragment(CONTINUATION, [2; 6])];
     for fin in [false, true] {
         let last = |payload: &[u8]| Frame { fin, ..frame(CONTINUATION, payload) }.bytes();
-        let mut decoder = Decoder::new(limit);
+        let mut decoder = with_limit(limit);
         assert_eq!(feed(&mut decoder, &stream(&within)), Ok(vec![]));
-        assert_eq!(feed(&mut decoder, &last(b"x")[..6]), Err(ProtocolError::too_big()));
+        assert_eq!(
+            feed(&mut decoder, &last(b"x")[..6]),
+            Err(ProtocolError::Over(Limit::MessageBytes))
+        );
 
-        let mut decoder = Decoder::new(limit);
+        let mut decoder = with_limit(limit);
         assert_eq!(feed(&mut decoder, &stream(&within)), Ok(vec![]));
         assert!(feed(&mut decoder, &last(b"")).is_ok());
     }
@@ -214,10 +221,10 @@ fn text_fails_at_the_first_byte_that_cannot_be_utf8() {
         for first in [frame(TEXT, &payload[..]), fragment(TEXT, &payload[..])] {
             let bytes = first.bytes();
             let decisive = bytes.len() - 100;
-            let mut decoder = Decoder::new(LIMIT);
+            let mut decoder = with_limit(LIMIT);
             assert_eq!(feed(&mut decoder, &bytes[..decisive - 1]), Ok(vec![]), "{text:02x?}");
             let error = feed(&mut decoder, &bytes[decisive - 1..decisive]).unwrap_err();
-            assert_eq!(error.code, CloseCode::INVALID_PAYLOAD, "{text:02x?}");
+            assert_eq!(error.close().code, CloseCode::INVALID_PAYLOAD, "{text:02x?}");
             assert_eq!(codes(&bytes), Some(CloseCode::INVALID_PAYLOAD), "{text:02x?}");
         }
         assert_eq!(codes(&frame(BINARY, payload).bytes()), None);
@@ -228,11 +235,11 @@ fn text_fails_at_the_first_byte_that_cannot_be_utf8() {
 fn text_fails_across_fragments() {
     for text in NOT_UTF8 {
         let (front, last) = text.split_at(text.len() - 1);
-        let mut decoder = Decoder::new(LIMIT);
+        let mut decoder = with_limit(LIMIT);
         let open = stream(&[fragment(TEXT, front), frame(PING, "")]);
         assert_eq!(feed(&mut decoder, &open), Ok(vec![Seen::Ping(vec![])]));
         let error = feed(&mut decoder, &fragment(CONTINUATION, last).bytes()).unwrap_err();
-        assert_eq!(error.code, CloseCode::INVALID_PAYLOAD, "{text:02x?}");
+        assert_eq!(error.close().code, CloseCode::INVALID_PAYLOAD, "{text:02x?}");
     }
 }
 
@@ -253,7 +260,7 @@ fn text_that_ends_inside_a_character_is_refused_at_its_end() {
 #[test]
 fn no_more_than_three_bytes_of_text_are_ever_looked_at_again() {
     let text = "aé語🦀".repeat(500);
-    let mut decoder = Decoder::new(LIMIT);
+    let mut decoder = with_limit(LIMIT);
     let bytes = stream(&[fragment(TEXT, text.as_str()), frame(CONTINUATION, text.as_str())]);
     for byte in bytes.chunks(1) {
         feed(&mut decoder, byte).expect("valid text");
@@ -267,7 +274,7 @@ fn reads_that_all_end_inside_a_character_are_checked_as_they_come() {
     let bytes = fragment(TEXT, "é".repeat(1_000)).bytes();
     // The header is 8 bytes long.
     let (head, tail) = bytes.split_at(8 + 1);
-    let mut decoder = Decoder::new(LIMIT);
+    let mut decoder = with_limit(LIMIT);
     assert_eq!(feed(&mut decoder, head), Ok(vec![]));
     for read in tail.chunks(200) {
         assert_eq!(footprint(&decoder).1, 1);
@@ -280,7 +287,7 @@ fn a_whole_frame_is_lent_out_of_the_input() {
     for frame in [frame(TEXT, [b'x'; 128]), frame(BINARY, [0; 70_000])] {
         let mut bytes = frame.bytes();
         let range = bytes.as_ptr_range();
-        let mut decoder = Decoder::new(LIMIT);
+        let mut decoder = with_limit(LIMIT);
         let mut input = &mut bytes[..];
         let Ok(Some(Event::Message { payload, .. })) = decoder.decode(&mut input) else {
             panic!("a message was sent")
@@ -295,7 +302,7 @@ fn a_whole_frame_is_lent_out_of_the_input() {
 fn a_declared_length_reserves_nothing() {
     for fin in [false, true] {
         let bytes = Frame { fin, ..frame(BINARY, vec![1; 60 << 10]) }.bytes();
-        let mut decoder = Decoder::new(LIMIT);
+        let mut decoder = with_limit(LIMIT);
         assert_eq!(feed(&mut decoder, &bytes[..8]), Ok(vec![]));
         assert_eq!(footprint(&decoder).0, 0);
         assert_eq!(feed(&mut decoder, &bytes[8..18]), Ok(vec![]));
@@ -312,7 +319,7 @@ fn a_buffer_never_has_room_for_more_than_was_declared_or_is_allowed() {
     let last = frame(BINARY, vec![1; 1_000]).bytes();
     let open = fragment(BINARY, vec![1; 1_000]).bytes();
     for (bytes, limit, room) in [(last, LIMIT, 1_000), (open, 1_001, 1_001)] {
-        let mut decoder = Decoder::new(limit);
+        let mut decoder = with_limit(limit);
         for byte in bytes[..bytes.len() - 1].chunks(1) {
             assert_eq!(feed(&mut decoder, byte), Ok(vec![]));
             assert!(footprint(&decoder).0 <= room);
@@ -323,7 +330,7 @@ fn a_buffer_never_has_room_for_more_than_was_declared_or_is_allowed() {
 #[test]
 fn a_buffer_that_fills_by_bytes_grows_in_doublings() {
     let one = fragment(CONTINUATION, "x").bytes();
-    let mut decoder = Decoder::new(LIMIT);
+    let mut decoder = with_limit(LIMIT);
     feed(&mut decoder, &fragment(TEXT, "x").bytes()).expect("a fragment in order");
     let mut rooms = vec![footprint(&decoder).0];
     for _ in 1..10_000 {
@@ -336,7 +343,7 @@ fn a_buffer_that_fills_by_bytes_grows_in_doublings() {
 
 #[test]
 fn a_control_payload_is_freed_though_a_message_is_open() {
-    let mut decoder = Decoder::new(LIMIT);
+    let mut decoder = with_limit(LIMIT);
     let bytes = stream(&[fragment(BINARY, "open"), frame(PING, "payload")]);
     assert_eq!(feed(&mut decoder, &bytes[..bytes.len() - 1]), Ok(vec![]));
     let seen = feed(&mut decoder, &bytes[bytes.len() - 1..]);
@@ -346,7 +353,7 @@ fn a_control_payload_is_freed_though_a_message_is_open() {
 
 #[test]
 fn empty_fragments_take_no_memory() {
-    let mut decoder = Decoder::new(LIMIT);
+    let mut decoder = with_limit(LIMIT);
     let opening = fragment(BINARY, "").bytes();
     let empty = fragment(CONTINUATION, "").bytes();
     assert_eq!(feed(&mut decoder, &opening), Ok(vec![]));
@@ -359,7 +366,7 @@ fn empty_fragments_take_no_memory() {
 #[test]
 fn a_decoder_is_idle_between_messages_and_only_there() {
     let bytes = stream(&[fragment(TEXT, "one "), frame(PING, "p"), frame(CONTINUATION, "two")]);
-    let mut decoder = Decoder::new(LIMIT);
+    let mut decoder = with_limit(LIMIT);
     for round in 0..2 {
         for byte in bytes[..bytes.len() - 1].chunks(1) {
             feed(&mut decoder, byte).expect("frames in order");
@@ -380,7 +387,7 @@ fn a_decoder_is_idle_between_messages_and_only_there() {
 
 #[test]
 fn a_read_of_nothing_takes_nothing() {
-    let mut decoder = Decoder::new(LIMIT);
+    let mut decoder = with_limit(LIMIT);
     assert_eq!(feed(&mut decoder, &[]), Ok(vec![]));
     assert!(decoder.is_idle());
 }
@@ -398,7 +405,7 @@ fn a_refusal_reads_the_same_however_the_bytes_are_split() {
         let bytes = frame(TEXT, text).bytes();
         let whole = refusal(LIMIT, &bytes).expect("not UTF-8");
         for split in 1..bytes.len() {
-            let mut decoder = Decoder::new(LIMIT);
+            let mut decoder = with_limit(LIMIT);
             let first = feed(&mut decoder, &bytes[..split]);
             let error = first.and_then(|_| feed(&mut decoder, &bytes[split..]));
             assert_eq!(error, Err(whole), "{text:?} split at {split}");

@@ -4,7 +4,6 @@ use fastrand::Rng;
 
 use super::wire::*;
 use crate::engine::{Close, CloseCode, FrameKind};
-use crate::transport::decoder::Decoder;
 
 /// The limit of a message in these tests, small so that it is often met.
 const LIMIT: usize = 300;
@@ -211,7 +210,7 @@ fn random_cuts_change_nothing() {
 fn noise_never_panics_even_after_a_refusal() {
     let mut random = Rng::with_seed(5);
     for _ in 0..3_000 {
-        let mut decoder = Decoder::new(LIMIT);
+        let mut decoder = with_limit(LIMIT);
         for _ in 0..40 {
             let bytes: Vec<u8> = (0..random.usize(..40))
                 .filter_map(|_| random.choice([0x01, 0x81, 0x80, 0x00, 0xFE, 0xFF, 0x89]))

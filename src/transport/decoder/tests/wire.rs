@@ -1,7 +1,7 @@
 //! Client frames to decode, and a run of the decoder that keeps what it gave.
 
 use crate::engine::{Close, CloseCode, FrameKind};
-use crate::transport::decoder::{Decoder, Event, ProtocolError};
+use crate::transport::decoder::{DecodeLimits, Decoder, Event, ProtocolError};
 
 pub(super) const CONTINUATION: u8 = 0x0;
 pub(super) const TEXT: u8 = 0x1;
@@ -91,6 +91,11 @@ impl From<Event<'_>> for Seen {
     }
 }
 
+/// A decoder for messages of up to `message_bytes_max`, in any number of fragments.
+pub(super) fn with_limit(message_bytes_max: usize) -> Decoder {
+    Decoder::new(DecodeLimits { message_bytes_max, fragments_max: u32::MAX })
+}
+
 /// All that `decoder` makes of one read.
 pub(super) fn feed(decoder: &mut Decoder, read: &[u8]) -> Result<Vec<Seen>, ProtocolError> {
     let mut buffer = read.to_vec();
@@ -105,7 +110,7 @@ pub(super) fn feed(decoder: &mut Decoder, read: &[u8]) -> Result<Vec<Seen>, Prot
 
 /// What comes out of `reads`, up to a close or an error.
 pub(super) fn run<'a>(limit: usize, reads: impl IntoIterator<Item = &'a [u8]>) -> Vec<Seen> {
-    let mut decoder = Decoder::new(limit);
+    let mut decoder = with_limit(limit);
     let mut seen = Vec::new();
     for read in reads {
         let mut buffer = read.to_vec();
@@ -114,7 +119,7 @@ pub(super) fn run<'a>(limit: usize, reads: impl IntoIterator<Item = &'a [u8]>) -
             match decoder.decode(&mut input) {
                 Ok(None) => break,
                 Ok(Some(event)) => seen.push(event.into()),
-                Err(error) => seen.push(Seen::Failed(error.code)),
+                Err(error) => seen.push(Seen::Failed(error.close().code)),
             }
             if seen.last().is_some_and(Seen::is_last) {
                 return seen;
@@ -126,5 +131,5 @@ pub(super) fn run<'a>(limit: usize, reads: impl IntoIterator<Item = &'a [u8]>) -
 
 /// The error that `bytes` lead to.
 pub(super) fn refusal(limit: usize, bytes: &[u8]) -> Option<ProtocolError> {
-    feed(&mut Decoder::new(limit), bytes).err()
+    feed(&mut with_limit(limit), bytes).err()
 }

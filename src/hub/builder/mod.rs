@@ -1,0 +1,193 @@
+//! The settings of a hub.
+
+mod delivery;
+mod nodes;
+mod traffic;
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::num::NonZero;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::{BuildError, Hub, Parts};
+use crate::backplane::{BackplaneError, Bridge, BridgeConfig, CHANNELS_MAX, NodeId, Plan};
+use crate::codec::Codec;
+use crate::engine::{
+    ConnKey, InboxLimits, LARGE_AUDIENCE, Overflow, QueueLimits, RoomLimits, ShardConfig,
+};
+use crate::transport::{DecodeLimits, Rates, ReadLimits, Shards};
+
+/// Shorter intervals and timeouts would be below what timers and a busy machine can keep.
+const TIME_MIN: Duration = Duration::from_millis(10);
+
+/// Longer ones would find nothing that TCP does not find by itself.
+const TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The settings of a [`Hub`], from [`Hub::builder`] or [`Hub::with_codec`].
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use roomcast::{Hub, Overflow};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), roomcast::BuildError> {
+/// let hub = Hub::<String>::builder()
+///     .shards(2)
+///     .ping_interval(Duration::from_secs(10))
+///     .send_buffer(64)
+///     .overflow(Overflow::DropOldest)
+///     .build()?;
+/// # assert_eq!(hub.count(), 0);
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder<T, C> {
+    codec: C,
+    shards: usize,
+    ping_interval: Duration,
+    queue: QueueLimits,
+    write_timeout: Duration,
+    read: ReadLimits,
+    inbox: InboxLimits,
+    rooms: RoomLimits,
+    link: Option<Link>,
+    spread: u16,
+    outage: InboxLimits,
+    message: PhantomData<fn(T) -> T>,
+}
+
+/// The way to the other nodes.
+struct Link {
+    channel: String,
+    start: Start,
+}
+
+/// Starts a bridge over the driver that it holds, or says why it cannot.
+type Start = Box<dyn FnOnce(Plan, BridgeEnds<'_>) -> Result<Bridge, BackplaneError> + Send>;
+
+/// What a bridge is between.
+struct BridgeEnds<'a> {
+    node: NodeId,
+    members: Weak<Shards>,
+    runtime: &'a Handle,
+}
+
+impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
+    pub(super) fn new(codec: C) -> Self {
+        Self {
+            codec,
+            shards: std::thread::available_parallelism().map_or(1, NonZero::get),
+            ping_interval: Duration::from_secs(30),
+            queue: QueueLimits { slots: 16, bytes: 1024 * 1024, overflow: Overflow::Evict },
+            write_timeout: Duration::from_secs(5),
+            read: ReadLimits {
+                decode: DecodeLimits { message_bytes_max: 64 * 1024, fragments_max: 64 },
+                message_timeout: Duration::from_secs(10),
+                rates: Rates::default(),
+            },
+            inbox: InboxLimits { messages: 65_536, bytes: 64 * 1024 * 1024 },
+            rooms: RoomLimits { name_bytes: 255, rooms_per_conn: 1_024 },
+            link: None,
+            spread: 1,
+            outage: InboxLimits { messages: 65_536, bytes: 64 << 20 },
+            message: PhantomData,
+        }
+    }
+
+    /// Starts the hub: its shards become tasks of the runtime that this is called in.
+    ///
+    /// # Errors
+    /// [`BuildError::NoRuntime`] outside of a tokio runtime, [`BuildError::OutOfRange`] for a
+    /// setting out of its range, [`BuildError::Backplane`] for a backplane that cannot work.
+    ///
+    /// # Panics
+    /// On a system without randomness, and in a runtime without a time driver ([`enable_time`](tokio::runtime::Builder::enable_time)).
+    pub fn build(self) -> Result<Hub<T>, BuildError> {
+        let runtime = Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
+        self.check()?;
+        let config = ShardConfig {
+            queue: self.queue,
+            ping_interval: (!self.ping_interval.is_zero()).then_some(self.ping_interval),
+            write_timeout: self.write_timeout,
+            large_audience: LARGE_AUDIENCE,
+        };
+        let node = NodeId::random();
+        let bridge = self.link.map(|link| {
+            let config = BridgeConfig {
+                channel: link.channel,
+                spread: self.spread,
+                outage: self.outage,
+                queue_bytes: self.queue.bytes,
+            };
+            (Plan::new(config), link.start)
+        });
+        let watch = bridge.as_ref().map(|(plan, _)| plan.room_watch());
+        let shards = Shards::start(self.shards, config, self.inbox, self.rooms, watch, &runtime);
+        let shards = Arc::new(shards);
+        let ends = || BridgeEnds { node, members: Arc::downgrade(&shards), runtime: &runtime };
+        let bridge = bridge.map(|(plan, start)| start(plan, ends())).transpose()?;
+        let codec = Box::new(self.codec);
+        Ok(Hub::assemble(Parts { node, codec, shards, bridge, read_limits: self.read }))
+    }
+
+    fn check(&self) -> Result<(), BuildError> {
+        let numbers = [
+            ("shards", self.shards, 1..=ConnKey::SHARDS_MAX, "1 to 1,024"),
+            ("send_buffer", self.queue.slots, 1..=65_536, "1 to 65,536"),
+            ("send_buffer_bytes", self.queue.bytes, 1..=usize::MAX, "1 and more"),
+            ("max_message_bytes", self.read.decode.message_bytes_max, 1..=usize::MAX, "1 and more"),
+            (
+                "max_fragments",
+                self.read.decode.fragments_max as usize,
+                1..=usize::MAX,
+                "1 and more",
+            ),
+            ("inbox_messages", self.inbox.messages, 2..=usize::MAX, "2 and more"),
+            ("inbox_bytes", self.inbox.bytes, 1..=usize::MAX, "1 and more"),
+            ("channels", self.spread.into(), 1..=CHANNELS_MAX.into(), "1 to 4,096"),
+            ("outage_messages", self.outage.messages, 1..=usize::MAX, "1 and more"),
+            ("outage_bytes", self.outage.bytes, 1..=usize::MAX, "1 and more"),
+        ];
+        for (setting, value, allowed, range) in numbers {
+            if !allowed.contains(&value) {
+                return Err(BuildError::OutOfRange { setting, value: value.to_string(), range });
+            }
+        }
+        let times = [
+            ("ping_interval", self.ping_interval, self.ping_interval.is_zero()),
+            ("write_timeout", self.write_timeout, false),
+            ("message_timeout", self.read.message_timeout, false),
+        ];
+        for (setting, value, is_allowed) in times {
+            if !is_allowed && !(TIME_MIN..=TIME_MAX).contains(&value) {
+                let value = format!("{value:?}");
+                return Err(BuildError::OutOfRange { setting, value, range: "10 ms to 1 day" });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Without the backplane, which may hold a password.
+impl<T, C: fmt::Debug> fmt::Debug for Builder<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("codec", &self.codec)
+            .field("shards", &self.shards)
+            .field("ping_interval", &self.ping_interval)
+            .field("queue", &self.queue)
+            .field("write_timeout", &self.write_timeout)
+            .field("read", &self.read)
+            .field("inbox", &self.inbox)
+            .field("rooms", &self.rooms)
+            .field("channel", &self.link.as_ref().map(|link| &link.channel))
+            .field("channels", &self.spread)
+            .field("outage", &self.outage)
+            .finish()
+    }
+}

@@ -1,0 +1,94 @@
+//! Settings of the way to other nodes.
+
+use super::{BridgeEnds, Builder, Link, Start};
+use crate::backplane::{Backplane, BackplaneError};
+use crate::codec::Codec;
+
+impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
+    /// Shares what is published with all hubs on the same Redis and the same channel, on whatever
+    /// machine: see [`Backplane`] for what is promised. Default: none, the hub is alone.
+    ///
+    /// The URL is `redis://user:password@host:port`, of which all but the host may be left out
+    /// (`redis://:password@host` where there is no user), or `rediss://…` for TLS with the feature
+    /// `redis-tls`. Needs Redis 6 or newer, and two connections to it. Nothing is connected yet when
+    /// the hub is built, and it makes no difference to local members whether Redis is there:
+    /// [`Hub::backplane_health`] tells.
+    ///
+    /// # Errors
+    /// A URL that is none makes [`build`](Self::build) fail with [`BuildError::Backplane`].
+    ///
+    /// # Examples
+    /// ```
+    /// use roomcast::Hub;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), roomcast::BuildError> {
+    /// let hub = Hub::<String>::builder().redis("redis://127.0.0.1", "chat").build()?;
+    /// # assert_eq!(hub.count(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "redis")]
+    pub fn redis(self, url: impl AsRef<str>, channel: impl Into<String>) -> Self {
+        self.link(crate::backplane::Redis::open(url.as_ref()), channel.into())
+    }
+
+    /// [`redis`](Self::redis) over a Redis Cluster, by sharded pub/sub: with
+    /// [`channels`](Self::channels), rooms are spread over its masters. Needs Redis 7 or newer. The
+    /// URLs are of some of its servers; the others are found, by the addresses that the cluster
+    /// announces: with TLS, certificates must hold for these. Credentials are those of the first URL. A
+    /// node has up to two connections to each master.
+    ///
+    /// # Errors
+    /// As `redis`; also where there is no URL at all.
+    #[cfg(feature = "redis")]
+    pub fn redis_cluster<U: AsRef<str>>(
+        self,
+        urls: impl IntoIterator<Item = U>,
+        channel: impl Into<String>,
+    ) -> Self {
+        let urls: Vec<U> = urls.into_iter().collect();
+        self.link(crate::backplane::RedisCluster::open(&urls), channel.into())
+    }
+
+    /// Shares what is published with all hubs on the same backplane and the same channel. Default:
+    /// none, the hub is alone.
+    pub fn backplane<B: Backplane>(self, backplane: B, channel: impl Into<String>) -> Self {
+        self.link(Ok(backplane), channel.into())
+    }
+
+    fn link<B: Backplane>(mut self, backplane: Result<B, BackplaneError>, channel: String) -> Self {
+        let start: Start = Box::new(|plan, BridgeEnds { node, members, runtime }| {
+            Ok(plan.start(backplane?, node, members, runtime))
+        });
+        self.link = Some(Link { channel, start });
+        self
+    }
+
+    /// Over how many channels of the backplane rooms are spread, by a hash of their name. Default: 1,
+    /// which is the channel named above alone; at most 4,096. It must be the same on all nodes.
+    ///
+    /// With more than one, a node gets only what goes by the channels that its rooms need, at the
+    /// cost of a subscription and a heartbeat for each. What goes to everyone, to one connection, or
+    /// to rooms of several channels goes by a channel of its own, and so comes before or after what
+    /// the same publisher has sent to a room; within a channel the order holds.
+    pub fn channels(mut self, channels: u16) -> Self {
+        self.spread = channels;
+        self
+    }
+
+    /// How many messages may wait for the backplane, as while it is away, at least 1. Default: 65,536.
+    /// Past it the oldest are dropped, and counted.
+    pub fn outage_messages(mut self, messages: usize) -> Self {
+        self.outage.messages = messages;
+        self
+    }
+
+    /// How many bytes may wait for the backplane, at least 1. Default: 64 MiB. It acts as
+    /// [`outage_messages`](Self::outage_messages) does. A message that is larger, or larger than 256
+    /// MiB, reaches no other node, and counts as dropped.
+    pub fn outage_bytes(mut self, bytes: usize) -> Self {
+        self.outage.bytes = bytes;
+        self
+    }
+}
