@@ -37,14 +37,14 @@ pub use engine::{
 #[cfg(feature = "hub")]
 pub use hub::{
     BuildError, Builder, Conn, Encoded, Endpoint, Handler, Handlers, Hub, PublishError, Reject,
-    SendError, Target, UpgradeRequest,
+    SendError, Shutdown, ShutdownReport, Target, UpgradeRequest,
 };
 #[cfg(feature = "hub")]
 pub use hyper::{Request, Response, StatusCode, header};
 #[cfg(feature = "hub")]
 pub use transport::{PathParams, RemoteAddr};
 #[cfg(feature = "server")]
-pub use transport::{Server, ServerError};
+pub use transport::{Server, ServerError, ServerMonitor, ServerStats};
 
 /// The README's programs, compiled.
 #[cfg(all(doctest, feature = "json", feature = "server"))]

@@ -1,5 +1,9 @@
 //! The core without a network: fake sockets, a fake clock, and oracles.
 
+#[path = "engine/budgets.rs"]
+mod budgets;
+#[path = "engine/closing.rs"]
+mod closing;
 #[path = "engine/fake.rs"]
 mod fake;
 #[path = "engine/inbox.rs"]

@@ -1,5 +1,7 @@
 //! The hub through its public API, with clients that are not ours.
 
+#[path = "hub/admission.rs"]
+mod admission;
 #[path = "hub/back_pressure.rs"]
 mod back_pressure;
 #[path = "backplane/claims.rs"]
@@ -21,10 +23,14 @@ mod lifecycle;
 mod limits;
 #[path = "hub/publish.rs"]
 mod publish;
+#[path = "hub/requests.rs"]
+mod requests;
 #[path = "hub/rooms.rs"]
 mod rooms;
 #[path = "hub/serving.rs"]
 mod serving;
+#[path = "hub/shutdown.rs"]
+mod shutdown;
 #[path = "hub/slow_clients.rs"]
 mod slow_clients;
 #[path = "hub/support.rs"]

@@ -52,7 +52,7 @@ pub(crate) fn finding(c: &mut Criterion) {
     let names = Names::new("room");
     let index = LazyCell::new(|| {
         let index = RoomIndex::new();
-        room_names(ROOMS).iter().for_each(|name| drop(index.claim(name)));
+        room_names(ROOMS).iter().for_each(|name| drop(index.claim(name).unwrap()));
         index
     });
     let mutex = LazyCell::new(|| Mutex::new(plain_map()));

@@ -149,6 +149,12 @@ impl Bridge {
         self.shared.health.changes()
     }
 
+    pub(crate) async fn flush(&self) {}
+
+    pub(crate) fn unsent(&self) -> usize {
+        self.shared.outbox.len()
+    }
+
     /// The other nodes.
     pub(super) fn peers(&self) -> Vec<Arc<Peer>> {
         self.shared.roster.peers()

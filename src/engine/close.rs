@@ -3,6 +3,10 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::io;
+use std::time::Duration;
+
+/// What stands before the milliseconds that a client is to wait, at the end of a reason.
+const RETRY_AFTER: &str = "retry-after-ms=";
 
 /// A WebSocket close code (RFC 6455, section 7.4; 1012 and 1013 from the IANA registry).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -85,6 +89,35 @@ impl Close {
     pub fn normal() -> Self {
         Self::new(CloseCode::NORMAL, "")
     }
+
+    /// What a hub that is closed tells its clients by default.
+    pub(crate) fn hub_closed() -> Self {
+        Self::new(CloseCode::GOING_AWAY, "hub closed")
+    }
+
+    /// Tells the client when to come back: the reason ends with `retry-after-ms=` and a number.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use roomcast::{Close, CloseCode};
+    ///
+    /// let close = Close::new(CloseCode::RESTART, "new version");
+    /// let close = close.with_retry_after(Duration::from_millis(1_500));
+    /// assert_eq!(close.reason, "new version retry-after-ms=1500");
+    /// assert_eq!(close.retry_after(), Some(Duration::from_millis(1_500)));
+    /// ```
+    pub fn with_retry_after(self, wait: Duration) -> Self {
+        let space = if self.reason.is_empty() { "" } else { " " };
+        let reason = format!("{}{space}{RETRY_AFTER}{}", self.reason, wait.as_millis());
+        Self::new(self.code, reason)
+    }
+
+    /// When to come back, where the reason says so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let (_, ms) = self.reason.rsplit_once(RETRY_AFTER)?;
+        ms.parse().ok().map(Duration::from_millis)
+    }
 }
 
 impl fmt::Display for Close {
@@ -122,8 +155,11 @@ pub enum DisconnectReason {
     HandlerPanicked,
     /// The connection broke, or ended without a close frame.
     Io(io::ErrorKind),
-    /// The hub was closed. Told to the client as 1001.
-    HubClosed,
+    /// The hub was closed; the close that the client was told, 1001 or 1012.
+    HubClosed(Close),
+    /// The hub had more bytes queued for its clients than it may, so that newcomers had to go. Told to
+    /// the client as 1013.
+    Overloaded,
 }
 
 /// A limit on what a client may send.
@@ -166,14 +202,15 @@ impl DisconnectReason {
     /// The close frame that tells the client, or `None` where nobody is there to be told.
     pub(crate) fn farewell(&self) -> Option<Close> {
         match self {
-            Self::ClosedByClient(close) | Self::ClosedByServer(close) | Self::Protocol(close) => {
-                Some(close.clone())
-            }
+            Self::ClosedByClient(close)
+            | Self::ClosedByServer(close)
+            | Self::Protocol(close)
+            | Self::HubClosed(close) => Some(close.clone()),
             Self::OverLimit(limit) => Some(limit.close()),
             Self::SlowClient { .. } => Some(Close::new(CloseCode::POLICY, "slow client")),
             Self::Idle => Some(Close::new(CloseCode::GOING_AWAY, "idle")),
             Self::HandlerPanicked => Some(Close::new(CloseCode::INTERNAL, "internal error")),
-            Self::HubClosed => Some(Close::new(CloseCode::GOING_AWAY, "hub closed")),
+            Self::Overloaded => Some(Close::new(CloseCode::TRY_AGAIN, "hub overloaded")),
             Self::Io(_) => None,
         }
     }
@@ -192,7 +229,8 @@ impl fmt::Display for DisconnectReason {
             Self::OverLimit(limit) => write!(f, "over a limit: {limit}"),
             Self::HandlerPanicked => f.write_str("a handler panicked"),
             Self::Io(kind) => write!(f, "connection lost: {kind}"),
-            Self::HubClosed => f.write_str("the hub was closed"),
+            Self::HubClosed(close) => write!(f, "the hub was closed: {close}"),
+            Self::Overloaded => f.write_str("the hub was overloaded"),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::close::DisconnectReason;
+use super::closing::Closing;
 use super::link::{ConnKey, Link};
 use super::room_index::Room;
 
@@ -35,8 +36,10 @@ pub enum Command<S> {
     Detach(ConnKey),
     /// A socket that had blocked may take bytes again.
     Writable(ConnKey),
-    /// All connections are to end, and no new one is to begin.
-    CloseAll,
+    /// All connections are to end in time, and no new one is to begin.
+    CloseAll(Arc<Closing>),
+    /// All connections that are left are to be given up; how many there were?
+    CutAll(Reply<usize>),
     /// Who is in the room?
     Members(Arc<Room>, Reply<Vec<ConnKey>>),
     /// Where is the connection?
@@ -56,7 +59,8 @@ impl<S> fmt::Debug for Command<S> {
             Self::Close(conn, reason) => write!(f, "Close({conn}, {reason})"),
             Self::Detach(conn) => write!(f, "Detach({conn})"),
             Self::Writable(conn) => write!(f, "Writable({conn})"),
-            Self::CloseAll => f.write_str("CloseAll"),
+            Self::CloseAll(closing) => write!(f, "CloseAll({closing:?})"),
+            Self::CutAll(_) => f.write_str("CutAll"),
             Self::Members(room, _) => write!(f, "Members({:?})", room.name()),
             Self::Rooms(conn, _) => write!(f, "Rooms({conn})"),
             Self::Stop => f.write_str("Stop"),

@@ -4,36 +4,49 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::close::Limit;
 
-/// Defines the live counters and their snapshot from one list, so that neither can miss a field.
+/// Defines live counters and their snapshot from one list, so that neither can miss a field.
 macro_rules! counters {
-    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
-        /// The live counters of a shard. Any thread adds and reads; they order nothing.
+    (
+        $(#[$live_doc:meta])+ $live_vis:vis $live:ident;
+        $(#[$snapshot_doc:meta])+ $snapshot:ident;
+        $($(#[doc = $doc:literal])+ $name:ident,)+
+    ) => {
+        $(#[$live_doc])+
         #[derive(Debug, Default)]
-        pub struct Counters {
-            $($(#[doc = $doc])+ pub $name: Counter,)+
+        $live_vis struct $live {
+            $($(#[doc = $doc])+ $live_vis $name: $crate::engine::Counter,)+
         }
 
-        /// A snapshot of the counters of a hub, or of one shard. All but `connections` and `rooms`
-        /// only grow.
-        ///
-        /// The fields are read one after the other while the hub runs, so sums between them may be
-        /// off by what happened meanwhile.
+        $(#[$snapshot_doc])+
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         #[non_exhaustive]
-        pub struct Stats {
+        pub struct $snapshot {
             $($(#[doc = $doc])+ pub $name: u64,)+
         }
 
-        impl Counters {
+        impl $live {
             /// Adds these counters to a snapshot.
-            pub fn add_to(&self, stats: &mut Stats) {
+            $live_vis fn add_to(&self, stats: &mut $snapshot) {
                 $(stats.$name = stats.$name.wrapping_add(self.$name.get());)+
             }
         }
     };
 }
 
+#[cfg(feature = "server")]
+pub(crate) use counters;
+
 counters! {
+    /// The live counters of a shard. Any thread adds and reads; they order nothing.
+    pub Counters;
+
+    /// A snapshot of the counters of a hub, or of one shard. All but `connections` and `rooms`
+    /// only grow.
+    ///
+    /// The fields are read one after the other while the hub runs, so sums between them may be
+    /// off by what happened meanwhile.
+    Stats;
+
     /// Connections that are open now.
     connections,
     /// Rooms with members now; a room counts once per shard that has members of it.
@@ -42,8 +55,14 @@ counters! {
     connected,
     /// Connections that have ended, for whatever reason.
     disconnected,
-    /// Accepted upgrades that never became a connection: the client went, or took too long.
+    /// Handshakes that came to nothing: the handler took too long, or the client did, or it went.
     upgrades_failed,
+    /// Handshakes refused with 403 for their origin.
+    refused_origins,
+    /// Handshakes refused with 503 because there were too many connections or handshakes.
+    refused_full,
+    /// Handshakes refused with 429 because there were too many connections of their address.
+    refused_addrs,
     /// Data messages received.
     messages_in,
     /// Bytes of their payloads.
@@ -58,6 +77,8 @@ counters! {
     bytes_out,
     /// Publishes, joins and leaves that were refused because an inbox was full.
     refused,
+    /// Joins that were refused because the hub had as many rooms as it may have.
+    refused_rooms,
     /// Messages dropped by [`Overflow::DropOldest`](super::Overflow::DropOldest).
     dropped_oldest,
     /// Messages dropped by [`Overflow::DropNewest`](super::Overflow::DropNewest).
@@ -68,6 +89,10 @@ counters! {
     evicted_full,
     /// Connections evicted because a blocked socket took nothing for the write timeout.
     evicted_stalled,
+    /// Connections evicted because the hub had more bytes queued than it may.
+    evicted_for_memory,
+    /// New connections closed with 1013 because the hub had more bytes queued than it may.
+    closed_overloaded,
     /// Connections closed because they were silent.
     closed_idle,
     /// Connections closed for a breach of the protocol.
@@ -105,7 +130,7 @@ impl Counters {
 impl Stats {
     /// Connections evicted because they did not read.
     pub fn evictions(&self) -> u64 {
-        self.evicted_full + self.evicted_stalled
+        self.evicted_full + self.evicted_stalled + self.evicted_for_memory
     }
 
     /// Messages dropped after they had been published.

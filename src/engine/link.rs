@@ -9,7 +9,7 @@ use std::time::Duration;
 use atomic_waker::AtomicWaker;
 use slab::Slab;
 
-use super::close::DisconnectReason;
+use super::close::{Close, DisconnectReason};
 use super::room_index::Room;
 
 /// The identity of a connection, unique in its hub and never used again.
@@ -222,7 +222,10 @@ impl Link {
 
     /// The shard is gone, and its sockets with it.
     pub(super) fn abandon(&self) {
-        self.finish(End { reason: DisconnectReason::HubClosed, rooms: Vec::new() });
+        self.finish(End {
+            reason: DisconnectReason::HubClosed(Close::hub_closed()),
+            rooms: Vec::new(),
+        });
         self.advance(Stage::Cut);
     }
 

@@ -9,7 +9,9 @@
 //!    writes each member's [`Socket`];
 //! 3. what a socket does not take waits in that connection's [`SendQueue`].
 
+mod budget;
 mod close;
+mod closing;
 mod command;
 mod counters;
 pub mod frame;
@@ -23,15 +25,19 @@ mod shard;
 mod socket;
 mod wheel;
 
+pub use budget::{Budget, Budgets};
 pub use close::{Close, CloseCode, DisconnectReason, Limit};
+pub use closing::Closing;
 pub use command::{Audience, Command, Delivery, Except, Reply};
+#[cfg(feature = "server")]
+pub(crate) use counters::counters;
 pub use counters::{Counter, Counters, Stats};
 pub use frame::FrameKind;
 pub use inbox::{Inbox, InboxLimits, Overloaded};
 pub use link::{ConnKey, End, Link, Stage};
 pub use port::{Address, JoinError, LeaveError, Port, RoomLimits, publish};
 pub use rate::{Rate, TokenBucket};
-pub use room_index::{Room, RoomIndex, RoomWatch};
+pub use room_index::{NoMoreRooms, Room, RoomIndex, RoomWatch};
 pub use send_queue::{Amount, Burst, Overflow, Pushed, QueueLimits, SendQueue, WRITE_SLOTS_MAX};
 pub use shard::{LARGE_AUDIENCE, Progress, Shard, ShardConfig};
 pub use socket::Socket;

@@ -8,13 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
+use super::budget::{Budget, Budgets};
 use super::close::DisconnectReason;
+use super::closing::Closing;
 use super::command::{Audience, Command, Delivery, Except, Reply};
 use super::counters::Counters;
 use super::frame;
 use super::inbox::{Inbox, InboxLimits, Overloaded};
 use super::link::{ConnKey, Link};
-use super::room_index::{Room, RoomIndex, RoomWatch};
+use super::room_index::{NoMoreRooms, Room, RoomIndex, RoomWatch};
 
 /// What bounds the rooms.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +47,12 @@ pub enum JoinError {
     TooManyRooms {
         /// The bound.
         rooms_max: u32,
+    },
+    /// The hub has as many rooms as it may have, and this is none of them.
+    #[error("no more rooms: the hub has at most {rooms_max}")]
+    NoMoreRooms {
+        /// The bound.
+        rooms_max: usize,
     },
     /// The inbox of the connection's shard is full; try again later.
     #[error("shard overloaded")]
@@ -79,6 +87,7 @@ pub struct Port<S> {
     inbox: Inbox<Command<S>>,
     rooms: RoomIndex,
     room_limits: RoomLimits,
+    queued_bytes: Arc<Budget>,
     counters: Counters,
     /// The shard's clock in milliseconds, for sessions to stamp what they hear. The shard writes.
     now_ms: AtomicU64,
@@ -92,6 +101,7 @@ impl<S> Port<S> {
             inbox: Inbox::new(inbox),
             rooms: RoomIndex::new(),
             room_limits,
+            queued_bytes: Budgets::default().queued_bytes,
             counters: Counters::default(),
             now_ms: AtomicU64::new(0),
         }
@@ -99,7 +109,15 @@ impl<S> Port<S> {
 
     /// Tells `watch` of the rooms from now on. For a port that has none yet.
     pub fn watch_rooms(mut self, watch: Arc<dyn RoomWatch>) -> Self {
-        self.rooms = RoomIndex::watched(watch);
+        self.rooms = self.rooms.watched(watch);
+        self
+    }
+
+    /// Has the shard keep within budgets that it shares with others. For a port that has no rooms and no
+    /// shard yet.
+    pub fn within(mut self, budgets: Budgets) -> Self {
+        self.rooms = self.rooms.within(budgets.rooms);
+        self.queued_bytes = budgets.queued_bytes;
         self
     }
 
@@ -116,6 +134,10 @@ impl<S> Port<S> {
     /// The counters.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    pub(super) fn queued_bytes(&self) -> &Arc<Budget> {
+        &self.queued_bytes
     }
 
     /// Notes on `link` that bytes have just been received.
@@ -157,7 +179,15 @@ impl<S> Port<S> {
             self.counters.refused.add(1);
             return Err(JoinError::Overloaded);
         }
-        self.inbox.push(Command::Join(link.id(), self.rooms.claim(name)));
+        match self.rooms.claim(name) {
+            Ok(room) => self.inbox.push(Command::Join(link.id(), room)),
+            Err(NoMoreRooms { rooms_max }) => {
+                self.inbox.give_back(1, 0);
+                link.release_room();
+                self.counters.refused_rooms.add(1);
+                return Err(JoinError::NoMoreRooms { rooms_max });
+            }
+        }
         Ok(())
     }
 
@@ -180,9 +210,15 @@ impl<S> Port<S> {
         self.inbox.push(Command::Close(conn, reason));
     }
 
-    /// Ends all connections, and lets no new one begin.
-    pub fn close_all(&self) {
-        self.inbox.push(Command::CloseAll);
+    /// Ends all connections over the window of `closing`, and lets no new one begin. A later call counts
+    /// for those that are left.
+    pub fn close_all(&self, closing: Arc<Closing>) {
+        self.inbox.push(Command::CloseAll(closing));
+    }
+
+    /// Gives up all connections that are left, and tells how many when that is done.
+    pub fn cut_all(&self, reply: Reply<usize>) {
+        self.inbox.push(Command::CutAll(reply));
     }
 
     /// Gives the socket of a connection back.

@@ -27,6 +27,8 @@ use arc_swap::ArcSwap;
 use foldhash::quality::RandomState;
 use rpds::HashTrieSetSync;
 
+use super::budget::{Budget, Budgets};
+
 /// The claim count of a room that has left the index for good.
 const RETIRED: u32 = u32::MAX;
 
@@ -133,18 +135,32 @@ pub trait RoomWatch: Send + Sync {
 pub struct RoomIndex {
     rooms: ArcSwap<RoomSet>,
     watch: Option<Arc<dyn RoomWatch>>,
+    /// Taken from by who makes a room, given back by who takes it out, or finds another's in its place.
+    budget: Arc<Budget>,
+}
+
+/// A room was not made because there are as many as there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoMoreRooms {
+    /// The bound.
+    pub rooms_max: usize,
 }
 
 impl RoomIndex {
     /// An index without rooms.
     pub fn new() -> Self {
         let empty = RoomSet::new_with_hasher_with_ptr_kind(RandomState::default());
-        Self { rooms: ArcSwap::from_pointee(empty), watch: None }
+        Self { rooms: ArcSwap::from_pointee(empty), watch: None, budget: Budgets::default().rooms }
     }
 
-    /// An index that tells of its rooms.
-    pub fn watched(watch: Arc<dyn RoomWatch>) -> Self {
-        Self { watch: Some(watch), ..Self::new() }
+    /// Has the index tell of its rooms; it must have none yet.
+    pub fn watched(self, watch: Arc<dyn RoomWatch>) -> Self {
+        Self { watch: Some(watch), ..self }
+    }
+
+    /// Has the index keep within a budget; it must have no rooms yet.
+    pub fn within(self, budget: Arc<Budget>) -> Self {
+        Self { budget, ..self }
     }
 
     /// The room of that name, if it has members here.
@@ -178,22 +194,25 @@ impl RoomIndex {
     }
 
     /// Finds or makes the room, and claims it for one member to come.
-    pub fn claim(&self, name: &str) -> Arc<Room> {
+    ///
+    /// # Errors
+    /// There is no such room, and none can be made.
+    pub fn claim(&self, name: &str) -> Result<Arc<Room>, NoMoreRooms> {
         let mut fresh = None;
         loop {
             let rooms = self.rooms.load();
             let known = rooms.get(name);
             if let Some(room) = known.filter(|room| room.0.claim()) {
                 if fresh.is_some() {
-                    self.tell(|watch| watch.gone(name));
+                    self.unmake(name);
                 }
-                return room.0.clone();
+                return Ok(room.0.clone());
             }
             // Absent, or retired: then the shard is about to remove it, and finds ours instead.
-            let fresh = fresh.get_or_insert_with(|| {
-                self.tell(|watch| watch.made(name));
-                Arc::new(Room::claimed(name))
-            });
+            let fresh = match &mut fresh {
+                Some(fresh) => fresh,
+                none => none.insert(self.make(name)?),
+            };
             let room = ByName(fresh.clone());
             // An insert would leave an equal element where it is.
             let with_fresh = match known {
@@ -202,9 +221,24 @@ impl RoomIndex {
             };
             let seen = self.rooms.compare_and_swap(&rooms, Arc::new(with_fresh));
             if Arc::ptr_eq(&seen, &rooms) {
-                return fresh.clone();
+                return Ok(fresh.clone());
             }
         }
+    }
+
+    /// Makes a room that is not in the index yet.
+    fn make(&self, name: &str) -> Result<Arc<Room>, NoMoreRooms> {
+        if !self.budget.try_take(1) {
+            return Err(NoMoreRooms { rooms_max: self.budget.max() });
+        }
+        self.tell(|watch| watch.made(name));
+        Ok(Arc::new(Room::claimed(name)))
+    }
+
+    /// A room that was made is not in the index, or not any more.
+    fn unmake(&self, name: &str) {
+        self.tell(|watch| watch.gone(name));
+        self.budget.give_back(1);
     }
 
     /// Gives a claim back, and removes the room if it was the last. For the shard alone.
@@ -213,7 +247,7 @@ impl RoomIndex {
         if retired {
             self.remove(room);
             // Also where a joiner has put another in its place, of which it has told.
-            self.tell(|watch| watch.gone(room.name()));
+            self.unmake(room.name());
         }
         retired
     }
@@ -256,24 +290,41 @@ impl fmt::Debug for RoomIndex {
 mod tests {
     use super::*;
 
+    fn claim(index: &RoomIndex) -> Arc<Room> {
+        index.claim("r").expect("no bound")
+    }
+
+    #[test]
+    fn rooms_of_all_indexes_share_a_budget_and_a_known_room_needs_none() {
+        let budget = Arc::new(Budget::new(2));
+        let indexes = [(); 2].map(|()| RoomIndex::new().within(budget.clone()));
+        let a = indexes[0].claim("a").expect("the first");
+        let b = indexes[1].claim("b").expect("the second");
+        assert_eq!(indexes[0].claim("b").err(), Some(NoMoreRooms { rooms_max: 2 }));
+        assert!(indexes[0].claim("a").is_ok());
+        assert!(indexes[1].unclaim(&b));
+        assert!(indexes[0].claim("b").is_ok());
+        assert_eq!((budget.used(), a.members()), (2, 2));
+    }
+
     #[test]
     fn an_empty_room_is_gone_and_made_again() {
         let index = RoomIndex::new();
-        let first = index.claim("r");
-        assert!(Arc::ptr_eq(&first, &index.claim("r")));
+        let first = claim(&index);
+        assert!(Arc::ptr_eq(&first, &claim(&index)));
         assert_eq!(index.members("r"), 2);
         assert!(!index.unclaim(&first));
         assert!(index.unclaim(&first));
         assert!(index.find("r").is_none());
-        assert!(!Arc::ptr_eq(&first, &index.claim("r")));
+        assert!(!Arc::ptr_eq(&first, &claim(&index)));
     }
 
     #[test]
     fn a_claim_on_a_retired_room_replaces_it_and_its_removal_spares_the_new_one() {
         let index = RoomIndex::new();
-        let old = index.claim("r");
+        let old = claim(&index);
         assert!(old.unclaim(), "retired, and not yet removed");
-        let new = index.claim("r");
+        let new = claim(&index);
         assert!(!Arc::ptr_eq(&old, &new));
         index.remove(&old);
         assert!(Arc::ptr_eq(&new, &index.find("r").expect("the new room stays")));
@@ -287,7 +338,7 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..2_000 {
-                        let room = index.claim("r");
+                        let room = claim(&index);
                         assert!(room.members() > 0);
                         index.unclaim(&room);
                     }

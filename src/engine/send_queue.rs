@@ -142,6 +142,11 @@ impl SendQueue {
         self.slots.is_empty()
     }
 
+    /// The bytes of the bursts that wait. One that has begun to leave counts as a whole.
+    pub fn data_bytes(&self) -> usize {
+        self.data_bytes
+    }
+
     /// The data that waits: the messages that have not left as a whole, and what is left of them.
     pub fn queued(&self) -> Amount {
         let mut queued = Amount::default();

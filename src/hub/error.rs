@@ -57,6 +57,12 @@ pub enum BuildError {
     /// There is no tokio runtime here for the shards to run on.
     #[error("no tokio runtime: build the hub inside of one")]
     NoRuntime,
+    /// What was to be allowed is no origin: a scheme and a host, and perhaps a port.
+    #[error("not an origin: {origin:?}")]
+    NotAnOrigin {
+        /// What was given.
+        origin: String,
+    },
     /// The settings of the backplane cannot work.
     #[error(transparent)]
     Backplane(#[from] BackplaneError),
@@ -77,7 +83,7 @@ pub enum BuildError {
 impl From<JoinError> for Close {
     fn from(error: JoinError) -> Self {
         let code = match error {
-            JoinError::Overloaded => CloseCode::TRY_AGAIN,
+            JoinError::Overloaded | JoinError::NoMoreRooms { .. } => CloseCode::TRY_AGAIN,
             _ => CloseCode::POLICY,
         };
         Self::new(code, error.to_string())

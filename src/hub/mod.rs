@@ -14,12 +14,15 @@ mod handlers;
 mod nodes;
 mod request;
 mod session;
+mod shutdown;
 mod target;
+mod upgrade;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
@@ -31,11 +34,13 @@ pub use self::error::{BuildError, PublishError, SendError};
 pub use self::handler::Handler;
 pub use self::handlers::Handlers;
 pub use self::request::{Reject, UpgradeRequest};
+use self::shutdown::PhaseCell;
+pub use self::shutdown::{Shutdown, ShutdownReport};
 pub use self::target::Target;
 use crate::backplane::{Bridge, ConnId, NodeId};
 use crate::codec::{Codec, encode_frame};
-use crate::engine::{Address, ConnKey, Overloaded, Stats};
-use crate::transport::{ReadLimits, Shards};
+use crate::engine::{Address, ConnKey, Counters, Overloaded, Stats};
+use crate::transport::{Admission, AdmissionLimits, ComeBack, OriginRule, ReadLimits, Shards};
 
 /// A message that is encoded and framed, to be sent often. Clones share the bytes.
 #[derive(Debug, Clone)]
@@ -89,6 +94,10 @@ struct Parts<T> {
     shards: Arc<Shards>,
     bridge: Option<Bridge>,
     read_limits: ReadLimits,
+    origins: OriginRule,
+    admission: AdmissionLimits,
+    upgrade_timeout: Duration,
+    socket_send_buffer: Option<usize>,
 }
 
 struct Inner<T> {
@@ -98,12 +107,15 @@ struct Inner<T> {
     /// Dropped with the hub, which ends its tasks.
     bridge: Option<Bridge>,
     read_limits: ReadLimits,
+    origins: OriginRule,
+    admission: Admission,
+    come_back: ComeBack,
+    upgrade_timeout: Duration,
+    socket_send_buffer: Option<usize>,
     /// Connections that were ever opened; the next one's number.
     serial: AtomicU64,
-    /// Set once, by `close`. Whoever reads it late is told by the shard.
-    is_closed: AtomicBool,
-    /// Sessions, from request to end. The last one to go rings `all_ended`.
-    sessions: AtomicUsize,
+    phase: PhaseCell,
+    /// Rung by the last connection to go.
     all_ended: Notify,
 }
 
@@ -155,16 +167,19 @@ impl<T: Send + 'static> Hub<T> {
     }
 
     fn assemble(parts: Parts<T>) -> Self {
-        let Parts { node, codec, shards, bridge, read_limits } = parts;
         let inner = Inner {
-            node,
-            codec,
-            shards,
-            bridge,
-            read_limits,
+            node: parts.node,
+            codec: parts.codec,
+            shards: parts.shards,
+            bridge: parts.bridge,
+            read_limits: parts.read_limits,
+            origins: parts.origins,
+            admission: Admission::new(parts.admission),
+            come_back: ComeBack::default(),
+            upgrade_timeout: parts.upgrade_timeout,
+            socket_send_buffer: parts.socket_send_buffer,
             serial: AtomicU64::new(0),
-            is_closed: AtomicBool::new(false),
-            sessions: AtomicUsize::new(0),
+            phase: PhaseCell::default(),
             all_ended: Notify::new(),
         };
         Self { inner: Arc::new(inner) }
@@ -387,45 +402,16 @@ impl<T: Send + 'static> Hub<T> {
         members
     }
 
+    /// Where is counted what concerns no shard.
+    fn counters(&self) -> &Counters {
+        self.inner.shards.ports()[0].counters()
+    }
+
     /// A snapshot of the counters, summed over the shards.
     pub fn stats(&self) -> Stats {
         let mut stats = Stats::default();
         self.inner.shards.ports().iter().for_each(|port| port.counters().add_to(&mut stats));
         stats
-    }
-
-    /// Closes the hub: connections get what was sent to them and then a close frame with 1001, new
-    /// ones are refused with 503, and publishes fail with [`PublishError::Closed`].
-    ///
-    /// Returns at once; [`closed`](Self::closed) waits for the end. Closing twice is closing once.
-    pub fn close(&self) {
-        if !self.inner.is_closed.swap(true, Ordering::SeqCst) {
-            self.inner.shards.ports().iter().for_each(|port| port.close_all());
-            // Where no session is left to ring, `closed` must hear of it all the same.
-            self.inner.all_ended.notify_waiters();
-        }
-    }
-
-    /// Whether [`close`](Self::close) was called.
-    pub fn is_closed(&self) -> bool {
-        self.inner.is_closed.load(Ordering::SeqCst)
-    }
-
-    /// Waits until the hub is closed and all that it had begun is over: upgrades under way,
-    /// connections, and their `on_disconnect`. Awaited in a handler it would wait for itself.
-    ///
-    /// # Cancel safety
-    /// Nothing happens when the future is dropped.
-    pub async fn closed(&self) {
-        loop {
-            let mut all_ended = std::pin::pin!(self.inner.all_ended.notified());
-            // From here on a ring is not missed, so look.
-            all_ended.as_mut().enable();
-            if self.is_closed() && self.inner.sessions.load(Ordering::SeqCst) == 0 {
-                return;
-            }
-            all_ended.await;
-        }
     }
 }
 

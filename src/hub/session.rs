@@ -1,106 +1,23 @@
-//! The life of one connection: from the handshake to the last call of its handler.
+//! The life of one connection, from `on_connect` to `on_disconnect`.
 
 use std::future::poll_fn;
 use std::mem;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http_body_util::Full;
-use hyper::upgrade::OnUpgrade;
-use hyper::{Request, Response, StatusCode};
 use tokio::task::coop;
 
-use super::about::About;
-use super::{Conn, Handler, Hub, UpgradeRequest};
+use super::{Conn, Handler};
 use crate::codec::DecodeError;
-use crate::engine::{Close, CloseCode, ConnKey, DisconnectReason, Link, Stage};
-use crate::transport::{self, Event, FrameReader, ReadError};
-
-impl<T: Send + 'static> Hub<T> {
-    /// Answers a request for a WebSocket, and runs the connection in a task of its own once the
-    /// response has left. For use in any hyper service whose connections allow upgrades
-    /// (`with_upgrades`); [`handle`](Self::handle) makes such a service.
-    ///
-    /// A request that is no proper handshake gets 426 or 400, one that the handler refuses what it
-    /// says, and one to a closed hub 503.
-    ///
-    /// # Examples
-    /// ```
-    /// use std::sync::Arc;
-    /// use roomcast::{Handler, Hub, Request, Response};
-    ///
-    /// async fn serve<H: Handler<String>>(
-    ///     hub: Hub<String>,
-    ///     handler: Arc<H>,
-    ///     request: Request<hyper::body::Incoming>,
-    /// ) -> Response<http_body_util::Full<bytes::Bytes>> {
-    ///     hub.upgrade(request, handler).await
-    /// }
-    /// ```
-    pub async fn upgrade<B, H>(&self, request: Request<B>, handler: H) -> Response<Full<Bytes>>
-    where
-        H: Handler<T>,
-    {
-        let (parts, _) = request.into_parts();
-        if let Some(response) = transport::objection(&parts) {
-            return response;
-        }
-        let hub_closed = || transport::refusal(StatusCode::SERVICE_UNAVAILABLE, "hub closed");
-        let session = Session::begin(self);
-        if self.is_closed() {
-            return hub_closed();
-        }
-        let mut request = UpgradeRequest::new(parts);
-        // In a block of its own, so that a panic before the first await is caught, too.
-        let accepted = async { handler.on_upgrade(&mut request).await };
-        match AssertUnwindSafe(accepted).catch_unwind().await {
-            Ok(Ok(())) if self.is_closed() => return hub_closed(),
-            Ok(Ok(())) => {}
-            Ok(Err(reject)) => return reject.into_response(),
-            Err(_) => {
-                self.inner.shards.ports()[0].counters().handler_panics.add(1);
-                return transport::refusal(StatusCode::INTERNAL_SERVER_ERROR, "internal error");
-            }
-        }
-        let (parts, about, protocol) = request.into_parts();
-        let Some((response, on_upgrade)) = transport::accept(parts, protocol) else {
-            return transport::refusal(StatusCode::BAD_REQUEST, "handshake not understood");
-        };
-        tokio::spawn(open(session, handler, on_upgrade, about));
-        response
-    }
-}
-
-/// Waits for the stream and starts the connection in a task of its own: what this one needs for the
-/// upgrade is not kept for its life.
-async fn open<T, H>(session: Session<T>, handler: H, on_upgrade: OnUpgrade, about: About)
-where
-    T: Send + 'static,
-    H: Handler<T>,
-{
-    let Some(hub) = session.0.clone() else { return };
-    let Some(streams) = transport::take_over(on_upgrade).await else {
-        hub.inner.shards.ports()[0].counters().upgrades_failed.add(1);
-        return;
-    };
-    let serial = hub.inner.serial.fetch_add(1, Ordering::Relaxed);
-    let shards = hub.inner.shards.ports().len() as u64;
-    let link = Arc::new(Link::new(ConnKey::new(serial, (serial % shards) as usize)));
-    let reader = FrameReader::new(streams.read, &streams.early, &hub.inner.read_limits);
-    let conn = Conn::new(hub, link.clone(), about);
-    conn.port().attach(link, streams.write);
-    tokio::spawn(run(Attached::new(conn, session), handler, reader));
-}
+use crate::engine::{Close, CloseCode, DisconnectReason, Link, Stage};
+use crate::transport::{Event, FrameReader, ReadError};
 
 /// The task of a connection. Its size counts in every idle one, so what only a busy one needs is
 /// boxed: also the future of a message, at about 15 of the 400 ns that a message of a burst takes.
 #[expect(clippy::manual_async_fn, reason = "an async fn would hold its arguments twice")]
-fn run<T, H>(
+pub(super) fn run<T, H>(
     attached: Attached<T>,
     handler: H,
     mut reader: FrameReader,
@@ -278,52 +195,21 @@ pub(super) async fn ended_for_others(link: &Link) {
     .await;
 }
 
-/// Counts in its hub, from the request to the end of the connection.
-struct Session<T: Send + 'static>(Option<Hub<T>>);
-
-impl<T: Send + 'static> Session<T> {
-    /// Whoever begins one looks afterwards whether the hub is closed, and `closed` looks for
-    /// sessions after that has been set. Both are `SeqCst`: one of the two sees the other.
-    fn begin(hub: &Hub<T>) -> Self {
-        hub.inner.sessions.fetch_add(1, Ordering::SeqCst);
-        Self(Some(hub.clone()))
-    }
-}
-
-impl<T: Send + 'static> Drop for Session<T> {
-    fn drop(&mut self) {
-        self.0.iter().for_each(Hub::end_session);
-    }
-}
-
-/// A connection that the shard knows, and the session that it has become. However its task ends,
-/// the shard gets the socket back.
-struct Attached<T: Send + 'static>(Conn<T>);
-
-impl<T: Send + 'static> Attached<T> {
-    fn new(conn: Conn<T>, mut session: Session<T>) -> Self {
-        session.0 = None;
-        Self(conn)
-    }
-}
+/// A connection that the shard knows, and that counts in its hub. However its task ends, the shard gets
+/// the socket back.
+pub(super) struct Attached<T: Send + 'static>(pub(super) Conn<T>);
 
 impl<T: Send + 'static> Drop for Attached<T> {
     fn drop(&mut self) {
         self.0.port().detach(self.0.key());
-        self.0.hub().end_session();
-    }
-}
-
-impl<T: Send + 'static> Hub<T> {
-    fn end_session(&self) {
-        if self.inner.sessions.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.inner.all_ended.notify_waiters();
-        }
+        self.0.hub().end_session(self.0.remote_addr());
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     struct Quiet;

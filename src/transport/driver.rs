@@ -15,8 +15,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::relief::Relief;
 use super::stream::WriteHalf;
 use crate::engine::{
-    Address, ConnKey, InboxLimits, Overloaded, Port, Progress, RoomLimits, RoomWatch, Shard,
-    ShardConfig, publish,
+    Address, Budgets, ConnKey, InboxLimits, Overloaded, Port, Progress, RoomLimits, RoomWatch,
+    Shard, ShardConfig, publish,
 };
 
 /// Writes of a slice, before a shard lets readers and other shards run: about 0.3 ms.
@@ -31,18 +31,25 @@ pub(crate) struct Shards {
     relief: Arc<Relief>,
 }
 
+/// How many shards there are, and what bounds them.
+pub(crate) struct Layout {
+    pub(crate) count: usize,
+    pub(crate) shard: ShardConfig,
+    pub(crate) inbox: InboxLimits,
+    pub(crate) rooms: RoomLimits,
+    pub(crate) budgets: Budgets,
+}
+
 impl Shards {
-    /// Starts `count` shards, each with a task of its own on `runtime`, the current one.
+    /// Starts shards, each with a task of its own on `runtime`, the current one.
     pub(crate) fn start(
-        count: usize,
-        config: ShardConfig,
-        inbox: InboxLimits,
-        rooms: RoomLimits,
+        layout: Layout,
         room_watch: Option<Arc<dyn RoomWatch>>,
         runtime: &Handle,
     ) -> Self {
+        let Layout { count, shard, inbox, rooms, budgets } = layout;
         let port = |index| {
-            let port = Port::new(index, inbox, rooms);
+            let port = Port::new(index, inbox, rooms).within(budgets.clone());
             Arc::new(match &room_watch {
                 Some(watch) => port.watch_rooms(watch.clone()),
                 None => port,
@@ -53,7 +60,7 @@ impl Shards {
         for port in &ports {
             let epoch = Instant::now();
             let driver = Driver {
-                shard: Shard::new(config, port.clone()),
+                shard: Shard::new(shard, port.clone()),
                 port: port.clone(),
                 relief: relief.clone(),
                 epoch,

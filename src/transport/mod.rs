@@ -4,9 +4,11 @@
 //! It owns sockets and tasks. It knows the engine below it, and nothing of hubs, handlers or
 //! messages above.
 
+mod admission;
 mod decoder;
 mod driver;
 mod guard;
+mod origin;
 mod reader;
 mod relief;
 #[cfg(feature = "server")]
@@ -14,12 +16,14 @@ mod server;
 mod stream;
 mod upgrade;
 
+pub(crate) use admission::{Admission, AdmissionLimits, Denied};
 pub(crate) use decoder::{DecodeLimits, Decoder, Event};
-pub(crate) use driver::Shards;
+pub(crate) use driver::{Layout, Shards};
 pub(crate) use guard::Rates;
+pub(crate) use origin::OriginRule;
 pub(crate) use reader::{FrameReader, ReadError, ReadLimits};
 #[cfg(feature = "server")]
-pub use server::{Server, ServerError};
-pub(crate) use stream::WriteHalf;
+pub use server::{Server, ServerError, ServerMonitor, ServerStats};
+pub(crate) use stream::{WriteHalf, into_streams};
+pub(crate) use upgrade::{ComeBack, accept, objection, refusal};
 pub use upgrade::{PathParams, RemoteAddr};
-pub(crate) use upgrade::{accept, objection, refusal, take_over};

@@ -23,11 +23,17 @@ pub(crate) struct Streams {
     pub(crate) early: Bytes,
 }
 
-/// Takes an upgraded connection apart, down to the TCP socket where there is one.
-pub(crate) fn into_streams(upgraded: Upgraded) -> Streams {
+/// Takes an upgraded connection apart, down to the TCP socket where there is one, whose send buffer
+/// gets this size.
+pub(crate) fn into_streams(upgraded: Upgraded, send_buffer: Option<usize>) -> Streams {
     match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => {
-            let (read, write) = parts.io.into_inner().into_split();
+            let stream = parts.io.into_inner();
+            if let Some(bytes) = send_buffer {
+                // The kernel takes any size, and makes of it what it allows.
+                let _ = SockRef::from(&stream).set_send_buffer_size(bytes);
+            }
+            let (read, write) = stream.into_split();
             Streams {
                 read: ReadHalf::Tcp(read),
                 write: WriteHalf::Tcp(write),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::iter;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -11,11 +11,6 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Version};
-
-use super::stream::{Streams, into_streams};
-
-/// How long the response to an upgrade may take to leave, before the connection is given up.
-const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The address of the client, as a request extension.
 ///
@@ -92,12 +87,6 @@ pub(crate) fn accept(
     Some((response, on_upgrade))
 }
 
-/// Waits until the response has left, and takes the stream over.
-pub(crate) async fn take_over(on_upgrade: OnUpgrade) -> Option<Streams> {
-    let upgraded = tokio::time::timeout(UPGRADE_TIMEOUT, on_upgrade).await.ok()?.ok()?;
-    Some(into_streams(upgraded))
-}
-
 /// The answer to a request that is no proper handshake.
 pub(crate) fn objection(parts: &Parts) -> Option<Response<Full<Bytes>>> {
     let headers = &parts.headers;
@@ -126,6 +115,20 @@ pub(crate) fn refusal(status: StatusCode, text: &'static str) -> Response<Full<B
     let mut response = Response::new(Full::from(text));
     *response.status_mut() = status;
     response
+}
+
+/// The waits that are asked of those who come too early: 1 to 8 seconds in turn, so that they do not
+/// all come back at once.
+#[derive(Debug, Default)]
+pub(crate) struct ComeBack(AtomicU64);
+
+impl ComeBack {
+    const SECONDS_MAX: u64 = 8;
+
+    /// The seconds for the next one.
+    pub(crate) fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) % Self::SECONDS_MAX + 1
+    }
 }
 
 fn upgrade_required(

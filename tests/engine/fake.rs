@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use roomcast::engine::{
-    Address, Close, CloseCode, ConnKey, Counter, Counters, DisconnectReason, FrameKind,
+    Address, Budgets, Close, CloseCode, ConnKey, Counter, Counters, DisconnectReason, FrameKind,
     InboxLimits, LARGE_AUDIENCE, Link, Overflow, Port, Progress, QueueLimits, RoomLimits, Shard,
     ShardConfig, Socket, Stage, frame, publish,
 };
@@ -264,6 +264,8 @@ pub(crate) struct Settings {
     pub(crate) shards: usize,
     pub(crate) inbox: InboxLimits,
     pub(crate) rooms: RoomLimits,
+    pub(crate) rooms_max: usize,
+    pub(crate) queued_bytes_max: usize,
     pub(crate) shard: ShardConfig,
 }
 
@@ -273,6 +275,8 @@ impl Default for Settings {
             shards: 1,
             inbox: InboxLimits { messages: 1 << 20, bytes: 1 << 30 },
             rooms: RoomLimits { name_bytes: 64, rooms_per_conn: 1 << 20 },
+            rooms_max: usize::MAX,
+            queued_bytes_max: usize::MAX,
             shard: ShardConfig {
                 queue: QueueLimits { slots: 16, bytes: 1 << 20, overflow: Overflow::Evict },
                 ping_interval: None,
@@ -296,6 +300,16 @@ impl Settings {
 
     pub(crate) fn rooms(mut self, name_bytes: usize, rooms_per_conn: u32) -> Self {
         self.rooms = RoomLimits { name_bytes, rooms_per_conn };
+        self
+    }
+
+    pub(crate) fn max_rooms(mut self, rooms: usize) -> Self {
+        self.rooms_max = rooms;
+        self
+    }
+
+    pub(crate) fn max_queued_bytes(mut self, bytes: usize) -> Self {
+        self.queued_bytes_max = bytes;
         self
     }
 
@@ -324,15 +338,20 @@ pub(crate) struct Rig {
     pub(crate) ports: Vec<Arc<Port<FakeSocket>>>,
     pub(crate) shards: Vec<Shard<FakeSocket>>,
     pub(crate) now: Duration,
+    pub(crate) budgets: Budgets,
     serial: u64,
 }
 
 impl Rig {
     pub(crate) fn new(settings: Settings) -> Self {
-        let port = |index| Arc::new(Port::new(index, settings.inbox, settings.rooms));
+        let budgets = Budgets::new(settings.rooms_max, settings.queued_bytes_max);
+        let port = |index| {
+            let port = Port::new(index, settings.inbox, settings.rooms);
+            Arc::new(port.within(budgets.clone()))
+        };
         let ports: Vec<_> = (0..settings.shards).map(port).collect();
         let shards = ports.iter().map(|port| Shard::new(settings.shard, port.clone())).collect();
-        Self { ports, shards, now: Duration::ZERO, serial: 0 }
+        Self { ports, shards, now: Duration::ZERO, budgets, serial: 0 }
     }
 
     /// A new connection, in the shards in turn.

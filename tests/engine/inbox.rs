@@ -1,7 +1,8 @@
 //! What a shard is asked: all of it or none, within bounds, until the hub is closed.
 
 use roomcast::engine::{
-    Address, CloseCode, DisconnectReason, InboxLimits, Overloaded, Progress, Stage, publish,
+    Address, CloseCode, Closing, DisconnectReason, InboxLimits, Overloaded, Progress, Stage,
+    publish,
 };
 
 use super::fake::{Client, PLENTY, Rig, Settings, assert_nothing_reserved, text_frame};
@@ -122,13 +123,13 @@ fn closing_the_hub_ends_all_with_a_close_frame_after_what_was_sent_before() {
     let mut rig = Settings::default().shards(2).build();
     let members = rig.attach_to("r", 100);
     rig.publish(Address::Room("r"), "farewell");
-    rig.ports.iter().for_each(|port| port.close_all());
+    rig.ports.iter().for_each(|port| port.close_all(Closing::now().into()));
     // In slices, so that others have their turn.
     for shard in &mut rig.shards {
         while shard.run(rig.now, 7) == Progress::Busy {}
     }
     for member in &members {
-        assert_eq!(member.reason(), Some(DisconnectReason::HubClosed));
+        assert_eq!(member.reason(), Some(DisconnectReason::HubClosed(Closing::now().close)));
         assert_eq!(member.stage(), Stage::Flushed);
         assert_eq!(member.texts(), ["farewell"]);
         assert_eq!(member.close_code(), Some(CloseCode::GOING_AWAY));
@@ -140,13 +141,13 @@ fn closing_the_hub_ends_all_with_a_close_frame_after_what_was_sent_before() {
 #[test]
 fn a_connection_that_comes_after_the_close_of_the_hub_is_ended_at_once() {
     let mut rig = Settings::default().build();
-    rig.ports[0].close_all();
+    rig.ports[0].close_all(Closing::now().into());
     rig.run();
     let late = rig.attach();
     late.join("r");
     rig.publish(Address::Everyone, "too late");
     rig.run();
-    assert_eq!(late.reason(), Some(DisconnectReason::HubClosed));
+    assert_eq!(late.reason(), Some(DisconnectReason::HubClosed(Closing::now().close)));
     assert_eq!(late.close_code(), Some(CloseCode::GOING_AWAY));
     assert!(late.texts().is_empty());
     assert!(rig.ports[0].rooms().is_empty());
@@ -157,8 +158,8 @@ fn a_connection_that_comes_after_the_close_of_the_hub_is_ended_at_once() {
 fn a_hub_that_is_closed_twice_ends_each_connection_once() {
     let mut rig = Settings::default().build();
     let client = rig.attach();
-    rig.ports[0].close_all();
-    rig.ports[0].close_all();
+    rig.ports[0].close_all(Closing::now().into());
+    rig.ports[0].close_all(Closing::now().into());
     rig.run();
     assert_eq!(client.frames().len(), 1);
     assert_eq!(rig.counters().disconnected.get(), 1);

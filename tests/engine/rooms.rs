@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::thread;
 
 use roomcast::engine::{
-    Address, Close, CloseCode, ConnKey, DisconnectReason, JoinError, LeaveError, Stage, publish,
+    Address, Close, CloseCode, Closing, ConnKey, DisconnectReason, JoinError, LeaveError, Stage,
+    publish,
 };
 
 use super::fake::{Client, Rig, Settings, assert_nothing_reserved, text_frame};
@@ -56,7 +57,7 @@ fn rooms_are_gone_with_the_connection_however_it_ends() {
             let close = Close::new(CloseCode::GOING_AWAY, "");
             client.port.close(client.id(), DisconnectReason::ClosedByClient(close));
         },
-        |client| client.port.close_all(),
+        |client| client.port.close_all(Closing::now().into()),
     ];
     for end in ends {
         let client = rig.attach();
@@ -241,7 +242,7 @@ fn a_join_or_leave_without_room_in_the_inbox_is_refused_and_leaves_no_trace() {
     other.join("d");
     rig.run();
     assert_eq!(rig.rooms_of(&other), ["c", "d"]);
-    rig.ports[0].close_all();
+    rig.ports[0].close_all(Closing::now().into());
     rig.run();
     assert_nothing_reserved(&rig.ports[0], settings.inbox);
 }
@@ -328,7 +329,7 @@ fn nobody_waits_for_a_shard_that_is_gone() {
     rig.ports[0].ask_rooms(client.id(), Box::new(move |_| sender.send(()).expect("asked")));
     rig.shards.clear();
     assert_eq!(client.stage(), Stage::Cut);
-    assert_eq!(client.reason(), Some(DisconnectReason::HubClosed));
+    assert_eq!(client.reason(), Some(DisconnectReason::HubClosed(Closing::now().close)));
     assert!(answer.recv().is_err(), "the question was dropped");
     assert_eq!(rig.counters().connections.get(), 0);
 

@@ -285,7 +285,8 @@ async fn closed_hub_says_farewell_and_refuses_what_comes_later() {
         assert_eq!(client.closed().await, (1_001, "hub closed".to_owned()));
         assert!(conn.join("r").is_err());
         assert!(matches!(conn.send(&3), Err(SendError::Closed)));
-        assert_eq!(server.events.ended().await.1, DisconnectReason::HubClosed);
+        let told = Close::new(CloseCode::GOING_AWAY, "hub closed");
+        assert_eq!(server.events.ended().await.1, DisconnectReason::HubClosed(told));
     }
     within("all have ended", hub.closed()).await;
     assert_eq!(hub.count(), 0);

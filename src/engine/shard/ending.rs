@@ -4,6 +4,7 @@
 //! until the session gives the socket back, so that a close frame can still leave.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +12,8 @@ use bytes::Bytes;
 use super::Shard;
 use super::outlet::Failure;
 use super::table::Phase;
-use crate::engine::close::DisconnectReason;
+use crate::engine::close::{Close, DisconnectReason};
+use crate::engine::closing::{Closing, Draining};
 use crate::engine::frame;
 use crate::engine::link::{ConnKey, End, Stage};
 use crate::engine::send_queue::Amount;
@@ -25,6 +27,9 @@ const EVICTED_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// later than it they may be ended.
 const CHECKS_PER_TIMEOUT: u32 = 16;
 
+/// The least time between two closes that are spread: a wake-up costs more than a close.
+const CLOSE_TICK: Duration = Duration::from_millis(1);
+
 /// Why a connection is due to end.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Due {
@@ -32,8 +37,8 @@ pub(super) enum Due {
     Failed(Failure),
     /// It was blocked for too long when that was last looked at.
     Stalled,
-    /// The hub was closed.
-    HubClosed,
+    /// It is one of the slowest, and the hub has too many bytes queued.
+    ForMemory,
 }
 
 /// Connections that are due to end, in their order: many may be at once, and each is a write.
@@ -48,7 +53,7 @@ impl<S: Socket> Shard<S> {
             match due {
                 Due::Failed(failure) => self.fail(id, failure),
                 Due::Stalled => self.end_stalled(id),
-                Due::HubClosed => self.end(id, DisconnectReason::HubClosed),
+                Due::ForMemory => self.end_for_memory(id),
             }
         }
         self.due.is_empty()
@@ -85,6 +90,7 @@ impl<S: Socket> Shard<S> {
         counters.disconnected.add(1);
         match &reason {
             DisconnectReason::Idle => counters.closed_idle.add(1),
+            DisconnectReason::Overloaded => counters.closed_overloaded.add(1),
             DisconnectReason::Protocol(_) => counters.closed_protocol.add(1),
             DisconnectReason::OverLimit(limit) => counters.closed_over(*limit).add(1),
             _ => {}
@@ -104,7 +110,10 @@ impl<S: Socket> Shard<S> {
             true => EVICTED_CLOSE_TIMEOUT.min(self.config.write_timeout),
             false => self.config.write_timeout,
         };
-        let lost = if is_evicted { entry.outlet.discard_data() } else { Amount::default() };
+        let lost = match is_evicted {
+            true => entry.outlet.discard_data(&mut self.post),
+            false => Amount::default(),
+        };
         let deadline = self.post.now + timeout;
         let sent = entry.outlet.farewell((slot, id), close, deadline, &mut self.post);
         self.count_lost(lost);
@@ -155,6 +164,92 @@ impl<S: Socket> Shard<S> {
         } else {
             self.cut(slot);
         }
+    }
+
+    /// Evicts those that have the most queued, while the hub has more bytes queued than it may. Each
+    /// shard gives up its part of what is too much; others look at least as often as at blocked sockets.
+    pub(super) fn check_memory(&mut self) {
+        self.post.publish_queued();
+        let budget = self.post.port.queued_bytes();
+        let (excess, own) = (budget.excess(), self.post.queued_bytes);
+        if excess == 0 || own == 0 {
+            return;
+        }
+        let part = (excess as f64 * own as f64 / budget.used().max(own) as f64).ceil() as usize;
+        let queued = self.post.blocked.iter().filter_map(|&slot| self.table.get(slot));
+        let queued = queued.filter(|entry| entry.phase == Phase::Open);
+        let mut queued: Vec<(usize, ConnKey)> =
+            queued.map(|entry| (entry.outlet.queued_bytes(), entry.id)).collect();
+        queued.sort_unstable_by(|one, other| other.cmp(one));
+        let mut freed = 0;
+        for (bytes, id) in queued {
+            if freed >= part {
+                break;
+            }
+            freed += bytes;
+            self.due.push_back((id, Due::ForMemory));
+        }
+    }
+
+    fn end_for_memory(&mut self, id: ConnKey) {
+        let Some(entry) = self.table.slot(id).and_then(|slot| self.table.get(slot)) else { return };
+        if entry.phase == Phase::Open {
+            let Amount { messages, bytes } = entry.outlet.queued();
+            self.post.port.counters().evicted_for_memory.add(1);
+            self.end(id, DisconnectReason::SlowClient { messages, bytes });
+        }
+    }
+
+    /// All are to be closed, in time.
+    pub(super) fn close_all(&mut self, closing: Arc<Closing>) {
+        let open = self.table.everyone().len();
+        self.draining = Some(Draining::new(closing, self.post.now, open));
+    }
+
+    /// Closes those that are to be closed by now; `false` if the budget did not reach.
+    pub(super) fn drain(&mut self, budget: &mut usize) -> bool {
+        while self.is_close_due() {
+            let Some(draining) = &mut self.draining else { break };
+            if *budget == 0 {
+                return false;
+            }
+            *budget -= 1;
+            let everyone = self.table.everyone();
+            let slot = everyone[draining.pick(everyone.len())];
+            let Some(id) = self.table.get(slot).map(|entry| entry.id) else { break };
+            let close = draining.close_for(id);
+            self.end(id, DisconnectReason::HubClosed(close));
+        }
+        true
+    }
+
+    pub(super) fn is_close_due(&self) -> bool {
+        let open = self.table.everyone().len();
+        self.draining.as_ref().is_some_and(|draining| open > draining.open_max(self.post.now))
+    }
+
+    /// When the next one is to be closed.
+    pub(super) fn next_close(&self) -> Option<Duration> {
+        let draining = self.draining.as_ref()?;
+        let open = self.table.everyone().len();
+        (open > 0).then(|| draining.next_at(open).max(self.post.now + CLOSE_TICK))
+    }
+
+    /// Gives up all that are left, at once: there is nobody whom it could keep waiting.
+    pub(super) fn cut_all(&mut self) -> usize {
+        let ids: Vec<ConnKey> = self.table.ids_left().collect();
+        let close = Close::hub_closed();
+        let cut = ids.into_iter().filter(|&id| {
+            let told = self.draining.as_ref().map(|draining| draining.close_for(id));
+            self.end(id, DisconnectReason::HubClosed(told.unwrap_or_else(|| close.clone())));
+            let Some(slot) = self.table.slot(id) else { return false };
+            let is_left = self.table.get(slot).is_some_and(|entry| entry.phase == Phase::Closing);
+            if is_left {
+                self.cut(slot);
+            }
+            is_left
+        });
+        cut.count()
     }
 
     pub(super) fn count_lost(&self, lost: Amount) {

@@ -20,13 +20,14 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::ending::{Due, DueQueue, is_over_already};
+use self::ending::{DueQueue, is_over_already};
 use self::keep_alive::KeepAlive;
 use self::outlet::{Failure, Outlet, Post, Tally};
 use self::sweep::Sweep;
 use self::table::{Phase, Table};
 use self::turn::{Lane, Turn};
 use super::close::DisconnectReason;
+use super::closing::Draining;
 use super::command::Command;
 use super::frame;
 use super::link::{ConnKey, Link};
@@ -85,7 +86,8 @@ pub struct Shard<S: Socket> {
     held: Option<Command<S>>,
     /// Connections that are to be ended before anything else is taken from the inbox.
     due: DueQueue,
-    is_closed: bool,
+    /// Set when the hub is closed, for good.
+    draining: Option<Draining>,
     is_stopped: bool,
     next_check: Duration,
 }
@@ -106,11 +108,13 @@ impl<S: Socket> Shard<S> {
                 now: Duration::ZERO,
                 tally: Tally::default(),
                 blocked: BTreeSet::new(),
+                queued_bytes: 0,
+                queued_bytes_told: 0,
             },
             config,
             held: None,
             due: DueQueue::new(),
-            is_closed: false,
+            draining: None,
             is_stopped: false,
             next_check: Duration::ZERO,
         }
@@ -131,7 +135,7 @@ impl<S: Socket> Shard<S> {
     pub fn next_tick(&self) -> Option<Duration> {
         let check = (!self.post.blocked.is_empty()).then_some(self.next_check);
         let ping = self.keep_alive.as_ref().and_then(|wheel| wheel.next_tick(self.post.now));
-        [check, ping].into_iter().flatten().min()
+        [check, ping, self.next_close()].into_iter().flatten().min()
     }
 
     fn work(&mut self, budget: &mut usize) -> Progress {
@@ -139,7 +143,11 @@ impl<S: Socket> Shard<S> {
             if !self.finish_turn(budget) || !self.advance_sweep(budget) || !self.end_due(budget) {
                 return Progress::Busy;
             }
+            if !self.drain(budget) {
+                return Progress::Busy;
+            }
             self.check_blocked();
+            self.check_memory();
             if !self.keep_alive(budget) {
                 return Progress::Busy;
             }
@@ -186,6 +194,7 @@ impl<S: Socket> Shard<S> {
         self.held.is_none()
             && self.sweep.is_idle()
             && self.due.is_empty()
+            && !self.is_close_due()
             && self.post.port.inbox().is_empty()
     }
 
@@ -239,7 +248,9 @@ impl<S: Socket> Shard<S> {
                 self.sweep.is_full()
             }
             Command::Deliver(delivery) => self.turn.would_overreach(delivery, &self.table),
-            Command::CloseAll | Command::Stop => !self.turn.is_empty() || !self.sweep.is_idle(),
+            Command::CloseAll(_) | Command::CutAll(_) | Command::Stop => {
+                !self.turn.is_empty() || !self.sweep.is_idle()
+            }
             _ => false,
         }
     }
@@ -286,7 +297,8 @@ impl<S: Socket> Shard<S> {
                 self.end(id, reason);
             }
             Command::Detach(id) => self.detach(id),
-            Command::CloseAll => self.close_all(),
+            Command::CloseAll(closing) => self.close_all(closing),
+            Command::CutAll(reply) => reply(self.cut_all()),
             Command::Stop => self.is_stopped = true,
         }
     }
@@ -297,8 +309,11 @@ impl<S: Socket> Shard<S> {
         if let Some(keep_alive) = &mut self.keep_alive {
             keep_alive.watch(slot, self.post.now, &mut self.table);
         }
-        if self.is_closed {
-            self.end(id, DisconnectReason::HubClosed);
+        if let Some(draining) = &self.draining {
+            let close = draining.close_for(id);
+            self.end(id, DisconnectReason::HubClosed(close));
+        } else if self.post.port.queued_bytes().excess() > 0 {
+            self.end(id, DisconnectReason::Overloaded);
         }
     }
 
@@ -311,13 +326,6 @@ impl<S: Socket> Shard<S> {
             let lost = entry.outlet.abort(slot, &mut self.post);
             self.count_lost(lost);
         }
-    }
-
-    fn close_all(&mut self) {
-        self.is_closed = true;
-        let Self { table, due, .. } = self;
-        let ids = table.everyone().iter().filter_map(|&slot| table.get(slot).map(|entry| entry.id));
-        due.extend(ids.map(|id| (id, Due::HubClosed)));
     }
 
     /// The slot of a connection that has not ended.
@@ -356,6 +364,7 @@ impl<S: Socket> Shard<S> {
     }
 
     fn publish_tally(&mut self) {
+        self.post.publish_queued();
         let tally = mem::take(&mut self.post.tally);
         let counters = self.post.port.counters();
         for (counter, n) in [
@@ -373,11 +382,12 @@ impl<S: Socket> Shard<S> {
 /// However the shard goes, with its hub, its runtime or a panic: nobody waits for it in vain.
 impl<S: Socket> Drop for Shard<S> {
     fn drop(&mut self) {
-        let port = &self.post.port;
+        let port = self.post.port.clone();
         port.inbox().close();
         let open = self.table.everyone().len() as u64;
         port.counters().connections.sub(open);
         port.counters().disconnected.add(open);
+        self.post.forget_queued();
         self.table.links().for_each(Link::abandon);
     }
 }

@@ -24,6 +24,9 @@ pub(super) struct Post<S> {
     pub(super) tally: Tally,
     /// Slots of the connections that have something queued.
     pub(super) blocked: BTreeSet<u32>,
+    /// Bytes of data in all queues, and what of them the budget of the hub knows of.
+    pub(super) queued_bytes: usize,
+    pub(super) queued_bytes_told: usize,
 }
 
 impl<S> Post<S> {
@@ -31,6 +34,29 @@ impl<S> Post<S> {
     fn count_undelivered(&mut self, messages: usize) {
         self.tally.deliveries += messages as u64;
         self.port.counters().dropped_at_end.add(messages as u64);
+    }
+
+    /// Notes how the data of a queue has changed.
+    fn requeued(&mut self, before: usize, after: usize) {
+        self.queued_bytes = self.queued_bytes + after - before;
+    }
+
+    /// Tells the budget of the hub.
+    pub(super) fn publish_queued(&mut self) {
+        let budget = self.port.queued_bytes();
+        let (told, queued) = (self.queued_bytes_told, self.queued_bytes);
+        if queued > told {
+            budget.take(queued - told);
+        } else if queued < told {
+            budget.give_back(told - queued);
+        }
+        self.queued_bytes_told = queued;
+    }
+
+    /// The queues go, and all that is in them.
+    pub(super) fn forget_queued(&mut self) {
+        self.queued_bytes = 0;
+        self.publish_queued();
     }
 }
 
@@ -158,7 +184,9 @@ impl<S: Socket> Outlet<S> {
             };
             let written = taken(result)?;
             post.tally.wrote(written);
+            let before = backlog.queue.data_bytes();
             backlog.queue.advance(written);
+            post.requeued(before, backlog.queue.data_bytes());
             if !backlog.is_final {
                 backlog.deadline = post.now + post.write_timeout;
             }
@@ -172,14 +200,28 @@ impl<S: Socket> Outlet<S> {
     }
 
     /// Throws queued data away, but for the rest of a torn frame.
-    pub(super) fn discard_data(&mut self) -> Amount {
-        self.backlog.as_mut().map_or_else(Amount::default, |backlog| backlog.queue.discard_data())
+    pub(super) fn discard_data(&mut self, post: &mut Post<S>) -> Amount {
+        let Some(backlog) = &mut self.backlog else { return Amount::default() };
+        let before = backlog.queue.data_bytes();
+        let discarded = backlog.queue.discard_data();
+        post.requeued(before, backlog.queue.data_bytes());
+        discarded
+    }
+
+    /// What waits.
+    pub(super) fn queued(&self) -> Amount {
+        self.backlog.as_ref().map_or_else(Amount::default, |backlog| backlog.queue.queued())
+    }
+
+    /// The bytes of the buffers that wait, which go one by one when they have left.
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.queue.data_bytes())
     }
 
     /// What waits, if the deadline for some progress has passed.
     pub(super) fn stalled(&self, now: Duration) -> Option<Amount> {
         let backlog = self.backlog.as_ref()?;
-        (backlog.deadline <= now).then(|| backlog.queue.queued())
+        (backlog.deadline <= now).then(|| self.queued())
     }
 
     /// Tells the peer that nothing more will come.
@@ -191,7 +233,10 @@ impl<S: Socket> Outlet<S> {
     pub(super) fn abort(&mut self, slot: u32, post: &mut Post<S>) -> Amount {
         self.socket.abort();
         post.blocked.remove(&slot);
-        self.backlog.take().map_or_else(Amount::default, |backlog| backlog.queue.queued())
+        let lost = self.queued();
+        post.requeued(self.queued_bytes(), 0);
+        self.backlog = None;
+        lost
     }
 
     /// How many bytes the socket took at once: `None` means all.
@@ -218,11 +263,14 @@ impl<S: Socket> Outlet<S> {
         let bytes = burst.frames.len();
         let had_backlog = self.backlog.is_some();
         let queue = &mut self.backlog(at, post).queue;
+        let before = queue.data_bytes();
         let pushed = match had_backlog {
             true => queue.push(burst, &limits),
             // Bytes that have left are queued all the same where a flush is still owed.
             false => queue.start(burst, written, &limits),
         };
+        let after = queue.data_bytes();
+        post.requeued(before, after);
         let counters = post.port.counters();
         match pushed {
             Pushed::Queued => post.tally.deliveries += messages as u64,

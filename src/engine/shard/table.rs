@@ -194,6 +194,11 @@ impl<S> Table<S> {
         &self.everyone
     }
 
+    /// The connections whose sockets are here, those that have ended too.
+    pub(super) fn ids_left(&self) -> impl Iterator<Item = ConnKey> {
+        self.conns.iter().map(|(_, entry)| entry.id)
+    }
+
     pub(super) fn links(&self) -> impl Iterator<Item = &Link> {
         self.conns.iter().map(|(_, entry)| &*entry.link)
     }

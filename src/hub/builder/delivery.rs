@@ -42,6 +42,26 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
         self
     }
 
+    /// How many bytes may wait for all clients together, at least 1. Default: 1 GiB. A message that waits
+    /// for several counts for each, though they share its memory.
+    ///
+    /// Past it, those that have the most waiting are evicted, and new connections are closed with 1013,
+    /// until there is room again.
+    pub fn max_queued_bytes(mut self, bytes: usize) -> Self {
+        self.queued_bytes_max = bytes;
+        self
+    }
+
+    /// The size of the kernel's send buffer of a connection (`SO_SNDBUF`), at least 1 byte. Default: that
+    /// of the system, which lets it grow to megabytes. Linux doubles what it is given.
+    ///
+    /// Less bounds what the kernel holds for clients that do not read; more lets a burst leave at once.
+    /// Only where the hub has the TCP socket itself: not under TLS.
+    pub fn socket_send_buffer(mut self, bytes: usize) -> Self {
+        self.socket_send_buffer = Some(bytes);
+        self
+    }
+
     /// What happens to a message for a client whose send buffer is full. Default:
     /// [`Overflow::Evict`].
     pub fn overflow(mut self, overflow: Overflow) -> Self {

@@ -1,5 +1,7 @@
 //! The settings of a hub.
 
+mod admission;
+mod check;
 mod delivery;
 mod nodes;
 mod traffic;
@@ -13,18 +15,14 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::{BuildError, Hub, Parts};
-use crate::backplane::{BackplaneError, Bridge, BridgeConfig, CHANNELS_MAX, NodeId, Plan};
+use crate::backplane::{BackplaneError, Bridge, BridgeConfig, NodeId, Plan};
 use crate::codec::Codec;
 use crate::engine::{
-    ConnKey, InboxLimits, LARGE_AUDIENCE, Overflow, QueueLimits, RoomLimits, ShardConfig,
+    Budgets, InboxLimits, LARGE_AUDIENCE, Overflow, QueueLimits, RoomLimits, ShardConfig,
 };
-use crate::transport::{DecodeLimits, Rates, ReadLimits, Shards};
-
-/// Shorter intervals and timeouts would be below what timers and a busy machine can keep.
-const TIME_MIN: Duration = Duration::from_millis(10);
-
-/// Longer ones would find nothing that TCP does not find by itself.
-const TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+use crate::transport::{
+    AdmissionLimits, DecodeLimits, Layout, OriginRule, Rates, ReadLimits, Shards,
+};
 
 /// The settings of a [`Hub`], from [`Hub::builder`] or [`Hub::with_codec`].
 ///
@@ -52,9 +50,16 @@ pub struct Builder<T, C> {
     ping_interval: Duration,
     queue: QueueLimits,
     write_timeout: Duration,
+    origins: OriginRule,
+    not_an_origin: Option<String>,
+    admission: AdmissionLimits,
+    upgrade_timeout: Duration,
     read: ReadLimits,
     inbox: InboxLimits,
     rooms: RoomLimits,
+    rooms_max: usize,
+    queued_bytes_max: usize,
+    socket_send_buffer: Option<usize>,
     link: Option<Link>,
     spread: u16,
     outage: InboxLimits,
@@ -85,6 +90,15 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
             ping_interval: Duration::from_secs(30),
             queue: QueueLimits { slots: 16, bytes: 1024 * 1024, overflow: Overflow::Evict },
             write_timeout: Duration::from_secs(5),
+            origins: OriginRule::default(),
+            not_an_origin: None,
+            admission: AdmissionLimits {
+                connections_max: 1 << 20,
+                handshakes_max: 4_096,
+                per_addr_max: None,
+                addr_rate: None,
+            },
+            upgrade_timeout: Duration::from_secs(10),
             read: ReadLimits {
                 decode: DecodeLimits { message_bytes_max: 64 * 1024, fragments_max: 64 },
                 message_timeout: Duration::from_secs(10),
@@ -92,6 +106,9 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
             },
             inbox: InboxLimits { messages: 65_536, bytes: 64 * 1024 * 1024 },
             rooms: RoomLimits { name_bytes: 255, rooms_per_conn: 1_024 },
+            rooms_max: 1 << 20,
+            queued_bytes_max: 1 << 30,
+            socket_send_buffer: None,
             link: None,
             spread: 1,
             outage: InboxLimits { messages: 65_536, bytes: 64 << 20 },
@@ -103,7 +120,8 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     ///
     /// # Errors
     /// [`BuildError::NoRuntime`] outside of a tokio runtime, [`BuildError::OutOfRange`] for a
-    /// setting out of its range, [`BuildError::Backplane`] for a backplane that cannot work.
+    /// setting out of its range, [`BuildError::NotAnOrigin`] for an origin that is none,
+    /// [`BuildError::Backplane`] for a backplane that cannot work.
     ///
     /// # Panics
     /// On a system without randomness, and in a runtime without a time driver ([`enable_time`](tokio::runtime::Builder::enable_time)).
@@ -127,49 +145,29 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
             (Plan::new(config), link.start)
         });
         let watch = bridge.as_ref().map(|(plan, _)| plan.room_watch());
-        let shards = Shards::start(self.shards, config, self.inbox, self.rooms, watch, &runtime);
+        let layout = Layout {
+            count: self.shards,
+            shard: config,
+            inbox: self.inbox,
+            rooms: self.rooms,
+            budgets: Budgets::new(self.rooms_max, self.queued_bytes_max),
+        };
+        let shards = Shards::start(layout, watch, &runtime);
         let shards = Arc::new(shards);
         let ends = || BridgeEnds { node, members: Arc::downgrade(&shards), runtime: &runtime };
         let bridge = bridge.map(|(plan, start)| start(plan, ends())).transpose()?;
         let codec = Box::new(self.codec);
-        Ok(Hub::assemble(Parts { node, codec, shards, bridge, read_limits: self.read }))
-    }
-
-    fn check(&self) -> Result<(), BuildError> {
-        let numbers = [
-            ("shards", self.shards, 1..=ConnKey::SHARDS_MAX, "1 to 1,024"),
-            ("send_buffer", self.queue.slots, 1..=65_536, "1 to 65,536"),
-            ("send_buffer_bytes", self.queue.bytes, 1..=usize::MAX, "1 and more"),
-            ("max_message_bytes", self.read.decode.message_bytes_max, 1..=usize::MAX, "1 and more"),
-            (
-                "max_fragments",
-                self.read.decode.fragments_max as usize,
-                1..=usize::MAX,
-                "1 and more",
-            ),
-            ("inbox_messages", self.inbox.messages, 2..=usize::MAX, "2 and more"),
-            ("inbox_bytes", self.inbox.bytes, 1..=usize::MAX, "1 and more"),
-            ("channels", self.spread.into(), 1..=CHANNELS_MAX.into(), "1 to 4,096"),
-            ("outage_messages", self.outage.messages, 1..=usize::MAX, "1 and more"),
-            ("outage_bytes", self.outage.bytes, 1..=usize::MAX, "1 and more"),
-        ];
-        for (setting, value, allowed, range) in numbers {
-            if !allowed.contains(&value) {
-                return Err(BuildError::OutOfRange { setting, value: value.to_string(), range });
-            }
-        }
-        let times = [
-            ("ping_interval", self.ping_interval, self.ping_interval.is_zero()),
-            ("write_timeout", self.write_timeout, false),
-            ("message_timeout", self.read.message_timeout, false),
-        ];
-        for (setting, value, is_allowed) in times {
-            if !is_allowed && !(TIME_MIN..=TIME_MAX).contains(&value) {
-                let value = format!("{value:?}");
-                return Err(BuildError::OutOfRange { setting, value, range: "10 ms to 1 day" });
-            }
-        }
-        Ok(())
+        Ok(Hub::assemble(Parts {
+            node,
+            codec,
+            shards,
+            bridge,
+            read_limits: self.read,
+            origins: self.origins,
+            admission: self.admission,
+            upgrade_timeout: self.upgrade_timeout,
+            socket_send_buffer: self.socket_send_buffer,
+        }))
     }
 }
 
@@ -182,9 +180,15 @@ impl<T, C: fmt::Debug> fmt::Debug for Builder<T, C> {
             .field("ping_interval", &self.ping_interval)
             .field("queue", &self.queue)
             .field("write_timeout", &self.write_timeout)
+            .field("origins", &self.origins)
+            .field("admission", &self.admission)
+            .field("upgrade_timeout", &self.upgrade_timeout)
             .field("read", &self.read)
             .field("inbox", &self.inbox)
             .field("rooms", &self.rooms)
+            .field("rooms_max", &self.rooms_max)
+            .field("queued_bytes_max", &self.queued_bytes_max)
+            .field("socket_send_buffer", &self.socket_send_buffer)
             .field("channel", &self.link.as_ref().map(|link| &link.channel))
             .field("channels", &self.spread)
             .field("outage", &self.outage)

@@ -68,4 +68,12 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
         self.rooms.rooms_per_conn = rooms;
         self
     }
+
+    /// How many rooms the hub may have, at least 1. Default: 1,048,576. A room counts once for each shard
+    /// that has members of it. Past it, [`Conn::join`](crate::Conn::join) fails for rooms that are not
+    /// there yet.
+    pub fn max_rooms(mut self, rooms: usize) -> Self {
+        self.rooms_max = rooms;
+        self
+    }
 }

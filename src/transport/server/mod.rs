@@ -1,7 +1,10 @@
 //! A small HTTP/1.1 server: routes, a fallback, and an accept loop that does not give up.
 
-use std::convert::Infallible;
-use std::error::Error;
+mod front;
+mod limits;
+mod monitor;
+mod routes;
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -9,24 +12,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use http_body_util::BodyExt;
-use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
-use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
+use hyper::service::Service;
+use hyper::{Request, Response};
+use tokio::net::{TcpListener, TcpSocket, ToSocketAddrs, lookup_host};
 
-use super::upgrade::{PathParams, RemoteAddr, refusal};
-
-type BoxError = Box<dyn Error + Send + Sync>;
-type AnyResponse = Response<UnsyncBoxBody<Bytes, BoxError>>;
-type AnyService = Box<dyn Fn(Request<Incoming>) -> BoxFuture<'static, AnyResponse> + Send + Sync>;
-
-/// How long a client may take over the head of a request. Hyper's own limit needs a timer to work.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+use self::front::Front;
+use self::limits::Limits;
+pub use self::monitor::{ServerMonitor, ServerStats};
+use self::routes::{BoxError, Routes, erase};
+use super::admission::Admission;
+use super::upgrade::ComeBack;
 
 /// Connections that the kernel holds ready to be accepted; it may hold fewer
 /// (`net.core.somaxconn`, 4,096 by default).
@@ -55,9 +51,9 @@ pub enum ServerError {
 /// A small HTTP/1.1 server to put hubs behind.
 ///
 /// Any hyper service can be a route; a hub becomes one by [`Hub::handle`](crate::Hub::handle).
-/// Sockets get `TCP_NODELAY`. A request head that takes longer than five seconds closes the
-/// connection, and an `accept` that fails is tried again after a pause of 5 ms to 1 s: the server
-/// outlives running out of descriptors.
+/// Sockets get `TCP_NODELAY`. What clients may do before they come to a hub is bounded, and counted
+/// ([`monitor`](Self::monitor)). An `accept` that fails is tried again after a pause of 5 ms to 1 s: the
+/// server outlives running out of descriptors.
 ///
 /// # Examples
 /// ```no_run
@@ -77,11 +73,8 @@ pub enum ServerError {
 pub struct Server {
     listener: TcpListener,
     routes: Routes,
-}
-
-struct Routes {
-    router: matchit::Router<AnyService>,
-    fallback: AnyService,
+    limits: Limits,
+    monitor: ServerMonitor,
 }
 
 impl Server {
@@ -103,11 +96,8 @@ impl Server {
 
     /// Serves a listener that was made elsewhere.
     pub fn from_listener(listener: TcpListener) -> Self {
-        let not_found = service_fn(|_: Request<Incoming>| async {
-            Ok::<_, Infallible>(refusal(StatusCode::NOT_FOUND, "not found"))
-        });
-        let routes = Routes { router: matchit::Router::new(), fallback: erase(not_found) };
-        Self { listener, routes }
+        let (routes, limits, monitor) = Default::default();
+        Self { listener, routes, limits, monitor }
     }
 
     /// The address that it listens on.
@@ -151,22 +141,36 @@ impl Server {
         self
     }
 
+    /// Tells what is counted, also while the server runs.
+    pub fn monitor(&self) -> ServerMonitor {
+        self.monitor.clone()
+    }
+
     /// Serves for ever.
     ///
     /// # Cancel safety
     /// Dropping the future stops accepting. Connections that were accepted go on.
     pub async fn run(self) {
-        let routes = Arc::new(self.routes);
+        let front = Arc::new(Front {
+            routes: self.routes,
+            admission: Admission::new(self.limits.pending),
+            come_back: ComeBack::default(),
+            limits: self.limits,
+            monitor: self.monitor,
+        });
+        let counters = front.monitor.0.clone();
         let mut pause = ACCEPT_PAUSE.0;
         loop {
             match self.listener.accept().await {
                 Ok((stream, addr)) => {
                     pause = ACCEPT_PAUSE.0;
-                    tokio::spawn(serve(stream, addr, routes.clone()));
+                    counters.accepted.add(1);
+                    front.receive(stream, addr);
                 }
                 // The client was gone before it was accepted: the next one may be waiting.
                 Err(error) if is_of_one_client(&error) => {}
                 Err(_) => {
+                    counters.accept_failures.add(1);
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(ACCEPT_PAUSE.1);
                 }
@@ -181,25 +185,6 @@ impl fmt::Debug for Server {
     }
 }
 
-impl Routes {
-    fn dispatch(&self, mut request: Request<Incoming>) -> BoxFuture<'static, AnyResponse> {
-        let path = request.uri().path().to_owned();
-        let Ok(matched) = self.router.at(&path) else {
-            return (self.fallback)(request);
-        };
-        let decode = |(name, value): (&str, &str)| {
-            let value = percent_encoding::percent_decode_str(value).decode_utf8().ok()?;
-            Some((name.to_owned(), value.into_owned()))
-        };
-        let Some(params) = matched.params.iter().map(decode).collect::<Option<PathParams>>() else {
-            let response = refusal(StatusCode::BAD_REQUEST, "path is not UTF-8");
-            return Box::pin(std::future::ready(response.map(any_body)));
-        };
-        request.extensions_mut().insert(params);
-        (matched.value)(request)
-    }
-}
-
 fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // As the standard library's listener does: a restart must not wait for old connections.
@@ -211,50 +196,4 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
 fn is_of_one_client(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
-}
-
-async fn serve(stream: TcpStream, addr: SocketAddr, routes: Arc<Routes>) {
-    // A failure means that the client is gone already.
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(RemoteAddr(addr));
-        let response = routes.dispatch(request);
-        async move { Ok::<_, Infallible>(response.await) }
-    });
-    // What goes wrong before an upgrade concerns nobody but this client.
-    let _ = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await;
-}
-
-fn erase<S, B>(service: S) -> AnyService
-where
-    S: Service<Request<Incoming>, Response = Response<B>> + Send + Sync + 'static,
-    S::Future: Send + 'static,
-    S::Error: Into<BoxError>,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    Box::new(move |request| {
-        let response = service.call(request);
-        Box::pin(async move {
-            match response.await {
-                Ok(response) => response.map(any_body),
-                Err(_) => {
-                    refusal(StatusCode::INTERNAL_SERVER_ERROR, "service failed").map(any_body)
-                }
-            }
-        })
-    })
-}
-
-fn any_body<B>(body: B) -> UnsyncBoxBody<Bytes, BoxError>
-where
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    body.map_err(Into::into).boxed_unsync()
 }

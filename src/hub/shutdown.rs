@@ -1,0 +1,277 @@
+//! The end of a hub: at once, or in good order and in time.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::Hub;
+use crate::engine::{Close, CloseCode, Closing, Port};
+use crate::transport::WriteHalf;
+
+/// How far the end of a hub has come. It only moves forward.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Phase {
+    /// No new connections; the others are told to go, and messages still flow.
+    Closing = 1,
+    /// Nothing is published any more.
+    Closed = 2,
+}
+
+/// A [`Phase`], zero before the first. `SeqCst`, as is the number of connections: who counts a connection in and then looks
+/// here, and who moves the phase and then looks for connections, cannot miss one another. The shard
+/// tells whoever reads it late.
+#[derive(Debug, Default)]
+pub(super) struct PhaseCell(AtomicU8);
+
+impl PhaseCell {
+    fn has_reached(&self, phase: Phase) -> bool {
+        self.0.load(Ordering::SeqCst) >= phase as u8
+    }
+
+    /// `true` for the call that has moved it.
+    fn advance(&self, phase: Phase) -> bool {
+        self.0.fetch_max(phase as u8, Ordering::SeqCst) < phase as u8
+    }
+}
+
+/// How a hub is shut down; for [`Hub::shutdown`].
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use roomcast::Shutdown;
+///
+/// let seconds = Duration::from_secs;
+/// let restart = Shutdown::within(seconds(30))
+///     .spread_over(seconds(20))
+///     .restart(seconds(1)..=seconds(10))
+///     .reason("new version");
+/// # drop(restart);
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "settings do nothing until `Hub::shutdown`"]
+pub struct Shutdown {
+    deadline: Duration,
+    closing: Closing,
+}
+
+impl Shutdown {
+    /// A shutdown that is over in this time, whatever clients and handlers do. Closes are spread over the
+    /// first half of it, with code 1001.
+    pub fn within(deadline: Duration) -> Self {
+        let close = Close::new(CloseCode::GOING_AWAY, "hub shut down");
+        let closing = Closing { close, retry_after: None, window: deadline / 2 };
+        Self { deadline, closing }
+    }
+
+    /// The time over which the closes are spread, at most the deadline: zero closes all at once. In which
+    /// order connections are closed is left to chance.
+    ///
+    /// Longer spares the other servers, to which clients turn; what a client does within it, it still
+    /// does here.
+    pub fn spread_over(mut self, window: Duration) -> Self {
+        self.closing.window = window.min(self.deadline);
+        self
+    }
+
+    /// Closes with 1012, for a server that comes back, and tells each client to wait for a time of its
+    /// own out of the range ([`Close::with_retry_after`]).
+    pub fn restart(mut self, retry_after: RangeInclusive<Duration>) -> Self {
+        self.closing.close.code = CloseCode::RESTART;
+        self.closing.retry_after = Some(retry_after);
+        self
+    }
+
+    /// The reason that clients are told. Default: `hub shut down`.
+    pub fn reason(mut self, reason: impl Into<Cow<'static, str>>) -> Self {
+        self.closing.close.reason = reason.into();
+        self
+    }
+}
+
+/// [`Shutdown::within`].
+impl From<Duration> for Shutdown {
+    fn from(deadline: Duration) -> Self {
+        Self::within(deadline)
+    }
+}
+
+/// What a shutdown came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Connections and handshakes under way when it began.
+    pub connections: usize,
+    /// Those of them that were not over at the deadline; most often because `on_disconnect` had not
+    /// returned.
+    pub unfinished: usize,
+    /// Those of the unfinished that were cut, because they had not taken all that was sent to them.
+    pub cut: usize,
+    /// Messages that had been handed to a connection meanwhile, or before, and were lost with it.
+    pub messages_lost: u64,
+    /// Messages for other nodes that have not been published.
+    pub messages_unsent: usize,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl ShutdownReport {
+    /// Whether nothing was left and nothing lost.
+    pub fn is_clean(&self) -> bool {
+        self.unfinished == 0 && self.messages_lost == 0 && self.messages_unsent == 0
+    }
+}
+
+impl fmt::Display for ShutdownReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { connections, unfinished, cut, messages_lost, messages_unsent, took } = self;
+        write!(
+            f,
+            "{connections} connections closed in {took:.1?}: {unfinished} not finished, {cut} \
+             cut, {messages_lost} messages lost, {messages_unsent} not sent to other nodes"
+        )
+    }
+}
+
+impl<T: Send + 'static> Hub<T> {
+    /// Closes the hub: connections get what was sent to them and then a close frame with 1001, new
+    /// ones are refused with 503, and publishes fail with
+    /// [`PublishError::Closed`](super::PublishError::Closed).
+    ///
+    /// Returns at once; [`closed`](Self::closed) waits for the end. Closing twice is closing once. See
+    /// [`shutdown`](Self::shutdown) for an end in good order.
+    pub fn close(&self) {
+        if self.inner.phase.advance(Phase::Closed) {
+            self.close_all(Closing::now());
+        }
+    }
+
+    /// Shuts the hub down, and waits until that is over or its time is up.
+    ///
+    /// From now on new connections are refused with 503. Connections get what was sent to them, and then
+    /// a close frame, spread over a window of time; until then they go on, and can publish. When all are
+    /// gone and their `on_disconnect` has returned, what waits for other nodes is published, and the hub
+    /// is closed. Connections that are left at the deadline are cut.
+    ///
+    /// A second shutdown, or [`close`](Self::close), takes the place of one that is under way.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, connections go on being closed, but at the deadline none is cut, and
+    /// the hub goes on publishing.
+    ///
+    /// # Examples
+    /// ```
+    /// # async fn example(hub: roomcast::Hub<String>) {
+    /// use std::time::Duration;
+    ///
+    /// let report = hub.shutdown(Duration::from_secs(10)).await;
+    /// if !report.is_clean() {
+    ///     eprintln!("{report}");
+    /// }
+    /// # }
+    /// ```
+    pub async fn shutdown(&self, how: impl Into<Shutdown>) -> ShutdownReport {
+        let Shutdown { deadline, closing } = how.into();
+        let began = Instant::now();
+        let connections = self.inner.admission.connections();
+        let lost_before = self.stats().dropped_at_end;
+        self.inner.phase.advance(Phase::Closing);
+        self.close_all(closing);
+        let in_order = timeout(deadline, async {
+            self.all_ended().await;
+            self.flush_backplane().await;
+        });
+        let in_order = in_order.await;
+        let unfinished = self.inner.admission.connections();
+        let cut = if in_order.is_err() { self.cut_all().await } else { 0 };
+        self.inner.phase.advance(Phase::Closed);
+        self.inner.all_ended.notify_waiters();
+        ShutdownReport {
+            connections,
+            unfinished,
+            cut,
+            messages_lost: self.stats().dropped_at_end - lost_before,
+            messages_unsent: self.inner.bridge.as_ref().map_or(0, |bridge| bridge.unsent()),
+            took: began.elapsed(),
+        }
+    }
+
+    /// Whether the hub is closed, or being shut down: new connections are refused.
+    pub fn is_closing(&self) -> bool {
+        self.inner.phase.has_reached(Phase::Closing)
+    }
+
+    /// Whether the hub is closed: publishes fail.
+    pub fn is_closed(&self) -> bool {
+        self.inner.phase.has_reached(Phase::Closed)
+    }
+
+    /// Waits until the hub is closed and all that it had begun is over: upgrades under way,
+    /// connections, and their `on_disconnect`. Awaited in a handler it would wait for itself.
+    ///
+    /// # Cancel safety
+    /// Nothing happens when the future is dropped.
+    pub async fn closed(&self) {
+        self.when_all_ended(|| self.is_closed()).await;
+    }
+
+    /// A connection or a handshake is over.
+    pub(super) fn end_session(&self, addr: Option<SocketAddr>) {
+        if self.inner.admission.end(addr) {
+            self.inner.all_ended.notify_waiters();
+        }
+    }
+
+    fn close_all(&self, closing: Closing) {
+        let closing = Arc::new(closing);
+        self.inner.shards.ports().iter().for_each(|port| port.close_all(closing.clone()));
+        // Where no session is left to ring, those that wait must hear of it all the same.
+        self.inner.all_ended.notify_waiters();
+    }
+
+    async fn cut_all(&self) -> usize {
+        let ask = |port: &Arc<Port<WriteHalf>>| {
+            let (sender, answer) = oneshot::channel();
+            port.cut_all(Box::new(move |cut| {
+                let _ = sender.send(cut);
+            }));
+            answer
+        };
+        let answers: Vec<_> = self.inner.shards.ports().iter().map(ask).collect();
+        let mut cut = 0;
+        for answer in answers {
+            // A shard that is gone has nothing left to cut.
+            cut += answer.await.unwrap_or_default();
+        }
+        cut
+    }
+
+    async fn all_ended(&self) {
+        self.when_all_ended(|| true).await;
+    }
+
+    async fn when_all_ended(&self, and: impl Fn() -> bool) {
+        loop {
+            let mut all_ended = std::pin::pin!(self.inner.all_ended.notified());
+            // From here on a ring is not missed, so look.
+            all_ended.as_mut().enable();
+            if and() && self.inner.admission.connections() == 0 {
+                return;
+            }
+            all_ended.await;
+        }
+    }
+
+    async fn flush_backplane(&self) {
+        if let Some(bridge) = &self.inner.bridge {
+            bridge.flush().await;
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What happens to a connection that was accepted, until it is one of a hub.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+
+use super::limits::Limits;
+use super::monitor::ServerMonitor;
+use super::routes::{AnyResponse, Routes, any_body};
+use crate::transport::admission::{Admission, Denied};
+use crate::transport::upgrade::{ComeBack, RemoteAddr, refusal};
+
+/// What the connections of a server share.
+pub(super) struct Front {
+    pub(super) routes: Routes,
+    pub(super) limits: Limits,
+    /// Connections that are pending.
+    pub(super) admission: Admission,
+    pub(super) come_back: ComeBack,
+    pub(super) monitor: ServerMonitor,
+}
+
+impl Front {
+    /// Serves a connection in a task of its own, or refuses it.
+    pub(super) fn receive(self: &Arc<Self>, stream: TcpStream, addr: SocketAddr) {
+        match self.admission.begin(Some(addr)) {
+            Ok(()) => {
+                let pending = Pending { front: self.clone(), addr };
+                tokio::spawn(async move { pending.serve(stream).await });
+            }
+            Err(Denied::Full) => {
+                self.monitor.0.refused_full.add(1);
+                self.refuse(&stream, StatusCode::SERVICE_UNAVAILABLE);
+            }
+            Err(Denied::Addr(_)) => {
+                self.monitor.0.refused_addrs.add(1);
+                self.refuse(&stream, StatusCode::TOO_MANY_REQUESTS);
+            }
+        }
+    }
+
+    /// Answers without a look at the request: what costs nothing cannot be exhausted.
+    fn refuse(&self, stream: &TcpStream, status: StatusCode) {
+        let seconds = self.come_back.next();
+        let answer = format!(
+            "HTTP/1.1 {status}\r\nretry-after: {seconds}\r\nconnection: close\r\n\
+             content-length: 0\r\n\r\n"
+        );
+        // A new socket has room for it. Whoever has gone needs no answer.
+        let _ = stream.try_write(answer.as_bytes());
+    }
+
+    fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        addr: SocketAddr,
+    ) -> impl Future<Output = AnyResponse> + Send + use<> {
+        let path_and_query = request.uri().path_and_query().map_or("", |path| path.as_str());
+        let is_short = path_and_query.len() <= self.limits.uri_bytes_max;
+        let response = is_short.then(|| {
+            request.extensions_mut().insert(RemoteAddr(addr));
+            self.routes.dispatch(request)
+        });
+        if response.is_none() {
+            self.monitor.0.uris_too_long.add(1);
+        }
+        async move {
+            match response {
+                Some(response) => response.await,
+                None => refusal(StatusCode::URI_TOO_LONG, "path and query too long").map(any_body),
+            }
+        }
+    }
+
+    fn count(&self, error: &hyper::Error) {
+        let counters = &self.monitor.0;
+        if error.is_timeout() {
+            counters.heads_timed_out.add(1);
+        } else if error.is_parse_too_large() {
+            counters.heads_too_large.add(1);
+        } else if error.is_parse() {
+            counters.malformed.add(1);
+        }
+    }
+}
+
+/// A connection that is not a hub's; counts as pending until it is, or has ended.
+struct Pending {
+    front: Arc<Front>,
+    addr: SocketAddr,
+}
+
+impl Pending {
+    async fn serve(&self, stream: TcpStream) {
+        // A failure means that the client is gone already.
+        let _ = stream.set_nodelay(true);
+        let service = service_fn(|request| {
+            let response = self.front.answer(request, self.addr);
+            async move { Ok::<_, Infallible>(response.await) }
+        });
+        let limits = &self.front.limits;
+        // The limit of time works only with a timer.
+        let served = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.head_timeout)
+            .max_buf_size(limits.head_bytes_max)
+            .max_headers(limits.headers_max)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades()
+            .await;
+        // What goes wrong before an upgrade concerns nobody but this client.
+        if let Err(error) = served {
+            self.front.count(&error);
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.front.admission.end_handshake();
+        self.front.admission.end(Some(self.addr));
+    }
+}

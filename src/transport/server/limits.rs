@@ -1,0 +1,79 @@
+//! What bounds clients that have not come to a hub yet.
+
+use std::time::Duration;
+
+use super::Server;
+use crate::transport::admission::AdmissionLimits;
+
+/// The least that hyper can do with.
+const HEAD_BYTES_MIN: usize = 8 * 1024;
+
+/// Bounds on requests and on connections without an answer.
+pub(super) struct Limits {
+    pub(super) head_timeout: Duration,
+    pub(super) head_bytes_max: usize,
+    pub(super) headers_max: usize,
+    pub(super) uri_bytes_max: usize,
+    pub(super) pending: AdmissionLimits,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_timeout: Duration::from_secs(5),
+            head_bytes_max: 16 * 1024,
+            headers_max: 64,
+            uri_bytes_max: 4 * 1024,
+            pending: AdmissionLimits {
+                connections_max: 8_192,
+                handshakes_max: usize::MAX,
+                per_addr_max: None,
+                addr_rate: None,
+            },
+        }
+    }
+}
+
+/// Limits. All of them concern connections that have not become WebSockets.
+impl Server {
+    /// How long the head of a request may take to arrive, also of a further one on the same connection.
+    /// Default: 5 s. Past it the connection is closed.
+    pub fn head_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.head_timeout = timeout;
+        self
+    }
+
+    /// The largest head of a request, in bytes; less than 8 KiB counts as 8 KiB. Default: 16 KiB. Larger
+    /// ones get 431.
+    pub fn max_head_bytes(mut self, bytes: usize) -> Self {
+        self.limits.head_bytes_max = bytes.max(HEAD_BYTES_MIN);
+        self
+    }
+
+    /// How many headers a request may have. Default: 64. More get 431.
+    pub fn max_headers(mut self, headers: usize) -> Self {
+        self.limits.headers_max = headers;
+        self
+    }
+
+    /// The longest path and query, in bytes. Default: 4 KiB. Longer ones get 414.
+    pub fn max_uri_bytes(mut self, bytes: usize) -> Self {
+        self.limits.uri_bytes_max = bytes;
+        self
+    }
+
+    /// How many connections there may be that have not become WebSockets. Default: 8,192. More get 503.
+    ///
+    /// One is a few KiB of memory, and a descriptor.
+    pub fn max_pending(mut self, connections: usize) -> Self {
+        self.limits.pending.connections_max = connections;
+        self
+    }
+
+    /// How many of them one address may have: an IPv4 address, or an IPv6 /64. Default: no limit. More
+    /// get 429. Behind a proxy all have the proxy's address.
+    pub fn max_pending_per_addr(mut self, connections: u32) -> Self {
+        self.limits.pending.per_addr_max = Some(connections);
+        self
+    }
+}

@@ -1,0 +1,44 @@
+//! What a server counts.
+
+use std::sync::Arc;
+
+use crate::engine::counters;
+
+counters! {
+    /// The live counters of a server.
+    pub(super) Counters;
+
+    /// A snapshot of the counters of a [`Server`](crate::Server), from [`ServerMonitor::stats`]. They
+    /// only grow.
+    ServerStats;
+
+    /// Connections that were accepted.
+    accepted,
+    /// Times that the system could accept none, as when no descriptor is left.
+    accept_failures,
+    /// Connections refused with 503 because too many were pending.
+    refused_full,
+    /// Connections refused with 429 because too many of their address were pending.
+    refused_addrs,
+    /// Connections closed because the head of a request took too long.
+    heads_timed_out,
+    /// Requests refused with 431 for the bytes or the number of their headers.
+    heads_too_large,
+    /// Requests refused with 414.
+    uris_too_long,
+    /// Connections closed for bytes that are no request.
+    malformed,
+}
+
+/// Tells the counters of a [`Server`](crate::Server) while it runs. Clones tell of the same server.
+#[derive(Debug, Clone, Default)]
+pub struct ServerMonitor(pub(super) Arc<Counters>);
+
+impl ServerMonitor {
+    /// The counters now.
+    pub fn stats(&self) -> ServerStats {
+        let mut stats = ServerStats::default();
+        self.0.add_to(&mut stats);
+        stats
+    }
+}

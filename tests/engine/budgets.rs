@@ -1,0 +1,144 @@
+//! What the shards of a hub share: how many rooms there may be, and how many bytes may wait.
+
+use roomcast::engine::{Address, CloseCode, DisconnectReason, JoinError, Overflow};
+
+use super::fake::{Client, Rig, Settings, text_frame};
+
+#[test]
+fn rooms_of_all_shards_are_bounded_together_and_known_ones_can_be_joined() {
+    let mut rig = Settings::default().shards(2).max_rooms(3).build();
+    let clients: Vec<Client> = (0..4).map(|_| rig.attach()).collect();
+    let join = |client: usize, room: &str| clients[client].port.join(&clients[client].link, room);
+    assert_eq!(join(0, "a"), Ok(()));
+    assert_eq!(join(1, "a"), Ok(()), "a room counts once for each shard");
+    assert_eq!(join(0, "b"), Ok(()));
+    assert_eq!(join(2, "c"), Err(JoinError::NoMoreRooms { rooms_max: 3 }));
+    assert_eq!(join(1, "b"), Err(JoinError::NoMoreRooms { rooms_max: 3 }));
+    assert_eq!(join(2, "b"), Ok(()));
+    rig.run();
+    assert_eq!(rig.total(|counters| &counters.refused_rooms), 2);
+    assert_eq!(rig.budgets.rooms.used(), 3);
+    clients[1].leave("a");
+    rig.run();
+    assert_eq!(join(2, "c"), Ok(()));
+    clients.iter().for_each(Client::close);
+    rig.run();
+    assert_eq!(rig.budgets.rooms.used(), 0);
+}
+
+#[test]
+fn refused_join_leaves_no_reservation_and_no_membership() {
+    let settings = Settings::default().max_rooms(1).rooms(64, 1).inbox(4, 1 << 20);
+    let mut rig = settings.build();
+    let clients: Vec<Client> = (0..2).map(|_| rig.attach()).collect();
+    clients[0].join("a");
+    for _ in 0..100 {
+        let refused = clients[1].port.join(&clients[1].link, "b");
+        assert_eq!(refused, Err(JoinError::NoMoreRooms { rooms_max: 1 }));
+    }
+    clients[1].join("a");
+    rig.run();
+    super::fake::assert_nothing_reserved(&rig.ports[0], settings.inbox);
+}
+
+/// Clients of which each has so many frames waiting, and the bytes of a frame.
+fn waiting(rig: &mut Rig, frames: &[usize]) -> (Vec<Client>, usize) {
+    let clients: Vec<Client> = frames.iter().map(|_| rig.attach()).collect();
+    clients.iter().for_each(|client| client.block());
+    rig.run();
+    for (client, frames) in clients.iter().zip(frames) {
+        for n in 0..*frames {
+            rig.publish(Address::Conn(client.id()), &format!("{n:04}"));
+            rig.run();
+        }
+    }
+    (clients, text_frame("0000").len())
+}
+
+fn open(clients: &[Client]) -> Vec<usize> {
+    (0..clients.len()).filter(|&at| clients[at].reason().is_none()).collect()
+}
+
+#[test]
+fn bytes_that_wait_are_counted_until_they_leave_or_are_lost() {
+    let mut rig = Settings::default().queue(8, 1 << 20, Overflow::DropOldest).build();
+    let (clients, frame) = waiting(&mut rig, &[1, 5, 20]);
+    assert_eq!(rig.budgets.queued_bytes.used(), (1 + 5 + 8) * frame);
+    clients[1].take(2 * frame + 1);
+    rig.run();
+    assert_eq!(rig.budgets.queued_bytes.used(), (1 + 3 + 8) * frame, "a torn frame counts whole");
+    clients[2].port.detach(clients[2].id());
+    rig.run();
+    assert_eq!(rig.budgets.queued_bytes.used(), (1 + 3) * frame);
+    clients[1].unblock();
+    rig.run();
+    assert_eq!(rig.budgets.queued_bytes.used(), frame);
+    rig.shards.clear();
+    assert_eq!(rig.budgets.queued_bytes.used(), 0);
+}
+
+#[test]
+fn past_the_bound_those_with_the_most_waiting_are_evicted() {
+    let frame = text_frame("0000").len();
+    let mut rig = Settings::default().max_queued_bytes(10 * frame).build();
+    let (clients, _) = waiting(&mut rig, &[2, 4, 1, 3]);
+    assert_eq!(open(&clients), [0, 1, 2, 3], "at the bound");
+    rig.publish(Address::Conn(clients[2].id()), "one more");
+    rig.run();
+    assert_eq!(open(&clients), [0, 2, 3]);
+    let bytes = 4 * frame;
+    assert_eq!(clients[1].reason(), Some(DisconnectReason::SlowClient { messages: 4, bytes }));
+    assert_eq!(rig.counters().evicted_for_memory.get(), 1);
+    assert_eq!(rig.counters().dropped_at_end.get(), 4);
+    assert!(rig.budgets.queued_bytes.used() <= 10 * frame);
+}
+
+#[test]
+fn one_burst_to_many_that_do_not_read_evicts_no_more_than_it_must() {
+    let frame = text_frame("0000").len();
+    let mut rig = Settings::default().max_queued_bytes(50 * frame).build();
+    let clients = rig.attach_to("r", 100);
+    clients.iter().for_each(|client| client.block());
+    rig.run();
+    rig.publish(Address::Room("r"), "0000");
+    rig.run();
+    assert_eq!(open(&clients).len(), 50);
+    assert_eq!(rig.counters().evicted_for_memory.get(), 50);
+}
+
+#[test]
+fn each_shard_gives_up_its_part() {
+    let frame = text_frame("0000").len();
+    let mut rig = Settings::default().shards(2).max_queued_bytes(40 * frame).build();
+    let clients = rig.attach_to("r", 40);
+    clients.iter().for_each(|client| client.block());
+    rig.run();
+    rig.publish(Address::Room("r"), "0000");
+    rig.run();
+    assert_eq!(open(&clients).len(), 40);
+    rig.publish(Address::Room("r"), "0000");
+    // As a driver does, a shard with blocked sockets looks again from time to time.
+    rig.pass(std::time::Duration::from_secs(1));
+    let open = open(&clients);
+    assert!(rig.budgets.queued_bytes.used() <= 40 * frame);
+    assert!((19..=20).contains(&open.len()), "{open:?}");
+    let evicted = |shard: usize| rig.ports[shard].counters().evicted_for_memory.get();
+    assert!(evicted(0).abs_diff(evicted(1)) <= 4, "{} and {}", evicted(0), evicted(1));
+}
+
+#[test]
+fn newcomers_are_told_to_try_again_while_the_bound_is_passed() {
+    let frame = text_frame("0000").len();
+    let mut rig = Settings::default().shards(2).max_queued_bytes(3 * frame).build();
+    // Of another shard, which has not looked yet.
+    rig.budgets.queued_bytes.take(4 * frame);
+    let newcomer = rig.attach();
+    rig.run();
+    assert_eq!(newcomer.reason(), Some(DisconnectReason::Overloaded));
+    assert_eq!(newcomer.close_code(), Some(CloseCode::TRY_AGAIN));
+    assert_eq!(rig.counters().closed_overloaded.get(), 1);
+    rig.budgets.queued_bytes.give_back(4 * frame);
+    let newcomer = rig.attach();
+    rig.run();
+    assert_eq!(newcomer.reason(), None);
+}

@@ -1,0 +1,215 @@
+//! Who may connect: origins, numbers, addresses, and how long a handshake may take.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use roomcast::{BuildError, Conn, Endpoint, Handler, Hub, Reject, Stats, UpgradeRequest};
+use tokio::sync::Semaphore;
+
+use crate::support::{Listening, RawClient, Recorded, eventually, serve, upgrade_request, within};
+
+/// The status and the head of the answer to a handshake with one more header.
+async fn answer(server: &Listening, header: &str) -> (u16, String) {
+    let mut client = RawClient::open(server.addr).await;
+    let request = upgrade_request("/ws");
+    let (start, end) = request.split_at(request.len() - 2);
+    client.send([start, header, end].concat().as_bytes()).await;
+    let head = client.read_head().await.to_ascii_lowercase();
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.expect("a status"), head)
+}
+
+async fn status(server: &Listening, header: &str) -> u16 {
+    answer(server, header).await.0
+}
+
+/// The seconds after which the client is to come back.
+fn retry_after(head: &str) -> u64 {
+    let (_, rest) = head.split_once("retry-after: ").expect("it says when");
+    rest.lines().next().and_then(|seconds| seconds.parse().ok()).expect("a number")
+}
+
+#[tokio::test]
+async fn pages_of_other_hosts_are_refused_with_403_and_clients_that_are_no_page_are_not() {
+    let hub = Hub::<u32>::new();
+    let server = serve(hub.handle(hub.handlers())).await;
+    for (origin, expected) in [
+        ("", 101),
+        ("Origin: http://localhost\r\n", 101),
+        ("Origin: https://localhost\r\n", 101),
+        ("Origin: http://localhost:8080\r\n", 403),
+        ("Origin: https://evil.example\r\n", 403),
+        ("Origin: null\r\n", 403),
+        ("Origin: http://localhost\r\nOrigin: http://localhost\r\n", 403),
+    ] {
+        assert_eq!(status(&server, origin).await, expected, "{origin}");
+    }
+    assert_eq!(hub.stats().refused_origins, 4);
+}
+
+#[tokio::test]
+async fn list_of_origins_is_exact() {
+    let origins = ["https://a.example", "http://b.example:8080"];
+    let hub = Hub::<u32>::builder().allow_origins(origins).require_origin(true).build().unwrap();
+    let server = serve(hub.handle(hub.handlers())).await;
+    for (origin, expected) in [
+        ("Origin: https://a.example\r\n", 101),
+        ("Origin: http://b.example:8080\r\n", 101),
+        ("Origin: http://a.example\r\n", 403),
+        ("Origin: https://a.example:8443\r\n", 403),
+        ("Origin: http://localhost\r\n", 403),
+        ("", 403),
+    ] {
+        assert_eq!(status(&server, origin).await, expected, "{origin}");
+    }
+    let any = Hub::<u32>::builder().allow_any_origin().build().unwrap();
+    let server = serve(any.handle(any.handlers())).await;
+    assert_eq!(status(&server, "Origin: https://evil.example\r\n").await, 101);
+}
+
+#[tokio::test]
+async fn what_is_no_origin_fails_the_build() {
+    let built = Hub::<u32>::builder().allow_origins(["https://a.example", "a.example"]).build();
+    let expected = BuildError::NotAnOrigin { origin: "a.example".to_owned() };
+    assert_eq!(built.err(), Some(expected));
+}
+
+#[tokio::test]
+async fn connection_too_many_gets_503_until_one_is_gone() {
+    let hub = Hub::<u32>::builder().max_connections(2).build().unwrap();
+    let mut server = Recorded::serve(hub.clone()).await;
+    let (first, _) = server.connect_raw().await;
+    let _second = server.connect_raw().await;
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        let (status, head) = answer(&server.server, "").await;
+        assert_eq!(status, 503);
+        waits.push(retry_after(&head));
+    }
+    waits.sort_unstable();
+    assert_eq!(waits, [1, 2, 3, 4, 5, 6, 7, 8], "not all at once");
+    assert_eq!((hub.stats().refused_full, hub.count()), (8, 2));
+    drop(first);
+    server.events.ended().await;
+    let url = "/ws".to_owned();
+    within("there is room", async {
+        while crate::support::Client::try_connect(server.server.addr, &url).await.is_err() {}
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn address_with_too_many_connections_gets_429_and_others_do_not() {
+    let hub = Hub::<u32>::builder().max_connections_per_addr(2).build().unwrap();
+    let mut server = Recorded::serve(hub.clone()).await;
+    let first = server.connect_raw().await;
+    let _second = server.connect_raw().await;
+    let (code, head) = answer(&server.server, "").await;
+    assert_eq!(code, 429);
+    assert!(retry_after(&head) >= 1);
+    assert_eq!(hub.stats().refused_addrs, 1);
+    // All of 127.0.0.0/8 is loopback.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    RawClient::shake_hands(socket.connect(server.server.addr).await.unwrap()).await;
+    drop(first);
+    server.events.ended().await;
+    eventually("it was counted out", || hub.stats().connections <= 2).await;
+    within("there is room", async { while status(&server.server, "").await != 101 {} }).await;
+}
+
+#[tokio::test]
+async fn address_that_dials_too_often_gets_429_that_says_how_long() {
+    let hub = Hub::<u32>::builder().connection_rate_per_addr(1, 3).build().unwrap();
+    let server = serve(hub.handle(hub.handlers())).await;
+    let began = Instant::now();
+    let mut admitted = 0;
+    let head = loop {
+        match answer(&server, "").await {
+            (101, _) => admitted += 1,
+            (429, head) => break head,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!((3..=3 + began.elapsed().as_secs() + 1).contains(&admitted), "{admitted}");
+    assert_eq!(retry_after(&head), 1);
+    assert_eq!(hub.stats().refused_addrs, 1);
+}
+
+/// Lets nobody in before it is told to.
+struct Gate(Arc<Semaphore>);
+
+impl Handler<u32> for Gate {
+    async fn on_upgrade(&self, _: &mut UpgradeRequest) -> Result<(), Reject> {
+        self.0.acquire().await.expect("never closed").forget();
+        Ok(())
+    }
+
+    async fn on_connect(&self, conn: &Conn<u32>) -> Result<(), roomcast::Close> {
+        conn.send(&1).expect("open");
+        Ok(())
+    }
+}
+
+fn gate(hub: &Hub<u32>) -> (Endpoint<u32, Gate>, Arc<Semaphore>) {
+    let semaphore = Arc::new(Semaphore::new(0));
+    (hub.handle(Gate(semaphore.clone())), semaphore)
+}
+
+#[tokio::test]
+async fn handshake_too_many_gets_503_while_connections_do_not_count() {
+    let hub = Hub::builder().max_handshakes(1).build().unwrap();
+    let (endpoint, semaphore) = gate(&hub);
+    let server = serve(endpoint).await;
+    semaphore.add_permits(3);
+    for _ in 0..3 {
+        let mut open = RawClient::connect(server.addr).await;
+        open.read_frame().await.expect("it is open");
+    }
+    let mut waiting = RawClient::open(server.addr).await;
+    waiting.send(upgrade_request("/ws").as_bytes()).await;
+    within("it is under way", async { while status(&server, "").await != 503 {} }).await;
+    semaphore.add_permits(1);
+    assert!(waiting.read_head().await.starts_with("HTTP/1.1 101 "));
+    assert!(hub.stats().refused_full >= 1);
+}
+
+#[tokio::test]
+async fn handshake_that_a_handler_holds_up_gets_503_in_time() {
+    let timeout = Duration::from_millis(100);
+    let hub = Hub::builder().upgrade_timeout(timeout).build().unwrap();
+    let (endpoint, semaphore) = gate(&hub);
+    let server = serve(endpoint).await;
+    let (code, head) = answer(&server, "").await;
+    assert_eq!(code, 503);
+    assert!(retry_after(&head) >= 1);
+    let stats: Stats = hub.stats();
+    assert_eq!((stats.upgrades_failed, stats.connected), (1, 0));
+    semaphore.add_permits(1);
+    assert_eq!(status(&server, "").await, 101, "it holds nothing");
+}
+
+#[tokio::test]
+async fn send_buffer_of_the_kernel_has_the_size_that_was_asked_for() {
+    let sent = |bytes: Option<usize>| async move {
+        let hub = Hub::<String>::builder().shards(1).send_buffer(1).send_buffer_bytes(1);
+        let hub = match bytes {
+            Some(bytes) => hub.socket_send_buffer(bytes),
+            None => hub,
+        };
+        let mut server = Recorded::serve(hub.build().unwrap()).await;
+        let (_client, conn) = server.connect_tight().await;
+        // One message at a time, until the client, which does not read, is evicted.
+        let message = "x".repeat(1_000);
+        let mut messages = 0;
+        while server.hub.stats().evictions() == 0 {
+            let _ = conn.send(&message);
+            // The shard has seen it when it has answered.
+            conn.rooms().await;
+            messages += 1;
+        }
+        messages
+    };
+    let (small, system) = (sent(Some(16_384)).await, sent(None).await);
+    assert!(small * 2 < system, "{small} KB, and {system} KB by default");
+}

@@ -1,0 +1,176 @@
+//! The end in good order.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use roomcast::{CloseCode, Conn, DisconnectReason, Handler, Hub, PublishError, Shutdown};
+use tokio::sync::{Notify, Semaphore};
+
+use crate::support::{Client, RawClient, Recorded, eventually, serve, upgrade_request, within};
+
+const LONG: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn clients_get_what_was_sent_and_then_the_code_and_the_report_is_clean() {
+    let mut server = Recorded::serve(Hub::<u32>::new()).await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(server.connect().await);
+    }
+    server.hub.broadcast(&1).unwrap();
+    let hub = server.hub.clone();
+    let how = Shutdown::within(LONG).spread_over(Duration::ZERO).reason("bye");
+    let shutdown = tokio::spawn(async move { hub.shutdown(how).await });
+    for (client, _) in &mut clients {
+        assert_eq!(client.get::<u32>().await, 1);
+        assert_eq!(client.closed().await, (1_001, "bye".to_owned()));
+        let DisconnectReason::HubClosed(told) = server.events.ended().await.1 else { panic!() };
+        assert_eq!((told.code, &*told.reason), (CloseCode::GOING_AWAY, "bye"));
+    }
+    let report = within("it is over", shutdown).await.unwrap();
+    assert!(report.is_clean(), "{report}");
+    assert_eq!((report.connections, report.unfinished), (3, 0));
+    assert!(report.took < LONG);
+    assert!(matches!(server.hub.broadcast(&2), Err(PublishError::Closed)));
+    assert!(server.hub.is_closed());
+    within("nothing is left", server.hub.closed()).await;
+}
+
+#[tokio::test]
+async fn restart_tells_each_client_when_to_come_back() {
+    let mut server = Recorded::serve(Hub::<u32>::new()).await;
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        clients.push(server.connect().await.0);
+    }
+    let hub = server.hub.clone();
+    let how = Shutdown::within(LONG)
+        .spread_over(Duration::from_millis(50))
+        .restart(Duration::from_secs(1)..=Duration::from_secs(9))
+        .reason("new version");
+    let shutdown = tokio::spawn(async move { hub.shutdown(how).await });
+    let mut waits = Vec::new();
+    for client in &mut clients {
+        let (code, reason) = client.closed().await;
+        assert_eq!(code, 1_012);
+        let ms = reason.strip_prefix("new version retry-after-ms=").expect("a hint");
+        waits.push(ms.parse::<u64>().expect("a number"));
+    }
+    assert!(waits.iter().all(|ms| (1_000..=9_000).contains(ms)), "{waits:?}");
+    waits.dedup();
+    assert_eq!(waits.len(), 8, "each its own: {waits:?}");
+    assert!(within("it is over", shutdown).await.unwrap().is_clean());
+}
+
+#[tokio::test]
+async fn while_closes_are_spread_new_clients_get_503_and_those_that_are_left_are_served() {
+    let mut server = Recorded::serve(Hub::<u32>::new()).await;
+    let (mut client, conn) = server.connect().await;
+    let hub = server.hub.clone();
+    let shutdown = tokio::spawn(async move { hub.shutdown(Shutdown::within(LONG)).await });
+    eventually("it has begun", || server.hub.is_closing()).await;
+    let mut refused = RawClient::open(server.server.addr).await;
+    refused.send(upgrade_request("/ws").as_bytes()).await;
+    let head = refused.read_head().await.to_ascii_lowercase();
+    assert!(head.starts_with("http/1.1 503 ") && head.contains("retry-after: "), "{head}");
+    client.send_text("7").await;
+    assert_eq!(server.events.message().await.1, 7);
+    conn.send(&8).unwrap();
+    server.hub.broadcast(&9).unwrap();
+    assert_eq!(client.get_many::<u32>(2).await, [8, 9]);
+    assert!(!server.hub.is_closed());
+    // Nobody is left: there is no need to wait for the window.
+    drop(client);
+    let report = within("it is over", shutdown).await.unwrap();
+    assert!(report.is_clean() && report.took < LONG / 2, "{report}");
+}
+
+#[tokio::test]
+async fn close_takes_the_place_of_a_shutdown_under_way() {
+    let mut server = Recorded::serve(Hub::<u32>::new()).await;
+    let (mut client, _) = server.connect().await;
+    let hub = server.hub.clone();
+    let shutdown = tokio::spawn(async move { hub.shutdown(LONG).await });
+    eventually("it has begun", || server.hub.is_closing()).await;
+    server.hub.close();
+    assert_eq!(client.closed().await, (1_001, "hub closed".to_owned()));
+    assert!(within("it is over", shutdown).await.unwrap().is_clean());
+}
+
+/// A handler whose `on_disconnect` waits to be let go.
+struct Lingering(Arc<Semaphore>);
+
+impl Handler<u32> for Lingering {
+    async fn on_disconnect(&self, _: &Conn<u32>, _: &DisconnectReason) {
+        self.0.acquire().await.expect("never closed").forget();
+    }
+}
+
+#[tokio::test]
+async fn on_disconnect_is_awaited_and_reported_where_it_takes_too_long() {
+    let hub = Hub::<u32>::new();
+    let semaphore = Arc::new(Semaphore::new(0));
+    let server = serve(hub.handle(Lingering(semaphore.clone()))).await;
+    let mut client = Client::connect(server.addr, "/ws").await;
+    let deadline = Duration::from_millis(200);
+    let began = Instant::now();
+    let shutdown = tokio::spawn({
+        let hub = hub.clone();
+        async move { hub.shutdown(deadline).await }
+    });
+    assert_eq!(client.closed().await.0, 1_001);
+    let report = within("the deadline", shutdown).await.unwrap();
+    assert!(began.elapsed() >= deadline);
+    assert_eq!((report.connections, report.unfinished, report.cut), (1, 1, 0));
+    assert!(!report.is_clean());
+    semaphore.add_permits(1);
+    within("it has returned", hub.closed()).await;
+}
+
+#[tokio::test]
+async fn client_that_does_not_read_is_cut_at_the_deadline_and_what_it_loses_is_counted() {
+    let hub = Hub::<String>::builder().write_timeout(LONG).build().unwrap();
+    let mut server = Recorded::serve_tight(hub).await;
+    let (mut client, conn) = server.connect_tight().await;
+    let message = "x".repeat(200_000);
+    for _ in 0..4 {
+        conn.send_wait(&message).await.unwrap();
+    }
+    let how = Shutdown::within(Duration::from_millis(300)).spread_over(Duration::ZERO);
+    let report = within("the deadline", server.hub.shutdown(how)).await;
+    assert_eq!((report.connections, report.unfinished, report.cut), (1, 1, 1));
+    assert!(report.messages_lost >= 1, "{report}");
+    assert_eq!(report.messages_lost, server.hub.stats().dropped_at_end);
+    client.ended().await;
+    within("nothing is left", server.hub.closed()).await;
+}
+
+#[tokio::test]
+async fn handlers_see_the_hub_closing_and_their_last_messages_leave() {
+    struct Last(Arc<Notify>);
+
+    impl Handler<u32> for Last {
+        async fn on_message(&self, conn: &Conn<u32>, message: u32) {
+            self.0.notify_one();
+            while !conn.hub().is_closing() {
+                tokio::task::yield_now().await;
+            }
+            conn.send(&message).expect("still open");
+        }
+    }
+
+    let hub = Hub::<u32>::new();
+    let is_running = Arc::new(Notify::new());
+    let server = serve(hub.handle(Last(is_running.clone()))).await;
+    let mut client = Client::connect(server.addr, "/ws").await;
+    client.send_text("5").await;
+    is_running.notified().await;
+    let how = Shutdown::within(LONG).spread_over(Duration::from_secs(1));
+    let shutdown = tokio::spawn({
+        let hub = hub.clone();
+        async move { hub.shutdown(how).await }
+    });
+    assert_eq!(client.get::<u32>().await, 5);
+    assert_eq!(client.closed().await.0, 1_001);
+    assert!(within("it is over", shutdown).await.unwrap().is_clean());
+}
