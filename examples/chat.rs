@@ -5,6 +5,8 @@
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Parser;
@@ -13,7 +15,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use roomcast::header::{CACHE_CONTROL, CONTENT_TYPE};
 use roomcast::{
-    BuildError, Close, Cluster, Conn, Handler, Hub, Request, Response, Server, StatusCode,
+    BuildError, Close, Cluster, Conn, Handler, Hub, Request, Response, Server, Shutdown, StatusCode,
 };
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +36,22 @@ struct Options {
     /// Deliveries that may wait for a slow client.
     #[arg(long, default_value_t = 16)]
     send_buffer: usize,
+    /// Messages that a client may send in a second on average, and twice as many at once; 0: no limit.
+    #[arg(long, default_value_t = 50)]
+    message_rate: u32,
+    /// Bytes that a client may send in a second on average, and twice as many at once; 0: no limit.
+    #[arg(long, default_value_t = 128 * 1024)]
+    byte_rate: u32,
+    /// Connections that one address may have [default: no limit, for all may come through a proxy].
+    #[arg(long)]
+    max_per_addr: Option<u32>,
+    /// An origin whose pages may connect, besides no page at all; may be given several times [default:
+    /// the page that this server serves].
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<String>,
+    /// Seconds that clients have to go when the server is told to end.
+    #[arg(long, default_value_t = 10)]
+    shutdown_seconds: u64,
     /// A Redis that makes one chat of all servers that share it, such as redis://127.0.0.1.
     #[cfg(feature = "redis")]
     #[arg(long, value_name = "URL")]
@@ -46,8 +64,19 @@ struct Options {
 
 impl Options {
     fn hub(&self, threads: usize) -> Result<Hub<Message>, BuildError> {
-        let hub =
-            Hub::builder().shards(self.shards.unwrap_or(threads)).send_buffer(self.send_buffer);
+        let mut hub = Hub::builder()
+            .shards(self.shards.unwrap_or(threads))
+            .send_buffer(self.send_buffer)
+            .allow_origins(&self.allow_origin);
+        if self.message_rate > 0 {
+            hub = hub.message_rate(self.message_rate, self.message_rate.saturating_mul(2));
+        }
+        if self.byte_rate > 0 {
+            hub = hub.byte_rate(self.byte_rate, self.byte_rate.saturating_mul(2));
+        }
+        if let Some(connections) = self.max_per_addr {
+            hub = hub.max_connections_per_addr(connections);
+        }
         #[cfg(feature = "redis")]
         if let Some(url) = &self.redis {
             return hub.redis(url, &self.channel).build();
@@ -100,18 +129,39 @@ fn main() -> Result<(), Box<dyn Error>> {
 async fn serve(options: Options, threads: usize) -> Result<(), Box<dyn Error>> {
     let hub = options.hub(threads)?;
     tell_of_backplane(&hub);
-    let chat = hub.handle(Chat);
-    let pages = service_fn(move |request| {
+    let pages = service_fn({
         let hub = hub.clone();
-        async move { Ok::<_, Infallible>(page(&hub, &request)) }
+        move |request| {
+            let hub = hub.clone();
+            async move { Ok::<_, Infallible>(page(&hub, &request)) }
+        }
     });
-    let server = Server::bind(&options.listen).await?.route("/ws/{room}", chat)?.fallback(pages);
+    let server = Server::bind(&options.listen).await?;
+    let server = server.route("/ws/{room}", hub.handle(Chat))?.fallback(pages);
     println!("listening on http://{}", server.local_addr()?);
-    tokio::select! {
-        () = server.run() => {}
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
-    }
+    // It goes on while the hub shuts down: who comes meanwhile is told to come back.
+    let server = tokio::spawn(server.run());
+    told_to_end().await?;
+    let how = Shutdown::within(Duration::from_secs(options.shutdown_seconds))
+        .restart(Duration::from_secs(1)..=Duration::from_secs(5));
+    println!("{}", hub.shutdown(how).await);
+    server.abort();
     Ok(())
+}
+
+/// Waits for SIGINT, as from Ctrl+C, or SIGTERM, as from a service manager.
+async fn told_to_end() -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminated = signal(SignalKind::terminate())?;
+        tokio::select! {
+            _ = terminated.recv() => Ok(()),
+            interrupted = tokio::signal::ctrl_c() => interrupted,
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
 }
 
 fn tell_of_backplane(hub: &Hub<Message>) {

@@ -52,7 +52,14 @@ struct Server(Chat);
 impl Server {
     fn start() -> Self {
         let mut command = Command::new(example("chat"));
-        let chat = Chat::start(command.args(["--listen", "127.0.0.1:0"]));
+        let chat = Chat::start(command.args([
+            "--listen",
+            "127.0.0.1:0",
+            "--message-rate",
+            "0",
+            "--byte-rate",
+            "0",
+        ]));
         Self(chat.expect("the chat example starts"))
     }
 

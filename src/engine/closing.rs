@@ -60,19 +60,19 @@ impl Draining {
         self.closing.close_for(conn)
     }
 
-    /// How many connections may be open at `now`.
+    /// How many connections may be open at `now`: the first goes at once, the last before the end.
     pub(super) fn open_max(&self, now: Duration) -> usize {
         let window = self.closing.window;
         let left = (self.since + window).saturating_sub(now);
         if left.is_zero() {
             return 0;
         }
-        (self.total as f64 * left.as_secs_f64() / window.as_secs_f64()).ceil() as usize
+        (self.total as f64 * left.as_secs_f64() / window.as_secs_f64()) as usize
     }
 
     /// When one of so many open connections is due, about.
     pub(super) fn next_at(&self, open: usize) -> Duration {
-        let closed = (self.total + 1).saturating_sub(open);
+        let closed = self.total.saturating_sub(open);
         self.since
             + self.closing.window.mul_f64((closed as f64 / self.total.max(1) as f64).min(1.0))
     }
@@ -110,10 +110,11 @@ mod tests {
         for total in [1, 3, 1_000] {
             let draining = draining(total);
             for open in 1..=total {
-                let at = draining.next_at(open) + Duration::from_millis(1);
-                assert!(draining.open_max(at) < open, "{open} of {total}");
-                let at = at - Duration::from_millis(2);
-                assert!(draining.open_max(at) >= open, "{open} of {total}");
+                let at = draining.next_at(open);
+                let ms = Duration::from_millis(1);
+                assert!(draining.open_max(at + ms) < open, "{open} of {total}");
+                let before = (at - ms).max(draining.since);
+                assert!(draining.open_max(before) >= open, "{open} of {total}");
             }
         }
     }

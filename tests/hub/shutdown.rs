@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roomcast::{CloseCode, Conn, DisconnectReason, Handler, Hub, PublishError, Shutdown};
-use tokio::sync::{Notify, Semaphore};
+use roomcast::{
+    CloseCode, Conn, DisconnectReason, Handler, Hub, PublishError, Shutdown, ShutdownReport,
+};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
-use crate::support::{Client, RawClient, Recorded, eventually, serve, upgrade_request, within};
+use crate::support::{Client, RawClient, Recorded, serve, upgrade_request, within};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -62,13 +65,21 @@ async fn restart_tells_each_client_when_to_come_back() {
     assert!(within("it is over", shutdown).await.unwrap().is_clean());
 }
 
+/// A shutdown of which half is over: one of two clients is closed, and the other is returned.
+async fn half_way() -> (Recorded<u32>, (Client, Conn<u32>), JoinHandle<ShutdownReport>) {
+    let hub = Hub::<u32>::builder().shards(1).build().unwrap();
+    let mut server = Recorded::serve(hub.clone()).await;
+    let (one, other) = (server.connect().await, server.connect().await);
+    let shutdown = tokio::spawn(async move { hub.shutdown(Shutdown::within(LONG)).await });
+    let closed = server.events.ended().await.0.id();
+    let (mut gone, left) = if closed == one.1.id() { (one, other) } else { (other, one) };
+    assert_eq!(gone.0.closed().await, (1_001, "hub shut down".to_owned()));
+    (server, left, shutdown)
+}
+
 #[tokio::test]
 async fn while_closes_are_spread_new_clients_get_503_and_those_that_are_left_are_served() {
-    let mut server = Recorded::serve(Hub::<u32>::new()).await;
-    let (mut client, conn) = server.connect().await;
-    let hub = server.hub.clone();
-    let shutdown = tokio::spawn(async move { hub.shutdown(Shutdown::within(LONG)).await });
-    eventually("it has begun", || server.hub.is_closing()).await;
+    let (mut server, (mut client, conn), shutdown) = half_way().await;
     let mut refused = RawClient::open(server.server.addr).await;
     refused.send(upgrade_request("/ws").as_bytes()).await;
     let head = refused.read_head().await.to_ascii_lowercase();
@@ -78,20 +89,17 @@ async fn while_closes_are_spread_new_clients_get_503_and_those_that_are_left_are
     conn.send(&8).unwrap();
     server.hub.broadcast(&9).unwrap();
     assert_eq!(client.get_many::<u32>(2).await, [8, 9]);
-    assert!(!server.hub.is_closed());
+    assert!(server.hub.is_closing() && !server.hub.is_closed());
     // Nobody is left: there is no need to wait for the window.
     drop(client);
     let report = within("it is over", shutdown).await.unwrap();
     assert!(report.is_clean() && report.took < LONG / 2, "{report}");
+    assert_eq!(report.connections, 2);
 }
 
 #[tokio::test]
 async fn close_takes_the_place_of_a_shutdown_under_way() {
-    let mut server = Recorded::serve(Hub::<u32>::new()).await;
-    let (mut client, _) = server.connect().await;
-    let hub = server.hub.clone();
-    let shutdown = tokio::spawn(async move { hub.shutdown(LONG).await });
-    eventually("it has begun", || server.hub.is_closing()).await;
+    let (server, (mut client, _), shutdown) = half_way().await;
     server.hub.close();
     assert_eq!(client.closed().await, (1_001, "hub closed".to_owned()));
     assert!(within("it is over", shutdown).await.unwrap().is_clean());
@@ -143,34 +151,4 @@ async fn client_that_does_not_read_is_cut_at_the_deadline_and_what_it_loses_is_c
     assert_eq!(report.messages_lost, server.hub.stats().dropped_at_end);
     client.ended().await;
     within("nothing is left", server.hub.closed()).await;
-}
-
-#[tokio::test]
-async fn handlers_see_the_hub_closing_and_their_last_messages_leave() {
-    struct Last(Arc<Notify>);
-
-    impl Handler<u32> for Last {
-        async fn on_message(&self, conn: &Conn<u32>, message: u32) {
-            self.0.notify_one();
-            while !conn.hub().is_closing() {
-                tokio::task::yield_now().await;
-            }
-            conn.send(&message).expect("still open");
-        }
-    }
-
-    let hub = Hub::<u32>::new();
-    let is_running = Arc::new(Notify::new());
-    let server = serve(hub.handle(Last(is_running.clone()))).await;
-    let mut client = Client::connect(server.addr, "/ws").await;
-    client.send_text("5").await;
-    is_running.notified().await;
-    let how = Shutdown::within(LONG).spread_over(Duration::from_secs(1));
-    let shutdown = tokio::spawn({
-        let hub = hub.clone();
-        async move { hub.shutdown(how).await }
-    });
-    assert_eq!(client.get::<u32>().await, 5);
-    assert_eq!(client.closed().await.0, 1_001);
-    assert!(within("it is over", shutdown).await.unwrap().is_clean());
 }
