@@ -1,0 +1,47 @@
+//! An echo: each message goes back to its sender alone, text as text and bytes as bytes.
+//!
+//! `cargo run --release --example echo`, and point a conformance suite at the address that it prints.
+//! `bash tests/autobahn.sh` does so.
+
+use std::error::Error;
+
+use clap::Parser;
+use roomcast::{BuildError, Conn, Handler, Hub, Raw, RawMessage, Server};
+
+/// The largest message that the performance cases of Autobahn send.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
+
+/// A WebSocket echo server over roomcast.
+#[derive(Parser)]
+struct Options {
+    /// The address to listen on; port 0 lets the system choose.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: String,
+}
+
+struct Echo;
+
+impl Handler<RawMessage> for Echo {
+    async fn on_message(&self, conn: &Conn<RawMessage>, message: RawMessage) {
+        // Waits while the hub is overloaded, and fails only when the client has gone.
+        let _ = conn.send_wait(&message).await;
+    }
+}
+
+/// A hub that keeps what a client has not read yet, up to some of the largest messages.
+fn hub() -> Result<Hub<RawMessage>, BuildError> {
+    Hub::with_codec(Raw)
+        .max_message_bytes(MESSAGE_BYTES_MAX)
+        .send_buffer(1_024)
+        .send_buffer_bytes(4 * MESSAGE_BYTES_MAX)
+        .build()
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::parse();
+    let server = Server::bind(&options.listen).await?.route("/", hub()?.handle(Echo))?;
+    println!("listening on ws://{}", server.local_addr()?);
+    server.run().await;
+    Ok(())
+}
