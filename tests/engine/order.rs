@@ -1,6 +1,6 @@
 //! Whatever way frames of one publisher take, a connection gets them in the order of its calls.
 
-use roomcast::engine::Address;
+use roomcast::engine::{Address, Close, CloseCode, DisconnectReason, Limit};
 
 use super::fake::Settings;
 
@@ -173,6 +173,26 @@ fn publishers_on_several_threads_each_keep_their_own_order() {
             let own: Vec<_> = texts.iter().filter(|text| text.starts_with(&prefix)).collect();
             assert!(own.is_sorted() && own.len() == 500);
         }
+    }
+}
+
+#[test]
+fn what_was_sent_before_a_breach_leaves_before_its_close() {
+    for breach in [
+        DisconnectReason::Protocol(Close::new(CloseCode::TOO_BIG, "")),
+        DisconnectReason::OverLimit(Limit::MessageBytes),
+    ] {
+        let mut rig = Settings::default().build();
+        let clients = rig.attach_to("r", 2);
+        rig.run();
+        rig.publish(Address::Conn(clients[0].id()), "answer");
+        rig.publish(Address::Room("r"), "to all");
+        clients[0].port.close(clients[0].id(), breach);
+        rig.publish(Address::Room("r"), "later");
+        rig.run();
+        assert_eq!(clients[0].texts(), ["answer", "to all"]);
+        assert_eq!(clients[0].close_code(), Some(CloseCode::TOO_BIG));
+        assert_eq!(clients[1].texts(), ["to all", "later"]);
     }
 }
 

@@ -257,13 +257,8 @@ impl<S: Socket> Shard<S> {
     }
 }
 
-/// Whether the client is gone or done, so that what is still to be delivered need not be.
+/// Whether the client is gone or done, so that what is still to be delivered need not be. One that
+/// broke a rule still reads: it gets the answers to what it has sent before.
 pub(super) fn is_over_already(reason: &DisconnectReason) -> bool {
-    matches!(
-        reason,
-        DisconnectReason::ClosedByClient(_)
-            | DisconnectReason::Io(_)
-            | DisconnectReason::Protocol(_)
-            | DisconnectReason::OverLimit(_)
-    )
+    matches!(reason, DisconnectReason::ClosedByClient(_) | DisconnectReason::Io(_))
 }
