@@ -4,12 +4,19 @@
 //! `bash tests/autobahn.sh` does so.
 
 use std::error::Error;
+use std::time::Duration;
 
 use clap::Parser;
 use roomcast::{BuildError, Conn, Handler, Hub, Raw, RawMessage, Server};
 
 /// The largest message that the performance cases of Autobahn send.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
+
+/// The most fragments: 4 MiB, 64 bytes each.
+const FRAGMENTS_MAX: u32 = 65_536;
+
+/// Time for such a message, also from a slow suite on a busy machine.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(100);
 
 /// A WebSocket echo server over roomcast.
 #[derive(Parser)]
@@ -32,6 +39,8 @@ impl Handler<RawMessage> for Echo {
 fn hub() -> Result<Hub<RawMessage>, BuildError> {
     Hub::with_codec(Raw)
         .max_message_bytes(MESSAGE_BYTES_MAX)
+        .max_fragments(FRAGMENTS_MAX)
+        .message_timeout(MESSAGE_TIMEOUT)
         .send_buffer(1_024)
         .send_buffer_bytes(4 * MESSAGE_BYTES_MAX)
         .build()
