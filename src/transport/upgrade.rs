@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
+use hyper::http::uri::Authority;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Version};
 
@@ -90,6 +91,9 @@ pub(crate) fn accept(
 /// The answer to a request that is no proper handshake.
 pub(crate) fn objection(parts: &Parts) -> Option<Response<Full<Bytes>>> {
     let headers = &parts.headers;
+    if parts.version == Version::HTTP_11 && !only(headers, header::HOST).is_some_and(is_host) {
+        return Some(refusal(StatusCode::BAD_REQUEST, "missing or malformed Host"));
+    }
     let is_upgrade = parts.method == Method::GET
         && parts.version == Version::HTTP_11
         && has_token(headers, header::CONNECTION, "upgrade")
@@ -103,6 +107,10 @@ pub(crate) fn objection(parts: &Parts) -> Option<Response<Full<Bytes>>> {
     if only(headers, header::SEC_WEBSOCKET_VERSION) != Some(b"13") {
         let version = (header::SEC_WEBSOCKET_VERSION, "13");
         return Some(upgrade_required(version, "WebSocket version 13 required"));
+    }
+    // It would lie where frames are looked for.
+    if has_body(headers) {
+        return Some(refusal(StatusCode::BAD_REQUEST, "handshake with a body"));
     }
     match only(headers, header::SEC_WEBSOCKET_KEY) {
         Some(key) if is_key(key) => None,
@@ -157,6 +165,16 @@ fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .any(|value| value.trim().eq_ignore_ascii_case(token))
+}
+
+fn has_body(headers: &HeaderMap) -> bool {
+    let has_length = headers.get_all(header::CONTENT_LENGTH).iter().any(|length| length != "0");
+    has_length || headers.contains_key(header::TRANSFER_ENCODING)
+}
+
+/// Whether this names a host, with or without a port.
+fn is_host(host: &[u8]) -> bool {
+    Authority::try_from(host).is_ok()
 }
 
 /// Whether this is 16 bytes in base64: 22 characters and two of padding.
