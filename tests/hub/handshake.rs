@@ -1,4 +1,5 @@
-//! The opening handshake: what is let in, what is refused and how, and what a handler makes of it.
+//! The opening handshake: what comes with it, and what a handler makes of it. What is refused is in the
+//! tables of `tests/conformance.rs`.
 
 use roomcast::header::{HeaderValue, WWW_AUTHENTICATE};
 use roomcast::{Conn, Handler, Hub, Reject, StatusCode, UpgradeRequest};
@@ -8,8 +9,8 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::Response;
 
 use crate::support::{
-    ACCEPT, Client, KEY, Listening, RawClient, Recorded, TEXT, eventually, frame, serve,
-    upgrade_request, within,
+    Client, KEY, Listening, RawClient, Recorded, TEXT, eventually, frame, serve, upgrade_request,
+    within,
 };
 
 const HOST: &str = "Host: localhost";
@@ -24,90 +25,6 @@ async fn answer_of(server: &Listening, lines: &[&str]) -> String {
     let mut client = RawClient::open(server.addr).await;
     client.send(format!("{}\r\n\r\n", lines.join("\r\n")).as_bytes()).await;
     client.read_head().await.to_ascii_lowercase()
-}
-
-async fn answer(lines: &[&str]) -> String {
-    let server = Recorded::serve(Hub::<u32>::new()).await;
-    answer_of(&server.server, lines).await
-}
-
-#[tokio::test]
-async fn handshake_is_answered_with_the_key_of_the_rfc() {
-    let head = answer(&[GET, HOST, CONNECTION, UPGRADE, VERSION, WITH_KEY]).await;
-    assert!(head.starts_with("http/1.1 101 "), "{head}");
-    let accept = format!("sec-websocket-accept: {ACCEPT}").to_ascii_lowercase();
-    assert!(head.contains(&accept), "{head}");
-    assert!(!head.contains("sec-websocket-protocol"), "{head}");
-    assert!(!head.contains("sec-websocket-extensions"), "{head}");
-}
-
-#[tokio::test]
-async fn tokens_of_a_handshake_may_be_in_lists_and_of_any_case() {
-    let connection = "connection: keep-alive, UPGRADE";
-    let head = answer(&[GET, HOST, connection, "upgrade: WebSocket", VERSION, WITH_KEY]).await;
-    assert!(head.starts_with("http/1.1 101 "), "{head}");
-}
-
-#[tokio::test]
-async fn request_that_is_no_upgrade_gets_426_that_says_what_would_be() {
-    let post = "POST /ws HTTP/1.1";
-    let old = "GET /ws HTTP/1.0";
-    for lines in [
-        &[GET, HOST][..],
-        &[GET, HOST, UPGRADE, VERSION, WITH_KEY],
-        &[GET, HOST, CONNECTION, VERSION, WITH_KEY],
-        &[GET, HOST, CONNECTION, "Upgrade: h2c", VERSION, WITH_KEY],
-        &[post, HOST, CONNECTION, UPGRADE, VERSION, WITH_KEY, "Content-Length: 0"],
-        &[old, HOST, CONNECTION, UPGRADE, VERSION, WITH_KEY],
-    ] {
-        let head = answer(lines).await;
-        assert!(head.contains(" 426 "), "{lines:?}: {head}");
-        assert!(head.contains("\r\nupgrade: websocket\r\n"), "{lines:?}: {head}");
-    }
-}
-
-#[tokio::test]
-async fn other_version_gets_426_that_names_the_right_one() {
-    for version in [
-        &[][..],
-        &["Sec-WebSocket-Version: 8"],
-        &["Sec-WebSocket-Version: 14"],
-        &["Sec-WebSocket-Version: thirteen"],
-        &[VERSION, "Sec-WebSocket-Version: 8"],
-    ] {
-        let lines = [&[GET, HOST, CONNECTION, UPGRADE, WITH_KEY][..], version].concat();
-        let head = answer(&lines).await;
-        assert!(head.starts_with("http/1.1 426 "), "{version:?}: {head}");
-        assert!(head.contains("\r\nsec-websocket-version: 13\r\n"), "{version:?}: {head}");
-    }
-}
-
-#[tokio::test]
-async fn missing_malformed_or_double_key_gets_400() {
-    for key in [
-        &[][..],
-        &["Sec-WebSocket-Key:"],
-        &["Sec-WebSocket-Key: short"],
-        &["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ"],
-        &["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZ==="],
-        &["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZSE="],
-        &["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j*Q=="],
-        &["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==A"],
-        &[WITH_KEY, WITH_KEY],
-    ] {
-        let lines = [&[GET, HOST, CONNECTION, UPGRADE, VERSION][..], key].concat();
-        let head = answer(&lines).await;
-        assert!(head.starts_with("http/1.1 400 "), "{key:?}: {head}");
-    }
-}
-
-#[tokio::test]
-async fn refused_handshakes_do_not_count_as_connections() {
-    let server = Recorded::serve(Hub::<u32>::new()).await;
-    answer_of(&server.server, &[GET, HOST]).await;
-    answer_of(&server.server, &[GET, HOST, CONNECTION, UPGRADE, VERSION]).await;
-    assert_eq!(server.hub.stats().connected, 0);
-    assert_eq!(server.hub.count(), 0);
 }
 
 #[tokio::test]

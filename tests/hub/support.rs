@@ -334,9 +334,8 @@ pub(crate) const FIN: u8 = 0x80;
 
 const MASK: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 
-/// The key and the answer to it of RFC 6455, section 1.3.
+/// The key of RFC 6455, section 1.3.
 pub(crate) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-pub(crate) const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// A masked frame, as a client sends it.
 pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
