@@ -109,6 +109,20 @@ fn members_of_a_sweep_are_those_of_its_messages() {
 }
 
 #[test]
+fn a_sweep_to_several_rooms_passes_by_who_joins_one_that_had_no_members() {
+    let (mut rig, crowd, apart, _) = rig();
+    // The room is known, for there are joins on their way. This one comes too late to count.
+    crowd[0].close();
+    crowd[0].join("fresh");
+    rig.publish(Address::Rooms(&["large".into(), "fresh".into()]), "before");
+    apart.join("fresh");
+    rig.publish(Address::Conn(apart.id()), "after");
+    rig.run();
+    assert_eq!(served(&crowd), 999);
+    assert_eq!(apart.texts(), ["after"]);
+}
+
+#[test]
 fn a_connection_in_the_place_of_one_that_left_during_a_sweep_gets_nothing_of_it() {
     let (mut rig, crowd, _, _) = rig();
     rig.publish(Address::Everyone, "before");

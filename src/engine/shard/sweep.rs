@@ -89,7 +89,8 @@ impl Sweep {
     }
 
     /// Adds a delivery that it [`takes`](Self::takes), for the next round.
-    pub(super) fn add<S>(&mut self, delivery: Delivery, table: &mut Table<S>) {
+    pub(super) fn add<S>(&mut self, mut delivery: Delivery, table: &mut Table<S>) {
+        drop_empty_rooms(&mut delivery.audience, table);
         self.last += 1;
         match &delivery.audience {
             Audience::Everyone => self.last_to_everyone = self.last,
@@ -138,5 +139,16 @@ impl Sweep {
         if !self.round.is_empty() {
             self.round.begin(table);
         }
+    }
+}
+
+/// Takes the rooms out of a union that no join has reached yet: they cannot be noted, and who joins
+/// one while the delivery waits must not get it.
+fn drop_empty_rooms<S>(audience: &mut Audience, table: &Table<S>) {
+    if let Audience::Rooms(rooms) = audience
+        && rooms.iter().any(|room| table.members(room).is_none())
+    {
+        let known = rooms.iter().filter(|room| table.members(room).is_some());
+        *rooms = known.cloned().collect();
     }
 }
