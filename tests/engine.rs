@@ -4,6 +4,8 @@
 mod budgets;
 #[path = "engine/closing.rs"]
 mod closing;
+#[path = "engine/dice.rs"]
+mod dice;
 #[path = "engine/fake.rs"]
 mod fake;
 #[path = "engine/inbox.rs"]
@@ -20,6 +22,8 @@ mod order;
 mod overflow;
 #[path = "engine/rooms.rs"]
 mod rooms;
+#[path = "engine/runs.rs"]
+mod runs;
 #[path = "engine/send_queue.rs"]
 mod send_queue;
 #[path = "engine/sweep.rs"]

@@ -10,16 +10,29 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fastrand::Rng;
 use roomcast::engine::{
     Address, Close, CloseCode, ConnKey, DisconnectReason, FrameKind, JoinError, Overflow, Stage,
     frame, publish,
 };
 
-use super::fake::{
-    CLOSE, Client, PLENTY, PONG, Parsed, Rig, Settings, assert_nothing_reserved, parse,
-};
+use super::dice::Dice;
+use super::fake::{CLOSE, Client, PONG, Parsed, Rig, Settings, assert_nothing_reserved, parse};
 use super::operation::{Kind, Operation, ROOMS, To};
+
+/// Runs `operations` random operations, or as many as `dice` has, and shows each to `see` before it
+/// is applied.
+pub(crate) fn run(dice: impl Dice, kind: Kind, operations: usize, mut see: impl FnMut(&Operation)) {
+    let mut model = Model::new(dice, kind);
+    for _ in 0..operations {
+        if model.dice.is_used_up() {
+            break;
+        }
+        let Some(operation) = model.draw() else { continue };
+        see(&operation);
+        model.apply(operation);
+    }
+    model.finish();
+}
 
 /// What the oracle knows of a connection.
 struct Known {
@@ -32,8 +45,8 @@ struct Known {
     is_detached: bool,
 }
 
-struct Model {
-    rng: Rng,
+struct Model<D> {
+    dice: D,
     kind: Kind,
     settings: Settings,
     rig: Rig,
@@ -43,20 +56,19 @@ struct Model {
     frames: Vec<Bytes>,
 }
 
-impl Model {
-    fn new(seed: u64, kind: Kind) -> Self {
-        let mut rng = Rng::with_seed(seed);
-        let settings = settings(&mut rng, kind);
+impl<D: Dice> Model<D> {
+    fn new(mut dice: D, kind: Kind) -> Self {
+        let settings = settings(&mut dice, kind);
         let rig = settings.build();
         let port_references = std::sync::Arc::strong_count(&rig.ports[0]);
         let (known, rooms, frames) = Default::default();
-        Self { rng, kind, settings, rig, port_references, known, rooms, frames }
+        Self { dice, kind, settings, rig, port_references, known, rooms, frames }
     }
 
     /// Draws the next operation; `None` where the drawn one makes no sense now.
     fn draw(&mut self) -> Option<Operation> {
         let attached = self.known.iter().filter(|known| !known.is_detached).count();
-        Operation::draw(&mut self.rng, self.kind, self.known.len(), attached)
+        Operation::draw(&mut self.dice, self.kind, self.known.len(), attached)
     }
 
     fn apply(&mut self, operation: Operation) {
@@ -152,8 +164,8 @@ impl Model {
     }
 
     fn pong(&mut self, conn: usize) {
-        let payload = self.rng.u32(..).to_be_bytes();
         let known = &mut self.known[conn];
+        let payload = (known.pongs.len() as u32).to_be_bytes();
         if known.is_open {
             known.client.port.pong(known.client.id(), &payload);
             known.pongs.push(payload);
@@ -368,23 +380,23 @@ fn index(
     rig.ports.iter().position(|other| std::sync::Arc::ptr_eq(other, port)).expect("one of them")
 }
 
-fn settings(rng: &mut Rng, kind: Kind) -> Settings {
-    let mut settings = Settings::default().shards(rng.usize(1..3));
+fn settings(dice: &mut impl Dice, kind: Kind) -> Settings {
+    let mut settings = Settings::default().shards(dice.draw(1..3));
     settings.inbox.messages = 4_096;
     // Sweeps of whatever audience, of large ones, and none.
-    settings.shard.large_audience = [1, 3, 8, usize::MAX][rng.usize(0..4)];
-    let overflow = [Overflow::Evict, Overflow::DropOldest, Overflow::DropNewest][rng.usize(0..3)];
+    settings.shard.large_audience = dice.pick([1, 3, 8, usize::MAX]);
+    let overflow = dice.pick([Overflow::Evict, Overflow::DropOldest, Overflow::DropNewest]);
     let is_unbounded = kind == Kind::Gentle && overflow == Overflow::Evict;
-    let (slots, bytes) = match (is_unbounded, rng.u32(0..4)) {
+    let (slots, bytes) = match (is_unbounded, dice.draw(0..4)) {
         (true, _) => (1 << 20, 1 << 30),
         (_, 0) => (1, 1 << 20),
-        (_, 1) => (1 << 20, rng.usize(1..200)),
-        _ => (rng.usize(1..8), rng.usize(50..70_000)),
+        (_, 1) => (1 << 20, dice.draw(1..200)),
+        _ => (dice.draw(1..8), dice.draw(50..70_000)),
     };
     settings = settings.queue(slots, bytes, overflow);
     match kind {
         Kind::Gentle => settings.shard.write_timeout = Duration::from_secs(1 << 30),
-        Kind::Rough if rng.bool() => settings = settings.ping_interval(Duration::from_secs(8)),
+        Kind::Rough if dice.flip() => settings = settings.ping_interval(Duration::from_secs(8)),
         Kind::Rough => {}
     }
     settings
@@ -424,76 +436,4 @@ fn payloads_of(frames: &[Parsed], opcode: u8) -> Vec<[u8; 4]> {
 fn is_subsequence<T: PartialEq>(part: &[T], whole: &[T]) -> bool {
     let mut whole = whole.iter();
     part.iter().all(|item| whole.any(|other| other == item))
-}
-
-/// Names the run and its last operations if the test fails.
-struct Trace {
-    seed: u64,
-    kind: Kind,
-    operations: Vec<Operation>,
-}
-
-impl Drop for Trace {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let last = self.operations.len().saturating_sub(40);
-            eprintln!("seed {}, {:?}, the last operations:", self.seed, self.kind);
-            self.operations[last..].iter().for_each(|operation| eprintln!("  {operation:?}"));
-        }
-    }
-}
-
-fn run(seed: u64, kind: Kind, operations: usize) {
-    let mut model = Model::new(seed, kind);
-    let mut trace = Trace { seed, kind, operations: Vec::new() };
-    for _ in 0..operations {
-        let Some(operation) = model.draw() else { continue };
-        trace.operations.push(operation.clone());
-        model.apply(operation);
-    }
-    model.finish();
-}
-
-#[test]
-fn short_runs_without_failures_lose_nothing_that_is_not_counted() {
-    (0..3_000).for_each(|seed| run(seed, Kind::Gentle, 80));
-}
-
-#[test]
-fn short_runs_with_failures_agree_with_the_oracle() {
-    (0..4_000).for_each(|seed| run(seed, Kind::Rough, 80));
-}
-
-#[test]
-fn long_runs_agree_with_the_oracle() {
-    for seed in 0..6 {
-        run(seed, Kind::Gentle, 3_000);
-        run(seed, Kind::Rough, 3_000);
-    }
-}
-
-#[test]
-fn a_slice_of_one_write_is_as_good_as_one_of_many() {
-    for seed in 0..200 {
-        let texts = |writes: usize| {
-            let mut rng = Rng::with_seed(seed);
-            let mut rig = Settings::default().build();
-            let clients = rig.attach_to("r", 6);
-            rig.run();
-            for n in 0..40 {
-                let client = &clients[rng.usize(0..6)];
-                match rng.u32(0..6) {
-                    0 => client.join("s"),
-                    1 => client.leave("s"),
-                    2 => rig.publish(Address::Everyone, &n.to_string()),
-                    3 => rig.publish(Address::Room("s"), &n.to_string()),
-                    _ => rig.publish_except(Address::Room("r"), &[client.id()], &n.to_string()),
-                }
-                rig.shards[0].run(rig.now, writes);
-            }
-            rig.run();
-            clients.iter().map(Client::texts).collect::<Vec<_>>()
-        };
-        assert_eq!(texts(1), texts(PLENTY), "seed {seed}");
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fastrand::Rng;
+use super::dice::Dice;
 
 /// Connections that are attached at a time.
 pub(crate) const CONNS_MAX: usize = 12;
@@ -97,51 +97,56 @@ pub(crate) enum Kind {
 
 impl Operation {
     /// Draws the next operation; `None` where the drawn one makes no sense now.
-    pub(crate) fn draw(rng: &mut Rng, kind: Kind, conns: usize, attached: usize) -> Option<Self> {
+    pub(crate) fn draw(
+        dice: &mut impl Dice,
+        kind: Kind,
+        conns: usize,
+        attached: usize,
+    ) -> Option<Self> {
         let is_rough = kind == Kind::Rough;
         if conns == 0 {
             return Some(Self::Attach);
         }
         // Mostly one of the newest: the others are gone.
-        let conn = conns - 1 - rng.usize(0..conns.min(CONNS_MAX + 2));
-        let room = rng.usize(0..ROOMS.len());
-        Some(match rng.u32(0..100) {
+        let conn = conns - 1 - dice.draw(0..conns.min(CONNS_MAX + 2));
+        let room = dice.draw(0..ROOMS.len());
+        Some(match dice.draw(0..100) {
             0..6 => (attached < CONNS_MAX).then_some(Self::Attach)?,
             6..22 => Self::Join { conn, room },
             22..28 => Self::Leave { conn, room },
-            28..60 => Self::draw_publish(rng, conn, room, conns),
+            28..60 => Self::draw_publish(dice, conn, room, conns),
             60..64 => Self::Pong { conn },
             64..68 => Self::Block { conn },
-            68..72 => Self::Take { conn, bytes: rng.usize(1..400) },
+            68..72 => Self::Take { conn, bytes: dice.draw(1..400) },
             72..76 => Self::Unblock { conn },
             76 => Self::HoldFlush { conn },
             77..79 => Self::Wake { conn },
             79 => is_rough.then_some(Self::Fail { conn })?,
             80..82 => Self::Hear { conn },
-            82 => Self::Close { conn, by_client: is_rough && rng.bool() },
+            82 => Self::Close { conn, by_client: is_rough && dice.flip() },
             83 => Self::Detach { conn },
-            84..87 => Self::Pass { time: Duration::from_millis(rng.u64(0..4_000)) },
-            87..97 => Self::Run { writes: rng.usize(1..6) },
+            84..87 => Self::Pass { time: Duration::from_millis(dice.draw(0..4_000) as u64) },
+            87..97 => Self::Run { writes: dice.draw(1..6) },
             _ => Self::Settle,
         })
     }
 
-    fn draw_publish(rng: &mut Rng, conn: usize, room: usize, conns: usize) -> Self {
-        let to = match rng.u32(0..10) {
+    fn draw_publish(dice: &mut impl Dice, conn: usize, room: usize, conns: usize) -> Self {
+        let to = match dice.draw(0..10) {
             0..2 => To::Everyone,
             2..6 => To::Room(room),
             6..8 => {
-                let rooms = rng.usize(1..4);
-                To::Rooms((0..rooms).map(|_| rng.usize(0..ROOMS.len())).collect())
+                let rooms = dice.draw(1..4);
+                To::Rooms((0..rooms).map(|_| dice.draw(0..ROOMS.len())).collect())
             }
             _ => To::Conn(conn),
         };
-        let excepted = [0, 0, 0, 1, 1, 2, 3][rng.usize(0..7)];
-        let except = (0..excepted).map(|_| rng.usize(0..conns)).collect();
-        let payload_bytes = match rng.u32(0..40) {
-            0 => rng.usize(65_530..65_540),
-            1..4 => rng.usize(120..130),
-            _ => rng.usize(4..40),
+        let excepted = dice.pick([0, 0, 0, 1, 1, 2, 3]);
+        let except = (0..excepted).map(|_| dice.draw(0..conns)).collect();
+        let payload_bytes = match dice.draw(0..40) {
+            0 => dice.draw(65_530..65_540),
+            1..4 => dice.draw(120..130),
+            _ => dice.draw(4..40),
         };
         Self::Publish { to, except, payload_bytes }
     }
