@@ -20,6 +20,10 @@ mod transport;
 #[doc = include_str!("docs/architecture.md")]
 pub mod architecture {}
 
+#[cfg(all(feature = "hub", feature = "server"))]
+#[doc = include_str!("docs/security.md")]
+pub mod security {}
+
 #[cfg(feature = "hub")]
 pub use backplane::{
     Backplane, BackplaneChanges, BackplaneError, BackplaneHealth, BackplaneRequest, BackplaneState,

@@ -205,7 +205,8 @@ impl<S> Port<S> {
         Ok(())
     }
 
-    /// Ends a connection, after what was sent to it before.
+    /// Ends a connection, after what was sent to it before; where the client itself has closed or gone, at
+    /// once.
     pub fn close(&self, conn: ConnKey, reason: DisconnectReason) {
         self.inbox.push(Command::Close(conn, reason));
     }

@@ -79,7 +79,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     /// How many messages, joins and leaves may wait for one shard, at least 2. Default: 65,536.
     ///
     /// At half of it the hub stops reading from clients, so that TCP slows them down; past it,
-    /// publishers get [`PublishError::Overloaded`](super::PublishError::Overloaded).
+    /// publishers get [`PublishError::Overloaded`](crate::PublishError::Overloaded).
     pub fn inbox_messages(mut self, messages: usize) -> Self {
         self.inbox.messages = messages;
         self

@@ -12,10 +12,10 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     /// (`redis://:password@host` where there is no user), or `rediss://…` for TLS with the feature
     /// `redis-tls`. Needs Redis 6 or newer, and two connections to it. Nothing is connected yet when
     /// the hub is built, and it makes no difference to local members whether Redis is there:
-    /// [`Hub::backplane_health`] tells.
+    /// [`Hub::backplane_health`](crate::Hub::backplane_health) tells.
     ///
     /// # Errors
-    /// A URL that is none makes [`build`](Self::build) fail with [`BuildError::Backplane`].
+    /// A URL that is none makes [`build`](Self::build) fail with [`BuildError::Backplane`](crate::BuildError::Backplane).
     ///
     /// # Examples
     /// ```

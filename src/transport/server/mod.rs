@@ -110,7 +110,7 @@ impl Server {
 
     /// Adds a route. `{name}` in the path is a parameter, a whole segment or a part of one, and
     /// `{*name}` is the rest of the path; the service finds them, percent-decoded, as
-    /// [`PathParams`] in the request's extensions.
+    /// [`PathParams`](crate::PathParams) in the request's extensions.
     ///
     /// # Errors
     /// When the path is malformed or collides with another route.
