@@ -3,17 +3,24 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A number with a bound. It orders nothing.
+/// A number with a bound, shared by several. It orders nothing.
 #[derive(Debug)]
 pub struct Budget {
     used: AtomicUsize,
     max: usize,
+    sharers: usize,
 }
 
 impl Budget {
     /// A budget of which nothing is used.
-    pub fn new(max: usize) -> Self {
-        Self { used: AtomicUsize::new(0), max }
+    pub fn new(max: usize, sharers: usize) -> Self {
+        Self { used: AtomicUsize::new(0), max, sharers }
+    }
+
+    /// What each can use without anybody going past the bound for it. Where the bound is passed, somebody
+    /// uses more than this.
+    pub fn fair_share(&self) -> usize {
+        self.max / self.sharers
     }
 
     /// The bound.
@@ -59,16 +66,16 @@ pub struct Budgets {
 
 impl Budgets {
     /// Budgets of which nothing is used.
-    pub fn new(rooms: usize, queued_bytes: usize) -> Self {
+    pub fn new(rooms: usize, queued_bytes: usize, shards: usize) -> Self {
         Self {
-            rooms: Arc::new(Budget::new(rooms)),
-            queued_bytes: Arc::new(Budget::new(queued_bytes)),
+            rooms: Arc::new(Budget::new(rooms, shards)),
+            queued_bytes: Arc::new(Budget::new(queued_bytes, shards)),
         }
     }
 }
 
 impl Default for Budgets {
     fn default() -> Self {
-        Self::new(usize::MAX, usize::MAX)
+        Self::new(usize::MAX, usize::MAX, 1)
     }
 }

@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn rooms_of_all_indexes_share_a_budget_and_a_known_room_needs_none() {
-        let budget = Arc::new(Budget::new(2));
+        let budget = Arc::new(Budget::new(2, 2));
         let indexes = [(); 2].map(|()| RoomIndex::new().within(budget.clone()));
         let a = indexes[0].claim("a").expect("the first");
         let b = indexes[1].claim("b").expect("the second");

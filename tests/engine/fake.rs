@@ -344,7 +344,7 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn new(settings: Settings) -> Self {
-        let budgets = Budgets::new(settings.rooms_max, settings.queued_bytes_max);
+        let budgets = Budgets::new(settings.rooms_max, settings.queued_bytes_max, settings.shards);
         let port = |index| {
             let port = Port::new(index, settings.inbox, settings.rooms);
             Arc::new(port.within(budgets.clone()))

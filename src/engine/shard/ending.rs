@@ -166,16 +166,17 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    /// Evicts those that have the most queued, while the hub has more bytes queued than it may. Each
-    /// shard gives up its part of what is too much; others look at least as often as at blocked sockets.
+    /// Evicts those that have the most queued, while the hub has more bytes queued than it may and this
+    /// shard more than its share: then there is such a shard, and each looks whenever it runs, and as
+    /// often as at blocked sockets.
     pub(super) fn check_memory(&mut self) {
         self.post.publish_queued();
         let budget = self.post.port.queued_bytes();
-        let (excess, own) = (budget.excess(), self.post.queued_bytes);
-        if excess == 0 || own == 0 {
+        let surplus = self.post.queued_bytes.saturating_sub(budget.fair_share());
+        let surplus = surplus.min(budget.excess());
+        if surplus == 0 {
             return;
         }
-        let part = (excess as f64 * own as f64 / budget.used().max(own) as f64).ceil() as usize;
         let queued = self.post.blocked.iter().filter_map(|&slot| self.table.get(slot));
         let queued = queued.filter(|entry| entry.phase == Phase::Open);
         let mut queued: Vec<(usize, ConnKey)> =
@@ -183,7 +184,7 @@ impl<S: Socket> Shard<S> {
         queued.sort_unstable_by(|one, other| other.cmp(one));
         let mut freed = 0;
         for (bytes, id) in queued {
-            if freed >= part {
+            if freed >= surplus {
                 break;
             }
             freed += bytes;

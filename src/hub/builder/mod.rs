@@ -150,7 +150,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
             shard: config,
             inbox: self.inbox,
             rooms: self.rooms,
-            budgets: Budgets::new(self.rooms_max, self.queued_bytes_max),
+            budgets: Budgets::new(self.rooms_max, self.queued_bytes_max, self.shards),
         };
         let shards = Shards::start(layout, watch, &runtime);
         let shards = Arc::new(shards);
