@@ -4,7 +4,6 @@
 //! until the session gives the socket back, so that a close frame can still leave.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,8 +11,7 @@ use bytes::Bytes;
 use super::Shard;
 use super::outlet::Failure;
 use super::table::Phase;
-use crate::engine::close::{Close, DisconnectReason};
-use crate::engine::closing::{Closing, Draining};
+use crate::engine::close::DisconnectReason;
 use crate::engine::frame;
 use crate::engine::link::{ConnKey, End, Stage};
 use crate::engine::send_queue::Amount;
@@ -26,9 +24,6 @@ const EVICTED_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often blocked sockets are looked at, as a part of the shorter of their two timeouts: how much
 /// later than it they may be ended.
 const CHECKS_PER_TIMEOUT: u32 = 16;
-
-/// The least time between two closes that are spread: a wake-up costs more than a close.
-const CLOSE_TICK: Duration = Duration::from_millis(1);
 
 /// Why a connection is due to end.
 #[derive(Debug, Clone, Copy)]
@@ -179,8 +174,9 @@ impl<S: Socket> Shard<S> {
         }
         let queued = self.post.blocked.iter().filter_map(|&slot| self.table.get(slot));
         let queued = queued.filter(|entry| entry.phase == Phase::Open);
-        let mut queued: Vec<(usize, ConnKey)> =
-            queued.map(|entry| (entry.outlet.queued_bytes(), entry.id)).collect();
+        let queued = queued.map(|entry| (entry.outlet.queued_bytes(), entry.id));
+        // Who has nothing but control frames waiting would go for nothing.
+        let mut queued: Vec<(usize, ConnKey)> = queued.filter(|(bytes, _)| *bytes > 0).collect();
         queued.sort_unstable_by(|one, other| other.cmp(one));
         let mut freed = 0;
         for (bytes, id) in queued {
@@ -199,58 +195,6 @@ impl<S: Socket> Shard<S> {
             self.post.port.counters().evicted_for_memory.add(1);
             self.end(id, DisconnectReason::SlowClient { messages, bytes });
         }
-    }
-
-    /// All are to be closed, in time.
-    pub(super) fn close_all(&mut self, closing: Arc<Closing>) {
-        let open = self.table.everyone().len();
-        self.draining = Some(Draining::new(closing, self.post.now, open));
-    }
-
-    /// Closes those that are to be closed by now; `false` if the budget did not reach.
-    pub(super) fn drain(&mut self, budget: &mut usize) -> bool {
-        while self.is_close_due() {
-            let Some(draining) = &mut self.draining else { break };
-            if *budget == 0 {
-                return false;
-            }
-            *budget -= 1;
-            let everyone = self.table.everyone();
-            let slot = everyone[draining.pick(everyone.len())];
-            let Some(id) = self.table.get(slot).map(|entry| entry.id) else { break };
-            let close = draining.close_for(id);
-            self.end(id, DisconnectReason::HubClosed(close));
-        }
-        true
-    }
-
-    pub(super) fn is_close_due(&self) -> bool {
-        let open = self.table.everyone().len();
-        self.draining.as_ref().is_some_and(|draining| open > draining.open_max(self.post.now))
-    }
-
-    /// When the next one is to be closed.
-    pub(super) fn next_close(&self) -> Option<Duration> {
-        let draining = self.draining.as_ref()?;
-        let open = self.table.everyone().len();
-        (open > 0).then(|| draining.next_at(open).max(self.post.now + CLOSE_TICK))
-    }
-
-    /// Gives up all that are left, at once: there is nobody whom it could keep waiting.
-    pub(super) fn cut_all(&mut self) -> usize {
-        let ids: Vec<ConnKey> = self.table.ids_left().collect();
-        let close = Close::hub_closed();
-        let cut = ids.into_iter().filter(|&id| {
-            let told = self.draining.as_ref().map(|draining| draining.close_for(id));
-            self.end(id, DisconnectReason::HubClosed(told.unwrap_or_else(|| close.clone())));
-            let Some(slot) = self.table.slot(id) else { return false };
-            let is_left = self.table.get(slot).is_some_and(|entry| entry.phase == Phase::Closing);
-            if is_left {
-                self.cut(slot);
-            }
-            is_left
-        });
-        cut.count()
     }
 
     pub(super) fn count_lost(&self, lost: Amount) {

@@ -6,6 +6,7 @@
 //! delivery would see waits until that delivery is out.
 
 mod audience;
+mod draining;
 mod ending;
 mod keep_alive;
 mod outlet;
@@ -20,6 +21,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::draining::Draining;
 use self::ending::{DueQueue, is_over_already};
 use self::keep_alive::KeepAlive;
 use self::outlet::{Failure, Outlet, Post, Tally};
@@ -27,7 +29,6 @@ use self::sweep::Sweep;
 use self::table::{Phase, Table};
 use self::turn::{Lane, Turn};
 use super::close::DisconnectReason;
-use super::closing::Draining;
 use super::command::Command;
 use super::frame;
 use super::link::{ConnKey, Link};
