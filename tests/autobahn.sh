@@ -9,6 +9,7 @@
 # package that makes such environments is installed where it is missing, as root or by sudo.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source tests/tools.sh
 
 # The results that are expected are those of this version.
 suite=kosoku==0.1.0
@@ -30,42 +31,9 @@ main() {
     compare
 }
 
-die() {
-    echo "tests/autobahn.sh: $*" >&2
-    exit 1
-}
-
-have() {
-    command -v "$1" >/dev/null 2>&1
-}
-
-find_cargo() {
-    # A fresh installation is not on the PATH of shells that were there before it.
-    have cargo || PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
-    have cargo || die "cargo is missing: install Rust, see https://rustup.rs"
-}
-
 # Debian keeps the module ensurepip, and with it working environments, in a package of its own.
 install_venv() {
-    if python3 -c 'import ensurepip, venv' 2>/dev/null; then
-        return
-    fi
-    have apt-get || die "there is no apt-get here: install by hand what the Debian package" \
-        "python3-venv holds"
-    echo "installing python3-venv"
-    as_root apt-get update
-    as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get install --yes --no-install-recommends python3-venv
-}
-
-as_root() {
-    if ((EUID == 0)); then
-        "$@"
-    elif have sudo; then
-        sudo "$@"
-    else
-        die "neither root nor sudo, for: $*"
-    fi
+    python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv
 }
 
 install_suite() {

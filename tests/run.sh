@@ -10,27 +10,13 @@
 # failure.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source tests/tools.sh
 
 main() {
     find_cargo
     install_missing
     raise_descriptor_limit
     run_tests "$@"
-}
-
-die() {
-    echo "tests/run.sh: $*" >&2
-    exit 1
-}
-
-have() {
-    command -v "$1" >/dev/null 2>&1
-}
-
-find_cargo() {
-    # A fresh installation is not on the PATH of shells that were there before it.
-    have cargo || PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
-    have cargo || die "cargo is missing: install Rust, see https://rustup.rs"
 }
 
 install_missing() {
@@ -40,27 +26,9 @@ install_missing() {
     have chromium || have google-chrome || packages+=(chromium)
     have redis-server && have redis-cli || packages+=(redis-server)
     have openssl || packages+=(openssl)
-    if ((${#packages[@]} == 0)); then
-        return
-    fi
-    have apt-get || die "there is no apt-get here: install by hand what the Debian packages" \
-        "${packages[*]} hold"
-    echo "installing ${packages[*]}"
-    as_root apt-get update
-    as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get install --yes --no-install-recommends "${packages[@]}"
+    install_packages "${packages[@]}"
     have chromedriver || die "no chromedriver on the PATH, even with the package chromium-driver"
     have redis-server || die "no redis-server on the PATH, even with the package redis-server"
-}
-
-as_root() {
-    if ((EUID == 0)); then
-        "$@"
-    elif have sudo; then
-        sudo "$@"
-    else
-        die "neither root nor sudo, for: $*"
-    fi
 }
 
 # A connection is a descriptor, and two where the client is a process of ours as well. Shells often
