@@ -10,7 +10,7 @@ pub struct FrameDecoder(Decoder);
 impl FrameDecoder {
     /// A decoder for messages of up to `message_bytes_max`.
     pub fn new(message_bytes_max: usize) -> Self {
-        Self(decoder(message_bytes_max))
+        Self(Decoder::new(DecodeLimits { message_bytes_max, fragments_max: u32::MAX }))
     }
 
     /// Decodes the bytes of one read, and shows each message that ends in it to `see`. Unmasks in
@@ -33,7 +33,7 @@ impl FrameDecoder {
 }
 
 /// What a decoder made of some bytes.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decoded {
     /// A message.
     Message(FrameKind, Vec<u8>),
@@ -47,32 +47,41 @@ pub enum Decoded {
     Refused(Close),
 }
 
-/// Decodes `bytes` as they come in reads of `read_bytes`, with a decoder for messages of up to
-/// `message_bytes_max`.
-pub fn decode(bytes: &[u8], read_bytes: usize, message_bytes_max: usize) -> Vec<Decoded> {
-    let mut decoder = decoder(message_bytes_max);
-    let mut events = Vec::new();
-    for read in bytes.chunks(read_bytes.max(1)) {
-        let mut read = read.to_vec();
-        let mut input = &mut read[..];
-        loop {
-            let event = match decoder.decode(&mut input) {
-                Ok(None) => break,
-                Ok(Some(event)) => owned(event),
-                Err(error) => Decoded::Refused(error.close()),
-            };
-            let is_last = matches!(event, Decoded::Close(_) | Decoded::Refused(_));
-            events.push(event);
-            if is_last {
-                return events;
-            }
+/// Decodes `reads`, each as it comes: what each of them has completed, up to the read with which
+/// decoding ends.
+pub fn decode<'a>(
+    reads: impl IntoIterator<Item = &'a [u8]>,
+    message_bytes_max: usize,
+    fragments_max: u32,
+) -> Vec<Vec<Decoded>> {
+    let mut decoder = Decoder::new(DecodeLimits { message_bytes_max, fragments_max });
+    let mut completed = Vec::new();
+    for read in reads {
+        let (events, is_over) = decode_read(&mut decoder, read);
+        completed.push(events);
+        if is_over {
+            break;
         }
     }
-    events
+    completed
 }
 
-fn decoder(message_bytes_max: usize) -> Decoder {
-    Decoder::new(DecodeLimits { message_bytes_max, fragments_max: u32::MAX })
+fn decode_read(decoder: &mut Decoder, read: &[u8]) -> (Vec<Decoded>, bool) {
+    let mut read = read.to_vec();
+    let mut input = &mut read[..];
+    let mut events = Vec::new();
+    loop {
+        let event = match decoder.decode(&mut input) {
+            Ok(None) => return (events, false),
+            Ok(Some(event)) => owned(event),
+            Err(error) => Decoded::Refused(error.close()),
+        };
+        let is_last = matches!(event, Decoded::Close(_) | Decoded::Refused(_));
+        events.push(event);
+        if is_last {
+            return (events, true);
+        }
+    }
 }
 
 fn owned(event: Event<'_>) -> Decoded {

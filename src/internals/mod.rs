@@ -2,13 +2,19 @@
 //!
 //! Not a part of the API: it may change or go at any time, in any version.
 
+mod carried;
 mod decoder;
 mod envelope;
+mod upgrade;
 
 use bytes::Bytes;
 
+pub use carried::{
+    Carried, CarriedHeader, CarriedId, CarriedMessage, CarriedReport, CarriedTarget, read, write,
+};
 pub use decoder::{Decoded, FrameDecoder, decode};
-pub use envelope::{each_message, pack, rewrite};
+pub use envelope::{each_message, pack};
+pub use upgrade::upgrade;
 
 use crate::codec::{Codec, EncodeError};
 

@@ -1,0 +1,59 @@
+//! The shard engine against the oracle of the tests, `tests/engine/model.rs`: what is joined, left,
+//! published, blocked and closed, and when, comes from the input.
+//!
+//! `TRACE=1` shows the operations.
+#![no_main]
+
+#[path = "../../tests/engine/dice.rs"]
+mod dice;
+#[path = "../../tests/engine/fake.rs"]
+#[expect(dead_code, reason = "the tests use more of it")]
+mod fake;
+#[path = "../../tests/engine/model.rs"]
+mod model;
+#[path = "../../tests/engine/operation.rs"]
+mod operation;
+
+use std::env;
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+
+use self::dice::Dice;
+use self::operation::{Kind, Operation};
+
+static IS_TRACED: LazyLock<bool> = LazyLock::new(|| env::var_os("TRACE").is_some());
+
+fuzz_target!(|input: &[u8]| {
+    let Some((kind, bytes)) = input.split_first() else { return };
+    let kind = if kind % 2 == 0 { Kind::Rough } else { Kind::Gentle };
+    let trace = |operation: &Operation| {
+        if *IS_TRACED {
+            eprintln!("{operation:?}");
+        }
+    };
+    model::run(Bytes(bytes), kind, usize::MAX, trace);
+});
+
+/// Numbers that the fuzzer chooses: one byte for a small range, so that a mutation is a change of one
+/// choice, and more for a larger one.
+struct Bytes<'a>(&'a [u8]);
+
+impl Dice for Bytes<'_> {
+    fn draw(&mut self, range: Range<usize>) -> usize {
+        let size = range.len();
+        let mut number = 0;
+        let mut reach = 1;
+        while reach < size {
+            let byte = self.0.split_off_first().copied().unwrap_or(0);
+            number = number << 8 | usize::from(byte);
+            reach <<= 8;
+        }
+        range.start + number % size
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.0.is_empty()
+    }
+}

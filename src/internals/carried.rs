@@ -1,0 +1,130 @@
+//! What an envelope carries, as values that can be made up and compared.
+
+use bytes::Bytes;
+
+use crate::backplane::envelope::{
+    Body, Envelope, Header, Heartbeat, Message, Packer, Report, Target, encode_message,
+};
+use crate::backplane::{ConnId, NodeId};
+use crate::engine::{Address, ConnKey, FrameKind, frame};
+
+/// A connection: its node and its key there.
+pub type CarriedId = ([u8; 16], u64);
+
+/// The node, its epoch, and the number of the first message.
+pub type CarriedHeader = ([u8; 16], u64, u64);
+
+/// Connections, spread, the most members of a room that is not listed, and the rooms.
+pub type CarriedReport = (u64, u16, u32, Vec<(u64, u32)>);
+
+/// What an envelope says after its header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Carried {
+    /// Messages.
+    Messages(Vec<CarriedMessage>),
+    /// A sign of life.
+    Heartbeat {
+        /// Whether the others are to answer.
+        wants_answer: bool,
+        /// Whether the node goes.
+        leaving: bool,
+        /// What the node has.
+        report: Option<CarriedReport>,
+    },
+}
+
+/// One message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CarriedMessage {
+    /// Whom it is for.
+    pub target: CarriedTarget,
+    /// Whom it passes by.
+    pub except: Vec<CarriedId>,
+    /// What it is made of.
+    pub kind: FrameKind,
+    /// Its bytes.
+    pub payload: Vec<u8>,
+}
+
+/// Whom a message is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CarriedTarget {
+    /// All connections.
+    Everyone,
+    /// The members of a room.
+    Room(String),
+    /// The members of several rooms.
+    Rooms(Vec<String>),
+    /// One connection.
+    Conn(CarriedId),
+}
+
+/// Writes an envelope.
+pub fn write((node, epoch, first): CarriedHeader, carried: &Carried) -> Bytes {
+    let header = Header { node: NodeId::from_bytes(node), epoch, first };
+    match carried {
+        Carried::Messages(messages) => {
+            let mut packer = Packer::new();
+            messages.iter().for_each(|message| packer.push(&encode(message)));
+            packer.seal(header)
+        }
+        Carried::Heartbeat { wants_answer, leaving, report } => {
+            let report = report.clone().map(|(connections, spread, unlisted_max, rooms)| Report {
+                connections,
+                spread,
+                unlisted_max,
+                rooms: rooms.into(),
+            });
+            Heartbeat { wants_answer: *wants_answer, leaving: *leaving, report }.seal(header)
+        }
+    }
+}
+
+/// Reads an envelope; `None` where it is none.
+pub fn read(payload: &[u8]) -> Option<(CarriedHeader, Carried)> {
+    let Envelope { header: Header { node, epoch, first }, body } = Envelope::parse(payload).ok()?;
+    let carried = match body {
+        Body::Messages(messages) => Carried::Messages(messages.map(carried_message).collect()),
+        Body::Heartbeat(Heartbeat { wants_answer, leaving, report }) => Carried::Heartbeat {
+            wants_answer,
+            leaving,
+            report: report.map(|Report { connections, spread, unlisted_max, rooms }| {
+                (connections, spread, unlisted_max, rooms.into_vec())
+            }),
+        },
+    };
+    Some(((*node.as_bytes(), epoch, first), carried))
+}
+
+fn encode(message: &CarriedMessage) -> Vec<u8> {
+    let address = match &message.target {
+        CarriedTarget::Everyone => Address::Everyone,
+        CarriedTarget::Room(room) => Address::Room(room),
+        CarriedTarget::Rooms(rooms) => Address::Rooms(rooms),
+        CarriedTarget::Conn(id) => Address::Conn(conn_id(*id)),
+    };
+    let except = message.except.iter().copied().map(conn_id);
+    encode_message(address, except, &frame::encode(message.kind, &message.payload))
+}
+
+fn carried_message(message: Message<'_>) -> CarriedMessage {
+    CarriedMessage {
+        target: match message.target {
+            Target::Everyone => CarriedTarget::Everyone,
+            Target::Room(room) => CarriedTarget::Room(room.to_owned()),
+            Target::Rooms(names) => CarriedTarget::Rooms(names.map(str::to_owned).collect()),
+            Target::Conn(id) => CarriedTarget::Conn(carried_id(id)),
+        },
+        except: message.except.map(carried_id).collect(),
+        kind: message.kind,
+        payload: message.payload.to_vec(),
+    }
+}
+
+fn conn_id((node, key): CarriedId) -> ConnId {
+    ConnId::new(NodeId::from_bytes(node), ConnKey::from_u64(key))
+}
+
+fn carried_id(id: ConnId) -> CarriedId {
+    (*id.node().as_bytes(), id.key().as_u64())
+}

@@ -1,0 +1,16 @@
+//! The opening handshake.
+
+use hyper::Response;
+use hyper::http::request::Parts;
+
+use crate::transport;
+
+/// The response to an upgrade request with which a handler would find no fault, without its body.
+/// `None` where the request passes the checks and is still not understood.
+pub fn upgrade(parts: Parts) -> Option<Response<()>> {
+    let response = match transport::objection(&parts) {
+        Some(objection) => objection,
+        None => transport::accept(parts, None)?.0,
+    };
+    Some(response.map(drop))
+}
