@@ -1,0 +1,121 @@
+#!/usr/bin/env bash
+# Fuzzing: builds all targets and runs each for some seconds, two at a time.
+#
+#   bash fuzz/run.sh [seconds]        60 without an argument
+#   SANITIZER=none bash fuzz/run.sh   several times as fast, blind to faults of memory
+#
+# Needs a nightly toolchain. Installs cargo-fuzz, and on Debian a C++ compiler, where they are missing.
+# What a run has learned stays in fuzz/corpus, beside the seeds of fuzz/seeds; an input that fails
+# stays in fuzz/artifacts, and its output is shown. The last line is the sum: `N executions, N failed`.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+seconds=${1:-60}
+sanitizer=${SANITIZER:-address}
+jobs=2
+
+main() {
+    [[ $seconds =~ ^[1-9][0-9]*$ ]] || die "the seconds are a number, not '$seconds'"
+    install_missing
+    cargo +nightly fuzz build --sanitizer "$sanitizer"
+    run_all
+    sum_up
+}
+
+die() {
+    echo "fuzz/run.sh: $*" >&2
+    exit 1
+}
+
+have() {
+    command -v "$1" >/dev/null 2>&1
+}
+
+install_missing() {
+    # A fresh installation is not on the PATH of shells that were there before it.
+    PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
+    have cargo || die "cargo is missing: install Rust, see https://rustup.rs"
+    cargo +nightly --version >/dev/null 2>&1 ||
+        die "there is no nightly toolchain: rustup toolchain install nightly --profile minimal"
+    have c++ || install_compiler
+    cargo fuzz --version >/dev/null 2>&1 && return
+    echo "installing cargo-fuzz"
+    cargo install cargo-fuzz --locked ||
+        die "cargo-fuzz could not be installed: is crates.io reachable?"
+}
+
+install_compiler() {
+    have apt-get || die "there is no C++ compiler, which libFuzzer is built with"
+    echo "installing g++"
+    as_root apt-get update
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install --yes --no-install-recommends g++
+}
+
+as_root() {
+    if ((EUID == 0)); then
+        "$@"
+    elif have sudo; then
+        sudo "$@"
+    else
+        die "neither root nor sudo, for: $*"
+    fi
+}
+
+run_all() {
+    mapfile -t targets < <(cargo +nightly fuzz list)
+    ((${#targets[@]} > 0)) || die "there are no targets"
+    logs=$(mktemp -d)
+    trap 'rm -rf "$logs"' EXIT
+    local target running=0
+    for target in "${targets[@]}"; do
+        if ((running == jobs)); then
+            wait -n
+            ((running -= 1))
+        fi
+        echo "$target: $seconds seconds"
+        run_one "$target" &
+        ((running += 1))
+    done
+    wait
+}
+
+# The program itself, for `cargo fuzz run` would let two of them wait for each other.
+run_one() {
+    local target=$1 host options=()
+    local corpus=fuzz/corpus/$target artifacts=fuzz/artifacts/$target
+    local dictionary=fuzz/dictionaries/$target.dict
+    mkdir -p "$corpus" "$artifacts"
+    host=$(rustc +nightly --print host-tuple)
+    [[ -f $dictionary ]] && options+=(-dict="$dictionary")
+    ASAN_OPTIONS=detect_odr_violation=0 \
+        "fuzz/target/$host/release/$target" "$corpus" "fuzz/seeds/$target" "${options[@]}" \
+        -max_total_time="$seconds" -timeout=20 -max_len=4096 -print_final_stats=1 \
+        -artifact_prefix="$artifacts/" >"$logs/$target.log" 2>&1 || touch "$logs/$target.failed"
+}
+
+sum_up() {
+    local target runs sum=0 failed=0
+    echo
+    for target in "${targets[@]}"; do
+        runs=$(awk '/^stat::number_of_executed_units:/ { print $2 }' "$logs/$target.log")
+        printf '%-16s %12d executions\n' "$target" "${runs:-0}"
+        ((sum += ${runs:-0})) || true
+        if [[ -e $logs/$target.failed ]] || ((${runs:-0} == 0)); then
+            ((failed += 1))
+            show_failure "$target"
+        fi
+    done
+    echo
+    echo "$sum executions, $failed failed"
+    ((failed == 0))
+}
+
+# Without the progress that libFuzzer reports.
+show_failure() {
+    echo "$1 FAILED:"
+    grep -av -e '^#[0-9]' -e NEW_FUNC -e '^INFO' "$logs/$1.log" | head -n 60 || true
+    echo "again: cargo +nightly fuzz run --sanitizer $sanitizer $1 <the file that is named above>"
+}
+
+main "$@"
