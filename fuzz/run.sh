@@ -9,6 +9,7 @@
 # stays in fuzz/artifacts, and its output is shown. The last line is the sum: `N executions, N failed`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source tests/tools.sh
 
 seconds=${1:-60}
 sanitizer=${SANITIZER:-address}
@@ -22,44 +23,16 @@ main() {
     sum_up
 }
 
-die() {
-    echo "fuzz/run.sh: $*" >&2
-    exit 1
-}
-
-have() {
-    command -v "$1" >/dev/null 2>&1
-}
-
 install_missing() {
-    # A fresh installation is not on the PATH of shells that were there before it.
-    PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
-    have cargo || die "cargo is missing: install Rust, see https://rustup.rs"
+    find_cargo
     cargo +nightly --version >/dev/null 2>&1 ||
         die "there is no nightly toolchain: rustup toolchain install nightly --profile minimal"
-    have c++ || install_compiler
+    # libFuzzer is built with it.
+    have c++ || install_packages g++
     cargo fuzz --version >/dev/null 2>&1 && return
     echo "installing cargo-fuzz"
     cargo install cargo-fuzz --locked ||
         die "cargo-fuzz could not be installed: is crates.io reachable?"
-}
-
-install_compiler() {
-    have apt-get || die "there is no C++ compiler, which libFuzzer is built with"
-    echo "installing g++"
-    as_root apt-get update
-    as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get install --yes --no-install-recommends g++
-}
-
-as_root() {
-    if ((EUID == 0)); then
-        "$@"
-    elif have sudo; then
-        sudo "$@"
-    else
-        die "neither root nor sudo, for: $*"
-    fi
 }
 
 run_all() {
