@@ -1,5 +1,8 @@
 //! The bridge between a hub and the other nodes, as the hub holds it.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
@@ -132,6 +135,25 @@ impl Bridge {
         self.shared.outbox.push(Outgoing { channel, message });
     }
 
+    /// Waits until all that was published before this call is acknowledged or dropped, however long
+    /// that takes: while the backplane is away, it just waits. It is ready at once where nothing is
+    /// under way.
+    ///
+    /// It does not wait for what is published meanwhile, but for one case: while a channel is
+    /// stalled, for what joins the messages that are held for it.
+    ///
+    /// # Cancel safety
+    /// The messages leave whether or not somebody waits for it.
+    pub(crate) fn flush(&self) -> impl Future<Output = ()> {
+        self.shared.outbox.progress().all_settled()
+    }
+
+    /// The messages that wait, or are on their way and not acknowledged. Those that are just being
+    /// taken from one to the other may be missing.
+    pub(crate) fn unsent(&self) -> usize {
+        self.shared.outbox.len() + self.shared.health.in_flight.get() as usize
+    }
+
     /// Waits until what other nodes send to a room with members here arrives.
     pub(crate) async fn subscribed_to(&self, room: &str) {
         self.shared.interest.subscribed_to(room).await;
@@ -147,12 +169,6 @@ impl Bridge {
 
     pub(crate) fn changes(&self) -> BackplaneChanges {
         self.shared.health.changes()
-    }
-
-    pub(crate) async fn flush(&self) {}
-
-    pub(crate) fn unsent(&self) -> usize {
-        self.shared.outbox.len()
     }
 
     /// The other nodes.

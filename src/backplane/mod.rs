@@ -28,6 +28,7 @@ mod ledger;
 mod local;
 mod outbox;
 mod packing;
+mod progress;
 mod publishing;
 mod receiving;
 #[cfg(feature = "redis")]

@@ -92,13 +92,14 @@ impl Packing {
     }
 
     /// The messages that have left the outbox and are not acknowledged.
-    pub(super) fn messages(&self) -> u64 {
+    fn messages(&self) -> u64 {
         count(&self.ready) + count(&self.aside) + self.held.messages.len() as u64
     }
 
     /// Moves what waits into envelopes, as much as one round trip may carry; `true` if anything has
     /// waited.
     pub(super) fn gather(&mut self) -> bool {
+        self.shared.outbox.progress().carry();
         let bytes: usize = self.ready.iter().map(|parcel| parcel.payload.len()).sum();
         let mut room = Room {
             bytes: PIPELINE_BYTES_MAX.saturating_sub(bytes),
@@ -121,7 +122,17 @@ impl Packing {
             self.open_at[channel.index()] = None;
             self.seal(channel, packer);
         }
+        self.tell();
         room.messages < PIPELINE_MESSAGES_MAX
+    }
+
+    /// Tells how many messages are on their way, and those that wait for it when there are none.
+    pub(super) fn tell(&self) {
+        let messages = self.messages();
+        self.shared.health.in_flight.set(messages);
+        if messages == 0 {
+            self.shared.outbox.progress().settle();
+        }
     }
 
     /// Goes through what is held, for what is not stalled any more.

@@ -118,7 +118,6 @@ impl<B: Backplane> Publishing<B> {
 
     async fn publish(&mut self, publisher: &mut B::Publisher) -> Result<(), Unpublished> {
         let health = &self.shared.health;
-        health.in_flight.set(self.packing.messages());
         let parcels = &mut self.packing.ready;
         let bytes: usize = parcels.iter().map(|parcel| parcel.payload.len()).sum();
         let deadline = PUBLISH_DEADLINE + PUBLISH_DEADLINE_PER_MIB * (bytes >> 20) as u32;
@@ -130,7 +129,7 @@ impl<B: Backplane> Publishing<B> {
         let result = result.unwrap_or(Err(Unpublished::Everything(silent)));
         health.counters.published.add(messages.saturating_sub(count(parcels)));
         health.counters.envelopes.add(envelopes.saturating_sub(parcels.len()) as u64);
-        health.in_flight.set(self.packing.messages());
+        self.packing.tell();
         if !has_waited {
             // A driver that is always ready must not hold the worker thread.
             yield_now().await;

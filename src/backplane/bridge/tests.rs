@@ -1,0 +1,262 @@
+//! A flush ends when what was published before has left, over a driver that holds back what it is
+//! given.
+
+use std::collections::HashSet;
+use std::pin::{Pin, pin};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::Semaphore;
+
+use super::*;
+use crate::backplane::envelope::count;
+use crate::backplane::{Lost, Parcel, Publisher, Subscriber, Unpublished};
+use crate::engine::{ConnKey, FrameKind, Overloaded, frame};
+
+/// A driver that acknowledges messages only when it is told to. Clones are the same.
+#[derive(Clone)]
+struct Holding {
+    state: Arc<State>,
+}
+
+struct State {
+    /// How many messages the driver has in its hands.
+    in_hands: watch::Sender<u32>,
+    /// The publishes of messages that it may acknowledge.
+    permits: Semaphore,
+    /// Connects only where this is set.
+    is_there: watch::Sender<bool>,
+    refused: Mutex<HashSet<Arc<str>>>,
+}
+
+impl Holding {
+    fn new(is_there: bool) -> Self {
+        let state = State {
+            in_hands: watch::Sender::new(0),
+            permits: Semaphore::new(0),
+            is_there: watch::Sender::new(is_there),
+            refused: Mutex::default(),
+        };
+        Self { state: Arc::new(state) }
+    }
+
+    /// Acknowledges one publish of messages.
+    fn acknowledge(&self) {
+        self.state.permits.add_permits(1);
+    }
+
+    /// Waits until the driver has as many messages in its hands.
+    async fn has_in_hands(&self, messages: u32) {
+        let mut in_hands = self.state.in_hands.subscribe();
+        let has = in_hands.wait_for(|in_hands| *in_hands == messages);
+        within("the driver gets them", has).await.expect("the driver is there");
+    }
+}
+
+impl Backplane for Holding {
+    type Publisher = Self;
+    type Subscriber = Silence;
+
+    async fn connect_publisher(&self) -> Result<Self, BackplaneError> {
+        let mut is_there = self.state.is_there.subscribe();
+        is_there.wait_for(|is_there| *is_there).await.expect("the sender is here");
+        Ok(self.clone())
+    }
+
+    async fn connect_subscriber(&self, _: Inbound) -> Result<Silence, BackplaneError> {
+        Ok(Silence)
+    }
+}
+
+impl Publisher for Holding {
+    async fn publish(&mut self, parcels: &mut Vec<Parcel>) -> Result<(), Unpublished> {
+        let State { in_hands, permits, refused, .. } = &*self.state;
+        let messages = parcels.iter().map(|parcel| count(&parcel.payload)).sum();
+        if messages > 0 {
+            in_hands.send_replace(messages);
+            permits.acquire().await.expect("it is open").forget();
+            in_hands.send_replace(0);
+        }
+        let refused = refused.lock().unwrap();
+        parcels.retain(|parcel| refused.contains(&parcel.channel));
+        let error = || BackplaneError::Refused("as it was told to".to_owned());
+        if parcels.is_empty() { Ok(()) } else { Err(Unpublished::Channels(error())) }
+    }
+}
+
+/// A subscriber that never hears anything.
+struct Silence;
+
+impl Subscriber for Silence {
+    async fn subscribe(&mut self, channels: &mut Vec<Arc<str>>) -> Result<(), BackplaneError> {
+        channels.clear();
+        Ok(())
+    }
+
+    async fn unsubscribe(&mut self, _: &[Arc<str>]) -> Result<(), BackplaneError> {
+        Ok(())
+    }
+
+    async fn ping(&mut self) -> Result<(), BackplaneError> {
+        Ok(())
+    }
+
+    async fn lost(&mut self) -> Lost {
+        std::future::pending().await
+    }
+}
+
+/// A hub without members.
+struct Nobody;
+
+impl Members for Nobody {
+    fn deliver(&self, _: Address<'_>, _: &[ConnKey], _: &Bytes) -> Result<(), Overloaded> {
+        Ok(())
+    }
+
+    fn room_to_deliver(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn connections(&self) -> u64 {
+        0
+    }
+
+    fn members_of(&self, _: &str) -> u64 {
+        0
+    }
+
+    fn for_each_room(&self, _: &mut dyn FnMut(&str, usize)) {}
+}
+
+/// A bridge over such a driver, of which two messages may wait.
+fn bridge(driver: &Holding, spread: u16) -> Bridge {
+    let config = BridgeConfig {
+        channel: "test".to_owned(),
+        spread,
+        outage: InboxLimits { messages: 2, bytes: 1_000 },
+        queue_bytes: 1_000,
+    };
+    let members: Arc<dyn Members> = Arc::new(Nobody);
+    let node = NodeId::from_bytes([1; 16]);
+    Plan::new(config).start(driver.clone(), node, Arc::downgrade(&members), &Handle::current())
+}
+
+fn publish(bridge: &Bridge, room: &str) {
+    bridge.publish(Address::Room(room), &[], &frame::encode(FrameKind::Text, b"m"));
+}
+
+async fn within<F: Future>(what: &str, future: F) -> F::Output {
+    let output = tokio::time::timeout(Duration::from_secs(10), future).await;
+    output.unwrap_or_else(|_| panic!("not in time: {what}"))
+}
+
+async fn flushed(bridge: &Bridge) {
+    within("a flush", bridge.flush()).await;
+}
+
+#[tokio::test]
+async fn flush_returns_at_once_where_nothing_waits() {
+    let away = bridge(&Holding::new(false), 1);
+    assert!(away.flush().now_or_never().is_some(), "also where there is no connection");
+    let driver = Holding::new(true);
+    let bridge = bridge(&driver, 1);
+    publish(&bridge, "r");
+    driver.acknowledge();
+    flushed(&bridge).await;
+    assert!(bridge.flush().now_or_never().is_some(), "all has left");
+}
+
+#[tokio::test]
+async fn flush_waits_for_the_acknowledgement_and_not_for_what_came_later() {
+    let driver = Holding::new(true);
+    let bridge = bridge(&driver, 1);
+    publish(&bridge, "r");
+    driver.has_in_hands(1).await;
+    let mut flush = pin!(bridge.flush());
+    assert!(flush.as_mut().now_or_never().is_none(), "it is not acknowledged");
+    publish(&bridge, "r");
+    publish(&bridge, "r");
+    assert_eq!(bridge.unsent(), 3);
+    driver.acknowledge();
+    within("the first is acknowledged", flush).await;
+    driver.has_in_hands(2).await;
+    assert_eq!((bridge.health().published, bridge.unsent()), (1, 2));
+    assert!(bridge.flush().now_or_never().is_none());
+    driver.acknowledge();
+    flushed(&bridge).await;
+    assert_eq!((bridge.health().published, bridge.unsent()), (3, 0));
+}
+
+#[tokio::test]
+async fn flush_waits_while_the_backplane_is_away() {
+    let driver = Holding::new(false);
+    let bridge = bridge(&driver, 1);
+    publish(&bridge, "r");
+    let mut flush = pin!(bridge.flush());
+    assert!(flush.as_mut().now_or_never().is_none());
+    assert_eq!(bridge.unsent(), 1, "what a caller who gives up is told");
+    driver.state.is_there.send_replace(true);
+    driver.acknowledge();
+    within("the backplane is there", flush).await;
+    assert_eq!(bridge.unsent(), 0);
+}
+
+#[tokio::test]
+async fn flush_does_not_wait_for_what_is_dropped() {
+    let bridge = bridge(&Holding::new(false), 1);
+    publish(&bridge, "r");
+    publish(&bridge, "r");
+    let mut flush = pin!(bridge.flush());
+    publish(&bridge, "r");
+    assert!(flush.as_mut().now_or_never().is_none(), "one is left");
+    publish(&bridge, "r");
+    assert_eq!(bridge.health().dropped, 2);
+    assert!(flush.as_mut().now_or_never().is_some());
+}
+
+#[tokio::test]
+async fn flush_that_was_given_up_changes_nothing() {
+    let driver = Holding::new(true);
+    let bridge = bridge(&driver, 1);
+    publish(&bridge, "r");
+    driver.has_in_hands(1).await;
+    assert!(bridge.flush().now_or_never().is_none());
+    driver.acknowledge();
+    flushed(&bridge).await;
+    assert_eq!(bridge.health().published, 1);
+}
+
+#[tokio::test]
+async fn flush_waits_for_channels_that_are_stalled() {
+    let driver = Holding::new(true);
+    let bridge = bridge(&driver, 8);
+    let stalled = bridge.shared.channels.of_room("r");
+    let name = bridge.shared.channels.name(stalled).clone();
+    driver.state.refused.lock().unwrap().insert(name);
+    publish(&bridge, "r");
+    driver.has_in_hands(1).await;
+    let mut flush = pin!(bridge.flush());
+    assert!(flush.as_mut().now_or_never().is_none());
+    driver.acknowledge();
+    driver.has_in_hands(0).await;
+    driver.has_in_hands(1).await;
+    assert!(flush.as_mut().now_or_never().is_none(), "it was refused, and is tried again");
+    driver.state.refused.lock().unwrap().clear();
+    driver.acknowledge();
+    within("it is taken", flush).await;
+    assert_eq!((bridge.health().published, bridge.unsent()), (1, 0));
+}
+
+#[tokio::test]
+async fn several_flushes_end_together() {
+    let driver = Holding::new(true);
+    let bridge = bridge(&driver, 1);
+    publish(&bridge, "r");
+    driver.has_in_hands(1).await;
+    let mut one = pin!(bridge.flush());
+    assert!(one.as_mut().now_or_never().is_none());
+    driver.acknowledge();
+    within("both", async { tokio::join!(one, bridge.flush()) }).await;
+}
