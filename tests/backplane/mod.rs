@@ -2,7 +2,7 @@
 //! breaks every promise that it may.
 
 mod accounting;
-mod faulty;
+pub(crate) mod faulty;
 mod health;
 mod strangers;
 

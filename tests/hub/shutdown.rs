@@ -9,6 +9,7 @@ use roomcast::{
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
+use crate::backplane::faulty::Faulty;
 use crate::support::{Client, RawClient, Recorded, serve, upgrade_request, within};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -151,4 +152,33 @@ async fn client_that_does_not_read_is_cut_at_the_deadline_and_what_it_loses_is_c
     assert_eq!(report.messages_lost, server.hub.stats().dropped_at_end);
     client.ended().await;
     within("nothing is left", server.hub.closed()).await;
+}
+
+#[tokio::test]
+async fn what_waits_for_other_nodes_is_published_before_it_is_over() {
+    let bus = Faulty::new();
+    let node = || Hub::<u32>::builder().backplane(bus.clone(), "chat").build().unwrap();
+    let mut other = Recorded::serve(node()).await;
+    let (mut client, conn) = other.connect().await;
+    conn.join_wait("r").await.unwrap();
+    let hub = node();
+    for n in 0..100 {
+        hub.to_room("r", &n).unwrap();
+    }
+    let report = within("it is over", hub.shutdown(LONG)).await;
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(client.get_many::<u32>(100).await, (0..100).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_could_not_be_published_is_reported() {
+    let bus = Faulty::new();
+    bus.set(|faults| &faults.is_away, true);
+    let hub = Hub::<u32>::builder().backplane(bus.clone(), "chat").build().unwrap();
+    for n in 0..7 {
+        hub.broadcast(&n).unwrap();
+    }
+    let report = within("the deadline", hub.shutdown(Duration::from_millis(200))).await;
+    assert_eq!((report.unfinished, report.messages_unsent), (0, 7), "{report}");
+    assert!(!report.is_clean());
 }
