@@ -146,6 +146,24 @@ fn slow_client_is_evicted_when_it_takes_nothing_for_the_write_timeout() {
 }
 
 #[test]
+fn slow_client_whose_queue_overflows_when_its_write_timeout_is_over_is_evicted_once() {
+    let settings = Settings::default().queue(1, 1 << 20, Overflow::Evict);
+    let (mut rig, slow, others) = slow_and_others(settings, 0);
+    publish_each(&mut rig, 0..1);
+    rig.now += WRITE_TIMEOUT + CHECK;
+    publish_each(&mut rig, 1..2);
+    assert!(matches!(slow.reason(), Some(DisconnectReason::SlowClient { messages: 2, .. })));
+    assert_eq!(rig.counters().evicted_full.get() + rig.counters().evicted_stalled.get(), 1);
+    assert_eq!(rig.members("r").len(), others.len());
+    slow.port.detach(slow.id());
+    // In its place, and in none of its rooms.
+    let next = rig.attach();
+    publish_each(&mut rig, 2..3);
+    assert!(next.texts().is_empty());
+    assert_eq!(others[0].texts(), numbers(0..3));
+}
+
+#[test]
 fn a_client_that_takes_a_byte_now_and_then_is_slow_and_not_stalled() {
     let (mut rig, slow, _) = slow_and_others(Settings::default(), 0);
     publish_each(&mut rig, 0..2);

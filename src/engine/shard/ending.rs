@@ -153,11 +153,14 @@ impl<S: Socket> Shard<S> {
         let Some(slot) = self.table.slot(id) else { return };
         let Some(entry) = self.table.get(slot) else { return };
         let Some(Amount { messages, bytes }) = entry.outlet.stalled(self.post.now) else { return };
-        if entry.phase == Phase::Open {
-            self.post.port.counters().evicted_stalled.add(1);
-            self.end(id, DisconnectReason::SlowClient { messages, bytes });
-        } else {
-            self.cut(slot);
+        match entry.phase {
+            Phase::Open => {
+                self.post.port.counters().evicted_stalled.add(1);
+                self.end(id, DisconnectReason::SlowClient { messages, bytes });
+            }
+            // It failed after it was found to be stalled: that it did is due, too.
+            Phase::Failed => {}
+            Phase::Closing | Phase::Shut => self.cut(slot),
         }
     }
 
