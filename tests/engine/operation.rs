@@ -144,9 +144,9 @@ impl Operation {
         let excepted = dice.pick([0, 0, 0, 1, 1, 2, 3]);
         let except = (0..excepted).map(|_| dice.draw(0..conns)).collect();
         let payload_bytes = match dice.draw(0..40) {
-            0 => dice.draw(65_530..65_540),
-            1..4 => dice.draw(120..130),
-            _ => dice.draw(4..40),
+            0..36 => dice.draw(4..40),
+            36..39 => dice.draw(120..130),
+            _ => dice.draw(65_530..65_540),
         };
         Self::Publish { to, except, payload_bytes }
     }
