@@ -65,8 +65,11 @@ fn is_allowed(ours_accepts: bool, text: &str) -> bool {
     // Ours stops at 64, serde_json at 127: a recursive type must not overflow the stack of a thread.
     let is_deep = depth(text) > DEPTH_MAX;
     // An integer of more than 64 bits is a float to serde_json, and refused here.
-    let is_large = || numbers(text).iter().any(|number| is_large_integer(number));
-    !ours_accepts && (is_deep || is_large())
+    // A float beyond all floats is refused here even where nobody reads it, as in unknown fields.
+    let is_beyond = |number: &str| number.parse::<f64>().is_ok_and(f64::is_infinite);
+    let numbers = numbers(text);
+    let is_extreme = numbers.iter().any(|number| is_large_integer(number) || is_beyond(number));
+    !ours_accepts && (is_deep || is_extreme)
 }
 
 fn is_large_integer(number: &str) -> bool {

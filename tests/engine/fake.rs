@@ -52,8 +52,12 @@ impl Wire {
         if taken == 0 {
             return Poll::Pending;
         }
-        let all = frames.iter().flat_map(|frame| frame.iter().copied());
-        self.written.extend(all.take(taken));
+        let mut left = taken;
+        for frame in frames {
+            let front = &frame[..left.min(frame.len())];
+            self.written.extend_from_slice(front);
+            left -= front.len();
+        }
         self.writes.push((taken, frames.len()));
         self.window = self.window.map(|window| window - taken);
         Poll::Ready(Ok(taken))

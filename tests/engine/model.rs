@@ -382,7 +382,7 @@ fn index(
 
 fn settings(dice: &mut impl Dice, kind: Kind) -> Settings {
     let mut settings = Settings::default().shards(dice.draw(1..3));
-    settings.inbox.messages = 4_096;
+    settings.inbox.messages = 1_024;
     // Sweeps of whatever audience, of large ones, and none.
     settings.shard.large_audience = dice.pick([1, 3, 8, usize::MAX]);
     let overflow = dice.pick([Overflow::Evict, Overflow::DropOldest, Overflow::DropNewest]);
