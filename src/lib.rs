@@ -20,7 +20,7 @@ mod transport;
 #[doc = include_str!("docs/architecture.md")]
 pub mod architecture {}
 
-#[cfg(all(feature = "hub", feature = "server"))]
+#[cfg(all(feature = "json", feature = "server"))]
 #[doc = include_str!("docs/security.md")]
 pub mod security {}
 

@@ -136,7 +136,7 @@ fn outside_of_strings(text: &str) -> impl DoubleEndedIterator<Item = (usize, u8)
 
 fn check_value<T: Serialize + DeserializeOwned + Debug + PartialEq>(value: &T) {
     let mut ours = Vec::new();
-    Json.encode(value, &mut ours).expect("has a form in JSON");
+    Json::new().encode(value, &mut ours).expect("has a form in JSON");
     let ours = String::from_utf8(ours).expect("JSON is UTF-8");
     let theirs = serde_json::to_string(value).expect("has a form in JSON");
     if depth(&ours) > DEPTH_MAX {
@@ -149,7 +149,7 @@ fn check_value<T: Serialize + DeserializeOwned + Debug + PartialEq>(value: &T) {
 }
 
 fn decode<T: Serialize + DeserializeOwned>(text: &str) -> Result<T, roomcast::DecodeError> {
-    Json.decode(FrameKind::Text, &mut text.as_bytes().to_vec())
+    Json::new().decode(FrameKind::Text, &mut text.as_bytes().to_vec())
 }
 
 #[derive(Debug, Arbitrary)]

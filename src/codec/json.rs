@@ -9,8 +9,8 @@ use simd_json::Buffers;
 use super::{Codec, DecodeError, EncodeError};
 use crate::engine::FrameKind;
 
-/// How deep arrays and objects may nest. The parser's own default of 1,024 lets a client overflow
-/// the stack of a worker thread (2 MiB) through a recursive type.
+/// How deep arrays and objects may nest by default. The parser's own default of 1,024 lets a client
+/// overflow the stack of a worker thread (2 MiB) through a recursive type.
 const DEPTH_MAX: usize = 64;
 
 /// The largest payload whose parse buffers a thread keeps: they grow with the input.
@@ -19,9 +19,45 @@ const PAYLOAD_BYTES_KEPT: usize = 64 * 1024;
 /// JSON in text frames; binary frames are refused with 1003.
 ///
 /// Encodes with `serde` and decodes with `simd-json`, in place and with buffers that each thread
-/// keeps. Arrays and objects nest at most 64 deep.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Json;
+/// keeps.
+#[derive(Debug, Clone, Copy)]
+pub struct Json {
+    depth_max: usize,
+}
+
+impl Json {
+    /// JSON that nests at most 64 deep.
+    pub const fn new() -> Self {
+        Self { depth_max: DEPTH_MAX }
+    }
+
+    /// How deep arrays and objects may nest. Default: 64. What nests deeper cannot be decoded.
+    ///
+    /// Each level of a recursive type takes some of the stack of a worker thread, which has 2 MiB in tokio
+    /// by default: at 1,024 a client could overflow it, which ends the process.
+    ///
+    /// # Examples
+    /// ```
+    /// use roomcast::{Hub, Json};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), roomcast::BuildError> {
+    /// let hub = Hub::<Vec<u32>>::with_codec(Json::new().max_depth(2)).build()?;
+    /// # assert_eq!(hub.count(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub const fn max_depth(mut self, levels: usize) -> Self {
+        self.depth_max = levels;
+        self
+    }
+}
+
+impl Default for Json {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
     fn encode(&self, message: &T, out: &mut Vec<u8>) -> Result<FrameKind, EncodeError> {
@@ -34,12 +70,16 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
     }
 
     fn decode(&self, _: FrameKind, payload: &mut [u8]) -> Result<T, DecodeError> {
-        thread_local!(static BUFFERS: Cell<Option<Buffers>> = const { Cell::new(None) });
-        let mut buffers =
-            BUFFERS.take().unwrap_or_else(|| Buffers::with_max_depth(payload.len(), DEPTH_MAX));
+        // With the depth that they were made for.
+        thread_local!(static BUFFERS: Cell<Option<(usize, Buffers)>> = const { Cell::new(None) });
+        let kept = BUFFERS.take().filter(|(depth_max, _)| *depth_max == self.depth_max);
+        let mut buffers = kept.map_or_else(
+            || Buffers::with_max_depth(payload.len(), self.depth_max),
+            |(_, buffers)| buffers,
+        );
         let message = simd_json::serde::from_slice_with_buffers(payload, &mut buffers);
         if payload.len() <= PAYLOAD_BYTES_KEPT {
-            BUFFERS.set(Some(buffers));
+            BUFFERS.set(Some((self.depth_max, buffers)));
         }
         message.map_err(DecodeError::new)
     }
@@ -50,14 +90,22 @@ mod tests {
     use super::*;
 
     fn decode<T: Serialize + DeserializeOwned>(text: &str) -> Result<T, DecodeError> {
-        Json.decode(FrameKind::Text, &mut text.as_bytes().to_vec())
+        decode_within(DEPTH_MAX, text)
+    }
+
+    fn decode_within<T: Serialize + DeserializeOwned>(
+        depth_max: usize,
+        text: &str,
+    ) -> Result<T, DecodeError> {
+        let json = Json::new().max_depth(depth_max);
+        json.decode(FrameKind::Text, &mut text.as_bytes().to_vec())
     }
 
     #[test]
     fn what_is_encoded_is_decoded() {
         let message = (1_u64, "é\n\"".to_owned(), vec![Some(2.5), None]);
         let mut out = Vec::new();
-        assert_eq!(Json.encode(&message, &mut out).ok(), Some(FrameKind::Text));
+        assert_eq!(Json::new().encode(&message, &mut out).ok(), Some(FrameKind::Text));
         let text = String::from_utf8(out).expect("JSON is UTF-8");
         assert_eq!(decode::<(u64, String, Vec<Option<f64>>)>(&text).ok(), Some(message));
     }
@@ -69,6 +117,11 @@ mod tests {
         assert!(decode::<Nested>(&nested(DEPTH_MAX)).is_ok());
         assert!(decode::<Nested>(&nested(DEPTH_MAX + 1)).is_err());
         assert!(decode::<Nested>(&nested(30_000)).is_err());
+        // One after the other on one thread, which keeps buffers.
+        for depth_max in [1, 3, 100, 2] {
+            assert!(decode_within::<Nested>(depth_max, &nested(depth_max)).is_ok(), "{depth_max}");
+            assert!(decode_within::<Nested>(depth_max, &nested(depth_max + 1)).is_err());
+        }
     }
 
     #[test]

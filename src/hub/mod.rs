@@ -134,7 +134,7 @@ where
 
     /// The settings of a hub that speaks JSON.
     pub fn builder() -> Builder<T, crate::codec::Json> {
-        Builder::new(crate::codec::Json)
+        Builder::new(crate::codec::Json::new())
     }
 }
 

@@ -50,7 +50,7 @@ pub(crate) async fn serve_text(listener: TcpListener, settings: Settings) -> Res
 
 /// A hub that decodes what comes, and encodes it again.
 pub(crate) async fn serve_json(listener: TcpListener, settings: Settings) -> Result<()> {
-    serve(listener, settings, Hub::<Message>::with_codec(Json)).await
+    serve(listener, settings, Hub::<Message>::with_codec(Json::new())).await
 }
 
 async fn serve<T: Send + Sync + 'static, C: Codec<T>>(
