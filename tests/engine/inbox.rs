@@ -194,3 +194,12 @@ fn a_stopped_shard_delivers_what_came_before_and_lets_its_sockets_go() {
     rig.shards.clear();
     assert!(client.wire().is_dropped);
 }
+
+#[test]
+fn a_shard_that_is_stopped_and_has_nothing_else_to_do_says_so() {
+    let mut rig = Settings::default().build();
+    assert_eq!(rig.shards[0].run(rig.now, PLENTY), Progress::Idle);
+    rig.ports[0].stop();
+    // Nobody would run it again.
+    assert_eq!(rig.shards[0].run(rig.now, PLENTY), Progress::Stopped);
+}

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::backplane::faulty::Faulty;
-use crate::support::{Client, RawClient, Recorded, serve, upgrade_request, within};
+use crate::support::{Client, RawClient, Recorded, eventually, serve, upgrade_request, within};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -181,4 +181,23 @@ async fn what_could_not_be_published_is_reported() {
     let report = within("the deadline", hub.shutdown(Duration::from_millis(200))).await;
     assert_eq!((report.unfinished, report.messages_unsent), (0, 7), "{report}");
     assert!(!report.is_clean());
+}
+
+#[tokio::test]
+async fn hub_that_is_dropped_without_a_word_leaves_no_task() {
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    {
+        let hub = Hub::<u32>::builder().shards(2).backplane(Faulty::new(), "chat").build().unwrap();
+        let mut server = Recorded::serve(hub).await;
+        let (client, conn) = server.connect().await;
+        conn.join_wait("r").await.unwrap();
+        // One that asks, and one that is silent.
+        let mut asking = RawClient::open(server.server.addr).await;
+        asking.send(&upgrade_request("/ws").as_bytes()[..20]).await;
+        let silent = RawClient::open(server.server.addr).await;
+        assert!(tasks() > before);
+        drop((client, conn, asking, silent));
+    }
+    eventually("all tasks have ended", || tasks() == before).await;
 }

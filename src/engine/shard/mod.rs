@@ -192,7 +192,8 @@ impl<S: Socket> Shard<S> {
     }
 
     fn is_idle(&self) -> bool {
-        self.held.is_none()
+        !self.is_stopped
+            && self.held.is_none()
             && self.sweep.is_idle()
             && self.due.is_empty()
             && !self.is_close_due()
