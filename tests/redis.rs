@@ -15,6 +15,8 @@ mod feed;
 mod garbage;
 #[path = "redis/harness.rs"]
 mod harness;
+#[path = "redis/keys.rs"]
+mod keys;
 #[path = "redis/limits.rs"]
 mod limits;
 #[path = "redis/pair.rs"]

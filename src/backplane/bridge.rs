@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 use super::channels::Channels;
 use super::contract::{Backplane, BackplaneError};
 use super::echoes::Echoes;
-use super::envelope::encode_message;
+use super::envelope::{Signing, encode_message};
 use super::health::{BackplaneChanges, BackplaneHealth, Health};
 use super::identity::{ConnId, NodeId};
 use super::inbound::Inbound;
@@ -41,6 +41,8 @@ pub(crate) struct BridgeConfig {
     pub(crate) spread: u16,
     /// What may wait to be published.
     pub(crate) outage: InboxLimits,
+    /// How envelopes are signed.
+    pub(crate) signing: Signing,
     /// The bytes that the queue of a client holds.
     pub(crate) queue_bytes: usize,
 }
@@ -74,13 +76,16 @@ impl Plan {
     ) -> Bridge {
         let health = Arc::new(Health::new());
         let echoes = Arc::new(Echoes::new(&self.channels));
-        let inbound = Inbound::new(node, self.channels.clone(), echoes.clone(), health.clone());
+        let signing = self.config.signing;
+        let channels = self.channels.clone();
+        let inbound = Inbound::new(node, channels, signing.clone(), echoes.clone(), health.clone());
         let shared = Arc::new(Shared {
             node,
             epoch: SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |since| since.as_millis() as u64),
             channels: self.channels,
+            signing,
             outbox: Outbox::new(self.config.outage, health.clone()),
             inbound,
             interest: self.interest,

@@ -107,8 +107,12 @@ counters! {
     overrun,
     /// Payloads on the channels that are no envelopes, and text messages that are not UTF-8.
     garbage,
-    /// Envelopes of a version that is not known here.
+    /// Envelopes of a version that is not known here, such as signed ones where this node has no key.
     unknown_version,
+    /// Payloads that were dropped unread, because they are not signed with a key that this node
+    /// accepts: those of strangers, and those of nodes with another key or none. Always zero without
+    /// a [key](crate::Builder).
+    unauthenticated,
     /// Times that a node was one too many (of 1,024): then [`Hub::cluster`](crate::Hub::cluster) does
     /// not count it, or its numbers were forgotten, and what it lost meanwhile is not known.
     unlisted_nodes,

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::NodeId;
 use super::channels::{Channel, Channels};
 use super::echoes::Echoes;
-use super::envelope;
+use super::envelope::{self, Signing};
 use super::health::Health;
 use crate::engine::{Inbox, InboxLimits};
 
@@ -30,6 +30,7 @@ pub struct Inbound {
 struct Shared {
     own: NodeId,
     channels: Arc<Channels>,
+    signing: Signing,
     echoes: Arc<Echoes>,
     health: Arc<Health>,
     queue: Inbox<Received>,
@@ -57,18 +58,27 @@ impl Inbound {
     pub(super) fn new(
         own: NodeId,
         channels: Arc<Channels>,
+        signing: Signing,
         echoes: Arc<Echoes>,
         health: Arc<Health>,
     ) -> Self {
         let queue = Inbox::new(LIMITS);
-        Self { shared: Arc::new(Shared { own, channels, echoes, health, queue }) }
+        Self { shared: Arc::new(Shared { own, channels, signing, echoes, health, queue }) }
     }
 
     /// Takes a payload that came by a channel. Never waits: where there is no room, the payload is
-    /// dropped, and the messages in it are counted as lost.
+    /// dropped, and the messages in it are counted as lost. With a key, its signature is checked
+    /// here, at a cost that grows with its size.
     pub fn receive(&self, channel: &str, payload: Bytes) {
-        let Shared { own, channels, echoes, health, queue } = &*self.shared;
+        let Shared { own, channels, signing, echoes, health, queue } = &*self.shared;
         let Some(channel) = channels.find(channel) else { return };
+        // Before anything in it is believed, also that it is ours; and before it takes room, so that
+        // a flood of strangers does not crowd the others out.
+        let Some(payload) = signing.open(channels.name(channel), payload) else {
+            echoes.arrived(channel, false);
+            health.counters.unauthenticated.add(1);
+            return;
+        };
         let is_ours = envelope::sender(&payload) == Some(*own);
         echoes.arrived(channel, is_ours);
         if is_ours {

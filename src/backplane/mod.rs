@@ -46,6 +46,7 @@ pub use cluster::{Cluster, Node, RoomMembers};
 pub use contract::{
     Backplane, BackplaneError, BackplaneRequest, Lost, Parcel, Publisher, Subscriber, Unpublished,
 };
+pub(crate) use envelope::Signing;
 pub use health::{BackplaneChanges, BackplaneHealth, BackplaneState};
 pub use identity::{ConnId, NodeId, ParseConnIdError};
 pub use inbound::Inbound;

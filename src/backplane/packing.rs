@@ -8,8 +8,6 @@ use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::channels::Channel;
 use super::contract::Parcel;
 use super::envelope::{self, ENVELOPE_BYTES_MAX, ENVELOPE_MESSAGES_MAX, Header, Packer};
@@ -180,8 +178,9 @@ impl Packing {
     }
 
     /// Adds an envelope to what is ready.
-    pub(super) fn post(&mut self, channel: Channel, payload: Bytes) {
+    pub(super) fn post(&mut self, channel: Channel, envelope: Vec<u8>) {
         let channel = self.shared.channels.name(channel).clone();
+        let payload = self.shared.signing.seal(&channel, envelope);
         self.ready.push(Parcel { channel, payload });
     }
 

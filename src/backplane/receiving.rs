@@ -41,7 +41,7 @@ impl Receiving {
 
     async fn receive(&mut self, channel: Channel, payload: &Bytes, members: &dyn Members) {
         let counters = &self.shared.health.counters;
-        match Envelope::parse(payload) {
+        match self.shared.signing.parse(payload) {
             Ok(Envelope { header, body: Body::Messages(messages) }) => {
                 self.deliver_new(channel, header, messages, members).await;
             }

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, watch};
 use super::channels::Channels;
 use super::contract::BackplaneError;
 use super::echoes::Echoes;
+use super::envelope::Signing;
 use super::health::{Half, Health};
 use super::identity::NodeId;
 use super::inbound::Inbound;
@@ -47,6 +48,7 @@ pub(super) struct Shared {
     /// When the node began, in milliseconds since 1970.
     pub(super) epoch: u64,
     pub(super) channels: Arc<Channels>,
+    pub(super) signing: Signing,
     pub(super) outbox: Outbox,
     pub(super) inbound: Inbound,
     pub(super) interest: Arc<Interest>,

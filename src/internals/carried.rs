@@ -66,7 +66,7 @@ pub fn write((node, epoch, first): CarriedHeader, carried: &Carried) -> Bytes {
         Carried::Messages(messages) => {
             let mut packer = Packer::new();
             messages.iter().for_each(|message| packer.push(&encode(message)));
-            packer.seal(header)
+            packer.seal(header).into()
         }
         Carried::Heartbeat { wants_answer, leaving, report } => {
             let report = report.clone().map(|(connections, spread, unlisted_max, rooms)| Report {
@@ -75,7 +75,7 @@ pub fn write((node, epoch, first): CarriedHeader, carried: &Carried) -> Bytes {
                 unlisted_max,
                 rooms: rooms.into(),
             });
-            Heartbeat { wants_answer: *wants_answer, leaving: *leaving, report }.seal(header)
+            Heartbeat { wants_answer: *wants_answer, leaving: *leaving, report }.seal(header).into()
         }
     }
 }

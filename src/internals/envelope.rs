@@ -12,7 +12,7 @@ pub fn pack<'a>(messages: impl IntoIterator<Item = (&'a str, &'a Bytes)>) -> Byt
     for (room, frame) in messages {
         packer.push(&encode_message(Address::Room(room), std::iter::empty(), frame));
     }
-    packer.seal(Header { node: NodeId::from_bytes([7; 16]), epoch: 1, first: 0 })
+    packer.seal(Header { node: NodeId::from_bytes([7; 16]), epoch: 1, first: 0 }).into()
 }
 
 /// Reads an envelope and shows each message to a room, with its payload, to `see`; `false` where it

@@ -4,6 +4,8 @@
 mod accounting;
 pub(crate) mod faulty;
 mod health;
+#[cfg(feature = "hmac")]
+mod keys;
 mod strangers;
 
 /// The claims, on a bus that works.

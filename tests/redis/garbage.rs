@@ -13,12 +13,12 @@ async fn linked(redis: &RedisServer) -> (Pair, Feed) {
     Pair::linked(a, b).await
 }
 
-fn publish(redis: &RedisServer, payload: &[u8]) {
+pub(crate) fn publish(redis: &RedisServer, payload: &[u8]) {
     redis.command(&[b"PUBLISH", CHANNEL.as_bytes(), payload]);
 }
 
 /// The start of an envelope of this version with messages, from a node that nobody knows.
-fn header(kind: u8, count: u32) -> Vec<u8> {
+pub(crate) fn header(kind: u8, count: u32) -> Vec<u8> {
     let mut bytes = b"RCE\x01".to_vec();
     bytes.push(kind);
     bytes.extend([0xAB; 16]);
@@ -30,7 +30,7 @@ fn header(kind: u8, count: u32) -> Vec<u8> {
 }
 
 /// Nothing was delivered or lost but what the feed has published, and nobody was disconnected.
-async fn nothing_else_happened(pair: &Pair, feed: &mut Feed) {
+pub(crate) async fn nothing_else_happened(pair: &Pair, feed: &mut Feed) {
     pair.flow(feed).await;
     pair.account_for(feed).await;
     assert_eq!(pair.remote.len() as u64, feed.published);

@@ -136,6 +136,7 @@ fn bridge(driver: &Holding, spread: u16) -> Bridge {
         channel: "test".to_owned(),
         spread,
         outage: InboxLimits { messages: 2, bytes: 1_000 },
+        signing: Signing::default(),
         queue_bytes: 1_000,
     };
     let members: Arc<dyn Members> = Arc::new(Nobody);

@@ -1,6 +1,6 @@
 //! The heartbeat of a node, and what it reports.
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{Buf, BufMut};
 
 use super::{HEADER_BYTES, Header, KIND_HEARTBEAT, length, put_header};
 
@@ -36,7 +36,7 @@ pub(crate) struct Report {
 
 impl Heartbeat {
     /// The envelope.
-    pub(crate) fn seal(&self, header: Header) -> Bytes {
+    pub(crate) fn seal(&self, header: Header) -> Vec<u8> {
         let mut out = vec![0; HEADER_BYTES];
         put_header(&mut out, KIND_HEARTBEAT, header, 0);
         let flag = |is_set, flag| if is_set { flag } else { 0 };
@@ -55,7 +55,7 @@ impl Heartbeat {
                 out.put_u32_le(members);
             }
         }
-        out.into()
+        out
     }
 
     pub(super) fn parse(mut body: &[u8]) -> Option<Self> {

@@ -21,11 +21,15 @@
 //! (a room), a count and names (rooms), or node and key (a connection). A name is a length of four
 //! bytes and UTF-8. The body of kind 1 is a [`Heartbeat`].
 //!
+//! With a key, the high bit of the version is set, and the signature follows behind the body, over all
+//! that is before it and the channel's name: see [`Signing`].
+//!
 //! Reading is total and allocates nothing: it borrows from the payload.
 
 mod heartbeat;
 mod message;
 mod packer;
+mod signing;
 #[cfg(test)]
 mod tests;
 
@@ -34,10 +38,15 @@ use bytes::{Buf, BufMut};
 pub(crate) use self::heartbeat::{Heartbeat, REPORT_ROOMS_MAX, Report};
 pub(crate) use self::message::{Message, Messages, Target, encode_message};
 pub(crate) use self::packer::{ENVELOPE_BYTES_MAX, ENVELOPE_MESSAGES_MAX, Packer};
+pub(crate) use self::signing::Signing;
 use super::NodeId;
 
 const MAGIC: [u8; 3] = *b"RCE";
 const VERSION: u8 = 1;
+/// Where the version is, in all of them.
+const VERSION_AT: usize = 3;
+/// Set in the version of an envelope that is signed.
+const SIGNED: u8 = 0x80;
 const HEADER_BYTES: usize = 3 + 1 + 1 + 16 + 8 + 8 + 4;
 /// Where the node's identity is, in all versions.
 const NODE_AT: usize = 5;
@@ -99,12 +108,16 @@ pub(crate) enum Body<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    /// Reads a payload, all of it.
+    /// Reads a payload, all of it. One that is signed is of an unknown version.
     pub(crate) fn parse(payload: &'a [u8]) -> Result<Self, Unreadable> {
-        if payload.len() < 4 || !payload.starts_with(&MAGIC) {
+        Self::parse_version(VERSION, payload)
+    }
+
+    fn parse_version(version: u8, payload: &'a [u8]) -> Result<Self, Unreadable> {
+        if payload.len() <= VERSION_AT || !payload.starts_with(&MAGIC) {
             return Err(Unreadable::Garbage);
         }
-        if payload[3] != VERSION {
+        if payload[VERSION_AT] != version {
             return Err(Unreadable::UnknownVersion);
         }
         Self::parse_body(payload).ok_or(Unreadable::Garbage)

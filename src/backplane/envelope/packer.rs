@@ -1,7 +1,5 @@
 //! Many messages to one envelope.
 
-use bytes::Bytes;
-
 use super::{HEADER_BYTES, Header, KIND_MESSAGES, length, put_header};
 
 /// The bytes of an envelope past which the next message starts another one. Large enough that the
@@ -43,8 +41,8 @@ impl Packer {
     }
 
     /// The finished envelope.
-    pub(crate) fn seal(mut self, header: Header) -> Bytes {
+    pub(crate) fn seal(mut self, header: Header) -> Vec<u8> {
         put_header(&mut self.buffer[..HEADER_BYTES], KIND_MESSAGES, header, length(self.count));
-        self.buffer.into()
+        self.buffer
     }
 }

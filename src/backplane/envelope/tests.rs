@@ -1,5 +1,3 @@
-use bytes::Bytes;
-
 use super::*;
 use crate::backplane::ConnId;
 use crate::engine::{Address, ConnKey, FrameKind, frame};
@@ -10,7 +8,7 @@ fn id(node: u8, key: u64) -> ConnId {
     ConnId::new(NodeId::from_bytes([node; 16]), ConnKey::from_u64(key))
 }
 
-fn envelope() -> Bytes {
+fn envelope() -> Vec<u8> {
     let rooms = ["a".to_owned(), String::new(), "é".to_owned()];
     let mut packer = Packer::new();
     let mut add = |address, except: &[ConnId], kind, payload: &[u8]| {
@@ -24,7 +22,7 @@ fn envelope() -> Bytes {
     packer.seal(HEADER)
 }
 
-fn heartbeat() -> Bytes {
+fn heartbeat() -> Vec<u8> {
     let report =
         Report { connections: 9, spread: 64, unlisted_max: 3, rooms: [(1, 2), (3, 4)].into() };
     Heartbeat { wants_answer: true, leaving: false, report: Some(report) }.seal(HEADER)
@@ -77,7 +75,7 @@ fn what_is_cut_off_or_goes_on_is_garbage() {
 
 #[test]
 fn another_version_is_told_apart_from_garbage() {
-    let mut payload = envelope().to_vec();
+    let mut payload = envelope();
     payload[3] = 2;
     assert_eq!(Envelope::parse(&payload), Err(Unreadable::UnknownVersion));
     payload[0] = b'x';
@@ -88,10 +86,10 @@ fn another_version_is_told_apart_from_garbage() {
 fn lengths_that_lie_are_garbage_and_reserve_nothing() {
     let whole = heartbeat();
     let rooms_at = HEADER_BYTES + 1 + 8 + 2 + 4;
-    let mut lying = whole.to_vec();
+    let mut lying = whole;
     lying[rooms_at..rooms_at + 4].copy_from_slice(&u32::MAX.to_le_bytes());
     assert_eq!(Envelope::parse(&lying), Err(Unreadable::Garbage));
-    let mut lying = envelope().to_vec();
+    let mut lying = envelope();
     lying[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&u32::MAX.to_le_bytes());
     assert_eq!(Envelope::parse(&lying), Err(Unreadable::Garbage));
 }

@@ -3,6 +3,8 @@
 mod admission;
 mod check;
 mod delivery;
+#[cfg(feature = "hmac")]
+mod keys;
 mod nodes;
 mod traffic;
 
@@ -15,7 +17,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::{BuildError, Hub, Parts};
-use crate::backplane::{BackplaneError, Bridge, BridgeConfig, NodeId, Plan};
+use crate::backplane::{BackplaneError, Bridge, BridgeConfig, NodeId, Plan, Signing};
 use crate::codec::Codec;
 use crate::engine::{
     Budgets, InboxLimits, LARGE_AUDIENCE, Overflow, QueueLimits, RoomLimits, ShardConfig,
@@ -63,6 +65,8 @@ pub struct Builder<T, C> {
     link: Option<Link>,
     spread: u16,
     outage: InboxLimits,
+    /// Or why there is none.
+    signing: Result<Signing, BuildError>,
     message: PhantomData<fn(T) -> T>,
 }
 
@@ -112,6 +116,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
             link: None,
             spread: 1,
             outage: InboxLimits { messages: 65_536, bytes: 64 << 20 },
+            signing: Ok(Signing::default()),
             message: PhantomData,
         }
     }
@@ -128,6 +133,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     pub fn build(self) -> Result<Hub<T>, BuildError> {
         let runtime = Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
         self.check()?;
+        let signing = self.signing?;
         let config = ShardConfig {
             queue: self.queue,
             ping_interval: (!self.ping_interval.is_zero()).then_some(self.ping_interval),
@@ -140,6 +146,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
                 channel: link.channel,
                 spread: self.spread,
                 outage: self.outage,
+                signing,
                 queue_bytes: self.queue.bytes,
             };
             (Plan::new(config), link.start)
@@ -192,6 +199,7 @@ impl<T, C: fmt::Debug> fmt::Debug for Builder<T, C> {
             .field("channel", &self.link.as_ref().map(|link| &link.channel))
             .field("channels", &self.spread)
             .field("outage", &self.outage)
+            .field("signing", &self.signing)
             .finish()
     }
 }

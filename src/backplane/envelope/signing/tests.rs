@@ -1,0 +1,111 @@
+use super::*;
+use crate::backplane::NodeId;
+use crate::backplane::envelope::{Body, Header, Heartbeat, Packer, Report, count, encode_message};
+use crate::engine::{Address, FrameKind, frame};
+
+const HEADER: Header = Header { node: NodeId::from_bytes([7; 16]), epoch: 1_000, first: 40 };
+
+fn key(first: u8) -> Vec<u8> {
+    (first..first + 32).collect()
+}
+
+fn signing(firsts: &[u8]) -> Signing {
+    Signing::with(&firsts.iter().map(|&first| key(first)).collect::<Vec<_>>())
+}
+
+fn envelope() -> Vec<u8> {
+    let mut packer = Packer::new();
+    let frame = frame::encode(FrameKind::Text, b"hello");
+    packer.push(&encode_message(Address::Room("r"), std::iter::empty(), &frame));
+    packer.seal(HEADER)
+}
+
+fn heartbeat() -> Vec<u8> {
+    let report = Report { connections: 3, rooms: [(1, 2)].into(), ..Report::default() };
+    Heartbeat { report: Some(report), ..Heartbeat::default() }.seal(HEADER)
+}
+
+#[test]
+fn what_was_signed_is_opened_and_read() {
+    let signing = signing(&[0]);
+    for (envelope, messages) in [(envelope(), 1), (heartbeat(), 0)] {
+        let unsigned = Envelope::parse(&envelope).unwrap();
+        let payload = signing.seal("chat", envelope.clone());
+        assert_eq!((count(&payload), payload.len()), (messages, envelope.len() + 16));
+        let opened = signing.open("chat", payload).expect("it is ours");
+        assert_eq!(signing.parse(&opened), Ok(unsigned));
+    }
+}
+
+#[test]
+fn signature_is_what_another_implementation_makes() {
+    // Python: hmac.new(bytes(range(32)), struct.pack("<Q", 4) + b"chat" + envelope, "sha256"), half
+    // of it; the envelope as it is described, with the version 0x81.
+    let expected = 0x6b9d_3571_0c62_f78c_6aa0_4c7d_e39a_369c_u128.to_be_bytes();
+    let payload = signing(&[0]).seal("chat", envelope());
+    assert_eq!(payload[3], 0x81);
+    assert_eq!(payload[payload.len() - 16..], expected);
+}
+
+#[test]
+fn what_was_changed_in_any_bit_or_cut_or_goes_on_is_not_opened() {
+    let signing = signing(&[0]);
+    for envelope in [envelope(), heartbeat()] {
+        let payload = signing.seal("chat", envelope).to_vec();
+        for bit in 0..8 * payload.len() {
+            let mut changed = payload.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(signing.open("chat", changed.into()), None, "bit {bit}");
+        }
+        for length in 0..payload.len() {
+            let cut = Bytes::copy_from_slice(&payload[..length]);
+            assert_eq!(signing.open("chat", cut), None, "{length} bytes");
+        }
+        assert_eq!(signing.open("chat", [&payload[..], &[0]].concat().into()), None);
+    }
+}
+
+#[test]
+fn what_was_signed_for_another_channel_or_with_another_key_or_not_is_not_opened() {
+    let signed = signing(&[0]);
+    let payload = signed.seal("chat", envelope());
+    for channel in ["cha", "chat:0", "", "chatR"] {
+        assert_eq!(signed.open(channel, payload.clone()), None, "{channel}");
+    }
+    assert_eq!(signing(&[1]).open("chat", payload), None);
+    assert_eq!(signed.open("chat", envelope().into()), None);
+    assert_eq!(signed.open("chat", Bytes::new()), None);
+}
+
+#[test]
+fn the_first_key_signs_and_each_is_accepted() {
+    let (old, new, both) = (signing(&[0]), signing(&[1]), signing(&[1, 0]));
+    let open = |by: &Signing, to: &Signing| to.open("chat", by.seal("chat", envelope())).is_some();
+    assert!(open(&old, &both) && open(&new, &both) && open(&both, &new));
+    assert!(!open(&both, &old));
+}
+
+#[test]
+fn who_has_no_key_reads_signed_envelopes_as_an_unknown_version() {
+    let none = Signing::default();
+    let payload = none.open("chat", signing(&[0]).seal("chat", envelope())).unwrap();
+    assert_eq!(none.parse(&payload), Err(Unreadable::UnknownVersion));
+    let unsigned = none.open("chat", none.seal("chat", envelope())).unwrap();
+    assert!(matches!(none.parse(&unsigned), Ok(Envelope { body: Body::Messages(_), .. })));
+}
+
+#[test]
+fn what_is_signed_rightly_and_is_no_envelope_is_not_read() {
+    let signing = signing(&[0]);
+    let opened = |payload: &[u8]| signing.open("chat", signing.seal("chat", payload.to_vec()));
+    let garbage = opened(b"garbage").unwrap();
+    assert_eq!(signing.parse(&garbage), Err(Unreadable::Garbage));
+    let later = opened(&[&b"RCE\x02"[..], &[0; 64]].concat()).unwrap();
+    assert_eq!(signing.parse(&later), Err(Unreadable::UnknownVersion));
+}
+
+#[test]
+fn keys_are_not_shown() {
+    let text = format!("{:?}", Signing::with(&[b"a secret that is shown"]));
+    assert_eq!(text, "Signing { keys: Some(Keys { count: 1, .. }) }");
+}

@@ -1,0 +1,101 @@
+//! Strangers on the channel of nodes that share a key: what they publish is counted, and reaches
+//! nobody, be it forged, changed or recorded.
+
+use futures_util::StreamExt;
+use redis::aio::PubSub;
+
+use crate::garbage::{header, nothing_else_happened, publish};
+use crate::pair::{CHANNEL, Pair, health, is_up, node};
+use crate::servers::RedisServer;
+use crate::support::{eventually, within};
+
+const KEY: &[u8] = b"thirty-two bytes, if not random.";
+
+/// A stranger who listens, as whoever may subscribe can.
+async fn listener(redis: &RedisServer) -> PubSub {
+    let client = redis::Client::open(redis.url()).expect("the URL is right");
+    let mut listener = client.get_async_pubsub().await.expect("the server is there");
+    listener.subscribe(CHANNEL).await.expect("everybody may");
+    listener
+}
+
+/// The next payload with messages.
+async fn recorded(listener: &mut PubSub) -> Vec<u8> {
+    let mut messages = listener.on_message();
+    loop {
+        let message = within("an envelope", messages.next()).await.expect("the server is there");
+        let payload = message.get_payload_bytes();
+        if payload[4] == 0 {
+            return payload.to_vec();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forged_changed_and_recorded_envelopes_reach_no_client() {
+    let redis = RedisServer::start();
+    let mut listener = listener(&redis).await;
+    let [a, b] = [(); 2].map(|()| node(&redis.url()).backplane_key(KEY).build().unwrap());
+    let (pair, mut feed) = Pair::linked(a, b).await;
+    let genuine = recorded(&mut listener).await;
+
+    let text = br#"{"number":99,"padding":""}"#;
+    let unsigned = [&header(0, 1)[..], &[0], &(text.len() as u32).to_le_bytes(), text].concat();
+    let mut forged =
+        vec![b"garbage".to_vec(), unsigned.clone(), [&unsigned[..], &[0; 16]].concat()];
+    forged.push(header(1, 0));
+    forged.push(genuine[..genuine.len() - 16].to_vec());
+    forged.push([&genuine[..], &[0]].concat());
+    forged.extend((0..genuine.len()).map(|length| genuine[..length].to_vec()));
+    forged.extend((0..8 * genuine.len()).map(|bit| {
+        let mut changed = genuine.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        changed
+    }));
+    forged.iter().for_each(|payload| publish(&redis, payload));
+    for node in [&pair.a, &pair.b] {
+        let all = forged.len() as u64;
+        eventually("each is counted", || health(&node.hub).unauthenticated >= all).await;
+        assert_eq!(health(&node.hub).unauthenticated, all, "{pair:?}");
+        assert_eq!((health(&node.hub).garbage, health(&node.hub).unknown_version), (0, 0));
+    }
+
+    (0..100).for_each(|_| publish(&redis, &genuine));
+    eventually("each is counted", || health(&pair.b.hub).duplicates >= 100).await;
+    assert_eq!(health(&pair.b.hub).duplicates, 100, "it holds one message");
+    nothing_else_happened(&pair, &mut feed).await;
+    assert_eq!(health(&pair.b.hub).unauthenticated, forged.len() as u64);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flood_of_forged_envelopes_crowds_nothing_out() {
+    const PAYLOADS: u64 = 20_000;
+    let redis = RedisServer::start();
+    let [a, b] = [(); 2].map(|()| node(&redis.url()).backplane_key(KEY).build().unwrap());
+    let (pair, mut feed) = Pair::linked(a, b).await;
+    let forged = [&b"RCE\x81"[..], &[0xFF; 500]].concat();
+    let mut sent = 0;
+    let send_some = || {
+        (0..200).for_each(|_| publish(&redis, &forged));
+        sent += 200;
+        sent >= PAYLOADS
+    };
+    feed.run_until("all is sent", send_some).await;
+    eventually("each is counted", || health(&pair.b.hub).unauthenticated == PAYLOADS).await;
+    assert_eq!((health(&pair.b.hub).overrun, health(&pair.b.hub).lost), (0, 0), "{pair:?}");
+    nothing_else_happened(&pair, &mut feed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_of_two_keys_are_two_clusters_on_one_channel() {
+    let redis = RedisServer::start();
+    let [a, b] = [(); 2].map(|()| node(&redis.url()).backplane_key(KEY).build().unwrap());
+    let other = node(&redis.url()).backplane_key([7; 32]).build().unwrap();
+    let (pair, mut feed) = Pair::linked(a, b).await;
+    eventually("it is up", || is_up(&other)).await;
+    nothing_else_happened(&pair, &mut feed).await;
+    eventually("it tells of the others", || health(&other).unauthenticated > 0).await;
+    assert_eq!(health(&other).received, 0);
+    eventually("they tell of it", || health(&pair.a.hub).unauthenticated > 0).await;
+    assert_eq!((other.cluster().nodes().len(), pair.a.hub.cluster().nodes().len()), (1, 2));
+}
