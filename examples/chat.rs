@@ -1,12 +1,15 @@
 //! A chat: one page, a room per path, live counters.
 //!
 //! `cargo run --release --example chat`, and open the address that it prints in two tabs. With
-//! `--features redis` and `--redis URL`, several of them are one chat.
+//! `--features redis` and `--redis URL`, several of them are one chat; a key that they share keeps
+//! others on that Redis out: `openssl rand -hex 32 > key` and `--redis-key-file key`.
 
 use std::convert::Infallible;
 use std::error::Error;
 use std::io;
 use std::time::Duration;
+#[cfg(feature = "redis")]
+use std::{fs, path::PathBuf};
 
 use bytes::Bytes;
 use clap::Parser;
@@ -14,8 +17,10 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use roomcast::header::{CACHE_CONTROL, CONTENT_TYPE};
+#[cfg(feature = "redis")]
+use roomcast::{Builder, Json};
 use roomcast::{
-    BuildError, Close, Cluster, Conn, Handler, Hub, Request, Response, Server, Shutdown, StatusCode,
+    Close, Cluster, Conn, Handler, Hub, Request, Response, Server, Shutdown, StatusCode,
 };
 use serde::{Deserialize, Serialize};
 
@@ -60,10 +65,15 @@ struct Options {
     #[cfg(feature = "redis")]
     #[arg(long, value_name = "NAME", default_value = "roomcast-chat")]
     channel: String,
+    /// A file with a key that the servers share, of 16 bytes or more; in further lines others that are
+    /// accepted, while the key is being changed. A file, as arguments are there for everybody to see.
+    #[cfg(feature = "redis")]
+    #[arg(long, value_name = "FILE", requires = "redis")]
+    redis_key_file: Option<PathBuf>,
 }
 
 impl Options {
-    fn hub(&self, threads: usize) -> Result<Hub<Message>, BuildError> {
+    fn hub(&self, threads: usize) -> Result<Hub<Message>, Box<dyn Error>> {
         let mut hub = Hub::builder()
             .shards(self.shards.unwrap_or(threads))
             .send_buffer(self.send_buffer)
@@ -78,10 +88,17 @@ impl Options {
             hub = hub.max_connections_per_addr(connections);
         }
         #[cfg(feature = "redis")]
-        if let Some(url) = &self.redis {
-            return hub.redis(url, &self.channel).build();
-        }
-        hub.build()
+        let hub = match &self.redis {
+            Some(url) => self.with_key(hub.redis(url, &self.channel))?,
+            None => hub,
+        };
+        Ok(hub.build()?)
+    }
+
+    #[cfg(feature = "redis")]
+    fn with_key(&self, hub: Builder<Message, Json>) -> Result<Builder<Message, Json>, io::Error> {
+        let Some(path) = &self.redis_key_file else { return Ok(hub) };
+        Ok(hub.backplane_keys(fs::read_to_string(path)?.lines()))
     }
 }
 
@@ -219,6 +236,7 @@ struct Backplane {
     queued: usize,
     lost: u64,
     dropped_unsent: u64,
+    unauthenticated: u64,
 }
 
 fn stats(hub: &Hub<Message>, query: Option<&str>) -> String {
@@ -255,6 +273,7 @@ fn backplane(hub: &Hub<Message>, cluster: &Cluster) -> Option<Backplane> {
         queued: health.queued,
         lost: health.lost,
         dropped_unsent: health.dropped,
+        unauthenticated: health.unauthenticated,
     })
 }
 

@@ -1,12 +1,16 @@
 //! Strangers on the channel of nodes that share a key: what they publish is counted, and reaches
 //! nobody, be it forged, changed or recorded.
 
+use std::process::Command;
+
 use futures_util::StreamExt;
 use redis::aio::PubSub;
+use roomcast::Hub;
 
 use crate::garbage::{header, nothing_else_happened, publish};
 use crate::pair::{CHANNEL, Pair, health, is_up, node};
-use crate::servers::RedisServer;
+use crate::programs::{Chat, example};
+use crate::servers::{Folder, RedisServer};
 use crate::support::{eventually, within};
 
 const KEY: &[u8] = b"thirty-two bytes, if not random.";
@@ -98,4 +102,23 @@ async fn nodes_of_two_keys_are_two_clusters_on_one_channel() {
     assert_eq!(health(&other).received, 0);
     eventually("they tell of it", || health(&pair.a.hub).unauthenticated > 0).await;
     assert_eq!((other.cluster().nodes().len(), pair.a.hub.cluster().nodes().len()), (1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chat_has_its_key_from_a_file() {
+    let redis = RedisServer::start();
+    let folder = Folder::new();
+    let path = folder.path().join("key");
+    std::fs::write(&path, [KEY, b"\nanother one that it accepts\n"].concat()).unwrap();
+    let mut command = Command::new(example("chat"));
+    command.args(["--listen", "127.0.0.1:0", "--redis", &redis.url(), "--redis-key-file"]);
+    let _chat = Chat::start(command.arg(&path)).expect("the chat example starts");
+    let node = |key: &[u8]| {
+        let node = Hub::<u64>::builder().redis(redis.url(), "roomcast-chat");
+        node.backplane_key(key).build().unwrap()
+    };
+    let (hub, stranger) = (node(KEY), node(&[7; 32]));
+    eventually("it is heard", || hub.cluster().nodes().len() == 2).await;
+    eventually("it is not heard", || health(&stranger).unauthenticated > 0).await;
+    assert_eq!(stranger.cluster().nodes().len(), 1);
 }

@@ -11,6 +11,7 @@ mod server;
 mod tls;
 
 pub(crate) use cluster::RedisCluster;
+pub(crate) use folder::Folder;
 pub(crate) use proxy::Proxy;
 pub(crate) use server::RedisServer;
 pub(crate) use tls::Certificate;
