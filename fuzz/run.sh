@@ -61,7 +61,7 @@ run_one() {
     mkdir -p "$corpus" "$artifacts"
     host=$(rustc +nightly --print host-tuple)
     [[ -f $dictionary ]] && options+=(-dict="$dictionary")
-    ASAN_OPTIONS=detect_odr_violation=0 \
+    RUST_BACKTRACE=0 ASAN_OPTIONS=detect_odr_violation=0 \
         "fuzz/target/$host/release/$target" "$corpus" "fuzz/seeds/$target" "${options[@]}" \
         -max_total_time="$seconds" -timeout=20 -max_len=4096 -print_final_stats=1 \
         -artifact_prefix="$artifacts/" >"$logs/$target.log" 2>&1 || touch "$logs/$target.failed"
@@ -84,10 +84,11 @@ sum_up() {
     ((failed == 0))
 }
 
-# Without the progress that libFuzzer reports.
+# Without the progress that libFuzzer reports, and without its own stack. The file is named in the end.
 show_failure() {
     echo "$1 FAILED:"
-    grep -av -e '^#[0-9]' -e NEW_FUNC -e '^INFO' "$logs/$1.log" | head -n 60 || true
+    grep -av -e '^#[0-9]' -e '^    #' -e NEW_FUNC -e '^INFO' -e '^stat::' "$logs/$1.log" |
+        cut -c -2000 | tail -n 60 || true
     echo "again: cargo +nightly fuzz run --sanitizer $sanitizer $1 <the file that is named above>"
 }
 
