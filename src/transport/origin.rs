@@ -136,6 +136,7 @@ fn authority(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
 #[cfg(test)]
 mod tests {
     use hyper::Request;
+    use hyper::header::HeaderValue;
 
     use super::*;
 
@@ -211,6 +212,31 @@ mod tests {
         ] {
             assert_eq!(rule.admits(&parts("own.example", &[origin])), admitted, "{origin}");
         }
+    }
+
+    #[test]
+    fn scheme_without_a_port_of_its_own_can_be_allowed() {
+        let mut rule = OriginRule::default();
+        assert_eq!(rule.allow("chrome-extension://abcdef"), Ok(()));
+        for (origin, admitted) in [
+            ("chrome-extension://abcdef", true),
+            ("chrome-extension://abcdeg", false),
+            ("chrome-extension://abcdef:80", false),
+            ("http://abcdef", false),
+        ] {
+            assert_eq!(rule.admits(&parts("own.example", &[origin])), admitted, "{origin}");
+        }
+    }
+
+    #[test]
+    fn request_that_names_the_server_in_its_uri_is_believed_over_its_host() {
+        let request = Request::builder().uri("http://a.example/ws").header("host", "b.example");
+        let request = request.header("origin", "http://a.example").body(()).expect("a request");
+        let mut parts = request.into_parts().0;
+        let rule = OriginRule::default();
+        assert!(rule.admits(&parts));
+        parts.headers.insert(header::ORIGIN, HeaderValue::from_static("http://b.example"));
+        assert!(!rule.admits(&parts));
     }
 
     #[test]
