@@ -1,10 +1,11 @@
-//! A hub that closes over a window of time.
+//! How connections are closed: over a window of time, and with which words.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roomcast::engine::{Address, Close, CloseCode, Closing, DisconnectReason, Stage};
+use roomcast::engine::{Address, Close, CloseCode, Closing, DisconnectReason, Limit, Stage};
 
 use super::fake::{Client, Rig, Settings};
 
@@ -118,4 +119,28 @@ fn at_the_deadline_those_that_are_left_are_cut_and_what_they_lose_is_counted() {
     assert_eq!(stages(&clients), [Stage::Cut, Stage::Flushed, Stage::Flushed]);
     assert_eq!(late.stage(), Stage::Cut);
     assert_eq!(rig.counters().dropped_at_end.get(), 1);
+}
+
+#[test]
+fn reasons_are_told_in_words() {
+    use DisconnectReason::*;
+    let close = Close::new(CloseCode::RESTART, "new version");
+    for (reason, words) in [
+        (ClosedByClient(Close::normal()), "closed by the client: 1000"),
+        (ClosedByServer(close.clone()), "closed by the server: 1012 (new version)"),
+        (SlowClient { messages: 3, bytes: 70 }, "slow client: 3 messages of 70 bytes were queued"),
+        (Idle, "idle: silent for two ping intervals"),
+        (Protocol(Close::new(CloseCode::PROTOCOL, "bad")), "protocol error: 1002 (bad)"),
+        (OverLimit(Limit::MessageBytes), "over a limit: message over the size limit"),
+        (OverLimit(Limit::Fragments), "over a limit: message in too many fragments"),
+        (OverLimit(Limit::MessageTime), "over a limit: message took too long"),
+        (OverLimit(Limit::MessageRate), "over a limit: too many messages"),
+        (OverLimit(Limit::ByteRate), "over a limit: too many bytes"),
+        (HandlerPanicked, "a handler panicked"),
+        (Io(io::ErrorKind::BrokenPipe), "connection lost: broken pipe"),
+        (HubClosed(close), "the hub was closed: 1012 (new version)"),
+        (Overloaded, "the hub was overloaded"),
+    ] {
+        assert_eq!(reason.to_string(), words);
+    }
 }

@@ -1,8 +1,13 @@
 //! How many write calls a delivery costs, and how often a blocked socket is looked at.
 
-use std::io;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use roomcast::engine::{Address, DisconnectReason, Overflow, Progress};
+use roomcast::engine::{
+    Address, ConnKey, DisconnectReason, Link, Overflow, Port, Progress, Shard, Socket, publish,
+};
 
 use super::fake::{Client, PLENTY, PONG, Settings, assert_nothing_reserved, text_frame};
 
@@ -269,4 +274,39 @@ fn an_audience_brings_a_member_at_most_half_of_its_queue_in_a_turn() {
         assert_eq!(member.writes() - before, 2, "five frames of 100 bytes are half of 1,000");
     }
     assert_eq!(member.texts().len(), 30);
+}
+
+/// Says that it has written, and has taken nothing.
+struct Dead;
+
+impl Socket for Dead {
+    fn poll_write(
+        &mut self,
+        _: &mut Context<'_>,
+        frames: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        assert!(frames.iter().any(|frame| !frame.is_empty()));
+        Poll::Ready(Ok(0))
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn shut_down(&mut self) {}
+
+    fn abort(&mut self) {}
+}
+
+#[test]
+fn socket_that_takes_nothing_has_failed_and_is_not_asked_for_ever() {
+    let settings = Settings::default();
+    let port = Arc::new(Port::new(0, settings.inbox, settings.rooms));
+    let mut shard = Shard::new(settings.shard, port.clone());
+    let link = Arc::new(Link::new(ConnKey::new(0, 0)));
+    port.attach(link.clone(), Dead);
+    publish(&[port], Address::Everyone, &[], &text_frame("message")).unwrap();
+    assert_eq!(shard.run(Duration::ZERO, PLENTY), Progress::Idle);
+    let reason = link.end().map(|end| end.reason.clone());
+    assert_eq!(reason, Some(DisconnectReason::Io(io::ErrorKind::WriteZero)));
 }
