@@ -90,6 +90,18 @@ async fn calls_that_wait_get_through() {
     within("the publisher ends", publisher).await.unwrap();
 }
 
+#[tokio::test]
+async fn join_that_waits_gets_through() {
+    let mut server = Recorded::serve(tight(2)).await;
+    let (mut client, conn) = server.connect().await;
+    let hub = server.hub.clone();
+    (0..2).for_each(|message| hub.broadcast(&message).unwrap());
+    assert_eq!(conn.join("r"), Err(JoinError::Overloaded));
+    within("the join", conn.join_wait("r")).await.unwrap();
+    hub.to_room("r", &2).unwrap();
+    assert_eq!(client.get_many::<u32>(3).await, [0, 1, 2]);
+}
+
 /// The first leaves the inbox less than half full, and still the second does not fit.
 #[tokio::test]
 async fn waiting_call_with_a_large_message_gets_through() {

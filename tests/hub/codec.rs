@@ -161,3 +161,28 @@ async fn unit_like_messages_are_messages() {
     server.hub.broadcast(&()).unwrap();
     assert_eq!(client.next_text().await, "null");
 }
+
+/// Takes away what it was to append to.
+struct Greedy;
+
+impl Codec<()> for Greedy {
+    fn encode(&self, _: &(), out: &mut Vec<u8>) -> Result<FrameKind, EncodeError> {
+        out.clear();
+        Ok(FrameKind::Text)
+    }
+
+    fn accepts(&self, _: FrameKind) -> bool {
+        true
+    }
+
+    fn decode(&self, _: FrameKind, _: &mut [u8]) -> Result<(), DecodeError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn codec_that_shortens_the_buffer_is_an_error_and_not_a_panic() {
+    let hub = Hub::with_codec(Greedy).build().unwrap();
+    let error = hub.broadcast(&()).unwrap_err();
+    assert!(error.to_string().contains("has shortened the buffer"), "{error}");
+}

@@ -1,6 +1,8 @@
 //! The opening handshake: what comes with it, and what a handler makes of it. What is refused is in the
 //! tables of `tests/conformance.rs`.
 
+use std::collections::HashSet;
+
 use roomcast::header::{HeaderValue, WWW_AUTHENTICATE};
 use roomcast::{Conn, Handler, Hub, Reject, StatusCode, UpgradeRequest};
 use tokio::sync::mpsc;
@@ -241,4 +243,14 @@ async fn ids_are_unique_and_never_used_again() {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), 20);
+}
+
+#[tokio::test]
+async fn connection_is_equal_to_its_clones_alone() {
+    let mut server = Recorded::serve(Hub::<u32>::new()).await;
+    let (_a, a) = server.connect().await;
+    let (_b, b) = server.connect().await;
+    let conns: HashSet<_> = [a.clone(), b.clone(), a.clone()].into_iter().collect();
+    assert_eq!(conns.len(), 2);
+    assert!(conns.contains(&a) && a != b);
 }

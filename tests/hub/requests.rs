@@ -131,3 +131,21 @@ async fn address_with_too_many_pending_gets_429_and_others_do_not() {
     RawClient::shake_hands(socket.connect(server.addr).await.unwrap()).await;
     assert_eq!(stats().refused_addrs, 1);
 }
+
+#[tokio::test]
+async fn bounds_of_a_request_can_be_set_but_a_head_of_8_kib_always_passes() {
+    let with = |server: Server| server.max_uri_bytes(32).max_headers(8).max_head_bytes(1);
+    let (server, stats) = served(with).await;
+    let large = format!("x-large: {}\r\n", "x".repeat(7 * 1024));
+    for (query, headers, status) in [
+        (format!("?{}", "x".repeat(28)), "x-1: 1\r\nx-2: 1\r\nx-3: 1\r\n", "101"),
+        (format!("?{}", "x".repeat(29)), "", "414"),
+        (String::new(), "x-1: 1\r\nx-2: 1\r\nx-3: 1\r\nx-4: 1\r\n", "431"),
+        (String::new(), &large, "101"),
+        (String::new(), &large.repeat(2), "431"),
+    ] {
+        let line = first_line(&server, &handshake(&query, headers)).await;
+        assert!(line.starts_with(&format!("HTTP/1.1 {status} ")), "{line}");
+    }
+    eventually("all are counted", || stats().heads_too_large == 2).await;
+}

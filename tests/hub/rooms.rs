@@ -300,3 +300,22 @@ async fn disconnect_does_not_walk_the_rooms_of_others() {
         assert!(matches!(event, Event::Ended(conn, _) if conn.id() != resident.id()));
     }
 }
+
+#[tokio::test]
+async fn rooms_of_a_hub_are_bounded_and_who_cannot_join_is_told_to_try_again() {
+    let hub = Hub::<u32>::builder().shards(1).max_rooms(2).build().unwrap();
+    let mut server = Recorded::serve(hub).await;
+    let (_client, conn) = server.connect().await;
+    conn.join("a").unwrap();
+    conn.join("b").unwrap();
+    conn.join("b").unwrap();
+    let error = conn.join("c").unwrap_err();
+    assert_eq!(error, JoinError::NoMoreRooms { rooms_max: 2 });
+    assert_eq!(server.hub.stats().refused_rooms, 1);
+    let close = Close::from(error);
+    assert_eq!(close, Close::new(CloseCode::TRY_AGAIN, "no more rooms: the hub has at most 2"));
+    conn.leave("a").unwrap();
+    // Once the shard has answered, the room is gone.
+    assert_eq!(conn.rooms().await, ["b"]);
+    conn.join("c").unwrap();
+}

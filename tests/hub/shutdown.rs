@@ -35,6 +35,9 @@ async fn clients_get_what_was_sent_and_then_the_code_and_the_report_is_clean() {
     assert!(report.is_clean(), "{report}");
     assert_eq!((report.connections, report.unfinished), (3, 0));
     assert!(report.took < LONG);
+    let line = report.to_string();
+    assert!(line.starts_with("3 connections closed in "), "{line}");
+    assert!(line.ends_with("0 cut, 0 messages lost, 0 not sent to other nodes"), "{line}");
     assert!(matches!(server.hub.broadcast(&2), Err(PublishError::Closed)));
     assert!(server.hub.is_closed());
     within("nothing is left", server.hub.closed()).await;

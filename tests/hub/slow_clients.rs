@@ -316,3 +316,17 @@ async fn many_paused_clients_do_not_delay_the_others() {
         assert!(paused.iter().any(|(_, conn)| conn.id() == ended.id()));
     }
 }
+
+#[tokio::test]
+async fn bytes_that_wait_for_all_clients_together_are_bounded() {
+    // Its own queue would bear with it.
+    let builder = Hub::with_codec(Raw).shards(1).send_buffer(65_536).send_buffer_bytes(1 << 30);
+    let hub = builder.max_queued_bytes(4 * FRAME_BYTES).build().unwrap();
+    let mut pair = Pair::connect(hub).await;
+    pair.publish_until(|pair| pair.server.hub.stats().evicted_for_memory == 1).await;
+    let (ended, reason) = pair.server.events.ended().await;
+    assert_eq!(ended.id(), pair.conn.id());
+    let DisconnectReason::SlowClient { bytes, .. } = reason else { panic!("{reason}") };
+    assert!((3 * FRAME_BYTES..=5 * FRAME_BYTES).contains(&bytes), "{bytes}");
+    pair.publish().await;
+}
