@@ -15,12 +15,11 @@
 //! looks at the queue, a producer pushes and then looks for a sleeper. A `SeqCst` fence between the
 //! two steps on each side makes sure that at least one of them sees the other.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::task::{Context, Poll};
 
-use atomic_waker::AtomicWaker;
-use crossbeam_queue::SegQueue;
 use crossbeam_utils::CachePadded;
+
+use super::sync::{AtomicBool, AtomicUsize, AtomicWaker, Ordering, SegQueue, fence};
 
 /// The bounds of an inbox.
 #[derive(Debug, Clone, Copy)]

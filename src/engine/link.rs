@@ -1,16 +1,18 @@
 //! What a connection's shard and its session share: identity, signs of life, and how it ended.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use atomic_waker::AtomicWaker;
 use slab::Slab;
 
 use super::close::{Close, DisconnectReason};
 use super::room_index::Room;
+use super::sync::{
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicWaker, Mutex, MutexGuard, OnceLock, Ordering,
+    fence,
+};
 
 /// The identity of a connection, unique in its hub and never used again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -17,12 +17,16 @@ mod counters;
 pub mod frame;
 mod inbox;
 mod link;
+#[cfg(roomcast_loom)]
+#[doc(hidden)]
+pub mod parts;
 mod port;
 mod rate;
 mod room_index;
 mod send_queue;
 mod shard;
 mod socket;
+pub(crate) mod sync;
 mod wheel;
 
 pub use budget::{Budget, Budgets};

@@ -21,13 +21,12 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use arc_swap::ArcSwap;
 use foldhash::quality::RandomState;
 use rpds::HashTrieSetSync;
 
 use super::budget::{Budget, Budgets};
+use super::sync::{ArcSwap, AtomicU32, Ordering};
 
 /// The claim count of a room that has left the index for good.
 const RETIRED: u32 = u32::MAX;

@@ -6,9 +6,9 @@
 //! afterwards. A `SeqCst` fence between the two steps on each side makes sure that one sees the
 //! other. A ring that follows the count finds a future that was made before it, and wakes it.
 
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
-
 use tokio::sync::Notify;
+
+use crate::engine::sync::{AtomicUsize, Ordering, fence};
 
 #[derive(Debug, Default)]
 pub(super) struct Relief {

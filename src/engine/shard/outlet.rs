@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use crate::engine::link::ConnKey;
 use crate::engine::port::Port;
 use crate::engine::send_queue::{Amount, Burst, Pushed, QueueLimits, SendQueue, WRITE_SLOTS_MAX};
 use crate::engine::socket::Socket;
+use crate::engine::sync::{AtomicBool, Ordering};
 
 /// What sending needs of the shard, besides the connection itself.
 pub(super) struct Post<S> {

@@ -1,0 +1,173 @@
+//! Loom's types, and stand-ins for the crates that loom does not see into.
+//!
+//! A stand-in promises no more than the documentation of its crate: where that orders nothing, it
+//! may be stale. Its contents lie behind a standard mutex, which loom does not see, and change
+//! together with one atomic, which loom does: loom switches threads before an operation of its own
+//! and nowhere else.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::OnceLock as StdOnceLock;
+use std::sync::{Mutex as StdMutex, MutexGuard as StdMutexGuard, PoisonError};
+use std::task::Waker;
+
+pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+pub(crate) use loom::sync::{Mutex, MutexGuard};
+
+fn unseen<T>(mutex: &StdMutex<T>) -> StdMutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For the standard one, with a swap for each store. Loom would let a load see the value of a swap after
+/// a store that the swap had not seen, though a swap stands right behind what it has seen.
+#[derive(Debug)]
+pub(crate) struct AtomicBool(loom::sync::atomic::AtomicBool);
+
+impl AtomicBool {
+    pub(crate) fn new(value: bool) -> Self {
+        Self(loom::sync::atomic::AtomicBool::new(value))
+    }
+
+    pub(crate) fn load(&self, order: Ordering) -> bool {
+        self.0.load(order)
+    }
+
+    pub(crate) fn store(&self, value: bool, order: Ordering) {
+        self.swap(value, order);
+    }
+
+    pub(crate) fn swap(&self, value: bool, order: Ordering) -> bool {
+        self.0.swap(value, order)
+    }
+}
+
+/// For crossbeam's queue: a FIFO; what was pushed happens before its pop. Whether it is empty, and so
+/// whether there is something to pop, may be stale, unless something else orders the two. (The real
+/// one has `SeqCst` operations for that, which it does not promise.)
+#[derive(Debug)]
+pub(crate) struct SegQueue<T> {
+    head: AtomicUsize,
+    tail: AtomicUsize,
+    entries: StdMutex<VecDeque<T>>,
+}
+
+impl<T> SegQueue<T> {
+    pub(crate) fn new() -> Self {
+        let [head, tail] = [0; 2].map(AtomicUsize::new);
+        Self { head, tail, entries: StdMutex::new(VecDeque::new()) }
+    }
+
+    pub(crate) fn push(&self, entry: T) {
+        self.tail.fetch_add(1, Ordering::AcqRel);
+        unseen(&self.entries).push_back(entry);
+    }
+
+    pub(crate) fn pop(&self) -> Option<T> {
+        loop {
+            let head = self.head.load(Ordering::Acquire);
+            if head == self.tail.load(Ordering::Acquire) {
+                return None;
+            }
+            let taken =
+                self.head.compare_exchange(head, head + 1, Ordering::AcqRel, Ordering::Acquire);
+            if taken.is_ok() {
+                return unseen(&self.entries).pop_front();
+            }
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        let head = self.head.load(Ordering::Acquire);
+        self.tail.load(Ordering::Acquire) - head
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// For arc-swap's: what is loaded was stored with `Release` and loaded with `Acquire`, and may be
+/// stale; an exchange sees the newest.
+pub(crate) struct ArcSwap<T> {
+    /// Which of `all` is current.
+    current: AtomicUsize,
+    all: StdMutex<Vec<Arc<T>>>,
+}
+
+impl<T> ArcSwap<T> {
+    pub(crate) fn from_pointee(value: T) -> Self {
+        Self { current: AtomicUsize::new(0), all: StdMutex::new(vec![Arc::new(value)]) }
+    }
+
+    pub(crate) fn load(&self) -> Arc<T> {
+        let current = self.current.load(Ordering::Acquire);
+        unseen(&self.all)[current].clone()
+    }
+
+    pub(crate) fn load_full(&self) -> Arc<T> {
+        self.load()
+    }
+
+    pub(crate) fn compare_and_swap(&self, known: &Arc<T>, new: Arc<T>) -> Arc<T> {
+        let (at, next) = {
+            let mut all = unseen(&self.all);
+            all.push(new);
+            (all.iter().position(|value| Arc::ptr_eq(value, known)), all.len() - 1)
+        };
+        let at = at.unwrap_or(usize::MAX);
+        let before = self.current.compare_exchange(at, next, Ordering::AcqRel, Ordering::Acquire);
+        unseen(&self.all)[before.unwrap_or_else(|current| current)].clone()
+    }
+}
+
+/// For the crate atomic-waker's, with its signatures. As it promises, `register` sees what happened
+/// before a `wake` that came too early for it.
+#[derive(Debug)]
+pub(crate) struct AtomicWaker(loom::future::AtomicWaker);
+
+impl AtomicWaker {
+    pub(crate) fn new() -> Self {
+        Self(loom::future::AtomicWaker::new())
+    }
+
+    pub(crate) fn register(&self, waker: &Waker) {
+        self.0.register_by_ref(waker);
+    }
+
+    pub(crate) fn wake(&self) {
+        self.0.wake();
+    }
+}
+
+/// For the standard one: `get` may be stale; who sees the value sees what happened before it was set.
+pub(crate) struct OnceLock<T> {
+    is_set: AtomicBool,
+    value: StdOnceLock<T>,
+}
+
+impl<T> OnceLock<T> {
+    pub(crate) fn new() -> Self {
+        Self { is_set: AtomicBool::new(false), value: StdOnceLock::new() }
+    }
+
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.is_set.load(Ordering::Acquire).then(|| self.value.get()).flatten()
+    }
+
+    pub(crate) fn set(&self, value: T) -> Result<(), T> {
+        self.is_set.swap(true, Ordering::AcqRel);
+        self.value.set(value)
+    }
+
+    pub(crate) fn get_or_init(&self, init: impl FnOnce() -> T) -> &T {
+        self.is_set.swap(true, Ordering::AcqRel);
+        self.value.get_or_init(init)
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for OnceLock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(f)
+    }
+}

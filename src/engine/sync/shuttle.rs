@@ -1,0 +1,94 @@
+//! Shuttle's types, and stand-ins for the crates that shuttle does not see into.
+//!
+//! Shuttle knows only sequential consistency, so a stand-in is the plain thing behind a mutex: each
+//! call is one step, and threads may be switched before it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError};
+use std::task::Waker;
+
+pub(crate) use std::sync::OnceLock;
+
+pub(crate) use shuttle::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
+pub(crate) use shuttle::sync::{Mutex, MutexGuard};
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For crossbeam's queue: a FIFO.
+#[derive(Debug)]
+pub(crate) struct SegQueue<T>(Mutex<VecDeque<T>>);
+
+impl<T> SegQueue<T> {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(VecDeque::new()))
+    }
+
+    pub(crate) fn push(&self, entry: T) {
+        lock(&self.0).push_back(entry);
+    }
+
+    pub(crate) fn pop(&self) -> Option<T> {
+        lock(&self.0).pop_front()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.0).len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// For arc-swap's: loads and exchanges in one order.
+#[derive(Debug)]
+pub(crate) struct ArcSwap<T>(Mutex<Arc<T>>);
+
+impl<T> ArcSwap<T> {
+    pub(crate) fn from_pointee(value: T) -> Self {
+        Self(Mutex::new(Arc::new(value)))
+    }
+
+    pub(crate) fn load(&self) -> Arc<T> {
+        lock(&self.0).clone()
+    }
+
+    pub(crate) fn load_full(&self) -> Arc<T> {
+        self.load()
+    }
+
+    pub(crate) fn compare_and_swap(&self, known: &Arc<T>, new: Arc<T>) -> Arc<T> {
+        let mut current = lock(&self.0);
+        let before = current.clone();
+        if Arc::ptr_eq(&before, known) {
+            *current = new;
+        }
+        before
+    }
+}
+
+/// For the crate atomic-waker's: the waker that was registered last is woken once.
+#[derive(Debug)]
+pub(crate) struct AtomicWaker(Mutex<Option<Waker>>);
+
+impl AtomicWaker {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    pub(crate) fn register(&self, waker: &Waker) {
+        let before = lock(&self.0).replace(waker.clone());
+        drop(before);
+    }
+
+    pub(crate) fn wake(&self) {
+        let waker = lock(&self.0).take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
