@@ -1,4 +1,8 @@
 //! What a connection's shard and its session share: identity, signs of life, and how it ended.
+//!
+//! # Orderings
+//!
+//! They are noted where they are used. A model checks them (`tests/loom/link.rs`).
 
 use std::fmt;
 use std::sync::{Arc, PoisonError};

@@ -1,11 +1,15 @@
 //! A socket without a kernel, a clock that stands still, and shards that run when they are told to.
 
 use std::io::{self, IoSlice};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
+#[cfg(not(roomcast_loom))]
+use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+#[cfg(roomcast_loom)]
+use loom::sync::{Mutex, MutexGuard};
 use roomcast::engine::{
     Address, Budgets, Close, CloseCode, ConnKey, Counter, Counters, DisconnectReason, FrameKind,
     InboxLimits, LARGE_AUDIENCE, Link, Overflow, Port, Progress, QueueLimits, RoomLimits, Shard,
@@ -175,6 +179,12 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    pub(crate) fn attach(id: ConnKey, port: &Arc<Port<FakeSocket>>) -> Self {
+        let (link, wire) = (Arc::new(Link::new(id)), Arc::default());
+        port.attach(Arc::clone(&link), FakeSocket(Arc::clone(&wire)));
+        Self { link, port: port.clone(), wire }
+    }
+
     pub(crate) fn id(&self) -> ConnKey {
         self.link.id()
     }
@@ -361,12 +371,9 @@ impl Rig {
     /// A new connection, in the shards in turn.
     pub(crate) fn attach(&mut self) -> Client {
         let shard = self.serial as usize % self.ports.len();
-        let link = Arc::new(Link::new(ConnKey::new(self.serial, shard)));
+        let id = ConnKey::new(self.serial, shard);
         self.serial += 1;
-        let wire = Arc::new(Mutex::new(Wire::default()));
-        let port = self.ports[shard].clone();
-        port.attach(link.clone(), FakeSocket(wire.clone()));
-        Client { link, port, wire }
+        Client::attach(id, &self.ports[shard])
     }
 
     /// New connections, all in `room`.

@@ -1,0 +1,59 @@
+//! The lock-free parts of the core in every interleaving, and with what weak memory allows.
+//!
+//! ```text
+//! RUSTFLAGS="--cfg roomcast_loom" cargo test --release --no-default-features --features _models \
+//!     --target-dir target/loom --test loom
+//! ```
+//!
+//! Each model names the edge that it guards: without it, the model fails.
+#![cfg(roomcast_loom)]
+
+#[path = "models/alarm.rs"]
+mod alarm;
+#[path = "engine/fake.rs"]
+#[expect(dead_code, reason = "models need little of it")]
+mod fake;
+#[path = "loom/inbox.rs"]
+mod inbox;
+#[path = "loom/link.rs"]
+mod link;
+#[path = "loom/publish.rs"]
+mod publish;
+#[path = "loom/relief.rs"]
+mod relief;
+#[path = "loom/room_index.rs"]
+mod room_index;
+#[path = "loom/writable.rs"]
+mod writable;
+
+use std::time::Duration;
+
+/// What `src/transport/relief.rs` imports.
+mod engine {
+    pub(crate) mod sync {
+        pub(crate) use loom::sync::atomic::{AtomicUsize, Ordering, fence};
+    }
+}
+
+use roomcast::engine::Shard;
+
+use self::alarm::sleep_until;
+use self::fake::{FakeSocket, PLENTY};
+
+/// Tries every interleaving.
+fn check(model: impl Fn() + Send + Sync + 'static) {
+    loom::model::Builder::new().check(model);
+}
+
+/// Tries every interleaving in which threads that could go on are stopped at most `preemptions`
+/// times.
+fn check_within(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(model);
+}
+
+/// A slice of work that does all there is to do.
+fn run(shard: &mut Shard<FakeSocket>) {
+    shard.run(Duration::ZERO, PLENTY);
+}

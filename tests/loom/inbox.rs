@@ -1,0 +1,89 @@
+//! Sleep and wake-up, and the end of an inbox.
+
+use std::iter;
+use std::sync::Arc;
+
+use loom::thread;
+use roomcast::engine::{Inbox, InboxLimits};
+
+use super::{check, check_within, sleep_until};
+
+const LIMITS: InboxLimits = InboxLimits { messages: 2, bytes: 100 };
+
+/// Guards the fence in `wake` against the one in `poll_filled`, and the second look there.
+#[test]
+fn nothing_pushed_is_slept_over() {
+    check_within(3, || {
+        let inbox = Arc::new(Inbox::new(LIMITS));
+        let producers = [1, 2].map(|number| {
+            let inbox = inbox.clone();
+            thread::spawn(move || inbox.push(number))
+        });
+        let mut popped = Vec::new();
+        while popped.len() < 2 {
+            sleep_until(|cx| inbox.poll_filled(cx).is_ready());
+            popped.extend(iter::from_fn(|| inbox.pop()));
+        }
+        popped.sort_unstable();
+        assert_eq!(popped, [1, 2]);
+        for producer in producers {
+            producer.join().unwrap();
+        }
+    });
+}
+
+/// Guards that only who pushed in time may skip the wake-up: the consumer sleeps again and again.
+#[test]
+fn a_consumer_that_sleeps_between_two_pushes_of_one_producer_is_woken_for_both() {
+    check_within(3, || {
+        let inbox = Arc::new(Inbox::new(LIMITS));
+        let producer = {
+            let inbox = inbox.clone();
+            thread::spawn(move || [1, 2].map(|number| inbox.push(number)))
+        };
+        for number in [1, 2] {
+            sleep_until(|cx| inbox.poll_filled(cx).is_ready());
+            assert_eq!(inbox.pop(), Some(number));
+        }
+        producer.join().unwrap();
+    });
+}
+
+/// Guards the wake-up of `give_back`, and its fence: a consumer that goes to sleep sees the room, or
+/// is woken to see it.
+#[test]
+fn room_given_back_is_seen_by_a_consumer_that_goes_to_sleep() {
+    check(|| {
+        let inbox = Arc::new(Inbox::<()>::new(LIMITS));
+        assert!(inbox.reserve(90).is_ok());
+        let producer = {
+            let inbox = inbox.clone();
+            thread::spawn(move || inbox.give_back(1, 90))
+        };
+        sleep_until(|cx| {
+            let is_filled = inbox.poll_filled(cx).is_ready();
+            assert!(!is_filled, "nothing was pushed");
+            !inbox.is_congested()
+        });
+        producer.join().unwrap();
+    });
+}
+
+/// Guards the fence in `close` against the one in `wake`, and the look at `closed` after a push.
+#[test]
+fn nothing_stays_in_a_closed_inbox() {
+    check_within(3, || {
+        let inbox = Arc::new(Inbox::new(LIMITS));
+        let command = Arc::new(());
+        let producers = [(); 2].map(|()| {
+            let (inbox, command) = (inbox.clone(), command.clone());
+            thread::spawn(move || inbox.push(command))
+        });
+        inbox.close();
+        for producer in producers {
+            producer.join().unwrap();
+        }
+        assert_eq!(inbox.len(), 0);
+        assert_eq!(Arc::strong_count(&command), 1, "what was pushed is dropped");
+    });
+}

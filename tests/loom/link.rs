@@ -1,0 +1,99 @@
+//! How the end of a connection is told to those who wait for it.
+
+use std::sync::Arc;
+
+use loom::thread;
+use roomcast::engine::parts::{advance, finish};
+use roomcast::engine::{ConnKey, DisconnectReason, Link, Stage};
+
+use super::{check, check_within, sleep_until};
+
+fn link() -> Arc<Link> {
+    Arc::new(Link::new(ConnKey::new(1, 0)))
+}
+
+/// The shard's part: the end, and what follows when the close frame has left.
+fn spawn_end(link: &Arc<Link>) -> thread::JoinHandle<()> {
+    let link = link.clone();
+    thread::spawn(move || {
+        finish(&link, DisconnectReason::Idle, Vec::new());
+        advance(&link, Stage::Flushed);
+    })
+}
+
+/// As whoever awaits the end through a handle does.
+fn wait_beside_others(link: &Link, stage: Stage) {
+    let mut place = None;
+    sleep_until(|cx| {
+        let before = place.replace(link.watch_stage_too(cx.waker()));
+        if let Some(before) = before {
+            link.stop_watching(before);
+        }
+        link.stage() >= stage
+    });
+    link.stop_watching(place.expect("was polled"));
+}
+
+/// Guards "set the end, then the stage" in `finish`, and `Release` with `Acquire` on the stage.
+#[test]
+fn who_sees_the_stage_sees_the_end() {
+    check(|| {
+        let link = link();
+        let shard = spawn_end(&link);
+        if link.stage() > Stage::Open {
+            let end = link.end().expect("set before the stage moved");
+            assert_eq!(end.reason, DisconnectReason::Idle);
+        }
+        shard.join().unwrap();
+    });
+}
+
+/// Guards the wake-up of the session in `advance`, after the stage.
+#[test]
+fn the_session_is_woken_for_each_stage() {
+    check(|| {
+        let link = link();
+        let shard = spawn_end(&link);
+        for stage in [Stage::Ended, Stage::Flushed] {
+            sleep_until(|cx| {
+                link.watch_stage(cx.waker());
+                link.stage() >= stage
+            });
+            assert!(link.end().is_some());
+        }
+        shard.join().unwrap();
+    });
+}
+
+/// Guards the fence in `watch_stage_too` against the one in `advance`.
+#[test]
+fn the_first_who_watches_beside_the_session_is_woken() {
+    check(|| {
+        let link = link();
+        let shard = {
+            let link = link.clone();
+            thread::spawn(move || finish(&link, DisconnectReason::Idle, Vec::new()))
+        };
+        wait_beside_others(&link, Stage::Ended);
+        shard.join().unwrap();
+    });
+}
+
+/// Guards the one list for all who watch, and that none takes the place of another.
+#[test]
+fn two_who_watch_beside_the_session_are_both_woken() {
+    check_within(3, || {
+        let link = link();
+        let watcher = {
+            let link = link.clone();
+            thread::spawn(move || wait_beside_others(&link, Stage::Ended))
+        };
+        let shard = {
+            let link = link.clone();
+            thread::spawn(move || finish(&link, DisconnectReason::Idle, Vec::new()))
+        };
+        wait_beside_others(&link, Stage::Ended);
+        watcher.join().unwrap();
+        shard.join().unwrap();
+    });
+}
