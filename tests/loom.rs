@@ -17,6 +17,8 @@ mod fake;
 mod inbox;
 #[path = "loom/link.rs"]
 mod link;
+#[path = "loom/memberships.rs"]
+mod memberships;
 #[path = "loom/publish.rs"]
 mod publish;
 #[path = "loom/relief.rs"]

@@ -2,7 +2,7 @@
 //!
 //! # Orderings
 //!
-//! They are noted where they are used. A model checks them (`tests/loom/link.rs`).
+//! They are noted where they are used. Models check them (`tests/loom/link.rs`, `memberships.rs`).
 
 use std::fmt;
 use std::sync::{Arc, PoisonError};
@@ -14,8 +14,7 @@ use slab::Slab;
 use super::close::{Close, DisconnectReason};
 use super::room_index::Room;
 use super::sync::{
-    AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicWaker, Mutex, MutexGuard, OnceLock, Ordering,
-    fence,
+    AtomicBool, AtomicU8, AtomicU64, AtomicWaker, Mutex, MutexGuard, OnceLock, Ordering, fence,
 };
 
 /// The identity of a connection, unique in its hub and never used again.
@@ -66,6 +65,9 @@ impl fmt::Display for ConnKey {
 /// A time that is never reached: it keeps a connection from counting as silent.
 const NOT_LISTENING: u64 = u64::MAX;
 
+/// A leave on its way, where rooms are counted: above any number of those.
+const LEAVE: u64 = 1 << 32;
+
 /// How far the end of a connection has come. Only its shard moves it, and only forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -96,10 +98,10 @@ pub struct Link {
     /// When the last byte was received, in milliseconds of the shard's clock, or [`NOT_LISTENING`].
     /// The session writes, the shard reads; publishes nothing.
     heard_ms: AtomicU64,
-    /// Rooms that it is in, or is about to be in. Joiners reserve, the shard releases.
-    rooms: AtomicU32,
-    /// Leaves that the shard has not seen yet. Whoever leaves adds, the shard takes off.
-    leaving: AtomicU32,
+    /// Rooms that it is in, or is about to be in: joiners reserve, the shard releases. Above them, in
+    /// units of [`LEAVE`], the leaves that the shard has not seen yet: whoever leaves adds, the shard
+    /// takes off. In one word, for a join between two steps would find one room too few or too many.
+    rooms: AtomicU64,
     /// Set by whoever asks for the close, so that sends fail before the shard has heard of it.
     closing: AtomicBool,
     /// A [`Stage`]. The shard writes with `Release`; readers `Acquire` it, and see `end` set.
@@ -116,8 +118,7 @@ impl Link {
         Self {
             id,
             heard_ms: AtomicU64::new(0),
-            rooms: AtomicU32::new(0),
-            leaving: AtomicU32::new(0),
+            rooms: AtomicU64::new(0),
             closing: AtomicBool::new(false),
             stage: AtomicU8::new(Stage::Open as u8),
             end: OnceLock::new(),
@@ -196,22 +197,27 @@ impl Link {
 
     /// Reserves one of `rooms_max` memberships. Leaves on their way to the shard make room already.
     pub(super) fn reserve_room(&self, rooms_max: u32) -> bool {
-        let rooms_max = rooms_max.saturating_add(self.leaving.load(Ordering::Relaxed));
         self.rooms
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |rooms| {
-                (rooms < rooms_max).then_some(rooms + 1)
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+                let (rooms, leaving) = (word % LEAVE, word / LEAVE);
+                (rooms < u64::from(rooms_max) + leaving).then_some(word + 1)
             })
             .is_ok()
     }
 
     /// Notes a leave on its way to the shard.
     pub(super) fn start_leaving(&self) {
-        self.leaving.fetch_add(1, Ordering::Relaxed);
+        self.rooms.fetch_add(LEAVE, Ordering::Relaxed);
     }
 
-    /// The shard has seen a leave.
+    /// The shard has seen a leave of a room that it was not in.
     pub(super) fn finish_leaving(&self) {
-        self.leaving.fetch_sub(1, Ordering::Relaxed);
+        self.rooms.fetch_sub(LEAVE, Ordering::Relaxed);
+    }
+
+    /// The shard has seen a leave, and gives the membership back.
+    pub(super) fn release_left_room(&self) {
+        self.rooms.fetch_sub(LEAVE + 1, Ordering::Relaxed);
     }
 
     /// Gives a membership back.

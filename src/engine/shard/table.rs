@@ -253,7 +253,7 @@ impl<S> Table<S> {
         }
         let mut rooms = Vec::with_capacity(self.conns[slot as usize].memberships.len());
         while let Some(last) = self.conns[slot as usize].memberships.len().checked_sub(1) {
-            rooms.push(self.unlink(slot, last));
+            rooms.push(self.unlink(slot, last, Link::release_room));
         }
         rooms
     }
@@ -289,9 +289,9 @@ impl<S> Table<S> {
     }
 
     pub(super) fn leave(&mut self, slot: u32, room: &Room) {
-        self.conns[slot as usize].link.finish_leaving();
-        if let Some(back) = self.position(slot, room) {
-            self.unlink(slot, back);
+        match self.position(slot, room) {
+            Some(back) => drop(self.unlink(slot, back, Link::release_left_room)),
+            None => self.conns[slot as usize].link.finish_leaving(),
         }
     }
 
@@ -322,7 +322,8 @@ impl<S> Table<S> {
         memberships.iter().position(|at| at.room == room.slot())
     }
 
-    fn unlink(&mut self, slot: u32, back: usize) -> Arc<Room> {
+    /// Ends a membership, and has `release` take it off the count of the connection.
+    fn unlink(&mut self, slot: u32, back: usize, release: impl Fn(&Link)) -> Arc<Room> {
         let memberships = &mut self.conns[slot as usize].memberships;
         let Membership { room, index } = memberships.swap_remove(back);
         if let Some(&moved) = memberships.get(back) {
@@ -335,7 +336,7 @@ impl<S> Table<S> {
             self.conns[moved.conn as usize].memberships[moved.back as usize].index = index;
         }
         let room = self.rooms[room as usize].room.clone();
-        self.conns[slot as usize].link.release_room();
+        release(&self.conns[slot as usize].link);
         self.release(&room);
         room
     }

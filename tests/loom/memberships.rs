@@ -1,0 +1,79 @@
+//! The count of a connection's rooms, which joiners reserve and the shard releases.
+
+use std::sync::Arc;
+
+use loom::thread;
+use roomcast::engine::{JoinError, Progress, Shard};
+
+use super::fake::{Client, FakeSocket, Settings};
+use super::{check_within, run};
+
+/// One shard, and a connection that is in the room `first`, of at most one.
+fn member() -> (Shard<FakeSocket>, Client) {
+    let mut rig = Settings::default().rooms(8, 1).build();
+    let client = rig.attach();
+    client.join("first");
+    rig.run();
+    (rig.shards.remove(0), client)
+}
+
+/// Guards that the shard takes a leave and its membership off together: in between, the bound would
+/// be one too low.
+#[test]
+fn a_leave_makes_room_for_a_join_wherever_the_shard_is() {
+    check_within(3, || {
+        let (mut shard, client) = member();
+        let session = {
+            let client = client.clone();
+            thread::spawn(move || {
+                client.leave("first");
+                client.join("second");
+            })
+        };
+        run(&mut shard);
+        session.join().unwrap();
+        run(&mut shard);
+        let port = &client.port;
+        assert_eq!(port.join(&client.link, "third"), Err(JoinError::TooManyRooms { rooms_max: 1 }));
+        assert_eq!(port.rooms().names(), ["second"]);
+    });
+}
+
+/// Guards the same from the other side: in between, the bound would be one too high.
+#[test]
+fn a_leave_makes_room_for_one_join_only() {
+    check_within(3, || {
+        let (mut shard, client) = member();
+        let session = {
+            let client = client.clone();
+            thread::spawn(move || {
+                client.leave("first");
+                ["second", "third"].map(|room| client.port.join(&client.link, room))
+            })
+        };
+        run(&mut shard);
+        let joined = session.join().unwrap();
+        while shard.run(Default::default(), 8) != Progress::Idle {}
+        assert_eq!(joined.iter().filter(|joined| joined.is_ok()).count(), 1);
+        assert_eq!(client.port.rooms().len(), 1);
+    });
+}
+
+/// Guards the one step from look to reservation in `reserve_room`.
+#[test]
+fn two_who_join_at_once_do_not_pass_the_bound() {
+    check_within(3, || {
+        let mut rig = Settings::default().rooms(8, 1).build();
+        let client = Arc::new(rig.attach());
+        let joiner = {
+            let client = client.clone();
+            thread::spawn(move || client.port.join(&client.link, "one"))
+        };
+        let other = client.port.join(&client.link, "two");
+        let joined = [joiner.join().unwrap(), other];
+        rig.run();
+        assert_eq!(joined.iter().filter(|joined| joined.is_ok()).count(), 1);
+        assert_eq!(client.port.rooms().len(), 1);
+        assert_eq!(rig.rooms_of(&client).len(), 1);
+    });
+}
