@@ -10,6 +10,8 @@
 
 #[path = "models/alarm.rs"]
 mod alarm;
+#[path = "loom/closing.rs"]
+mod closing;
 #[path = "engine/fake.rs"]
 #[expect(dead_code, reason = "models need little of it")]
 mod fake;

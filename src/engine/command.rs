@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::close::DisconnectReason;
 use super::closing::Closing;
-use super::link::{ConnKey, Link};
+use super::link::{ConnKey, Newcomer};
 use super::room_index::Room;
 
 /// Takes the answer to a question.
@@ -17,8 +17,8 @@ pub type Reply<V> = Box<dyn FnOnce(V) + Send>;
 pub enum Command<S> {
     /// A connection begins.
     Attach {
-        /// What the shard and the session share.
-        link: Arc<Link>,
+        /// What the shard and the session will share.
+        newcomer: Newcomer,
         /// Where its frames go.
         socket: S,
     },
@@ -51,7 +51,7 @@ pub enum Command<S> {
 impl<S> fmt::Debug for Command<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Attach { link, .. } => write!(f, "Attach({})", link.id()),
+            Self::Attach { newcomer, .. } => write!(f, "Attach({newcomer:?})"),
             Self::Join(conn, room) => write!(f, "Join({conn}, {:?})", room.name()),
             Self::Leave(conn, room) => write!(f, "Leave({conn}, {:?})", room.name()),
             Self::Deliver(delivery) => delivery.fmt(f),

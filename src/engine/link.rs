@@ -254,6 +254,38 @@ impl Link {
     }
 }
 
+/// A connection on its way to its shard: abandoned where it does not arrive, whoever drops it.
+pub struct Newcomer {
+    link: Arc<Link>,
+    has_arrived: bool,
+}
+
+impl Newcomer {
+    pub(super) fn new(link: Arc<Link>) -> Self {
+        Self { link, has_arrived: false }
+    }
+
+    /// The link, for the shard.
+    pub(super) fn arrive(mut self) -> Arc<Link> {
+        self.has_arrived = true;
+        self.link.clone()
+    }
+}
+
+impl Drop for Newcomer {
+    fn drop(&mut self) {
+        if !self.has_arrived {
+            self.link.abandon();
+        }
+    }
+}
+
+impl fmt::Debug for Newcomer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.link.id.fmt(f)
+    }
+}
+
 fn lock(wakers: &Mutex<Slab<Waker>>) -> MutexGuard<'_, Slab<Waker>> {
     // A waker that panics does so without the lock.
     wakers.lock().unwrap_or_else(PoisonError::into_inner)

@@ -38,7 +38,7 @@ pub(crate) use counters::counters;
 pub use counters::{Counter, Counters, Stats};
 pub use frame::FrameKind;
 pub use inbox::{Inbox, InboxLimits, Overloaded};
-pub use link::{ConnKey, End, Link, Stage};
+pub use link::{ConnKey, End, Link, Newcomer, Stage};
 pub use port::{Address, JoinError, LeaveError, Port, RoomLimits, publish};
 pub use rate::{Rate, TokenBucket};
 pub use room_index::{NoMoreRooms, Room, RoomIndex, RoomWatch};

@@ -15,7 +15,7 @@ use super::command::{Audience, Command, Delivery, Except, Reply};
 use super::counters::Counters;
 use super::frame;
 use super::inbox::{Inbox, InboxLimits, Overloaded};
-use super::link::{ConnKey, Link};
+use super::link::{ConnKey, Link, Newcomer};
 use super::room_index::{NoMoreRooms, Room, RoomIndex, RoomWatch};
 
 /// What bounds the rooms.
@@ -154,10 +154,17 @@ impl<S> Port<S> {
         self.counters.connections.add(1);
         self.counters.connected.add(1);
         self.hear(&link);
-        self.inbox.push(Command::Attach { link: link.clone(), socket });
+        self.inbox.push(Command::Attach { newcomer: Newcomer::new(link), socket });
         if self.inbox.is_closed() {
-            link.abandon();
+            self.count_out();
         }
+    }
+
+    /// Counts all connections as ended. For a shard that goes after it has closed the inbox, and for
+    /// those that then find it closed: what one of them counted too late for another, it counts out.
+    pub(super) fn count_out(&self) {
+        let left = self.counters.connections.take();
+        self.counters.disconnected.add(left);
     }
 
     /// Puts the connection into the room, making the room if need be.

@@ -181,6 +181,20 @@ fn a_connection_that_ends_twice_keeps_its_first_reason() {
 }
 
 #[test]
+fn a_connection_behind_a_stop_is_abandoned_with_its_shard() {
+    let mut rig = Settings::default().build();
+    rig.ports[0].stop();
+    let late = rig.attach();
+    rig.run();
+    rig.shards.clear();
+    assert_eq!(late.stage(), Stage::Cut);
+    assert!(matches!(late.reason(), Some(DisconnectReason::HubClosed(_))));
+    assert!(late.wire().is_dropped);
+    assert_eq!(rig.counters().connections.get(), 0);
+    assert_eq!(rig.counters().disconnected.get(), 1);
+}
+
+#[test]
 fn a_stopped_shard_delivers_what_came_before_and_lets_its_sockets_go() {
     let mut rig = Settings::default().build();
     let client = rig.attach();

@@ -263,7 +263,7 @@ impl<S: Socket> Shard<S> {
 
     fn apply(&mut self, command: Command<S>, budget: &mut usize) {
         match command {
-            Command::Attach { link, socket } => self.attach(link, socket),
+            Command::Attach { newcomer, socket } => self.attach(newcomer.arrive(), socket),
             Command::Deliver(delivery) => {
                 self.post.port.counters().published.add(frame::count(&delivery.frames) as u64);
                 match self.sweep.takes(&delivery, &self.table) {
@@ -386,9 +386,7 @@ impl<S: Socket> Drop for Shard<S> {
     fn drop(&mut self) {
         let port = self.post.port.clone();
         port.inbox().close();
-        let open = self.table.everyone().len() as u64;
-        port.counters().connections.sub(open);
-        port.counters().disconnected.add(open);
+        port.count_out();
         self.post.forget_queued();
         self.table.links().for_each(Link::abandon);
     }
