@@ -4,10 +4,11 @@
 //! cargo bench --features redis --bench backplane [-- --rounds N --messages N]
 //! ```
 //!
-//! Three contestants take turns on one Redis server, each with messages of 128 bytes:
+//! Four contestants take turns on one Redis server, each with messages of 128 bytes:
 //!
 //! - *roomcast*: a publisher at node A, a WebSocket client at node B, who checks that the messages
 //!   are complete and in order. Timed from the first publish to the last message at the client.
+//! - *with a key*: the same, where the nodes share a key.
 //! - *PUBLISH, awaited*: one command a message, each awaited before the next; a subscriber reads.
 //! - *redis-benchmark -P 64*: what the server takes from 50 clients that pipeline, to nobody.
 //!
@@ -75,18 +76,21 @@ fn main() -> Result<()> {
 
 async fn run(options: Options) -> Result<()> {
     let server = RedisServer::start();
-    let mut nodes = Nodes::start(&server).await?;
-    let mut rates = [const { Vec::new() }; 3];
+    let mut nodes = Nodes::start(&server, "bench", None).await?;
+    let mut keyed = Nodes::start(&server, "keyed", Some([7; 32])).await?;
+    let mut rates = [const { Vec::new() }; 4];
     for round in 1..=options.rounds {
         rates[0].push(nodes.rate(options.messages).await?);
-        rates[1].push(awaited_rate(&server, options.messages.div_ceil(20)).await?);
-        rates[2].push(redis_benchmark_rate(&server, options.messages)?);
-        let [ours, awaited, piped] = rates.each_ref().map(|rates| rates[round - 1]);
-        println!("round {round}: {ours:.0}, {awaited:.0}, {piped:.0} messages/s");
+        rates[1].push(keyed.rate(options.messages).await?);
+        rates[2].push(awaited_rate(&server, options.messages.div_ceil(20)).await?);
+        rates[3].push(redis_benchmark_rate(&server, options.messages)?);
+        let [ours, keyed, awaited, piped] = rates.each_ref().map(|rates| rates[round - 1]);
+        println!("round {round}: {ours:.0}, {keyed:.0}, {awaited:.0}, {piped:.0} messages/s");
     }
-    let [ours, awaited, piped] = rates.map(median);
+    let [ours, signed, awaited, piped] = rates.map(median);
     println!("\nmedians of {} rounds, {MESSAGE_BYTES} bytes a message", options.rounds);
     println!("roomcast, node to node      {ours:>12.0}/s");
+    println!("the same, with a key        {signed:>12.0}/s   {:.2} of it", signed / ours);
     println!(
         "PUBLISH, awaited            {awaited:>12.0}/s   roomcast: {:.1} times",
         ours / awaited
@@ -94,6 +98,7 @@ async fn run(options: Options) -> Result<()> {
     println!("redis-benchmark -P 64       {piped:>12.0}/s   roomcast: {:.2} times", ours / piped);
     let (ours, bare) = (nodes.latency().await?, bare_latency(&server).await?);
     println!("one message, node to node   {ours:>12.1?}    median");
+    println!("the same, with a key        {:>12.1?}    median", keyed.latency().await?);
     println!("one message, bare PUBLISH   {bare:>12.1?}    median");
     println!("{:?}", nodes.there.hub.backplane_health().expect("it has a backplane"));
     Ok(())
@@ -124,10 +129,15 @@ struct Nodes {
 }
 
 impl Nodes {
-    async fn start(server: &RedisServer) -> Result<Self> {
+    async fn start(server: &RedisServer, channel: &str, key: Option<[u8; 32]>) -> Result<Self> {
         let node = || {
-            let node = Hub::with_codec(Raw).shards(1).redis(server.url(), "bench");
-            node.send_buffer(65_536).send_buffer_bytes(1 << 30)
+            let node = Hub::with_codec(Raw).shards(1).redis(server.url(), channel);
+            let node = match key {
+                Some(key) => node.backplane_key(key),
+                None => node,
+            };
+            // The client answers no pings, and rounds may last for longer than it could do without.
+            node.ping_interval(Duration::ZERO).send_buffer(65_536).send_buffer_bytes(1 << 30)
         };
         let here = node().outage_messages(2 * QUEUED_MAX).build()?;
         let mut there = Recorded::serve(node().build()?).await;
@@ -157,7 +167,8 @@ impl Nodes {
         for number in numbers {
             let frame = frames.next().await;
             let text = std::str::from_utf8(&frame[4..24]).expect("digits");
-            assert_eq!(text.parse(), Ok(number), "complete and in order");
+            let health = || self.there.hub.backplane_health();
+            assert_eq!(text.parse(), Ok(number), "complete and in order: {:?}", health());
         }
     }
 
@@ -206,10 +217,6 @@ impl<'a> FrameReader<'a> {
             self.at = 0;
             let read = self.client.stream.read_buf(&mut self.buffer).await;
             assert!(read.expect("the connection is whole") > 0, "the server is there");
-            if self.buffer.starts_with(&[0x89, 0]) {
-                // A ping, which only comes between rounds.
-                self.buffer.drain(..2);
-            }
         }
         let frame = &self.buffer[self.at..self.at + FRAME_BYTES];
         assert_eq!(frame[..4], [0x81, 126, 0, MESSAGE_BYTES as u8], "one message a frame");

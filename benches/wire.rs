@@ -34,5 +34,6 @@ criterion_group! {
         json::decoding,
         envelope::packing,
         envelope::reading,
+        envelope::signing,
 }
 criterion_main!(benches);

@@ -75,6 +75,39 @@ pub(crate) fn reading(c: &mut Criterion) {
     group.finish();
 }
 
+/// Signing an envelope of so many messages of 128 bytes, and checking it: what a key costs, each time,
+/// beside packing and reading.
+#[cfg(feature = "hmac")]
+pub(crate) fn signing(c: &mut Criterion) {
+    use criterion::{BatchSize, BenchmarkId};
+    use roomcast::internals::Signer;
+
+    let mut group = c.benchmark_group("sign messages of 128 B");
+    let signer = Signer::new(&[7; 32]);
+    let frame = frame::encode(FrameKind::Text, TEXT);
+    for messages in [1, 64, 1_800] {
+        let envelope = Vec::from(pack((0..messages).map(|_| ("room", &frame))));
+        group.throughput(Throughput::Bytes(envelope.len() as u64));
+        group.bench_function(BenchmarkId::new("sign", messages), |b| {
+            let setup = || {
+                let mut room_for_the_signature = Vec::with_capacity(envelope.len() + 16);
+                room_for_the_signature.extend_from_slice(&envelope);
+                room_for_the_signature
+            };
+            let sign = |envelope| signer.seal("channel", envelope);
+            b.iter_batched(setup, sign, BatchSize::SmallInput);
+        });
+        let payload = signer.seal("channel", envelope);
+        group.bench_function(BenchmarkId::new("check", messages), |b| {
+            b.iter(|| assert!(signer.open("channel", black_box(&payload).clone()).is_some()));
+        });
+    }
+    group.finish();
+}
+
+#[cfg(not(feature = "hmac"))]
+pub(crate) fn signing(_: &mut Criterion) {}
+
 fn texts() -> Vec<String> {
     vec![str::from_utf8(TEXT).expect("ASCII").to_owned(); MESSAGES]
 }

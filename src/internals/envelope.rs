@@ -3,6 +3,8 @@
 use bytes::Bytes;
 
 use crate::backplane::NodeId;
+#[cfg(feature = "hmac")]
+use crate::backplane::Signing;
 use crate::backplane::envelope::{Body, Envelope, Header, Packer, Target, encode_message};
 use crate::engine::Address;
 
@@ -27,4 +29,27 @@ pub fn each_message(envelope: &[u8], mut see: impl FnMut(&str, &[u8])) -> bool {
         }
     }
     true
+}
+
+/// A key that envelopes are signed with.
+#[cfg(feature = "hmac")]
+#[derive(Debug)]
+pub struct Signer(Signing);
+
+#[cfg(feature = "hmac")]
+impl Signer {
+    /// Signs with this key.
+    pub fn new(key: &[u8]) -> Self {
+        Self(Signing::with(&[key]))
+    }
+
+    /// Signs an envelope for a channel.
+    pub fn seal(&self, channel: &str, envelope: Vec<u8>) -> Bytes {
+        self.0.seal(channel, envelope)
+    }
+
+    /// Takes the signature off, where it is right.
+    pub fn open(&self, channel: &str, payload: Bytes) -> Option<Bytes> {
+        self.0.open(channel, payload)
+    }
 }

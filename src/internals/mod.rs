@@ -13,6 +13,8 @@ pub use carried::{
     Carried, CarriedHeader, CarriedId, CarriedMessage, CarriedReport, CarriedTarget, read, write,
 };
 pub use decoder::{Decoded, FrameDecoder, decode};
+#[cfg(feature = "hmac")]
+pub use envelope::Signer;
 pub use envelope::{each_message, pack};
 pub use upgrade::upgrade;
 
