@@ -1,0 +1,48 @@
+//! The whole core with its shards on threads, in interleavings that are drawn at random.
+//!
+//! ```text
+//! RUSTFLAGS="--cfg roomcast_shuttle" cargo test --release --no-default-features --features _models \
+//!     --target-dir target/shuttle --test shuttle
+//! ```
+//!
+//! Loom tries everything and so only small models; shuttle draws, so whole stories can be told. Half
+//! of the schedules of a story switch threads anywhere, half in few places (PCT, the order in which
+//! threads get on is drawn). `ROOMCAST_SCHEDULES` sets how many there are; a failure prints the
+//! schedule that led to it.
+#![cfg(roomcast_shuttle)]
+
+#[path = "models/alarm.rs"]
+mod alarm;
+#[path = "engine/fake.rs"]
+#[expect(dead_code, reason = "stories need little of it")]
+mod fake;
+#[path = "shuttle/log.rs"]
+mod log;
+#[path = "shuttle/stories.rs"]
+mod stories;
+#[path = "shuttle/world.rs"]
+mod world;
+
+use shuttle::scheduler::{PctScheduler, RandomScheduler};
+use shuttle::{Config, MaxSteps, Runner};
+
+/// Schedules of a story: about a second.
+const SCHEDULES: usize = 2_000;
+
+/// How often a schedule of PCT lets another thread get on than its order says.
+const PCT_DEPTH: usize = 3;
+
+/// Steps of one schedule: many more than any story takes.
+const STEPS_MAX: usize = 200_000;
+
+/// Tells a story in many schedules.
+fn tell(story: fn()) {
+    let schedules = std::env::var("ROOMCAST_SCHEDULES")
+        .map_or(SCHEDULES, |schedules| schedules.parse().expect("a number of schedules"));
+    let mut config = Config::new();
+    config.stack_size = 128 * 1024;
+    config.silence_warnings = true;
+    config.max_steps = MaxSteps::FailAfter(STEPS_MAX);
+    Runner::new(RandomScheduler::new(schedules.div_ceil(2)), config.clone()).run(story);
+    Runner::new(PctScheduler::new(PCT_DEPTH, schedules.div_ceil(2)), config).run(story);
+}
