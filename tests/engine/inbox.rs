@@ -181,13 +181,6 @@ fn a_connection_that_ends_twice_keeps_its_first_reason() {
 }
 
 #[test]
-fn a_shard_that_has_nothing_but_the_stop_to_see_is_not_idle() {
-    let mut rig = Settings::default().build();
-    rig.ports[0].stop();
-    assert_eq!(rig.shards[0].run(rig.now, PLENTY), Progress::Stopped);
-}
-
-#[test]
 fn a_connection_behind_a_stop_is_abandoned_with_its_shard() {
     let mut rig = Settings::default().build();
     rig.ports[0].stop();
