@@ -82,6 +82,18 @@ pub enum Stage {
     Cut,
 }
 
+/// Where the answer to the last ping is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum PongState {
+    /// The shard has it, or there is none.
+    None,
+    /// On its way to the shard.
+    Sent,
+    /// The same, and the session waits for the shard.
+    Awaited,
+}
+
 /// How a connection ended, and the rooms that it was in then.
 #[derive(Debug)]
 pub struct End {
@@ -104,6 +116,8 @@ pub struct Link {
     rooms: AtomicU64,
     /// Set by whoever asks for the close, so that sends fail before the shard has heard of it.
     closing: AtomicBool,
+    /// A [`PongState`]. The session starts and waits, the shard finishes; orders the session's waker.
+    pong: AtomicU8,
     /// A [`Stage`]. The shard writes with `Release`; readers `Acquire` it, and see `end` set.
     stage: AtomicU8,
     end: OnceLock<Box<End>>,
@@ -120,6 +134,7 @@ impl Link {
             heard_ms: AtomicU64::new(0),
             rooms: AtomicU64::new(0),
             closing: AtomicBool::new(false),
+            pong: AtomicU8::new(PongState::None as u8),
             stage: AtomicU8::new(Stage::Open as u8),
             end: OnceLock::new(),
             session: AtomicWaker::new(),
@@ -176,6 +191,31 @@ impl Link {
     /// Read the stage after this call, not before.
     pub fn watch_stage(&self, waker: &Waker) {
         self.session.register(waker);
+    }
+
+    /// Notes that a pong is about to be sent to the shard: for the session alone.
+    pub fn start_pong(&self) {
+        self.pong.store(PongState::Sent as u8, Ordering::Relaxed);
+    }
+
+    /// Whether the shard has yet to see the last pong; then `waker` is woken when it has, or when the
+    /// stage moves. For the session alone.
+    pub fn awaits_pong(&self, waker: &Waker) -> bool {
+        if self.pong.load(Ordering::Relaxed) == PongState::None as u8 {
+            return false;
+        }
+        self.session.register(waker);
+        // Pairs with the swap in `finish_pong`, which sees the waker, or this one that there is none.
+        let await_it = |pong| (pong != PongState::None as u8).then_some(PongState::Awaited as u8);
+        self.pong.fetch_update(Ordering::AcqRel, Ordering::Acquire, await_it).is_ok()
+    }
+
+    /// The shard has seen the pong.
+    pub(super) fn finish_pong(&self) {
+        let pong = self.pong.swap(PongState::None as u8, Ordering::AcqRel);
+        if pong == PongState::Awaited as u8 {
+            self.session.wake();
+        }
     }
 
     /// Has `waker` woken whenever the stage moves, beside all others, until the place that it gets

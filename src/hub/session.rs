@@ -79,12 +79,16 @@ fn poll_step<T: Send + 'static>(
     reader: &mut FrameReader,
     cx: &mut Context<'_>,
 ) -> Poll<Step<T>> {
-    let heard = || conn.port().hear(conn.link());
-    let read = reader.poll_next(cx, conn.link(), &conn.hub().inner.read_limits, heard, |event| {
-        interpret(conn, event)
-    });
+    let link = conn.link();
+    // One pong at most waits for the shard: a flood of pings would hold up all that comes after it.
+    if link.awaits_pong(cx.waker()) && link.stage() == Stage::Open {
+        return Poll::Pending;
+    }
+    let heard = || conn.port().hear(link);
+    let read = reader
+        .poll_next(cx, link, &conn.hub().inner.read_limits, heard, |event| interpret(conn, event));
     read.map(|step| {
-        conn.link().pause_listening();
+        link.pause_listening();
         step.unwrap_or_else(|error| {
             Step::End(match error {
                 ReadError::Ended => None,
@@ -131,6 +135,7 @@ fn interpret<T: Send + 'static>(conn: &Conn<T>, event: Event<'_>) -> Step<T> {
             }
         }
         Event::Ping(payload) => {
+            conn.link().start_pong();
             conn.port().pong(conn.key(), payload);
             Step::Handled
         }

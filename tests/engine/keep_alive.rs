@@ -1,5 +1,8 @@
 //! Pings, signs of life, and the end of the silent.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use roomcast::engine::{Address, CloseCode, DisconnectReason, Progress, Stage};
@@ -176,4 +179,42 @@ fn a_ping_that_a_socket_does_not_take_evicts_it_after_the_write_timeout() {
     client.block();
     pass_with_life(&mut rig, std::slice::from_ref(&client), INTERVAL + 20 * TICK);
     assert_eq!(client.reason(), Some(DisconnectReason::SlowClient { messages: 0, bytes: 0 }));
+}
+
+#[derive(Default)]
+struct CountWakes(AtomicUsize);
+
+impl Wake for CountWakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn session_that_waits_for_its_pong_is_woken_when_it_has_left() {
+    let mut rig = rig();
+    let client = rig.attach();
+    rig.run();
+    let wakes = Arc::new(CountWakes::default());
+    let waker = Waker::from(wakes.clone());
+    let woken = || wakes.0.swap(0, Ordering::Relaxed);
+    let ping = || {
+        client.link.start_pong();
+        client.port.pong(client.id(), b"");
+    };
+    assert!(!client.link.awaits_pong(&waker), "there is none yet");
+    ping();
+    assert!(client.link.awaits_pong(&waker));
+    assert!(client.link.awaits_pong(&waker), "also when it is asked again");
+    rig.run();
+    assert_eq!((woken(), client.link.awaits_pong(&waker)), (1, false));
+    ping();
+    rig.run();
+    assert_eq!((woken(), client.link.awaits_pong(&waker)), (0, false), "nobody has waited");
+    // Nor does one wait in vain that has ended meanwhile.
+    client.port.close(client.id(), DisconnectReason::Idle);
+    ping();
+    assert!(client.link.awaits_pong(&waker));
+    rig.run();
+    assert!(woken() >= 1 && !client.link.awaits_pong(&waker));
 }

@@ -1,4 +1,4 @@
-//! Pings, and the end of connections that are silent.
+//! Pings and pongs, and the end of connections that are silent.
 //!
 //! A connection is on the wheel until the earlier of its next ping and the moment at which it will
 //! have been silent for two intervals. Any byte that its session receives is a sign of life. The
@@ -8,10 +8,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::table::Table;
 use super::{Shard, Socket};
 use crate::engine::close::DisconnectReason;
 use crate::engine::frame;
+use crate::engine::link::ConnKey;
 use crate::engine::wheel::Wheel;
 
 /// Intervals of silence after which a connection is closed.
@@ -91,5 +94,17 @@ impl<S: Socket> Shard<S> {
             }
         }
         true
+    }
+
+    /// Answers a ping. Its session brings the next one only then.
+    pub(super) fn pong(&mut self, id: ConnKey, frame: Bytes, budget: &mut usize) {
+        self.with_outlet(id, budget, |outlet, at, post| {
+            outlet.pong(at, frame, post).inspect(|replaced| {
+                post.port.counters().pongs_replaced.add(u64::from(*replaced));
+            })
+        });
+        if let Some(entry) = self.table.slot(id).and_then(|slot| self.table.get(slot)) {
+            entry.link.finish_pong();
+        }
     }
 }

@@ -288,11 +288,7 @@ impl<S: Socket> Shard<S> {
             Command::Rooms(id, reply) => {
                 reply(self.open_slot(id).map_or_else(Vec::new, |slot| self.table.rooms_of(slot)));
             }
-            Command::Pong(id, frame) => self.with_outlet(id, budget, |outlet, at, post| {
-                outlet.pong(at, frame, post).inspect(|replaced| {
-                    post.port.counters().pongs_replaced.add(u64::from(*replaced));
-                })
-            }),
+            Command::Pong(id, frame) => self.pong(id, frame, budget),
             Command::Writable(id) => self.writable(id, budget),
             Command::Close(id, reason) => {
                 *budget -= 1;
