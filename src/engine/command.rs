@@ -28,7 +28,7 @@ pub enum Command<S> {
     Leave(ConnKey, Arc<Room>),
     /// A frame goes to connections of this shard.
     Deliver(Delivery),
-    /// A ping is to be answered with this frame.
+    /// Pings are to be answered with these frames.
     Pong(ConnKey, Bytes),
     /// A connection is to end, after what was sent to it before.
     Close(ConnKey, DisconnectReason),

@@ -107,7 +107,8 @@ counters! {
     closed_flooding,
     /// Pings sent.
     pings,
-    /// Pongs that were replaced by a newer one before they could leave.
+    /// Pongs that were replaced by a newer one before they could leave; those of pings that came together
+    /// count as one.
     pongs_replaced,
     /// Messages that the codec could not decode.
     decode_errors,

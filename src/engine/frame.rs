@@ -69,7 +69,14 @@ pub fn ping() -> Bytes {
 
 /// The answer to a ping: its payload, cut at [`CONTROL_BYTES_MAX`].
 pub fn pong(payload: &[u8]) -> Bytes {
-    build(0xA, &payload[..payload.len().min(CONTROL_BYTES_MAX)])
+    let mut frames = Vec::with_capacity(bytes_for(payload.len()));
+    append_pong(&mut frames, payload);
+    frames.into()
+}
+
+/// Appends the answer to a ping to a run of frames.
+pub fn append_pong(frames: &mut Vec<u8>, payload: &[u8]) {
+    put(frames, 0xA, &payload[..payload.len().min(CONTROL_BYTES_MAX)]);
 }
 
 /// A close frame with the code and as much of the reason as fits, or an empty one where the code is

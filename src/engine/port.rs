@@ -236,8 +236,13 @@ impl<S> Port<S> {
 
     /// Answers a ping.
     pub fn pong(&self, conn: ConnKey, payload: &[u8]) {
+        self.pongs(conn, frame::pong(payload));
+    }
+
+    /// Answers pings with these frames.
+    pub fn pongs(&self, conn: ConnKey, frames: Bytes) {
         self.inbox.take_room();
-        self.inbox.push(Command::Pong(conn, frame::pong(payload)));
+        self.inbox.push(Command::Pong(conn, frames));
     }
 
     /// Asks for the rooms of a connection.

@@ -11,7 +11,7 @@ use tokio::task::coop;
 
 use super::{Conn, Handler};
 use crate::codec::DecodeError;
-use crate::engine::{Close, CloseCode, DisconnectReason, Link, Stage};
+use crate::engine::{Close, CloseCode, DisconnectReason, Link, Stage, frame};
 use crate::transport::{Event, FrameReader, ReadError};
 
 /// The task of a connection. Its size counts in every idle one, so what only a busy one needs is
@@ -65,7 +65,7 @@ fn serve<'a, T: Send + 'static, H: Handler<T>>(
             let answer: BoxFuture<'_, ()> = match poll_fn(|cx| poll_step(conn, reader, cx)).await {
                 Step::Message(message) => Box::pin(handler.on_message(conn, message)),
                 Step::Undecodable(error) => Box::pin(handler.on_decode_error(conn, error)),
-                Step::Handled => continue,
+                Step::Pinged | Step::Handled => continue,
                 Step::End(reason) => return reason,
             };
             answer.await;
@@ -85,8 +85,17 @@ fn poll_step<T: Send + 'static>(
         return Poll::Pending;
     }
     let heard = || conn.port().hear(link);
-    let read = reader
-        .poll_next(cx, link, &conn.hub().inner.read_limits, heard, |event| interpret(conn, event));
+    let limits = &conn.hub().inner.read_limits;
+    let mut pongs = Pongs::default();
+    let read = loop {
+        let interpret = |event: Event<'_>| interpret(conn, event, &mut pongs);
+        let read = reader.poll_next(cx, link, limits, heard, interpret);
+        let is_ping = matches!(read, Poll::Ready(Ok(Step::Pinged)));
+        if !is_ping || !reader.has_more() || pongs.is_full() {
+            break read;
+        }
+    };
+    pongs.send(conn);
     read.map(|step| {
         link.pause_listening();
         step.unwrap_or_else(|error| {
@@ -110,12 +119,13 @@ async fn relieved_or_ended<T: Send + 'static>(conn: &Conn<T>) {
 enum Step<T> {
     Message(T),
     Undecodable(DecodeError),
+    Pinged,
     Handled,
     /// With the reason, unless the shard has had one first.
     End(Option<DisconnectReason>),
 }
 
-fn interpret<T: Send + 'static>(conn: &Conn<T>, event: Event<'_>) -> Step<T> {
+fn interpret<T: Send + 'static>(conn: &Conn<T>, event: Event<'_>, pongs: &mut Pongs) -> Step<T> {
     let codec = &conn.hub().inner.codec;
     let counters = conn.port().counters();
     match event {
@@ -135,12 +145,39 @@ fn interpret<T: Send + 'static>(conn: &Conn<T>, event: Event<'_>) -> Step<T> {
             }
         }
         Event::Ping(payload) => {
-            conn.link().start_pong();
-            conn.port().pong(conn.key(), payload);
-            Step::Handled
+            pongs.add(payload);
+            Step::Pinged
         }
         Event::Pong(_) => Step::Handled,
         Event::Close(close) => Step::End(Some(DisconnectReason::ClosedByClient(close))),
+    }
+}
+
+/// Pings that come together and are answered together, by one command and one write. A write for each
+/// would be the most that so few bytes of a client can cost.
+const PONGS_MAX: usize = 16;
+
+#[derive(Default)]
+struct Pongs {
+    frames: Vec<u8>,
+    count: usize,
+}
+
+impl Pongs {
+    fn add(&mut self, payload: &[u8]) {
+        frame::append_pong(&mut self.frames, payload);
+        self.count += 1;
+    }
+
+    fn is_full(&self) -> bool {
+        self.count >= PONGS_MAX
+    }
+
+    fn send<T: Send + 'static>(self, conn: &Conn<T>) {
+        if self.count > 0 {
+            conn.link().start_pong();
+            conn.port().pongs(conn.key(), self.frames.into());
+        }
     }
 }
 

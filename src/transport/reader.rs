@@ -107,6 +107,11 @@ impl FrameReader {
         }
     }
 
+    /// Whether the last read has brought more than the events so far.
+    pub(crate) fn has_more(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     /// Notes that nobody will read for a while, for a reason that is not the client's: its time for the
     /// rest of a message begins anew.
     pub(crate) fn forgive(&mut self) {
