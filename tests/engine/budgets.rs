@@ -1,5 +1,7 @@
 //! What the shards of a hub share: how many rooms there may be, and how many bytes may wait.
 
+use std::time::Duration;
+
 use roomcast::engine::{Address, CloseCode, DisconnectReason, JoinError, Overflow, Progress};
 
 use super::fake::{Client, Rig, Settings, text_frame};
@@ -104,6 +106,23 @@ fn one_burst_to_many_that_do_not_read_evicts_no_more_than_it_must() {
     rig.run();
     assert_eq!(open(&clients).len(), 50);
     assert_eq!(rig.counters().evicted_for_memory.get(), 50);
+}
+
+#[test]
+fn torn_frame_that_an_evicted_client_still_holds_evicts_nobody_else() {
+    let frame = text_frame("0000").len();
+    let mut rig = Settings::default().max_queued_bytes(9 * frame).build();
+    let clients = rig.attach_to("r", 10);
+    clients.iter().for_each(|client| client.wire().window = Some(1));
+    rig.run();
+    rig.publish(Address::Room("r"), "0000");
+    rig.run();
+    assert_eq!(rig.budgets.queued_bytes.used(), 10 * frame, "the torn frame is to be finished");
+    assert_eq!(open(&clients).len(), 9);
+    rig.now += Duration::from_secs(2);
+    rig.run();
+    assert_eq!(rig.budgets.queued_bytes.used(), 9 * frame);
+    assert_eq!(rig.counters().evicted_for_memory.get(), 1);
 }
 
 #[test]

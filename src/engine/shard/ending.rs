@@ -176,12 +176,14 @@ impl<S: Socket> Shard<S> {
             return;
         }
         let queued = self.post.blocked.iter().filter_map(|&slot| self.table.get(slot));
-        let queued = queued.filter(|entry| entry.phase == Phase::Open);
-        let queued = queued.map(|entry| (entry.outlet.queued_bytes(), entry.id));
+        let (open, ending): (Vec<_>, Vec<_>) = queued.partition(|entry| entry.phase == Phase::Open);
+        // An evicted one holds the frame that was torn until it has left, or for a second: nobody else
+        // is to go for that.
+        let mut freed: usize = ending.iter().map(|entry| entry.outlet.queued_bytes()).sum();
+        let queued = open.iter().map(|entry| (entry.outlet.queued_bytes(), entry.id));
         // Who has nothing but control frames waiting would go for nothing.
         let mut queued: Vec<(usize, ConnKey)> = queued.filter(|(bytes, _)| *bytes > 0).collect();
         queued.sort_unstable_by(|one, other| other.cmp(one));
-        let mut freed = 0;
         for (bytes, id) in queued {
             if freed >= surplus {
                 break;
