@@ -37,7 +37,9 @@ impl Closing {
 
 /// A number below one that looks random.
 pub(super) fn fraction(seed: u64) -> f64 {
-    FixedState::default().hash_one(seed) as f64 / (u64::MAX as f64 + 1.0)
+    // So many bits as a float has: of all 64, the largest would round up to one.
+    const BITS: u32 = f64::MANTISSA_DIGITS;
+    (FixedState::default().hash_one(seed) >> (u64::BITS - BITS)) as f64 / (1_u64 << BITS) as f64
 }
 
 #[cfg(test)]
