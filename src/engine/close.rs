@@ -5,8 +5,13 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use super::frame::CONTROL_BYTES_MAX;
+
 /// What stands before the milliseconds that a client is to wait, at the end of a reason.
 const RETRY_AFTER: &str = "retry-after-ms=";
+
+/// What a close frame has room for, behind the code.
+const REASON_BYTES_MAX: usize = CONTROL_BYTES_MAX - size_of::<CloseCode>();
 
 /// A WebSocket close code (RFC 6455, section 7.4; 1012 and 1013 from the IANA registry).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -95,7 +100,8 @@ impl Close {
         Self::new(CloseCode::GOING_AWAY, "hub closed")
     }
 
-    /// Tells the client when to come back: the reason ends with `retry-after-ms=` and a number.
+    /// Tells the client when to come back: the reason ends with `retry-after-ms=` and a number. A reason
+    /// that leaves no room for that is cut before it.
     ///
     /// # Examples
     /// ```
@@ -109,8 +115,10 @@ impl Close {
     /// ```
     pub fn with_retry_after(self, wait: Duration) -> Self {
         let space = if self.reason.is_empty() { "" } else { " " };
-        let reason = format!("{}{space}{RETRY_AFTER}{}", self.reason, wait.as_millis());
-        Self::new(self.code, reason)
+        let hint = format!("{space}{RETRY_AFTER}{}", wait.as_millis());
+        let room = REASON_BYTES_MAX.saturating_sub(hint.len());
+        let reason = &self.reason[..self.reason.floor_char_boundary(room)];
+        Self::new(self.code, format!("{reason}{hint}"))
     }
 
     /// When to come back, where the reason says so.
@@ -231,6 +239,23 @@ impl fmt::Display for DisconnectReason {
             Self::Io(kind) => write!(f, "connection lost: {kind}"),
             Self::HubClosed(close) => write!(f, "the hub was closed: {close}"),
             Self::Overloaded => f.write_str("the hub was overloaded"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::frame;
+
+    #[test]
+    fn time_to_come_back_arrives_whole_however_long_the_reason_is() {
+        for length in [0, 1, 50, 100, 101, 123, 500] {
+            let close = Close::new(CloseCode::RESTART, "\u{e9}".repeat(length));
+            let close = close.with_retry_after(Duration::from_millis(12_345));
+            assert_eq!(close.retry_after(), Some(Duration::from_millis(12_345)));
+            let frame = frame::close(&close);
+            assert!(frame.ends_with(close.reason.as_bytes()), "{length} characters");
         }
     }
 }
