@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::ReadBuf;
+use tokio::task::coop;
 
 use super::decoder::{DecodeLimits, Decoder, Event, ProtocolError};
 use super::guard::{Guard, Rates};
@@ -135,7 +136,10 @@ impl FrameReader {
         cx: &mut Context<'_>,
         message_timeout: Duration,
     ) -> Poll<ProtocolError> {
-        if let Some(meter) = Guard::meter(&mut self.guard) {
+        // Where the task's budget is used up, the socket was not asked.
+        if coop::has_budget_remaining()
+            && let Some(meter) = Guard::meter(&mut self.guard)
+        {
             meter.drained();
         }
         if self.decoder.is_idle() {
@@ -243,7 +247,10 @@ fn decode<R, F: FnOnce(Event<'_>) -> R>(
 ) -> Result<Option<R>, ReadError> {
     let event = decoder.decode(input).map_err(ReadError::Protocol)?;
     let Some(event) = event else { return Ok(None) };
-    if let Some(meter) = Guard::meter(guard) {
+    // Who says goodbye is not to be told that it was one message too many.
+    if let Some(meter) = Guard::meter(guard)
+        && !matches!(event, Event::Close(_))
+    {
         meter.count_message().map_err(ReadError::Protocol)?;
     }
     Ok(Some(take.take().expect("an event ends the call")(event)))

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use roomcast::{Conn, DisconnectReason, Handler, Hub, Limit, Stats};
 
 use crate::support::{
-    CONTINUATION, FIN, PING, PONG, RawClient, Recorded, TEXT, frame, parse_close, serve,
+    CLOSE, CONTINUATION, FIN, PING, PONG, RawClient, Recorded, TEXT, frame, parse_close, serve,
 };
 
 const POLICY: u16 = 1_008;
@@ -28,7 +28,7 @@ async fn closed_over<T: Send + 'static>(
 async fn last_close(client: &mut RawClient) -> (u16, String) {
     loop {
         let (first, payload) = client.read_frame().await.expect("a close frame comes");
-        if first == crate::support::CLOSE {
+        if first == CLOSE {
             assert_eq!(client.read_frame().await, None, "nothing follows a close frame");
             return parse_close(&payload);
         }
@@ -193,4 +193,47 @@ async fn what_comes_at_its_rate_while_a_handler_runs_is_held_against_nobody() {
     client.send(&frame(TEXT, b"\"\"").repeat(300)).await;
     assert_eq!(last_close(&mut client).await.0, POLICY);
     assert_eq!(hub.stats().closed_flooding, 1);
+}
+
+#[tokio::test]
+async fn goodbye_is_no_message_too_many() {
+    let hub = Hub::<String>::builder().message_rate(1, 1).build().unwrap();
+    let mut server = Recorded::serve(hub).await;
+    let (mut client, _) = server.connect_raw().await;
+    client.send(&[frame(TEXT, b"\"\""), frame(CLOSE, b"\x03\xe8")].concat()).await;
+    let reason = server.events.ended().await.1;
+    assert!(matches!(reason, DisconnectReason::ClosedByClient(_)), "{reason}");
+    assert_eq!(server.hub.stats().closed_flooding, 0);
+}
+
+/// A handler that takes its time, and then leaves so much of its task's budget.
+struct Spent(usize);
+
+impl Handler<String> for Spent {
+    async fn on_message(&self, conn: &Conn<String>, message: String) {
+        conn.send(&message).unwrap();
+        if message == "wait" {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            tokio::task::yield_now().await;
+            // A poll begins with 128.
+            for _ in self.0..128 {
+                tokio::task::coop::consume_budget().await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn time_of_a_handler_is_not_forgotten_where_the_budget_of_its_task_is_used_up() {
+    for left in 0..4 {
+        let hub = Hub::<String>::builder().message_rate(100, 1).build().unwrap();
+        let server = serve(hub.handle(Spent(left))).await;
+        let mut client = RawClient::connect(server.addr).await;
+        client.send(&frame(TEXT, b"\"wait\"")).await;
+        assert_eq!(client.read_frame().await, Some((TEXT, b"\"wait\"".to_vec())));
+        client.send(&frame(TEXT, b"\"\"").repeat(40)).await;
+        for n in 0..40 {
+            assert_eq!(client.read_frame().await.expect("not closed").0, TEXT, "{left} left, {n}");
+        }
+    }
 }
