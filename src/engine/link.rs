@@ -235,12 +235,14 @@ impl Link {
         }
     }
 
-    /// Reserves one of `rooms_max` memberships. Leaves on their way to the shard make room already.
+    /// Reserves one of `rooms_max` memberships. Leaves on their way to the shard make room already, but
+    /// no more than there can be: one may be of a room that the connection is not in.
     pub(super) fn reserve_room(&self, rooms_max: u32) -> bool {
         self.rooms
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
                 let (rooms, leaving) = (word % LEAVE, word / LEAVE);
-                (rooms < u64::from(rooms_max) + leaving).then_some(word + 1)
+                let rooms_max = u64::from(rooms_max);
+                (rooms < rooms_max + leaving.min(rooms_max)).then_some(word + 1)
             })
             .is_ok()
     }

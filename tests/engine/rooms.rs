@@ -341,3 +341,18 @@ fn nobody_waits_for_a_shard_that_is_gone() {
     let inbox = rig.ports[0].inbox();
     assert!(inbox.is_empty() && !inbox.is_congested(), "what is pushed is dropped");
 }
+
+#[test]
+fn leaves_of_rooms_that_it_is_not_in_do_not_take_a_connection_past_all_bounds() {
+    let mut rig = Settings::default().rooms(64, 3).build();
+    let [greedy, other] = [rig.attach(), rig.attach()];
+    other.join("not mine");
+    for n in 0..20 {
+        (0..20).for_each(|_| greedy.leave("not mine"));
+        for room in 0..20 {
+            let _ = greedy.port.join(&greedy.link, &format!("{n} {room}"));
+        }
+        rig.run();
+    }
+    assert!(rig.ports[0].rooms().len() <= 2 * 3 + 1, "{} rooms", rig.ports[0].rooms().len());
+}
