@@ -26,19 +26,14 @@ pub(crate) struct Streams {
 /// Takes an upgraded connection apart, down to the TCP socket where there is one, whose send buffer
 /// gets this size.
 pub(crate) fn into_streams(upgraded: Upgraded, send_buffer: Option<usize>) -> Streams {
-    match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => {
-            let stream = parts.io.into_inner();
+    match into_tcp(upgraded) {
+        Ok((stream, early)) => {
             if let Some(bytes) = send_buffer {
                 // The kernel takes any size, and makes of it what it allows.
                 let _ = SockRef::from(&stream).set_send_buffer_size(bytes);
             }
             let (read, write) = stream.into_split();
-            Streams {
-                read: ReadHalf::Tcp(read),
-                write: WriteHalf::Tcp(write),
-                early: parts.read_buf,
-            }
+            Streams { read: ReadHalf::Tcp(read), write: WriteHalf::Tcp(write), early }
         }
         // What hyper had read already comes first out of this one by itself.
         Err(upgraded) => {
@@ -50,6 +45,17 @@ pub(crate) fn into_streams(upgraded: Upgraded, send_buffer: Option<usize>) -> St
             }
         }
     }
+}
+
+/// The TCP socket, where there is one, and what was read from it before.
+fn into_tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
+    #[cfg(feature = "server")]
+    let upgraded = match upgraded.downcast::<TokioIo<super::server::Patient>>() {
+        Ok(parts) => return Ok((parts.io.into_inner().into_inner(), parts.read_buf)),
+        Err(upgraded) => upgraded,
+    };
+    let parts = upgraded.downcast::<TokioIo<TcpStream>>()?;
+    Ok((parts.io.into_inner(), parts.read_buf))
 }
 
 /// Where a session reads from.

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use roomcast::{Hub, Server, ServerStats};
-use tokio::net::TcpSocket;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::support::{Listening, RawClient, bind, eventually, upgrade_request, within};
 
@@ -54,6 +55,18 @@ async fn client_that_keeps_its_connection_for_another_request_has_as_long() {
     }
     client.ended().await;
     assert_eq!((stats().heads_timed_out, stats().accepted), (1, 1));
+}
+
+#[tokio::test]
+async fn client_that_reads_no_response_is_closed_in_time() {
+    let (server, stats) = served(|server| server.write_timeout(Duration::from_millis(150))).await;
+    let mut client = TcpStream::connect(server.addr).await.unwrap();
+    let requests = b"GET /none HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);
+    // Until what it has not read fills both sockets.
+    let asking = tokio::spawn(async move { while client.write_all(&requests).await.is_ok() {} });
+    within("it is closed", asking).await.unwrap();
+    eventually("it is counted", || stats().responses_stalled == 1).await;
+    assert_eq!((stats().heads_timed_out, stats().accepted), (0, 1));
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! What happens to a connection that was accepted, until it is one of a hub.
 
 use std::convert::Infallible;
+use std::error::Error;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -13,6 +15,7 @@ use tokio::net::TcpStream;
 
 use super::limits::Limits;
 use super::monitor::ServerMonitor;
+use super::patience::Patient;
 use super::routes::{AnyResponse, Routes, any_body};
 use crate::transport::admission::{Admission, Denied};
 use crate::transport::upgrade::{ComeBack, RemoteAddr, refusal};
@@ -87,8 +90,16 @@ impl Front {
             counters.heads_too_large.add(1);
         } else if error.is_parse() {
             counters.malformed.add(1);
+        } else if is_stall(error) {
+            counters.responses_stalled.add(1);
         }
     }
+}
+
+/// Whether a write did not get on.
+fn is_stall(error: &hyper::Error) -> bool {
+    let error = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    error.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
 }
 
 /// A connection that is not a hub's; counts as pending until it is, or has ended.
@@ -112,7 +123,7 @@ impl Pending {
             .header_read_timeout(limits.head_timeout)
             .max_buf_size(limits.head_bytes_max)
             .max_headers(limits.headers_max)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Patient::new(stream, limits.write_timeout)), service)
             .with_upgrades()
             .await;
         // What goes wrong before an upgrade concerns nobody but this client.

@@ -11,6 +11,7 @@ const HEAD_BYTES_MIN: usize = 8 * 1024;
 /// Bounds on requests and on connections without an answer.
 pub(super) struct Limits {
     pub(super) head_timeout: Duration,
+    pub(super) write_timeout: Duration,
     pub(super) head_bytes_max: usize,
     pub(super) headers_max: usize,
     pub(super) uri_bytes_max: usize,
@@ -21,6 +22,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             head_timeout: Duration::from_secs(5),
+            write_timeout: Duration::from_secs(5),
             head_bytes_max: 16 * 1024,
             headers_max: 64,
             uri_bytes_max: 4 * 1024,
@@ -40,6 +42,13 @@ impl Server {
     /// Default: 5 s. Past it the connection is closed.
     pub fn head_timeout(mut self, timeout: Duration) -> Self {
         self.limits.head_timeout = timeout;
+        self
+    }
+
+    /// How long a client may take nothing of a response that waits for it. Default: 5 s. Past it the
+    /// connection is closed.
+    pub fn write_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.write_timeout = timeout;
         self
     }
 
@@ -71,9 +80,9 @@ impl Server {
     }
 
     /// How many of them one address may have: an IPv4 address, or an IPv6 /64. Default: no limit. More
-    /// get 429. Behind a proxy all have the proxy's address.
+    /// get 429. Zero counts as one. Behind a proxy all have the proxy's address.
     pub fn max_pending_per_addr(mut self, connections: u32) -> Self {
-        self.limits.pending.per_addr_max = Some(connections);
+        self.limits.pending.per_addr_max = Some(connections.max(1));
         self
     }
 }

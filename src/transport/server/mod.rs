@@ -3,6 +3,7 @@
 mod front;
 mod limits;
 mod monitor;
+mod patience;
 mod routes;
 
 use std::fmt;
@@ -20,6 +21,7 @@ use tokio::net::{TcpListener, TcpSocket, ToSocketAddrs, lookup_host};
 use self::front::Front;
 use self::limits::Limits;
 pub use self::monitor::{ServerMonitor, ServerStats};
+pub(super) use self::patience::Patient;
 use self::routes::{BoxError, Routes, erase};
 use super::admission::Admission;
 use super::upgrade::ComeBack;

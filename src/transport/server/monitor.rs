@@ -26,6 +26,8 @@ counters! {
     heads_too_large,
     /// Requests refused with 414.
     uris_too_long,
+    /// Connections closed because the client took nothing of a response for the write timeout.
+    responses_stalled,
     /// Connections closed for bytes that are no request.
     malformed,
 }
