@@ -160,7 +160,8 @@ impl<T: Send + 'static> Hub<T> {
     /// gone and their `on_disconnect` has returned, what waits for other nodes is published, and the hub
     /// is closed. Connections that are left at the deadline are cut.
     ///
-    /// A second shutdown, or [`close`](Self::close), takes the place of one that is under way.
+    /// A second shutdown, or [`close`](Self::close), takes the place of one that is under way, but for
+    /// the deadline of the first: whoever is left then is cut.
     ///
     /// # Cancel safety
     /// When the future is dropped, connections go on being closed, but at the deadline none is cut, and

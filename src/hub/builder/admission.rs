@@ -13,7 +13,8 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     ///
     /// Browsers let any page connect to any server, with the cookies of that server (RFC 6455, section
     /// 10.2); this is what keeps strange pages out. Other clients send no `Origin`, or the one they like:
-    /// it is no authentication. Behind a proxy that changes `Host`, the default refuses all pages.
+    /// it is no authentication. Behind a proxy that changes `Host`, the default refuses all pages. An
+    /// empty list leaves the rule as it is.
     ///
     /// # Errors
     /// What is no origin makes [`build`](Self::build) fail with
@@ -69,8 +70,8 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     /// How many connections one address may have, at least 1. Default: no limit. More get 429.
     ///
     /// An address is an IPv4 address or an IPv6 /64. It is that of [`RemoteAddr`](crate::RemoteAddr): behind
-    /// a proxy, all connections have the proxy's, unless you insert that of the client. Offices and mobile
-    /// networks put thousands behind one.
+    /// a proxy, all connections have the proxy's, unless you insert that of the client. Where there is none,
+    /// nothing is limited. Offices and mobile networks put thousands behind one.
     pub fn max_connections_per_addr(mut self, connections: u32) -> Self {
         self.admission.per_addr_max = Some(connections);
         self

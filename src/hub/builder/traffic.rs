@@ -18,7 +18,8 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     /// Of how many fragments a message may be, empty ones counted, at least 1. Default: 64. Past it the
     /// connection is closed with 1008.
     ///
-    /// Browsers send messages whole; what is streamed by a library may need more.
+    /// Raise it along with [`max_message_bytes`](Self::max_message_bytes): Chromium sends what is larger
+    /// than 64 KiB in pieces, as do libraries what they stream.
     pub fn max_fragments(mut self, fragments: u32) -> Self {
         self.read.decode.fragments_max = fragments;
         self
