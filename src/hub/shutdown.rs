@@ -15,6 +15,9 @@ use super::Hub;
 use crate::engine::{Close, CloseCode, Closing, Port};
 use crate::transport::WriteHalf;
 
+/// Who waits longer to be closed is not waited for by anybody.
+const WINDOW_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// How far the end of a hub has come. It only moves forward.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Phase {
@@ -24,9 +27,9 @@ pub(super) enum Phase {
     Closed = 2,
 }
 
-/// A [`Phase`], zero before the first. `SeqCst`, as is the number of connections: who counts a connection in and then looks
-/// here, and who moves the phase and then looks for connections, cannot miss one another. The shard
-/// tells whoever reads it late.
+/// A [`Phase`], zero before the first. `SeqCst`, as is the number of connections: who counts a
+/// connection in and then looks here, and who moves the phase and then looks for connections, cannot
+/// miss one another. The shard tells whoever reads it late.
 #[derive(Debug, Default)]
 pub(super) struct PhaseCell(AtomicU8);
 
@@ -67,17 +70,17 @@ impl Shutdown {
     /// first half of it, with code 1001.
     pub fn within(deadline: Duration) -> Self {
         let close = Close::new(CloseCode::GOING_AWAY, "hub shut down");
-        let closing = Closing { close, retry_after: None, window: deadline / 2 };
+        let closing = Closing { close, retry_after: None, window: (deadline / 2).min(WINDOW_MAX) };
         Self { deadline, closing }
     }
 
-    /// The time over which the closes are spread, at most the deadline: zero closes all at once. In which
-    /// order connections are closed is left to chance.
+    /// The time over which the closes are spread, at most the deadline and a day: zero closes all at
+    /// once. In which order connections are closed is left to chance.
     ///
     /// Longer spares the other servers, to which clients turn; what a client does within it, it still
     /// does here.
     pub fn spread_over(mut self, window: Duration) -> Self {
-        self.closing.window = window.min(self.deadline);
+        self.closing.window = window.min(self.deadline).min(WINDOW_MAX);
         self
     }
 
@@ -181,16 +184,21 @@ impl<T: Send + 'static> Hub<T> {
     pub async fn shutdown(&self, how: impl Into<Shutdown>) -> ShutdownReport {
         let Shutdown { deadline, closing } = how.into();
         let began = Instant::now();
+        self.inner.phase.advance(Phase::Closing);
+        // From now on there are no more.
         let connections = self.inner.admission.connections();
         let lost_before = self.stats().dropped_at_end;
-        self.inner.phase.advance(Phase::Closing);
-        self.close_all(closing);
+        // A hub that is closed has told its clients to go at once.
+        if !self.is_closed() {
+            self.close_all(closing);
+        }
         let in_order = timeout(deadline, async {
             self.all_ended().await;
             self.flush_backplane().await;
         });
         let in_order = in_order.await;
-        let unfinished = self.inner.admission.connections();
+        // A handshake that is just being refused counts for a moment.
+        let unfinished = self.inner.admission.connections().min(connections);
         let cut = if in_order.is_err() { self.cut_all().await } else { 0 };
         self.inner.phase.advance(Phase::Closed);
         self.inner.all_ended.notify_waiters();

@@ -1,8 +1,8 @@
 //! Limits of time on one client: until when a message must be complete, and how many messages and
 //! bytes may come.
 //!
-//! A client answers only for the time in which the hub listens to it. What it sends lawfully while a
-//! handler runs or a shard is congested is read all at once afterwards, and held against nobody.
+//! A client does not answer for the time in which the hub does not listen to it. What it sends lawfully
+//! while a handler runs or a shard is congested is read all at once afterwards, and held against nobody.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

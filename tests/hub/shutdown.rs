@@ -204,3 +204,15 @@ async fn hub_that_is_dropped_without_a_word_leaves_no_task() {
     }
     eventually("all tasks have ended", || tasks() == before).await;
 }
+
+#[tokio::test]
+async fn hub_that_is_closed_already_is_not_given_time_again() {
+    let mut server = Recorded::serve(Hub::<u32>::new()).await;
+    let (mut client, _) = server.connect().await;
+    server.hub.close();
+    let hub = server.hub.clone();
+    let shutdown = tokio::spawn(async move { hub.shutdown(LONG).await });
+    assert_eq!(client.closed().await, (1_001, "hub closed".to_owned()));
+    let report = within("it is over", shutdown).await.unwrap();
+    assert!(report.is_clean() && report.took < LONG / 2, "{report}");
+}

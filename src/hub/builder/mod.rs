@@ -129,7 +129,8 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     /// [`BuildError::Backplane`] for a backplane that cannot work.
     ///
     /// # Panics
-    /// On a system without randomness, and in a runtime without a time driver ([`enable_time`](tokio::runtime::Builder::enable_time)).
+    /// On a system without randomness, and in a runtime without a time driver
+    /// ([`enable_time`](tokio::runtime::Builder::enable_time)).
     pub fn build(self) -> Result<Hub<T>, BuildError> {
         let runtime = Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
         self.check()?;

@@ -41,7 +41,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     ///
     /// A token bucket: it holds `burst` tokens, and `per_second` come back in a second. While a handler
     /// runs or the hub is congested nobody reads, and what would have come back in that time is there
-    /// besides the burst: a client is not closed for the hub's own delay.
+    /// besides the burst. What else holds up the reading, such as a busy machine, the burst has to cover.
     pub fn message_rate(mut self, per_second: u32, burst: u32) -> Self {
         self.read.rates.messages = Some(Rate { per_second, burst });
         self
