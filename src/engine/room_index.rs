@@ -287,6 +287,9 @@ impl fmt::Debug for RoomIndex {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+
     use super::*;
 
     fn claim(index: &RoomIndex) -> Arc<Room> {
@@ -328,6 +331,62 @@ mod tests {
         index.remove(&old);
         assert!(Arc::ptr_eq(&new, &index.find("r").expect("the new room stays")));
         assert_eq!(index.len(), 1);
+    }
+
+    #[test]
+    fn rooms_are_equal_by_name_alone() {
+        let [a, again, b] = ["a", "a", "b"].map(|name| ByName(Arc::new(Room::claimed(name))));
+        assert!(a == again && a != b);
+    }
+
+    /// How often each room was made and not gone yet.
+    #[derive(Default)]
+    struct Ledger(Mutex<BTreeMap<String, u32>>);
+
+    impl RoomWatch for Ledger {
+        fn made(&self, name: &str) {
+            *self.0.lock().expect("no panic").entry(name.to_owned()).or_default() += 1;
+        }
+
+        fn gone(&self, name: &str) {
+            *self.0.lock().expect("no panic").get_mut(name).expect("made before") -= 1;
+        }
+    }
+
+    #[test]
+    fn watch_is_told_once_of_each_room_that_comes_and_goes() {
+        let ledger = Arc::new(Ledger::default());
+        let index = RoomIndex::new().watched(ledger.clone());
+        let there = |name: &str| ledger.0.lock().expect("no panic").get(name).copied();
+        let old = claim(&index);
+        claim(&index);
+        assert_eq!(there("r"), Some(1), "a second claim makes no second room");
+        assert!(!index.unclaim(&old));
+        assert!(old.unclaim(), "retired, and not yet removed");
+        let new = claim(&index);
+        assert_eq!(there("r"), Some(2), "the retired one and the one in its place");
+        index.remove(&old);
+        index.unmake(old.name());
+        assert_eq!(there("r"), Some(1));
+        assert!(index.unclaim(&new));
+        assert_eq!((there("r"), there("s")), (Some(0), None));
+    }
+
+    #[test]
+    fn each_room_is_named_and_shown_once() {
+        let index = RoomIndex::new();
+        assert!(index.is_empty() && index.names().is_empty());
+        for name in ["b", "a", "b"] {
+            index.claim(name).expect("no bound");
+        }
+        let mut names = index.names();
+        names.sort_unstable();
+        assert_eq!(names, ["a", "b"]);
+        let mut shown = Vec::new();
+        index.for_each(|room| shown.push((room.name().to_owned(), room.members())));
+        shown.sort_unstable();
+        assert_eq!(shown, [("a".to_owned(), 1), ("b".to_owned(), 2)]);
+        assert_eq!((index.len(), index.is_empty()), (2, false));
     }
 
     #[test]
