@@ -100,6 +100,38 @@ fn close_payloads_are_checked() {
 }
 
 #[test]
+fn a_message_is_open_from_the_header_of_its_first_fragment_to_the_end_of_its_last() {
+    let frames = [
+        (fragment(TEXT, "a"), true),
+        (frame(PING, "between"), true),
+        (fragment(CONTINUATION, ""), true),
+        (frame(CONTINUATION, "b"), false),
+        (frame(TEXT, "whole"), false),
+        (frame(PONG, ""), false),
+    ];
+    let mut decoder = with_limit(LIMIT);
+    assert!(!decoder.message_is_open());
+    for (frame, is_open) in frames {
+        feed(&mut decoder, &frame.bytes()).expect("nothing is broken");
+        assert_eq!(decoder.message_is_open(), is_open, "{frame:?}");
+    }
+}
+
+#[test]
+fn a_frame_that_lies_whole_in_the_input_is_lent_from_there_also_inside_of_a_message() {
+    let mut decoder = with_limit(LIMIT);
+    for opened_by in [&[][..], &fragment(TEXT, "a").bytes()] {
+        feed(&mut decoder, opened_by).expect("nothing is broken");
+        let mut bytes = frame(PING, "where it lies").bytes();
+        let input = bytes.as_ptr_range();
+        let ping = decoder.decode(&mut &mut bytes[..]).expect("nothing is broken");
+        let Some(Event::Ping(payload)) = ping else { panic!("{ping:?}") };
+        assert_eq!(payload, b"where it lies");
+        assert!(input.contains(&payload.as_ptr()), "copied: {opened_by:?}");
+    }
+}
+
+#[test]
 fn messages_at_each_boundary_of_length_arrive_whole_and_leave_nothing_behind() {
     for length in [0, 1, 125, 126, 127, 65_535, 65_536, LIMIT - 1, LIMIT] {
         let payload: Vec<u8> = (0..length).map(|index| index as u8).collect();
