@@ -245,6 +245,22 @@ mod tests {
     }
 
     #[test]
+    fn address_that_ends_one_of_its_connections_keeps_the_others() {
+        let limits = AdmissionLimits { per_addr_max: Some(2), ..UNLIMITED };
+        let admission = Admission::new(limits);
+        let one = addr("10.0.0.1");
+        let denied = Err(Denied::Addr(None));
+        assert_eq!([0; 3].map(|_| admission.begin(one)), [Ok(()), Ok(()), denied]);
+        for _ in 0..3 {
+            admission.end(one);
+            assert_eq!([0; 2].map(|_| admission.begin(one)), [Ok(()), denied]);
+        }
+        admission.end(one);
+        admission.end(one);
+        assert!(admission.lock().known.is_empty());
+    }
+
+    #[test]
     fn rate_of_an_address_is_remembered_beyond_its_connections() {
         let rate = Rate { per_second: 1, burst: 2 };
         let admission = Admission::new(AdmissionLimits { addr_rate: Some(rate), ..UNLIMITED });
@@ -269,13 +285,16 @@ mod tests {
         let admission = Admission::new(AdmissionLimits { addr_rate: Some(rate), ..UNLIMITED });
         let nth = |n: u32| Some(SocketAddr::new(IpAddr::V4(n.into()), 1));
         assert_eq!(admission.arrive(nth(0), Duration::ZERO), Ok(()));
+        let mut most = 0;
         for n in 1..3 * IDLE_ADDRS_MAX as u32 {
             let now = Duration::from_micros(n.into());
             assert_eq!(admission.arrive(nth(n), now), Ok(()));
             admission.leave(nth(n), now);
             let addrs = admission.lock();
-            assert!(addrs.idle <= IDLE_ADDRS_MAX && addrs.known.len() == addrs.idle + 1);
+            assert_eq!(addrs.known.len(), addrs.idle + 1);
+            most = most.max(addrs.idle);
         }
+        assert_eq!(most, IDLE_ADDRS_MAX);
         admission.leave(nth(0), Duration::from_secs(9));
         assert!(!admission.lock().known.contains_key(&Network::V4(0)), "its bucket is full");
     }
