@@ -237,3 +237,18 @@ async fn time_of_a_handler_is_not_forgotten_where_the_budget_of_its_task_is_used
         }
     }
 }
+
+#[tokio::test]
+async fn what_came_back_while_a_handler_ran_is_gone_once_all_that_had_come_is_read() {
+    let hub = Hub::<String>::builder().message_rate(100, 1).build().unwrap();
+    let server = serve(hub.handle(Slow(Duration::from_millis(500)))).await;
+    let mut client = RawClient::connect(server.addr).await;
+    for text in [&b"\"wait\""[..], b"\"\""] {
+        client.send(&frame(TEXT, text)).await;
+        assert_eq!(client.read_frame().await, Some((TEXT, text.to_vec())));
+    }
+    // The session has looked for more before its shard has sent the answer.
+    client.send(&frame(TEXT, b"\"\"").repeat(40)).await;
+    assert_eq!(last_close(&mut client).await.0, POLICY);
+    assert_eq!(hub.stats().closed_flooding, 1);
+}
