@@ -228,6 +228,16 @@ fn discarding_leaves_the_rest_of_the_torn_frame_and_the_control_frames() {
 }
 
 #[test]
+fn nothing_is_left_of_a_burst_that_is_discarded_between_two_of_its_frames() {
+    let limits = limits(16, 1 << 20, Overflow::Evict);
+    let mut queue = SendQueue::new(&limits);
+    queue.push(burst(&["1", "2"]), &limits);
+    assert_eq!(take(&mut queue, 3), text_frame("1"));
+    assert_eq!(queue.discard_data(), Amount { messages: 1, bytes: 3 });
+    assert!(queue.is_empty(), "a write of nothing would be next");
+}
+
+#[test]
 fn a_torn_pong_is_finished_when_the_data_behind_it_is_discarded() {
     let limits = limits(16, 1 << 20, Overflow::Evict);
     let mut queue = SendQueue::new(&limits);
