@@ -97,6 +97,7 @@ mod tests {
         let mut wheel = Wheel::new(Duration::from_millis(640));
         wheel.insert(1, Duration::from_millis(15));
         wheel.insert(2, Duration::from_millis(640));
+        assert!(!wheel.is_empty());
         assert!(popped(&mut wheel, 14).is_empty());
         assert_eq!(popped(&mut wheel, 20), [1]);
         assert!(popped(&mut wheel, 639).is_empty());

@@ -257,7 +257,8 @@ mod tests {
         }
         admission.end(one);
         admission.end(one);
-        assert!(admission.lock().known.is_empty());
+        let addrs = admission.lock();
+        assert_eq!((addrs.known.len(), addrs.idle), (0, 0));
     }
 
     #[test]
