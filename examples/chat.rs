@@ -20,7 +20,8 @@ use roomcast::header::{CACHE_CONTROL, CONTENT_TYPE};
 #[cfg(feature = "redis")]
 use roomcast::{Builder, Json};
 use roomcast::{
-    Close, Cluster, Conn, Handler, Hub, Request, Response, Server, Shutdown, StatusCode,
+    Close, Cluster, Conn, Handler, Hub, Request, Response, Server, ServerMonitor, Shutdown,
+    StatusCode,
 };
 use serde::{Deserialize, Serialize};
 
@@ -146,14 +147,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 async fn serve(options: Options, threads: usize) -> Result<(), Box<dyn Error>> {
     let hub = options.hub(threads)?;
     tell_of_backplane(&hub);
-    let pages = service_fn({
-        let hub = hub.clone();
-        move |request| {
-            let hub = hub.clone();
-            async move { Ok::<_, Infallible>(page(&hub, &request)) }
-        }
-    });
     let server = Server::bind(&options.listen).await?;
+    let watched = Watched { hub: hub.clone(), server: server.monitor() };
+    let pages = service_fn(move |request| {
+        let watched = watched.clone();
+        async move { Ok::<_, Infallible>(page(&watched, &request)) }
+    });
     let server = server.route("/ws/{room}", hub.handle(Chat))?.fallback(pages);
     println!("listening on http://{}", server.local_addr()?);
     // It goes on while the hub shuts down: who comes meanwhile is told to come back.
@@ -190,10 +189,19 @@ fn tell_of_backplane(hub: &Hub<Message>) {
     });
 }
 
-fn page(hub: &Hub<Message>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+/// What the counters are of.
+#[derive(Clone)]
+struct Watched {
+    hub: Hub<Message>,
+    server: ServerMonitor,
+}
+
+fn page(watched: &Watched, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     match request.uri().path() {
         "/" => respond(StatusCode::OK, "text/html; charset=utf-8", PAGE),
-        "/stats" => respond(StatusCode::OK, "application/json", stats(hub, request.uri().query())),
+        "/stats" => {
+            respond(StatusCode::OK, "application/json", stats(watched, request.uri().query()))
+        }
         _ => respond(StatusCode::NOT_FOUND, "text/plain", "not found"),
     }
 }
@@ -221,6 +229,16 @@ struct Counters {
     evictions: u64,
     dropped: u64,
     disconnects: u64,
+    closed_protocol: u64,
+    closed_too_big: u64,
+    closed_fragments: u64,
+    closed_slow_message: u64,
+    closed_flooding: u64,
+    decode_errors: u64,
+    handler_panics: u64,
+    heads_timed_out: u64,
+    heads_too_large: u64,
+    requests_refused: u64,
     nodes: usize,
     backplane: Option<Backplane>,
 }
@@ -239,11 +257,11 @@ struct Backplane {
     unauthenticated: u64,
 }
 
-fn stats(hub: &Hub<Message>, query: Option<&str>) -> String {
+fn stats(Watched { hub, server }: &Watched, query: Option<&str>) -> String {
     let room = form_urlencoded::parse(query.unwrap_or_default().as_bytes())
         .find_map(|(key, value)| (key == "room").then(|| value.into_owned()))
         .unwrap_or_default();
-    let (stats, cluster) = (hub.stats(), hub.cluster());
+    let (stats, server, cluster) = (hub.stats(), server.stats(), hub.cluster());
     let counters = Counters {
         members: cluster.members(&room).members,
         room,
@@ -256,6 +274,16 @@ fn stats(hub: &Hub<Message>, query: Option<&str>) -> String {
         evictions: stats.evictions(),
         dropped: stats.dropped(),
         disconnects: stats.disconnected,
+        closed_protocol: stats.closed_protocol,
+        closed_too_big: stats.closed_too_big,
+        closed_fragments: stats.closed_fragments,
+        closed_slow_message: stats.closed_slow_message,
+        closed_flooding: stats.closed_flooding,
+        decode_errors: stats.decode_errors,
+        handler_panics: stats.handler_panics,
+        heads_timed_out: server.heads_timed_out,
+        heads_too_large: server.heads_too_large,
+        requests_refused: server.refused_full + server.refused_addrs,
         nodes: cluster.nodes().len(),
         backplane: backplane(hub, &cluster),
     };
