@@ -1,0 +1,194 @@
+//! Attackers beside clients that behave.
+
+use std::time::Duration;
+
+use crate::attacks::Attack;
+use crate::crowd::Crowd;
+use crate::party::{Party, Tally};
+use crate::raise_descriptor_limit;
+use crate::server::{Server, Stats};
+
+/// What the publisher keeps to: below the rate that the chat allows.
+const PACE: Duration = Duration::from_millis(25);
+
+/// What an attacker may cost the server.
+const KIB_PER_ATTACKER_MAX: f64 = 128.0;
+
+/// Switches the rate limits of the chat off.
+const ANY_RATE: &[&str] = &["--message-rate", "0", "--byte-rate", "0"];
+
+struct Scale {
+    attackers: usize,
+    members: usize,
+    rounds: usize,
+    lines: usize,
+}
+
+const SMALL: Scale = Scale { attackers: 50, members: 10, rounds: 1, lines: 80 };
+const FULL: Scale = Scale { attackers: 1_000, members: 200, rounds: 5, lines: 120 };
+
+/// What became of an attack.
+struct Outcome {
+    /// How the attackers have ended.
+    tally: Tally,
+    stats: Stats,
+    /// The 99th percentiles of each round, in µs.
+    without: Vec<u64>,
+    with: Vec<u64>,
+    /// Processor time of the server while it was attacked.
+    busy: Duration,
+    kib_per_attacker: f64,
+}
+
+impl Outcome {
+    fn ended_by(&self, what: &str) -> u64 {
+        self.tally.get(what).copied().unwrap_or_default()
+    }
+
+    /// The latency of the others is bounded.
+    fn check_latency(&self) {
+        let (with, without) = (median(&self.with), median(&self.without));
+        assert!(with <= 2 * without, "p99 {with} µs, without {without} µs");
+    }
+
+    fn print(&self, attack: Attack, scale: &Scale, arguments: &[&str]) {
+        let Self { tally, without, with, busy, kib_per_attacker, .. } = self;
+        let seconds = PACE.as_secs_f64() * (scale.lines * scale.rounds) as f64;
+        println!(
+            "{} {}{}: p99 {} µs without, {} µs with ({without:?}, {with:?}); {kib_per_attacker:.1} \
+             KiB an attacker; {:.0} % of a core; {tally:?}",
+            scale.attackers,
+            attack.name(),
+            if arguments.is_empty() { "" } else { " at any rate" },
+            median(without),
+            median(with),
+            100.0 * busy.as_secs_f64() / seconds,
+        );
+    }
+}
+
+fn median(values: &[u64]) -> u64 {
+    let mut values = values.to_vec();
+    values.sort_unstable();
+    values[values.len() / 2]
+}
+
+/// Has a crowd chat, beside attackers and without them, in turns.
+async fn withstand(attack: Attack, scale: &Scale, arguments: &[&str]) -> Outcome {
+    raise_descriptor_limit();
+    let server = Server::chat(arguments).await;
+    let mut crowd = Crowd::gather(&server, "crowd", scale.members, 10).await;
+    // What is allocated once is not the attackers'.
+    crowd.publish(20, PACE).await;
+    let before = server.resident();
+    let (mut without, mut with, mut tally) = (Vec::new(), Vec::new(), Tally::new());
+    let mut busy = Duration::ZERO;
+    for _ in 0..scale.rounds {
+        without.push(crowd.publish(scale.lines, PACE).await.value_at_quantile(0.99));
+        let party = Party::start(attack, server.addr(), scale.attackers).await;
+        let cpu_before = server.cpu();
+        with.push(crowd.publish(scale.lines, PACE).await.value_at_quantile(0.99));
+        busy += server.cpu() - cpu_before;
+        for (end, count) in party.stop().await {
+            *tally.entry(end).or_default() += count;
+        }
+        server.descriptors_fall_to(crowd.size() + 1).await;
+    }
+    let more = server.resident_peak().saturating_sub(before);
+    crowd.leave().await;
+    let stats = server.nothing_is_left().await;
+    let kib_per_attacker = more as f64 / scale.attackers as f64;
+    let outcome = Outcome { tally, stats, without, with, busy, kib_per_attacker };
+    outcome.print(attack, scale, arguments);
+    assert!(kib_per_attacker <= KIB_PER_ATTACKER_MAX, "{kib_per_attacker} KiB an attacker");
+    let lost = (outcome.stats.evictions, outcome.stats.dropped);
+    assert_eq!(lost, (0, 0), "nobody who behaves has lost anything");
+    outcome
+}
+
+/// What becomes of attackers.
+enum Fate {
+    /// They are told this code or status, and it is counted so.
+    Told(&'static str, fn(&Stats) -> u64),
+    /// The same, after some seconds: in the small scenes they are not there for so long.
+    ToldLate(&'static str, fn(&Stats) -> u64),
+    /// They do what one may do.
+    Endured,
+    /// The same, and this is counted.
+    Noticed(fn(&Stats) -> u64),
+    /// They go by themselves.
+    Gone,
+}
+
+impl Fate {
+    fn check(&self, outcome: &Outcome, scale: &Scale) {
+        let is_small = scale.attackers == SMALL.attackers;
+        let Outcome { tally, stats, .. } = outcome;
+        let only = |ends: &[&str]| {
+            tally.keys().all(|end| ["dials", "beats"].iter().chain(ends).any(|one| end == one))
+        };
+        match self {
+            Self::Told(what, counted) | Self::ToldLate(what, counted)
+                if !is_small || matches!(self, Self::Told(..)) =>
+            {
+                let told = outcome.ended_by(what);
+                assert!(told >= scale.attackers as u64, "{what} is told: {tally:?}");
+                assert!(only(&["stayed", what]), "and nothing else: {tally:?}");
+                // Who stayed may have been thrown out just then.
+                assert!(counted(stats) >= told, "{what} is counted: {stats:?}");
+            }
+            Self::Gone => assert!(only(&["stayed", "gone"]), "{tally:?}"),
+            _ => {
+                assert!(only(&["stayed"]), "nobody is thrown out: {tally:?}");
+                assert_eq!((stats.closed_flooding, stats.closed_slow_message), (0, 0));
+                if let Self::Noticed(counted) = self {
+                    assert!(counted(stats) >= scale.attackers as u64, "{stats:?}");
+                }
+            }
+        }
+    }
+}
+
+macro_rules! attacks {
+    ($($name:ident: $attack:ident, $arguments:expr, $lines:expr, $fate:expr;)+) => {
+        mod small {
+            use super::*;
+
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                let outcome = withstand(Attack::$attack, &SMALL, $arguments).await;
+                $fate.check(&outcome, &SMALL);
+            })+
+        }
+
+        mod full {
+            use super::*;
+
+            $(#[tokio::test(flavor = "multi_thread")]
+            #[ignore = "a thousand attackers"]
+            async fn $name() {
+                let scale = Scale { lines: $lines, ..FULL };
+                let outcome = withstand(Attack::$attack, &scale, $arguments).await;
+                $fate.check(&outcome, &scale);
+                outcome.check_latency();
+            })+
+        }
+    };
+}
+
+// Lines in the last column but one: forty are a second.
+attacks! {
+    endless_fragments: Fragments, &[], 120, Fate::Told("1008", |stats| stats.closed_fragments);
+    huge_lengths: HugeLength, &[], 120, Fate::Told("1009", |stats| stats.closed_too_big);
+    trickles: Trickle, &[], 500, Fate::ToldLate("1008", |stats| stats.closed_slow_message);
+    floods_of_pings: Pings, &[], 120, Fate::Told("1008", |stats| stats.closed_flooding);
+    floods_of_pings_at_any_rate: Pings, ANY_RATE, 120, Fate::Endured;
+    lawful_pings: LawfulPings, &[], 120, Fate::Endured;
+    bytes_one_by_one: SlowMessages, &[], 120, Fate::Endured;
+    deep_json: DeepJson, &[], 120, Fate::Noticed(|stats| stats.decode_errors);
+    slow_handshakes: SlowHandshake, &[], 280, Fate::ToldLate("408", |stats| stats.heads_timed_out);
+    many_headers: ManyHeaders, &[], 120, Fate::Told("431", |stats| stats.heads_too_large);
+    long_headers: LongHeader, &[], 120, Fate::Told("431", |stats| stats.heads_too_large);
+    slow_heads: SlowHead, &[], 280, Fate::ToldLate("408", |stats| stats.heads_timed_out);
+    floods_of_connects: Connects, &[], 120, Fate::Gone;
+}

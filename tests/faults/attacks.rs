@@ -1,0 +1,107 @@
+//! What attackers send. Each attack is a few bytes to begin with and more of them in a beat, so that
+//! its rate is known.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use crate::wire::{CONTINUATION, FIN, PING, TEXT, frame, header, upgrade_request};
+
+/// A way to be a nuisance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Attack {
+    /// Empty fragments without end.
+    Fragments,
+    /// A frame of 2^63-1 bytes.
+    HugeLength,
+    /// A frame of 64 KiB of which all but the last bytes come at once, and those one by one.
+    Trickle,
+    /// Pings, 1,600 a second.
+    Pings,
+    /// Pings, 50 a second: one short of what the chat allows.
+    LawfulPings,
+    /// Messages, a byte at a time.
+    SlowMessages,
+    /// Brackets, 30,000 deep.
+    DeepJson,
+    /// A handshake, a byte at a time.
+    SlowHandshake,
+    /// More headers than a request may have.
+    ManyHeaders,
+    /// A header longer than a head may be.
+    LongHeader,
+    /// A header a beat, and no end.
+    SlowHead,
+    /// Connections without a request.
+    Connects,
+}
+
+/// What an attack is made of.
+pub(crate) struct Plan {
+    /// Whether it begins with a handshake.
+    pub(crate) is_websocket: bool,
+    pub(crate) first: Vec<u8>,
+    /// Sent in pieces of so many bytes, one a beat, again and again.
+    pub(crate) then: Vec<u8>,
+    pub(crate) piece: usize,
+    pub(crate) beat: Duration,
+    /// The attacker itself goes after this time, with a reset.
+    pub(crate) stay: Option<Duration>,
+}
+
+impl Attack {
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().expect("none is hidden").get_name().to_owned()
+    }
+
+    pub(crate) fn plan(self) -> Plan {
+        let ms = Duration::from_millis;
+        match self {
+            Self::Fragments => {
+                let more = frame(CONTINUATION & !FIN, b"").repeat(32);
+                Plan::frames(frame(TEXT & !FIN, b""), more, ms(50))
+            }
+            Self::HugeLength => Plan::frames(header(TEXT, (1 << 63) - 1), vec![0; 1_024], ms(50)),
+            Self::Trickle => {
+                let mut first = header(TEXT, 64 * 1024);
+                first.extend([b' '; 64 * 1024 - 300]);
+                Plan::frames(first, b" ".to_vec(), ms(100))
+            }
+            Self::Pings => Plan::frames(vec![], frame(PING, b"ping").repeat(32), ms(20)),
+            Self::LawfulPings => Plan::frames(vec![], frame(PING, b"ping"), ms(20)),
+            Self::SlowMessages => {
+                let message = frame(TEXT, br#"{"text":"slow"}"#);
+                Plan { piece: 1, ..Plan::frames(vec![], message, ms(20)) }
+            }
+            Self::DeepJson => {
+                let deep = format!("{}{}", "[".repeat(30_000), "]".repeat(30_000));
+                Plan::frames(vec![], frame(TEXT, deep.as_bytes()), ms(500))
+            }
+            Self::SlowHandshake => {
+                let request = upgrade_request("attack");
+                Plan { piece: 1, ..Plan::head("", request.as_bytes(), ms(100)) }
+            }
+            Self::ManyHeaders => Plan::head("x: y\r\n".repeat(100), b"\r\n", ms(50)),
+            Self::LongHeader => Plan::head("x: ", &[b'y'; 8 * 1024], ms(5)),
+            Self::SlowHead => Plan::head("", b"x: y\r\n", ms(200)),
+            Self::Connects => {
+                let silence = Plan::frames(vec![], vec![], ms(1_000));
+                Plan { is_websocket: false, stay: Some(ms(200)), ..silence }
+            }
+        }
+    }
+}
+
+impl Plan {
+    fn frames(first: Vec<u8>, then: Vec<u8>, beat: Duration) -> Self {
+        let piece = then.len();
+        Self { is_websocket: true, first, then, piece, beat, stay: None }
+    }
+
+    fn head(first: impl AsRef<str>, then: &[u8], beat: Duration) -> Self {
+        // A handshake brings its request line.
+        let line = if then.starts_with(b"GET") { "" } else { "GET / HTTP/1.1\r\nhost: x\r\n" };
+        let first = [line, first.as_ref()].concat().into_bytes();
+        Self { is_websocket: false, ..Self::frames(first, then.to_vec(), beat) }
+    }
+}

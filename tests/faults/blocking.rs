@@ -1,0 +1,81 @@
+//! Handlers that hold up their worker thread, or never return. The server has two worker threads.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::crowd::{Client, Crowd, Latencies, connect};
+use crate::obedient::{self, BLOCK, BLOCK_IN_PLACE, BLOCK_THREAD, NEVER_RETURN, PUBLISH_AND_BLOCK};
+use crate::oracle::Line;
+use crate::server::{DEADLINE, Server};
+
+/// Messages of the others while the handlers do what they should not.
+const LINES: usize = 100;
+
+const PACE: Duration = Duration::from_millis(20);
+
+/// Has so many handlers do this, while others chat; and then all go.
+async fn beside(text: &str, culprits: usize) -> Latencies {
+    let server = obedient::start().await;
+    let mut crowd = Crowd::gather(&server, "crowd", 50, 10).await;
+    let mut clients = Vec::new();
+    for _ in 0..culprits {
+        clients.push(provoke(&server, text).await);
+    }
+    let latencies = crowd.publish(LINES, PACE).await;
+    println!(
+        "{culprits} handlers {text}: p99 of the others {} µs, at most {} µs",
+        latencies.value_at_quantile(0.99),
+        latencies.max()
+    );
+    crowd.leave().await;
+    if text == NEVER_RETURN {
+        // A callback that runs holds its connection.
+        server.eventually("", "the others are gone", |stats| stats.connections == culprits).await;
+        return latencies;
+    }
+    for mut client in clients {
+        client.close(None).await.expect("it can say so");
+        let rest = async { while client.next().await.is_some() {} };
+        timeout(DEADLINE, rest).await.expect("it is answered when the handler returns");
+    }
+    server.nothing_is_left().await;
+    latencies
+}
+
+/// A client whose handler does this.
+async fn provoke(server: &Server, text: &str) -> Client {
+    let mut client = connect(server.addr(), "culprits").await;
+    let user = "culprits/one".to_owned();
+    let line = Line { text: text.to_owned(), user, seq: 0, ts: 0.0 };
+    let line = simd_json::to_string(&line).expect("encodable");
+    client.send(Message::text(line)).await.expect("connected");
+    client
+}
+
+/// Whatever the handlers do, others go on.
+fn check_untouched(latencies: &Latencies) {
+    let longest = Duration::from_micros(latencies.max());
+    assert!(longest < BLOCK * 3 / 4, "others wait for a handler that blocks: {longest:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handlers_that_block_in_place_do_not_hold_up_others() {
+    check_untouched(&beside(BLOCK_IN_PLACE, 20).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handlers_that_never_return_do_not_hold_up_others() {
+    check_untouched(&beside(NEVER_RETURN, 100).await);
+}
+
+/// Tokio has one worker watch all sockets: where that is the one that blocks, all wait for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn handler_that_blocks_its_thread_delays_others_no_longer_than_that() {
+    for text in [BLOCK_THREAD, PUBLISH_AND_BLOCK] {
+        let longest = Duration::from_micros(beside(text, 1).await.max());
+        assert!(longest < 2 * BLOCK, "{longest:?}");
+    }
+}

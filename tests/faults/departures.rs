@@ -1,0 +1,184 @@
+//! Clients that go in the middle of something.
+
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, stream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::crowd::{Crowd, Movers};
+use crate::raise_descriptor_limit;
+use crate::server::Server;
+use crate::wire::{TEXT, dial, enter, frame, upgrade_request};
+
+/// When they go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    Handshake,
+    Frame,
+    /// While messages wait for them.
+    Receiving,
+}
+
+/// How they go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Reset,
+    /// The end of their stream comes, and they wait for that of the server's.
+    HalfClose,
+    /// Nothing ever comes of them again.
+    Silence,
+}
+
+const MOMENTS: [Moment; 3] = [Moment::Receiving, Moment::Frame, Moment::Handshake];
+const WAYS: [Way; 3] = [Way::Reset, Way::HalfClose, Way::Silence];
+
+/// Handshakes under way at a time: below the backlog of the listener.
+const DIALS: usize = 256;
+
+/// Texts that block the socket of a client that does not read, after some.
+const TEXT_BYTES: usize = 4_096;
+
+struct Scale {
+    clients: usize,
+    members: usize,
+    waves: usize,
+}
+
+struct Client {
+    stream: TcpStream,
+    moment: Moment,
+}
+
+impl Client {
+    async fn come(server: &Server, moment: Moment) -> Self {
+        let addr = server.addr();
+        let stream = match moment {
+            Moment::Receiving => enter(addr, "crowd", Some(4_096)).await,
+            Moment::Frame => enter(addr, "frame", None).await,
+            Moment::Handshake => dial(addr, None).await.expect("the server listens"),
+        };
+        Self { stream, moment }
+    }
+
+    async fn begin(&mut self) {
+        let request = upgrade_request("never");
+        let message = frame(TEXT, br#"{"text":"never ends"}"#);
+        let half = match self.moment {
+            Moment::Receiving => return,
+            Moment::Frame => &message[..10],
+            Moment::Handshake => &request.as_bytes()[..60],
+        };
+        self.stream.write_all(half).await.expect("the server is there");
+    }
+
+    /// What is left of it, for the server to see.
+    async fn go(self, way: Way) -> Option<TcpStream> {
+        let mut stream = self.stream;
+        match way {
+            Way::Reset => None,
+            Way::HalfClose => {
+                stream.shutdown().await.expect("it was open");
+                Some(stream)
+            }
+            Way::Silence => Some(stream),
+        }
+    }
+}
+
+async fn come_all(server: &Server, moment: Moment, clients: usize) -> Vec<Client> {
+    let dials = (0..clients).map(|_| Client::come(server, moment));
+    stream::iter(dials).buffer_unordered(DIALS).collect().await
+}
+
+/// They come, begin something, and go; tells how long the server took to be rid of them.
+async fn wave(server: &Server, crowd: &mut Crowd, clients: usize) -> Duration {
+    let there = crowd.size();
+    let mut all = Vec::new();
+    for moment in MOMENTS {
+        all.extend(come_all(server, moment, clients / MOMENTS.len()).await);
+    }
+    crowd.publish_in_turn(3).await;
+    for client in &mut all {
+        client.begin().await;
+    }
+    let began = Instant::now();
+    let mut left = Vec::new();
+    for (index, client) in all.into_iter().enumerate() {
+        left.push(client.go(WAYS[index % WAYS.len()]).await);
+    }
+    // The silent ones among those that are sent to are found only by that.
+    while server.stats("").await.connections > there {
+        crowd.publish_in_turn(1).await;
+    }
+    server.descriptors_fall_to(there + 1).await;
+    let took = began.elapsed();
+    // The server has ended them all, or they would wait here for ever.
+    for mut stream in left.into_iter().flatten() {
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest).await;
+    }
+    took
+}
+
+async fn depart(scale: Scale) {
+    raise_descriptor_limit();
+    let server = Server::chat_at_any_rate().await;
+    let mut crowd = Crowd::gather(&server, "crowd", scale.members, TEXT_BYTES).await;
+    let before = server.resident();
+    let mut resident = Vec::new();
+    for number in 1..=scale.waves {
+        let took = wave(&server, &mut crowd, scale.clients).await;
+        resident.push(server.resident());
+        println!(
+            "{} clients gone in the middle of something, wave {number}: all traces gone after \
+             {took:.1?}; {} KiB resident before, {} at most, {} after",
+            scale.clients,
+            before,
+            server.resident_peak(),
+            server.resident()
+        );
+    }
+    let each = (server.resident_peak() - before) as f64 / scale.clients as f64;
+    println!("{each:.1} KiB a client at most");
+    assert!(each <= 128.0, "{each} KiB a client");
+    let (first, last) = (resident[0], resident[scale.waves - 1]);
+    assert!(last <= first + first / 10 + 2_048, "memory grows from wave to wave: {resident:?} KiB");
+    crowd.leave().await;
+    server.nothing_is_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_go_in_the_middle_of_something_leave_nothing() {
+    depart(Scale { clients: 180, members: 20, waves: 1 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "ten thousand clients"]
+async fn ten_thousand_that_go_in_the_middle_of_something_leave_nothing() {
+    depart(Scale { clients: 9_999, members: 100, waves: 3 }).await;
+}
+
+async fn move_about(members: usize, movers: usize, lines: usize) {
+    raise_descriptor_limit();
+    let server = Server::chat_at_any_rate().await;
+    let mut crowd = Crowd::gather(&server, "crowd", members, 10).await;
+    let movers = Movers::start(&server, ["crowd", "quiet"], movers);
+    crowd.publish(lines, Duration::from_millis(5)).await;
+    let heard = movers.stop().await;
+    assert!(heard > lines as u64, "they were there, too: {heard} lines heard");
+    println!("movers heard {heard} lines, none of a room that they had left");
+    crowd.leave().await;
+    server.nothing_is_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_moves_hears_nothing_of_the_room_that_it_has_left() {
+    move_about(10, 20, 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "some seconds of load"]
+async fn five_hundred_that_move_hear_nothing_of_the_room_that_they_have_left() {
+    move_about(100, 500, 2_000).await;
+}

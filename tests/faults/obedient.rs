@@ -1,0 +1,110 @@
+//! A server whose handler does what it is told, also what no handler should.
+
+use std::convert::Infallible;
+use std::env;
+use std::process::Command;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::service::service_fn;
+use roomcast::{Close, Conn, Handler, Hub, Request, Response, Server as RoomcastServer};
+use serde_json::json;
+
+use crate::oracle::Line;
+use crate::raise_descriptor_limit;
+use crate::server::Server;
+
+/// Set in the environment of the server's process.
+const ROLE: &str = "ROOMCAST_FAULTS_OBEDIENT";
+
+/// How long a handler blocks that is told to.
+pub(crate) const BLOCK: Duration = Duration::from_secs(2);
+
+/// What the handler can be told; anything else goes to the room.
+pub(crate) const PANIC: &str = "panic";
+pub(crate) const BLOCK_THREAD: &str = "block";
+pub(crate) const BLOCK_IN_PLACE: &str = "block in place";
+pub(crate) const PUBLISH_AND_BLOCK: &str = "publish and block";
+pub(crate) const NEVER_RETURN: &str = "never return";
+pub(crate) const LEAVE: &str = "leave";
+
+/// Starts such a server, with two worker threads.
+pub(crate) async fn start() -> Server {
+    let mut command = Command::new(env::current_exe().expect("a test knows its path"));
+    command.args(["obedient", "--exact", "--ignored", "--nocapture", "--test-threads", "2"]);
+    Server::start(command.env(ROLE, "1")).await
+}
+
+/// The server's process, where it is one. It ends by being killed.
+pub(crate) async fn serve() {
+    if env::var(ROLE).is_err() {
+        return;
+    }
+    raise_descriptor_limit();
+    let hub = Hub::<Line>::builder().shards(2).build().expect("in range");
+    let pages = service_fn({
+        let hub = hub.clone();
+        move |request: Request<_>| {
+            let answer = stats(&hub, request.uri().query().unwrap_or_default());
+            async move { Ok::<_, Infallible>(Response::new(Full::new(answer))) }
+        }
+    });
+    let server = RoomcastServer::bind("127.0.0.1:0").await.expect("a free port");
+    let server = server.route("/ws/{room}", hub.handle(Obedient)).expect("a path");
+    println!("\nlistening on http://{}", server.local_addr().expect("an address"));
+    server.fallback(pages).run().await;
+}
+
+fn stats(hub: &Hub<Line>, query: &str) -> Bytes {
+    let stats = hub.stats();
+    let counters = json!({
+        "members": hub.room_count(query.strip_prefix("room=").unwrap_or_default()),
+        "connections": stats.connections,
+        "rooms": hub.rooms().len(),
+        "evictions": stats.evictions(),
+        "dropped": stats.dropped(),
+        "closed_too_big": stats.closed_too_big,
+        "closed_fragments": stats.closed_fragments,
+        "closed_slow_message": stats.closed_slow_message,
+        "closed_flooding": stats.closed_flooding,
+        "decode_errors": stats.decode_errors,
+        "handler_panics": stats.handler_panics,
+        "heads_timed_out": 0,
+        "heads_too_large": 0,
+    });
+    counters.to_string().into()
+}
+
+struct Obedient;
+
+impl Handler<Line> for Obedient {
+    async fn on_connect(&self, conn: &Conn<Line>) -> Result<(), Close> {
+        Ok(conn.join(room(conn))?)
+    }
+
+    async fn on_message(&self, conn: &Conn<Line>, line: Line) {
+        match line.text.as_str() {
+            // Without a word from the panic hook.
+            PANIC => std::panic::resume_unwind(Box::new("a panic that the test wants")),
+            BLOCK_THREAD => std::thread::sleep(BLOCK),
+            BLOCK_IN_PLACE => tokio::task::block_in_place(|| std::thread::sleep(BLOCK)),
+            PUBLISH_AND_BLOCK => {
+                let _ = conn.hub().to_room(room(conn), &line);
+                std::thread::sleep(BLOCK);
+            }
+            NEVER_RETURN => std::future::pending().await,
+            LEAVE => {
+                conn.leave(room(conn)).expect("the shard has room");
+                conn.send(&line).expect("the shard has room");
+            }
+            _ => {
+                let _ = conn.hub().to_room_wait(room(conn), &line).await;
+            }
+        }
+    }
+}
+
+fn room(conn: &Conn<Line>) -> &str {
+    conn.param("room").expect("the route has one")
+}

@@ -1,0 +1,106 @@
+//! Handlers that panic.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt, stream};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::crowd::{Client, Crowd, connect, next_line};
+use crate::obedient::{self, LEAVE, PANIC};
+use crate::oracle::{Ledger, Line};
+use crate::raise_descriptor_limit;
+
+/// Handshakes under way at a time.
+const DIALS: usize = 256;
+
+async fn tell(client: &mut Client, text: &str) {
+    let line = Line { text: text.to_owned(), user: "crowd/teller".to_owned(), seq: 0, ts: 0.0 };
+    let line = simd_json::to_string(&line).expect("encodable");
+    client.send(Message::text(line)).await.expect("connected");
+}
+
+/// Has its handler panic, and wants to be told; what comes before that is in order.
+async fn panic(mut client: Client) {
+    let mut ledger = Ledger::new("crowd");
+    tell(&mut client, PANIC).await;
+    let code = loop {
+        match client.next().await.expect("a close frame comes").expect("intact") {
+            Message::Text(text) => {
+                let line = simd_json::from_slice(&mut text.as_bytes().to_vec()).expect("JSON");
+                ledger.note(&line);
+            }
+            Message::Close(frame) => break frame.expect("a code").code,
+            _ => {}
+        }
+    };
+    assert_eq!(u16::from(code), 1_011);
+}
+
+async fn panic_all(panics: usize, members: usize) {
+    raise_descriptor_limit();
+    let server = obedient::start().await;
+    let mut crowd = Crowd::gather(&server, "crowd", members, 10).await;
+    let dials = (0..panics).map(|_| connect(server.addr(), "crowd"));
+    let clients: Vec<_> = stream::iter(dials).buffer_unordered(DIALS).collect().await;
+    let panicking = tokio::spawn(async move {
+        stream::iter(clients).for_each_concurrent(None, panic).await;
+    });
+    let latencies = crowd.publish(200, Duration::from_millis(10)).await;
+    panicking.await.expect("each was told");
+    let stats = server.eventually("crowd", "only they are gone", |stats| {
+        stats.members == members && stats.connections == members
+    });
+    assert_eq!(stats.await.handler_panics, panics as u64);
+    println!(
+        "{panics} handlers panicked: {members} others got all 200 messages, p99 {} µs",
+        latencies.value_at_quantile(0.99)
+    );
+    crowd.leave().await;
+    assert_eq!(server.nothing_is_left().await.handler_panics, panics as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_ends_its_own_connection_alone() {
+    panic_all(100, 20).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a thousand panics"]
+async fn a_thousand_panics_end_their_own_connections_alone() {
+    panic_all(1_000, 200).await;
+}
+
+/// Leaves by the handler, stays connected, and gets nothing of the room from then on.
+async fn leave(mut client: Client) {
+    let mut ledger = Ledger::new("crowd");
+    let heard = next_line(&mut client).await.expect("it is a member");
+    ledger.note(&heard);
+    tell(&mut client, LEAVE).await;
+    loop {
+        let line = next_line(&mut client).await.expect("it stays connected");
+        if line.text == LEAVE {
+            break;
+        }
+        ledger.note(&line);
+    }
+    client.close(None).await.expect("it can say so");
+    let rest = next_line(&mut client).await;
+    assert!(rest.is_none(), "a message of the room that it has left: {rest:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_left_a_room_and_stays_gets_nothing_more_of_it() {
+    let server = obedient::start().await;
+    let mut crowd = Crowd::gather(&server, "crowd", 10, 10).await;
+    let dials = (0..100).map(|_| connect(server.addr(), "crowd"));
+    let clients: Vec<_> = stream::iter(dials).buffer_unordered(DIALS).collect().await;
+    let leaving = tokio::spawn(async move {
+        stream::iter(clients).for_each_concurrent(None, leave).await;
+    });
+    while !leaving.is_finished() {
+        crowd.publish_in_turn(1).await;
+    }
+    leaving.await.expect("each has left");
+    crowd.leave().await;
+    server.nothing_is_left().await;
+}

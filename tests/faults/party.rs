@@ -1,0 +1,218 @@
+//! Attackers, in a process of their own, so that who measures does not wait for them.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use clap::ValueEnum;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::TcpStream;
+use tokio::net::tcp::WriteHalf;
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout};
+
+use crate::attacks::{Attack, Plan};
+use crate::raise_descriptor_limit;
+use crate::server::DEADLINE;
+use crate::wire::{dial, read_head, read_to_close, upgrade_request};
+
+/// What such a process is to do, and where: it finds it in its environment.
+const ROLE: &str = "ROOMCAST_FAULTS_ATTACK";
+
+/// The least time between two dials of an attacker.
+const DIAL_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often an attacker dials at most.
+const DIALS_MAX: u32 = 30;
+
+/// How long attackers go on at most, whatever becomes of who started them.
+const ATTACK_MAX: Duration = Duration::from_secs(120);
+
+/// How attackers have ended: by what they were told, and how many.
+pub(crate) type Tally = BTreeMap<String, u64>;
+
+/// Attackers at work.
+pub(crate) struct Party {
+    process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Party {
+    /// Starts so many, and waits until each has begun.
+    pub(crate) async fn start(attack: Attack, addr: SocketAddr, attackers: usize) -> Self {
+        // Other machines, in truth: what the attackers do must not take the server's time.
+        let mut process = Command::new("nice")
+            .args(["-n", "10"])
+            .arg(env::current_exe().expect("a test knows its path"))
+            .args(["party", "--exact", "--ignored", "--nocapture", "--test-threads", "2"])
+            .env(ROLE, format!("{} {addr} {attackers}", attack.name()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("a test can be started");
+        let output = process.stdout.take().expect("it is piped");
+        let mut party = Self { process, lines: BufReader::new(output).lines() };
+        party.line_with("under way").await;
+        party
+    }
+
+    /// Ends the attack; tells how often attackers have dialled, and how each attempt has ended.
+    pub(crate) async fn stop(mut self) -> Tally {
+        drop(self.process.stdin.take());
+        let report = self.line_with("tally ").await;
+        self.process.wait().await.expect("it ends");
+        let entries = report.split(',').filter_map(|entry| entry.split_once('='));
+        entries.map(|(end, count)| (end.to_owned(), count.parse().expect("a number"))).collect()
+    }
+
+    async fn line_with(&mut self, prefix: &str) -> String {
+        let find = async {
+            while let Some(line) = self.lines.next_line().await.expect("text") {
+                if let Some(rest) = line.strip_prefix(prefix) {
+                    return rest.to_owned();
+                }
+            }
+            panic!("attackers ended before they said {prefix:?}");
+        };
+        timeout(DEADLINE, find).await.expect("they say so in time")
+    }
+}
+
+/// The attackers' process, where it is one.
+pub(crate) async fn take_part() {
+    let Ok(role) = env::var(ROLE) else { return };
+    raise_descriptor_limit();
+    let [attack, addr, attackers] = *role.split(' ').collect::<Vec<_>>() else {
+        panic!("{role:?} is no attack");
+    };
+    let attack = Attack::from_str(attack, true).expect("an attack");
+    let addr = addr.parse().expect("an address");
+    attack_with(attack, addr, attackers.parse().expect("a number")).await;
+}
+
+async fn attack_with(attack: Attack, addr: SocketAddr, attackers: usize) {
+    let (stop, stopped) = watch::channel(false);
+    let (begun, mut all_begun) = watch::channel(0);
+    let tally = Arc::new(Mutex::new(Tally::new()));
+    let mut tasks = JoinSet::new();
+    for number in 0..attackers {
+        let phase = number as f64 / attackers as f64;
+        let (tally, stopped) = (tally.clone(), stopped.clone());
+        let attacker = Attacker { attack, addr, phase, tally, stopped };
+        tasks.spawn(attacker.run(begun.clone()));
+    }
+    all_begun.wait_for(|&count| count >= attackers).await.expect("they are here");
+    println!("\nunder way");
+    // The other side says so by closing the pipe, also when it is killed.
+    let _ = timeout(ATTACK_MAX, tokio::io::stdin().read_u8()).await;
+    stop.send_replace(true);
+    tasks.join_all().await;
+    let tally = tally.lock().expect("nobody panics");
+    let entries: Vec<_> = tally.iter().map(|(end, count)| format!("{end}={count}")).collect();
+    println!("\ntally {}", entries.join(","));
+}
+
+struct Attacker {
+    attack: Attack,
+    addr: SocketAddr,
+    /// Where in a beat it begins: they do not all beat at once.
+    phase: f64,
+    tally: Arc<Mutex<Tally>>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Attacker {
+    /// Attacks, and dials again when it is thrown out.
+    async fn run(self, begun: watch::Sender<usize>) {
+        let plan = self.attack.plan();
+        for round in 0..DIALS_MAX {
+            let dialled = Instant::now();
+            self.count("dials");
+            let Some(opened) = self.until_stopped(open(&plan, self.addr)).await else {
+                return self.count("stayed");
+            };
+            if round == 0 {
+                begun.send_modify(|count| *count += 1);
+            }
+            match opened {
+                None => self.count("not served"),
+                Some(stream) => {
+                    let end = self.until_stopped(self.attack(&plan, stream)).await;
+                    let Some(end) = end else { return self.count("stayed") };
+                    self.count(&end);
+                }
+            }
+            if self.until_stopped(sleep_until(dialled + DIAL_PAUSE)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// What `future` comes to, or `None` when all are to stop before.
+    async fn until_stopped<F: Future>(&self, future: F) -> Option<F::Output> {
+        let mut stopped = self.stopped.clone();
+        tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stopped| *stopped) => None,
+            output = future => Some(output),
+        }
+    }
+
+    /// Goes on until the server ends it: tells the close code or the status that it gave.
+    async fn attack(&self, plan: &Plan, mut stream: TcpStream) -> String {
+        let (mut reader, writer) = stream.split();
+        let told = async {
+            let end = match plan.is_websocket {
+                true => read_to_close(&mut reader).await.map(|code| code.to_string()),
+                false => read_head(&mut reader).await,
+            };
+            end.unwrap_or_else(|| "cut off".to_owned())
+        };
+        let stay = async {
+            match plan.stay {
+                Some(stay) => sleep(stay).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            told = told => told,
+            () = self.send(plan, writer) => unreachable!("it goes on for ever"),
+            () = stay => "gone".to_owned(),
+        }
+    }
+
+    async fn send(&self, plan: &Plan, mut writer: WriteHalf<'_>) {
+        let _ = writer.write_all(&plan.first).await;
+        let mut beat = interval_at(Instant::now() + plan.beat.mul_f64(self.phase), plan.beat);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for piece in plan.then.chunks(plan.piece.max(1)).cycle() {
+            beat.tick().await;
+            // Where it fails, what the server has said may still be read.
+            if writer.write_all(piece).await.is_err() {
+                break;
+            }
+            self.count("beats");
+        }
+        std::future::pending::<()>().await;
+    }
+
+    fn count(&self, what: &str) {
+        let mut tally = self.tally.lock().expect("nobody panics");
+        *tally.entry(what.to_owned()).or_default() += 1;
+    }
+}
+
+async fn open(plan: &Plan, addr: SocketAddr) -> Option<TcpStream> {
+    let mut stream = dial(addr, None).await.ok()?;
+    if plan.is_websocket {
+        stream.write_all(upgrade_request("attack").as_bytes()).await.ok()?;
+        read_head(&mut stream).await.filter(|status| status == "101")?;
+    }
+    Some(stream)
+}

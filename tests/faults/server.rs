@@ -1,0 +1,164 @@
+//! A server in a process of its own, and what can be seen of it from outside.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::programs::{Chat, example};
+
+/// What takes longer than this never happens. Far above what a busy machine needs.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// What `/stats` tells.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Stats {
+    pub(crate) members: usize,
+    pub(crate) connections: usize,
+    pub(crate) rooms: usize,
+    pub(crate) evictions: u64,
+    pub(crate) dropped: u64,
+    pub(crate) closed_too_big: u64,
+    pub(crate) closed_fragments: u64,
+    pub(crate) closed_slow_message: u64,
+    pub(crate) closed_flooding: u64,
+    pub(crate) decode_errors: u64,
+    pub(crate) handler_panics: u64,
+    pub(crate) heads_timed_out: u64,
+    pub(crate) heads_too_large: u64,
+}
+
+/// A server, with a look at its process.
+pub(crate) struct Server {
+    chat: Chat,
+    descriptors_at_start: usize,
+}
+
+impl Server {
+    /// The chat example, with these arguments.
+    pub(crate) async fn chat(arguments: &[&str]) -> Self {
+        let mut command = Command::new(example("chat"));
+        Self::start(command.args(["--listen", "127.0.0.1:0"]).args(arguments)).await
+    }
+
+    /// The chat example without limits of rate.
+    pub(crate) async fn chat_at_any_rate() -> Self {
+        Self::chat(&["--message-rate", "0", "--byte-rate", "0"]).await
+    }
+
+    /// A command that says where it listens, and answers `/stats`.
+    pub(crate) async fn start(command: &mut Command) -> Self {
+        let chat = Chat::start(command).expect("the server starts");
+        let mut server = Self { chat, descriptors_at_start: 0 };
+        server.eventually("", "it serves", |stats| stats.connections == 0).await;
+        server.descriptors_at_start = server.settled_descriptors();
+        server
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.chat.addr
+    }
+
+    /// The counters, with the members of a room.
+    pub(crate) async fn stats(&self, room: &str) -> Stats {
+        let mut stream = TcpStream::connect(self.addr()).await.expect("the server accepts");
+        let request = format!(
+            "GET /stats?room={room} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
+            self.addr()
+        );
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.expect("an answer");
+        let body = response.split_once("\r\n\r\n").expect("a head and a body").1;
+        simd_json::from_slice(&mut body.as_bytes().to_vec()).expect("JSON")
+    }
+
+    /// Waits until the counters are as they must be at some time.
+    pub(crate) async fn eventually(
+        &self,
+        room: &str,
+        what: &str,
+        holds: impl Fn(&Stats) -> bool,
+    ) -> Stats {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let stats = self.stats(room).await;
+            if holds(&stats) {
+                return stats;
+            }
+            assert!(Instant::now() < deadline, "not in time: {what}; {stats:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The invariant of all scenes: when all clients are gone, nothing of them is left.
+    pub(crate) async fn nothing_is_left(&self) -> Stats {
+        let stats = self
+            .eventually("", "no connection and no room is left", |stats| {
+                (stats.connections, stats.rooms, stats.members) == (0, 0, 0)
+            })
+            .await;
+        self.descriptors_fall_to(0).await;
+        stats
+    }
+
+    /// Waits until the server has so many descriptors more than at its start.
+    pub(crate) async fn descriptors_fall_to(&self, more: usize) {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let left = self.descriptors().saturating_sub(self.descriptors_at_start);
+            if left <= more {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{left} descriptors are left, not {more}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(self.proc("fd")).expect("the process runs, on Linux").count()
+    }
+
+    /// The least of some counts: the connection that asked for the counters may not be closed yet.
+    fn settled_descriptors(&self) -> usize {
+        let count = |_| {
+            std::thread::sleep(Duration::from_millis(2));
+            self.descriptors()
+        };
+        (0..10).map(count).min().expect("some")
+    }
+
+    /// User and system time so far.
+    pub(crate) fn cpu(&self) -> Duration {
+        let stat = fs::read_to_string(self.proc("stat")).expect("the process runs, on Linux");
+        let after_name = stat.rsplit_once(')').expect("a name in parentheses").1;
+        let fields = after_name.split_whitespace().skip(11).take(2);
+        let ticks: u64 = fields.map(|field| field.parse::<u64>().expect("a number")).sum();
+        // Linux counts these in hundredths of a second, whatever its timer runs at.
+        Duration::from_millis(ticks * 10)
+    }
+
+    /// Resident memory in KiB.
+    pub(crate) fn resident(&self) -> u64 {
+        self.memory("VmRSS")
+    }
+
+    /// The most resident memory so far, in KiB.
+    pub(crate) fn resident_peak(&self) -> u64 {
+        self.memory("VmHWM")
+    }
+
+    fn memory(&self, field: &str) -> u64 {
+        let status = fs::read_to_string(self.proc("status")).expect("the process runs, on Linux");
+        let line = status.lines().find(|line| line.starts_with(field)).expect("a field");
+        line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
+    }
+
+    fn proc(&self, file: &str) -> String {
+        format!("/proc/{}/{file}", self.chat.process.0.id())
+    }
+}

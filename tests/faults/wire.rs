@@ -1,0 +1,101 @@
+//! Bytes of clients that do not keep to anything.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+/// Opcodes with FIN set.
+pub(crate) const TEXT: u8 = 0x81;
+pub(crate) const CLOSE: u8 = 0x88;
+pub(crate) const PING: u8 = 0x89;
+/// What a fragment has not.
+pub(crate) const FIN: u8 = 0x80;
+/// The last fragment of a message.
+pub(crate) const CONTINUATION: u8 = 0x80;
+
+/// Makes of ASCII ASCII, so that what is not masked is text, too.
+const MASK: [u8; 4] = [0x37, 0x5A, 0x21, 0x3D];
+
+/// A masked frame, as a client sends it.
+pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = header(first, payload.len() as u64);
+    bytes.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    bytes
+}
+
+/// The header of a masked frame that declares `length` bytes.
+pub(crate) fn header(first: u8, length: u64) -> Vec<u8> {
+    let mut bytes = vec![first];
+    match length {
+        0..=125 => bytes.push(0x80 | length as u8),
+        126..=0xFFFF => {
+            bytes.push(0x80 | 126);
+            bytes.extend((length as u16).to_be_bytes());
+        }
+        _ => {
+            bytes.push(0x80 | 127);
+            bytes.extend(length.to_be_bytes());
+        }
+    }
+    bytes.extend(MASK);
+    bytes
+}
+
+/// A request for an upgrade in a room that is as it should be.
+pub(crate) fn upgrade_request(room: &str) -> String {
+    format!(
+        "GET /ws/{room} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+}
+
+/// A TCP connection that ends with a reset when it is dropped, so that many leave no ports behind.
+pub(crate) async fn dial(
+    addr: SocketAddr,
+    receive_buffer: Option<u32>,
+) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    if let Some(bytes) = receive_buffer {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    socket.set_zero_linger()?;
+    socket.set_nodelay(true)?;
+    socket.connect(addr).await
+}
+
+/// A connection after its handshake.
+pub(crate) async fn enter(addr: SocketAddr, room: &str, receive_buffer: Option<u32>) -> TcpStream {
+    let mut stream = dial(addr, receive_buffer).await.expect("the server listens");
+    stream.write_all(upgrade_request(room).as_bytes()).await.expect("sent");
+    let status = read_head(&mut stream).await;
+    assert_eq!(status.as_deref(), Some("101"));
+    stream
+}
+
+/// Reads the head of a response, not a byte more, and tells its status.
+pub(crate) async fn read_head(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    let head = String::from_utf8(head).ok()?;
+    head.split(' ').nth(1).map(str::to_owned)
+}
+
+/// Reads frames and throws them away, up to the close frame: its code, or `None` where the stream
+/// ends without one.
+pub(crate) async fn read_to_close(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<u16> {
+    loop {
+        let first = stream.read_u8().await.ok()?;
+        let length = match stream.read_u8().await.ok()? {
+            126 => stream.read_u16().await.ok()?.into(),
+            127 => stream.read_u64().await.ok()?,
+            length => length.into(),
+        };
+        if first == CLOSE {
+            return stream.read_u16().await.ok();
+        }
+        tokio::io::copy(&mut stream.take(length), &mut tokio::io::sink()).await.ok()?;
+    }
+}
