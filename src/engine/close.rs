@@ -5,13 +5,12 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use super::frame::CONTROL_BYTES_MAX;
-
 /// What stands before the milliseconds that a client is to wait, at the end of a reason.
 const RETRY_AFTER: &str = "retry-after-ms=";
 
-/// What a close frame has room for, behind the code.
-const REASON_BYTES_MAX: usize = CONTROL_BYTES_MAX - size_of::<CloseCode>();
+/// Bytes of a reason on the wire: a control frame has 125 (RFC 6455, section 5.5), of which the code takes
+/// two.
+pub(super) const REASON_BYTES_MAX: usize = 123;
 
 /// A WebSocket close code (RFC 6455, section 7.4; 1012 and 1013 from the IANA registry).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

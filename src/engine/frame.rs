@@ -7,7 +7,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::close::Close;
+use super::close::{Close, REASON_BYTES_MAX};
 
 /// The longest header of a server frame: 2 bytes and a 64-bit length.
 pub const HEADER_BYTES_MAX: usize = 10;
@@ -86,7 +86,7 @@ pub fn close(close: &Close) -> Bytes {
         return build(0x8, &[]);
     }
     let code = u16::from(close.code).to_be_bytes();
-    let reason_bytes = close.reason.floor_char_boundary(CONTROL_BYTES_MAX - code.len());
+    let reason_bytes = close.reason.floor_char_boundary(REASON_BYTES_MAX);
     let mut payload = Vec::with_capacity(code.len() + reason_bytes);
     payload.extend_from_slice(&code);
     payload.extend_from_slice(&close.reason.as_bytes()[..reason_bytes]);
