@@ -42,6 +42,9 @@ struct Options {
     /// Deliveries that may wait for a slow client.
     #[arg(long, default_value_t = 16)]
     send_buffer: usize,
+    /// Bytes that the kernel holds for a client that does not read [default: what the system does].
+    #[arg(long)]
+    socket_send_buffer: Option<usize>,
     /// Messages that a client may send in a second on average, and twice as many at once; 0: no limit.
     #[arg(long, default_value_t = 50)]
     message_rate: u32,
@@ -84,6 +87,9 @@ impl Options {
         }
         if self.byte_rate > 0 {
             hub = hub.byte_rate(self.byte_rate, self.byte_rate.saturating_mul(2));
+        }
+        if let Some(bytes) = self.socket_send_buffer {
+            hub = hub.socket_send_buffer(bytes);
         }
         if let Some(connections) = self.max_per_addr {
             hub = hub.max_connections_per_addr(connections);

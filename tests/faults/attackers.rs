@@ -3,19 +3,16 @@
 use std::time::Duration;
 
 use crate::attacks::Attack;
-use crate::crowd::Crowd;
+use crate::crowd::{Crowd, SLOWDOWN_MAX, median};
 use crate::party::{Party, Tally};
 use crate::raise_descriptor_limit;
-use crate::server::{Server, Stats};
+use crate::server::{ANY_RATE, Server, Stats};
 
 /// What the publisher keeps to: below the rate that the chat allows.
 const PACE: Duration = Duration::from_millis(25);
 
 /// What an attacker may cost the server.
 const KIB_PER_ATTACKER_MAX: f64 = 128.0;
-
-/// Switches the rate limits of the chat off.
-const ANY_RATE: &[&str] = &["--message-rate", "0", "--byte-rate", "0"];
 
 struct Scale {
     attackers: usize,
@@ -45,32 +42,28 @@ impl Outcome {
         self.tally.get(what).copied().unwrap_or_default()
     }
 
-    /// The latency of the others is bounded.
-    fn check_latency(&self) {
-        let (with, without) = (median(&self.with), median(&self.without));
-        assert!(with <= 2 * without, "p99 {with} µs, without {without} µs");
+    /// How much longer others wait with attackers than in the same round without: the median of the
+    /// rounds, for what else the machine does changes from one to the next.
+    fn slowdown(&self) -> f64 {
+        let rounds = self.with.iter().zip(&self.without);
+        median(rounds.map(|(&with, &without)| with as f64 / without as f64).collect())
     }
 
     fn print(&self, attack: Attack, scale: &Scale, arguments: &[&str]) {
         let Self { tally, without, with, busy, kib_per_attacker, .. } = self;
         let seconds = PACE.as_secs_f64() * (scale.lines * scale.rounds) as f64;
         println!(
-            "{} {}{}: p99 {} µs without, {} µs with ({without:?}, {with:?}); {kib_per_attacker:.1} \
-             KiB an attacker; {:.0} % of a core; {tally:?}",
+            "{} {}{}: p99 {:.1} ms without, {:.1} ms with, {:.2} times as long ({without:?}, {with:?} \
+             µs); {kib_per_attacker:.1} KiB an attacker; {:.0} % of a core; {tally:?}",
             scale.attackers,
             attack.name(),
             if arguments.is_empty() { "" } else { " at any rate" },
-            median(without),
-            median(with),
+            median(without.iter().map(|&us| us as f64 / 1e3).collect()),
+            median(with.iter().map(|&us| us as f64 / 1e3).collect()),
+            self.slowdown(),
             100.0 * busy.as_secs_f64() / seconds,
         );
     }
-}
-
-fn median(values: &[u64]) -> u64 {
-    let mut values = values.to_vec();
-    values.sort_unstable();
-    values[values.len() / 2]
 }
 
 /// Has a crowd chat, beside attackers and without them, in turns.
@@ -101,14 +94,13 @@ async fn withstand(attack: Attack, scale: &Scale, arguments: &[&str]) -> Outcome
     let outcome = Outcome { tally, stats, without, with, busy, kib_per_attacker };
     outcome.print(attack, scale, arguments);
     assert!(kib_per_attacker <= KIB_PER_ATTACKER_MAX, "{kib_per_attacker} KiB an attacker");
-    let lost = (outcome.stats.evictions, outcome.stats.dropped);
-    assert_eq!(lost, (0, 0), "nobody who behaves has lost anything");
+    assert_eq!(outcome.stats.evictions, 0, "nobody is too slow");
     outcome
 }
 
 /// What becomes of attackers.
 enum Fate {
-    /// They are told this code or status, and it is counted so.
+    /// They are told this code or status or nothing, and it is counted so.
     Told(&'static str, fn(&Stats) -> u64),
     /// The same, after some seconds: in the small scenes they are not there for so long.
     ToldLate(&'static str, fn(&Stats) -> u64),
@@ -170,7 +162,8 @@ macro_rules! attacks {
                 let scale = Scale { lines: $lines, ..FULL };
                 let outcome = withstand(Attack::$attack, &scale, $arguments).await;
                 $fate.check(&outcome, &scale);
-                outcome.check_latency();
+                let slowdown = outcome.slowdown();
+                assert!(slowdown <= SLOWDOWN_MAX, "others wait {slowdown} times as long");
             })+
         }
     };
@@ -186,9 +179,9 @@ attacks! {
     lawful_pings: LawfulPings, &[], 120, Fate::Endured;
     bytes_one_by_one: SlowMessages, &[], 120, Fate::Endured;
     deep_json: DeepJson, &[], 120, Fate::Noticed(|stats| stats.decode_errors);
-    slow_handshakes: SlowHandshake, &[], 280, Fate::ToldLate("408", |stats| stats.heads_timed_out);
+    slow_handshakes: SlowHandshake, &[], 280, Fate::ToldLate("cut off", |stats| stats.heads_timed_out);
     many_headers: ManyHeaders, &[], 120, Fate::Told("431", |stats| stats.heads_too_large);
     long_headers: LongHeader, &[], 120, Fate::Told("431", |stats| stats.heads_too_large);
-    slow_heads: SlowHead, &[], 280, Fate::ToldLate("408", |stats| stats.heads_timed_out);
+    slow_heads: SlowHead, &[], 280, Fate::ToldLate("cut off", |stats| stats.heads_timed_out);
     floods_of_connects: Connects, &[], 120, Fate::Gone;
 }

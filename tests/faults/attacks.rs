@@ -16,9 +16,9 @@ pub(crate) enum Attack {
     HugeLength,
     /// A frame of 64 KiB of which all but the last bytes come at once, and those one by one.
     Trickle,
-    /// Pings, 1,600 a second.
+    /// Pings, 320 a second, 32 at a time.
     Pings,
-    /// Pings, 50 a second: one short of what the chat allows.
+    /// Pings, ten a second, one at a time.
     LawfulPings,
     /// Messages, a byte at a time.
     SlowMessages,
@@ -67,11 +67,11 @@ impl Attack {
                 first.extend([b' '; 64 * 1024 - 300]);
                 Plan::frames(first, b" ".to_vec(), ms(100))
             }
-            Self::Pings => Plan::frames(vec![], frame(PING, b"ping").repeat(32), ms(20)),
-            Self::LawfulPings => Plan::frames(vec![], frame(PING, b"ping"), ms(20)),
+            Self::Pings => Plan::frames(vec![], frame(PING, b"ping").repeat(32), ms(100)),
+            Self::LawfulPings => Plan::frames(vec![], frame(PING, b"ping"), ms(100)),
             Self::SlowMessages => {
                 let message = frame(TEXT, br#"{"text":"slow"}"#);
-                Plan { piece: 1, ..Plan::frames(vec![], message, ms(20)) }
+                Plan { piece: 1, ..Plan::frames(vec![], message, ms(100)) }
             }
             Self::DeepJson => {
                 let deep = format!("{}{}", "[".repeat(30_000), "]".repeat(30_000));

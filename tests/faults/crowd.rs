@@ -64,6 +64,14 @@ pub(crate) fn latencies() -> Latencies {
     Histogram::new_with_bounds(1, longest, 3).expect("a range and three digits")
 }
 
+/// How much longer those who behave may wait beside those who do not, at the 99th percentile.
+pub(crate) const SLOWDOWN_MAX: f64 = 2.0;
+
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
 /// Members of a room of the chat, of which one publishes.
 pub(crate) struct Crowd {
     room: String,

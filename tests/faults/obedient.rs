@@ -63,7 +63,6 @@ fn stats(hub: &Hub<Line>, query: &str) -> Bytes {
         "connections": stats.connections,
         "rooms": hub.rooms().len(),
         "evictions": stats.evictions(),
-        "dropped": stats.dropped(),
         "closed_too_big": stats.closed_too_big,
         "closed_fragments": stats.closed_fragments,
         "closed_slow_message": stats.closed_slow_message,

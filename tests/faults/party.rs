@@ -102,9 +102,10 @@ async fn attack_with(attack: Attack, addr: SocketAddr, attackers: usize) {
     let tally = Arc::new(Mutex::new(Tally::new()));
     let mut tasks = JoinSet::new();
     for number in 0..attackers {
-        let phase = number as f64 / attackers as f64;
         let (tally, stopped) = (tally.clone(), stopped.clone());
-        let attacker = Attacker { attack, addr, phase, tally, stopped };
+        let room = format!("attacker{number}");
+        let phase = number as f64 / attackers as f64;
+        let attacker = Attacker { attack, addr, room, phase, tally, stopped };
         tasks.spawn(attacker.run(begun.clone()));
     }
     all_begun.wait_for(|&count| count >= attackers).await.expect("they are here");
@@ -121,6 +122,8 @@ async fn attack_with(attack: Attack, addr: SocketAddr, attackers: usize) {
 struct Attacker {
     attack: Attack,
     addr: SocketAddr,
+    /// Its own: what it says is its own affair.
+    room: String,
     /// Where in a beat it begins: they do not all beat at once.
     phase: f64,
     tally: Arc<Mutex<Tally>>,
@@ -134,7 +137,7 @@ impl Attacker {
         for round in 0..DIALS_MAX {
             let dialled = Instant::now();
             self.count("dials");
-            let Some(opened) = self.until_stopped(open(&plan, self.addr)).await else {
+            let Some(opened) = self.until_stopped(self.open(&plan)).await else {
                 return self.count("stayed");
             };
             if round == 0 {
@@ -162,6 +165,15 @@ impl Attacker {
             _ = stopped.wait_for(|stopped| *stopped) => None,
             output = future => Some(output),
         }
+    }
+
+    async fn open(&self, plan: &Plan) -> Option<TcpStream> {
+        let mut stream = dial(self.addr, None).await.ok()?;
+        if plan.is_websocket {
+            stream.write_all(upgrade_request(&self.room).as_bytes()).await.ok()?;
+            read_head(&mut stream).await.filter(|status| status == "101")?;
+        }
+        Some(stream)
     }
 
     /// Goes on until the server ends it: tells the close code or the status that it gave.
@@ -206,13 +218,4 @@ impl Attacker {
         let mut tally = self.tally.lock().expect("nobody panics");
         *tally.entry(what.to_owned()).or_default() += 1;
     }
-}
-
-async fn open(plan: &Plan, addr: SocketAddr) -> Option<TcpStream> {
-    let mut stream = dial(addr, None).await.ok()?;
-    if plan.is_websocket {
-        stream.write_all(upgrade_request("attack").as_bytes()).await.ok()?;
-        read_head(&mut stream).await.filter(|status| status == "101")?;
-    }
-    Some(stream)
 }
