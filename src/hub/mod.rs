@@ -39,8 +39,10 @@ pub use self::shutdown::{Shutdown, ShutdownReport};
 pub use self::target::Target;
 use crate::backplane::{Bridge, ConnId, NodeId};
 use crate::codec::{Codec, encode_frame};
-use crate::engine::{Address, ConnKey, Counters, Overloaded, Stats};
-use crate::transport::{Admission, AdmissionLimits, ComeBack, OriginRule, ReadLimits, Shards};
+use crate::engine::{Address, ConnKey, Counters, Overloaded, Port, Reply, Stats};
+use crate::transport::{
+    Admission, AdmissionLimits, ComeBack, OriginRule, ReadLimits, Shards, WriteHalf,
+};
 
 /// A message that is encoded and framed, to be sent often. Clones share the bytes.
 #[derive(Debug, Clone)]
@@ -388,18 +390,25 @@ impl<T: Send + 'static> Hub<T> {
     /// # Cancel safety
     /// Nothing happens when the future is dropped.
     pub async fn members(&self, room: &str) -> Vec<ConnId> {
-        let mut answers = Vec::new();
-        for port in self.inner.shards.ports() {
+        let keys = self.ask_shards(|port, reply| port.ask_members(room, reply)).await;
+        keys.into_iter().flatten().map(|key| ConnId::new(self.inner.node, key)).collect()
+    }
+
+    /// Asks all shards at once. One that is gone answers with nothing.
+    async fn ask_shards<A: Default + Send + 'static>(
+        &self,
+        ask: impl Fn(&Port<WriteHalf>, Reply<A>),
+    ) -> Vec<A> {
+        let asked = self.inner.shards.ports().iter().map(|port| {
             let (sender, answer) = oneshot::channel();
-            port.ask_members(room, Box::new(move |members| drop(sender.send(members))));
-            answers.push(answer);
+            ask(port, Box::new(move |found| drop(sender.send(found))));
+            answer
+        });
+        let mut answers = Vec::new();
+        for answer in asked.collect::<Vec<_>>() {
+            answers.push(answer.await.unwrap_or_default());
         }
-        let mut members = Vec::new();
-        for answer in answers {
-            let keys = answer.await.unwrap_or_default();
-            members.extend(keys.into_iter().map(|key| ConnId::new(self.inner.node, key)));
-        }
-        members
+        answers
     }
 
     /// Where is counted what concerns no shard.

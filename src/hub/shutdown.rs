@@ -8,12 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::Hub;
-use crate::engine::{Close, CloseCode, Closing, Port};
-use crate::transport::WriteHalf;
+use crate::engine::{Close, CloseCode, Closing};
 
 /// Who waits longer to be closed is not waited for by anybody.
 const WINDOW_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -246,20 +244,7 @@ impl<T: Send + 'static> Hub<T> {
     }
 
     async fn cut_all(&self) -> usize {
-        let ask = |port: &Arc<Port<WriteHalf>>| {
-            let (sender, answer) = oneshot::channel();
-            port.cut_all(Box::new(move |cut| {
-                let _ = sender.send(cut);
-            }));
-            answer
-        };
-        let answers: Vec<_> = self.inner.shards.ports().iter().map(ask).collect();
-        let mut cut = 0;
-        for answer in answers {
-            // A shard that is gone has nothing left to cut.
-            cut += answer.await.unwrap_or_default();
-        }
-        cut
+        self.ask_shards(|port, reply| port.cut_all(reply)).await.into_iter().sum()
     }
 
     async fn all_ended(&self) {
