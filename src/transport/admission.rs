@@ -173,10 +173,11 @@ impl Addrs {
         let is_busy = |visitor: &Visitor| visitor.connections > 0;
         self.known
             .retain(|_, visitor| is_busy(visitor) || !visitor.arrivals.fills_in(now).is_zero());
-        if self.known.values().filter(|visitor| !is_busy(visitor)).count() > IDLE_ADDRS_MAX / 2 {
-            self.known.retain(|_, visitor| is_busy(visitor));
-        }
         self.idle = self.known.values().filter(|visitor| !is_busy(visitor)).count();
+        if self.idle > IDLE_ADDRS_MAX / 2 {
+            self.known.retain(|_, visitor| is_busy(visitor));
+            self.idle = 0;
+        }
     }
 }
 
