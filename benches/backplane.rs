@@ -31,7 +31,7 @@ mod programs;
 #[expect(dead_code, unused_imports, reason = "the tests use more of it")]
 mod servers;
 #[path = "../tests/hub/support.rs"]
-#[expect(dead_code, reason = "the tests use more of it")]
+#[expect(dead_code, unused_imports, reason = "the tests use more of it")]
 mod support;
 
 use servers::RedisServer;

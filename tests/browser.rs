@@ -9,7 +9,7 @@ mod programs;
 mod servers;
 #[cfg(feature = "redis")]
 #[path = "hub/support.rs"]
-#[expect(dead_code, reason = "the tests of the hub use more of it")]
+#[expect(dead_code, unused_imports, reason = "the tests of the hub use more of it")]
 mod support;
 
 use std::env;

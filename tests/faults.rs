@@ -33,6 +33,7 @@ mod panics;
 #[path = "faults/party.rs"]
 mod party;
 mod programs;
+#[expect(dead_code, reason = "of what the loads share")]
 #[path = "faults/server.rs"]
 mod server;
 #[path = "faults/stalls.rs"]

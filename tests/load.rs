@@ -7,19 +7,21 @@
 //!
 //! `ROOMCAST_LOAD_SECONDS` is how long messages flow (60). Server and clients are two processes on
 //! loopback, with a descriptor a connection in each.
+#![cfg(target_os = "linux")]
 
 mod programs;
+#[expect(dead_code, reason = "the scenes of faults use more of it")]
+#[path = "faults/server.rs"]
+mod server;
 
 use std::collections::HashMap;
 use std::env;
 use std::net::SocketAddr;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt, future, stream};
-use programs::{Chat, example};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use server::{ANY_RATE, Server};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
@@ -34,85 +36,6 @@ struct Line {
     text: String,
     user: String,
     seq: u64,
-}
-
-#[derive(Debug, Deserialize)]
-struct Stats {
-    members: usize,
-    connections: usize,
-    deliveries: u64,
-    writes: u64,
-    evictions: u64,
-    dropped: u64,
-    disconnects: u64,
-}
-
-/// The chat example, and what can be asked of it.
-struct Server(Chat);
-
-impl Server {
-    fn start() -> Self {
-        let mut command = Command::new(example("chat"));
-        let chat = Chat::start(command.args([
-            "--listen",
-            "127.0.0.1:0",
-            "--message-rate",
-            "0",
-            "--byte-rate",
-            "0",
-        ]));
-        Self(chat.expect("the chat example starts"))
-    }
-
-    fn addr(&self) -> SocketAddr {
-        self.0.addr
-    }
-
-    async fn stats(&self, room: &str) -> Stats {
-        let mut stream = TcpStream::connect(self.addr()).await.expect("the server accepts");
-        let request = format!(
-            "GET /stats?room={room} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
-            self.addr()
-        );
-        stream.write_all(request.as_bytes()).await.expect("sent");
-        let mut response = String::new();
-        stream.read_to_string(&mut response).await.expect("an answer");
-        let body = response.split_once("\r\n\r\n").expect("a head and a body").1;
-        simd_json::from_slice(&mut body.as_bytes().to_vec()).expect("JSON")
-    }
-
-    async fn eventually(&self, room: &str, what: &str, holds: impl Fn(&Stats) -> bool) -> Stats {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        loop {
-            let stats = self.stats(room).await;
-            if holds(&stats) {
-                return stats;
-            }
-            assert!(Instant::now() < deadline, "not in 60 s: {what}; {stats:?}");
-            tokio::task::yield_now().await;
-        }
-    }
-
-    /// User and system time so far, in seconds.
-    fn cpu_seconds(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.process.0.id()))
-            .expect("the process runs, on Linux");
-        let after_name = stat.rsplit_once(')').expect("a name in parentheses").1;
-        let field = |index: usize| -> Option<u64> {
-            after_name.split_whitespace().nth(index).and_then(|f| f.parse().ok())
-        };
-        let ticks = field(11).expect("utime") + field(12).expect("stime");
-        // Linux counts these in hundredths of a second, whatever its timer runs at.
-        ticks as f64 / 100.0
-    }
-
-    /// Resident memory in KiB.
-    fn resident(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.process.0.id()))
-            .expect("the process runs, on Linux");
-        let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("VmRSS");
-        line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
-    }
 }
 
 fn load_time() -> Duration {
@@ -184,7 +107,7 @@ fn encode(line: &Line) -> Message {
 }
 
 async fn run_rooms(rooms: usize, members: usize, publishers: usize) {
-    let server = Server::start();
+    let server = Server::chat(ANY_RATE).await;
     let names = (0..rooms * members).map(|index| format!("room{}", index % rooms));
     let clients = connect_all(server.addr(), names).await;
     server
@@ -192,7 +115,7 @@ async fn run_rooms(rooms: usize, members: usize, publishers: usize) {
             stats.members == members && stats.connections == rooms * members
         })
         .await;
-    let cpu_before = server.cpu_seconds();
+    let cpu_before = server.cpu();
     let until = Instant::now() + load_time();
     let mut tasks = JoinSet::new();
     for (index, client) in clients.into_iter().enumerate() {
@@ -206,7 +129,7 @@ async fn run_rooms(rooms: usize, members: usize, publishers: usize) {
         "{rooms} rooms of {members}: {received} messages received in {} writes, {:.2} µs of server \
          CPU each, {} KiB resident",
         stats.writes,
-        (server.cpu_seconds() - cpu_before) * 1e6 / received as f64,
+        (server.cpu() - cpu_before).as_secs_f64() * 1e6 / received as f64,
         server.resident()
     );
     assert_eq!(stats.deliveries, received, "nobody got more or less than was delivered");
@@ -231,7 +154,7 @@ async fn a_thousand_rooms_of_eight_get_every_message_in_order() {
 #[ignore = "load"]
 async fn a_hundred_that_stop_reading_are_evicted_and_nine_hundred_miss_nothing() {
     raise_descriptor_limit();
-    let server = Server::start();
+    let server = Server::chat(ANY_RATE).await;
     let readers = connect_all(server.addr(), (0..900).map(|_| "r".to_owned())).await;
     let stalled =
         future::join_all((0..100).map(|_| connect(server.addr(), "r", Some(4_096)))).await;
@@ -257,7 +180,7 @@ async fn a_hundred_that_stop_reading_are_evicted_and_nine_hundred_miss_nothing()
 #[ignore = "sixteen thousand connections"]
 async fn an_idle_connection_costs_at_most_a_kibibyte_and_a_quarter() {
     raise_descriptor_limit();
-    let server = Server::start();
+    let server = Server::chat(ANY_RATE).await;
     // What is allocated once, as the threads' buffers, is not a connection's.
     drop(connect_all(server.addr(), (0..500).map(|_| "r".to_owned())).await);
     server.eventually("r", "the first are gone", |stats| stats.connections == 0).await;

@@ -29,5 +29,5 @@ mod servers;
 #[path = "redis/subscriptions.rs"]
 mod subscriptions;
 #[path = "hub/support.rs"]
-#[expect(dead_code, reason = "the tests of one hub use more of it")]
+#[expect(dead_code, unused_imports, reason = "the tests of one hub use more of it")]
 mod support;

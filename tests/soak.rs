@@ -16,7 +16,7 @@ mod programs;
 #[expect(dead_code, reason = "of what the scenes share")]
 #[path = "faults/server.rs"]
 mod server;
-#[expect(dead_code, reason = "of what the scenes share")]
+#[expect(dead_code, unused_imports, reason = "of what the scenes share")]
 #[path = "faults/wire.rs"]
 mod wire;
 

@@ -1,6 +1,9 @@
 //! What the tests share: a server on a free port, clients, a handler that records, and waiting
 //! that ends.
 
+#[path = "frames.rs"]
+mod frames;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -16,6 +19,8 @@ use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
+pub(crate) use self::frames::{frame, header};
 
 /// What takes longer than this never happens. Far above what a busy machine needs.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -332,35 +337,8 @@ pub(crate) const CONTINUATION: u8 = 0x80;
 /// What a fragment has not.
 pub(crate) const FIN: u8 = 0x80;
 
-const MASK: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
-
 /// The key of RFC 6455, section 1.3.
 pub(crate) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-
-/// A masked frame, as a client sends it.
-pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = header(first, payload.len() as u64);
-    bytes.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    bytes
-}
-
-/// The header of a masked frame that declares `length` bytes.
-pub(crate) fn header(first: u8, length: u64) -> Vec<u8> {
-    let mut bytes = vec![first];
-    match length {
-        0..=125 => bytes.push(0x80 | length as u8),
-        126..=0xFFFF => {
-            bytes.push(0x80 | 126);
-            bytes.extend((length as u16).to_be_bytes());
-        }
-        _ => {
-            bytes.push(0x80 | 127);
-            bytes.extend(length.to_be_bytes());
-        }
-    }
-    bytes.extend(MASK);
-    bytes
-}
 
 /// A close frame's payload.
 pub(crate) fn close_payload(code: u16, reason: &[u8]) -> Vec<u8> {
