@@ -1,5 +1,7 @@
 //! The two halves of an upgraded stream: a TCP socket, which is the fast path, or anything else.
 
+mod tcp;
+
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -92,7 +94,7 @@ impl Socket for WriteHalf {
         frames: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self {
-            Self::Tcp(half) => poll_write_tcp(half, cx, frames),
+            Self::Tcp(half) => tcp::poll_write(half, cx, frames),
             Self::Any(half) => Pin::new(half).poll_write_vectored(cx, frames),
         }
     }
@@ -100,7 +102,7 @@ impl Socket for WriteHalf {
     fn try_write(&mut self, frames: &[u8]) -> Poll<io::Result<usize>> {
         #[cfg(target_os = "linux")]
         if let Self::Tcp(half) = self {
-            return try_write_tcp(half, frames);
+            return tcp::try_write(half, frames);
         }
         self.poll_write(&mut Context::from_waker(Waker::noop()), &[IoSlice::new(frames)])
     }
@@ -136,42 +138,5 @@ impl Socket for WriteHalf {
             }
             Self::Any(_) => self.shut_down(),
         }
-    }
-}
-
-/// Writes without tokio's poll first: on a socket that is ready that is one check less, and on one
-/// that it knows not to be, `try_write` makes no system call.
-fn poll_write_tcp(
-    half: &OwnedWriteHalf,
-    cx: &mut Context<'_>,
-    frames: &[IoSlice<'_>],
-) -> Poll<io::Result<usize>> {
-    loop {
-        let written = match frames {
-            [frame] => half.try_write(frame),
-            _ => half.try_write_vectored(frames),
-        };
-        match written {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            written => return Poll::Ready(written),
-        }
-        if half.as_ref().poll_write_ready(cx)?.is_pending() {
-            return Poll::Pending;
-        }
-    }
-}
-
-/// Writes past tokio, which would look first whether it believes the socket to be ready: for most
-/// sockets of a fan-out that is the one more cache line that nobody has touched since the last one.
-/// What blocks is left to the poll that follows, which tells tokio.
-#[cfg(target_os = "linux")]
-fn try_write_tcp(half: &OwnedWriteHalf, frames: &[u8]) -> Poll<io::Result<usize>> {
-    use rustix::io::{Errno, retry_on_intr};
-    use rustix::net::{SendFlags, send};
-
-    match retry_on_intr(|| send(half.as_ref(), frames, SendFlags::NOSIGNAL)) {
-        Err(Errno::AGAIN) => Poll::Pending,
-        written => Poll::Ready(written.map_err(io::Error::from)),
     }
 }
