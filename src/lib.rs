@@ -49,6 +49,8 @@ pub use hyper::{Request, Response, StatusCode, header};
 pub use transport::{PathParams, RemoteAddr};
 #[cfg(feature = "server")]
 pub use transport::{Server, ServerError, ServerMonitor, ServerStats};
+#[cfg(feature = "tls")]
+pub use transport::{Tls, TlsError};
 
 /// The README's programs, compiled.
 #[cfg(all(doctest, feature = "json", feature = "server"))]

@@ -24,6 +24,8 @@ pub(crate) use origin::OriginRule;
 pub(crate) use reader::{FrameReader, ReadError, ReadLimits};
 #[cfg(feature = "server")]
 pub use server::{Server, ServerError, ServerMonitor, ServerStats};
+#[cfg(feature = "tls")]
+pub use server::{Tls, TlsError};
 pub(crate) use stream::{WriteHalf, into_streams};
 pub(crate) use upgrade::{ComeBack, accept, objection, refusal};
 pub use upgrade::{PathParams, RemoteAddr};

@@ -194,7 +194,7 @@ impl<T: Send + 'static> Recorded<T> {
         Self::serve_on(Server::from_listener(listener), hub)
     }
 
-    fn serve_on(server: Server, hub: Hub<T>) -> Self {
+    pub(crate) fn serve_on(server: Server, hub: Hub<T>) -> Self {
         let (recorder, events) = Recorder::new();
         let server = Listening::run(route(server, hub.handle(recorder)));
         Self { hub, events, server }

@@ -11,7 +11,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+#[cfg(feature = "tls")]
+use tokio::time::timeout;
+#[cfg(feature = "tls")]
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::limits::Limits;
 use super::monitor::ServerMonitor;
@@ -27,6 +32,8 @@ pub(super) struct Front {
     /// Connections that are pending.
     pub(super) admission: Admission,
     pub(super) come_back: ComeBack,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<TlsAcceptor>,
     pub(super) monitor: ServerMonitor,
 }
 
@@ -49,8 +56,13 @@ impl Front {
         }
     }
 
-    /// Answers without a look at the request: what costs nothing cannot be exhausted.
+    /// Answers without a look at the request: what costs nothing cannot be exhausted. Through TLS, an
+    /// answer would cost a handshake.
     fn refuse(&self, stream: &TcpStream, status: StatusCode) {
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            return;
+        }
         let seconds = self.come_back.next();
         let answer = format!(
             "HTTP/1.1 {status}\r\nretry-after: {seconds}\r\nconnection: close\r\n\
@@ -112,6 +124,35 @@ impl Pending {
     async fn serve(&self, stream: TcpStream) {
         // A failure means that the client is gone already.
         let _ = stream.set_nodelay(true);
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.front.tls {
+            if let Some(stream) = self.shake_hands(tls, stream).await {
+                self.serve_http(stream).await;
+            }
+            return;
+        }
+        self.serve_http(stream).await;
+    }
+
+    #[cfg(feature = "tls")]
+    async fn shake_hands(
+        &self,
+        tls: &TlsAcceptor,
+        stream: TcpStream,
+    ) -> Option<TlsStream<TcpStream>> {
+        let counters = &self.front.monitor.0;
+        match timeout(self.front.limits.tls_timeout, tls.accept(stream)).await {
+            Ok(Ok(stream)) => return Some(stream),
+            Ok(Err(_)) => counters.tls_failed.add(1),
+            Err(_) => counters.tls_timed_out.add(1),
+        }
+        None
+    }
+
+    async fn serve_http<S>(&self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let service = service_fn(|request| {
             let response = self.front.answer(request, self.addr);
             async move { Ok::<_, Infallible>(response.await) }

@@ -10,6 +10,8 @@ const HEAD_BYTES_MIN: usize = 8 * 1024;
 
 /// Bounds on requests and on connections without an answer.
 pub(super) struct Limits {
+    #[cfg(feature = "tls")]
+    pub(super) tls_timeout: Duration,
     pub(super) head_timeout: Duration,
     pub(super) write_timeout: Duration,
     pub(super) head_bytes_max: usize,
@@ -21,6 +23,8 @@ pub(super) struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            #[cfg(feature = "tls")]
+            tls_timeout: Duration::from_secs(5),
             head_timeout: Duration::from_secs(5),
             write_timeout: Duration::from_secs(5),
             head_bytes_max: 16 * 1024,
@@ -38,6 +42,13 @@ impl Default for Limits {
 
 /// Limits. All of them concern connections that have not become WebSockets.
 impl Server {
+    /// How long the TLS handshake may take. Default: 5 s. Past it the connection is closed.
+    #[cfg(feature = "tls")]
+    pub fn tls_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.tls_timeout = timeout;
+        self
+    }
+
     /// How long the head of a request may take to arrive, also of a further one on the same connection.
     /// Default: 5 s. Past it the connection is closed.
     pub fn head_timeout(mut self, timeout: Duration) -> Self {

@@ -5,6 +5,8 @@ mod limits;
 mod monitor;
 mod patience;
 mod routes;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::fmt;
 use std::io;
@@ -17,12 +19,16 @@ use hyper::body::{Body, Incoming};
 use hyper::service::Service;
 use hyper::{Request, Response};
 use tokio::net::{TcpListener, TcpSocket, ToSocketAddrs, lookup_host};
+#[cfg(feature = "tls")]
+use tokio_rustls::TlsAcceptor;
 
 use self::front::Front;
 use self::limits::Limits;
 pub use self::monitor::{ServerMonitor, ServerStats};
 pub(super) use self::patience::Patient;
 use self::routes::{BoxError, Routes, erase};
+#[cfg(feature = "tls")]
+pub use self::tls::{Tls, TlsError};
 use super::admission::Admission;
 use super::upgrade::ComeBack;
 
@@ -76,6 +82,8 @@ pub struct Server {
     listener: TcpListener,
     routes: Routes,
     limits: Limits,
+    #[cfg(feature = "tls")]
+    tls: Option<TlsAcceptor>,
     monitor: ServerMonitor,
 }
 
@@ -98,8 +106,14 @@ impl Server {
 
     /// Serves a listener that was made elsewhere.
     pub fn from_listener(listener: TcpListener) -> Self {
-        let (routes, limits, monitor) = Default::default();
-        Self { listener, routes, limits, monitor }
+        Self {
+            listener,
+            routes: Routes::default(),
+            limits: Limits::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
+            monitor: ServerMonitor::default(),
+        }
     }
 
     /// The address that it listens on.
@@ -143,6 +157,22 @@ impl Server {
         self
     }
 
+    /// Serves HTTPS and `wss://` with this certificate, and nothing else.
+    ///
+    /// A client costs more with it: see [`Tls`].
+    #[cfg(feature = "tls")]
+    pub fn tls(self, tls: &Tls) -> Self {
+        self.tls_config(tls.config())
+    }
+
+    /// As [`tls`](Self::tls), with a configuration of your own, as for client certificates. Its ALPN
+    /// protocols are replaced: this server speaks HTTP/1.1.
+    #[cfg(feature = "tls")]
+    pub fn tls_config(mut self, config: &Arc<rustls::ServerConfig>) -> Self {
+        self.tls = Some(tls::acceptor(config));
+        self
+    }
+
     /// Tells what is counted, also while the server runs.
     pub fn monitor(&self) -> ServerMonitor {
         self.monitor.clone()
@@ -158,6 +188,8 @@ impl Server {
             admission: Admission::new(self.limits.pending),
             come_back: ComeBack::default(),
             limits: self.limits,
+            #[cfg(feature = "tls")]
+            tls: self.tls,
             monitor: self.monitor,
         });
         let counters = front.monitor.0.clone();

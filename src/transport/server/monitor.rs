@@ -20,6 +20,10 @@ counters! {
     refused_full,
     /// Connections refused with 429 because too many of their address were pending.
     refused_addrs,
+    /// Connections closed because the TLS handshake took too long.
+    tls_timed_out,
+    /// Connections closed because the TLS handshake failed: other bytes, or nothing in common.
+    tls_failed,
     /// Connections closed because the head of a request took too long.
     heads_timed_out,
     /// Requests refused with 431 for the bytes or the number of their headers.

@@ -1,10 +1,15 @@
-//! The two halves of an upgraded stream: a TCP socket, which is the fast path, or anything else.
+//! The two halves of an upgraded stream: a TCP socket, which is the fast path, TLS over one, or anything
+//! else.
 
 mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::io::{self, IoSlice};
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::upgrade::Upgraded;
@@ -13,7 +18,13 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+#[cfg(feature = "tls")]
+use tokio_rustls::server::TlsStream;
 
+#[cfg(feature = "tls")]
+use self::tls::TlsHalf;
+#[cfg(feature = "server")]
+use super::server::Patient;
 use crate::engine::Socket;
 
 type AnyStream = TokioIo<Upgraded>;
@@ -25,20 +36,29 @@ pub(crate) struct Streams {
     pub(crate) early: Bytes,
 }
 
-/// Takes an upgraded connection apart, down to the TCP socket where there is one, whose send buffer
-/// gets this size.
+/// Takes an upgraded connection apart, down to the socket where that is known, whose send buffer gets
+/// this size.
 pub(crate) fn into_streams(upgraded: Upgraded, send_buffer: Option<usize>) -> Streams {
-    match into_tcp(upgraded) {
-        Ok((stream, early)) => {
-            if let Some(bytes) = send_buffer {
-                // The kernel takes any size, and makes of it what it allows.
-                let _ = SockRef::from(&stream).set_send_buffer_size(bytes);
-            }
+    let resize = |socket: SockRef<'_>| {
+        if let Some(bytes) = send_buffer {
+            // The kernel takes any size, and makes of it what it allows.
+            let _ = socket.set_send_buffer_size(bytes);
+        }
+    };
+    match Known::of(upgraded) {
+        Known::Tcp(stream, early) => {
+            resize(SockRef::from(&stream));
             let (read, write) = stream.into_split();
             Streams { read: ReadHalf::Tcp(read), write: WriteHalf::Tcp(write), early }
         }
+        #[cfg(feature = "tls")]
+        Known::Tls(stream, early) => {
+            resize(SockRef::from(stream.get_ref().0));
+            let (read, write) = tls::split(*stream);
+            Streams { read: ReadHalf::Tls(read), write: WriteHalf::Tls(write), early }
+        }
         // What hyper had read already comes first out of this one by itself.
-        Err(upgraded) => {
+        Known::Not(upgraded) => {
             let (read, write) = tokio::io::split(TokioIo::new(upgraded));
             Streams {
                 read: ReadHalf::Any(Box::new(read)),
@@ -49,20 +69,40 @@ pub(crate) fn into_streams(upgraded: Upgraded, send_buffer: Option<usize>) -> St
     }
 }
 
-/// The TCP socket, where there is one, and what was read from it before.
-fn into_tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
-    #[cfg(feature = "server")]
-    let upgraded = match upgraded.downcast::<TokioIo<super::server::Patient>>() {
-        Ok(parts) => return Ok((parts.io.into_inner().into_inner(), parts.read_buf)),
-        Err(upgraded) => upgraded,
-    };
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>()?;
-    Ok((parts.io.into_inner(), parts.read_buf))
+/// What an upgraded connection is, with what was read from it before.
+enum Known {
+    Tcp(TcpStream, Bytes),
+    #[cfg(feature = "tls")]
+    Tls(Box<TlsStream<TcpStream>>, Bytes),
+    Not(Upgraded),
+}
+
+impl Known {
+    fn of(upgraded: Upgraded) -> Self {
+        #[cfg(feature = "server")]
+        let upgraded = match upgraded.downcast::<TokioIo<Patient<TcpStream>>>() {
+            Ok(parts) => return Self::Tcp(parts.io.into_inner().into_inner(), parts.read_buf),
+            Err(upgraded) => upgraded,
+        };
+        #[cfg(feature = "tls")]
+        let upgraded = match upgraded.downcast::<TokioIo<Patient<TlsStream<TcpStream>>>>() {
+            Ok(parts) => {
+                return Self::Tls(Box::new(parts.io.into_inner().into_inner()), parts.read_buf);
+            }
+            Err(upgraded) => upgraded,
+        };
+        match upgraded.downcast::<TokioIo<TcpStream>>() {
+            Ok(parts) => Self::Tcp(parts.io.into_inner(), parts.read_buf),
+            Err(upgraded) => Self::Not(upgraded),
+        }
+    }
 }
 
 /// Where a session reads from.
 pub(crate) enum ReadHalf {
     Tcp(OwnedReadHalf),
+    #[cfg(feature = "tls")]
+    Tls(TlsHalf),
     Any(Box<tokio::io::ReadHalf<AnyStream>>),
 }
 
@@ -76,6 +116,8 @@ impl ReadHalf {
             // A short read tells tokio that the socket is drained: the next poll does not ask the
             // kernel again.
             Self::Tcp(half) => Pin::new(half).poll_read(cx, buffer),
+            #[cfg(feature = "tls")]
+            Self::Tls(half) => half.poll_read(cx, buffer),
             Self::Any(half) => Pin::new(half).poll_read(cx, buffer),
         }
     }
@@ -84,6 +126,8 @@ impl ReadHalf {
 /// Where a shard writes to.
 pub(crate) enum WriteHalf {
     Tcp(OwnedWriteHalf),
+    #[cfg(feature = "tls")]
+    Tls(TlsHalf),
     Any(Box<tokio::io::WriteHalf<AnyStream>>),
 }
 
@@ -95,6 +139,8 @@ impl Socket for WriteHalf {
     ) -> Poll<io::Result<usize>> {
         match self {
             Self::Tcp(half) => tcp::poll_write(half, cx, frames),
+            #[cfg(feature = "tls")]
+            Self::Tls(half) => half.poll_write(cx, frames),
             Self::Any(half) => Pin::new(half).poll_write_vectored(cx, frames),
         }
     }
@@ -110,18 +156,25 @@ impl Socket for WriteHalf {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(_) => Poll::Ready(Ok(())),
+            #[cfg(feature = "tls")]
+            Self::Tls(half) => half.poll_flush(cx),
             Self::Any(half) => Pin::new(half).poll_flush(cx),
         }
     }
 
     fn shut_down(&mut self) {
-        // A failure means that the peer is gone, which its reader will notice.
+        // A failure means that the peer is gone, which its reader will notice. All that was written has
+        // left by now, so there is room for the little that TLS adds.
+        let mut cx = Context::from_waker(Waker::noop());
         match self {
             Self::Tcp(half) => {
-                let _ = SockRef::from(half.as_ref()).shutdown(std::net::Shutdown::Write);
+                let _ = SockRef::from(half.as_ref()).shutdown(Shutdown::Write);
+            }
+            #[cfg(feature = "tls")]
+            Self::Tls(half) => {
+                let _ = half.poll_shutdown(&mut cx);
             }
             Self::Any(half) => {
-                let mut cx = Context::from_waker(Waker::noop());
                 let _ = Pin::new(half).poll_shutdown(&mut cx);
             }
         }
@@ -129,14 +182,17 @@ impl Socket for WriteHalf {
 
     fn abort(&mut self) {
         match self {
-            Self::Tcp(half) => {
-                let socket = SockRef::from(half.as_ref());
-                // The last half to be dropped resets the connection, instead of leaving what the
-                // client does not read with the kernel for minutes.
-                let _ = socket.set_linger(Some(std::time::Duration::ZERO));
-                let _ = socket.shutdown(std::net::Shutdown::Both);
-            }
+            Self::Tcp(half) => reset(SockRef::from(half.as_ref())),
+            #[cfg(feature = "tls")]
+            Self::Tls(half) => half.with_socket(reset),
             Self::Any(_) => self.shut_down(),
         }
     }
+}
+
+/// Has the last half to be dropped reset the connection, instead of leaving what the client does not
+/// read with the kernel for minutes.
+fn reset(socket: SockRef<'_>) {
+    let _ = socket.set_linger(Some(Duration::ZERO));
+    let _ = socket.shutdown(Shutdown::Both);
 }

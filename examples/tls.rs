@@ -1,0 +1,79 @@
+//! The chat room of the README over TLS: `wss://` and `https://` on one port.
+//!
+//! ```text
+//! cargo run --release --features tls --example tls
+//! ```
+//!
+//! makes a certificate for `localhost`, says where it is, and serves; `--cert` and `--key` name one of
+//! yours. On SIGHUP the files are read again, and connections go on.
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use roomcast::{Handler, Hub, Server, Tls};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A chat room over TLS.
+#[derive(Parser)]
+struct Options {
+    /// The address to listen on; port 0 lets the system choose.
+    #[arg(long, default_value = "127.0.0.1:8443")]
+    listen: String,
+    /// The certificate chain, PEM.
+    #[arg(long, requires = "key")]
+    cert: Option<PathBuf>,
+    /// Its private key, PEM.
+    #[arg(long, requires = "cert")]
+    key: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::parse();
+    let (cert, key) = match options.cert.zip(options.key) {
+        Some(files) => files,
+        None => self_signed(&std::env::temp_dir().join("roomcast-tls-example"))?,
+    };
+    let tls = Tls::from_pem_files(&cert, &key)?;
+    let hub = Hub::<String>::new();
+    let server =
+        Server::bind(&options.listen).await?.tls(&tls).route("/{room}", hub.handle(chat(&hub)))?;
+    println!("listening on wss://{}", server.local_addr()?);
+    println!("certificate: {}", cert.display());
+    tokio::spawn(reload_on_hangup(tls));
+    server.run().await;
+    Ok(())
+}
+
+/// Everybody in a room gets what anybody in it says.
+fn chat(hub: &Hub<String>) -> impl Handler<String> + use<> {
+    let room = |conn: &roomcast::Conn<String>| conn.param("room").unwrap_or("lobby").to_owned();
+    hub.handlers().on_connect(move |conn| async move { Ok(conn.join(&room(&conn))?) }).on_message(
+        move |conn, text| async move {
+            let _ = conn.hub().to_room_wait(&room(&conn), &text).await;
+        },
+    )
+}
+
+async fn reload_on_hangup(tls: Tls) {
+    let mut hangups = signal(SignalKind::hangup()).expect("a handler for SIGHUP");
+    while hangups.recv().await.is_some() {
+        match tls.reload() {
+            Ok(()) => println!("certificate read again"),
+            Err(error) => eprintln!("certificate not read again: {error}"),
+        }
+    }
+}
+
+/// Writes a certificate that nobody trusts yet, with its key.
+fn self_signed(folder: &Path) -> Result<(PathBuf, PathBuf), Box<dyn Error>> {
+    let made =
+        rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])?;
+    let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    fs::create_dir_all(folder)?;
+    fs::write(&cert, made.cert.pem())?;
+    fs::write(&key, made.signing_key.serialize_pem())?;
+    Ok((cert, key))
+}

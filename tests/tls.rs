@@ -1,0 +1,304 @@
+//! `wss://`: the server's own TLS, with clients of rustls and tungstenite.
+
+#[path = "hub/support.rs"]
+#[expect(dead_code, unused_imports, reason = "the tests of the hub use more of it")]
+mod support;
+
+use std::error::Error as _;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
+use roomcast::{DisconnectReason, Hub, Raw, RawMessage, Server, ServerMonitor, Tls, TlsError};
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use support::{Client, Listening, Recorded, TEXT, bind, eventually, frame, within};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::tungstenite::Message;
+
+/// Files of a certificate for `localhost`, in a folder that goes with this.
+struct Files {
+    folder: PathBuf,
+    certificate: CertificateDer<'static>,
+}
+
+impl Files {
+    fn new(name: &str) -> Self {
+        let folder =
+            std::env::temp_dir().join(format!("roomcast-tls-{}-{name}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        let mut files = Self { folder, certificate: CertificateDer::from(Vec::new()) };
+        files.renew();
+        files
+    }
+
+    /// Writes another certificate, with a key of its own.
+    fn renew(&mut self) {
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        self.write("cert.pem", &cert.pem());
+        self.write("key.pem", &signing_key.serialize_pem());
+        self.certificate = cert.into();
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("a file");
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    fn load(&self) -> Result<Tls, TlsError> {
+        Tls::from_pem_files(self.path("cert.pem"), self.path("key.pem"))
+    }
+
+    /// Connects, and trusts nothing but the certificate as it is now.
+    async fn connect(&self, addr: SocketAddr) -> std::io::Result<TlsStream<TcpStream>> {
+        let stream = TcpStream::connect(addr).await.expect("it listens");
+        self.shake_hands(stream, &[&TLS12, &TLS13]).await
+    }
+
+    async fn shake_hands(
+        &self,
+        stream: TcpStream,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.clone()).expect("a certificate");
+        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(versions)
+            .expect("versions of the provider")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let name = ServerName::try_from("localhost").expect("a name");
+        within("TLS", TlsConnector::from(Arc::new(config)).connect(name, stream)).await
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn hub() -> Hub<RawMessage> {
+    Hub::with_codec(Raw).max_message_bytes(4 << 20).build().expect("a hub")
+}
+
+async fn over_tls(hub: Hub<RawMessage>, tls: &Tls) -> Recorded<RawMessage> {
+    Recorded::serve_on(bind().await.tls(tls), hub)
+}
+
+async fn client(files: &Files, addr: SocketAddr) -> Client<TlsStream<TcpStream>> {
+    let stream = files.connect(addr).await.expect("the certificate is trusted");
+    Client::over(stream, "/ws").await.expect("the handshake succeeds")
+}
+
+#[tokio::test]
+async fn messages_of_any_size_go_both_ways_with_both_versions() {
+    let files = Files::new("both");
+    let mut recorded = over_tls(hub(), &files.load().expect("good files")).await;
+    for version in [&TLS12, &TLS13] {
+        let stream = TcpStream::connect(recorded.server.addr).await.expect("it listens");
+        let stream = files.shake_hands(stream, &[version]).await.expect("a version of ours");
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+        let mut client = Client::over(stream, "/ws").await.expect("a handshake");
+        let conn = recorded.events.open().await;
+        assert!(conn.remote_addr().is_some_and(|addr| addr.ip().is_loopback()));
+        for length in [0, 1, 125, 126, 16_384, 65_536, 3 << 20] {
+            let text = "x".repeat(length);
+            client.send_text(text.clone()).await;
+            let (_, message) = recorded.events.message().await;
+            assert_eq!(message, RawMessage::Text(text.clone()));
+            conn.send(&message).expect("it is open");
+            assert_eq!(client.next_text().await, text);
+        }
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_came_with_the_handshake_are_not_lost() {
+    let files = Files::new("early");
+    let mut recorded = over_tls(hub(), &files.load().expect("good files")).await;
+    let mut stream = files.connect(recorded.server.addr).await.expect("trusted");
+    let mut bytes = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\n\
+        Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+        .to_vec();
+    bytes.extend(frame(TEXT, b"early"));
+    stream.write_all(&bytes).await.expect("sent");
+    let (_, message) = recorded.events.message().await;
+    assert_eq!(message, RawMessage::Text("early".to_owned()));
+}
+
+#[tokio::test]
+async fn closes_end_with_the_code_and_a_clean_end_of_tls() {
+    let files = Files::new("close");
+    let mut recorded = over_tls(hub(), &files.load().expect("good files")).await;
+    let mut client = client(&files, recorded.server.addr).await;
+    let conn = recorded.events.open().await;
+    conn.close_with(4_321.into(), "enough");
+    // An end without `close_notify` would be an error here.
+    assert_eq!(client.closed().await, (4_321, "enough".to_owned()));
+    let (_, reason) = recorded.events.ended().await;
+    assert!(matches!(reason, DisconnectReason::ClosedByServer(_)), "{reason}");
+}
+
+#[tokio::test]
+async fn client_that_stops_reading_is_evicted_and_reset_and_others_still_receive() {
+    let files = Files::new("slow");
+    let tls = files.load().expect("good files");
+    let hub = Hub::with_codec(Raw).socket_send_buffer(4_096).build().expect("a hub");
+    let mut recorded = over_tls(hub, &tls).await;
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4_096).expect("before connecting");
+    let stream = socket.connect(recorded.server.addr).await.expect("it listens");
+    let stream = files.shake_hands(stream, &[&TLS13]).await.expect("trusted");
+    let mut slow = Client::over(stream, "/ws").await.expect("a handshake");
+    recorded.events.open().await;
+    let mut other = client(&files, recorded.server.addr).await;
+    recorded.events.open().await;
+
+    let text = RawMessage::Text("x".repeat(8_192));
+    let mut sent = 0;
+    while recorded.hub.stats().evicted_full == 0 {
+        recorded.hub.broadcast(&text).expect("room in the inbox");
+        other.next_data().await;
+        sent += 1;
+        assert!(sent < 1_000, "{sent} messages wait for a client that does not read");
+    }
+    let (_, reason) = recorded.events.ended().await;
+    assert!(matches!(reason, DisconnectReason::SlowClient { .. }), "{reason}");
+    let hub = recorded.hub.clone();
+    eventually("it is gone", || hub.stats().connections == 1).await;
+    // It reads what had left, and then a reset instead of waiting for the rest.
+    let broken = loop {
+        match within("the end", futures_util::StreamExt::next(&mut slow.0)).await {
+            Some(Ok(Message::Text(_) | Message::Ping(_))) => {}
+            end => break end,
+        }
+    };
+    assert!(matches!(broken, Some(Err(_)) | Some(Ok(Message::Close(_)))), "{broken:?}");
+}
+
+#[tokio::test]
+async fn reloaded_certificate_is_for_those_who_come_and_connections_go_on() {
+    let mut files = Files::new("reload");
+    let tls = files.load().expect("good files");
+    let mut recorded = over_tls(hub(), &tls).await;
+    let mut old = client(&files, recorded.server.addr).await;
+    let conn = recorded.events.open().await;
+
+    files.renew();
+    let not_yet = files.connect(recorded.server.addr).await;
+    assert!(not_yet.is_err(), "the server still shows the old one");
+    tls.reload().expect("good files");
+    client(&files, recorded.server.addr).await;
+    conn.send(&RawMessage::Text("still here".to_owned())).expect("it is open");
+    assert_eq!(old.next_text().await, "still here");
+
+    files.write("key.pem", "");
+    let error = tls.reload().expect_err("no key");
+    assert!(matches!(&error, TlsError::File { path, .. } if *path == files.path("key.pem")));
+    client(&files, recorded.server.addr).await;
+}
+
+#[test]
+fn files_that_do_not_serve_are_told_apart() {
+    let files = Files::new("bad");
+    let file_of = |result: Result<Tls, TlsError>| match result {
+        Err(error @ TlsError::File { .. }) => {
+            assert!(error.source().is_some(), "{error} has no cause");
+            error.to_string()
+        }
+        other => panic!("{other:?}"),
+    };
+    let missing = file_of(Tls::from_pem_files(files.path("none.pem"), files.path("key.pem")));
+    assert!(missing.contains("none.pem"), "{missing}");
+    let missing = file_of(Tls::from_pem_files(files.path("cert.pem"), files.path("none.pem")));
+    assert!(missing.contains("none.pem"), "{missing}");
+    let swapped = file_of(Tls::from_pem_files(files.path("key.pem"), files.path("key.pem")));
+    assert!(swapped.contains("key.pem"), "{swapped}");
+
+    let stranger = KeyPair::generate().expect("a key").serialize_pem();
+    files.write("key.pem", &stranger);
+    let error = files.load().expect_err("a key of another certificate");
+    assert!(matches!(error, TlsError::Identity(_)), "{error:?}");
+}
+
+/// A server over TLS with a short timeout for handshakes.
+async fn impatient(files: &Files) -> (Listening, ServerMonitor) {
+    let tls = files.load().expect("good files");
+    let server: Server = bind().await.tls(&tls).tls_timeout(Duration::from_millis(50));
+    let monitor = server.monitor();
+    (Listening::run(server), monitor)
+}
+
+/// Reads to the end, whatever kind of end it is.
+async fn end(mut stream: TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let _ = within("the end", stream.read_to_end(&mut bytes)).await;
+    bytes
+}
+
+#[tokio::test]
+async fn clients_that_shake_no_hands_are_closed_and_counted() {
+    let files = Files::new("silent");
+    let (server, monitor) = impatient(&files).await;
+    let silent = TcpStream::connect(server.addr).await.expect("it listens");
+    assert_eq!(end(silent).await, b"");
+    let mut halting = TcpStream::connect(server.addr).await.expect("it listens");
+    // The head of a record of 512 bytes, and no more.
+    halting.write_all(&[0x16, 3, 1, 2, 0]).await.expect("sent");
+    assert_eq!(end(halting).await, b"");
+    assert_eq!(monitor.stats().tls_timed_out, 2);
+
+    let mut plain = TcpStream::connect(server.addr).await.expect("it listens");
+    plain.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
+    let answer = end(plain).await;
+    assert!(!answer.starts_with(b"HTTP"), "an answer in plain text: {answer:?}");
+    assert_eq!(monitor.stats().tls_failed, 1);
+}
+
+#[tokio::test]
+async fn flood_of_pending_handshakes_is_bounded() {
+    let files = Files::new("pending");
+    let tls = files.load().expect("good files");
+    let server = bind().await.tls(&tls).max_pending(1);
+    let monitor = server.monitor();
+    let server = Listening::run(server);
+    let first = TcpStream::connect(server.addr).await.expect("it listens");
+    eventually("it is taken", || monitor.stats().accepted == 1).await;
+    let second = TcpStream::connect(server.addr).await.expect("it listens");
+    assert_eq!(end(second).await, b"", "no plain text where TLS is expected");
+    assert_eq!(monitor.stats().refused_full, 1);
+    drop(first);
+}
+
+#[tokio::test]
+async fn https_serves_other_routes_too() {
+    let files = Files::new("https");
+    let hello = hyper::service::service_fn(|_| async {
+        Ok::<_, std::convert::Infallible>(roomcast::Response::new(http_body_util::Full::<
+            bytes::Bytes,
+        >::from("hello")))
+    });
+    let tls = files.load().expect("good files");
+    let server = Listening::run(bind().await.tls(&tls).fallback(hello));
+    let mut stream = files.connect(server.addr).await.expect("trusted");
+    let request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.expect("sent");
+    let mut answer = String::new();
+    within("an answer", stream.read_to_string(&mut answer)).await.expect("a clean end");
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("hello"), "{answer}");
+}
