@@ -11,6 +11,8 @@ mod codec;
 pub mod engine;
 #[cfg(feature = "hub")]
 mod hub;
+#[cfg(feature = "tower")]
+mod integrations;
 #[cfg(feature = "hub")]
 #[doc(hidden)]
 pub mod internals;
@@ -45,8 +47,10 @@ pub use hub::{
 };
 #[cfg(feature = "hub")]
 pub use hyper::{Request, Response, StatusCode, header};
+#[cfg(feature = "axum")]
+pub use integrations::HubUpgrade;
 #[cfg(feature = "hub")]
-pub use transport::{PathParams, RemoteAddr};
+pub use transport::{ConnExtensions, PathParams, RemoteAddr};
 #[cfg(feature = "server")]
 pub use transport::{Server, ServerError, ServerMonitor, ServerStats};
 #[cfg(feature = "tls")]

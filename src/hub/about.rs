@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use hyper::http::Extensions;
 use hyper::http::request::Parts;
 
-use crate::transport::{PathParams, RemoteAddr};
+use crate::transport::{ConnExtensions, PathParams, RemoteAddr};
 
 #[derive(Default)]
 pub(super) struct About {
@@ -19,11 +19,12 @@ pub(super) struct About {
 impl About {
     /// Takes out of the request what its connection keeps.
     pub(super) fn take(parts: &mut Parts) -> Self {
+        let ConnExtensions(extensions) = parts.extensions.remove().unwrap_or_default();
         Self {
             remote_addr: parts.extensions.remove::<RemoteAddr>().map(|addr| addr.0),
             params: parts.extensions.remove::<PathParams>().unwrap_or_default(),
             query: parts.uri.query().map(Box::from),
-            extensions: Extensions::new(),
+            extensions,
         }
     }
 

@@ -28,4 +28,4 @@ pub use server::{Server, ServerError, ServerMonitor, ServerStats};
 pub use server::{Tls, TlsError};
 pub(crate) use stream::{WriteHalf, into_streams};
 pub(crate) use upgrade::{ComeBack, accept, objection, refusal};
-pub use upgrade::{PathParams, RemoteAddr};
+pub use upgrade::{ConnExtensions, PathParams, RemoteAddr};

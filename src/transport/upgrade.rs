@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::Extensions;
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 use hyper::upgrade::OnUpgrade;
@@ -19,6 +20,11 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 /// that [`Conn::remote_addr`](crate::Conn::remote_addr) knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RemoteAddr(pub SocketAddr);
+
+/// What the connection will carry, as a request extension: for middleware in front of a hub, such as one
+/// that authenticates. See [`Conn::extensions`](crate::Conn::extensions).
+#[derive(Debug, Clone, Default)]
+pub struct ConnExtensions(pub Extensions);
 
 /// The parameters of the matched route, as a request extension.
 ///

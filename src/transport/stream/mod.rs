@@ -79,23 +79,36 @@ enum Known {
 
 impl Known {
     fn of(upgraded: Upgraded) -> Self {
-        #[cfg(feature = "server")]
-        let upgraded = match upgraded.downcast::<TokioIo<Patient<TcpStream>>>() {
-            Ok(parts) => return Self::Tcp(parts.io.into_inner().into_inner(), parts.read_buf),
+        let upgraded = match take(upgraded) {
+            Ok((stream, early)) => return Self::Tcp(stream, early),
             Err(upgraded) => upgraded,
         };
         #[cfg(feature = "tls")]
-        let upgraded = match upgraded.downcast::<TokioIo<Patient<TlsStream<TcpStream>>>>() {
-            Ok(parts) => {
-                return Self::Tls(Box::new(parts.io.into_inner().into_inner()), parts.read_buf);
-            }
+        let upgraded = match take(upgraded) {
+            Ok((stream, early)) => return Self::Tls(Box::new(stream), early),
             Err(upgraded) => upgraded,
         };
-        match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => Self::Tcp(parts.io.into_inner(), parts.read_buf),
-            Err(upgraded) => Self::Not(upgraded),
-        }
+        Self::Not(upgraded)
     }
+}
+
+/// Takes a stream of this type out of the wraps that servers put around it.
+fn take<S>(upgraded: Upgraded) -> Result<(S, Bytes), Upgraded>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    #[cfg(feature = "server")]
+    let upgraded = match upgraded.downcast::<TokioIo<Patient<S>>>() {
+        Ok(parts) => return Ok((parts.io.into_inner().into_inner(), parts.read_buf)),
+        Err(upgraded) => upgraded,
+    };
+    #[cfg(feature = "axum")]
+    let upgraded = match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<S>>(upgraded) {
+        Ok(parts) => return Ok((parts.io.into_inner(), parts.read_buf)),
+        Err(upgraded) => upgraded,
+    };
+    let parts = upgraded.downcast::<TokioIo<S>>()?;
+    Ok((parts.io.into_inner(), parts.read_buf))
 }
 
 /// Where a session reads from.
@@ -195,4 +208,47 @@ impl Socket for WriteHalf {
 fn reset(socket: SockRef<'_>) {
     let _ = socket.set_linger(Some(Duration::ZERO));
     let _ = socket.shutdown(Shutdown::Both);
+}
+
+#[cfg(all(test, feature = "axum"))]
+mod tests {
+    use axum::Router;
+    use axum::extract::Request;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    const REQUEST: &[u8] =
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: any\r\n\r\nearly";
+
+    #[tokio::test]
+    async fn tcp_socket_is_found_under_axum_serve_with_what_was_read() {
+        let (sender, mut upgrades) = mpsc::unbounded_channel();
+        let route = get(|mut request: Request| async move {
+            sender.send(hyper::upgrade::on(&mut request)).expect("the test listens");
+            let switching = hyper::Response::builder().status(101);
+            let switching = switching.header("connection", "upgrade").header("upgrade", "any");
+            switching.body(axum::body::Body::empty()).expect("a response")
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let addr = listener.local_addr().expect("it is bound");
+        let server =
+            tokio::spawn(
+                async move { axum::serve(listener, Router::new().route("/", route)).await },
+            );
+
+        let mut client = TcpStream::connect(addr).await.expect("it listens");
+        client.write_all(REQUEST).await.expect("sent");
+        let upgraded = upgrades.recv().await.expect("a request").await.expect("an upgrade");
+        let Known::Tcp(mut stream, early) = Known::of(upgraded) else { panic!("not known as TCP") };
+        client.write_all(b", late").await.expect("sent");
+        client.shutdown().await.expect("it is open");
+        let mut bytes = early.to_vec();
+        stream.read_to_end(&mut bytes).await.expect("an end");
+        assert_eq!(bytes, b"early, late");
+        server.abort();
+    }
 }

@@ -1,0 +1,52 @@
+//! An endpoint as a [`tower_service::Service`]: tower's middleware goes around the handshake.
+
+use std::convert::Infallible;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http_body_util::Full;
+use hyper::{Request, Response};
+use tower_service::Service;
+
+use crate::{Endpoint, Handler};
+
+/// Always ready: what is too much is answered with 503. A timeout around it bounds the handshake, not the
+/// connection, which has a task of its own from the response on.
+///
+/// # Examples
+/// ```
+/// use roomcast::Hub;
+/// use std::time::Duration;
+/// use tower::ServiceBuilder;
+/// use tower::timeout::TimeoutLayer;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let hub = Hub::<String>::new();
+/// let service = ServiceBuilder::new()
+///     .layer(TimeoutLayer::new(Duration::from_secs(2)))
+///     .service(hub.handle(hub.handlers()));
+/// # fn is_service<S: tower::Service<roomcast::Request<()>>>(_: &S) {}
+/// # is_service(&service);
+/// # }
+/// ```
+#[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
+impl<T, H, B> Service<Request<B>> for Endpoint<T, H>
+where
+    T: Send + 'static,
+    H: Handler<T>,
+    B: Send + 'static,
+{
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        hyper::service::Service::call(self, request)
+    }
+}

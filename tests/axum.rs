@@ -1,0 +1,278 @@
+//! A hub in an axum router, under `axum::serve`, and behind tower's middleware; with real clients.
+
+#[path = "hub/support.rs"]
+#[expect(dead_code, unused_imports, reason = "the tests of the hub use more of it")]
+mod support;
+
+use std::future::pending;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use axum::routing::get;
+use axum::serve::Listener;
+use hyper_util::service::TowerToHyperService;
+use roomcast::{
+    Close, Conn, ConnExtensions, Endpoint, Handler, Hub, HubUpgrade, Reject, UpgradeRequest,
+};
+use support::{Client, Listening, TEXT, bind, eventually, frame, within};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tower::ServiceBuilder;
+use tower::timeout::TimeoutLayer;
+
+/// An axum server that stops when it is dropped.
+struct Serving {
+    addr: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Serving {
+    async fn run(app: Router) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let addr = listener.local_addr().expect("it is bound");
+        let service = app.into_make_service_with_connect_info::<SocketAddr>();
+        let task = tokio::spawn(async move {
+            axum::serve(listener, service).await.expect("it serves for ever");
+        });
+        Self { addr, task }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Tells each client what its connection knows of it, and then what it says.
+struct Teller;
+
+impl Handler<String> for Teller {
+    async fn on_connect(&self, conn: &Conn<String>) -> Result<(), Close> {
+        let known = [
+            conn.param("room").map(str::to_owned),
+            conn.query("q").map(|value| value.into_owned()),
+            conn.remote_addr().map(|addr| addr.ip().to_string()),
+            conn.extensions().get::<User>().map(|user| user.0.clone()),
+        ];
+        let _ = conn.send(&known.map(|known| known.unwrap_or_default()).join("|"));
+        Ok(())
+    }
+
+    async fn on_message(&self, conn: &Conn<String>, text: String) {
+        let _ = conn.send(&text);
+    }
+}
+
+fn hub() -> Hub<String> {
+    Hub::new()
+}
+
+async fn status_of(addr: SocketAddr, path: &str) -> u16 {
+    match Client::try_connect(addr, path).await {
+        Ok(_) => 101,
+        Err(Error::Http(response)) => response.status().as_u16(),
+        Err(error) => panic!("no answer: {error}"),
+    }
+}
+
+#[tokio::test]
+async fn endpoint_is_a_handler_that_knows_route_query_and_address() {
+    let endpoint = hub().handle(Teller);
+    let inner = Router::new().route("/{room}", get(endpoint.clone()));
+    let app = Router::new().route("/plain", get(endpoint)).nest("/v1/{version}", inner);
+    let server = Serving::run(app).await;
+
+    let mut client = Client::connect(server.addr, "/v1/7/caf%C3%A9%20bar?q=a%26b").await;
+    assert_eq!(client.get::<String>().await, "café bar|a&b|127.0.0.1|");
+    client.send_text("\"hello\"").await;
+    assert_eq!(client.get::<String>().await, "hello");
+
+    let mut plain = Client::connect(server.addr, "/plain").await;
+    assert_eq!(plain.get::<String>().await, "||127.0.0.1|");
+    assert_eq!(status_of(server.addr, "/v1/7/%FF").await, 400);
+    assert_eq!(status_of(server.addr, "/none").await, 404);
+}
+
+/// Who a token belongs to.
+#[derive(Clone)]
+struct User(String);
+
+/// What an application has.
+#[derive(Clone)]
+struct App {
+    token: &'static str,
+    endpoint: Endpoint<String, Teller>,
+}
+
+impl FromRequestParts<App> for User {
+    type Rejection = (StatusCode, [(header::HeaderName, &'static str); 1], &'static str);
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Self::Rejection> {
+        let token = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        match token.and_then(|token| token.strip_prefix("Bearer ")) {
+            Some(token) if token == app.token => Ok(Self("ada".to_owned())),
+            _ => {
+                let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+                Err((StatusCode::UNAUTHORIZED, challenge, "who are you?"))
+            }
+        }
+    }
+}
+
+async fn enter(
+    user: User,
+    State(app): State<App>,
+    Path(room): Path<String>,
+    upgrade: HubUpgrade,
+) -> Response {
+    assert_eq!(upgrade.request().uri().path(), format!("/ws/{room}"));
+    upgrade.with(user).accept(&app.endpoint).await
+}
+
+#[tokio::test]
+async fn extractors_run_before_and_reject_with_their_own_response() {
+    let hub = hub();
+    let app = App { token: "secret", endpoint: hub.handle(Teller) };
+    let server = Serving::run(Router::new().route("/ws/{room}", get(enter)).with_state(app)).await;
+
+    let refused = Client::try_connect(server.addr, "/ws/lobby").await;
+    let Err(Error::Http(response)) = refused else { panic!("it was not refused") };
+    assert_eq!(response.status(), 401);
+    assert_eq!(response.headers()["www-authenticate"], "Bearer");
+    assert_eq!(response.body().as_deref(), Some(&b"who are you?"[..]));
+    assert_eq!(hub.stats().connected, 0);
+
+    let mut request =
+        format!("ws://{}/ws/lobby", server.addr).into_client_request().expect("a url");
+    let token = "Bearer secret".parse().expect("a header");
+    request.headers_mut().insert(header::AUTHORIZATION, token);
+    let stream = TcpStream::connect(server.addr).await.expect("it listens");
+    let (socket, _) = tokio_tungstenite::client_async(request, stream).await.expect("a handshake");
+    assert_eq!(Client(socket).get::<String>().await, "lobby||127.0.0.1|ada");
+}
+
+#[tokio::test]
+async fn middleware_says_what_the_connection_carries() {
+    async fn authenticate(mut request: Request, next: Next) -> Response {
+        let ConnExtensions(kept) = request.extensions_mut().get_or_insert_default();
+        kept.insert(User("grace".to_owned()));
+        next.run(request).await
+    }
+    let app = Router::new().route("/ws", get(hub().handle(Teller))).layer(from_fn(authenticate));
+    let server = Serving::run(app).await;
+    let mut client = Client::connect(server.addr, "/ws").await;
+    assert_eq!(client.get::<String>().await, "||127.0.0.1|grace");
+}
+
+#[tokio::test]
+async fn requests_that_are_no_handshakes_get_their_status() {
+    let server = Serving::run(Router::new().route("/ws", get(hub().handle(Teller)))).await;
+    for (request, status) in [("GET /ws", "426"), ("POST /ws", "405")] {
+        let mut stream = TcpStream::connect(server.addr).await.expect("it listens");
+        let head = format!("{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        within("an answer", stream.read_to_string(&mut answer)).await.expect("text");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{request}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn message_that_came_with_the_handshake_is_not_lost() {
+    let server = Serving::run(Router::new().route("/ws", get(hub().handle(Teller)))).await;
+    let mut stream = TcpStream::connect(server.addr).await.expect("it listens");
+    let mut bytes = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\n\
+        Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+        .to_vec();
+    bytes.extend(frame(TEXT, b"\"early\""));
+    stream.write_all(&bytes).await.expect("sent");
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\"early\"") {
+        let read = within("an echo", stream.read_buf(&mut answer)).await.expect("it is open");
+        assert_ne!(read, 0, "{}", String::from_utf8_lossy(&answer));
+    }
+}
+
+/// Gives out the other ends of pipes: streams that are no sockets.
+struct Pipes(mpsc::Receiver<DuplexStream>);
+
+impl Listener for Pipes {
+    type Io = DuplexStream;
+    type Addr = ();
+
+    async fn accept(&mut self) -> (DuplexStream, ()) {
+        match self.0.recv().await {
+            Some(pipe) => (pipe, ()),
+            None => pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn streams_that_are_no_sockets_work_too() {
+    let hub = hub();
+    let app = Router::new().route("/ws", get(hub.handle(Teller)));
+    let (sender, pipes) = mpsc::channel(1);
+    let server = tokio::spawn(async move { axum::serve(Pipes(pipes), app).await });
+    let (near, far) = tokio::io::duplex(1_024);
+    sender.send(far).await.expect("it accepts");
+    let mut client = Client::over(near, "/ws").await.expect("a handshake");
+    assert_eq!(client.get::<String>().await, "|||");
+    let text = "x".repeat(64 * 1_024);
+    hub.broadcast(&text).expect("room in the inbox");
+    assert_eq!(client.get::<String>().await, text);
+    client.close_with(1000, "").await;
+    assert_eq!(client.closed().await.0, 1000);
+    eventually("it is gone", || hub.stats().connections == 0).await;
+    server.abort();
+}
+
+/// Never says whether somebody may come, unless they ask for `/quick`.
+struct Undecided;
+
+impl Handler<String> for Undecided {
+    async fn on_upgrade(&self, request: &mut UpgradeRequest) -> Result<(), Reject> {
+        match request.uri().path() {
+            "/quick" => Ok(()),
+            _ => pending().await,
+        }
+    }
+
+    async fn on_message(&self, conn: &Conn<String>, text: String) {
+        let _ = conn.send(&text);
+    }
+}
+
+#[tokio::test]
+async fn tower_middleware_goes_around_the_handshake_but_not_the_connection() {
+    let hub = hub();
+    let service = ServiceBuilder::new()
+        .layer(TimeoutLayer::new(Duration::from_millis(50)))
+        .service(hub.handle(Undecided));
+    let server = bind().await.fallback(TowerToHyperService::new(service));
+    let server = Listening::run(server);
+
+    let mut client = Client::connect(server.addr, "/quick").await;
+    // That takes the whole timeout, which the first one has outlived then. An error is a 500.
+    assert_eq!(status_of(server.addr, "/slow").await, 500);
+    eventually("nothing is left of it", || hub.stats().connections == 1).await;
+    client.send_text("\"still here\"").await;
+    assert_eq!(client.get::<String>().await, "still here");
+}
