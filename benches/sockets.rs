@@ -1,8 +1,8 @@
 //! Fan-out over real sockets: what a delivery costs, against others and against the kernel itself.
 //!
 //! ```text
-//! cargo bench --bench sockets -- --progress            all of it, a quarter of an hour
-//! cargo bench --bench sockets -- --progress --short    two minutes
+//! cargo bench --features axum,tls --bench sockets -- --progress            all of it, a quarter of an hour
+//! cargo bench --features axum,tls --bench sockets -- --progress --short    two minutes
 //! ```
 //!
 //! Each contestant is a server in a process of its own, on one core; its clients are a load
@@ -35,6 +35,8 @@ mod plot;
 mod process;
 #[path = "sockets/report.rs"]
 mod report;
+#[path = "sockets/stream.rs"]
+mod stream;
 #[path = "sockets/wire.rs"]
 mod wire;
 
@@ -79,7 +81,7 @@ struct Options {
     /// Only these contestants.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Contestant>,
-    /// Only scenes whose name has this in it: rooms, shards, paused, idle, drop.
+    /// Only scenes whose name has this in it: rooms, shards, paused, fronts, idle, drop.
     #[arg(long)]
     scene: Option<String>,
     /// Connections whose memory is counted.

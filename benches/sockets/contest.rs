@@ -24,16 +24,19 @@ pub(crate) fn play(options: &Options) -> Result<Figures> {
     if options.short {
         scenes.iter_mut().for_each(Scene::shorten);
     } else {
-        scenes.extend([plan::shards(), plan::paused()]);
+        scenes.extend([plan::shards(), plan::paused(), plan::fronts()]);
     }
     scenes.retain_mut(|scene| {
         scene.contestants.retain(|&contestant| options.takes_part(contestant));
         options.shows(scene.name) && !scene.contestants.is_empty()
     });
-    let mut servers = plan::servers();
-    servers.retain(|&contestant| options.takes_part(contestant));
-    let others = |scene| if options.shows(scene) && !options.short { &servers[..] } else { &[] };
-    let (idlers, droppers) = (others("idle connections"), others("all drop at once"));
+    let others = |scene, mut contestants: Vec<Contestant>| {
+        let is_shown = options.shows(scene) && !options.short;
+        contestants.retain(|&contestant| is_shown && options.takes_part(contestant));
+        contestants
+    };
+    let idlers = others("idle connections", plan::idlers());
+    let droppers = others("all drop at once", plan::droppers());
     let steps = scenes
         .iter()
         .map(|scene| scene.contestants.len() * (1 + options.rounds() * scene.cells.len()));
@@ -43,13 +46,13 @@ pub(crate) fn play(options: &Options) -> Result<Figures> {
     for scene in &scenes {
         figures.scenes.push(play_scene(scene, options, &progress)?);
     }
-    for &contestant in idlers {
+    for contestant in idlers {
         match count_memory(contestant, options.idle, &progress) {
             Ok(memory) => figures.memory.push(memory),
             Err(error) => figures.failures.push((contestant, format!("idle connections: {error}"))),
         }
     }
-    for &contestant in droppers {
+    for contestant in droppers {
         match drop_all(contestant, &progress) {
             Ok(drops) => figures.drops.push(drops),
             Err(error) => figures.failures.push((contestant, format!("all drop: {error}"))),
@@ -176,6 +179,7 @@ impl Pair {
             server: self.addr,
             server_pid: self.server.pid(),
             dialect: self.contestant.dialect(),
+            is_tls: self.contestant.is_tls(),
             first_room: 0,
             rooms,
             members,

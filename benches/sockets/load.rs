@@ -8,14 +8,17 @@
 use std::collections::{HashSet, VecDeque};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use rustls::ClientConfig;
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Socket, Type};
 
+use crate::stream::{Stream, client_config};
 use crate::wire::{Dialect, client_frame, request, take_frame};
 use crate::{Result, process};
 
@@ -59,6 +62,7 @@ pub(crate) struct Crowd {
     pub(crate) server: SocketAddr,
     pub(crate) server_pid: u32,
     pub(crate) dialect: Dialect,
+    pub(crate) is_tls: bool,
     /// The number of the first room.
     pub(crate) first_room: usize,
     pub(crate) rooms: usize,
@@ -121,11 +125,12 @@ pub(crate) fn run() -> Result<()> {
 
 struct Clients {
     crowd: Crowd,
+    tls: Option<Arc<ClientConfig>>,
     epoll: Epoll,
     conns: Vec<Conn>,
     rooms: Vec<Room>,
     /// Those who do not read.
-    paused: Vec<TcpStream>,
+    paused: Vec<Stream>,
     scratch: Vec<u8>,
     epoch: Instant,
     latencies: Histogram<u64>,
@@ -135,7 +140,7 @@ struct Clients {
 }
 
 struct Conn {
-    stream: TcpStream,
+    stream: Stream,
     room: usize,
     received: u64,
     /// The front of a frame that is not whole.
@@ -177,6 +182,7 @@ impl Clients {
     fn connect(crowd: Crowd) -> Result<Self> {
         let mut clients = Self {
             crowd,
+            tls: crowd.is_tls.then(|| client_config(crowd.server_pid)).transpose()?,
             epoll: Epoll::new(EpollCreateFlags::empty())?,
             conns: Vec::new(),
             rooms: (0..crowd.rooms).map(|_| Room::default()).collect(),
@@ -202,7 +208,7 @@ impl Clients {
         self.crowd.paused_one_in.is_some_and(|one_in| seat.is_multiple_of(one_in))
     }
 
-    fn dial(&self, seat: usize) -> Result<TcpStream> {
+    fn dial(&self, seat: usize) -> Result<Stream> {
         let socket = Socket::new(Domain::for_address(self.crowd.server), Type::STREAM, None)?;
         if self.is_paused(seat) {
             socket.set_recv_buffer_size(PAUSED_BUFFER_BYTES)?;
@@ -211,14 +217,14 @@ impl Clients {
         socket.connect(&self.crowd.server.into())?;
         // For the handshake: from then on nothing blocks.
         socket.set_read_timeout(Some(PATIENCE))?;
-        let mut stream = TcpStream::from(socket);
+        let mut stream = Stream::new(TcpStream::from(socket), self.tls.as_ref())?;
         let room = self.crowd.first_room + seat % self.crowd.rooms;
         let target = self.crowd.dialect.target(room);
         stream.write_all(request(&target).as_bytes())?;
         Ok(stream)
     }
 
-    fn enter(&mut self, seat: usize, mut stream: TcpStream) -> Result<()> {
+    fn enter(&mut self, seat: usize, mut stream: Stream) -> Result<()> {
         let mut partial = read_head(&mut stream)?;
         if let Some(greeting) = self.crowd.dialect.greeting() {
             stream.write_all(&client_frame(greeting))?;
@@ -228,9 +234,9 @@ impl Clients {
             self.paused.push(stream);
             return Ok(());
         }
-        stream.set_nonblocking(true)?;
+        stream.tcp().set_nonblocking(true)?;
         let (id, room) = (self.conns.len(), seat % self.crowd.rooms);
-        self.epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, id as u64))?;
+        self.epoll.add(stream.tcp(), EpollEvent::new(EpollFlags::EPOLLIN, id as u64))?;
         self.conns.push(Conn { stream, room, received: 0, partial });
         self.rooms[room].conns.push(id);
         Ok(())
@@ -356,6 +362,12 @@ impl Clients {
     }
 
     fn read(&mut self, id: usize) -> Result<()> {
+        while self.read_once(id)? > 0 && self.conns[id].stream.holds_back() {}
+        Ok(())
+    }
+
+    /// Tells how many bytes have come.
+    fn read_once(&mut self, id: usize) -> Result<usize> {
         let Self { crowd, conns, rooms, scratch, epoch, latencies, done, deliveries, .. } = self;
         let conn = &mut conns[id];
         let kept = conn.partial.len();
@@ -384,7 +396,7 @@ impl Clients {
             input = &mut input[bytes..];
         }
         conn.partial.extend_from_slice(input);
-        Ok(())
+        Ok(read)
     }
 
     /// Closes all connections, in a thread, while this one opens one after the other.
@@ -408,7 +420,7 @@ impl Clients {
 }
 
 /// Reads the response to a request for an upgrade, and returns what came behind it.
-fn read_head(stream: &mut TcpStream) -> Result<Vec<u8>> {
+fn read_head(stream: &mut Stream) -> Result<Vec<u8>> {
     let mut head = Vec::new();
     let mut piece = [0; 1_024];
     loop {
@@ -427,7 +439,7 @@ fn read_head(stream: &mut TcpStream) -> Result<Vec<u8>> {
 }
 
 /// Reads until the server returns the greeting, of which it may say more, and leaves what follows.
-fn read_greeting(stream: &mut TcpStream, input: &mut Vec<u8>, greeting: &str) -> Result<()> {
+fn read_greeting(stream: &mut Stream, input: &mut Vec<u8>, greeting: &str) -> Result<()> {
     let mut piece = [0; 1_024];
     loop {
         while let Some((_, payload, bytes)) = take_frame(input) {

@@ -96,8 +96,23 @@ pub(crate) fn paused() -> Scene {
     }
 }
 
-/// Those whose connections are counted and dropped.
-pub(crate) fn servers() -> Vec<Contestant> {
+/// What it costs to come in through something else than the server of its own.
+pub(crate) fn fronts() -> Scene {
+    Scene {
+        name: "1 room of 8,000, by fronts",
+        rooms: 1,
+        members: 8_000,
+        contestants: vec![Contestant::Roomcast, Contestant::RoomcastAxum, Contestant::RoomcastTls],
+        cells: vec![
+            Cell { in_flight: 1, bytes: SMALL },
+            Cell { in_flight: 16, bytes: SMALL },
+            Cell { in_flight: 16, bytes: LARGE },
+        ],
+    }
+}
+
+/// Those whose connections are dropped.
+pub(crate) fn droppers() -> Vec<Contestant> {
     vec![
         Contestant::Floor1,
         Contestant::Roomcast,
@@ -105,4 +120,9 @@ pub(crate) fn servers() -> Vec<Contestant> {
         Contestant::Fastwebsockets,
         Contestant::Socketioxide,
     ]
+}
+
+/// Those whose connections are weighed.
+pub(crate) fn idlers() -> Vec<Contestant> {
+    [droppers(), vec![Contestant::RoomcastAxum, Contestant::RoomcastTls]].concat()
 }

@@ -92,6 +92,8 @@ fn color(contestant: Contestant) -> RGBColor {
         Contestant::Axum => RGBColor(50, 100, 180),
         Contestant::AxumJoined => RGBColor(120, 170, 225),
         Contestant::Fastwebsockets => RGBColor(60, 150, 90),
+        Contestant::RoomcastAxum => RGBColor(70, 130, 200),
+        Contestant::RoomcastTls => RGBColor(20, 60, 110),
         Contestant::Socketioxide => RGBColor(150, 90, 170),
     }
 }

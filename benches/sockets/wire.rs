@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 /// Unmasking costs a server the same whatever the key.
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
+/// What every client says of itself; not every server asks for it.
+pub(crate) const AUTHORIZATION: &str = "Bearer secret";
+
 /// What every message begins with, behind the dialect's prefix.
 const STAMP_KEY: &str = "{\"at\":";
 
@@ -72,7 +75,8 @@ impl Dialect {
 pub(crate) fn request(target: &str) -> String {
     format!(
         "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Authorization: {AUTHORIZATION}\r\n\r\n"
     )
 }
 

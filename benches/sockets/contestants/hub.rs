@@ -3,13 +3,21 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
+use axum::Router;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::routing::get;
 use roomcast::{
-    Builder, Close, Codec, Conn, Handler, Hub, Json, Overflow, Raw, RawMessage, Server,
+    Builder, Close, Codec, Conn, Handler, Hub, HubUpgrade, Json, Overflow, Raw, RawMessage, Server,
+    Tls,
 };
 use serde::{Deserialize, Serialize};
 
 use super::HOUR;
 use crate::Result;
+use crate::stream::identity_files;
+use crate::wire::AUTHORIZATION;
 
 /// What differs from the defaults.
 #[derive(Clone, Copy)]
@@ -17,6 +25,7 @@ pub(crate) struct Settings {
     pub(crate) shards: usize,
     /// Whether a slow client loses what is new, instead of its connection.
     pub(crate) is_lossy: bool,
+    pub(crate) is_tls: bool,
 }
 
 /// What is sent, where it is not passed on as it is.
@@ -63,7 +72,41 @@ async fn serve<T: Send + Sync + 'static, C: Codec<T>>(
         false => builder,
     };
     let hub = builder.shards(settings.shards).ping_interval(Duration::ZERO).build()?;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    Server::from_listener(listener).route("/ws/{room}", hub.handle(Relay))?.run().await;
+    let server = Server::from_listener(tokio::net::TcpListener::from_std(listener)?);
+    let server = if settings.is_tls { server.tls(&identity()?) } else { server };
+    server.route("/ws/{room}", hub.handle(Relay))?.run().await;
     Ok(())
+}
+
+/// A certificate that the clients find.
+fn identity() -> Result<Tls> {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    let [certificate, key] = identity_files(std::process::id());
+    std::fs::write(&certificate, made.cert.pem())?;
+    std::fs::write(&key, made.signing_key.serialize_pem())?;
+    Ok(Tls::from_pem_files(certificate, key)?)
+}
+
+/// Whoever knows the token.
+struct User;
+
+impl<S: Sync> FromRequestParts<S> for User {
+    type Rejection = StatusCode;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, StatusCode> {
+        match parts.headers.get(header::AUTHORIZATION) {
+            Some(value) if value == AUTHORIZATION => Ok(Self),
+            _ => Err(StatusCode::UNAUTHORIZED),
+        }
+    }
+}
+
+/// A hub in axum, whose clients must have the token.
+pub(crate) async fn serve_in_axum(listener: TcpListener) -> Result<()> {
+    let hub = Hub::<RawMessage>::with_codec(Raw).shards(1).ping_interval(Duration::ZERO).build()?;
+    let endpoint = hub.handle(Relay);
+    let enter = |_: User, upgrade: HubUpgrade| async move { upgrade.accept(&endpoint).await };
+    let app = Router::new().route("/ws/{room}", get(enter));
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    Ok(axum::serve(listener, app).await?)
 }

@@ -41,6 +41,10 @@ pub(crate) enum Contestant {
     RoomcastLossy,
     /// The same, with a tenth of the clients paused.
     RoomcastPaused,
+    /// roomcast in an axum router, behind an extractor that looks at a token.
+    RoomcastAxum,
+    /// roomcast over TLS.
+    RoomcastTls,
     /// axum and a tokio broadcast channel a room.
     Axum,
     /// The same, feeding all that is queued before it flushes.
@@ -62,6 +66,8 @@ impl Contestant {
             Self::RoomcastTwoShards => "roomcast, 2 shards on 2 threads",
             Self::RoomcastLossy => "roomcast, DropNewest",
             Self::RoomcastPaused => "roomcast, DropNewest, 10 % paused",
+            Self::RoomcastAxum => "roomcast in axum, with a token",
+            Self::RoomcastTls => "roomcast over TLS",
             Self::Axum => "axum, tokio broadcast",
             Self::AxumJoined => "axum, tokio broadcast, fed before a flush",
             Self::Fastwebsockets => "fastwebsockets, task and mpsc",
@@ -78,6 +84,10 @@ impl Contestant {
             Self::Socketioxide => Dialect::SocketIo,
             _ => Dialect::Plain,
         }
+    }
+
+    pub(crate) fn is_tls(self) -> bool {
+        self == Self::RoomcastTls
     }
 
     /// Of how many clients one is paused.
@@ -106,12 +116,14 @@ impl Contestant {
             Self::Fastwebsockets => self.block_on(fastwebsockets_mpsc::serve(listener)),
             Self::Socketioxide => self.block_on(socketio::serve(listener)),
             Self::RoomcastJson => {
-                let settings = hub::Settings { shards, is_lossy: false };
+                let settings = hub::Settings { shards, is_lossy: false, is_tls: false };
                 self.block_on(hub::serve_json(listener, settings))
             }
+            Self::RoomcastAxum => self.block_on(hub::serve_in_axum(listener)),
             _ => {
                 let is_lossy = matches!(self, Self::RoomcastLossy | Self::RoomcastPaused);
-                self.block_on(hub::serve_text(listener, hub::Settings { shards, is_lossy }))
+                let settings = hub::Settings { shards, is_lossy, is_tls: self.is_tls() };
+                self.block_on(hub::serve_text(listener, settings))
             }
         }
     }

@@ -37,9 +37,11 @@ pub(crate) struct Streams {
 }
 
 /// Takes an upgraded connection apart, down to the socket where that is known, whose send buffer gets
-/// this size.
+/// this size. Small messages do not wait there for the answer to others (`TCP_NODELAY`).
 pub(crate) fn into_streams(upgraded: Upgraded, send_buffer: Option<usize>) -> Streams {
-    let resize = |socket: SockRef<'_>| {
+    let tune = |socket: SockRef<'_>| {
+        // A failure means that the client is gone already.
+        let _ = socket.set_tcp_nodelay(true);
         if let Some(bytes) = send_buffer {
             // The kernel takes any size, and makes of it what it allows.
             let _ = socket.set_send_buffer_size(bytes);
@@ -47,13 +49,13 @@ pub(crate) fn into_streams(upgraded: Upgraded, send_buffer: Option<usize>) -> St
     };
     match Known::of(upgraded) {
         Known::Tcp(stream, early) => {
-            resize(SockRef::from(&stream));
+            tune(SockRef::from(&stream));
             let (read, write) = stream.into_split();
             Streams { read: ReadHalf::Tcp(read), write: WriteHalf::Tcp(write), early }
         }
         #[cfg(feature = "tls")]
         Known::Tls(stream, early) => {
-            resize(SockRef::from(stream.get_ref().0));
+            tune(SockRef::from(stream.get_ref().0));
             let (read, write) = tls::split(*stream);
             Streams { read: ReadHalf::Tls(read), write: WriteHalf::Tls(write), early }
         }
