@@ -13,7 +13,7 @@ use hyper::{Request, Response};
 use super::{Handler, Hub};
 
 /// A hub with a handler: a hyper service that makes a connection of each request, and a route for
-/// the [`Server`](crate::Server). From [`Hub::handle`]. Clones share the handler.
+/// the `Server`. From [`Hub::handle`]. Clones share the handler.
 pub struct Endpoint<T, H> {
     hub: Hub<T>,
     handler: Arc<H>,

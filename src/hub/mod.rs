@@ -194,7 +194,7 @@ impl<T: Send + 'static> Hub<T> {
 
     /// The hub as a service: each request that it gets becomes a connection with this handler.
     ///
-    /// The endpoint can be a route of a [`Server`](crate::Server), or any hyper service.
+    /// The endpoint can be a route of a `Server`, or any hyper service.
     pub fn handle<H: Handler<T>>(&self, handler: H) -> Endpoint<T, H> {
         Endpoint::new(self.clone(), handler)
     }

@@ -16,7 +16,7 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 
 /// The address of the client, as a request extension.
 ///
-/// [`Server`](crate::Server) sets it. With a server of your own, insert it into the request, so
+/// `Server` sets it. With a server of your own, insert it into the request, so
 /// that [`Conn::remote_addr`](crate::Conn::remote_addr) knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RemoteAddr(pub SocketAddr);
@@ -28,7 +28,7 @@ pub struct ConnExtensions(pub Extensions);
 
 /// The parameters of the matched route, as a request extension.
 ///
-/// [`Server`](crate::Server) sets it. With a router of your own, insert it into the request, so
+/// `Server` sets it. With a router of your own, insert it into the request, so
 /// that [`Conn::param`](crate::Conn::param) finds them.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct PathParams(

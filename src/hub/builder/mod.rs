@@ -26,7 +26,7 @@ use crate::transport::{
     AdmissionLimits, DecodeLimits, Layout, OriginRule, Rates, ReadLimits, Shards,
 };
 
-/// The settings of a [`Hub`], from [`Hub::builder`] or [`Hub::with_codec`].
+/// The settings of a [`Hub`], from [`Hub::builder`](Hub) or [`Hub::with_codec`].
 ///
 /// # Examples
 /// ```
