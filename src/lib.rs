@@ -8,6 +8,7 @@
 #[cfg(feature = "hub")]
 mod backplane;
 mod codec;
+pub mod docs;
 pub mod engine;
 #[cfg(feature = "hub")]
 mod hub;
@@ -18,13 +19,6 @@ mod integrations;
 pub mod internals;
 #[cfg(feature = "hub")]
 mod transport;
-
-#[doc = include_str!("docs/architecture.md")]
-pub mod architecture {}
-
-#[cfg(all(feature = "json", feature = "server"))]
-#[doc = include_str!("docs/security.md")]
-pub mod security {}
 
 #[cfg(feature = "hub")]
 pub use backplane::{

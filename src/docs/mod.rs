@@ -1,0 +1,15 @@
+#![cfg_attr(
+    all(feature = "json", feature = "server"),
+    doc = "Pages on what a hub promises, what it does not do, and how to run it."
+)]
+#![cfg_attr(
+    not(all(feature = "json", feature = "server")),
+    doc = "How the crate is built. There are more pages with the features `json` and `server`."
+)]
+
+#[doc = include_str!("architecture.md")]
+pub mod architecture {}
+
+#[cfg(all(feature = "json", feature = "server"))]
+#[doc = include_str!("security.md")]
+pub mod security {}
