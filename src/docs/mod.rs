@@ -11,5 +11,9 @@
 pub mod architecture {}
 
 #[cfg(all(feature = "json", feature = "server"))]
+#[doc = include_str!("back_pressure.md")]
+pub mod back_pressure {}
+
+#[cfg(all(feature = "json", feature = "server"))]
 #[doc = include_str!("security.md")]
 pub mod security {}
