@@ -11,8 +11,16 @@
 pub mod architecture {}
 
 #[cfg(all(feature = "json", feature = "server"))]
+#[doc = include_str!("delivery.md")]
+pub mod delivery {}
+
+#[cfg(all(feature = "json", feature = "server"))]
 #[doc = include_str!("back_pressure.md")]
 pub mod back_pressure {}
+
+#[cfg(all(feature = "json", feature = "server"))]
+#[doc = include_str!("scaling.md")]
+pub mod scaling {}
 
 #[cfg(all(feature = "json", feature = "server"))]
 #[doc = include_str!("security.md")]
