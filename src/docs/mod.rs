@@ -15,12 +15,20 @@ pub mod architecture {}
 pub mod delivery {}
 
 #[cfg(all(feature = "json", feature = "server"))]
+#[doc = include_str!("slow_clients.md")]
+pub mod slow_clients {}
+
+#[cfg(all(feature = "json", feature = "server"))]
 #[doc = include_str!("back_pressure.md")]
 pub mod back_pressure {}
 
 #[cfg(all(feature = "json", feature = "server"))]
 #[doc = include_str!("scaling.md")]
 pub mod scaling {}
+
+#[cfg(all(feature = "json", feature = "server"))]
+#[doc = include_str!("tuning.md")]
+pub mod tuning {}
 
 #[cfg(all(feature = "json", feature = "server"))]
 #[doc = include_str!("security.md")]
