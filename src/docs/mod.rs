@@ -33,3 +33,7 @@ pub mod tuning {}
 #[cfg(all(feature = "json", feature = "server"))]
 #[doc = include_str!("security.md")]
 pub mod security {}
+
+#[cfg(all(feature = "json", feature = "server"))]
+#[doc = include_str!("limitations.md")]
+pub mod limitations {}
