@@ -37,3 +37,7 @@ pub mod security {}
 #[cfg(all(feature = "json", feature = "server"))]
 #[doc = include_str!("limitations.md")]
 pub mod limitations {}
+
+#[cfg(all(feature = "json", feature = "server"))]
+#[doc = include_str!("from_fibr_ws.md")]
+pub mod from_fibr_ws {}
