@@ -41,3 +41,7 @@ pub mod limitations {}
 #[cfg(all(feature = "json", feature = "server"))]
 #[doc = include_str!("from_fibr_ws.md")]
 pub mod from_fibr_ws {}
+
+#[cfg(all(feature = "json", feature = "server"))]
+#[doc = include_str!("from_tokio_broadcast.md")]
+pub mod from_tokio_broadcast {}
