@@ -45,3 +45,7 @@ pub mod from_fibr_ws {}
 #[cfg(all(feature = "json", feature = "server"))]
 #[doc = include_str!("from_tokio_broadcast.md")]
 pub mod from_tokio_broadcast {}
+
+#[cfg(all(feature = "json", feature = "server"))]
+#[doc = include_str!("from_socketio.md")]
+pub mod from_socketio {}
