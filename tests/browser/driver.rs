@@ -1,0 +1,173 @@
+//! Chromium, its driver, and tabs.
+
+use std::env;
+use std::fs;
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::PathBuf;
+use std::process::{self, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fantoccini::wd::{Capabilities, WindowHandle};
+use fantoccini::{Client, ClientBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
+
+use crate::programs::Process;
+
+/// How long anything may take: the timers of a hidden tab fire once a second, and the machine may
+/// be busy.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// How often a condition is looked at meanwhile.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+const HINT: &str = "run `bash tests/run.sh`, which installs what the tests need";
+
+/// Tries until it works, or until the deadline has passed.
+pub(crate) fn eventually<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        match attempt() {
+            Err(_) if Instant::now() < deadline => thread::sleep(LOOK_INTERVAL),
+            result => return result,
+        }
+    }
+}
+
+/// A folder that goes when this is dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn create() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = env::temp_dir().join(format!("roomcast-browser-{}-{number}", process::id()));
+        fs::create_dir(&path).expect("a new folder can be made");
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A process of the browser may be writing its last.
+        let _ = eventually(|| match fs::remove_dir_all(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        });
+    }
+}
+
+/// Chromedriver, which ends together with its browser; then the folder of both can go.
+struct Driver {
+    port: u16,
+    process: Process,
+    folder: Folder,
+}
+
+impl Driver {
+    fn start() -> io::Result<Self> {
+        let folder = Folder::create();
+        let mut command = Command::new("chromedriver");
+        command.arg("--port=0").env("TMPDIR", &folder.0);
+        let (process, port) = Process::start(&mut command, |line| {
+            let (_, port) = line.split_once("started successfully on port ")?;
+            port.trim_end_matches('.').parse().ok()
+        })?;
+        Ok(Self { port, process, folder })
+    }
+
+    /// Asks for the end, and waits for it.
+    fn shut_down(&mut self) -> io::Result<()> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+        stream.write_all(b"GET /shutdown HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
+        eventually(|| match self.process.0.try_wait()? {
+            Some(_) => Ok(()),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        })
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // Without an answer it is killed; its browser then sees the pipe between them break.
+        if let Err(error) = self.shut_down() {
+            eprintln!("chromedriver does not shut down: {error}");
+        }
+    }
+}
+
+pub(crate) struct Browser {
+    client: Client,
+    _driver: Driver,
+}
+
+impl Browser {
+    pub(crate) async fn start() -> Self {
+        let driver = Driver::start()
+            .unwrap_or_else(|error| panic!("chromedriver does not start: {error}; {HINT}"));
+        let client = ClientBuilder::new(HttpConnector::new())
+            .capabilities(capabilities(&driver.folder))
+            .connect(&format!("http://127.0.0.1:{}", driver.port))
+            .await
+            .unwrap_or_else(|error| panic!("Chromium does not start: {error}; {HINT}"));
+        Self { client, _driver: driver }
+    }
+
+    /// Opens the page in a tab of its own, or in the one that the browser has started with.
+    pub(crate) async fn open(&self, url: &str, is_first: bool) -> Tab<'_> {
+        if !is_first {
+            let tab = self.client.new_window(true).await.expect("a tab");
+            self.client.switch_to_window(tab.handle).await.expect("it is open");
+        }
+        self.client.goto(url).await.expect("the server serves the page");
+        Tab { client: &self.client, handle: self.client.window().await.expect("it is open") }
+    }
+}
+
+fn capabilities(folder: &Folder) -> Capabilities {
+    let arguments = [
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        // Containers often have a tiny /dev/shm.
+        "--disable-dev-shm-usage",
+        // If the driver is killed, the pipe breaks, and the browser ends.
+        "--remote-debugging-pipe",
+        &format!("--user-data-dir={}", folder.0.join("profile").display()),
+    ];
+    Capabilities::from_iter([("goog:chromeOptions".to_owned(), json!({ "args": arguments }))])
+}
+
+/// A tab of the browser.
+pub(crate) struct Tab<'a> {
+    pub(crate) client: &'a Client,
+    handle: WindowHandle,
+}
+
+impl Tab<'_> {
+    pub(crate) async fn select(&self) {
+        self.client.switch_to_window(self.handle.clone()).await.expect("the tab is open");
+    }
+
+    /// Waits until a JavaScript expression has the value that is expected.
+    pub(crate) async fn eventually(&self, expression: &str, expected: Value) {
+        self.select().await;
+        let script = format!("return {expression};");
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let value = self.client.execute(&script, vec![]).await.expect("the script runs");
+            if value == expected {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{expression}\n is {value}\n not {expected}");
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
+}

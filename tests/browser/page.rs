@@ -1,0 +1,144 @@
+//! The page of the chat example, as people use it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::process::Command;
+
+use fantoccini::Locator;
+use serde_json::json;
+
+use crate::driver::{Browser, Tab, eventually};
+use crate::programs::{Chat, example};
+#[cfg(feature = "redis")]
+use crate::servers;
+
+fn start_chat(listen: &str) -> io::Result<Chat> {
+    Chat::start(Command::new(example("chat")).args(["--listen", listen]))
+}
+
+/// A new server where the old one was.
+fn restart_at(addr: SocketAddr) -> Chat {
+    eventually(|| start_chat(&addr.to_string())).expect("the port is free again")
+}
+
+impl Tab<'_> {
+    async fn fill(&self, field: &str, text: &str) {
+        self.select().await;
+        let input = self.client.find(Locator::Id(field)).await.expect(field);
+        input.clear().await.expect("it can be cleared");
+        input.send_keys(text).await.expect("it can be typed into");
+    }
+
+    async fn say(&self, text: &str) {
+        self.fill("text", text).await;
+        let button = self.client.find(Locator::Id("send")).await.expect("a button");
+        button.click().await.expect("it can be clicked");
+    }
+
+    async fn state_becomes(&self, state: &str) {
+        self.eventually("document.querySelector('#state').dataset.state", json!(state)).await;
+    }
+
+    async fn count_becomes(&self, id: &str, count: u32) {
+        let expression = format!("document.querySelector('#{id}').dataset.value");
+        self.eventually(&expression, json!(count.to_string())).await;
+    }
+
+    /// Waits until exactly these messages are shown, each with its user: as text, hence without
+    /// elements inside.
+    async fn messages_become(&self, expected: &[(&str, &str)]) {
+        let shown = "Array.from(document.querySelectorAll('#messages li'), item => \
+            ['.user', '.text'].map(part => item.querySelector(part)).map(part => \
+            part.childElementCount === 0 ? part.textContent : part.outerHTML))";
+        self.eventually(shown, json!(expected)).await;
+    }
+}
+
+#[tokio::test]
+async fn two_tabs_chat_and_come_back_after_a_restart_of_the_server() {
+    let server = start_chat("127.0.0.1:0").expect("the chat example starts");
+    let addr = server.addr;
+    let url = format!("http://{addr}/#tea");
+    let browser = Browser::start().await;
+    let ann = browser.open(&url, true).await;
+    let bob = browser.open(&url, false).await;
+    ann.fill("name", "Ann").await;
+    bob.fill("name", "<i>Bob</i>").await;
+
+    for tab in [&ann, &bob] {
+        tab.state_becomes("open").await;
+        tab.count_becomes("members", 2).await;
+        tab.count_becomes("counter-connections", 2).await;
+    }
+    ann.say("hello").await;
+    let hello = ("Ann", "hello");
+    ann.messages_become(&[hello]).await;
+    bob.messages_become(&[hello]).await;
+
+    let markup = ("<i>Bob</i>", "<img src=x onerror=\"document.body.remove()\"> & <b>bold</b>");
+    bob.say(markup.1).await;
+    bob.messages_become(&[hello, markup]).await;
+    ann.messages_become(&[hello, markup]).await;
+
+    drop(server.process);
+    for tab in [&ann, &bob] {
+        tab.state_becomes("waiting").await;
+    }
+    let _server = restart_at(addr);
+    for tab in [&ann, &bob] {
+        tab.state_becomes("open").await;
+        tab.count_becomes("members", 2).await;
+    }
+    ann.say("back").await;
+    let back = ("Ann", "back");
+    ann.messages_become(&[hello, markup, back]).await;
+    bob.messages_become(&[hello, markup, back]).await;
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_servers_on_one_redis_are_one_chat() {
+    let mut redis = servers::RedisServer::start();
+    let start = || {
+        let mut command = Command::new(example("chat"));
+        let command = command.args(["--listen", "127.0.0.1:0", "--redis", &redis.url()]);
+        Chat::start(command).expect("the chat example starts")
+    };
+    let (first, second) = (start(), start());
+    let browser = Browser::start().await;
+    let ann = browser.open(&format!("http://{}/#tea", first.addr), true).await;
+    let bob = browser.open(&format!("http://{}/#tea", second.addr), false).await;
+    ann.fill("name", "Ann").await;
+    bob.fill("name", "Bob").await;
+    let backplane = "document.querySelector('#backplane-state').textContent";
+    for tab in [&ann, &bob] {
+        tab.state_becomes("open").await;
+        tab.eventually(backplane, json!("Backplane up")).await;
+        tab.count_becomes("counter-nodes", 2).await;
+        tab.count_becomes("members", 2).await;
+        tab.count_becomes("counter-all_connections", 2).await;
+    }
+    ann.say("hello").await;
+    let said = [("Ann", "hello"), ("Bob", "hello, Ann")];
+    bob.messages_become(&said[..1]).await;
+    bob.say(said[1].1).await;
+    bob.messages_become(&said).await;
+    ann.messages_become(&said).await;
+
+    redis.kill();
+    for tab in [&ann, &bob] {
+        tab.eventually(backplane, json!("Backplane down")).await;
+        let error = "document.querySelector('#backplane-error').textContent.length > 0";
+        tab.eventually(error, json!(true)).await;
+    }
+    ann.say("still here").await;
+    let still_here = ("Ann", "still here");
+    ann.messages_become(&[said[0], said[1], still_here]).await;
+
+    redis.restart();
+    for tab in [&ann, &bob] {
+        tab.eventually(backplane, json!("Backplane up")).await;
+    }
+    bob.say("back").await;
+    ann.messages_become(&[said[0], said[1], still_here, ("Bob", "back")]).await;
+}
