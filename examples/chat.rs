@@ -26,6 +26,8 @@ use roomcast::{
 use serde::{Deserialize, Serialize};
 
 const PAGE: &str = include_str!("chat.html");
+/// The client that the page uses.
+const CLIENT: &str = include_str!("roomcast.js");
 
 /// A chat server over roomcast.
 #[derive(Parser)]
@@ -205,6 +207,7 @@ struct Watched {
 fn page(watched: &Watched, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     match request.uri().path() {
         "/" => respond(StatusCode::OK, "text/html; charset=utf-8", PAGE),
+        "/roomcast.js" => respond(StatusCode::OK, "text/javascript; charset=utf-8", CLIENT),
         "/stats" => {
             respond(StatusCode::OK, "application/json", stats(watched, request.uri().query()))
         }
