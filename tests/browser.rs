@@ -5,12 +5,20 @@
 
 #[path = "browser/driver.rs"]
 mod driver;
+#[path = "browser/messages.rs"]
+mod messages;
 #[path = "browser/page.rs"]
 mod page;
 mod programs;
+#[path = "browser/returning.rs"]
+mod returning;
+#[path = "browser/scripted.rs"]
+mod scripted;
 #[cfg(feature = "redis")]
 #[expect(dead_code, unused_imports, reason = "the tests of the backplane use more of it")]
 mod servers;
+#[path = "browser/stage.rs"]
+mod stage;
 #[cfg(feature = "redis")]
 #[path = "hub/support.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests of the hub use more of it")]

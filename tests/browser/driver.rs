@@ -19,7 +19,7 @@ use crate::programs::Process;
 
 /// How long anything may take: the timers of a hidden tab fire once a second, and the machine may
 /// be busy.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 /// How often a condition is looked at meanwhile.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -156,13 +156,24 @@ impl Tab<'_> {
         self.client.switch_to_window(self.handle.clone()).await.expect("the tab is open");
     }
 
+    /// Runs a script, and gives what it returns.
+    pub(crate) async fn run(&self, script: &str) -> Value {
+        self.select().await;
+        self.client.execute(script, vec![]).await.expect("the script runs")
+    }
+
+    /// Runs a script that calls its last argument when it is done.
+    pub(crate) async fn run_async(&self, script: &str, arguments: Vec<Value>) {
+        self.select().await;
+        self.client.execute_async(script, arguments).await.expect("the script runs");
+    }
+
     /// Waits until a JavaScript expression has the value that is expected.
     pub(crate) async fn eventually(&self, expression: &str, expected: Value) {
-        self.select().await;
         let script = format!("return {expression};");
         let deadline = Instant::now() + DEADLINE;
         loop {
-            let value = self.client.execute(&script, vec![]).await.expect("the script runs");
+            let value = self.run(&script).await;
             if value == expected {
                 return;
             }

@@ -8,7 +8,7 @@ use fantoccini::Locator;
 use serde_json::json;
 
 use crate::driver::{Browser, Tab, eventually};
-use crate::programs::{Chat, example};
+use crate::programs::{Chat, Process, example};
 #[cfg(feature = "redis")]
 use crate::servers;
 
@@ -16,10 +16,24 @@ fn start_chat(listen: &str) -> io::Result<Chat> {
     Chat::start(Command::new(example("chat")).args(["--listen", listen]))
 }
 
+/// Ends a process as a service manager does.
+fn terminate(process: &Process) {
+    // The `kill` of the shell is always there, that of the system is a package.
+    let script = format!("kill -TERM {}", process.0.id());
+    let status = Command::new("sh").args(["-c", &script]).status().expect("there is a shell");
+    assert!(status.success(), "{script}: {status}");
+}
+
 /// A new server where the old one was.
 fn restart_at(addr: SocketAddr) -> Chat {
     eventually(|| start_chat(&addr.to_string())).expect("the port is free again")
 }
+
+/// What the page shows of its connection is noted, however short it is to be seen.
+const NOTE_STATES: &str = "window.seen = [];
+    const state = document.querySelector('#state');
+    const note = () => seen.push(state.textContent);
+    new MutationObserver(note).observe(state, { childList: true });";
 
 impl Tab<'_> {
     async fn fill(&self, field: &str, text: &str) {
@@ -93,6 +107,39 @@ async fn two_tabs_chat_and_come_back_after_a_restart_of_the_server() {
     let back = ("Ann", "back");
     ann.messages_become(&[hello, markup, back]).await;
     bob.messages_become(&[hello, markup, back]).await;
+}
+
+#[tokio::test]
+async fn tabs_come_back_to_a_server_that_was_told_to_end_and_is_started_again() {
+    let mut command = Command::new(example("chat"));
+    let command = command.args(["--listen", "127.0.0.1:0", "--shutdown-seconds", "1"]);
+    let server = Chat::start(command).expect("the chat example starts");
+    let browser = Browser::start().await;
+    let url = format!("http://{}/#tea", server.addr);
+    let (ann, bob) = (browser.open(&url, true).await, browser.open(&url, false).await);
+    for tab in [&ann, &bob] {
+        tab.state_becomes("open").await;
+        tab.count_becomes("members", 2).await;
+    }
+
+    for tab in [&ann, &bob] {
+        tab.run(NOTE_STATES).await;
+    }
+    terminate(&server.process);
+    for tab in [&ann, &bob] {
+        let hint =
+            "/^Closed with 1012: hub shut down retry-after-ms=[1-5]\\d{3} · reconnecting in/";
+        tab.eventually(&format!("seen.some(text => {hint}.test(text))"), json!(true)).await;
+    }
+    let _server = restart_at(server.addr);
+    for tab in [&ann, &bob] {
+        tab.state_becomes("open").await;
+        tab.count_becomes("members", 2).await;
+    }
+    bob.say("back").await;
+    for tab in [&ann, &bob] {
+        tab.messages_become(&[("anonymous", "back")]).await;
+    }
 }
 
 #[cfg(feature = "redis")]

@@ -1,0 +1,90 @@
+//! What the client sends and gets.
+
+use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::scripted::{Scripted, Visit};
+use crate::stage::Stage;
+
+#[tokio::test]
+async fn address_takes_parameters_and_only_those_that_a_path_can_hold() {
+    let stage = Stage::set(&[]).await;
+    let (tab, server) = (stage.tab(true).await, Scripted::bind().await);
+    let address = format!("http://{}/ws/{{room}}?token={{token}}", server.addr);
+    tab.start_client(&address, "{ params: { room: 'a/b? \u{fc}', token: '1&2' } }").await;
+    assert_eq!(server.accept().await.path, "/ws/a%2Fb%3F%20%C3%BC?token=1%262");
+    let bad = "return ['', '.', '..', undefined].map(room => {
+        try { return new client.constructor('/{room}', { params: { room } }); }
+        catch ({ name }) { return name; }
+    })";
+    assert_eq!(tab.run(bad).await, json!(vec!["RangeError"; 4]));
+}
+
+#[tokio::test]
+async fn messages_are_parsed_and_what_is_no_json_is_told_apart() {
+    let stage = Stage::set(&[]).await;
+    let (tab, server) = (stage.tab(true).await, Scripted::bind().await);
+    tab.start_client(&format!("ws://{}", server.addr), "{}").await;
+    let mut visit = server.accept().await;
+    visit.say("no JSON").await;
+    visit.say(Message::binary("{}")).await;
+    visit.say(r#"{"text":"hello"}"#).await;
+    visit.say("null").await;
+    tab.eventually("messages", json!([{ "text": "hello" }, null])).await;
+    tab.eventually("undecodable", json!(2)).await;
+}
+
+#[tokio::test]
+async fn what_waits_to_be_sent_is_bounded_in_messages_and_bytes() {
+    let stage = Stage::set(&[]).await;
+    let (tab, server) = (stage.tab(true).await, Scripted::bind().await);
+    let address = format!("ws://{}", server.addr);
+    let send = |texts: &str| {
+        format!("return [...{texts}.map(text => client.send(text)), client.queued, client.dropped]")
+    };
+
+    let greeting =
+        "{ queueMax: 2, onstate: ({ name }) => name === 'open' && client.send('greeting') }";
+    tab.start_client(&address, greeting).await;
+    let stream = server.knock().await;
+    let sent = tab.run(&send("['one', 'two', 'three']")).await;
+    assert_eq!(sent, json!([false, false, false, 2, 1]));
+    let mut visit = Visit::accept(stream).await;
+    for text in ["greeting", "one", "two"] {
+        assert_eq!(visit.hear().await, format!("\"{text}\""));
+    }
+    assert_eq!(tab.run(&send("['now']")).await, json!([true, 0, 1]));
+    assert_eq!(visit.hear().await, r#""now""#);
+
+    tab.start_client(&address, "{ queueMax: 9, bufferBytesMax: 10 }").await;
+    let _stream = server.knock().await;
+    // With quotes these are four bytes, four, three and two.
+    let sent = tab.run(&send("['ab', '\u{fc}', 'a', '']")).await;
+    assert_eq!(sent, json!([false, false, false, false, 3, 1]));
+    // Browsers have one handshake with a server at a time.
+    tab.run("client.close()").await;
+
+    tab.start_client(&address, "{}").await;
+    let _stream = server.knock().await;
+    assert_eq!(tab.run(&send("['none waits by default']")).await, json!([false, 0, 1]));
+}
+
+#[tokio::test]
+async fn what_the_network_has_not_taken_is_bounded_in_bytes() {
+    let stage = Stage::set(&[]).await;
+    let (tab, server) = (stage.tab(true).await, Scripted::bind().await);
+    let address = format!("ws://{}", server.addr);
+    tab.start_client(&address, "{ queueMax: 9, bufferBytesMax: 10_000 }").await;
+    let mut visit = server.accept().await;
+    tab.client_is("open").await;
+    // A thousand bytes with the quotes; nothing leaves while a script runs.
+    let flood = "let sent = 0;
+        while (sent < 100 && client.send('x'.repeat(998))) sent++;
+        return [sent, client.queued, client.dropped]";
+    assert_eq!(tab.run(flood).await, json!([10, 0, 1]));
+    for _ in 0..10 {
+        assert_eq!(visit.hear().await.len(), 1_000);
+    }
+    tab.eventually("client.send('more')", json!(true)).await;
+    assert_eq!(visit.hear().await, r#""more""#);
+}
