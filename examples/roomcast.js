@@ -5,7 +5,7 @@
  *     const room = new Client('/ws/{room}', { params: { room: 'tea' }, onmessage: ({ text }) => console.log(text) });
  *     room.send({ text: 'hello' });
  *
- * Joining is connecting to an address. Whether the client comes back after the end of a connection, its code says:
+ * Joining is connecting to an address. When a connection has ended, its close code decides what follows:
  *
  * | code                         | a hub closes with it                             | the client comes back        |
  * |------------------------------|--------------------------------------------------|------------------------------|
@@ -27,7 +27,8 @@
  * "Exponential Backoff And Jitter", AWS Architecture Blog, 2015. Only a connection that has held for `steadyMs` clears
  * the failures, for a server may accept and close at once; until then 1001 and 1012 count as one, too.
  *
- * Delivery is at most once, as the hub's: what was on its way when a connection broke is lost.
+ * Delivery is at most once, as the hub's: what was on its way when a connection broke is lost. Pages cannot ping, so a
+ * link that dies in silence looks open until the system gives it up.
  */
 
 /**
@@ -103,7 +104,7 @@ export class Client {
    */
   send(message) {
     const text = JSON.stringify(message), bytes = new TextEncoder().encode(text).length;
-    const socket = this.#state.name === 'open' && this.#socket?.readyState === WebSocket.OPEN ? this.#socket : null;
+    const socket = this.#socket?.readyState === WebSocket.OPEN ? this.#socket : null;
     const waiting = socket?.bufferedAmount ?? this.#queue.reduce((sum, queued) => sum + queued.bytes, 0);
     const fits = waiting + bytes <= this.#options.bufferBytesMax;
     if (socket && fits) socket.send(text);
