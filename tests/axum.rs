@@ -1,5 +1,7 @@
 //! A hub in an axum router, under `axum::serve`, and behind tower's middleware; with real clients.
 
+#[expect(dead_code, reason = "the other tests use more of it")]
+mod programs;
 #[path = "hub/support.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests of the hub use more of it")]
 mod support;
@@ -7,6 +9,7 @@ mod support;
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
+use std::process::Command;
 use std::time::Duration;
 
 use axum::Router;
@@ -18,6 +21,7 @@ use axum::response::Response;
 use axum::routing::get;
 use axum::serve::Listener;
 use hyper_util::service::TowerToHyperService;
+use programs::{Chat, example};
 use roomcast::{
     Close, Conn, ConnExtensions, Endpoint, Handler, Hub, HubUpgrade, Reject, UpgradeRequest,
 };
@@ -27,7 +31,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Error;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tower::ServiceBuilder;
 use tower::timeout::TimeoutLayer;
 
@@ -154,13 +157,9 @@ async fn extractors_run_before_and_reject_with_their_own_response() {
     assert_eq!(response.body().as_deref(), Some(&b"who are you?"[..]));
     assert_eq!(hub.stats().connected, 0);
 
-    let mut request =
-        format!("ws://{}/ws/lobby", server.addr).into_client_request().expect("a url");
-    let token = "Bearer secret".parse().expect("a header");
-    request.headers_mut().insert(header::AUTHORIZATION, token);
-    let stream = TcpStream::connect(server.addr).await.expect("it listens");
-    let (socket, _) = tokio_tungstenite::client_async(request, stream).await.expect("a handshake");
-    assert_eq!(Client(socket).get::<String>().await, "lobby||127.0.0.1|ada");
+    let token = [("authorization", "Bearer secret")];
+    let (mut client, _) = Client::knock(server.addr, "/ws/lobby", &token).await.expect("known");
+    assert_eq!(client.get::<String>().await, "lobby||127.0.0.1|ada");
 }
 
 #[tokio::test]
@@ -275,4 +274,48 @@ async fn tower_middleware_goes_around_the_handshake_but_not_the_connection() {
     eventually("nothing is left of it", || hub.stats().connections == 1).await;
     client.send_text("\"still here\"").await;
     assert_eq!(client.get::<String>().await, "still here");
+}
+
+/// The example with a login: what it answers, and the cookie that it sets.
+async fn post(addr: SocketAddr, path: &str, form: &str) -> (String, Option<String>) {
+    let mut stream = TcpStream::connect(addr).await.expect("it listens");
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\n\r\n{form}",
+        form.len(),
+    );
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    within("an answer", stream.read_to_string(&mut answer)).await.expect("text");
+    let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: "));
+    let cookie = cookie.and_then(|cookie| cookie.split(';').next()).map(str::to_owned);
+    (answer.lines().next().unwrap_or_default().to_owned(), cookie)
+}
+
+#[tokio::test]
+async fn example_lets_nobody_in_without_a_login_and_tells_who_speaks() {
+    let chat = Chat::start(Command::new(example("axum_chat")).args([
+        "--listen",
+        "127.0.0.1:0",
+        "--password",
+        "tea",
+    ]))
+    .expect("the example starts");
+    let (status, cookie) = post(chat.addr, "/login", "name=ada&password=coffee").await;
+    assert_eq!((&*status, cookie), ("HTTP/1.1 401 Unauthorized", None));
+    let (status, cookie) = post(chat.addr, "/login", "name=ada&password=tea").await;
+    assert_eq!(status, "HTTP/1.1 303 See Other");
+    let cookie = cookie.expect("a cookie");
+
+    let forged = cookie.replace("ada", "eve");
+    assert_ne!(forged, cookie);
+    for cookie in ["", "user=ada", &forged] {
+        let entered = Client::knock(chat.addr, "/ws/lobby", &[("cookie", cookie)]).await;
+        let Err(Error::Http(refused)) = entered else { panic!("{cookie:?} was let in") };
+        assert_eq!(refused.status(), 401);
+    }
+    let entered = Client::knock(chat.addr, "/ws/lobby", &[("cookie", &cookie)]).await;
+    let (mut ada, _) = entered.expect("she has logged in");
+    ada.send_text(r#"{"user":"eve","text":"hello"}"#).await;
+    assert_eq!(ada.next_text().await, r#"{"user":"ada","text":"hello"}"#);
 }

@@ -23,6 +23,8 @@ mod limits;
 mod pair;
 #[expect(dead_code, reason = "other tests use more of it")]
 mod programs;
+#[path = "redis/quickstart.rs"]
+mod quickstart;
 #[path = "redis/secrets.rs"]
 mod secrets;
 mod servers;

@@ -7,7 +7,6 @@ use roomcast::header::{HeaderValue, WWW_AUTHENTICATE};
 use roomcast::{Conn, Handler, Hub, Reject, StatusCode, UpgradeRequest};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Error;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::Response;
 
 use crate::support::{
@@ -106,14 +105,7 @@ async fn knock(
     server: &Listening,
     headers: &[(&'static str, &'static str)],
 ) -> Result<Response<Option<Vec<u8>>>, Error> {
-    let mut request = format!("ws://{}/ws/lobby?x=1", server.addr).into_client_request()?;
-    for (name, value) in headers {
-        request.headers_mut().append(*name, HeaderValue::from_static(value));
-    }
-    let stream = tokio::net::TcpStream::connect(server.addr).await?;
-    let (client, response) =
-        within("a handshake", tokio_tungstenite::client_async(request, stream)).await?;
-    drop(client);
+    let (_, response) = Client::knock(server.addr, "/ws/lobby?x=1", headers).await?;
     Ok(response)
 }
 

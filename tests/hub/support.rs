@@ -10,7 +10,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use roomcast::{Close, Conn, DecodeError, DisconnectReason, Endpoint, Handler, Hub, Server};
+use hyper::header::HeaderValue;
+use roomcast::{
+    Close, Conn, DecodeError, DisconnectReason, Endpoint, Handler, Hub, Response, Server,
+};
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -18,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 pub(crate) use self::frames::{frame, header};
@@ -240,6 +244,23 @@ impl Client {
         let stream = TcpStream::connect(addr).await?;
         stream.set_nodelay(true)?;
         Self::over(stream, path).await
+    }
+
+    /// With more headers in its request; and the response to it.
+    pub(crate) async fn knock(
+        addr: SocketAddr,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<(Self, Response<Option<Vec<u8>>>), tokio_tungstenite::tungstenite::Error> {
+        let mut request = format!("ws://{addr}{path}").into_client_request()?;
+        for (name, value) in headers {
+            request.headers_mut().append(*name, HeaderValue::from_str(value)?);
+        }
+        let stream = TcpStream::connect(addr).await?;
+        stream.set_nodelay(true)?;
+        let handshake = tokio_tungstenite::client_async(request, stream);
+        let (client, response) = within("a handshake", handshake).await?;
+        Ok((Self(client), response))
     }
 }
 

@@ -1,0 +1,24 @@
+//! Rooms for those who know the token, on every server that shares the Redis. `README.md` says how to run it.
+use roomcast::{Hub, Reject, Server, StatusCode};
+use std::env::var;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let token = format!("Bearer {}", var("TOKEN")?);
+    let hub = Hub::<String>::builder().redis(&var("REDIS_URL")?, "quickstart").build()?;
+    let rooms = hub
+        .handlers()
+        .on_upgrade(move |request| match request.header("authorization") {
+            Some(header) if header == token => Ok(()),
+            _ => Err(Reject::new(StatusCode::UNAUTHORIZED)),
+        })
+        .on_connect(|conn| async move { Ok(conn.join(conn.param("room").unwrap_or("lobby"))?) })
+        .on_message(|conn, text| async move {
+            let room = conn.param("room").unwrap_or("lobby");
+            let _ = conn.hub().to_room_wait(room, &text).await;
+        });
+    let server = Server::bind(var("LISTEN")?).await?.route("/ws/{room}", hub.handle(rooms))?;
+    println!("listening on http://{}", server.local_addr()?);
+    server.run().await;
+    Ok(())
+}
