@@ -1,8 +1,9 @@
 //! What the client sends and gets.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::driver::Tab;
 use crate::scripted::{Scripted, Visit};
 use crate::stage::Stage;
 
@@ -34,39 +35,47 @@ async fn messages_are_parsed_and_what_is_no_json_is_told_apart() {
     tab.eventually("undecodable", json!(2)).await;
 }
 
+/// Sends texts, and tells of each whether it was sent, and then how many are queued and dropped.
+async fn send(tab: &Tab<'_>, texts: &[&str]) -> Value {
+    let texts = json!(texts);
+    let sent = format!("{texts}.map(text => client.send(text))");
+    tab.run(&format!("return [{sent}, client.queued, client.dropped]")).await
+}
+
 #[tokio::test]
-async fn what_waits_to_be_sent_is_bounded_in_messages_and_bytes() {
+async fn queue_is_bounded_in_messages_and_leaves_in_order_after_the_greeting() {
     let stage = Stage::set(&[]).await;
     let (tab, server) = (stage.tab(true).await, Scripted::bind().await);
-    let address = format!("ws://{}", server.addr);
-    let send = |texts: &str| {
-        format!("return [...{texts}.map(text => client.send(text)), client.queued, client.dropped]")
-    };
-
-    let greeting =
+    let options =
         "{ queueMax: 2, onstate: ({ name }) => name === 'open' && client.send('greeting') }";
-    tab.start_client(&address, greeting).await;
+    tab.start_client(&format!("ws://{}", server.addr), options).await;
     let stream = server.knock().await;
-    let sent = tab.run(&send("['one', 'two', 'three']")).await;
-    assert_eq!(sent, json!([false, false, false, 2, 1]));
+    let sent = send(&tab, &["one", "two", "three"]).await;
+    assert_eq!(sent, json!([[false, false, false], 2, 1]));
     let mut visit = Visit::accept(stream).await;
     for text in ["greeting", "one", "two"] {
         assert_eq!(visit.hear().await, format!("\"{text}\""));
     }
-    assert_eq!(tab.run(&send("['now']")).await, json!([true, 0, 1]));
+    assert_eq!(send(&tab, &["now"]).await, json!([[true], 0, 1]));
     assert_eq!(visit.hear().await, r#""now""#);
+}
 
+#[tokio::test]
+async fn queue_is_bounded_in_bytes_and_there_is_none_by_default() {
+    let stage = Stage::set(&[]).await;
+    let (tab, server) = (stage.tab(true).await, Scripted::bind().await);
+    let address = format!("ws://{}", server.addr);
     tab.start_client(&address, "{ queueMax: 9, bufferBytesMax: 10 }").await;
     let _stream = server.knock().await;
     // With quotes these are four bytes, four, three and two.
-    let sent = tab.run(&send("['ab', '\u{fc}', 'a', '']")).await;
-    assert_eq!(sent, json!([false, false, false, false, 3, 1]));
+    let sent = send(&tab, &["ab", "\u{fc}", "a", ""]).await;
+    assert_eq!(sent, json!([[false, false, false, false], 3, 1]));
     // Browsers have one handshake with a server at a time.
     tab.run("client.close()").await;
 
     tab.start_client(&address, "{}").await;
     let _stream = server.knock().await;
-    assert_eq!(tab.run(&send("['none waits by default']")).await, json!([false, 0, 1]));
+    assert_eq!(send(&tab, &["waits"]).await, json!([[false], 0, 1]));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use roomcast::Limit;
 use serde_json::json;
 
+use crate::driver::Tab;
 use crate::scripted::{Scripted, Visit};
 use crate::stage::{FATE, STEADY, Stage, WAITS, fate};
 
@@ -58,17 +59,14 @@ async fn client_comes_back_after_the_close_codes_that_its_table_names() {
         tab.client_is("open").await;
         end(visit, code, &reason).await;
         tab.eventually(FATE, fate(code, &reason, wait)).await;
-        if wait == NEVER {
-            continue;
-        }
         if wait == LATER {
             tab.run("client.reconnect()").await;
         }
-        let mut back = server.accept().await;
-        assert_eq!(back.path, path, "after {code} {reason}");
-        tab.client_is("open").await;
-        tab.run("client.close()").await;
-        assert_eq!(back.closed_by_client().await, 1000);
+        if wait != NEVER {
+            let back = server.accept().await;
+            assert_eq!(back.path, path, "after {code} {reason}");
+            tab.run("client.close()").await;
+        }
     }
     tab.start_client(&format!("ws://{}/last", server.addr), "{}").await;
     assert_eq!(server.accept().await.path, "/last");
@@ -77,18 +75,19 @@ async fn client_comes_back_after_the_close_codes_that_its_table_names() {
 #[tokio::test]
 async fn application_may_decide_otherwise() {
     let stage = Stage::set(&[]).await;
-    let (tab, server) = (stage.tab(true).await, Scripted::bind().await);
-    let address = format!("ws://{}", server.addr);
+    let tab = stage.tab(true).await;
     let options = "{ random: () => 0.5, steadyMs: 0,
         again: ({ code }, usual) => code === 4001 || usual && code !== 1012 }";
     for (code, wait) in [(4001, BACK_OFF), (1011, BACK_OFF), (1012, NEVER), (4002, NEVER)] {
-        tab.start_client(&address, options).await;
+        let server = Scripted::bind().await;
+        tab.start_client(&format!("ws://{}", server.addr), options).await;
         server.accept().await.close(code, "").await;
         tab.eventually(FATE, fate(code, "", wait)).await;
         tab.run("client.close()").await;
     }
-    // A person may, too; but not when the client itself was closed.
-    tab.start_client(&address, "{}").await;
+    // A person may, too.
+    let server = Scripted::bind().await;
+    tab.start_client(&format!("ws://{}", server.addr), "{}").await;
     server.accept().await.close(1000, "").await;
     tab.client_is("closed").await;
     tab.run("client.reconnect()").await;
@@ -99,8 +98,7 @@ async fn application_may_decide_otherwise() {
 #[tokio::test]
 async fn retry_hint_is_a_minimum_whatever_the_code_and_the_network() {
     let stage = Stage::set(&[]).await;
-    let (tab, server) = (stage.tab(true).await, Scripted::bind().await);
-    let address = format!("ws://{}", server.addr);
+    let tab = stage.tab(true).await;
     let hints = [
         (1012, "new version retry-after-ms=100000", 100_125),
         (1001, "retry-after-ms=0", 125),
@@ -113,7 +111,8 @@ async fn retry_hint_is_a_minimum_whatever_the_code_and_the_network() {
         (1012, "retry-after-ms=99999999999999999999", 2_147_483_647),
     ];
     for (code, reason, wait_ms) in hints {
-        tab.start_client(&address, STEADY).await;
+        let server = Scripted::bind().await;
+        tab.start_client(&format!("ws://{}", server.addr), STEADY).await;
         let visit = server.accept().await;
         tab.client_is("open").await;
         visit.close(code, reason).await;
@@ -141,39 +140,41 @@ async fn client_that_is_told_when_to_come_comes_then() {
     tab.client_is("open").await;
 }
 
-/// Does not wait, but asks at once.
-const IMPATIENT: &str = "steadyMs: Infinity, onstate: state => {
-    states.push(state);
-    if (state.name === 'waiting') queueMicrotask(() => client.reconnect());
-}";
+/// How often a client is closed that does not wait, but asks again at once.
+const CLOSES: usize = 9;
+
+/// Starts such a client, of which no connection holds, and closes each that it makes.
+async fn close_again_and_again(tab: &Tab<'_>, server: &Scripted, random: &str) {
+    let options = format!(
+        "{{ random: {random}, steadyMs: Infinity, onstate: state => {{
+            states.push(state);
+            if (state.name === 'waiting') queueMicrotask(() => client.reconnect());
+        }} }}"
+    );
+    tab.start_client(&format!("ws://{}", server.addr), &options).await;
+    for _ in 0..CLOSES {
+        server.accept().await.close(1012, "").await;
+    }
+    tab.eventually(&format!("{WAITS}.length"), json!(CLOSES)).await;
+    let _again = server.knock().await;
+    tab.run("client.close()").await;
+}
 
 #[tokio::test]
 async fn back_off_doubles_up_to_its_bound_until_a_connection_holds() {
     let stage = Stage::set(&[]).await;
     let (tab, server) = (stage.tab(true).await, Scripted::bind().await);
-    let address = format!("ws://{}", server.addr);
 
-    tab.start_client(&address, &format!("{{ random: () => 0.5, {IMPATIENT} }}")).await;
-    for _ in 0..9 {
-        server.accept().await.close(1012, "").await;
-    }
+    close_again_and_again(&tab, &server, "() => 0.5").await;
     let halves = json!([250, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000, 15_000]);
     tab.eventually(WAITS, halves).await;
-    tab.run("client.close()").await;
-    server.knock().await;
 
-    tab.start_client(&address, &format!("{{ {IMPATIENT} }}")).await;
-    for _ in 0..9 {
-        server.accept().await.close(1012, "").await;
-    }
-    tab.eventually(&format!("{WAITS}.length"), json!(9)).await;
+    close_again_and_again(&tab, &server, "Math.random").await;
     let bounded = "((wait, tries) => wait >= 0 && wait < Math.min(30_000, 500 * 2 ** tries))";
     tab.eventually(&format!("{WAITS}.every{bounded}"), json!(true)).await;
-    tab.eventually(&format!("new Set({WAITS}).size"), json!(9)).await;
-    tab.run("client.close()").await;
-    server.knock().await;
+    tab.eventually(&format!("new Set({WAITS}).size"), json!(CLOSES)).await;
 
-    tab.start_client(&address, STEADY).await;
+    tab.start_client(&format!("ws://{}", server.addr), STEADY).await;
     for _ in 0..3 {
         let visit = server.accept().await;
         tab.client_is("open").await;
