@@ -20,6 +20,8 @@ mod operation;
 mod order;
 #[path = "engine/overflow.rs"]
 mod overflow;
+#[path = "engine/probe.rs"]
+mod probe;
 #[path = "engine/rooms.rs"]
 mod rooms;
 #[path = "engine/runs.rs"]

@@ -44,6 +44,8 @@ pub enum Command<S> {
     Members(Arc<Room>, Reply<Vec<ConnKey>>),
     /// Where is the connection?
     Rooms(ConnKey, Reply<Vec<Arc<Room>>>),
+    /// Tell when what was sent to these connections before is out.
+    Probe(Probe),
     /// The hub is gone.
     Stop,
 }
@@ -63,6 +65,7 @@ impl<S> fmt::Debug for Command<S> {
             Self::CutAll(_) => f.write_str("CutAll"),
             Self::Members(room, _) => write!(f, "Members({:?})", room.name()),
             Self::Rooms(conn, _) => write!(f, "Rooms({conn})"),
+            Self::Probe(probe) => probe.fmt(f),
             Self::Stop => f.write_str("Stop"),
         }
     }
@@ -91,6 +94,21 @@ pub enum Audience {
     Rooms(Arc<[Arc<Room>]>),
     /// One.
     Conn(ConnKey),
+}
+
+/// The question when a delivery is out.
+pub struct Probe {
+    /// Whom it was for.
+    pub audience: Audience,
+    /// Told when all that came for them before has been written, or has been queued where a socket takes
+    /// no more: how many messages their shard joined for them. None, where nobody was left to get any.
+    pub reply: Reply<usize>,
+}
+
+impl fmt::Debug for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Probe").field("audience", &self.audience).finish_non_exhaustive()
+    }
 }
 
 /// Connections of an audience that a delivery passes by.

@@ -40,8 +40,8 @@ counters! {
     /// The live counters of a shard. Any thread adds and reads; they order nothing.
     pub Counters;
 
-    /// A snapshot of the counters of a hub, or of one shard. All but `connections` and `rooms`
-    /// only grow.
+    /// A snapshot of the counters of a hub, or of one shard. All but `connections`, `rooms` and
+    /// `blocked` only grow.
     ///
     /// The fields are read one after the other while the hub runs, so sums between them may be
     /// off by what happened meanwhile.
@@ -51,6 +51,8 @@ counters! {
     connections,
     /// Rooms with members now; a room counts once per shard that has members of it.
     rooms,
+    /// Connections for which something waits now, because their socket takes no more.
+    blocked,
     /// Connections that were opened.
     connected,
     /// Connections that have ended, for whatever reason.

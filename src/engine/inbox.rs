@@ -97,6 +97,11 @@ impl<C> Inbox<C> {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    /// What is reserved: messages, and bytes.
+    pub fn reserved(&self) -> (usize, usize) {
+        (self.messages.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+
     /// Whether half of either bound is taken: the sign for readers to pause, while publishers that
     /// are already on their way still find room.
     pub fn is_congested(&self) -> bool {

@@ -32,7 +32,7 @@ mod wheel;
 pub use budget::{Budget, Budgets};
 pub use close::{Close, CloseCode, DisconnectReason, Limit};
 pub use closing::Closing;
-pub use command::{Audience, Command, Delivery, Except, Reply};
+pub use command::{Audience, Command, Delivery, Except, Probe, Reply};
 #[cfg(feature = "server")]
 pub(crate) use counters::counters;
 pub use counters::{Counter, Counters, Stats};

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::budget::{Budget, Budgets};
 use super::close::DisconnectReason;
 use super::closing::Closing;
-use super::command::{Audience, Command, Delivery, Except, Reply};
+use super::command::{Audience, Command, Delivery, Except, Probe, Reply};
 use super::counters::Counters;
 use super::frame;
 use super::inbox::{Inbox, InboxLimits, Overloaded};
@@ -259,6 +259,18 @@ impl<S> Port<S> {
                 self.inbox.push(Command::Members(room, reply));
             }
             None => reply(Vec::new()),
+        }
+    }
+
+    /// Asks to be told when what was published to an address before is out ([`Probe::reply`]); without a
+    /// question where nobody here can be meant. Where the shard is gone, the reply is dropped.
+    pub fn probe(&self, address: Address<'_>, reply: Reply<usize>) {
+        match self.resolve(address) {
+            Some(audience) => {
+                self.inbox.take_room();
+                self.inbox.push(Command::Probe(Probe { audience, reply }));
+            }
+            None => reply(0),
         }
     }
 

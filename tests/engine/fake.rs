@@ -37,6 +37,8 @@ pub(crate) struct Wire {
     pub(crate) error: Option<io::ErrorKind>,
     /// Whether a flush blocks.
     pub(crate) holds_flush: bool,
+    /// Whether a write or a flush has ever blocked.
+    pub(crate) has_blocked: bool,
     /// The waker of the last call that blocked.
     pub(crate) waker: Option<Waker>,
     pub(crate) is_shut_down: bool,
@@ -54,6 +56,7 @@ impl Wire {
         }
         let taken = self.window.map_or(offered, |window| window.min(offered));
         if taken == 0 {
+            self.has_blocked = true;
             return Poll::Pending;
         }
         let mut left = taken;
@@ -96,6 +99,7 @@ impl Socket for FakeSocket {
             return Poll::Ready(Err(kind.into()));
         }
         if wire.holds_flush {
+            wire.has_blocked = true;
             wire.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }

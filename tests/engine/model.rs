@@ -7,6 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -54,15 +56,18 @@ struct Model<D> {
     known: Vec<Known>,
     rooms: BTreeMap<usize, BTreeSet<usize>>,
     frames: Vec<Bytes>,
+    /// Probes, and answers to them.
+    probes: usize,
+    answers: Arc<AtomicUsize>,
 }
 
 impl<D: Dice> Model<D> {
     fn new(mut dice: D, kind: Kind) -> Self {
         let settings = settings(&mut dice, kind);
         let rig = settings.build();
-        let port_references = std::sync::Arc::strong_count(&rig.ports[0]);
-        let (known, rooms, frames) = Default::default();
-        Self { dice, kind, settings, rig, port_references, known, rooms, frames }
+        let port_references = Arc::strong_count(&rig.ports[0]);
+        let (known, rooms, frames, probes, answers) = Default::default();
+        Self { dice, kind, settings, rig, port_references, known, rooms, frames, probes, answers }
     }
 
     /// Draws the next operation; `None` where the drawn one makes no sense now.
@@ -91,6 +96,7 @@ impl<D: Dice> Model<D> {
             Operation::Publish { to, except, payload_bytes } => {
                 self.publish(&to, &except, payload_bytes);
             }
+            Operation::Probe { to } => self.probe(&to),
             Operation::Pong { conn } => self.pong(conn),
             Operation::Block { conn } => self.known[conn].client.block(),
             Operation::Take { conn, bytes } => self.known[conn].client.take(bytes),
@@ -134,23 +140,43 @@ impl<D: Dice> Model<D> {
         payload[..4].copy_from_slice(&(number as u32).to_be_bytes());
         let frame = frame::encode(FrameKind::Binary, &payload);
         let excepted: Vec<ConnKey> = except.iter().map(|&at| self.known[at].client.id()).collect();
-        let mut names = Vec::new();
-        let address = match to {
-            To::Everyone => Address::Everyone,
-            To::Room(room) => Address::Room(ROOMS[*room]),
-            To::Rooms(rooms) => {
-                names.extend(rooms.iter().map(|&room| ROOMS[room].to_owned()));
-                Address::Rooms(&names)
-            }
-            To::Conn(conn) => Address::Conn(self.known[*conn].client.id()),
-        };
-        publish(&self.rig.ports, address, &excepted, &frame).expect("there is room");
+        let publish = |address: Address<'_>| publish(&self.rig.ports, address, &excepted, &frame);
+        self.with_address(to, publish).expect("there is room");
         self.frames.push(frame);
         for conn in self.audience(to) {
             if self.known[conn].is_open && !except.contains(&conn) {
                 self.known[conn].expected.push(number);
             }
         }
+    }
+
+    fn with_address<V>(&self, to: &To, action: impl FnOnce(Address<'_>) -> V) -> V {
+        match to {
+            To::Everyone => action(Address::Everyone),
+            To::Room(room) => action(Address::Room(ROOMS[*room])),
+            To::Rooms(rooms) => {
+                let names: Vec<_> = rooms.iter().map(|&room| ROOMS[room].to_owned()).collect();
+                action(Address::Rooms(&names))
+            }
+            To::Conn(conn) => action(Address::Conn(self.known[*conn].client.id())),
+        }
+    }
+
+    /// Asks all shards when the connections of a target have got what they are to get so far.
+    fn probe(&mut self, to: &To) {
+        for (index, port) in self.rig.ports.iter().enumerate() {
+            let open = self.audience(to).into_iter().map(|conn| &self.known[conn]);
+            let here = open.filter(|known| known.is_open && known.client.id().shard() == index);
+            let expected: Vec<(Client, usize)> =
+                here.map(|known| (known.client.clone(), known.expected.len())).collect();
+            let answers = self.answers.clone();
+            let reply = move |_| {
+                expected.iter().for_each(|(client, messages)| check_served(client, *messages));
+                answers.fetch_add(1, Ordering::Relaxed);
+            };
+            self.with_address(to, |address| port.probe(address, Box::new(reply)));
+        }
+        self.probes += self.rig.ports.len();
     }
 
     fn audience(&self, to: &To) -> BTreeSet<usize> {
@@ -215,6 +241,7 @@ impl<D: Dice> Model<D> {
                 self.note_end(conn);
             }
         }
+        assert_eq!(self.answers.load(Ordering::Relaxed), self.probes, "all probes are answered");
         self.check_rooms();
         self.check_connections();
         self.known.iter().for_each(|known| self.check_received(known));
@@ -370,6 +397,7 @@ impl<D: Dice> Model<D> {
             assert_eq!(std::sync::Arc::strong_count(port), references, "a waker is still held");
         }
         assert!(self.rig.shards.iter().all(|shard| shard.next_tick().is_none()));
+        assert_eq!(self.rig.total(|counters| &counters.blocked), 0);
     }
 }
 
@@ -400,6 +428,19 @@ fn settings(dice: &mut impl Dice, kind: Kind) -> Settings {
         Kind::Rough => {}
     }
     settings
+}
+
+/// Asserts that a client has got so many messages, unless its connection has ended, or its socket has
+/// blocked at some time, so that they may be queued or dropped.
+fn check_served(client: &Client, messages: usize) {
+    let is_undisturbed = {
+        let wire = client.wire();
+        !wire.has_blocked && wire.error.is_none()
+    };
+    if is_undisturbed && client.stage() == Stage::Open {
+        let got = client.frames().iter().filter(|frame| frame.is_data()).count();
+        assert!(got >= messages, "{got} of {messages} when the probe is answered");
+    }
 }
 
 fn check_end(known: &Known, frames: &[Parsed], torn: usize, complete: Option<&Vec<usize>>) {

@@ -35,6 +35,10 @@ pub(crate) enum Operation {
         except: Vec<usize>,
         payload_bytes: usize,
     },
+    /// Ask when what was published is out.
+    Probe {
+        to: To,
+    },
     Pong {
         conn: usize,
     },
@@ -125,14 +129,15 @@ impl Operation {
             80..82 => Self::Hear { conn },
             82 => Self::Close { conn, by_client: is_rough && dice.flip() },
             83 => Self::Detach { conn },
-            84..87 => Self::Pass { time: Duration::from_millis(dice.draw(0..4_000) as u64) },
+            86 => Self::Probe { to: Self::draw_target(dice, conn, room) },
+            84..86 => Self::Pass { time: Duration::from_millis(dice.draw(0..4_000) as u64) },
             87..97 => Self::Run { writes: dice.draw(1..6) },
             _ => Self::Settle,
         })
     }
 
-    fn draw_publish(dice: &mut impl Dice, conn: usize, room: usize, conns: usize) -> Self {
-        let to = match dice.draw(0..10) {
+    fn draw_target(dice: &mut impl Dice, conn: usize, room: usize) -> To {
+        match dice.draw(0..10) {
             0..2 => To::Everyone,
             2..6 => To::Room(room),
             6..8 => {
@@ -140,7 +145,11 @@ impl Operation {
                 To::Rooms((0..rooms).map(|_| dice.draw(0..ROOMS.len())).collect())
             }
             _ => To::Conn(conn),
-        };
+        }
+    }
+
+    fn draw_publish(dice: &mut impl Dice, conn: usize, room: usize, conns: usize) -> Self {
+        let to = Self::draw_target(dice, conn, room);
         let excepted = dice.pick([0, 0, 0, 1, 1, 2, 3]);
         let except = (0..excepted).map(|_| dice.draw(0..conns)).collect();
         let payload_bytes = match dice.draw(0..40) {

@@ -109,6 +109,7 @@ impl<S: Socket> Shard<S> {
                 now: Duration::ZERO,
                 tally: Tally::default(),
                 blocked: BTreeSet::new(),
+                blocked_told: 0,
                 queued_bytes: 0,
                 queued_bytes_told: 0,
             },
@@ -221,7 +222,8 @@ impl<S: Socket> Shard<S> {
                 | Command::Leave(..)
                 | Command::Pong(..)
                 | Command::Members(..)
-                | Command::Rooms(..) => messages += 1,
+                | Command::Rooms(..)
+                | Command::Probe(..) => messages += 1,
                 _ => {}
             }
             let collected = self.turn.len();
@@ -288,6 +290,10 @@ impl<S: Socket> Shard<S> {
             Command::Rooms(id, reply) => {
                 reply(self.open_slot(id).map_or_else(Vec::new, |slot| self.table.rooms_of(slot)));
             }
+            Command::Probe(probe) => match self.sweep.owes_any(&probe.audience, &self.table) {
+                true => self.sweep.probe(probe),
+                false => self.turn.probe(probe),
+            },
             Command::Pong(id, frame) => self.pong(id, frame, budget),
             Command::Writable(id) => self.writable(id, budget),
             Command::Close(id, reason) => {
@@ -363,6 +369,7 @@ impl<S: Socket> Shard<S> {
 
     fn publish_tally(&mut self) {
         self.post.publish_queued();
+        self.post.publish_blocked();
         let tally = mem::take(&mut self.post.tally);
         let counters = self.post.port.counters();
         for (counter, n) in [

@@ -24,6 +24,8 @@ pub(super) struct Post<S> {
     pub(super) tally: Tally,
     /// Slots of the connections that have something queued.
     pub(super) blocked: BTreeSet<u32>,
+    /// How many of them the counters know of.
+    pub(super) blocked_told: usize,
     /// Bytes of data in all queues, and what of them the budget of the hub knows of.
     pub(super) queued_bytes: usize,
     pub(super) queued_bytes_told: usize,
@@ -53,8 +55,22 @@ impl<S> Post<S> {
         self.queued_bytes_told = queued;
     }
 
+    /// Tells the counters.
+    pub(super) fn publish_blocked(&mut self) {
+        let (told, blocked) = (self.blocked_told, self.blocked.len());
+        let counter = &self.port.counters().blocked;
+        if blocked > told {
+            counter.add((blocked - told) as u64);
+        } else if blocked < told {
+            counter.sub((told - blocked) as u64);
+        }
+        self.blocked_told = blocked;
+    }
+
     /// The queues go, and all that is in them.
     pub(super) fn forget_queued(&mut self) {
+        self.blocked.clear();
+        self.publish_blocked();
         self.queued_bytes = 0;
         self.publish_queued();
     }

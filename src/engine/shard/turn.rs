@@ -9,7 +9,9 @@
 //! A turn begins by planning who gets what, and works the plan off in slices. Members that come and
 //! go meanwhile do not change it: a message is for those who were members when it was published.
 
+use std::iter;
 use std::mem;
+use std::sync::Arc;
 
 use super::STEPS_PER_WRITE;
 use super::audience::{for_each, size};
@@ -17,7 +19,8 @@ use super::ending::DueQueue;
 use super::outlet::Post;
 use super::selection::Selection;
 use super::table::{Mark, Table};
-use crate::engine::command::{Audience, Delivery};
+use crate::engine::command::{Audience, Delivery, Probe};
+use crate::engine::frame;
 use crate::engine::link::ConnKey;
 use crate::engine::room_index::Room;
 use crate::engine::socket::Socket;
@@ -102,6 +105,8 @@ pub(super) struct Turn {
     selection: Selection,
     /// Recipients that were passed over since that was last charged to a budget.
     passed_over: usize,
+    /// Who asks when the turn is over.
+    probes: Vec<Probe>,
 }
 
 impl Turn {
@@ -126,6 +131,7 @@ impl Turn {
             selected: None,
             selection: Selection::new(queue_bytes),
             passed_over: 0,
+            probes: Vec::new(),
         }
     }
 
@@ -229,6 +235,36 @@ impl Turn {
                 Some(self.last_group_to(*id))
             }
         }
+    }
+
+    /// Answers a probe when what has been added is out.
+    pub(super) fn probe(&mut self, probe: Probe) {
+        match self.is_empty() {
+            true => (probe.reply)(0),
+            false => self.probes.push(probe),
+        }
+    }
+
+    fn answer_probes(&mut self) {
+        for Probe { audience, reply } in mem::take(&mut self.probes) {
+            reply(self.messages_to(&audience));
+        }
+    }
+
+    /// The messages of the last group with that audience, which are one burst if they are small.
+    fn messages_to(&self, audience: &Audience) -> usize {
+        let is_theirs =
+            |group: &&Group| match (audience, &self.deliveries[group.first as usize].audience) {
+                (Audience::Everyone, Audience::Everyone)
+                | (Audience::Rooms(_), Audience::Rooms(_)) => true,
+                (Audience::Room(asked), Audience::Room(room)) => Arc::ptr_eq(asked, room),
+                (Audience::Conn(asked), Audience::Conn(id)) => asked == id,
+                _ => false,
+            };
+        let Some(group) = self.groups.iter().rev().find(is_theirs) else { return 0 };
+        let next = |index: &u32| Some(self.next[*index as usize]).filter(|next| *next != END);
+        let chain = iter::successors(Some(group.first), next);
+        chain.map(|index| frame::count(&self.deliveries[index as usize].frames)).sum()
     }
 
     /// The last group, if it is that of a connection: consecutive sends to one join. Others make it
@@ -418,6 +454,7 @@ impl Turn {
     }
 
     fn finish(&mut self) {
+        self.answer_probes();
         self.stamp += 1;
         self.cursor = Cursor::Collecting;
         self.deliveries.clear();
