@@ -30,6 +30,10 @@ pub mod scaling {}
 #[doc = include_str!("tuning.md")]
 pub mod tuning {}
 
+#[cfg(feature = "metrics")]
+#[doc = include_str!("metrics.md")]
+pub mod metrics {}
+
 #[cfg(all(feature = "json", feature = "server"))]
 #[doc = include_str!("security.md")]
 pub mod security {}

@@ -136,7 +136,8 @@ impl<S> Port<S> {
         &self.counters
     }
 
-    pub(super) fn queued_bytes(&self) -> &Arc<Budget> {
+    /// What the send queues of the shard may hold, with those that share it.
+    pub fn queued_bytes(&self) -> &Arc<Budget> {
         &self.queued_bytes
     }
 

@@ -11,6 +11,8 @@ mod endpoint;
 mod error;
 mod handler;
 mod handlers;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod nodes;
 mod request;
 mod session;
@@ -91,6 +93,7 @@ pub struct Hub<T> {
 
 /// What the builder makes a hub of.
 struct Parts<T> {
+    name: Box<str>,
     node: NodeId,
     codec: Box<dyn Codec<T>>,
     shards: Arc<Shards>,
@@ -103,6 +106,7 @@ struct Parts<T> {
 }
 
 struct Inner<T> {
+    name: Box<str>,
     node: NodeId,
     codec: Box<dyn Codec<T>>,
     shards: Arc<Shards>,
@@ -170,6 +174,7 @@ impl<T: Send + 'static> Hub<T> {
 
     fn assemble(parts: Parts<T>) -> Self {
         let inner = Inner {
+            name: parts.name,
             node: parts.node,
             codec: parts.codec,
             shards: parts.shards,
@@ -185,6 +190,11 @@ impl<T: Send + 'static> Hub<T> {
             all_ended: Notify::new(),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// What it is called in this process: see [`Builder::name`].
+    pub fn name(&self) -> &str {
+        &self.inner.name
     }
 
     /// Handlers made of closures, for connections with this hub's type of message.
@@ -432,6 +442,9 @@ impl<T> Clone for Hub<T> {
 
 impl<T> fmt::Debug for Hub<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hub").field("shards", &self.inner.shards.ports()).finish_non_exhaustive()
+        f.debug_struct("Hub")
+            .field("name", &self.inner.name)
+            .field("shards", &self.inner.shards.ports())
+            .finish_non_exhaustive()
     }
 }

@@ -13,6 +13,7 @@ use tokio::task::{coop, yield_now};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::relief::Relief;
+use super::sampler::Sampler;
 use super::stream::WriteHalf;
 use crate::engine::{
     Address, Budgets, ConnKey, InboxLimits, Overloaded, Port, Progress, RoomLimits, RoomWatch,
@@ -29,6 +30,7 @@ const TIMER_SLACK: Duration = Duration::from_millis(1);
 pub(crate) struct Shards {
     ports: Box<[Arc<Port<WriteHalf>>]>,
     relief: Arc<Relief>,
+    sampler: Sampler,
 }
 
 /// How many shards there are, and what bounds them.
@@ -70,7 +72,7 @@ impl Shards {
             // The driver takes turns by itself. Tokio's budget would make sockets look blocked.
             runtime.spawn(coop::unconstrained(driver.run()));
         }
-        Self { ports, relief }
+        Self { ports, relief, sampler: Sampler::default() }
     }
 
     /// All ports, in the order of the shards.
@@ -100,7 +102,28 @@ impl Shards {
         except: &[ConnKey],
         frames: &Bytes,
     ) -> Result<(), Overloaded> {
-        publish(&self.ports, address, except, frames)
+        let publish = || publish(&self.ports, address, except, frames);
+        self.sampler.watch(&self.ports, address, publish)
+    }
+
+    /// What follows a publish now and then.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn sampler(&self) -> &Sampler {
+        &self.sampler
+    }
+
+    /// What is reserved in all inboxes: messages, and bytes.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn reserved(&self) -> (usize, usize) {
+        let reserved = self.ports.iter().map(|port| port.inbox().reserved());
+        reserved.fold((0, 0), |sum, (messages, bytes)| (sum.0 + messages, sum.1 + bytes))
+    }
+
+    /// Bytes of data in all send queues.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn queued_bytes(&self) -> usize {
+        // The shards share the budget.
+        self.ports[0].queued_bytes().used()
     }
 
     /// Waits until no inbox is congested.

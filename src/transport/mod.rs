@@ -11,6 +11,11 @@ mod guard;
 mod origin;
 mod reader;
 mod relief;
+#[cfg(feature = "metrics")]
+mod sampler;
+#[cfg(not(feature = "metrics"))]
+#[path = "no_sampler.rs"]
+mod sampler;
 #[cfg(feature = "server")]
 mod server;
 mod stream;
@@ -22,6 +27,8 @@ pub(crate) use driver::{Layout, Shards};
 pub(crate) use guard::Rates;
 pub(crate) use origin::OriginRule;
 pub(crate) use reader::{FrameReader, ReadError, ReadLimits};
+#[cfg(feature = "metrics")]
+pub(crate) use sampler::{Sample, Sampler};
 #[cfg(feature = "server")]
 pub use server::{Server, ServerError, ServerMonitor, ServerStats};
 #[cfg(feature = "tls")]

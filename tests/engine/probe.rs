@@ -77,6 +77,12 @@ fn answer_comes_at_once_where_nothing_is_to_be_delivered() {
     let idle = probe(&rig.ports[0], Address::Room("r"), &member);
     rig.run();
     assert_eq!(idle.try_recv(), Ok((0, Vec::new())));
+    member.close();
+    rig.run();
+    rig.publish(Address::Everyone, "to nobody");
+    let alone = probe(&rig.ports[0], Address::Everyone, &member);
+    rig.run();
+    assert_eq!(alone.try_recv(), Ok((0, Vec::new())));
 }
 
 #[test]

@@ -214,6 +214,7 @@ impl Turn {
         let fresh = self.groups.len() as u32;
         match &delivery.audience {
             Audience::Everyone => {
+                table.everyone().first()?;
                 let known = self.everyone;
                 self.everyone = known.or(Some(fresh));
                 Some(known)

@@ -62,6 +62,8 @@ impl<T, C> Builder<T, C> {
             ("write_timeout", self.write_timeout, false),
             ("message_timeout", self.read.message_timeout, false),
             ("upgrade_timeout", self.upgrade_timeout, false),
+            #[cfg(feature = "metrics")]
+            ("metrics_interval", self.metrics_interval, self.metrics_interval.is_zero()),
         ] {
             if !is_off && !(TIME_MIN..=TIME_MAX).contains(&value) {
                 let value = format!("{value:?}");

@@ -5,12 +5,15 @@ mod check;
 mod delivery;
 #[cfg(feature = "hmac")]
 mod keys;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod nodes;
 mod traffic;
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::num::NonZero;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -47,6 +50,7 @@ use crate::transport::{
 /// ```
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder<T, C> {
+    name: Option<String>,
     codec: C,
     shards: usize,
     ping_interval: Duration,
@@ -67,6 +71,8 @@ pub struct Builder<T, C> {
     outage: InboxLimits,
     /// Or why there is none.
     signing: Result<Signing, BuildError>,
+    #[cfg(feature = "metrics")]
+    metrics_interval: Duration,
     message: PhantomData<fn(T) -> T>,
 }
 
@@ -89,6 +95,7 @@ struct BridgeEnds<'a> {
 impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     pub(super) fn new(codec: C) -> Self {
         Self {
+            name: None,
             codec,
             shards: std::thread::available_parallelism().map_or(1, NonZero::get),
             ping_interval: Duration::from_secs(30),
@@ -117,8 +124,20 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
             spread: 1,
             outage: InboxLimits { messages: 65_536, bytes: 64 << 20 },
             signing: Ok(Signing::default()),
+            #[cfg(feature = "metrics")]
+            metrics_interval: crate::telemetry::metrics::COPY_INTERVAL,
             message: PhantomData,
         }
+    }
+
+    /// What the hub is called in this process: a name that tells it from others there, in metrics and in
+    /// its `Debug`. Default: a number, from 0 in the order in which hubs without a name are built.
+    ///
+    /// Two hubs of one name are told apart by nobody. It is a label of metrics, which are kept for as long
+    /// as the process runs: a program that builds hubs again and again gives them few names.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
     }
 
     /// Starts the hub: its shards become tasks of the runtime that this is called in.
@@ -165,7 +184,8 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
         let ends = || BridgeEnds { node, members: Arc::downgrade(&shards), runtime: &runtime };
         let bridge = bridge.map(|(plan, start)| start(plan, ends())).transpose()?;
         let codec = Box::new(self.codec);
-        Ok(Hub::assemble(Parts {
+        let hub = Hub::assemble(Parts {
+            name: self.name.unwrap_or_else(next_name).into(),
             node,
             codec,
             shards,
@@ -175,14 +195,24 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
             admission: self.admission,
             upgrade_timeout: self.upgrade_timeout,
             socket_send_buffer: self.socket_send_buffer,
-        }))
+        });
+        #[cfg(feature = "metrics")]
+        hub.report(self.metrics_interval, &runtime);
+        Ok(hub)
     }
+}
+
+/// The name of a hub that was given none.
+fn next_name() -> String {
+    static NAMES: AtomicU64 = AtomicU64::new(0);
+    NAMES.fetch_add(1, Ordering::Relaxed).to_string()
 }
 
 /// Without the backplane, which may hold a password.
 impl<T, C: fmt::Debug> fmt::Debug for Builder<T, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
+            .field("name", &self.name)
             .field("codec", &self.codec)
             .field("shards", &self.shards)
             .field("ping_interval", &self.ping_interval)

@@ -2,6 +2,8 @@
 
 mod front;
 mod limits;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod monitor;
 mod patience;
 mod routes;
@@ -106,13 +108,14 @@ impl Server {
 
     /// Serves a listener that was made elsewhere.
     pub fn from_listener(listener: TcpListener) -> Self {
+        let monitor = ServerMonitor::new(listener.local_addr().ok());
         Self {
             listener,
             routes: Routes::default(),
             limits: Limits::default(),
             #[cfg(feature = "tls")]
             tls: None,
-            monitor: ServerMonitor::default(),
+            monitor,
         }
     }
 
@@ -192,6 +195,8 @@ impl Server {
             tls: self.tls,
             monitor: self.monitor,
         });
+        #[cfg(feature = "metrics")]
+        let _reporting = metrics::report(front.monitor.clone());
         let counters = front.monitor.0.clone();
         let mut pause = ACCEPT_PAUSE.0;
         loop {

@@ -1,5 +1,6 @@
 //! What a server counts.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::engine::counters;
@@ -38,9 +39,18 @@ counters! {
 
 /// Tells the counters of a [`Server`](crate::Server) while it runs. Clones tell of the same server.
 #[derive(Debug, Clone, Default)]
-pub struct ServerMonitor(pub(super) Arc<Counters>);
+pub struct ServerMonitor(pub(super) Arc<Counters>, Option<SocketAddr>);
 
 impl ServerMonitor {
+    pub(super) fn new(local_addr: Option<SocketAddr>) -> Self {
+        Self(Arc::default(), local_addr)
+    }
+
+    /// The address that the server listens on, where the system told it.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.1
+    }
+
     /// The counters now.
     pub fn stats(&self) -> ServerStats {
         let mut stats = ServerStats::default();

@@ -1,0 +1,281 @@
+//! A hub's figures for the facade `metrics`, and the task that copies them.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use metrics::Unit::{Bytes, Count, Seconds};
+use tokio::runtime::Handle;
+use tokio::time::{MissedTickBehavior, sleep};
+
+use super::{Hub, Inner};
+use crate::backplane::{BackplaneHealth, BackplaneState};
+use crate::engine::Stats;
+use crate::telemetry::metrics::Value::{ByReason, Counter, Gauge};
+use crate::telemetry::metrics::{Copyist, Metric};
+use crate::transport::{Sample, Sampler};
+
+/// The time from one sample to the next: fifty a second at most are enough for a histogram, and cost
+/// nothing that could be measured.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(20);
+
+/// What is known of a hub itself.
+struct Here {
+    stats: Stats,
+    queued_bytes: usize,
+    inbox_messages: usize,
+    inbox_bytes: usize,
+}
+
+/// What is known of its backplane.
+struct Elsewhere {
+    health: BackplaneHealth,
+    nodes: usize,
+}
+
+#[rustfmt::skip]
+const HERE: &[Metric<Here>] = &[
+    Metric("roomcast_connections", Count, "Connections that are open",
+        Gauge(|hub| hub.stats.connections as f64)),
+    Metric("roomcast_rooms", Count, "Rooms with members; one counts once per shard that has some",
+        Gauge(|hub| hub.stats.rooms as f64)),
+    Metric("roomcast_blocked_connections", Count, "Connections whose socket takes no more",
+        Gauge(|hub| hub.stats.blocked as f64)),
+    Metric("roomcast_queued_bytes", Bytes, "Bytes that wait for blocked connections",
+        Gauge(|hub| hub.queued_bytes as f64)),
+    Metric("roomcast_inbox_messages", Count, "Messages, joins and leaves that wait for shards",
+        Gauge(|hub| hub.inbox_messages as f64)),
+    Metric("roomcast_inbox_bytes", Bytes, "Bytes of frames that wait for shards",
+        Gauge(|hub| hub.inbox_bytes as f64)),
+    Metric("roomcast_connections_opened_total", Count, "Connections that were opened",
+        Counter(|hub| hub.stats.connected)),
+    Metric("roomcast_connections_ended_total", Count, "Connections that have ended",
+        Counter(|hub| hub.stats.disconnected)),
+    Metric("roomcast_connections_closed_total", Count, "Those that the hub closed for a fault",
+        ByReason(&[
+            ("idle", |hub| hub.stats.closed_idle),
+            ("protocol", |hub| hub.stats.closed_protocol),
+            ("too_big", |hub| hub.stats.closed_too_big),
+            ("fragments", |hub| hub.stats.closed_fragments),
+            ("slow_message", |hub| hub.stats.closed_slow_message),
+            ("flooding", |hub| hub.stats.closed_flooding),
+            ("overloaded", |hub| hub.stats.closed_overloaded),
+        ])),
+    Metric("roomcast_evictions_total", Count, "Those that were evicted for not reading",
+        ByReason(&[
+            ("full", |hub| hub.stats.evicted_full),
+            ("stalled", |hub| hub.stats.evicted_stalled),
+            ("memory", |hub| hub.stats.evicted_for_memory),
+        ])),
+    Metric("roomcast_handshakes_refused_total", Count, "Handshakes that were refused",
+        ByReason(&[
+            ("origin", |hub| hub.stats.refused_origins),
+            ("full", |hub| hub.stats.refused_full),
+            ("address", |hub| hub.stats.refused_addrs),
+        ])),
+    Metric("roomcast_handshakes_failed_total", Count, "Handshakes that came to nothing",
+        Counter(|hub| hub.stats.upgrades_failed)),
+    Metric("roomcast_received_messages_total", Count, "Messages received from clients",
+        Counter(|hub| hub.stats.messages_in)),
+    Metric("roomcast_received_bytes_total", Bytes, "Bytes of their payloads",
+        Counter(|hub| hub.stats.bytes_in)),
+    Metric("roomcast_decode_errors_total", Count, "Those that the codec could not decode",
+        Counter(|hub| hub.stats.decode_errors)),
+    Metric("roomcast_published_total", Count, "Messages taken from inboxes, once per shard",
+        Counter(|hub| hub.stats.published)),
+    Metric("roomcast_deliveries_total", Count, "Messages handed to a connection",
+        Counter(|hub| hub.stats.deliveries)),
+    Metric("roomcast_writes_total", Count, "Write calls that moved bytes",
+        Counter(|hub| hub.stats.writes)),
+    Metric("roomcast_written_bytes_total", Bytes, "Bytes written",
+        Counter(|hub| hub.stats.bytes_out)),
+    Metric("roomcast_dropped_total", Count, "Messages lost on their way to a connection",
+        ByReason(&[
+            ("oldest", |hub| hub.stats.dropped_oldest),
+            ("newest", |hub| hub.stats.dropped_newest),
+            ("end", |hub| hub.stats.dropped_at_end),
+        ])),
+    Metric("roomcast_inbox_refusals_total", Count, "Publishes, joins and leaves refused by a full inbox",
+        Counter(|hub| hub.stats.refused)),
+    Metric("roomcast_room_refusals_total", Count, "Joins refused for too many rooms",
+        Counter(|hub| hub.stats.refused_rooms)),
+    Metric("roomcast_pings_total", Count, "Pings sent",
+        Counter(|hub| hub.stats.pings)),
+    Metric("roomcast_pongs_replaced_total", Count, "Pongs replaced by a newer one",
+        Counter(|hub| hub.stats.pongs_replaced)),
+    Metric("roomcast_handler_panics_total", Count, "Handlers that panicked",
+        Counter(|hub| hub.stats.handler_panics)),
+];
+
+#[rustfmt::skip]
+const ELSEWHERE: &[Metric<Elsewhere>] = &[
+    Metric("roomcast_backplane_up", Count, "1 while messages flow both ways, or 0",
+        Gauge(|it| if it.health.state == BackplaneState::Up { 1.0 } else { 0.0 })),
+    Metric("roomcast_backplane_nodes", Count, "Nodes that are known, with this one",
+        Gauge(|it| it.nodes as f64)),
+    Metric("roomcast_backplane_subscriptions", Count, "Channels that are subscribed to",
+        Gauge(|it| it.health.subscriptions as f64)),
+    Metric("roomcast_backplane_queued_messages", Count, "Messages that wait to be published",
+        Gauge(|it| it.health.queued as f64)),
+    Metric("roomcast_backplane_unacknowledged_messages", Count, "Messages on their way",
+        Gauge(|it| it.health.in_flight as f64)),
+    Metric("roomcast_backplane_round_trip_seconds", Seconds, "Of the last probe; 0 before the first",
+        Gauge(|it| it.health.probe_round_trip.unwrap_or_default().as_secs_f64())),
+    Metric("roomcast_backplane_published_total", Count, "Messages published and acknowledged",
+        Counter(|it| it.health.published)),
+    Metric("roomcast_backplane_envelopes_total", Count, "Envelopes that carried them",
+        Counter(|it| it.health.envelopes)),
+    Metric("roomcast_backplane_received_total", Count, "Messages of other nodes",
+        Counter(|it| it.health.received)),
+    Metric("roomcast_backplane_lost_total", Count, "Messages of other nodes that never came",
+        Counter(|it| it.health.lost)),
+    Metric("roomcast_backplane_duplicates_total", Count, "Messages that came twice",
+        Counter(|it| it.health.duplicates)),
+    Metric("roomcast_backplane_dropped_total", Count, "Messages dropped from a full outage queue",
+        Counter(|it| it.health.dropped)),
+    Metric("roomcast_backplane_rejected_total", Count, "Payloads and envelopes not read",
+        ByReason(&[
+            ("overrun", |it| it.health.overrun),
+            ("garbage", |it| it.health.garbage),
+            ("version", |it| it.health.unknown_version),
+            ("unauthenticated", |it| it.health.unauthenticated),
+        ])),
+    Metric("roomcast_backplane_unlisted_nodes_total", Count, "Times that a node was one too many",
+        Counter(|it| it.health.unlisted_nodes)),
+    Metric("roomcast_backplane_reconnects_total", Count, "Times that half of it was connected again",
+        Counter(|it| it.health.reconnects)),
+];
+
+impl<T: Send + 'static> Hub<T> {
+    /// Copies what the hub counts to the recorder of the facade [`metrics`], with a label `hub` that is
+    /// its [`name`](crate::Builder::name). The page [`metrics`](crate::docs::metrics) lists what there is.
+    ///
+    /// A hub does so by itself, every second unless told otherwise
+    /// ([`metrics_interval`](crate::Builder::metrics_interval)). This is for figures of the moment, as
+    /// before they are rendered.
+    pub fn record_metrics(&self) {
+        let copyist = Copyist::of("hub", self.name());
+        let shards = &self.inner.shards;
+        let (inbox_messages, inbox_bytes) = shards.reserved();
+        let queued_bytes = shards.queued_bytes();
+        copyist
+            .copy(HERE, &Here { stats: self.stats(), queued_bytes, inbox_messages, inbox_bytes });
+        if let Some(health) = self.backplane_health() {
+            let nodes = self.cluster().nodes().len();
+            copyist.copy(ELSEWHERE, &Elsewhere { health, nodes });
+        }
+        record_samples(&copyist, shards.sampler());
+        shards.sampler().arm();
+    }
+
+    /// Copies figures again and again, in a task that ends with the hub.
+    pub(super) fn report(&self, interval: Duration, runtime: &Handle) {
+        if !interval.is_zero() {
+            runtime.spawn(report(Arc::downgrade(&self.inner), interval));
+        }
+    }
+}
+
+async fn report<T: Send + 'static>(hub: Weak<Inner<T>>, interval: Duration) {
+    let Some(inner) = hub.upgrade() else { return };
+    let copyist = Copyist::of("hub", &inner.name);
+    let sampler = inner.shards.sampler().clone();
+    let has_backplane = inner.bridge.is_some();
+    drop(inner);
+    tokio::select! {
+        () = copy_until_gone(hub, interval) => {}
+        () = keep_sampling(&copyist, &sampler) => {}
+    }
+    copyist.clear(HERE);
+    if has_backplane {
+        copyist.clear(ELSEWHERE);
+    }
+}
+
+async fn copy_until_gone<T: Send + 'static>(hub: Weak<Inner<T>>, interval: Duration) {
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(inner) = hub.upgrade() else { return };
+        Hub { inner }.record_metrics();
+    }
+}
+
+async fn keep_sampling(copyist: &Copyist, sampler: &Sampler) {
+    loop {
+        sampler.disarmed().await;
+        sleep(SAMPLE_INTERVAL).await;
+        record_samples(copyist, sampler);
+        sampler.arm();
+    }
+}
+
+fn record_samples(copyist: &Copyist, sampler: &Sampler) {
+    let about = "Time from a publish to the last write of it; of a sample";
+    let latency = copyist.histogram("roomcast_delivery_latency_seconds", Seconds, about);
+    let about = "Messages of a shard that went to the same members together; of a sample";
+    let burst = copyist.histogram("roomcast_burst_messages", Count, about);
+    while let Some(sample) = sampler.pop() {
+        match sample {
+            Sample::Latency(time) => latency.record(time),
+            Sample::Burst(messages) => burst.record(messages as f64),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever adds a counter has to name it here, and finds that it is not copied.
+    #[test]
+    fn every_counter_of_a_hub_is_copied() {
+        let mut numbers = 1..;
+        let mut next = || numbers.next().expect("there are enough");
+        let stats = Stats {
+            connections: next(),
+            rooms: next(),
+            blocked: next(),
+            connected: next(),
+            disconnected: next(),
+            upgrades_failed: next(),
+            refused_origins: next(),
+            refused_full: next(),
+            refused_addrs: next(),
+            messages_in: next(),
+            bytes_in: next(),
+            published: next(),
+            deliveries: next(),
+            writes: next(),
+            bytes_out: next(),
+            refused: next(),
+            refused_rooms: next(),
+            dropped_oldest: next(),
+            dropped_newest: next(),
+            dropped_at_end: next(),
+            evicted_full: next(),
+            evicted_stalled: next(),
+            evicted_for_memory: next(),
+            closed_overloaded: next(),
+            closed_idle: next(),
+            closed_protocol: next(),
+            closed_too_big: next(),
+            closed_fragments: next(),
+            closed_slow_message: next(),
+            closed_flooding: next(),
+            pings: next(),
+            pongs_replaced: next(),
+            decode_errors: next(),
+            handler_panics: next(),
+        };
+        let here = Here {
+            stats,
+            queued_bytes: next() as usize,
+            inbox_messages: next() as usize,
+            inbox_bytes: next() as usize,
+        };
+        let mut copied: Vec<u64> = HERE.iter().flat_map(|metric| metric.values(&here)).collect();
+        copied.sort_unstable();
+        assert!(copied.into_iter().eq(1..next()));
+    }
+}

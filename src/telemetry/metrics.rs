@@ -1,0 +1,104 @@
+//! Figures for the facade `metrics`.
+//!
+//! Nothing is registered for good: each copy registers and describes what it writes. So it does not
+//! matter when a recorder is installed.
+
+use std::time::Duration;
+
+use metrics::{Histogram, Label, Unit};
+
+/// How often figures are copied, unless it is said.
+pub(crate) const COPY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A metric of a `S`: its name, its unit, what it tells, and its values.
+pub(crate) struct Metric<S: 'static>(
+    pub(crate) &'static str,
+    pub(crate) Unit,
+    pub(crate) &'static str,
+    pub(crate) Value<S>,
+);
+
+/// One of several counters of a metric.
+type Reason<S> = (&'static str, fn(&S) -> u64);
+
+/// Where the values of a metric come from.
+pub(crate) enum Value<S: 'static> {
+    /// It rises and falls.
+    Gauge(fn(&S) -> f64),
+    /// It only grows.
+    Counter(fn(&S) -> u64),
+    /// The same, with a label `reason`.
+    ByReason(&'static [Reason<S>]),
+}
+
+#[cfg(test)]
+impl<S> Metric<S> {
+    /// All values, as whole numbers.
+    pub(crate) fn values(&self, source: &S) -> Vec<u64> {
+        match &self.3 {
+            Value::Gauge(value) => vec![value(source) as u64],
+            Value::Counter(value) => vec![value(source)],
+            Value::ByReason(values) => values.iter().map(|(_, value)| value(source)).collect(),
+        }
+    }
+}
+
+/// Writes the figures of one hub or server, under its label.
+pub(crate) struct Copyist {
+    label: Label,
+}
+
+impl Copyist {
+    /// Of what is called `value`.
+    pub(crate) fn of(key: &'static str, value: &str) -> Self {
+        Self { label: Label::new(key, value.to_owned()) }
+    }
+
+    /// Copies all metrics of `source`.
+    pub(crate) fn copy<S>(&self, metrics: &'static [Metric<S>], source: &S) {
+        for &Metric(name, unit, about, ref value) in metrics {
+            match value {
+                Value::Gauge(value) => {
+                    metrics::describe_gauge!(name, unit, about);
+                    metrics::gauge!(name, self.labels()).set(value(source));
+                }
+                Value::Counter(value) => {
+                    metrics::describe_counter!(name, unit, about);
+                    metrics::counter!(name, self.labels()).absolute(value(source));
+                }
+                Value::ByReason(values) => {
+                    metrics::describe_counter!(name, unit, about);
+                    for (reason, value) in *values {
+                        let mut labels = self.labels();
+                        labels.push(Label::from_static_parts("reason", reason));
+                        metrics::counter!(name, labels).absolute(value(source));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Something of which each one is recorded.
+    pub(crate) fn histogram(
+        &self,
+        name: &'static str,
+        unit: Unit,
+        about: &'static str,
+    ) -> Histogram {
+        metrics::describe_histogram!(name, unit, about);
+        metrics::histogram!(name, self.labels())
+    }
+
+    /// There is nothing left of what the metrics were of.
+    pub(crate) fn clear<S>(&self, metrics: &'static [Metric<S>]) {
+        for Metric(name, .., value) in metrics {
+            if let Value::Gauge(_) = value {
+                metrics::gauge!(*name, self.labels()).set(0.0);
+            }
+        }
+    }
+
+    fn labels(&self) -> Vec<Label> {
+        vec![self.label.clone()]
+    }
+}

@@ -1,0 +1,133 @@
+//! Samples: now and then a publish is followed until all of it is written.
+//!
+//! Whoever wants a sample arms the sampler. The next publish takes the order, and puts a probe behind its
+//! deliveries in each shard; the last answer tells how long it took. All others pay for it with a look at
+//! a flag.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_queue::ArrayQueue;
+use tokio::sync::Notify;
+
+use crate::engine::{Address, Port};
+
+/// Samples that may wait to be taken; the oldest go first. Those of one publish to 255 shards.
+const SAMPLES_MAX: usize = 256;
+
+/// What is known of a publish that was followed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Sample {
+    /// The time until the last shard had written the last of it.
+    Latency(Duration),
+    /// The messages that a shard has joined with it, for the same members.
+    Burst(usize),
+}
+
+/// Clones are the same sampler.
+#[derive(Debug, Clone)]
+pub(crate) struct Sampler(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// Whether a sample is wanted. Whoever wants one sets it, the publish that clears it gives it; orders
+    /// nothing.
+    is_armed: AtomicBool,
+    /// Rung when it was cleared.
+    disarmed: Notify,
+    samples: ArrayQueue<Sample>,
+}
+
+impl Default for Sampler {
+    fn default() -> Self {
+        Self(Arc::new(Inner {
+            is_armed: AtomicBool::new(false),
+            disarmed: Notify::new(),
+            samples: ArrayQueue::new(SAMPLES_MAX),
+        }))
+    }
+}
+
+impl Sampler {
+    /// Asks for a sample of the next publish.
+    pub(crate) fn arm(&self) {
+        self.0.is_armed.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until a publish has taken the order.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(crate) async fn disarmed(&self) {
+        self.0.disarmed.notified().await;
+    }
+
+    /// Takes the oldest sample.
+    pub(crate) fn pop(&self) -> Option<Sample> {
+        self.0.samples.pop()
+    }
+
+    /// Publishes, and follows that if a sample is wanted.
+    pub(super) fn watch<S, E>(
+        &self,
+        ports: &[Arc<Port<S>>],
+        address: Address<'_>,
+        publish: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        if !self.0.is_armed.load(Ordering::Relaxed) {
+            return publish();
+        }
+        self.follow(ports, address, publish)
+    }
+
+    #[cold]
+    fn follow<S, E>(
+        &self,
+        ports: &[Arc<Port<S>>],
+        address: Address<'_>,
+        publish: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        if !self.0.is_armed.swap(false, Ordering::Relaxed) {
+            return publish();
+        }
+        self.0.disarmed.notify_one();
+        let began = Instant::now();
+        publish()?;
+        let followed = Arc::new(Followed {
+            began,
+            unanswered: AtomicUsize::new(ports.len()),
+            is_delivered: AtomicBool::new(false),
+            sampler: self.0.clone(),
+        });
+        for port in ports {
+            let followed = followed.clone();
+            port.probe(address, Box::new(move |messages| followed.answer(messages)));
+        }
+        Ok(())
+    }
+}
+
+/// A publish that is followed: the last shard to answer makes the sample. One that is gone does not
+/// answer, and then there is none.
+struct Followed {
+    began: Instant,
+    unanswered: AtomicUsize,
+    /// Whether there was somebody to write to. Shards set it before they answer.
+    is_delivered: AtomicBool,
+    sampler: Arc<Inner>,
+}
+
+impl Followed {
+    fn answer(&self, messages: usize) {
+        if messages > 0 {
+            self.is_delivered.store(true, Ordering::Relaxed);
+            self.sampler.samples.force_push(Sample::Burst(messages));
+        }
+        // The last one sees what the others have stored before.
+        let is_last = self.unanswered.fetch_sub(1, Ordering::AcqRel) == 1;
+        if is_last && self.is_delivered.load(Ordering::Relaxed) {
+            self.sampler.samples.force_push(Sample::Latency(self.began.elapsed()));
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! A server's figures for the facade `metrics`.
+
+use metrics::Unit::Count;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{ServerMonitor, ServerStats};
+use crate::telemetry::metrics::Value::{ByReason, Counter};
+use crate::telemetry::metrics::{COPY_INTERVAL, Copyist, Metric};
+
+#[rustfmt::skip]
+const SERVER: &[Metric<ServerStats>] = &[
+    Metric("roomcast_server_accepted_total", Count, "Connections that were accepted",
+        Counter(|server| server.accepted)),
+    Metric("roomcast_server_accept_failures_total", Count, "Times that none could be accepted",
+        Counter(|server| server.accept_failures)),
+    Metric("roomcast_server_rejections_total", Count, "Connections and requests before a handshake",
+        ByReason(&[
+            ("full", |server| server.refused_full),
+            ("address", |server| server.refused_addrs),
+            ("head_timeout", |server| server.heads_timed_out),
+            ("head_too_large", |server| server.heads_too_large),
+            ("uri_too_long", |server| server.uris_too_long),
+            ("response_stalled", |server| server.responses_stalled),
+            ("malformed", |server| server.malformed),
+        ])),
+];
+
+impl ServerMonitor {
+    /// Copies the counters to the recorder of the facade `metrics`, with a label `server` that is the
+    /// address it listens on. The page [`metrics`](crate::docs::metrics) lists what there is.
+    ///
+    /// A server that runs does so by itself, every second.
+    pub fn record_metrics(&self) {
+        let name = self.local_addr().map_or_else(|| "unknown".to_owned(), |addr| addr.to_string());
+        Copyist::of("server", &name).copy(SERVER, &self.stats());
+    }
+}
+
+/// Copies figures again and again, until what is returned is dropped.
+pub(super) fn report(monitor: ServerMonitor) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut ticks = interval(COPY_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            monitor.record_metrics();
+        }
+    });
+    tasks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever adds a counter has to name it here, and finds that it is not copied.
+    #[test]
+    fn every_counter_of_a_server_is_copied() {
+        let stats = ServerStats {
+            accepted: 1,
+            accept_failures: 2,
+            refused_full: 3,
+            refused_addrs: 4,
+            heads_timed_out: 5,
+            heads_too_large: 6,
+            uris_too_long: 7,
+            responses_stalled: 8,
+            malformed: 9,
+        };
+        let copied = SERVER.iter().flat_map(|metric| metric.values(&stats));
+        assert!(copied.eq(1..10));
+    }
+}
