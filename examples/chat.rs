@@ -3,6 +3,12 @@
 //! `cargo run --release --example chat`, and open the address that it prints in two tabs. With
 //! `--features redis` and `--redis URL`, several of them are one chat; a key that they share keeps
 //! others on that Redis out: `openssl rand -hex 32 > key` and `--redis-key-file key`.
+//!
+//! `/healthz` says whether clients should come here. With `--features metrics`, `/metrics` is for
+//! Prometheus.
+
+#[path = "chat/observability.rs"]
+mod observability;
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -25,11 +31,14 @@ use roomcast::{
 };
 use serde::{Deserialize, Serialize};
 
+use observability::{Metrics, health};
+
 const PAGE: &str = include_str!("chat.html");
 /// The client that the page uses.
 const CLIENT: &str = include_str!("roomcast.js");
 
-/// A chat server over roomcast.
+/// A chat server over roomcast: a page at /, counters at /stats, its health at /healthz, and metrics for
+/// Prometheus at /metrics if it was built with the feature `metrics`.
 #[derive(Parser)]
 struct Options {
     /// The address to listen on; port 0 lets the system choose.
@@ -153,10 +162,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(options: Options, threads: usize) -> Result<(), Box<dyn Error>> {
+    let metrics = Metrics::install()?;
     let hub = options.hub(threads)?;
     tell_of_backplane(&hub);
     let server = Server::bind(&options.listen).await?;
-    let watched = Watched { hub: hub.clone(), server: server.monitor() };
+    let watched = Watched { hub: hub.clone(), server: server.monitor(), metrics };
     let pages = service_fn(move |request| {
         let watched = watched.clone();
         async move { Ok::<_, Infallible>(page(&watched, &request)) }
@@ -202,6 +212,7 @@ fn tell_of_backplane(hub: &Hub<Message>) {
 struct Watched {
     hub: Hub<Message>,
     server: ServerMonitor,
+    metrics: Metrics,
 }
 
 fn page(watched: &Watched, request: &Request<Incoming>) -> Response<Full<Bytes>> {
@@ -211,6 +222,14 @@ fn page(watched: &Watched, request: &Request<Incoming>) -> Response<Full<Bytes>>
         "/stats" => {
             respond(StatusCode::OK, "application/json", stats(watched, request.uri().query()))
         }
+        "/healthz" => {
+            let (status, body) = health(&watched.hub);
+            respond(status, "application/json", body)
+        }
+        "/metrics" => match watched.metrics.render(&watched.hub, &watched.server) {
+            Some(body) => respond(StatusCode::OK, "text/plain; version=0.0.4", body),
+            None => respond(StatusCode::NOT_FOUND, "text/plain", "built without metrics"),
+        },
         _ => respond(StatusCode::NOT_FOUND, "text/plain", "not found"),
     }
 }
@@ -266,7 +285,7 @@ struct Backplane {
     unauthenticated: u64,
 }
 
-fn stats(Watched { hub, server }: &Watched, query: Option<&str>) -> String {
+fn stats(Watched { hub, server, .. }: &Watched, query: Option<&str>) -> String {
     let room = form_urlencoded::parse(query.unwrap_or_default().as_bytes())
         .find_map(|(key, value)| (key == "room").then(|| value.into_owned()))
         .unwrap_or_default();

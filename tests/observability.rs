@@ -1,9 +1,12 @@
-//! What can be seen from outside of a hub that runs.
+//! What can be seen from outside of a hub that runs: metrics, spans and events, the endpoints of the chat.
 
+#[path = "observability/chat.rs"]
+mod chat;
 #[path = "observability/figures.rs"]
 mod figures;
 #[path = "observability/names.rs"]
 mod names;
+mod programs;
 #[path = "observability/recorder.rs"]
 mod recorder;
 #[expect(dead_code, unused_imports, reason = "the tests of the hub use more of it")]

@@ -1,0 +1,112 @@
+//! `/metrics` and `/healthz` of the chat, over HTTP.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::programs::{Chat, example};
+use super::support::{Client, eventually, within};
+
+fn chat(arguments: &[&str]) -> Chat {
+    let mut command = Command::new(example("chat"));
+    let command = command.args(["--listen", "127.0.0.1:0"]).args(arguments);
+    Chat::start(command).expect("the server starts")
+}
+
+/// The status line with the headers, and the body.
+async fn get(addr: SocketAddr, path: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(addr).await.expect("the server accepts");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut response = String::new();
+    within("an answer", stream.read_to_string(&mut response)).await.expect("an answer");
+    let (head, body) = response.split_once("\r\n\r\n").expect("a head and a body");
+    (head.to_owned(), body.to_owned())
+}
+
+/// The value of a series in Prometheus' text format.
+fn value(metrics: &str, series: &str) -> f64 {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    let line = line.unwrap_or_else(|| panic!("no {series} in\n{metrics}"));
+    line.parse().expect("a number")
+}
+
+/// Asks until the answer is as it must be at some time, and returns it with how often that was.
+async fn get_until(addr: SocketAddr, path: &str, is_so: impl Fn(&str) -> bool) -> (String, usize) {
+    for asked in 1.. {
+        let (head, body) = within(path, get(addr, path)).await;
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        if is_so(&body) {
+            return (body, asked);
+        }
+        assert!(asked < 10_000, "never as it must be: {body}");
+    }
+    unreachable!()
+}
+
+#[tokio::test]
+async fn metrics_of_the_chat_are_what_was_done() {
+    let chat = chat(&[]);
+    let mut clients = Vec::new();
+    for _ in 0..2 {
+        clients.push(Client::connect(chat.addr, "/ws/lobby").await);
+    }
+    let have_joined = |stats: &str| stats.contains(r#""members":2,"#);
+    let (_, first) = get_until(chat.addr, "/stats?room=lobby", have_joined).await;
+    clients[1].send_text(r#"{"text":"hello"}"#).await;
+    for client in &mut clients {
+        client.next_text().await;
+    }
+    let are_counted = |metrics: &str| value(metrics, "roomcast_deliveries_total{hub=\"0\"}") == 2.0;
+    let (metrics, then) = get_until(chat.addr, "/metrics", are_counted).await;
+    assert_eq!(value(&metrics, "roomcast_connections{hub=\"0\"}"), 2.0);
+    assert_eq!(value(&metrics, "roomcast_received_messages_total{hub=\"0\"}"), 1.0);
+    assert_eq!(value(&metrics, "roomcast_writes_total{hub=\"0\"}"), 2.0);
+    let server = format!("roomcast_server_accepted_total{{server=\"{}\"}}", chat.addr);
+    assert_eq!(value(&metrics, &server), (clients.len() + first + then) as f64);
+    let (head, metrics) = get(chat.addr, "/metrics").await;
+    assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
+    assert!(metrics.contains("# TYPE roomcast_delivery_latency_seconds histogram"), "{metrics}");
+    assert!(metrics.contains("# HELP roomcast_connections Connections that are open"), "{metrics}");
+}
+
+#[tokio::test]
+async fn health_of_the_chat_is_good() {
+    let chat = chat(&[]);
+    let (head, body) = get(chat.addr, "/healthz").await;
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert_eq!(body, r#"{"closing":false,"connections":0,"backplane":null}"#);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn chat_that_shuts_down_is_not_healthy() {
+    let chat = chat(&["--shutdown-seconds", "40"]);
+    let mut clients = Vec::new();
+    // Closed one after the other, over twenty seconds.
+    for _ in 0..40 {
+        clients.push(Client::connect(chat.addr, "/ws/lobby").await);
+    }
+    let process = chat.process.0.id();
+    eventually("it listens to the signal", || catches_sigterm(process)).await;
+    let killed = Command::new("kill").arg(process.to_string()).status().expect("there is kill");
+    assert!(killed.success());
+    let (head, body) = loop {
+        let (head, body) = get(chat.addr, "/healthz").await;
+        if body.contains(r#""closing":true"#) {
+            break (head, body);
+        }
+    };
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    assert!(!body.contains(r#""connections":0"#), "{body}");
+}
+
+/// As the kernel tells it: a mask of the signals that are caught, of which 15 is the one.
+#[cfg(target_os = "linux")]
+fn catches_sigterm(process: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("a mask");
+    u64::from_str_radix(caught.trim(), 16).expect("hexadecimal") & 1 << (15 - 1) != 0
+}
