@@ -18,6 +18,8 @@ const SERVER: &[Metric<ServerStats>] = &[
         ByReason(&[
             ("full", |server| server.refused_full),
             ("address", |server| server.refused_addrs),
+            ("tls_timeout", |server| server.tls_timed_out),
+            ("tls", |server| server.tls_failed),
             ("head_timeout", |server| server.heads_timed_out),
             ("head_too_large", |server| server.heads_too_large),
             ("uri_too_long", |server| server.uris_too_long),
@@ -63,13 +65,15 @@ mod tests {
             accept_failures: 2,
             refused_full: 3,
             refused_addrs: 4,
-            heads_timed_out: 5,
-            heads_too_large: 6,
-            uris_too_long: 7,
-            responses_stalled: 8,
-            malformed: 9,
+            tls_timed_out: 5,
+            tls_failed: 6,
+            heads_timed_out: 7,
+            heads_too_large: 8,
+            uris_too_long: 9,
+            responses_stalled: 10,
+            malformed: 11,
         };
         let copied = SERVER.iter().flat_map(|metric| metric.values(&stats));
-        assert!(copied.eq(1..10));
+        assert!(copied.eq(1..12));
     }
 }
