@@ -10,6 +10,7 @@ use crate::figures::{Drops, Figures, Memory, SceneFigures, Series};
 use crate::load::{Answer, Crowd, Load, Measured, Request};
 use crate::plan::{self, Cell, Scene};
 use crate::process::{self, Peer};
+use crate::stream::identity_files;
 use crate::{Error, Options, Result};
 
 /// Connections that are dropped at once.
@@ -201,6 +202,15 @@ impl Pair {
         match self.load.ask(&Request::Measure(load))? {
             Answer::Measured(measured) => Ok(measured),
             answer => Err(format!("not an answer to a measurement: {answer:?}").into()),
+        }
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        for file in identity_files(self.server.pid()) {
+            // Most servers have none.
+            let _ = std::fs::remove_file(file);
         }
     }
 }

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 #[cfg(feature = "tls")]
 use tokio::time::timeout;
 #[cfg(feature = "tls")]
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::TlsAcceptor;
 
 use super::limits::Limits;
 use super::monitor::ServerMonitor;
@@ -126,27 +126,20 @@ impl Pending {
         let _ = stream.set_nodelay(true);
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.front.tls {
-            if let Some(stream) = self.shake_hands(tls, stream).await {
-                self.serve_http(stream).await;
-            }
-            return;
+            // Boxed, so that the task of a connection without TLS is not as large.
+            return Box::pin(self.serve_tls(tls, stream)).await;
         }
         self.serve_http(stream).await;
     }
 
     #[cfg(feature = "tls")]
-    async fn shake_hands(
-        &self,
-        tls: &TlsAcceptor,
-        stream: TcpStream,
-    ) -> Option<TlsStream<TcpStream>> {
+    async fn serve_tls(&self, tls: &TlsAcceptor, stream: TcpStream) {
         let counters = &self.front.monitor.0;
         match timeout(self.front.limits.tls_timeout, tls.accept(stream)).await {
-            Ok(Ok(stream)) => return Some(stream),
+            Ok(Ok(stream)) => self.serve_http(stream).await,
             Ok(Err(_)) => counters.tls_failed.add(1),
             Err(_) => counters.tls_timed_out.add(1),
         }
-        None
     }
 
     async fn serve_http<S>(&self, stream: S)
