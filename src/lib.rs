@@ -53,6 +53,6 @@ pub use transport::{Server, ServerError, ServerMonitor, ServerStats};
 pub use transport::{Tls, TlsError};
 
 /// The README's programs, compiled.
-#[cfg(all(doctest, feature = "json", feature = "server"))]
+#[cfg(all(doctest, feature = "axum", feature = "json", feature = "redis", feature = "server"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

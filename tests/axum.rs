@@ -243,6 +243,16 @@ async fn streams_that_are_no_sockets_work_too() {
     server.abort();
 }
 
+#[tokio::test]
+async fn router_is_a_fallback_of_the_server_with_its_bounds() {
+    let app = Router::new().route("/ws/{room}", get(hub().handle(Teller)));
+    let server = bind().await.max_uri_bytes(64).fallback(TowerToHyperService::new(app));
+    let server = Listening::run(server);
+    let mut client = Client::connect(server.addr, "/ws/lobby").await;
+    assert_eq!(client.get::<String>().await, "lobby||127.0.0.1|");
+    assert_eq!(status_of(server.addr, &format!("/ws/{}", "x".repeat(64))).await, 414);
+}
+
 /// Never says whether somebody may come, unless they ask for `/quick`.
 struct Undecided;
 

@@ -11,6 +11,14 @@
 pub mod architecture {}
 
 #[cfg(all(feature = "json", feature = "server"))]
+#[doc = include_str!("mounting.md")]
+pub mod mounting {}
+
+#[cfg(all(feature = "json", feature = "server"))]
+#[doc = include_str!("browser.md")]
+pub mod browser {}
+
+#[cfg(all(feature = "json", feature = "server"))]
 #[doc = include_str!("delivery.md")]
 pub mod delivery {}
 
