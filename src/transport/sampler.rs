@@ -16,6 +16,9 @@ use crate::engine::{Address, Port};
 /// Samples that may wait to be taken; the oldest go first. Those of one publish to 255 shards.
 const SAMPLES_MAX: usize = 256;
 
+/// Publishes that are followed at a time: those of a second, should shards not get on for so long.
+const FOLLOWED_MAX: usize = 50;
+
 /// What is known of a publish that was followed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Sample {
@@ -36,6 +39,8 @@ struct Inner {
     is_armed: AtomicBool,
     /// Rung when it was cleared.
     disarmed: Notify,
+    /// Publishes that are followed. Publishers count in, answers count out; orders nothing.
+    followed: AtomicUsize,
     samples: ArrayQueue<Sample>,
 }
 
@@ -44,6 +49,7 @@ impl Default for Sampler {
         Self(Arc::new(Inner {
             is_armed: AtomicBool::new(false),
             disarmed: Notify::new(),
+            followed: AtomicUsize::new(0),
             samples: ArrayQueue::new(SAMPLES_MAX),
         }))
     }
@@ -92,8 +98,12 @@ impl Sampler {
             return publish();
         }
         self.0.disarmed.notify_one();
+        if self.0.followed.load(Ordering::Relaxed) >= FOLLOWED_MAX {
+            return publish();
+        }
         let began = Instant::now();
         publish()?;
+        self.0.followed.fetch_add(1, Ordering::Relaxed);
         let followed = Arc::new(Followed {
             began,
             unanswered: AtomicUsize::new(ports.len()),
@@ -129,5 +139,12 @@ impl Followed {
         if is_last && self.is_delivered.load(Ordering::Relaxed) {
             self.sampler.samples.force_push(Sample::Latency(self.began.elapsed()));
         }
+    }
+}
+
+/// However the probes of all shards end.
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.sampler.followed.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -146,3 +146,17 @@ fn probe_of_a_shard_that_goes_or_is_gone_is_dropped() {
         assert_eq!(answer.try_recv(), Err(TryRecvError::Disconnected));
     }
 }
+
+#[test]
+fn probe_takes_no_room_from_messages() {
+    let settings = Settings::default().inbox(2, 100);
+    let mut rig = settings.build();
+    let member = rig.attach();
+    rig.run();
+    let texts = ["1", "2"];
+    texts.iter().for_each(|text| rig.publish(Address::Everyone, text));
+    let answer = probe(&rig.ports[0], Address::Everyone, &member);
+    rig.run();
+    assert_eq!(answer.try_recv(), Ok((2, texts.map(str::to_owned).to_vec())));
+    assert_nothing_reserved(&rig.ports[0], settings.inbox);
+}

@@ -222,8 +222,7 @@ impl<S: Socket> Shard<S> {
                 | Command::Leave(..)
                 | Command::Pong(..)
                 | Command::Members(..)
-                | Command::Rooms(..)
-                | Command::Probe(..) => messages += 1,
+                | Command::Rooms(..) => messages += 1,
                 _ => {}
             }
             let collected = self.turn.len();
