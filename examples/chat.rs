@@ -5,7 +5,7 @@
 //! others on that Redis out: `openssl rand -hex 32 > key` and `--redis-key-file key`.
 //!
 //! `/healthz` says whether clients should come here. With `--features metrics`, `/metrics` is for
-//! Prometheus.
+//! Prometheus; with `--features tracing`, `--log info` or `RUST_LOG=info` logs.
 
 #[path = "chat/observability.rs"]
 mod observability;
@@ -72,6 +72,11 @@ struct Options {
     /// Seconds that clients have to go when the server is told to end.
     #[arg(long, default_value_t = 10)]
     shutdown_seconds: u64,
+    /// What to log to the standard error, such as info or roomcast=debug [default: what RUST_LOG says, or
+    /// nothing].
+    #[cfg(feature = "tracing")]
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
     /// A Redis that makes one chat of all servers that share it, such as redis://127.0.0.1.
     #[cfg(feature = "redis")]
     #[arg(long, value_name = "URL")]
@@ -151,6 +156,8 @@ fn room(conn: &Conn<Message>) -> &str {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
+    #[cfg(feature = "tracing")]
+    observability::log(options.log.as_deref())?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = options.threads.unwrap_or(cores).max(1);
     raise_descriptor_limit();

@@ -2,8 +2,15 @@
 
 #[path = "observability/chat.rs"]
 mod chat;
+#[path = "observability/events.rs"]
+mod events;
+#[expect(dead_code, reason = "the tests of the backplane use more of it")]
+#[path = "backplane/faulty.rs"]
+mod faulty;
 #[path = "observability/figures.rs"]
 mod figures;
+#[path = "observability/log.rs"]
+mod log;
 #[path = "observability/names.rs"]
 mod names;
 mod programs;

@@ -1,4 +1,5 @@
-//! How the server is, for those who watch it: `/healthz`, and with the feature `metrics` `/metrics`.
+//! How the server is, for those who watch it: `/healthz`, `/metrics` with the feature `metrics`, and a log
+//! with the feature `tracing`.
 
 use roomcast::{Hub, StatusCode};
 use serde::Serialize;
@@ -29,6 +30,19 @@ pub(crate) fn health<T: Send + 'static>(hub: &Hub<T>) -> (StatusCode, String) {
     let health = Health { closing, connections: hub.count(), backplane };
     let status = if closing { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     (status, simd_json::to_string(&health).expect("it is made of plain values"))
+}
+
+/// Logs what the filter lets through, or `RUST_LOG`. Without either there is no log.
+#[cfg(feature = "tracing")]
+pub(crate) fn log(filter: Option<&str>) -> Result<(), Box<dyn std::error::Error>> {
+    use tracing_subscriber::EnvFilter;
+
+    let from_env = std::env::var(EnvFilter::DEFAULT_ENV).ok();
+    if let Some(filter) = filter.or(from_env.as_deref()) {
+        let filter = EnvFilter::try_new(filter)?;
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    }
+    Ok(())
 }
 
 #[cfg(feature = "metrics")]

@@ -74,7 +74,7 @@ impl Plan {
         members: Weak<dyn Members>,
         runtime: &Handle,
     ) -> Bridge {
-        let health = Arc::new(Health::new());
+        let health = Arc::new(Health::new(node));
         let echoes = Arc::new(Echoes::new(&self.channels));
         let signing = self.config.signing;
         let channels = self.channels.clone();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::BackplaneError;
+use super::{BackplaneError, NodeId, events};
 use crate::engine::Counter;
 
 /// Whether messages reach other nodes.
@@ -163,6 +163,7 @@ impl Gauge {
 /// The live health of a backplane.
 #[derive(Debug)]
 pub(super) struct Health {
+    node: NodeId,
     pub(super) counters: Counters,
     pub(super) subscriptions: Gauge,
     /// Messages that wait for the acknowledgement.
@@ -218,7 +219,7 @@ impl Status {
 }
 
 impl Health {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(node: NodeId) -> Self {
         let status = Status {
             publisher: HalfState::Connecting,
             subscriber: HalfState::Connecting,
@@ -227,6 +228,7 @@ impl Health {
             last_error: None,
         };
         Self {
+            node,
             counters: Counters::default(),
             subscriptions: Gauge::default(),
             in_flight: Gauge::default(),
@@ -246,6 +248,7 @@ impl Health {
 
     /// Notes that a half does not work, and why; `true` if it had.
     pub(super) fn down(&self, half: Half, error: BackplaneError) -> bool {
+        events::backplane_failed(self.node, half, &error);
         let mut before = HalfState::Down;
         self.change(|status| {
             before = mem::replace(status.half_mut(half), HalfState::Down);
@@ -280,7 +283,7 @@ impl Health {
 
     /// Changes the status, and tells those who watch if that changes the state.
     fn change(&self, change: impl FnOnce(&mut Status)) {
-        self.status.send_if_modified(|status| {
+        let is_changed = self.status.send_if_modified(|status| {
             let before = status.state();
             change(status);
             let is_changed = status.state() != before;
@@ -289,5 +292,19 @@ impl Health {
             }
             is_changed
         });
+        if is_changed {
+            self.tell();
+        }
+    }
+
+    /// Tells of a state that is new.
+    fn tell(&self) {
+        // A subscriber may look at the health itself, so it is not held.
+        let state = self.status.borrow().state();
+        match state {
+            BackplaneState::Up => events::backplane_up(self.node),
+            BackplaneState::Down => events::backplane_down(self.node, self.error().as_ref()),
+            BackplaneState::Connecting => {}
+        }
     }
 }

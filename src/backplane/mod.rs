@@ -20,6 +20,7 @@ mod cluster;
 mod contract;
 mod echoes;
 pub(crate) mod envelope;
+mod events;
 mod health;
 mod identity;
 mod inbound;

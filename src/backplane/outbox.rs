@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     fn outbox(messages: usize, bytes: usize) -> (Outbox, Arc<Health>) {
-        let health = Arc::new(Health::new());
+        let health = Arc::new(Health::new(crate::backplane::NodeId::from_bytes([0; 16])));
         (Outbox::new(InboxLimits { messages, bytes }, health.clone()), health)
     }
 

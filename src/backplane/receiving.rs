@@ -9,21 +9,25 @@ use tokio::task::coop;
 
 use super::channels::Channel;
 use super::envelope::{Body, Envelope, Header, Heartbeat, Message, Messages, Unreadable};
+use super::events;
 use super::inbound::Received;
 use super::ledger::Ledger;
 use super::shared::{Members, Shared};
 use crate::engine::{ConnKey, FrameKind, frame};
+use crate::telemetry::Throttle;
 
 /// The state of the receiving task.
 pub(super) struct Receiving {
     shared: Arc<Shared>,
     ledger: Ledger,
     run: Run,
+    /// Messages that never came, and were not told of yet.
+    lost: Throttle,
 }
 
 impl Receiving {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, ledger: Ledger::default(), run: Run::default() }
+        Self { shared, ledger: Ledger::default(), run: Run::default(), lost: Throttle::default() }
     }
 
     /// Receives until the hub goes.
@@ -81,6 +85,9 @@ impl Receiving {
         let Header { node, epoch, first } = header;
         let entry = self.ledger.enter(node, channel, epoch, first, count);
         self.shared.health.counters.lost.add(entry.lost);
+        if let Some(lost) = self.lost.add(entry.lost) {
+            events::messages_lost(self.shared.node, lost);
+        }
         self.shared.health.counters.duplicates.add(entry.duplicates);
         self.shared.health.counters.unlisted_nodes.add(entry.forgotten);
         entry.duplicates

@@ -42,6 +42,10 @@ pub mod tuning {}
 #[doc = include_str!("metrics.md")]
 pub mod metrics {}
 
+#[cfg(feature = "tracing")]
+#[doc = include_str!("tracing.md")]
+pub mod tracing {}
+
 #[cfg(all(feature = "json", feature = "server"))]
 #[doc = include_str!("security.md")]
 pub mod security {}

@@ -10,6 +10,7 @@ use hyper::http::Extensions;
 use tokio::sync::oneshot;
 
 use super::about::About;
+use super::span::ConnSpan;
 use super::{Encoded, Hub, SendError};
 use crate::backplane::ConnId;
 use crate::engine::{
@@ -28,11 +29,14 @@ struct Inner<T> {
     hub: Hub<T>,
     link: Arc<Link>,
     about: About,
+    span: ConnSpan,
 }
 
 impl<T: Send + 'static> Conn<T> {
     pub(super) fn new(hub: Hub<T>, link: Arc<Link>, about: About) -> Self {
-        Self { inner: Arc::new(Inner { hub, link, about }) }
+        let id = ConnId::new(hub.inner.node, link.id());
+        let span = ConnSpan::new(id, about.remote_addr);
+        Self { inner: Arc::new(Inner { hub, link, about, span }) }
     }
 
     /// The identity, unique among the hubs of all nodes.
@@ -201,6 +205,10 @@ impl<T: Send + 'static> Conn<T> {
 
     pub(super) fn link(&self) -> &Arc<Link> {
         &self.inner.link
+    }
+
+    pub(super) fn span(&self) -> &ConnSpan {
+        &self.inner.span
     }
 
     pub(super) fn port(&self) -> &Arc<Port<WriteHalf>> {

@@ -9,6 +9,7 @@ mod builder;
 mod conn;
 mod endpoint;
 mod error;
+mod events;
 mod handler;
 mod handlers;
 #[cfg(feature = "metrics")]
@@ -17,6 +18,7 @@ mod nodes;
 mod request;
 mod session;
 mod shutdown;
+mod span;
 mod target;
 mod upgrade;
 

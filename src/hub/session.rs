@@ -1,5 +1,6 @@
 //! The life of one connection, from `on_connect` to `on_disconnect`.
 
+use std::any::Any;
 use std::future::poll_fn;
 use std::mem;
 use std::panic::AssertUnwindSafe;
@@ -9,7 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::task::coop;
 
-use super::{Conn, Handler};
+use super::{Conn, Handler, events};
 use crate::codec::DecodeError;
 use crate::engine::{Close, CloseCode, DisconnectReason, Link, Stage, frame};
 use crate::transport::{Event, FrameReader, ReadError};
@@ -30,8 +31,8 @@ where
         let conn = &attached.0;
         // One net for all that is the application's: the callbacks and the codec.
         let served = AssertUnwindSafe(serve(conn, &handler, &mut reader)).catch_unwind().await;
-        let reason = served.unwrap_or_else(|_| {
-            conn.port().counters().handler_panics.add(1);
+        let reason = served.unwrap_or_else(|payload| {
+            note_panic(conn, &*payload);
             Some(DisconnectReason::HandlerPanicked)
         });
         if let Some(reason) = reason {
@@ -50,7 +51,8 @@ fn serve<'a, T: Send + 'static, H: Handler<T>>(
 ) -> impl Future<Output = Option<DisconnectReason>> + Send + 'a {
     async move {
         conn.link().pause_listening();
-        if let Err(close) = Box::pin(handler.on_connect(conn)).await {
+        conn.span().enter(events::connected);
+        if let Err(close) = Box::pin(conn.span().hold(handler.on_connect(conn))).await {
             return Some(DisconnectReason::ClosedByServer(close));
         }
         loop {
@@ -63,14 +65,23 @@ fn serve<'a, T: Send + 'static, H: Handler<T>>(
             coop::consume_budget().await;
             conn.port().hear(conn.link());
             let answer: BoxFuture<'_, ()> = match poll_fn(|cx| poll_step(conn, reader, cx)).await {
-                Step::Message(message) => Box::pin(handler.on_message(conn, message)),
-                Step::Undecodable(error) => Box::pin(handler.on_decode_error(conn, error)),
+                Step::Message(message) => {
+                    Box::pin(conn.span().hold(handler.on_message(conn, message)))
+                }
+                Step::Undecodable(error) => {
+                    Box::pin(conn.span().hold(handler.on_decode_error(conn, error)))
+                }
                 Step::Pinged | Step::Handled => continue,
                 Step::End(reason) => return reason,
             };
             answer.await;
         }
     }
+}
+
+fn note_panic<T: Send + 'static>(conn: &Conn<T>, payload: &(dyn Any + Send)) {
+    conn.port().counters().handler_panics.add(1);
+    conn.span().enter(|| events::panicked(payload));
 }
 
 /// Ready when there is something to do; from then on nobody listens.
@@ -140,6 +151,7 @@ fn interpret<T: Send + 'static>(conn: &Conn<T>, event: Event<'_>, pongs: &mut Po
                 Ok(message) => Step::Message(message),
                 Err(error) => {
                     counters.decode_errors.add(1);
+                    conn.span().enter(|| events::undecodable(&error));
                     Step::Undecodable(error)
                 }
             }
@@ -192,9 +204,10 @@ async fn finish<T: Send + 'static, H: Handler<T>>(
     ended(link).await;
     let disconnect = async {
         let Some(end) = link.end() else { return };
-        let told = async { handler.on_disconnect(conn, &end.reason).await };
+        conn.span().enter(|| events::disconnected(&end.reason));
+        let told = async { conn.span().hold(handler.on_disconnect(conn, &end.reason)).await };
         let told = AssertUnwindSafe(told).catch_unwind().await;
-        conn.port().counters().handler_panics.add(u64::from(told.is_err()));
+        let _ = told.inspect_err(|payload| note_panic(conn, &**payload));
     };
     tokio::join!(disconnect, async {
         reader.drain(link).await;

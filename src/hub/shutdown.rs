@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
-use super::Hub;
+use super::{Hub, events};
 use crate::engine::{Close, CloseCode, Closing};
 
 /// Who waits longer to be closed is not waited for by anybody.
@@ -200,14 +200,16 @@ impl<T: Send + 'static> Hub<T> {
         let cut = if in_order.is_err() { self.cut_all().await } else { 0 };
         self.inner.phase.advance(Phase::Closed);
         self.inner.all_ended.notify_waiters();
-        ShutdownReport {
+        let report = ShutdownReport {
             connections,
             unfinished,
             cut,
             messages_lost: self.stats().dropped_at_end - lost_before,
             messages_unsent: self.inner.bridge.as_ref().map_or(0, |bridge| bridge.unsent()),
             took: began.elapsed(),
-        }
+        };
+        events::shut_down(self.name(), &report);
+        report
     }
 
     /// Whether the hub is closed, or being shut down: new connections are refused.

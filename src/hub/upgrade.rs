@@ -9,15 +9,16 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body_util::Full;
 use hyper::header;
+use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode};
 use tokio::time::timeout;
 
 use super::about::About;
 use super::session::{Attached, run};
-use super::{Conn, Handler, Hub, Reject, UpgradeRequest};
+use super::{Conn, Handler, Hub, Reject, UpgradeRequest, events};
 use crate::engine::{ConnKey, Link};
-use crate::transport::{self, Denied, FrameReader};
+use crate::transport::{self, Denied, FrameReader, RemoteAddr};
 
 impl<T: Send + 'static> Hub<T> {
     /// Answers a request for a WebSocket, and runs the connection in a task of its own once the
@@ -48,6 +49,15 @@ impl<T: Send + 'static> Hub<T> {
         H: Handler<T>,
     {
         let (parts, _) = request.into_parts();
+        let remote_addr = parts.extensions.get::<RemoteAddr>().map(|addr| addr.0);
+        let response = self.answer(parts, handler).await;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            events::handshake_refused(remote_addr, response.status());
+        }
+        response
+    }
+
+    async fn answer<H: Handler<T>>(&self, parts: Parts, handler: H) -> Response<Full<Bytes>> {
         if let Some(response) = transport::objection(&parts) {
             return response;
         }
@@ -83,8 +93,9 @@ impl<T: Send + 'static> Hub<T> {
             Ok(Ok(Ok(()))) if self.is_closing() => Err(self.come_back("hub closed")),
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(reject))) => Err(reject),
-            Ok(Err(_)) => {
+            Ok(Err(payload)) => {
                 self.counters().handler_panics.add(1);
+                events::panicked(&*payload);
                 let status = StatusCode::INTERNAL_SERVER_ERROR;
                 Err(Reject::new(status).with_body("internal error"))
             }
@@ -133,6 +144,7 @@ where
     let upgraded = timeout(hub.inner.upgrade_timeout, on_upgrade).await;
     let Ok(Ok(upgraded)) = upgraded else {
         hub.counters().upgrades_failed.add(1);
+        events::handshake_failed(admitted.addr);
         return;
     };
     let streams = transport::into_streams(upgraded, hub.inner.socket_send_buffer);

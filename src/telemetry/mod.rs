@@ -1,5 +1,13 @@
-//! What the crate tells of itself, where its features are on; below all layers but the engine, which
-//! knows nothing of it.
+//! What the crate tells of itself, with the features `metrics` and `tracing`. It lies below all layers but
+//! the engine, which knows nothing of it.
+//!
+//! Without a feature its types are empty and its functions do nothing, so that nobody who calls them needs
+//! to ask.
 
+mod events;
 #[cfg(feature = "metrics")]
 pub(crate) mod metrics;
+mod throttle;
+
+pub(crate) use events::events;
+pub(crate) use throttle::Throttle;

@@ -103,6 +103,69 @@ async fn chat_that_shuts_down_is_not_healthy() {
     assert!(!body.contains(r#""connections":0"#), "{body}");
 }
 
+/// The standard error of a chat, in a file that goes with it.
+#[cfg(target_os = "linux")]
+struct LogFile(std::path::PathBuf);
+
+#[cfg(target_os = "linux")]
+impl LogFile {
+    fn new(name: &str) -> Self {
+        let name = format!("roomcast-{}-{name}.log", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+
+    fn stdio(&self) -> std::process::Stdio {
+        std::fs::File::create(&self.0).expect("a temporary file").into()
+    }
+
+    /// The lines with this text.
+    fn with(&self, text: &str) -> Vec<String> {
+        let log = std::fs::read_to_string(&self.0).expect("it was made");
+        log.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for LogFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn chat_logs_what_it_is_told_to() {
+    let log = LogFile::new("told");
+    let mut command = Command::new(example("chat"));
+    command.args(["--listen", "127.0.0.1:0", "--log", "roomcast=debug"]).stderr(log.stdio());
+    let chat = Chat::start(&mut command).expect("the server starts");
+    drop(Client::connect(chat.addr, "/ws/lobby").await);
+    eventually("its end is told", || !log.with("disconnected").is_empty()).await;
+    let line = &log.with("disconnected")[0];
+    assert!(line.contains("DEBUG roomcast::conn{id="), "{line}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn server_without_descriptors_warns_once_a_second() {
+    let log = LogFile::new("descriptors");
+    let script = "ulimit -n 64; exec \"$0\" --listen 127.0.0.1:0 --log info";
+    let mut command = Command::new("bash");
+    command.arg("-c").arg(script).arg(example("chat")).stderr(log.stdio());
+    let began = std::time::Instant::now();
+    let chat = Chat::start(&mut command).expect("the server starts");
+    let mut clients = Vec::new();
+    for _ in 0..128 {
+        clients.push(TcpStream::connect(chat.addr).await.expect("the kernel takes them all"));
+    }
+    let warnings = || log.with("connection not accepted");
+    eventually("it is told twice", || warnings().len() >= 2).await;
+    let told = warnings();
+    assert!(told.iter().all(|line| line.contains("WARN roomcast::server: ")), "{told:#?}");
+    assert!(told[1].contains("failures="), "{told:#?}");
+    assert!(told.len() as u64 <= began.elapsed().as_secs() + 1, "{told:#?}");
+}
+
 /// As the kernel tells it: a mask of the signals that are caught, of which 15 is the one.
 #[cfg(target_os = "linux")]
 fn catches_sigterm(process: u32) -> bool {

@@ -1,5 +1,6 @@
 //! A small HTTP/1.1 server: routes, a fallback, and an accept loop that does not give up.
 
+mod events;
 mod front;
 mod limits;
 #[cfg(feature = "metrics")]
@@ -33,6 +34,7 @@ use self::routes::{BoxError, Routes, erase};
 pub use self::tls::{Tls, TlsError};
 use super::admission::Admission;
 use super::upgrade::ComeBack;
+use crate::telemetry::Throttle;
 
 /// Connections that the kernel holds ready to be accepted; it may hold fewer
 /// (`net.core.somaxconn`, 4,096 by default).
@@ -199,6 +201,7 @@ impl Server {
         let _reporting = metrics::report(front.monitor.clone());
         let counters = front.monitor.0.clone();
         let mut pause = ACCEPT_PAUSE.0;
+        let mut failures = Throttle::default();
         loop {
             match self.listener.accept().await {
                 Ok((stream, addr)) => {
@@ -208,8 +211,11 @@ impl Server {
                 }
                 // The client was gone before it was accepted: the next one may be waiting.
                 Err(error) if is_of_one_client(&error) => {}
-                Err(_) => {
+                Err(error) => {
                     counters.accept_failures.add(1);
+                    if let Some(failures) = failures.add(1) {
+                        events::accept_failed(&error, failures);
+                    }
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(ACCEPT_PAUSE.1);
                 }

@@ -1,0 +1,25 @@
+//! What is told of a backplane.
+
+use super::health::Half;
+use super::{BackplaneError, NodeId};
+use crate::telemetry::events;
+
+events! {
+    /// Messages flow between nodes.
+    info backplane_up(node: NodeId) for "roomcast::backplane" { %node, "backplane up" }
+
+    /// They do no more.
+    warn backplane_down(node: NodeId, error: Option<&BackplaneError>) for "roomcast::backplane" {
+        %node, error = error.map(tracing::field::display), "backplane down"
+    }
+
+    /// They still do not, for this reason.
+    debug backplane_failed(node: NodeId, half: Half, error: &BackplaneError) for "roomcast::backplane" {
+        %node, ?half, %error, "backplane failed"
+    }
+
+    /// So many messages of other nodes never came, since this was last told.
+    warn messages_lost(node: NodeId, lost: u64) for "roomcast::backplane" {
+        %node, lost, "messages of other nodes lost"
+    }
+}

@@ -1,0 +1,61 @@
+//! What is told of a hub and its connections.
+
+use std::any::Any;
+use std::net::SocketAddr;
+
+use hyper::StatusCode;
+
+use super::ShutdownReport;
+use crate::codec::DecodeError;
+use crate::engine::DisconnectReason;
+use crate::telemetry::events;
+
+events! {
+    /// A connection has begun. In its span, as all of it that follows.
+    debug connected() for "roomcast::conn" { "connected" }
+
+    /// It has ended.
+    debug disconnected(reason: &DisconnectReason) for "roomcast::conn" {
+        ?reason, "disconnected"
+    }
+
+    /// A message of it could not be decoded.
+    debug undecodable(error: &DecodeError) for "roomcast::conn" {
+        error = ?error.to_string(), "message not decoded"
+    }
+
+    /// One of its callbacks, or the codec, panicked.
+    error panicked(payload: &(dyn Any + Send)) for "roomcast::conn" {
+        panic = panic_text(payload), "handler panicked"
+    }
+
+    /// A request did not become a connection.
+    debug handshake_refused(remote_addr: Option<SocketAddr>, status: StatusCode) for "roomcast::hub" {
+        remote_addr = remote_addr.map(tracing::field::display), status = status.as_u16(),
+        "handshake refused"
+    }
+
+    /// A handshake was accepted, and did not become a connection.
+    debug handshake_failed(remote_addr: Option<SocketAddr>) for "roomcast::hub" {
+        remote_addr = remote_addr.map(tracing::field::display), "handshake failed"
+    }
+
+    /// A hub was shut down.
+    info shut_down(hub: &str, report: &ShutdownReport) for "roomcast::hub" {
+        hub,
+        connections = report.connections,
+        unfinished = report.unfinished,
+        cut = report.cut,
+        messages_lost = report.messages_lost,
+        messages_unsent = report.messages_unsent,
+        took = ?report.took,
+        "hub shut down"
+    }
+}
+
+/// What a panic says.
+#[cfg(feature = "tracing")]
+fn panic_text(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or_default()
+}

@@ -1,0 +1,195 @@
+//! Spans and events, as a subscriber that is not ours writes them.
+
+use std::time::Duration;
+
+use roomcast::{Close, Conn, DisconnectReason, Handler, Hub, Reject, UpgradeRequest};
+use tokio_tungstenite::tungstenite::Error;
+
+use super::faulty::Faulty;
+use super::log::Log;
+use super::support::{Client, Listening, eventually, serve};
+
+/// A handler that logs by itself.
+struct Talkative;
+
+impl Handler<String> for Talkative {
+    async fn on_upgrade(&self, request: &mut UpgradeRequest) -> Result<(), Reject> {
+        match request.query("refuse") {
+            Some(_) => Err(Reject::new(roomcast::StatusCode::UNAUTHORIZED)),
+            None => Ok(()),
+        }
+    }
+
+    async fn on_connect(&self, _: &Conn<String>) -> Result<(), Close> {
+        tracing::info!("in on_connect");
+        Ok(())
+    }
+
+    async fn on_message(&self, conn: &Conn<String>, text: String) {
+        assert_ne!(text, "panic", "as it was told to");
+        tokio::task::yield_now().await;
+        if text == "log" {
+            tracing::info!(conn = %conn.id(), "in on_message");
+        }
+        conn.send(&text).expect("it is open");
+    }
+
+    async fn on_disconnect(&self, _: &Conn<String>, _: &DisconnectReason) {
+        tracing::info!("in on_disconnect");
+    }
+}
+
+async fn talkative() -> (Hub<String>, Listening) {
+    let hub = Hub::<String>::new();
+    let server = serve(hub.handle(Talkative)).await;
+    (hub, server)
+}
+
+#[tokio::test]
+async fn what_happens_to_a_connection_is_told_in_its_span_with_the_events_of_its_handler() {
+    let log = Log::new("debug");
+    let (_hub, server) = talkative().await;
+    let mut client = Client::connect(server.addr, "/ws").await;
+    let addr = client.0.get_ref().local_addr().expect("it is connected");
+    client.send_text("\"log\"").await;
+    assert_eq!(client.get::<String>().await, "log");
+    client.send_text("no JSON").await;
+    client.close_with(1000, "bye\nERROR forged").await;
+    eventually("the end", || !log.with("in on_disconnect").is_empty()).await;
+
+    let own = log.only("in on_message");
+    let id = own.split("conn=").nth(1).expect("its field");
+    let span = format!("roomcast::conn{{id={id} remote_addr={addr}}}: ");
+    for (level, text) in [
+        ("DEBUG", "roomcast::conn: connected"),
+        ("INFO", "in on_connect"),
+        ("INFO", "in on_message"),
+        ("DEBUG", "roomcast::conn: message not decoded error="),
+        (
+            "DEBUG",
+            r#"disconnected reason=ClosedByClient(Close { code: CloseCode(1000), reason: "bye\n"#,
+        ),
+        ("INFO", "in on_disconnect"),
+    ] {
+        let line = log.only(text);
+        assert!(line.starts_with(&format!("{level} {span}")), "{line}");
+    }
+    assert!(log.lines().iter().all(|line| !line.starts_with("ERROR")), "{:#?}", log.lines());
+}
+
+#[tokio::test]
+async fn messages_and_lives_of_clients_leave_nothing_in_a_log_of_level_info() {
+    let log = Log::new("info");
+    let (hub, server) = talkative().await;
+    let mut client = Client::connect(server.addr, "/ws").await;
+    for _ in 0..100 {
+        client.send_text("\"hello\"").await;
+        assert_eq!(client.get::<String>().await, "hello");
+    }
+    client.send_text("no JSON").await;
+    client.send_text("x".repeat(100_000)).await;
+    assert_eq!(client.closed().await.0, 1009);
+    assert!(Client::try_connect(server.addr, "/ws?refuse").await.is_err());
+    eventually("the end", || !log.with("in on_disconnect").is_empty()).await;
+    let told = log.lines();
+    assert_eq!(told.len(), 2, "but of the handler: {told:#?}");
+    assert!(told.iter().all(|line| line.starts_with("INFO roomcast::conn{id=")), "{told:#?}");
+
+    hub.shutdown(Duration::from_secs(20)).await;
+    let report = log.only("hub shut down");
+    assert!(report.starts_with("INFO roomcast::hub: hub shut down hub=\""), "{report}");
+    assert!(report.contains("connections=0 unfinished=0"), "{report}");
+}
+
+#[tokio::test]
+async fn panic_of_a_handler_is_an_error_in_the_span_of_its_connection() {
+    let log = Log::new("info");
+    let (_hub, server) = talkative().await;
+    let mut client = Client::connect(server.addr, "/ws").await;
+    client.send_text("\"panic\"").await;
+    assert_eq!(client.closed().await.0, 1011);
+    let line = log.only("handler panicked");
+    assert!(line.starts_with("ERROR roomcast::conn{id="), "{line}");
+    assert!(line.contains("as it was told to"), "{line}");
+}
+
+#[tokio::test]
+async fn refused_handshake_is_told_with_its_status() {
+    let log = Log::new("debug");
+    let (_hub, server) = talkative().await;
+    let refused = Client::try_connect(server.addr, "/ws?refuse").await;
+    assert!(matches!(refused, Err(Error::Http(_))));
+    let line = log.only("handshake refused");
+    assert!(
+        line.starts_with("DEBUG roomcast::hub: handshake refused remote_addr=127.0.0.1:"),
+        "{line}"
+    );
+    assert!(line.ends_with("status=401"), "{line}");
+}
+
+#[tokio::test]
+async fn filter_by_target_leaves_the_span_out() {
+    let log = Log::new("info,roomcast::conn=off");
+    let (_hub, server) = talkative().await;
+    let mut client = Client::connect(server.addr, "/ws").await;
+    client.send_text("\"log\"").await;
+    client.get::<String>().await;
+    let line = log.only("in on_connect");
+    assert!(line.starts_with("INFO observability::events: in on_connect"), "{line}");
+}
+
+#[tokio::test]
+async fn backplane_that_comes_and_goes_is_told_once_each() {
+    let log = Log::new("info");
+    let bus = Faulty::new();
+    let hub = Hub::<String>::builder().backplane(bus.clone(), "told").build().expect("valid");
+    eventually("up", || !log.with("backplane up").is_empty()).await;
+    bus.set(|faults| &faults.is_away, true);
+    hub.broadcast(&"to all".to_owned()).expect("published");
+    eventually("down", || !log.with("backplane down").is_empty()).await;
+    let retried = || hub.backplane_health().is_some_and(|health| health.reconnects >= 3);
+    eventually("it is tried again and again", retried).await;
+    bus.set(|faults| &faults.is_away, false);
+    eventually("up again", || log.with("backplane up").len() == 2).await;
+    let node = hub.node_id();
+    let down = log.only("backplane down");
+    assert!(
+        down.starts_with(&format!("WARN roomcast::backplane: backplane down node={node}")),
+        "{down}"
+    );
+    assert!(down.contains("as it was told to"), "{down}");
+    let up = &log.with("backplane up")[0];
+    assert!(up.starts_with(&format!("INFO roomcast::backplane: backplane up node={node}")), "{up}");
+}
+
+#[tokio::test]
+async fn messages_that_a_backplane_lost_are_told_in_sums() {
+    let log = Log::new("warn");
+    let bus = Faulty::new();
+    let hub = || Hub::<String>::builder().backplane(bus.clone(), "lost").build().expect("valid");
+    let (here, there) = (hub(), hub());
+    let health = |hub: &Hub<String>| hub.backplane_health().expect("there is one");
+    eventually("they know each other", || {
+        [&here, &there].iter().all(|hub| hub.cluster().nodes().len() == 2)
+    })
+    .await;
+    // The first that comes begins the count.
+    here.broadcast(&"first".to_owned()).expect("published");
+    eventually("it has come", || health(&there).received == 1).await;
+    for lost in 1..=30 {
+        bus.set(|faults| &faults.swallows, true);
+        here.broadcast(&"lost".to_owned()).expect("published");
+        eventually("it is swallowed", || health(&here).published == 2 * lost).await;
+        bus.set(|faults| &faults.swallows, false);
+        here.broadcast(&"not lost".to_owned()).expect("published");
+        eventually("it has come", || health(&there).received == 1 + lost).await;
+    }
+    assert_eq!(health(&there).lost, 30);
+    let told = log.with("messages of other nodes lost");
+    let first = format!(
+        "WARN roomcast::backplane: messages of other nodes lost node={} lost=1",
+        there.node_id()
+    );
+    assert_eq!(told.first(), Some(&first));
+    assert!(told.len() < 30, "{told:#?}");
+}

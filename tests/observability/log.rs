@@ -1,0 +1,67 @@
+//! A log that a test can read.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
+use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// What is told in this thread, and so in all tasks of a test, until it is dropped.
+pub(crate) struct Log {
+    lines: Lines,
+    _guard: DefaultGuard,
+}
+
+impl Log {
+    /// A log of what the filter lets through.
+    pub(crate) fn new(filter: &str) -> Self {
+        let lines = Lines::default();
+        let subscriber = tracing_subscriber::fmt()
+            .without_time()
+            .with_env_filter(EnvFilter::new(filter))
+            .with_writer(lines.clone())
+            .finish();
+        Self { lines, _guard: tracing::subscriber::set_default(subscriber) }
+    }
+
+    /// All lines so far.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let bytes = self.lines.0.lock().unwrap().clone();
+        String::from_utf8(bytes).expect("text").lines().map(|line| line.trim().to_owned()).collect()
+    }
+
+    /// The lines with this text.
+    pub(crate) fn with(&self, text: &str) -> Vec<String> {
+        self.lines().into_iter().filter(|line| line.contains(text)).collect()
+    }
+
+    /// The only line with this text.
+    pub(crate) fn only(&self, text: &str) -> String {
+        let found = self.with(text);
+        let [line] = &found[..] else { panic!("one line of {:#?}", self.lines()) };
+        line.clone()
+    }
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
