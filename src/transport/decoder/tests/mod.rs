@@ -351,10 +351,12 @@ fn a_buffer_never_has_room_for_more_than_was_declared_or_is_allowed() {
     let last = frame(BINARY, vec![1; 1_000]).bytes();
     let open = fragment(BINARY, vec![1; 1_000]).bytes();
     for (bytes, limit, room) in [(last, LIMIT, 1_000), (open, 1_001, 1_001)] {
-        let mut decoder = with_limit(limit);
-        for byte in bytes[..bytes.len() - 1].chunks(1) {
-            assert_eq!(feed(&mut decoder, byte), Ok(vec![]));
-            assert!(footprint(&decoder).0 <= room);
+        for length in [1, 7, 300] {
+            let mut decoder = with_limit(limit);
+            for piece in bytes[..bytes.len() - 1].chunks(length) {
+                assert_eq!(feed(&mut decoder, piece), Ok(vec![]));
+                assert!(footprint(&decoder).0 <= room);
+            }
         }
     }
 }
