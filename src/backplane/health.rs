@@ -283,28 +283,24 @@ impl Health {
 
     /// Changes the status, and tells those who watch if that changes the state.
     fn change(&self, change: impl FnOnce(&mut Status)) {
-        let is_changed = self.status.send_if_modified(|status| {
+        let mut news = None;
+        self.status.send_if_modified(|status| {
             let before = status.state();
             change(status);
             let is_changed = status.state() != before;
             if is_changed {
                 status.since = Instant::now();
+                news = Some((status.state(), status.last_error.clone()));
             }
             is_changed
         });
-        if is_changed {
-            self.tell();
-        }
-    }
-
-    /// Tells of a state that is new.
-    fn tell(&self) {
-        // A subscriber may look at the health itself, so it is not held.
-        let state = self.status.borrow().state();
-        match state {
-            BackplaneState::Up => events::backplane_up(self.node),
-            BackplaneState::Down => events::backplane_down(self.node, self.error().as_ref()),
-            BackplaneState::Connecting => {}
+        // Only now, for a subscriber may look at the health itself.
+        match news {
+            Some((BackplaneState::Up, _)) => events::backplane_up(self.node),
+            Some((BackplaneState::Down, error)) => {
+                events::backplane_down(self.node, error.as_ref())
+            }
+            _ => {}
         }
     }
 }

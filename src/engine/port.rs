@@ -280,6 +280,8 @@ impl<S> Port<S> {
         self.inbox.push(Command::Stop);
     }
 
+    // For `publish`, which pays 10 ns a shard for the call that `probe` would make of it.
+    #[inline(always)]
     fn resolve(&self, address: Address<'_>) -> Option<Audience> {
         match address {
             Address::Everyone => Some(Audience::Everyone),

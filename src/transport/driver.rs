@@ -102,8 +102,24 @@ impl Shards {
         except: &[ConnKey],
         frames: &Bytes,
     ) -> Result<(), Overloaded> {
-        let publish = || publish(&self.ports, address, except, frames);
-        self.sampler.watch(&self.ports, address, publish)
+        match self.sampler.is_armed() {
+            true => self.publish_followed(address, except, frames),
+            false => publish(&self.ports, address, except, frames),
+        }
+    }
+
+    /// Apart from the others, which are nearly all: what it needs would cost them, too.
+    #[cold]
+    fn publish_followed(
+        &self,
+        address: Address<'_>,
+        except: &[ConnKey],
+        frames: &Bytes,
+    ) -> Result<(), Overloaded> {
+        let sample = self.sampler.begin();
+        publish(&self.ports, address, except, frames)?;
+        sample.follow(&self.ports, address);
+        Ok(())
     }
 
     /// What follows a publish now and then.

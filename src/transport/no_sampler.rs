@@ -8,12 +8,17 @@ use crate::engine::{Address, Port};
 pub(super) struct Sampler(());
 
 impl Sampler {
-    pub(super) fn watch<S, E>(
-        &self,
-        _: &[Arc<Port<S>>],
-        _: Address<'_>,
-        publish: impl FnOnce() -> Result<(), E>,
-    ) -> Result<(), E> {
-        publish()
+    pub(super) fn is_armed(&self) -> bool {
+        false
     }
+
+    pub(super) fn begin(&self) -> Began {
+        Began(())
+    }
+}
+
+pub(super) struct Began(());
+
+impl Began {
+    pub(super) fn follow<S>(self, _: &[Arc<Port<S>>], _: Address<'_>) {}
 }

@@ -74,47 +74,41 @@ impl Sampler {
         self.0.samples.pop()
     }
 
-    /// Publishes, and follows that if a sample is wanted.
-    pub(super) fn watch<S, E>(
-        &self,
-        ports: &[Arc<Port<S>>],
-        address: Address<'_>,
-        publish: impl FnOnce() -> Result<(), E>,
-    ) -> Result<(), E> {
-        if !self.0.is_armed.load(Ordering::Relaxed) {
-            return publish();
-        }
-        self.follow(ports, address, publish)
+    /// Whether a sample is wanted.
+    pub(super) fn is_armed(&self) -> bool {
+        self.0.is_armed.load(Ordering::Relaxed)
     }
 
-    #[cold]
-    fn follow<S, E>(
-        &self,
-        ports: &[Arc<Port<S>>],
-        address: Address<'_>,
-        publish: impl FnOnce() -> Result<(), E>,
-    ) -> Result<(), E> {
+    /// Begins a sample, unless another publish does. Call it before the publish.
+    pub(super) fn begin(&self) -> Began {
         if !self.0.is_armed.swap(false, Ordering::Relaxed) {
-            return publish();
+            return Began(None);
         }
         self.0.disarmed.notify_one();
-        if self.0.followed.load(Ordering::Relaxed) >= FOLLOWED_MAX {
-            return publish();
-        }
-        let began = Instant::now();
-        publish()?;
-        self.0.followed.fetch_add(1, Ordering::Relaxed);
-        let followed = Arc::new(Followed {
-            began,
-            unanswered: AtomicUsize::new(ports.len()),
+        let followed = Followed {
+            began: Instant::now(),
+            unanswered: AtomicUsize::new(0),
             is_delivered: AtomicBool::new(false),
             sampler: self.0.clone(),
-        });
+        };
+        // Counted out again with what is not followed.
+        let others = self.0.followed.fetch_add(1, Ordering::Relaxed);
+        Began(Some(Arc::new(followed)).filter(|_| others < FOLLOWED_MAX))
+    }
+}
+
+/// A publish that will be followed, or not.
+pub(super) struct Began(Option<Arc<Followed>>);
+
+impl Began {
+    /// Follows what was just published.
+    pub(super) fn follow<S>(self, ports: &[Arc<Port<S>>], address: Address<'_>) {
+        let Some(followed) = self.0 else { return };
+        followed.unanswered.store(ports.len(), Ordering::Relaxed);
         for port in ports {
             let followed = followed.clone();
             port.probe(address, Box::new(move |messages| followed.answer(messages)));
         }
-        Ok(())
     }
 }
 
