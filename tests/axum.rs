@@ -25,7 +25,7 @@ use programs::{Chat, example};
 use roomcast::{
     Close, Conn, ConnExtensions, Endpoint, Handler, Hub, HubUpgrade, Reject, UpgradeRequest,
 };
-use support::{Client, Listening, TEXT, bind, eventually, frame, within};
+use support::{Client, Listening, TEXT, bind, eventually, frame, upgrade_request, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -192,10 +192,7 @@ async fn requests_that_are_no_handshakes_get_their_status() {
 async fn message_that_came_with_the_handshake_is_not_lost() {
     let server = Serving::run(Router::new().route("/ws", get(hub().handle(Teller)))).await;
     let mut stream = TcpStream::connect(server.addr).await.expect("it listens");
-    let mut bytes = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\n\
-        Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-        Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
-        .to_vec();
+    let mut bytes = upgrade_request("/ws").into_bytes();
     bytes.extend(frame(TEXT, b"\"early\""));
     stream.write_all(&bytes).await.expect("sent");
     let mut answer = Vec::new();

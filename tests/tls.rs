@@ -17,7 +17,9 @@ use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
-use support::{Client, Listening, Recorded, TEXT, bind, eventually, frame, within};
+use support::{
+    Client, Listening, Recorded, TEXT, bind, eventually, frame, upgrade_request, within,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
@@ -131,10 +133,7 @@ async fn bytes_that_came_with_the_handshake_are_not_lost() {
     let files = Files::new("early");
     let mut recorded = over_tls(hub(), &files.load().expect("good files")).await;
     let mut stream = files.connect(recorded.server.addr).await.expect("trusted");
-    let mut bytes = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\n\
-        Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-        Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
-        .to_vec();
+    let mut bytes = upgrade_request("/ws").into_bytes();
     bytes.extend(frame(TEXT, b"early"));
     stream.write_all(&bytes).await.expect("sent");
     let (_, message) = recorded.events.message().await;
