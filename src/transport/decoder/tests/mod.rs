@@ -350,7 +350,8 @@ fn a_declared_length_reserves_nothing() {
 fn a_buffer_never_has_room_for_more_than_was_declared_or_is_allowed() {
     let last = frame(BINARY, vec![1; 1_000]).bytes();
     let open = fragment(BINARY, vec![1; 1_000]).bytes();
-    for (bytes, limit, room) in [(last, LIMIT, 1_000), (open, 1_001, 1_001)] {
+    let two = stream(&[fragment(BINARY, vec![1; 100]), frame(CONTINUATION, vec![1; 900])]);
+    for (bytes, limit, room) in [(last, LIMIT, 1_000), (open, 1_001, 1_001), (two, LIMIT, 1_000)] {
         for length in [1, 7, 300] {
             let mut decoder = with_limit(limit);
             for piece in bytes[..bytes.len() - 1].chunks(length) {
