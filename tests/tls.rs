@@ -301,3 +301,91 @@ async fn https_serves_other_routes_too() {
     within("an answer", stream.read_to_string(&mut answer)).await.expect("a clean end");
     assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("hello"), "{answer}");
 }
+
+/// A server with the smallest send buffers that the kernel allows.
+fn tight() -> Server {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_send_buffer_size(4_096).expect("accepted sockets inherit it");
+    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+    Server::from_listener(socket.listen(16).expect("a bound socket listens"))
+}
+
+#[tokio::test]
+async fn client_that_does_not_read_a_response_is_closed_whatever_tls_holds_for_it() {
+    let files = Files::new("unread");
+    let tls = files.load().expect("good files");
+    let timeout = Duration::from_millis(100);
+    for kibibytes in [24, 48, 72, 256] {
+        let body = bytes::Bytes::from(vec![b'x'; kibibytes * 1_024]);
+        let page = hyper::service::service_fn(move |_| {
+            let body = http_body_util::Full::new(body.clone());
+            async { Ok::<_, std::convert::Infallible>(roomcast::Response::new(body)) }
+        });
+        let server = tight().tls(&tls).write_timeout(timeout).fallback(page);
+        let monitor = server.monitor();
+        let server = Listening::run(server);
+        for connection in ["close", "keep-alive"] {
+            let before = monitor.stats().responses_stalled;
+            let socket = TcpSocket::new_v4().expect("a socket");
+            socket.set_recv_buffer_size(4_096).expect("before connecting");
+            let stream = socket.connect(server.addr).await.expect("it listens");
+            let mut stream = files.shake_hands(stream, &[&TLS13]).await.expect("trusted");
+            let head =
+                format!("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: {connection}\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.expect("sent");
+            let is_counted = || monitor.stats().responses_stalled == before + 1;
+            eventually(&format!("{kibibytes} KiB, {connection}: it is closed"), is_counted).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn client_that_floods_and_reads_at_once_gets_all() {
+    const ROUNDS: usize = 2_000;
+    let files = Files::new("both-ways");
+    let hub = Hub::with_codec(Raw).send_buffer(ROUNDS).send_buffer_bytes(64 << 20).build();
+    let mut recorded = over_tls(hub.expect("a hub"), &files.load().expect("good files")).await;
+    let client = client(&files, recorded.server.addr).await;
+    let conn = recorded.events.open().await;
+    let (mut sink, mut stream) = futures_util::StreamExt::split(client.0);
+    let flood = tokio::spawn(async move {
+        for _ in 0..ROUNDS {
+            let message = Message::text("y".repeat(1_000));
+            futures_util::SinkExt::send(&mut sink, message).await.expect("it is open");
+        }
+        sink
+    });
+    for round in 0..ROUNDS {
+        conn.send(&RawMessage::Text(format!("{round} {}", "x".repeat(4_000)))).expect("room");
+    }
+    for round in 0..ROUNDS {
+        let next = within("a message", futures_util::StreamExt::next(&mut stream)).await;
+        let text = next.expect("it is open").expect("intact").into_text().expect("text");
+        assert!(text.starts_with(&format!("{round} ")), "after {round}: {}", &text[..20]);
+    }
+    for _ in 0..ROUNDS {
+        recorded.events.message().await;
+    }
+    drop(flood.await.expect("it ends"));
+}
+
+#[tokio::test]
+async fn what_waits_for_clients_that_do_not_read_is_in_the_budget() {
+    const CLIENTS: usize = 40;
+    let files = Files::new("budget");
+    let tls = files.load().expect("good files");
+    let hub = Hub::with_codec(Raw).socket_send_buffer(4_096).max_queued_bytes(1 << 20).build();
+    let recorded = Recorded::serve_on(tight().tls(&tls), hub.expect("a hub"));
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4_096).expect("before connecting");
+        let stream = socket.connect(recorded.server.addr).await.expect("it listens");
+        let stream = files.shake_hands(stream, &[&TLS13]).await.expect("trusted");
+        clients.push(Client::over(stream, "/ws").await.expect("a handshake"));
+    }
+    let message = RawMessage::Text("x".repeat(60_000));
+    recorded.hub.broadcast(&message).expect("room in the inbox");
+    let stats = || recorded.hub.stats();
+    eventually("the largest queues go", || stats().evicted_for_memory > 0).await;
+}

@@ -14,25 +14,43 @@ pub(crate) struct Patient<S> {
     write_timeout: Duration,
     /// Exists while the socket takes nothing.
     deadline: Option<Pin<Box<Sleep>>>,
+    /// What it does not take.
+    pending: Step,
+}
+
+/// What a client may hold up: each is over when a later one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    Write,
+    Flush,
+    Shutdown,
 }
 
 impl<S> Patient<S> {
     pub(super) fn new(stream: S, write_timeout: Duration) -> Self {
-        Self { stream, write_timeout, deadline: None }
+        Self { stream, write_timeout, deadline: None, pending: Step::Write }
     }
 
     pub(crate) fn into_inner(self) -> S {
         self.stream
     }
 
+    /// Fails what has been pending for too long. Where TLS takes bytes that the socket does not, only a flush
+    /// tells; so one that is pending is not forgotten over a write.
     fn watch<R>(
         &mut self,
         cx: &mut Context<'_>,
-        written: Poll<io::Result<R>>,
+        step: Step,
+        done: Poll<io::Result<R>>,
     ) -> Poll<io::Result<R>> {
-        if written.is_ready() {
-            self.deadline = None;
-            return written;
+        if done.is_ready() {
+            if step >= self.pending {
+                self.deadline = None;
+            }
+            return done;
+        }
+        if self.deadline.is_none() {
+            self.pending = step;
         }
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(self.write_timeout)));
         ready!(deadline.as_mut().poll(cx));
@@ -57,7 +75,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.watch(cx, written)
+        self.watch(cx, Step::Write, written)
     }
 
     fn poll_write_vectored(
@@ -66,7 +84,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, buffers);
-        self.watch(cx, written)
+        self.watch(cx, Step::Write, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -74,10 +92,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.watch(cx, Step::Flush, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let shut_down = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.watch(cx, Step::Shutdown, shut_down)
     }
 }
