@@ -389,3 +389,31 @@ async fn what_waits_for_clients_that_do_not_read_is_in_the_budget() {
     let stats = || recorded.hub.stats();
     eventually("the largest queues go", || stats().evicted_for_memory > 0).await;
 }
+
+#[tokio::test]
+async fn records_count_for_the_rate_of_bytes_whatever_is_in_them() {
+    let files = Files::new("records");
+    let hub = Hub::with_codec(Raw).byte_rate(1, 60_000).build().expect("a hub");
+    let mut recorded = over_tls(hub, &files.load().expect("good files")).await;
+    let message = frame(TEXT, &[b'x'; 4_000]);
+    for is_lawful in [true, false] {
+        let stream = files.connect(recorded.server.addr).await.expect("trusted");
+        let mut client = Client::over(stream, "/ws").await.expect("a handshake");
+        recorded.events.open().await;
+        let stream = client.0.get_mut();
+        // Of each byte, a record makes 23.
+        for piece in message.chunks(if is_lawful { 4_096 } else { 1 }) {
+            let sent = async { stream.write_all(piece).await.and(stream.flush().await) };
+            if within("a write", sent).await.is_err() {
+                break;
+            }
+        }
+        if is_lawful {
+            recorded.events.message().await;
+            client.close_with(1000, "").await;
+        }
+        let (_, reason) = recorded.events.ended().await;
+        let is_over = reason == DisconnectReason::OverLimit(roomcast::Limit::ByteRate);
+        assert_eq!(is_over, !is_lawful, "{reason}");
+    }
+}

@@ -18,7 +18,7 @@ use crate::engine::{Limit, Rate, TokenBucket};
 pub(crate) struct Rates {
     /// Messages, pings and pongs.
     pub(crate) messages: Option<Rate>,
-    /// Bytes, as they come from the stream.
+    /// Bytes, as they come from the socket where it is known: what TLS adds counts, too.
     pub(crate) bytes: Option<Rate>,
 }
 

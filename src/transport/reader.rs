@@ -211,11 +211,16 @@ impl FrameReader {
         take: &mut Option<F>,
     ) -> Poll<Result<Option<R>, ReadError>> {
         SCRATCH.with_borrow_mut(|scratch| {
-            let mut input = ready!(poll_fill(&mut self.half, cx, scratch))?;
-            heard();
-            if let Some(meter) = Guard::meter(&mut self.guard) {
-                meter.count_bytes(input.len()).map_err(ReadError::Protocol)?;
+            let filled = poll_fill(&mut self.half, cx, scratch);
+            let overhead = self.half.take_overhead();
+            let payload = if let Poll::Ready(Ok(input)) = &filled { input.len() } else { 0 };
+            if overhead + payload > 0
+                && let Some(meter) = Guard::meter(&mut self.guard)
+            {
+                meter.count_bytes(overhead + payload).map_err(ReadError::Protocol)?;
             }
+            let mut input = ready!(filled)?;
+            heard();
             let taken = decode(&mut self.decoder, &mut self.guard, &mut input, take)?;
             if !input.is_empty() {
                 self.pending = (&*input).into();

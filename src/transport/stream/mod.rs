@@ -22,7 +22,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_rustls::server::TlsStream;
 
 #[cfg(feature = "tls")]
-use self::tls::TlsHalf;
+use self::tls::{TlsReadHalf, TlsWriteHalf};
 #[cfg(feature = "server")]
 use super::server::Patient;
 use crate::engine::Socket;
@@ -117,7 +117,7 @@ where
 pub(crate) enum ReadHalf {
     Tcp(OwnedReadHalf),
     #[cfg(feature = "tls")]
-    Tls(TlsHalf),
+    Tls(TlsReadHalf),
     Any(Box<tokio::io::ReadHalf<AnyStream>>),
 }
 
@@ -136,13 +136,22 @@ impl ReadHalf {
             Self::Any(half) => Pin::new(half).poll_read(cx, buffer),
         }
     }
+
+    /// Takes the number of bytes that came with others and are nothing to read.
+    pub(crate) fn take_overhead(&mut self) -> usize {
+        match self {
+            #[cfg(feature = "tls")]
+            Self::Tls(half) => half.take_overhead(),
+            _ => 0,
+        }
+    }
 }
 
 /// Where a shard writes to.
 pub(crate) enum WriteHalf {
     Tcp(OwnedWriteHalf),
     #[cfg(feature = "tls")]
-    Tls(TlsHalf),
+    Tls(TlsWriteHalf),
     Any(Box<tokio::io::WriteHalf<AnyStream>>),
 }
 

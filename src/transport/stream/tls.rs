@@ -1,9 +1,9 @@
 //! A TLS stream of the server in halves, for a reader and a writer in two tasks.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use atomic_waker::AtomicWaker;
 use socket2::SockRef;
@@ -11,87 +11,151 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-/// One half. Both share the session, since each direction may need the state of the other.
-///
-/// The writer is a shard, which must not wait for one client: where the reader has the lock, as it has for
-/// long while a client floods it, a write is pending, and the reader wakes it when it lets go. The reader
-/// waits for a writer, who seals at most [`RECORDS_BYTES_MAX`] at once.
-pub(crate) struct TlsHalf(Arc<Shared>);
+/// Bytes of records that may wait for the socket: a full one, and what TLS adds. What waits beyond it waits in
+/// the send queue, where it is shared and counted.
+const RECORDS_BYTES_MAX: usize = 17 * 1024;
 
+/// Reads of records before others have their turn, each of 4 KiB or the rest of a record.
+const READS_MAX: usize = 4;
+
+/// What the halves share, since each direction may need the state of the other.
 struct Shared {
+    /// Held for as long as it takes to seal or to open about 16 KiB.
     stream: Mutex<TlsStream<TcpStream>>,
     /// The writer, while it waits for the lock.
     writer: AtomicWaker,
 }
 
-/// Bytes of records that may wait for the socket: a full one, and what TLS adds. What waits beyond it waits in
-/// the send queue, where it is shared and counted.
-const RECORDS_BYTES_MAX: usize = 17 * 1024;
-
-/// Makes two halves of a stream.
-pub(super) fn split(mut stream: TlsStream<TcpStream>) -> (TlsHalf, TlsHalf) {
-    stream.get_mut().1.set_buffer_limit(Some(RECORDS_BYTES_MAX));
-    let shared = Arc::new(Shared { stream: Mutex::new(stream), writer: AtomicWaker::new() });
-    (TlsHalf(shared.clone()), TlsHalf(shared))
+/// Where a session reads from.
+pub(crate) struct TlsReadHalf {
+    shared: Arc<Shared>,
+    /// Bytes that were received and not read, nor taken as overhead.
+    unread: usize,
 }
 
-impl TlsHalf {
+/// Where a shard writes to. It must not wait for one client: where the reader has the lock, as often while a
+/// client floods it, a write is pending, and the reader wakes it when it lets go.
+pub(crate) struct TlsWriteHalf(Arc<Shared>);
+
+/// Makes two halves of a stream.
+pub(super) fn split(mut stream: TlsStream<TcpStream>) -> (TlsReadHalf, TlsWriteHalf) {
+    stream.get_mut().1.set_buffer_limit(Some(RECORDS_BYTES_MAX));
+    let shared = Arc::new(Shared { stream: Mutex::new(stream), writer: AtomicWaker::new() });
+    (TlsReadHalf { shared: shared.clone(), unread: 0 }, TlsWriteHalf(shared))
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, TlsStream<TcpStream>> {
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn try_lock(&self) -> Option<MutexGuard<'_, TlsStream<TcpStream>>> {
+        match self.stream.try_lock() {
+            Ok(stream) => Some(stream),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+impl TlsReadHalf {
     pub(super) fn poll_read(
-        &self,
+        &mut self,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut *self.lock()).poll_read(cx, buffer);
-        self.0.writer.wake();
+        let before = buffer.filled().len();
+        let mut received = 0;
+        let read = open(&mut self.shared.lock(), cx, buffer, &mut received);
+        self.shared.writer.wake();
+        self.unread = (self.unread + received).saturating_sub(buffer.filled().len() - before);
         read
     }
 
+    /// Takes the number of bytes that came and were nothing to read: records cost, whatever is in them. What
+    /// may be the front of a record is not among them yet.
+    pub(super) fn take_overhead(&mut self) -> usize {
+        let overhead = self.unread.saturating_sub(RECORDS_BYTES_MAX);
+        self.unread -= overhead;
+        overhead
+    }
+}
+
+/// Opens records until one of them has something in it. Not [`TlsStream`]'s own, which does so for as long as
+/// records come, and does not tell how many.
+fn open(
+    stream: &mut TlsStream<TcpStream>,
+    cx: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+    received: &mut usize,
+) -> Poll<io::Result<()>> {
+    let (socket, session) = stream.get_mut();
+    for _ in 0..READS_MAX {
+        match session.reader().read(buffer.initialize_unfilled()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            read => {
+                buffer.advance(read?);
+                return Poll::Ready(Ok(()));
+            }
+        }
+        *received += match session.read_tls(&mut Records { socket, cx }) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+            read => read?,
+        };
+        session
+            .process_new_packets()
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    }
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}
+
+/// The records of a socket, as rustls reads them.
+struct Records<'a, 'b> {
+    socket: &'a mut TcpStream,
+    cx: &'a mut Context<'b>,
+}
+
+impl Read for Records<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut buffer = ReadBuf::new(buffer);
+        match Pin::new(&mut *self.socket).poll_read(self.cx, &mut buffer) {
+            Poll::Ready(read) => read.map(|()| buffer.filled().len()),
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+impl TlsWriteHalf {
     pub(super) fn poll_write(
         &self,
         cx: &mut Context<'_>,
         frames: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_as_writer(cx, |stream, cx| stream.poll_write_vectored(cx, frames))
+        let mut stream = ready!(self.poll_lock(cx));
+        Pin::new(&mut *stream).poll_write_vectored(cx, frames)
     }
 
     pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_as_writer(cx, |stream, cx| stream.poll_flush(cx))
+        let mut stream = ready!(self.poll_lock(cx));
+        Pin::new(&mut *stream).poll_flush(cx)
     }
 
     pub(super) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.lock()).poll_shutdown(cx)
+        Pin::new(&mut *self.0.lock()).poll_shutdown(cx)
     }
 
     /// Does something with the socket beneath.
     pub(super) fn with_socket(&self, act: impl FnOnce(SockRef<'_>)) {
-        act(SockRef::from(self.lock().get_ref().0));
+        act(SockRef::from(self.0.lock().get_ref().0));
     }
 
-    fn poll_as_writer<R>(
-        &self,
-        cx: &mut Context<'_>,
-        poll: impl FnOnce(Pin<&mut TlsStream<TcpStream>>, &mut Context<'_>) -> Poll<R>,
-    ) -> Poll<R> {
-        let stream = self.try_lock().or_else(|| {
+    fn poll_lock(&self, cx: &mut Context<'_>) -> Poll<MutexGuard<'_, TlsStream<TcpStream>>> {
+        let stream = self.0.try_lock().or_else(|| {
             self.0.writer.register(cx.waker());
             // The reader may have let go before it could know.
-            self.try_lock()
+            self.0.try_lock()
         });
-        match stream {
-            Some(mut stream) => poll(Pin::new(&mut *stream), cx),
-            None => Poll::Pending,
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, TlsStream<TcpStream>> {
-        self.0.stream.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn try_lock(&self) -> Option<MutexGuard<'_, TlsStream<TcpStream>>> {
-        match self.0.stream.try_lock() {
-            Ok(stream) => Some(stream),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
+        stream.map_or(Poll::Pending, Poll::Ready)
     }
 }
