@@ -5,7 +5,8 @@
 //! ```
 //!
 //! and open the address that it prints; any name will do, and the password is the one of `--password`. The
-//! login sets a signed cookie. The extractor [`User`] reads it: for the page, which shows the form to
+//! login sets a signed cookie: good until the server ends, and over HTTPS to be made `Secure`. What an
+//! application adds is accounts, and a bound on tries. The extractor [`User`] reads it: for the page, which shows the form to
 //! others, and for the WebSocket, which answers others with 401 before there is a connection. Who says
 //! something is told by the cookie, not by the message.
 
@@ -122,7 +123,8 @@ async fn log_in(
     (jar.add(cookie), Redirect::to("/")).into_response()
 }
 
-async fn log_out(jar: SignedCookieJar) -> Response {
+/// Only for a [`User`]: the form of another site comes without the cookie.
+async fn log_out(_: User, jar: SignedCookieJar) -> Response {
     (jar.remove(Cookie::build(COOKIE).path("/")), Redirect::to("/")).into_response()
 }
 

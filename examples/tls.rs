@@ -9,6 +9,7 @@
 
 use std::error::Error;
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
@@ -67,12 +68,14 @@ async fn reload_on_hangup(tls: Tls) {
     }
 }
 
-/// Writes a certificate that nobody trusts yet, with its key.
+/// Writes a certificate that nobody trusts yet, with its key, which is for its owner alone.
 fn self_signed(folder: &Path) -> Result<(PathBuf, PathBuf), Box<dyn Error>> {
     let made =
         rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])?;
     let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
-    fs::create_dir_all(folder)?;
+    // One of an earlier run, of which somebody else might have the key.
+    let _ = fs::remove_dir_all(folder);
+    fs::DirBuilder::new().mode(0o700).create(folder)?;
     fs::write(&cert, made.cert.pem())?;
     fs::write(&key, made.signing_key.serialize_pem())?;
     Ok((cert, key))

@@ -82,16 +82,18 @@ impl Server {
         self
     }
 
-    /// How many connections there may be that have not become WebSockets. Default: 8,192. More get 503.
+    /// How many connections there may be that have not become WebSockets. Default: 8,192. More get 503, or
+    /// with TLS are closed without a word, which would cost a handshake.
     ///
-    /// One is a few KiB of memory, and a descriptor.
+    /// One is a descriptor and a few KiB of memory; with TLS 12 KiB, and up to 80 where a client sends the
+    /// longest handshake that there is.
     pub fn max_pending(mut self, connections: usize) -> Self {
         self.limits.pending.connections_max = connections;
         self
     }
 
     /// How many of them one address may have: an IPv4 address, or an IPv6 /64. Default: no limit. More
-    /// get 429. Zero counts as one. Behind a proxy all have the proxy's address.
+    /// get 429, or with TLS are closed. Zero counts as one. Behind a proxy all have the proxy's address.
     pub fn max_pending_per_addr(mut self, connections: u32) -> Self {
         self.limits.pending.per_addr_max = Some(connections.max(1));
         self

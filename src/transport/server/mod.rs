@@ -164,7 +164,7 @@ impl Server {
 
     /// Serves HTTPS and `wss://` with this certificate, and nothing else.
     ///
-    /// A client costs more with it: see [`Tls`].
+    /// A client costs more with it: see [`docs::mounting`](crate::docs).
     #[cfg(feature = "tls")]
     pub fn tls(self, tls: &Tls) -> Self {
         self.tls_config(tls.config())

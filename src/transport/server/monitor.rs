@@ -17,13 +17,15 @@ counters! {
     accepted,
     /// Times that the system could accept none, as when no descriptor is left.
     accept_failures,
-    /// Connections refused with 503 because too many were pending.
+    /// Connections refused because too many were pending: with 503, or with TLS without a word.
     refused_full,
-    /// Connections refused with 429 because too many of their address were pending.
+    /// Connections refused because too many of their address were pending: with 429, or with TLS without a
+    /// word.
     refused_addrs,
     /// Connections closed because the TLS handshake took too long.
     tls_timed_out,
-    /// Connections closed because the TLS handshake failed: other bytes, or nothing in common.
+    /// Connections whose TLS handshake failed: other bytes, nothing in common, or a client that went. Also
+    /// whoever only looks whether the port is open, as load balancers do.
     tls_failed,
     /// Connections closed because the head of a request took too long.
     heads_timed_out,
