@@ -371,7 +371,7 @@ async fn client_that_floods_and_reads_at_once_gets_all() {
 
 #[tokio::test]
 async fn what_waits_for_clients_that_do_not_read_is_in_the_budget() {
-    const CLIENTS: usize = 40;
+    const CLIENTS: usize = 60;
     let files = Files::new("budget");
     let tls = files.load().expect("good files");
     let hub = Hub::with_codec(Raw).socket_send_buffer(4_096).max_queued_bytes(1 << 20).build();

