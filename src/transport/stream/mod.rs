@@ -57,7 +57,7 @@ pub(crate) fn into_streams(upgraded: Upgraded, send_buffer: Option<usize>) -> St
         Known::Tls(stream, early) => {
             tune(SockRef::from(stream.get_ref().0));
             let (read, write) = tls::split(*stream);
-            Streams { read: ReadHalf::Tls(read), write: WriteHalf::Tls(write), early }
+            Streams { read: ReadHalf::Tls(Box::new(read)), write: WriteHalf::Tls(write), early }
         }
         // What hyper had read already comes first out of this one by itself.
         Known::Not(upgraded) => {
@@ -117,7 +117,8 @@ where
 pub(crate) enum ReadHalf {
     Tcp(OwnedReadHalf),
     #[cfg(feature = "tls")]
-    Tls(TlsReadHalf),
+    /// Boxed, so that a session over TCP is not larger for it.
+    Tls(Box<TlsReadHalf>),
     Any(Box<tokio::io::ReadHalf<AnyStream>>),
 }
 
