@@ -15,7 +15,7 @@
 //! Sleep and push are a store-load race on two variables: the consumer announces sleep and then
 //! looks at the queue, a producer pushes and then looks for a sleeper. A `SeqCst` fence between the
 //! two steps on each side makes sure that at least one of them sees the other. A model checks that
-//! (`tests/loom/inbox.rs`).
+//! (`tests/models/loom/inbox.rs`).
 
 use std::task::{Context, Poll};
 

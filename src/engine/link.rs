@@ -2,7 +2,8 @@
 //!
 //! # Orderings
 //!
-//! They are noted where they are used. Models check them (`tests/loom/link.rs`, `memberships.rs`).
+//! They are noted where they are used. Models check them (`tests/models/loom/link.rs`,
+//! `memberships.rs`).
 
 use std::fmt;
 use std::sync::{Arc, PoisonError};

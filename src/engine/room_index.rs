@@ -10,7 +10,7 @@
 //! last member is gone. The two race, and [`Room::claim`] decides: a room counts its members and
 //! the joins on their way to it; the shard retires a room only by moving that count from zero to
 //! [`RETIRED`], and a claim on a retired room fails, so that its joiner puts a fresh one in its
-//! place. A model checks that race (`tests/loom/room_index.rs`).
+//! place. A model checks that race (`tests/models/loom/room_index.rs`).
 //!
 //! Finding is wait-free. Claiming and removing retry while another thread swaps the snapshot.
 //!

@@ -1,33 +1,24 @@
 //! The lock-free parts of the core in every interleaving, and with what weak memory allows.
 //!
 //! ```text
-//! RUSTFLAGS="--cfg roomcast_loom" cargo test --release --no-default-features --features _models \
-//!     --target-dir target/loom --test loom
+//! bash tests/models/run.sh
 //! ```
 //!
 //! Each model names the edge that it guards: without it, the model fails.
 #![cfg(roomcast_loom)]
 
-#[path = "models/alarm.rs"]
+#[path = "../alarm.rs"]
 mod alarm;
-#[path = "loom/closing.rs"]
 mod closing;
-#[path = "engine/fake.rs"]
+#[path = "../../engine/fake.rs"]
 #[expect(dead_code, reason = "models need little of it")]
 mod fake;
-#[path = "loom/inbox.rs"]
 mod inbox;
-#[path = "loom/link.rs"]
 mod link;
-#[path = "loom/memberships.rs"]
 mod memberships;
-#[path = "loom/publish.rs"]
 mod publish;
-#[path = "loom/relief.rs"]
 mod relief;
-#[path = "loom/room_index.rs"]
 mod room_index;
-#[path = "loom/writable.rs"]
 mod writable;
 
 use std::time::Duration;

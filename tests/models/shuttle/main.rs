@@ -1,8 +1,7 @@
 //! The whole core with its shards on threads, in interleavings that are drawn at random.
 //!
 //! ```text
-//! RUSTFLAGS="--cfg roomcast_shuttle" cargo test --release --no-default-features --features _models \
-//!     --target-dir target/shuttle --test shuttle
+//! bash tests/models/run.sh
 //! ```
 //!
 //! Loom tries everything and so only small models; shuttle draws, so whole stories can be told. Half
@@ -11,16 +10,13 @@
 //! schedule that led to it.
 #![cfg(roomcast_shuttle)]
 
-#[path = "models/alarm.rs"]
+#[path = "../alarm.rs"]
 mod alarm;
-#[path = "engine/fake.rs"]
+#[path = "../../engine/fake.rs"]
 #[expect(dead_code, reason = "stories need little of it")]
 mod fake;
-#[path = "shuttle/log.rs"]
 mod log;
-#[path = "shuttle/stories.rs"]
 mod stories;
-#[path = "shuttle/world.rs"]
 mod world;
 
 use shuttle::scheduler::{PctScheduler, RandomScheduler};

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# The lock-free core under model checkers: every interleaving of small models (loom), drawn ones of whole
+# stories (shuttle).
+#
+#   bash tests/models/run.sh                                2,000 schedules of each story
+#   ROOMCAST_SCHEDULES=1000000 bash tests/models/run.sh     a million
+#
+# Each has a target folder of its own, for it is another build of the crate.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+source tests/tools.sh
+
+find_cargo
+target=${CARGO_TARGET_DIR:-target}
+for checker in loom shuttle; do
+    RUSTFLAGS="--cfg roomcast_$checker" cargo test --release --manifest-path tests/models/Cargo.toml \
+        --target-dir "$target/$checker" --test "$checker"
+done
