@@ -16,7 +16,7 @@ use roomcast::{DisconnectReason, Hub, Raw, RawMessage, Server, ServerMonitor, Tl
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::{AlertDescription, ClientConfig, RootCertStore, SupportedProtocolVersion};
 use support::{
     Client, Listening, Recorded, TEXT, bind, eventually, frame, upgrade_request, within,
 };
@@ -416,4 +416,21 @@ async fn records_count_for_the_rate_of_bytes_whatever_is_in_them() {
         let is_over = reason == DisconnectReason::OverLimit(roomcast::Limit::ByteRate);
         assert_eq!(is_over, !is_lawful, "{reason}");
     }
+}
+
+#[tokio::test]
+async fn record_that_is_none_is_answered_with_an_alert() {
+    let files = Files::new("alert");
+    let mut recorded = over_tls(hub(), &files.load().expect("good files")).await;
+    let mut client = client(&files, recorded.server.addr).await;
+    recorded.events.open().await;
+    let stream = client.0.get_mut();
+    let sealed_by_nobody = [&[23, 3, 3, 0, 32][..], &[0; 32]].concat();
+    stream.get_mut().0.write_all(&sealed_by_nobody).await.expect("sent");
+    let read = within("an alert", stream.read_to_end(&mut Vec::new())).await;
+    let error =
+        read.expect_err("no end of TLS").downcast::<rustls::Error>().expect("an error of TLS");
+    assert_eq!(error, rustls::Error::AlertReceived(AlertDescription::BadRecordMac));
+    let (_, reason) = recorded.events.ended().await;
+    assert!(matches!(reason, DisconnectReason::Io(_)), "{reason}");
 }

@@ -1,6 +1,6 @@
 //! A TLS stream of the server in halves, for a reader and a writer in two tasks.
 
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice, Read, Write};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Context, Poll, ready};
@@ -106,15 +106,17 @@ fn open(
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
             read => read?,
         };
-        session
-            .process_new_packets()
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        if let Err(error) = session.process_new_packets() {
+            // The alert that says so to the client, if the socket takes it.
+            let _ = session.write_tls(&mut Records { socket, cx });
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+        }
     }
     cx.waker().wake_by_ref();
     Poll::Pending
 }
 
-/// The records of a socket, as rustls reads them.
+/// The records of a socket, as rustls reads and writes them.
 struct Records<'a, 'b> {
     socket: &'a mut TcpStream,
     cx: &'a mut Context<'b>,
@@ -127,6 +129,16 @@ impl Read for Records<'_, '_> {
             Poll::Ready(read) => read.map(|()| buffer.filled().len()),
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
+    }
+}
+
+impl Write for Records<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.try_write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
