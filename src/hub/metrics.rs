@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use metrics::Unit::{Bytes, Count, Seconds};
 use tokio::runtime::Handle;
-use tokio::time::{MissedTickBehavior, sleep};
+use tokio::time::sleep;
 
 use super::{Hub, Inner};
 use crate::backplane::{BackplaneHealth, BackplaneState};
 use crate::engine::Stats;
 use crate::telemetry::metrics::Value::{ByReason, Counter, Gauge};
-use crate::telemetry::metrics::{Copyist, Metric};
+use crate::telemetry::metrics::{Copyist, Metric, keep_copying};
 use crate::transport::{Sample, Sampler};
 
 /// The time from one sample to the next: fifty a second at most are enough for a histogram, and cost
@@ -181,23 +181,17 @@ async fn report<T: Send + 'static>(hub: Weak<Inner<T>>, interval: Duration) {
     let sampler = inner.shards.sampler().clone();
     let has_backplane = inner.bridge.is_some();
     drop(inner);
+    let copying = keep_copying(interval, || {
+        let hub = hub.upgrade().map(|inner| Hub { inner });
+        hub.inspect(Hub::record_metrics).is_some()
+    });
     tokio::select! {
-        () = copy_until_gone(hub, interval) => {}
+        () = copying => {}
         () = keep_sampling(&copyist, &sampler) => {}
     }
     copyist.clear(HERE);
     if has_backplane {
         copyist.clear(ELSEWHERE);
-    }
-}
-
-async fn copy_until_gone<T: Send + 'static>(hub: Weak<Inner<T>>, interval: Duration) {
-    let mut ticks = tokio::time::interval(interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let Some(inner) = hub.upgrade() else { return };
-        Hub { inner }.record_metrics();
     }
 }
 

@@ -6,9 +6,22 @@
 use std::time::Duration;
 
 use metrics::{Histogram, Label, Unit};
+use tokio::time::MissedTickBehavior;
 
 /// How often figures are copied, unless it is said.
 pub(crate) const COPY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Copies again and again, for as long as there is something to copy.
+pub(crate) async fn keep_copying(interval: Duration, mut copy: impl FnMut() -> bool) {
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if !copy() {
+            return;
+        }
+    }
+}
 
 /// A metric of a `S`: its name, its unit, what it tells, and its values.
 pub(crate) struct Metric<S: 'static>(

@@ -2,11 +2,10 @@
 
 use metrics::Unit::Count;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::{ServerMonitor, ServerStats};
 use crate::telemetry::metrics::Value::{ByReason, Counter};
-use crate::telemetry::metrics::{COPY_INTERVAL, Copyist, Metric};
+use crate::telemetry::metrics::{COPY_INTERVAL, Copyist, Metric, keep_copying};
 
 #[rustfmt::skip]
 const SERVER: &[Metric<ServerStats>] = &[
@@ -42,14 +41,10 @@ impl ServerMonitor {
 /// Copies figures again and again, until what is returned is dropped.
 pub(super) fn report(monitor: ServerMonitor) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        let mut ticks = interval(COPY_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            monitor.record_metrics();
-        }
-    });
+    tasks.spawn(keep_copying(COPY_INTERVAL, move || {
+        monitor.record_metrics();
+        true
+    }));
     tasks
 }
 
