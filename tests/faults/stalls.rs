@@ -58,9 +58,8 @@ async fn publish_beside(
     tokio::join!(publishing, watching)
 }
 
-/// A second, in which an evicted client may take its close frame, and what a busy machine needs to
-/// see that it is over.
-const GONE_WITHIN: Duration = Duration::from_millis(1_500);
+/// How long an evicted client may take its close frame, and keep its socket.
+const GONE_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a round came to.
 struct Round {

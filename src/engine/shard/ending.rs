@@ -18,8 +18,9 @@ use crate::engine::send_queue::Amount;
 use crate::engine::socket::Socket;
 
 /// How long an evicted connection has for its close frame. The client has shown that it does not
-/// read, so there is little to wait for.
-const EVICTED_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// read, so there is little to wait for: it is gone within a second, with the time to the next look at
+/// blocked sockets.
+const EVICTED_CLOSE_TIMEOUT: Duration = Duration::from_millis(900);
 
 /// How often blocked sockets are looked at, as a part of the shorter of their two timeouts: how much
 /// later than it they may be ended.
@@ -177,7 +178,7 @@ impl<S: Socket> Shard<S> {
         }
         let queued = self.post.blocked.iter().filter_map(|&slot| self.table.get(slot));
         let (open, ending): (Vec<_>, Vec<_>) = queued.partition(|entry| entry.phase == Phase::Open);
-        // An evicted one holds the frame that was torn until it has left, or for a second: nobody else
+        // An evicted one holds the frame that was torn until it has left or is cut: nobody else
         // is to go for that.
         let mut freed: usize = ending.iter().map(|entry| entry.outlet.queued_bytes()).sum();
         let queued = open.iter().map(|entry| (entry.outlet.queued_bytes(), entry.id));
