@@ -1,6 +1,6 @@
 //! What is told of a backplane.
 
-use super::health::Half;
+use super::half::Half;
 use super::{BackplaneError, NodeId};
 use crate::telemetry::events;
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::half::Half;
 use super::{BackplaneError, NodeId, events};
 use crate::engine::Counter;
 
@@ -137,13 +138,6 @@ impl BackplaneChanges {
         self.status.changed().await.ok()?;
         Some(self.status.borrow_and_update().state())
     }
-}
-
-/// The two halves of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Half {
-    Publisher,
-    Subscriber,
 }
 
 /// A number that one task sets.

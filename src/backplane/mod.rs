@@ -21,6 +21,7 @@ mod contract;
 mod echoes;
 pub(crate) mod envelope;
 mod events;
+mod half;
 mod health;
 mod identity;
 mod inbound;

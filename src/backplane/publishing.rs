@@ -19,7 +19,7 @@ use super::backoff::Backoff;
 use super::channels::{Channel, room_hash};
 use super::contract::{Backplane, BackplaneError, BackplaneRequest, Publisher, Unpublished};
 use super::envelope::{Heartbeat, REPORT_ROOMS_MAX, Report};
-use super::health::Half;
+use super::half::Half;
 use super::packing::{Packing, count};
 use super::shared::Shared;
 use super::supervise::{Attempt, connect, supervise};

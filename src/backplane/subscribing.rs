@@ -11,7 +11,7 @@ use super::backoff::Backoff;
 use super::channels::Channel;
 use super::contract::{Backplane, BackplaneError, BackplaneRequest, Lost, Subscriber};
 use super::echoes::Expected;
-use super::health::Half;
+use super::half::Half;
 use super::shared::Shared;
 use super::supervise::{Attempt, connect, supervise, within};
 

@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use super::backoff::Backoff;
 use super::contract::{BackplaneError, BackplaneRequest};
-use super::health::Half;
+use super::half::Half;
 use super::shared::Shared;
 
 /// How long a server has to take a connection. Two seconds is far more than any healthy one needs,

@@ -55,6 +55,7 @@ fn a_publish_that_finds_no_room_for_its_bytes_reaches_nobody() {
     let direct = Address::Conn(members[1].id());
     assert_eq!(send(&rig, direct, &half), Ok(()));
     assert_eq!(send(&rig, direct, &half), Ok(()), "at the bound");
+    assert_eq!(rig.ports[1].inbox().reserved(), (2, LIMITS.bytes));
     assert_eq!(send(&rig, Address::Everyone, ""), Err(Overloaded));
     rig.run();
     assert_eq!(members[1].texts().len(), 2);
