@@ -1,7 +1,7 @@
 //! What a shard is asked: all of it or none, within bounds, until the hub is closed.
 
 use roomcast::engine::{
-    Address, CloseCode, Closing, DisconnectReason, InboxLimits, Overloaded, Progress, Stage,
+    Address, CloseCode, Closing, DisconnectReason, Inbox, InboxLimits, Overloaded, Progress, Stage,
     publish,
 };
 
@@ -45,6 +45,23 @@ fn a_publish_to_shards_of_which_one_is_full_reaches_neither() {
         rig.run();
         assert!(members.iter().all(|member| member.texts().ends_with(&["again".to_owned()])));
     }
+}
+
+#[test]
+fn more_than_half_of_either_bound_is_congestion() {
+    let inbox = Inbox::<()>::new(LIMITS);
+    let reserve = |bytes| inbox.reserve(bytes).expect("there is room");
+    (0..4).for_each(|_| reserve(0));
+    assert!(!inbox.is_congested(), "half of the messages");
+    reserve(0);
+    assert!(inbox.is_congested(), "one more");
+    inbox.release(5, 0);
+    reserve(500);
+    assert!(!inbox.is_congested(), "half of the bytes");
+    reserve(1);
+    assert!(inbox.is_congested(), "one more");
+    inbox.close();
+    assert!(!inbox.is_congested(), "nobody will make room");
 }
 
 #[test]
