@@ -6,9 +6,9 @@
 //!
 //! and open the address that it prints; any name will do, and the password is the one of `--password`. The
 //! login sets a signed cookie: good until the server ends, and over HTTPS to be made `Secure`. What an
-//! application adds is accounts, and a bound on tries. The extractor [`User`] reads it: for the page, which shows the form to
-//! others, and for the WebSocket, which answers others with 401 before there is a connection. Who says
-//! something is told by the cookie, not by the message.
+//! application adds is accounts, and a bound on tries. The extractor [`User`] reads it: for the page, which
+//! shows the form to others, and for the WebSocket, which answers others with 401 before there is a
+//! connection. Who says something is told by the cookie, not by the message.
 
 use std::error::Error;
 use std::net::SocketAddr;
