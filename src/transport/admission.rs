@@ -302,6 +302,26 @@ mod tests {
     }
 
     #[test]
+    fn addresses_with_full_buckets_are_forgotten_first() {
+        let rate = Rate { per_second: 1, burst: 2 };
+        let admission = Admission::new(AdmissionLimits { addr_rate: Some(rate), ..UNLIMITED });
+        let nth = |n: usize| Some(SocketAddr::new(IpAddr::V4((n as u32).into()), 1));
+        let early = IDLE_ADDRS_MAX * 3 / 4;
+        let late = Duration::from_secs(9);
+        assert_eq!(admission.arrive(nth(0), Duration::ZERO), Ok(()));
+        for n in 1..=IDLE_ADDRS_MAX + 1 {
+            let now = if n <= early { Duration::ZERO } else { late };
+            assert_eq!(admission.arrive(nth(n), now), Ok(()));
+            admission.leave(nth(n), now);
+        }
+        let addrs = admission.lock();
+        let is_known = |n: usize| addrs.known.contains_key(&Network::V4(n as u32));
+        assert!(is_known(0), "it is connected");
+        assert!(!(1..=early).any(is_known));
+        assert!((early + 1..=IDLE_ADDRS_MAX + 1).all(is_known));
+    }
+
+    #[test]
     fn addresses_without_limits_are_not_kept() {
         let admission = Admission::new(UNLIMITED);
         assert_eq!(admission.begin(addr("10.0.0.1")), Ok(()));
