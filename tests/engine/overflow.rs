@@ -10,7 +10,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(16);
 /// A blocked socket is looked at sixteen times a write timeout.
 const CHECK: Duration = Duration::from_secs(1);
 /// What an evicted client has for its close frame.
-const GRACE: Duration = Duration::from_millis(900);
+const GRACE: Duration = Duration::from_millis(800);
 
 /// A member that takes `window` bytes and two that take all, in a room.
 fn slow_and_others(settings: Settings, window: usize) -> (Rig, Client, Vec<Client>) {
