@@ -19,10 +19,14 @@ struct Scale {
     members: usize,
     rounds: usize,
     lines: usize,
+    /// Whether the attackers go for another server as well, on the same machine: how long the crowd
+    /// waits then is of the machine alone.
+    elsewhere: bool,
 }
 
-const SMALL: Scale = Scale { attackers: 50, members: 10, rounds: 1, lines: 80 };
-const FULL: Scale = Scale { attackers: 1_000, members: 200, rounds: 5, lines: 120 };
+const SMALL: Scale = Scale { attackers: 50, members: 10, rounds: 1, lines: 80, elsewhere: false };
+const FULL: Scale =
+    Scale { attackers: 1_000, members: 200, rounds: 5, lines: 120, elsewhere: true };
 
 /// What became of an attack.
 struct Outcome {
@@ -32,6 +36,7 @@ struct Outcome {
     /// The 99th percentiles of each round, in µs.
     without: Vec<u64>,
     with: Vec<u64>,
+    elsewhere: Vec<u64>,
     /// Processor time of the server while it was attacked.
     busy: Duration,
     kib_per_attacker: f64,
@@ -42,40 +47,59 @@ impl Outcome {
         self.tally.get(what).copied().unwrap_or_default()
     }
 
-    /// How much longer others wait with attackers than in the same round without: the median of the
-    /// rounds, for what else the machine does changes from one to the next.
+    /// How much longer others wait with attackers than in the same round without.
     fn slowdown(&self) -> f64 {
-        let rounds = self.with.iter().zip(&self.without);
-        median(rounds.map(|(&with, &without)| with as f64 / without as f64).collect())
+        ratio(&self.with, &self.without)
     }
 
     fn print(&self, attack: Attack, scale: &Scale, arguments: &[&str]) {
-        let Self { tally, without, with, busy, kib_per_attacker, .. } = self;
+        let Self { tally, without, with, elsewhere, busy, kib_per_attacker, .. } = self;
         let seconds = PACE.as_secs_f64() * (scale.lines * scale.rounds) as f64;
         println!(
             "{} {}{}: p99 {:.1} ms without, {:.1} ms with, {:.2} times as long ({without:?}, {with:?} \
-             µs); {kib_per_attacker:.1} KiB an attacker; {:.0} % of a core; {tally:?}",
+             µs){}; {kib_per_attacker:.1} KiB an attacker; {:.0} % of a core; {tally:?}",
             scale.attackers,
             attack.name(),
             if arguments.is_empty() { "" } else { " at any rate" },
-            median(without.iter().map(|&us| us as f64 / 1e3).collect()),
-            median(with.iter().map(|&us| us as f64 / 1e3).collect()),
+            milliseconds(without),
+            milliseconds(with),
             self.slowdown(),
+            if elsewhere.is_empty() {
+                String::new()
+            } else {
+                format!(
+                    "; {:.1} ms with attackers elsewhere, {:.2} times as long ({elsewhere:?} µs)",
+                    milliseconds(elsewhere),
+                    ratio(elsewhere, without),
+                )
+            },
             100.0 * busy.as_secs_f64() / seconds,
         );
     }
 }
 
-/// Has a crowd chat, beside attackers and without them, in turns.
+/// How the percentiles of some rounds compare to those of others: the median of the ratios, for what
+/// else the machine does changes from one round to the next.
+fn ratio(some: &[u64], others: &[u64]) -> f64 {
+    let rounds = some.iter().zip(others);
+    median(rounds.map(|(&one, &other)| one as f64 / other as f64).collect())
+}
+
+fn milliseconds(percentiles: &[u64]) -> f64 {
+    median(percentiles.iter().map(|&us| us as f64 / 1e3).collect())
+}
+
+/// Has a crowd chat, in turns: without attackers, beside some, and beside some that go for another server.
 async fn withstand(attack: Attack, scale: &Scale, arguments: &[&str]) -> Outcome {
     raise_descriptor_limit();
     let server = Server::chat(arguments).await;
+    let other = Server::chat(arguments).await;
     let mut crowd = Crowd::gather(&server, "crowd", scale.members, 10).await;
     // What is allocated once is not the attackers'.
     crowd.publish(20, PACE).await;
     let before = server.resident();
-    let (mut without, mut with, mut tally) = (Vec::new(), Vec::new(), Tally::new());
-    let mut busy = Duration::ZERO;
+    let (mut without, mut with, mut elsewhere) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut tally, mut busy) = (Tally::new(), Duration::ZERO);
     for _ in 0..scale.rounds {
         without.push(crowd.publish(scale.lines, PACE).await.value_at_quantile(0.99));
         let party = Party::start(attack, server.addr(), scale.attackers).await;
@@ -86,12 +110,18 @@ async fn withstand(attack: Attack, scale: &Scale, arguments: &[&str]) -> Outcome
             *tally.entry(end).or_default() += count;
         }
         server.descriptors_fall_to(crowd.size() + 1).await;
+        if scale.elsewhere {
+            let party = Party::start(attack, other.addr(), scale.attackers).await;
+            elsewhere.push(crowd.publish(scale.lines, PACE).await.value_at_quantile(0.99));
+            party.stop().await;
+            other.nothing_is_left().await;
+        }
     }
     let more = server.resident_peak().saturating_sub(before);
     crowd.leave().await;
     let stats = server.nothing_is_left().await;
     let kib_per_attacker = more as f64 / scale.attackers as f64;
-    let outcome = Outcome { tally, stats, without, with, busy, kib_per_attacker };
+    let outcome = Outcome { tally, stats, without, with, elsewhere, busy, kib_per_attacker };
     outcome.print(attack, scale, arguments);
     assert!(kib_per_attacker <= KIB_PER_ATTACKER_MAX, "{kib_per_attacker} KiB an attacker");
     assert_eq!(outcome.stats.evictions, 0, "nobody is too slow");
