@@ -55,24 +55,18 @@ impl Outcome {
     fn print(&self, attack: Attack, scale: &Scale, arguments: &[&str]) {
         let Self { tally, without, with, elsewhere, busy, kib_per_attacker, .. } = self;
         let seconds = PACE.as_secs_f64() * (scale.lines * scale.rounds) as f64;
+        let rounds =
+            [("without", without), ("with", with), ("with attackers elsewhere", elsewhere)];
+        let told = rounds.iter().filter(|(_, p99s)| !p99s.is_empty()).map(|(when, p99s)| {
+            let ms = median(p99s.iter().map(|&us| us as f64 / 1e3).collect());
+            format!("{ms:.1} ms {when}, {:.2} times as long ({p99s:?} µs)", ratio(p99s, without))
+        });
         println!(
-            "{} {}{}: p99 {:.1} ms without, {:.1} ms with, {:.2} times as long ({without:?}, {with:?} \
-             µs){}; {kib_per_attacker:.1} KiB an attacker; {:.0} % of a core; {tally:?}",
+            "{} {}{}: p99 {}; {kib_per_attacker:.1} KiB an attacker; {:.0} % of a core; {tally:?}",
             scale.attackers,
             attack.name(),
             if arguments.is_empty() { "" } else { " at any rate" },
-            milliseconds(without),
-            milliseconds(with),
-            self.slowdown(),
-            if elsewhere.is_empty() {
-                String::new()
-            } else {
-                format!(
-                    "; {:.1} ms with attackers elsewhere, {:.2} times as long ({elsewhere:?} µs)",
-                    milliseconds(elsewhere),
-                    ratio(elsewhere, without),
-                )
-            },
+            told.collect::<Vec<_>>().join(", "),
             100.0 * busy.as_secs_f64() / seconds,
         );
     }
@@ -85,15 +79,14 @@ fn ratio(some: &[u64], others: &[u64]) -> f64 {
     median(rounds.map(|(&one, &other)| one as f64 / other as f64).collect())
 }
 
-fn milliseconds(percentiles: &[u64]) -> f64 {
-    median(percentiles.iter().map(|&us| us as f64 / 1e3).collect())
-}
-
 /// Has a crowd chat, in turns: without attackers, beside some, and beside some that go for another server.
 async fn withstand(attack: Attack, scale: &Scale, arguments: &[&str]) -> Outcome {
     raise_descriptor_limit();
     let server = Server::chat(arguments).await;
-    let other = Server::chat(arguments).await;
+    let other = match scale.elsewhere {
+        true => Some(Server::chat(arguments).await),
+        false => None,
+    };
     let mut crowd = Crowd::gather(&server, "crowd", scale.members, 10).await;
     // What is allocated once is not the attackers'.
     crowd.publish(20, PACE).await;
@@ -110,7 +103,7 @@ async fn withstand(attack: Attack, scale: &Scale, arguments: &[&str]) -> Outcome
             *tally.entry(end).or_default() += count;
         }
         server.descriptors_fall_to(crowd.size() + 1).await;
-        if scale.elsewhere {
+        if let Some(other) = &other {
             let party = Party::start(attack, other.addr(), scale.attackers).await;
             elsewhere.push(crowd.publish(scale.lines, PACE).await.value_at_quantile(0.99));
             party.stop().await;
