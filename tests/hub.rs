@@ -13,6 +13,8 @@ mod backplane;
 mod bad_input;
 #[path = "hub/codec.rs"]
 mod codec;
+#[path = "hub/gone.rs"]
+mod gone;
 #[path = "hub/handshake.rs"]
 mod handshake;
 #[path = "hub/keep_alive.rs"]

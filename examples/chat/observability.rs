@@ -9,6 +9,8 @@ use serde::Serialize;
 struct Health {
     /// Whether it is being shut down: then it is no place for new clients.
     closing: bool,
+    /// Shards that are gone: their clients were cut, and what is left is a part of the server.
+    shards_gone: u64,
     connections: usize,
     backplane: Option<Backplane>,
 }
@@ -19,7 +21,8 @@ struct Backplane {
     error: Option<String>,
 }
 
-/// Whether clients should come here. A backplane that is away is told, and no reason to send them
+/// Whether clients should come here: not to a hub that is closed or closing, nor to one that has lost a shard,
+/// which nothing but a new process mends. A backplane that is away is told, and no reason to send them
 /// elsewhere: the others on it are as well off, and what is said here still reaches all who are here.
 pub(crate) fn health<T: Send + 'static>(hub: &Hub<T>) -> (StatusCode, String) {
     let closing = hub.is_closing();
@@ -27,8 +30,12 @@ pub(crate) fn health<T: Send + 'static>(hub: &Hub<T>) -> (StatusCode, String) {
         state: health.state.to_string(),
         error: hub.backplane_err().map(|error| error.to_string()),
     });
-    let health = Health { closing, connections: hub.count(), backplane };
-    let status = if closing { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let shards_gone = hub.stats().shards_gone;
+    let health = Health { closing, shards_gone, connections: hub.count(), backplane };
+    let status = match closing || shards_gone > 0 {
+        true => StatusCode::SERVICE_UNAVAILABLE,
+        false => StatusCode::OK,
+    };
     (status, simd_json::to_string(&health).expect("it is made of plain values"))
 }
 

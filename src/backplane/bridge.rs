@@ -4,7 +4,7 @@
 mod tests;
 
 use std::fmt;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -98,16 +98,39 @@ impl Plan {
             beat_soon: Notify::new(),
             greets: AtomicBool::new(false),
             recovered: watch::Sender::new(()),
+            is_expected_to_end: AtomicBool::new(false),
         });
         let (stop, stopped) = watch::channel(());
         let backplane = Arc::new(backplane);
         let publishing = Publishing::new(backplane.clone(), shared.clone());
         let subscribing = Subscribing::new(backplane, shared.clone());
         let receiving = Receiving::new(shared.clone());
-        runtime.spawn(publishing.run(stopped.clone()));
-        runtime.spawn(until_stopped(stopped.clone(), subscribing.run()));
-        runtime.spawn(until_stopped(stopped, receiving.run()));
+        let watch = || Watch { shared: shared.clone(), stop: stopped.clone() };
+        runtime.spawn(watch().over(publishing.run(stopped.clone())));
+        runtime.spawn(watch().over(until_stopped(stopped.clone(), subscribing.run())));
+        runtime.spawn(watch().over(until_stopped(stopped.clone(), receiving.run())));
         Bridge { shared, _stop: stop }
+    }
+}
+
+/// Tells where a task ends and the hub has not: a hub that does not know it waits for its backplane.
+struct Watch {
+    shared: Arc<Shared>,
+    stop: watch::Receiver<()>,
+}
+
+impl Watch {
+    async fn over(self, task: impl Future<Output = ()>) {
+        task.await;
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let has_hub_gone = self.stop.has_changed().is_err();
+        if !has_hub_gone && !self.shared.is_expected_to_end.load(Ordering::Relaxed) {
+            self.shared.health.stop();
+        }
     }
 }
 
@@ -142,7 +165,7 @@ impl Bridge {
 
     /// Waits until all that was published before this call is acknowledged or dropped, however long
     /// that takes: while the backplane is away, it just waits. It is ready at once where nothing is
-    /// under way.
+    /// under way, or where the tasks have ended.
     ///
     /// It does not wait for what is published meanwhile, but for one case: while a channel is
     /// stalled, for what joins the messages that are held for it.
@@ -150,7 +173,18 @@ impl Bridge {
     /// # Cancel safety
     /// The messages leave whether or not somebody waits for it.
     pub(crate) fn flush(&self) -> impl Future<Output = ()> {
-        self.shared.outbox.progress().all_settled()
+        let settled = self.shared.outbox.progress().all_settled();
+        async {
+            tokio::select! {
+                () = settled => {}
+                () = self.shared.health.stopped() => {}
+            }
+        }
+    }
+
+    /// The hub is closed: from now on it is no news where the tasks end.
+    pub(crate) fn expect_end(&self) {
+        self.shared.is_expected_to_end.store(true, Ordering::Relaxed);
     }
 
     /// The messages that wait, or are on their way and not acknowledged. Those that are just being

@@ -163,6 +163,9 @@ pub enum BackplaneError {
     /// The connection lives, but messages do not come by it any more.
     #[error("backplane subscription lost: {0}")]
     SubscriptionLost(String),
+    /// The hub's tasks for it have ended, with the runtime that the hub was built in or by a panic.
+    #[error("backplane stopped: its tasks have ended, with their runtime or by a panic")]
+    Stopped,
     /// Another node spreads rooms over another number of channels, so that messages to rooms do not
     /// reach each other.
     #[error("backplane channels differ: {theirs} on another node, {ours} here")]

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::half::Half;
 use super::{BackplaneError, NodeId, events};
 use crate::engine::Counter;
+use crate::shield::shielded;
 
 /// Whether messages reach other nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -135,7 +136,7 @@ impl BackplaneChanges {
     /// # Cancel safety
     /// No change is lost.
     pub async fn next(&mut self) -> Option<BackplaneState> {
-        self.status.changed().await.ok()?;
+        shielded(self.status.changed()).await.ok()?;
         Some(self.status.borrow_and_update().state())
     }
 }
@@ -174,6 +175,8 @@ struct Status {
     subscriber: HalfState,
     /// Set while another node spreads rooms over another number of channels.
     misfit: bool,
+    /// Set for good when one of the tasks has ended.
+    has_stopped: bool,
     since: Instant,
     last_error: Option<BackplaneError>,
 }
@@ -188,7 +191,7 @@ enum HalfState {
 impl Status {
     fn state(&self) -> BackplaneState {
         let halves = [self.publisher, self.subscriber];
-        if self.misfit || halves.contains(&HalfState::Down) {
+        if self.has_stopped || self.misfit || halves.contains(&HalfState::Down) {
             BackplaneState::Down
         } else if halves.contains(&HalfState::Connecting) {
             BackplaneState::Connecting
@@ -218,6 +221,7 @@ impl Health {
             publisher: HalfState::Connecting,
             subscriber: HalfState::Connecting,
             misfit: false,
+            has_stopped: false,
             since: Instant::now(),
             last_error: None,
         };
@@ -261,6 +265,20 @@ impl Health {
         });
     }
 
+    /// Notes that nothing is done for it any more.
+    pub(super) fn stop(&self) {
+        self.change(|status| {
+            status.has_stopped = true;
+            status.last_error = Some(BackplaneError::Stopped);
+        });
+    }
+
+    /// Waits until nothing is done for it any more.
+    pub(super) async fn stopped(&self) {
+        // The sender lives as long as this.
+        let _ = self.status.subscribe().wait_for(|status| status.has_stopped).await;
+    }
+
     pub(super) fn probed(&self, round_trip: Duration) {
         self.round_trip_us.store((round_trip.as_micros() as u64).max(1), Ordering::Relaxed);
     }
@@ -280,6 +298,9 @@ impl Health {
         let mut news = None;
         self.status.send_if_modified(|status| {
             let before = status.state();
+            if status.has_stopped {
+                return false;
+            }
             change(status);
             let is_changed = status.state() != before;
             if is_changed {

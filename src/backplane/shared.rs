@@ -69,6 +69,8 @@ pub(super) struct Shared {
     pub(super) greets: AtomicBool,
     /// Changed by a half of the connection that has found a server.
     pub(super) recovered: watch::Sender<()>,
+    /// Set when the hub is closed: then the end of a task is no fault.
+    pub(super) is_expected_to_end: AtomicBool,
 }
 
 impl Shared {

@@ -116,6 +116,11 @@ counters! {
     decode_errors,
     /// Handlers that panicked.
     handler_panics,
+    /// Streams of the application that panicked below a connection; each ended that connection alone.
+    stream_panics,
+    /// Shards that are gone, with their runtime or by a panic. Their connections were cut, and no new one
+    /// goes to them.
+    shards_gone,
 }
 
 impl Counters {

@@ -168,6 +168,20 @@ impl<S> Port<S> {
         self.counters.disconnected.add(left);
     }
 
+    /// Whether the shard is gone, and reaches nobody.
+    pub fn is_gone(&self) -> bool {
+        self.inbox.is_closed()
+    }
+
+    /// The shard goes: nothing of it counts or is found from now on.
+    pub(super) fn retire(&self) {
+        self.inbox.close();
+        self.count_out();
+        self.rooms.clear();
+        self.counters.rooms.take();
+        self.counters.shards_gone.add(1);
+    }
+
     /// Puts the connection into the room, making the room if need be.
     ///
     /// A publish that follows, by this thread or one that it tells, reaches the connection.
@@ -188,7 +202,14 @@ impl<S> Port<S> {
             return Err(JoinError::Overloaded);
         }
         match self.rooms.claim(name) {
-            Ok(room) => self.inbox.push(Command::Join(link.id(), room)),
+            Ok(room) => {
+                self.inbox.push(Command::Join(link.id(), room));
+                if self.inbox.is_closed() {
+                    // The shard may have cleared them before this one was there.
+                    self.rooms.clear();
+                    return Err(JoinError::Closed);
+                }
+            }
             Err(NoMoreRooms { rooms_max }) => {
                 self.inbox.give_back(1, 0);
                 link.release_room();
@@ -284,6 +305,8 @@ impl<S> Port<S> {
     #[inline(always)]
     fn resolve(&self, address: Address<'_>) -> Option<Audience> {
         match address {
+            // A shard that is gone has no rooms.
+            Address::Everyone | Address::Conn(_) if self.is_gone() => None,
             Address::Everyone => Some(Audience::Everyone),
             Address::Room(name) => self.rooms.find(name).map(Audience::Room),
             Address::Rooms(names) => {

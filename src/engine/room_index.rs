@@ -251,6 +251,19 @@ impl RoomIndex {
         retired
     }
 
+    /// Takes all rooms out, whoever is in them. For a shard that goes, and for joiners that then find it gone.
+    pub(super) fn clear(&self) {
+        let empty = Arc::new(RoomSet::new_with_hasher_with_ptr_kind(RandomState::default()));
+        loop {
+            let rooms = self.rooms.load();
+            let seen = self.rooms.compare_and_swap(&rooms, empty.clone());
+            if Arc::ptr_eq(&seen, &rooms) {
+                // Whoever has taken them out tells, so that each is told of once.
+                return rooms.iter().for_each(|room| self.unmake(room.0.name()));
+            }
+        }
+    }
+
     fn tell(&self, what: impl FnOnce(&dyn RoomWatch)) {
         if let Some(watch) = &self.watch {
             what(&**watch);
@@ -387,6 +400,22 @@ mod tests {
         shown.sort_unstable();
         assert_eq!(shown, [("a".to_owned(), 1), ("b".to_owned(), 2)]);
         assert_eq!((index.len(), index.is_empty()), (2, false));
+    }
+
+    #[test]
+    fn rooms_of_a_cleared_index_are_given_back_once() {
+        let ledger = Arc::new(Ledger::default());
+        let budget = Arc::new(Budget::new(8, 1));
+        let index = RoomIndex::new().watched(ledger.clone()).within(budget.clone());
+        let room = claim(&index);
+        claim(&index);
+        index.claim("other").expect("no bound");
+        index.clear();
+        index.clear();
+        assert!(index.is_empty());
+        let told: Vec<u32> = ledger.0.lock().expect("no panic").values().copied().collect();
+        assert_eq!((told, budget.used()), (vec![0, 0], 0));
+        assert!(!Arc::ptr_eq(&room, &claim(&index)), "it is another one from now on");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::backplane::ConnId;
 use crate::engine::{
     Address, Close, CloseCode, ConnKey, DisconnectReason, JoinError, LeaveError, Link, Port,
 };
+use crate::shield::shielded;
 use crate::transport::WriteHalf;
 
 /// A connection. A handle: clones are the same connection, and may outlive it.
@@ -95,7 +96,7 @@ impl<T: Send + 'static> Conn<T> {
                 () = super::session::ended_for_others(&self.inner.link) => Err(JoinError::Closed),
             }
         };
-        Box::pin(subscribed).await
+        Box::pin(shielded(subscribed)).await
     }
 
     /// Leaves a room. It is no error not to be in it.
@@ -117,7 +118,7 @@ impl<T: Send + 'static> Conn<T> {
     pub async fn rooms(&self) -> Vec<String> {
         let (sender, answer) = oneshot::channel();
         self.port().ask_rooms(self.key(), Box::new(move |rooms| drop(sender.send(rooms))));
-        let rooms = answer.await.unwrap_or_default();
+        let rooms = shielded(answer).await.unwrap_or_default();
         let rooms = self.inner.link.end().map_or(&rooms, |end| &end.rooms);
         rooms.iter().map(|room| room.name().to_owned()).collect()
     }

@@ -9,6 +9,8 @@ use super::ShutdownReport;
 use crate::codec::DecodeError;
 use crate::engine::DisconnectReason;
 use crate::telemetry::events;
+#[cfg(feature = "tracing")]
+use crate::telemetry::panic_text;
 
 events! {
     /// A connection has begun. In its span, as all of it that follows.
@@ -51,11 +53,4 @@ events! {
         took = ?report.took,
         "hub shut down"
     }
-}
-
-/// What a panic says.
-#[cfg(feature = "tracing")]
-fn panic_text(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<&str>().copied();
-    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or_default()
 }

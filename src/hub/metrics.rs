@@ -104,6 +104,10 @@ const HERE: &[Metric<Here>] = &[
         Counter(|hub| hub.stats.pongs_replaced)),
     Metric("roomcast_handler_panics_total", Count, "Handlers that panicked",
         Counter(|hub| hub.stats.handler_panics)),
+    Metric("roomcast_stream_panics_total", Count, "Streams of the application that panicked",
+        Counter(|hub| hub.stats.stream_panics)),
+    Metric("roomcast_shards_gone", Count, "Shards that are gone, with their runtime or by a panic",
+        Gauge(|hub| hub.stats.shards_gone as f64)),
 ];
 
 #[rustfmt::skip]

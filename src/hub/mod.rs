@@ -44,6 +44,7 @@ pub use self::target::Target;
 use crate::backplane::{Bridge, ConnId, NodeId};
 use crate::codec::{Codec, encode_frame};
 use crate::engine::{Address, ConnKey, Counters, Overloaded, Port, Reply, Stats};
+use crate::shield::shielded;
 use crate::transport::{
     Admission, AdmissionLimits, ComeBack, OriginRule, ReadLimits, Shards, WriteHalf,
 };
@@ -64,7 +65,9 @@ impl Encoded {
 /// With a backplane, the hubs of several processes act as one: see [`Builder::backplane`].
 ///
 /// A hub is a handle; clones are the same hub. Its shards are tasks of the tokio runtime that it
-/// was built in, and end when the last handle, connection and endpoint of it are gone.
+/// was built in, and end when the last handle, connection and endpoint of it are gone. A hub that outlives
+/// that runtime, as a `static` one may, is closed from then on ([`is_closed`](Self::is_closed)): build it in
+/// the runtime that serves it.
 ///
 /// # Delivery
 /// At most once. A connection gets the messages of one publisher in the order of its calls, across
@@ -418,7 +421,7 @@ impl<T: Send + 'static> Hub<T> {
         });
         let mut answers = Vec::new();
         for answer in asked.collect::<Vec<_>>() {
-            answers.push(answer.await.unwrap_or_default());
+            answers.push(shielded(answer).await.unwrap_or_default());
         }
         answers
     }

@@ -4,14 +4,17 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::select;
 use tokio::time::timeout;
 
 use super::{Hub, events};
 use crate::engine::{Close, CloseCode, Closing};
+use crate::shield::shielded;
 
 /// Who waits longer to be closed is not waited for by anybody.
 const WINDOW_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -150,6 +153,7 @@ impl<T: Send + 'static> Hub<T> {
     /// [`shutdown`](Self::shutdown) for an end in good order.
     pub fn close(&self) {
         if self.inner.phase.advance(Phase::Closed) {
+            self.expect_end();
             self.close_all(Closing::now());
         }
     }
@@ -199,6 +203,7 @@ impl<T: Send + 'static> Hub<T> {
         let unfinished = self.inner.admission.connections().min(connections);
         let cut = if in_order.is_err() { self.cut_all().await } else { 0 };
         self.inner.phase.advance(Phase::Closed);
+        self.expect_end();
         self.inner.all_ended.notify_waiters();
         let report = ShutdownReport {
             connections,
@@ -214,12 +219,13 @@ impl<T: Send + 'static> Hub<T> {
 
     /// Whether the hub is closed, or being shut down: new connections are refused.
     pub fn is_closing(&self) -> bool {
-        self.inner.phase.has_reached(Phase::Closing)
+        self.inner.phase.has_reached(Phase::Closing) || self.inner.shards.are_gone()
     }
 
-    /// Whether the hub is closed: publishes fail.
+    /// Whether the hub is closed: publishes fail. It also is when none of its shards is left, as when the
+    /// runtime that it was built in has ended ([`Stats::shards_gone`](crate::Stats::shards_gone)).
     pub fn is_closed(&self) -> bool {
-        self.inner.phase.has_reached(Phase::Closed)
+        self.inner.phase.has_reached(Phase::Closed) || self.inner.shards.are_gone()
     }
 
     /// Waits until the hub is closed and all that it had begun is over: upgrades under way,
@@ -255,14 +261,21 @@ impl<T: Send + 'static> Hub<T> {
 
     async fn when_all_ended(&self, and: impl Fn() -> bool) {
         loop {
-            let mut all_ended = std::pin::pin!(self.inner.all_ended.notified());
+            let mut all_ended = pin!(self.inner.all_ended.notified());
+            let mut shard_ended = pin!(self.inner.shards.ends().notified());
             // From here on a ring is not missed, so look.
             all_ended.as_mut().enable();
+            shard_ended.as_mut().enable();
             if and() && self.inner.admission.connections() == 0 {
                 return;
             }
-            all_ended.await;
+            shielded(select(all_ended, shard_ended)).await;
         }
+    }
+
+    /// What of it ends from now on ends as it should.
+    fn expect_end(&self) {
+        self.inner.bridge.iter().for_each(|bridge| bridge.expect_end());
     }
 
     async fn flush_backplane(&self) {

@@ -18,7 +18,7 @@ use super::about::About;
 use super::session::{Attached, run};
 use super::{Conn, Handler, Hub, Reject, UpgradeRequest, events};
 use crate::engine::{ConnKey, Link};
-use crate::transport::{self, Denied, FrameReader, RemoteAddr};
+use crate::transport::{self, Denied, FrameReader, Owner, RemoteAddr};
 
 impl<T: Send + 'static> Hub<T> {
     /// Answers a request for a WebSocket, and runs the connection in a task of its own once the
@@ -147,10 +147,12 @@ where
         events::handshake_failed(admitted.addr);
         return;
     };
-    let streams = transport::into_streams(upgraded, hub.inner.socket_send_buffer);
     let serial = hub.inner.serial.fetch_add(1, Ordering::Relaxed);
-    let shards = hub.inner.shards.ports().len() as u64;
-    let link = Arc::new(Link::new(ConnKey::new(serial, (serial % shards) as usize)));
+    // Where the last shard has gone since the handshake was accepted, any of them ends the connection.
+    let id = ConnKey::new(serial, hub.inner.shards.place(serial).unwrap_or_default());
+    let owner = Owner { id, port: hub.inner.shards.ports()[id.shard()].clone() };
+    let streams = transport::into_streams(upgraded, hub.inner.socket_send_buffer, owner);
+    let link = Arc::new(Link::new(id));
     let reader = FrameReader::new(streams.read, &streams.early, &hub.inner.read_limits);
     let conn = Conn::new(hub, link.clone(), about);
     conn.port().attach(link, streams.write);

@@ -4,6 +4,9 @@
 //! what an operator should look at, at `warn` or above, where it cannot come often or is summed up.
 //! What a client has sent is told in its `Debug` form, so that no line of a log is its work.
 
+#[cfg(feature = "tracing")]
+use std::any::Any;
+
 /// Defines functions that tell of something, and do nothing without the feature.
 macro_rules! events {
     ($(
@@ -21,3 +24,10 @@ macro_rules! events {
 }
 
 pub(crate) use events;
+
+/// What a panic says.
+#[cfg(feature = "tracing")]
+pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or_default()
+}

@@ -10,4 +10,6 @@ pub(crate) mod metrics;
 mod throttle;
 
 pub(crate) use events::events;
+#[cfg(feature = "tracing")]
+pub(crate) use events::panic_text;
 pub(crate) use throttle::Throttle;

@@ -4,14 +4,18 @@ use std::future::poll_fn;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::task::{coop, yield_now};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::events;
 use super::relief::Relief;
 use super::sampler::Sampler;
 use super::stream::WriteHalf;
@@ -19,6 +23,7 @@ use crate::engine::{
     Address, Budgets, ConnKey, InboxLimits, Overloaded, Port, Progress, RoomLimits, RoomWatch,
     Shard, ShardConfig, publish,
 };
+use crate::shield::shielded;
 
 /// Writes of a slice, before a shard lets readers and other shards run: about 0.3 ms.
 const WRITES_PER_SLICE: usize = 64;
@@ -30,6 +35,8 @@ const TIMER_SLACK: Duration = Duration::from_millis(1);
 pub(crate) struct Shards {
     ports: Box<[Arc<Port<WriteHalf>>]>,
     relief: Arc<Relief>,
+    /// Shared with the tasks of the shards.
+    ends: Arc<Ends>,
     sampler: Sampler,
 }
 
@@ -59,12 +66,13 @@ impl Shards {
         };
         let ports: Box<[_]> = (0..count).map(port).collect();
         let relief = Arc::new(Relief::default());
-        for port in &ports {
+        let ends = Arc::new(Ends::default());
+        for (index, port) in ports.iter().enumerate() {
             let epoch = Instant::now();
             let driver = Driver {
+                end: End { index, relief: relief.clone(), ends: ends.clone(), is_expected: false },
                 shard: Shard::new(shard, port.clone()),
                 port: port.clone(),
-                relief: relief.clone(),
                 epoch,
                 // Made here, so that a runtime without a timer is the caller's panic.
                 timer: Box::pin(sleep_until(epoch)),
@@ -72,7 +80,7 @@ impl Shards {
             // The driver takes turns by itself. Tokio's budget would make sockets look blocked.
             runtime.spawn(coop::unconstrained(driver.run()));
         }
-        Self { ports, relief, sampler: Sampler::default() }
+        Self { ports, relief, ends, sampler: Sampler::default() }
     }
 
     /// All ports, in the order of the shards.
@@ -83,6 +91,31 @@ impl Shards {
     /// The port of the shard that owns a connection.
     pub(crate) fn port(&self, id: ConnKey) -> Option<&Arc<Port<WriteHalf>>> {
         self.ports.get(id.shard())
+    }
+
+    /// The shard for the connection of this number: they take turns, and those that are gone pass theirs on
+    /// to all others. None where no shard is left.
+    pub(crate) fn place(&self, serial: u64) -> Option<usize> {
+        let shards = self.ports.len() as u64;
+        let index = (serial % shards) as usize;
+        if !self.ports[index].is_gone() {
+            return Some(index);
+        }
+        let left = || (0..self.ports.len()).filter(|&index| !self.ports[index].is_gone());
+        // Those of one shard that is gone are a run of every so many numbers.
+        let turn = (serial / shards).checked_rem(left().count() as u64)?;
+        left().nth(turn as usize)
+    }
+
+    /// Whether no shard is left.
+    pub(crate) fn are_gone(&self) -> bool {
+        // The first one answers for nearly all who ask.
+        self.ports[0].is_gone() && self.ports.iter().all(|port| port.is_gone())
+    }
+
+    /// Rung when a shard is gone.
+    pub(crate) fn ends(&self) -> &Notify {
+        &self.ends.bell
     }
 
     /// How many connections are open.
@@ -131,7 +164,9 @@ impl Shards {
     /// What is reserved in all inboxes: messages, and bytes.
     #[cfg(feature = "metrics")]
     pub(crate) fn reserved(&self) -> (usize, usize) {
-        let reserved = self.ports.iter().map(|port| port.inbox().reserved());
+        // Of what waited in a shard that is gone, nobody gives anything back.
+        let left = self.ports.iter().filter(|port| !port.is_gone());
+        let reserved = left.map(|port| port.inbox().reserved());
         reserved.fold((0, 0), |sum, (messages, bytes)| (sum.0 + messages, sum.1 + bytes))
     }
 
@@ -158,7 +193,8 @@ impl Shards {
     /// # Cancel safety
     /// Nothing is held or reserved.
     pub(crate) async fn retry(&self) {
-        yield_now().await;
+        // The runtime wakes from its own loop whoever yields.
+        shielded(yield_now()).await;
         self.relieved().await;
     }
 
@@ -170,14 +206,52 @@ impl Shards {
 
 impl Drop for Shards {
     fn drop(&mut self) {
+        self.ends.are_expected.store(true, Ordering::Relaxed);
         self.ports.iter().for_each(|port| port.stop());
+    }
+}
+
+/// What the tasks of all shards share with those who wait for their end.
+#[derive(Default)]
+struct Ends {
+    bell: Notify,
+    /// Set when the hub goes.
+    are_expected: AtomicBool,
+    /// Whether it was told that the runtime has ended.
+    is_told: AtomicBool,
+}
+
+/// Tells of the end of a shard that nobody has asked for.
+struct End {
+    index: usize,
+    relief: Arc<Relief>,
+    ends: Arc<Ends>,
+    /// Set when the shard was told to end.
+    is_expected: bool,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        // Who waits for room, and who waits for the hub.
+        self.relief.ring();
+        self.ends.bell.notify_waiters();
+        if self.is_expected || self.ends.are_expected.load(Ordering::Relaxed) {
+            return;
+        }
+        if thread::panicking() {
+            events::shard_gone(self.index, "it panicked");
+        } else if !self.ends.is_told.swap(true, Ordering::Relaxed) {
+            // They all go with it.
+            events::shard_gone(self.index, "its runtime has ended");
+        }
     }
 }
 
 struct Driver {
     shard: Shard<WriteHalf>,
+    /// Behind the shard, which goes first.
+    end: End,
     port: Arc<Port<WriteHalf>>,
-    relief: Arc<Relief>,
     epoch: Instant,
     timer: Pin<Box<Sleep>>,
 }
@@ -186,6 +260,7 @@ impl Driver {
     async fn run(mut self) {
         loop {
             let progress = self.shard.run(self.epoch.elapsed(), WRITES_PER_SLICE);
+            self.end.is_expected = self.shard.is_ending();
             self.ring();
             match progress {
                 // Unlike a place in the run queue, it also has the runtime look for what can be read.
@@ -204,7 +279,7 @@ impl Driver {
     /// Tells who waits for room that there is some.
     fn ring(&self) {
         if !self.port.inbox().is_congested() {
-            self.relief.ring();
+            self.end.relief.ring();
         }
     }
 
@@ -238,4 +313,72 @@ async fn to_the_back() {
         Poll::Pending
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Overflow, QueueLimits};
+
+    fn shards(count: usize) -> Shards {
+        let layout = Layout {
+            count,
+            shard: ShardConfig {
+                queue: QueueLimits { slots: 16, bytes: 1_024, overflow: Overflow::Evict },
+                ping_interval: None,
+                write_timeout: Duration::from_secs(1),
+                large_audience: 1_024,
+            },
+            inbox: InboxLimits { messages: 16, bytes: 1_024 },
+            rooms: RoomLimits { name_bytes: 16, rooms_per_conn: 16 },
+            budgets: Budgets::default(),
+        };
+        Shards::start(layout, None, &Handle::current())
+    }
+
+    async fn end(shards: &Shards, index: usize) {
+        let mut ended = std::pin::pin!(shards.ends().notified());
+        ended.as_mut().enable();
+        shards.ports()[index].stop();
+        ended.await;
+        assert!(shards.ports()[index].is_gone());
+    }
+
+    /// How many of the next connections each shard gets.
+    fn places(shards: &Shards, connections: u64) -> Vec<usize> {
+        let mut places = vec![0; shards.ports().len()];
+        let found = (0..connections).filter_map(|serial| shards.place(serial));
+        found.for_each(|index| places[index] += 1);
+        places
+    }
+
+    #[tokio::test]
+    async fn connections_of_shards_that_are_gone_are_spread_over_those_that_are_left() {
+        let shards = shards(4);
+        assert_eq!(places(&shards, 120), [30, 30, 30, 30]);
+        end(&shards, 1).await;
+        assert_eq!(places(&shards, 120), [40, 0, 40, 40]);
+        end(&shards, 0).await;
+        assert_eq!(places(&shards, 120), [0, 0, 60, 60]);
+        assert!(!shards.are_gone());
+        end(&shards, 3).await;
+        end(&shards, 2).await;
+        assert_eq!(places(&shards, 120), [0, 0, 0, 0]);
+        assert!(shards.are_gone());
+    }
+
+    #[tokio::test]
+    async fn publish_passes_over_shards_that_are_gone_however_often() {
+        let shards = shards(2);
+        end(&shards, 0).await;
+        let frames = Bytes::from_static(b"a frame");
+        for _ in 0..100 {
+            let published = shards.publish(Address::Everyone, &[], &frames);
+            assert_eq!(published, Ok(()));
+            // It is in the other one's inbox, which has room for 16.
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(shards.ports()[0].inbox().reserved(), (0, 0));
+        assert_eq!(shards.ports()[1].counters().published.get(), 100);
+    }
 }

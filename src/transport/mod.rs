@@ -7,6 +7,7 @@
 mod admission;
 mod decoder;
 mod driver;
+mod events;
 mod guard;
 mod origin;
 mod reader;
@@ -33,6 +34,6 @@ pub(crate) use sampler::{Sample, Sampler};
 pub use server::{Server, ServerError, ServerMonitor, ServerStats};
 #[cfg(feature = "tls")]
 pub use server::{Tls, TlsError};
-pub(crate) use stream::{WriteHalf, into_streams};
+pub(crate) use stream::{Owner, WriteHalf, into_streams};
 pub(crate) use upgrade::{ComeBack, accept, objection, refusal};
 pub use upgrade::{ConnExtensions, PathParams, RemoteAddr};

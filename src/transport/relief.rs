@@ -9,6 +9,7 @@
 use tokio::sync::Notify;
 
 use crate::engine::sync::{AtomicUsize, Ordering, fence};
+use crate::shield::shielded;
 
 #[derive(Debug, Default)]
 pub(super) struct Relief {
@@ -29,7 +30,7 @@ impl Relief {
     pub(super) async fn wait_while(&self, is_congested: impl Fn() -> bool) {
         while is_congested() {
             // Boxed, for it is rare, and its size would count in every future that may wait.
-            let rung = Box::pin(self.bell.notified());
+            let rung = Box::pin(shielded(self.bell.notified()));
             let _waiter = Waiter::count(&self.waiters);
             fence(Ordering::SeqCst);
             if is_congested() {

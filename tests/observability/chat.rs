@@ -77,7 +77,7 @@ async fn health_of_the_chat_is_good() {
     let chat = chat(&[]);
     let (head, body) = get(chat.addr, "/healthz").await;
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-    assert_eq!(body, r#"{"closing":false,"connections":0,"backplane":null}"#);
+    assert_eq!(body, r#"{"closing":false,"shards_gone":0,"connections":0,"backplane":null}"#);
 }
 
 #[cfg(target_os = "linux")]

@@ -64,6 +64,11 @@ impl<S: Socket> Shard<S> {
         self.draining = Some(Draining::new(closing, self.post.now, open));
     }
 
+    /// Whether it was told to end: by its hub, which is closed or gone.
+    pub fn is_ending(&self) -> bool {
+        self.is_stopped || self.draining.is_some()
+    }
+
     /// Closes those that are to be closed by now; `false` if the budget did not reach.
     pub(super) fn drain(&mut self, budget: &mut usize) -> bool {
         while self.is_close_due() {

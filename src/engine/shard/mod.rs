@@ -386,9 +386,7 @@ impl<S: Socket> Shard<S> {
 /// However the shard goes, with its hub, its runtime or a panic: nobody waits for it in vain.
 impl<S: Socket> Drop for Shard<S> {
     fn drop(&mut self) {
-        let port = self.post.port.clone();
-        port.inbox().close();
-        port.count_out();
+        self.post.port.retire();
         self.post.forget_queued();
         self.table.links().for_each(Link::abandon);
     }

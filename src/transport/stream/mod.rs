@@ -1,6 +1,7 @@
 //! The two halves of an upgraded stream: a TCP socket, which is the fast path, TLS over one, or anything
 //! else.
 
+mod any;
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
@@ -8,6 +9,7 @@ mod tls;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -21,13 +23,12 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 #[cfg(feature = "tls")]
 use tokio_rustls::server::TlsStream;
 
+use self::any::{AnyReadHalf, AnyWriteHalf};
 #[cfg(feature = "tls")]
 use self::tls::{TlsReadHalf, TlsWriteHalf};
 #[cfg(feature = "server")]
 use super::server::Patient;
-use crate::engine::Socket;
-
-type AnyStream = TokioIo<Upgraded>;
+use crate::engine::{ConnKey, Port, Socket};
 
 /// The halves of a stream, and what was read from it before the upgrade was over.
 pub(crate) struct Streams {
@@ -36,9 +37,19 @@ pub(crate) struct Streams {
     pub(crate) early: Bytes,
 }
 
+/// Whose stream it is, and where its panics are counted.
+pub(crate) struct Owner {
+    pub(crate) id: ConnKey,
+    pub(crate) port: Arc<Port<WriteHalf>>,
+}
+
 /// Takes an upgraded connection apart, down to the socket where that is known, whose send buffer gets
 /// this size. Small messages do not wait there for the answer to others (`TCP_NODELAY`).
-pub(crate) fn into_streams(upgraded: Upgraded, send_buffer: Option<usize>) -> Streams {
+pub(crate) fn into_streams(
+    upgraded: Upgraded,
+    send_buffer: Option<usize>,
+    owner: Owner,
+) -> Streams {
     let tune = |socket: SockRef<'_>| {
         // A failure means that the client is gone already.
         let _ = socket.set_tcp_nodelay(true);
@@ -61,12 +72,8 @@ pub(crate) fn into_streams(upgraded: Upgraded, send_buffer: Option<usize>) -> St
         }
         // What hyper had read already comes first out of this one by itself.
         Known::Not(upgraded) => {
-            let (read, write) = tokio::io::split(TokioIo::new(upgraded));
-            Streams {
-                read: ReadHalf::Any(Box::new(read)),
-                write: WriteHalf::Any(Box::new(write)),
-                early: Bytes::new(),
-            }
+            let (read, write) = any::split(upgraded, owner);
+            Streams { read: ReadHalf::Any(read), write: WriteHalf::Any(write), early: Bytes::new() }
         }
     }
 }
@@ -119,7 +126,7 @@ pub(crate) enum ReadHalf {
     #[cfg(feature = "tls")]
     /// Boxed, so that a session over TCP is not larger for it.
     Tls(Box<TlsReadHalf>),
-    Any(Box<tokio::io::ReadHalf<AnyStream>>),
+    Any(AnyReadHalf),
 }
 
 impl ReadHalf {
@@ -134,7 +141,7 @@ impl ReadHalf {
             Self::Tcp(half) => Pin::new(half).poll_read(cx, buffer),
             #[cfg(feature = "tls")]
             Self::Tls(half) => half.poll_read(cx, buffer),
-            Self::Any(half) => Pin::new(half).poll_read(cx, buffer),
+            Self::Any(half) => half.poll_read(cx, buffer),
         }
     }
 
@@ -153,7 +160,7 @@ pub(crate) enum WriteHalf {
     Tcp(OwnedWriteHalf),
     #[cfg(feature = "tls")]
     Tls(TlsWriteHalf),
-    Any(Box<tokio::io::WriteHalf<AnyStream>>),
+    Any(AnyWriteHalf),
 }
 
 impl Socket for WriteHalf {
@@ -166,7 +173,7 @@ impl Socket for WriteHalf {
             Self::Tcp(half) => tcp::poll_write(half, cx, frames),
             #[cfg(feature = "tls")]
             Self::Tls(half) => half.poll_write(cx, frames),
-            Self::Any(half) => Pin::new(half).poll_write_vectored(cx, frames),
+            Self::Any(half) => half.poll_write(cx, frames),
         }
     }
 
@@ -183,7 +190,7 @@ impl Socket for WriteHalf {
             Self::Tcp(_) => Poll::Ready(Ok(())),
             #[cfg(feature = "tls")]
             Self::Tls(half) => half.poll_flush(cx),
-            Self::Any(half) => Pin::new(half).poll_flush(cx),
+            Self::Any(half) => half.poll_flush(cx),
         }
     }
 
@@ -199,9 +206,7 @@ impl Socket for WriteHalf {
             Self::Tls(half) => {
                 let _ = half.poll_shutdown(&mut cx);
             }
-            Self::Any(half) => {
-                let _ = Pin::new(half).poll_shutdown(&mut cx);
-            }
+            Self::Any(half) => half.shut_down(&mut cx),
         }
     }
 

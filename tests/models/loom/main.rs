@@ -19,11 +19,13 @@ mod memberships;
 mod publish;
 mod relief;
 mod room_index;
+#[path = "../../../src/shield.rs"]
+mod shield;
 mod writable;
 
 use std::time::Duration;
 
-/// What `src/transport/relief.rs` imports.
+/// What `src/transport/relief.rs` imports, beside `shield`.
 mod engine {
     pub(crate) mod sync {
         pub(crate) use loom::sync::atomic::{AtomicUsize, Ordering, fence};

@@ -1,0 +1,138 @@
+//! Shards that are gone, and what must not take one with it.
+
+#[path = "gone/panicking.rs"]
+mod panicking;
+
+use std::thread;
+
+use roomcast::{Conn, Hub, JoinError, Local, PublishError, SendError, Target};
+use tokio::runtime::{Builder, Runtime};
+use tokio_tungstenite::tungstenite::Error;
+
+use crate::support::{Client, Recorded, eventually, within};
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
+}
+
+/// Ends it, and waits for that: not to be done in a task.
+fn end(runtime: Runtime) {
+    thread::spawn(move || drop(runtime)).join().expect("it ends");
+}
+
+/// A hub that lives in another runtime than the one that serves it, as a `static` one of a program that
+/// has had another runtime before.
+async fn elsewhere() -> (Runtime, Recorded<u32>) {
+    let runtime = runtime();
+    let hub = {
+        let _inside = runtime.enter();
+        Hub::builder().shards(2).build().expect("in range")
+    };
+    (runtime, Recorded::serve(hub).await)
+}
+
+fn is_closed<T>(result: &Result<T, PublishError>) -> bool {
+    matches!(result, Err(PublishError::Closed))
+}
+
+async fn status(server: &Recorded<u32>) -> u16 {
+    match Client::try_connect(server.server.addr, "/ws").await {
+        Err(Error::Http(response)) => {
+            assert!(response.headers().contains_key("retry-after"), "{response:?}");
+            response.status().as_u16()
+        }
+        other => panic!("not refused: {:?}", other.err()),
+    }
+}
+
+/// Nothing of the hub says that all is well.
+async fn check_gone(server: &Recorded<u32>) {
+    let hub = &server.hub;
+    eventually("the hub says that it is closed", || hub.is_closed()).await;
+    assert!(hub.is_closing());
+    assert!(is_closed(&hub.to_room("room", &1)));
+    assert!(is_closed(&hub.broadcast(&1)));
+    assert!(is_closed(&within("a wait", hub.to_room_wait("room", &1)).await));
+    assert_eq!((hub.count(), hub.room_count("room"), hub.rooms()), (0, 0, vec![]));
+    assert_eq!(within("an answer", hub.members("room")).await, []);
+    let stats = hub.stats();
+    assert_eq!((stats.shards_gone, stats.connections, stats.rooms, stats.blocked), (2, 0, 0, 0));
+    assert_eq!(status(server).await, 503, "before it is a WebSocket");
+    within("the end", hub.closed()).await;
+    let report = within("a shutdown", hub.shutdown(std::time::Duration::from_secs(60))).await;
+    assert_eq!(report.unfinished, 0, "{report}");
+}
+
+#[tokio::test]
+async fn hub_whose_runtime_has_ended_is_closed() {
+    let (runtime, mut server) = elsewhere().await;
+    let (mut client, conn) = server.connect().await;
+    conn.join("room").unwrap();
+    server.hub.to_room("room", &1).unwrap();
+    assert_eq!(client.get::<u32>().await, 1);
+    end(runtime);
+    check_gone(&server).await;
+    assert_eq!(server.events.ended().await.0, conn);
+    assert_eq!(conn.join("room"), Err(JoinError::Closed));
+    assert!(matches!(conn.send(&1), Err(SendError::Closed)));
+    assert!(matches!(within("a wait", conn.send_wait(&1)).await, Err(SendError::Closed)));
+}
+
+#[tokio::test]
+async fn hub_whose_runtime_was_shut_down_in_the_background_is_closed() {
+    let (runtime, mut server) = elsewhere().await;
+    let (_client, conn) = server.connect().await;
+    conn.join("room").unwrap();
+    runtime.shutdown_background();
+    check_gone(&server).await;
+}
+
+#[tokio::test]
+async fn who_waits_for_a_hub_hears_that_its_runtime_has_ended() {
+    let (runtime, server) = elsewhere().await;
+    let hub = server.hub.clone();
+    let closed = tokio::spawn(async move { hub.closed().await });
+    tokio::task::yield_now().await;
+    end(runtime);
+    within("the end", closed).await.expect("no panic");
+}
+
+#[tokio::test]
+async fn rooms_of_a_shard_that_is_gone_are_given_back() {
+    let (runtime, mut server) = elsewhere().await;
+    let (_client, conn) = server.connect().await;
+    // Whatever of this the shards have seen when they go.
+    let joins: Vec<_> = (0..100).map(|room| conn.join(&format!("room {room}"))).collect();
+    end(runtime);
+    assert!(joins.iter().all(Result::is_ok));
+    eventually("none is left", || server.hub.rooms().is_empty()).await;
+    let target = Target::room("room 1");
+    assert!(is_closed(&server.hub.publish(&target, &1)));
+}
+
+#[tokio::test]
+async fn backplane_whose_runtime_has_ended_says_so() {
+    let runtime = runtime();
+    let hub = {
+        let _inside = runtime.enter();
+        Hub::<u32>::builder().backplane(Local::new(), "gone").build().expect("in range")
+    };
+    let state = || hub.backplane_health().expect("it has one").state.to_string();
+    eventually("it works", || state() == "up").await;
+    end(runtime);
+    eventually("it says so", || state() == "down").await;
+    let error = hub.backplane_err().expect("a reason").to_string();
+    assert!(error.contains("runtime"), "{error}");
+    let report = within("a shutdown", hub.shutdown(std::time::Duration::from_secs(60)));
+    report.await;
+}
+
+/// A server's own tasks may be gone as well: nothing hangs, whoever asks.
+#[tokio::test]
+async fn connection_of_a_hub_that_is_gone_does_not_wait() {
+    let (runtime, mut server) = elsewhere().await;
+    let (_client, conn): (_, Conn<u32>) = server.connect().await;
+    end(runtime);
+    assert!(within("an answer", conn.rooms()).await.is_empty());
+    assert_eq!(within("a join", conn.join_wait("room")).await, Err(JoinError::Closed));
+}
