@@ -265,6 +265,8 @@ mod tests {
             pongs_replaced: next(),
             decode_errors: next(),
             handler_panics: next(),
+            stream_panics: next(),
+            shards_gone: next(),
         };
         let here = Here {
             stats,

@@ -318,7 +318,9 @@ async fn to_the_back() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Overflow, QueueLimits};
+    use crate::engine::{
+        Audience, Command, Delivery, Except, FrameKind, Overflow, QueueLimits, frame,
+    };
 
     fn shards(count: usize) -> Shards {
         let layout = Layout {
@@ -371,7 +373,7 @@ mod tests {
     async fn publish_passes_over_shards_that_are_gone_however_often() {
         let shards = shards(2);
         end(&shards, 0).await;
-        let frames = Bytes::from_static(b"a frame");
+        let frames = frame::encode(FrameKind::Text, b"a message");
         for _ in 0..100 {
             let published = shards.publish(Address::Everyone, &[], &frames);
             assert_eq!(published, Ok(()));
@@ -380,5 +382,22 @@ mod tests {
         }
         assert_eq!(shards.ports()[0].inbox().reserved(), (0, 0));
         assert_eq!(shards.ports()[1].counters().published.get(), 100);
+    }
+
+    #[tokio::test]
+    async fn shard_that_panics_is_gone_alone() {
+        let shards = shards(2);
+        let mut ended = std::pin::pin!(shards.ends().notified());
+        ended.as_mut().enable();
+        // What no caller can make: half a frame.
+        let half = Bytes::from_static(&[0x81, 100]);
+        let delivery =
+            Delivery { frames: half, audience: Audience::Everyone, except: Except::Nobody };
+        shards.ports()[0].inbox().push(Command::Deliver(delivery));
+        ended.await;
+        assert_eq!(shards.ports()[0].counters().shards_gone.get(), 1);
+        assert_eq!(places(&shards, 10), [0, 10]);
+        let frames = frame::encode(FrameKind::Text, b"a message");
+        assert_eq!(shards.publish(Address::Everyone, &[], &frames), Ok(()));
     }
 }

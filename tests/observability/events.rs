@@ -193,3 +193,38 @@ async fn messages_that_a_backplane_lost_are_told_in_sums() {
     assert_eq!(told.first(), Some(&first));
     assert!(told.len() < 30, "{told:#?}");
 }
+
+/// In the thread of the test, where the log is.
+fn in_a_runtime<V>(act: impl FnOnce() -> V) -> V {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _inside = runtime.enter();
+    act()
+}
+
+#[test]
+fn shards_whose_runtime_has_ended_are_told_of_once() {
+    let log = Log::new("info");
+    let hub = in_a_runtime(|| Hub::<String>::builder().shards(4).build().unwrap());
+    assert!(hub.is_closed());
+    let line = log.only("shard gone");
+    assert!(line.starts_with("ERROR roomcast::hub: shard gone shard="), "{line}");
+    assert!(line.ends_with(r#"reason="its runtime has ended""#), "{line}");
+}
+
+#[test]
+fn shards_that_end_with_their_hub_or_after_it_was_closed_are_not_told_of() {
+    let log = Log::new("info");
+    in_a_runtime(|| drop(Hub::<String>::new()));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let hub = runtime.block_on(async {
+        let hub = Hub::<String>::new();
+        hub.shutdown(Duration::ZERO).await;
+        // The shards hear of it, and have nothing to do.
+        hub.members("room").await;
+        tokio::task::yield_now().await;
+        hub
+    });
+    drop(runtime);
+    assert!(hub.is_closed());
+    assert_eq!(log.with("shard gone"), Vec::<String>::new());
+}
