@@ -18,6 +18,8 @@ mod integrations;
 #[doc(hidden)]
 pub mod internals;
 #[cfg(feature = "hub")]
+mod patience;
+#[cfg(feature = "hub")]
 mod shield;
 #[cfg(feature = "hub")]
 mod telemetry;

@@ -32,6 +32,10 @@ mod oracle;
 mod panics;
 #[path = "faults/party.rs"]
 mod party;
+#[path = "faults/patient.rs"]
+mod patient;
+#[path = "faults/pauses.rs"]
+mod pauses;
 mod programs;
 #[expect(dead_code, reason = "of what the loads share")]
 #[path = "faults/server.rs"]
@@ -53,6 +57,13 @@ async fn party() {
 #[ignore = "started by other tests"]
 async fn obedient() {
     obedient::serve().await;
+}
+
+/// Not a test, but a server with short deadlines that others start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+#[ignore = "started by other tests"]
+async fn patient() {
+    patient::serve().await;
 }
 
 fn raise_descriptor_limit() {

@@ -21,6 +21,8 @@ mod keys;
 mod limits;
 #[path = "redis/pair.rs"]
 mod pair;
+#[path = "redis/pauses.rs"]
+mod pauses;
 #[expect(dead_code, reason = "other tests use more of it")]
 mod programs;
 #[path = "redis/quickstart.rs"]

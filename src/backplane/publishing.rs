@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::yield_now;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use super::backoff::Backoff;
 use super::channels::{Channel, room_hash};
@@ -23,6 +23,7 @@ use super::half::Half;
 use super::packing::{Packing, count};
 use super::shared::Shared;
 use super::supervise::{Attempt, connect, supervise};
+use crate::patience::timeout;
 
 /// How often a node shows itself on each of its channels.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);

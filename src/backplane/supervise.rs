@@ -5,12 +5,13 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::backoff::Backoff;
 use super::contract::{BackplaneError, BackplaneRequest};
 use super::half::Half;
 use super::shared::Shared;
+use crate::patience::timeout;
 
 /// How long a server has to take a connection. Two seconds is far more than any healthy one needs,
 /// and short enough that a silent one is known within seven, with a probe every 4.5.

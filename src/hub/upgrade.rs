@@ -12,12 +12,12 @@ use hyper::header;
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode};
-use tokio::time::timeout;
 
 use super::about::About;
 use super::session::{Attached, run};
 use super::{Conn, Handler, Hub, Reject, UpgradeRequest, events};
 use crate::engine::{ConnKey, Link};
+use crate::patience::timeout;
 use crate::transport::{self, Denied, FrameReader, Owner, RemoteAddr};
 
 impl<T: Send + 'static> Hub<T> {

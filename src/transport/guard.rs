@@ -12,6 +12,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::decoder::ProtocolError;
 use crate::engine::{Limit, Rate, TokenBucket};
+use crate::patience::poll_deadline;
 
 /// How much a client may send in a time; `None` is as much as it likes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -43,7 +44,7 @@ impl Guard {
     ) -> Poll<ProtocolError> {
         let guard = guard.get_or_insert_with(|| Box::new(Self { deadline: None, meter: None }));
         let deadline = guard.deadline.get_or_insert_with(|| Box::pin(sleep(message_timeout)));
-        ready!(deadline.as_mut().poll(cx));
+        ready!(poll_deadline(deadline.as_mut(), message_timeout, cx));
         Poll::Ready(ProtocolError::Over(Limit::MessageTime))
     }
 

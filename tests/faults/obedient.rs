@@ -56,7 +56,7 @@ pub(crate) async fn serve() {
     server.fallback(pages).run().await;
 }
 
-fn stats(hub: &Hub<Line>, query: &str) -> Bytes {
+pub(crate) fn stats(hub: &Hub<Line>, query: &str) -> Bytes {
     let stats = hub.stats();
     let counters = json!({
         "members": hub.room_count(query.strip_prefix("room=").unwrap_or_default()),

@@ -164,7 +164,11 @@ impl Server {
         line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
     }
 
+    pub(crate) fn process_id(&self) -> u32 {
+        self.chat.process.0.id()
+    }
+
     fn proc(&self, file: &str) -> String {
-        format!("/proc/{}/{file}", self.chat.process.0.id())
+        format!("/proc/{}/{file}", self.process_id())
     }
 }

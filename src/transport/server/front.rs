@@ -10,11 +10,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-#[cfg(feature = "tls")]
-use tokio::time::timeout;
 #[cfg(feature = "tls")]
 use tokio_rustls::TlsAcceptor;
 
@@ -22,6 +20,9 @@ use super::limits::Limits;
 use super::monitor::ServerMonitor;
 use super::patience::Patient;
 use super::routes::{AnyResponse, Routes, any_body};
+use crate::patience::PatientTimer;
+#[cfg(feature = "tls")]
+use crate::patience::timeout;
 use crate::transport::admission::{Admission, Denied};
 use crate::transport::upgrade::{ComeBack, RemoteAddr, refusal};
 
@@ -153,7 +154,7 @@ impl Pending {
         let limits = &self.front.limits;
         // The limit of time works only with a timer.
         let served = http1::Builder::new()
-            .timer(TokioTimer::new())
+            .timer(PatientTimer)
             .header_read_timeout(limits.head_timeout)
             .max_buf_size(limits.head_bytes_max)
             .max_headers(limits.headers_max)

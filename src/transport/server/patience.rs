@@ -8,6 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use crate::patience::poll_deadline;
+
 /// A socket on which a write that does not get on fails.
 pub(crate) struct Patient<S> {
     stream: S,
@@ -53,7 +55,7 @@ impl<S> Patient<S> {
             self.pending = step;
         }
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(self.write_timeout)));
-        ready!(deadline.as_mut().poll(cx));
+        ready!(poll_deadline(deadline.as_mut(), self.write_timeout, cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }

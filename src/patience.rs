@@ -1,0 +1,184 @@
+//! Deadlines that do not hold against others the time in which this process did not run.
+//!
+//! A process may be stopped, with its container or its whole machine, or a handler may block the thread that
+//! watches the sockets. Then timers fire late, all at once, and nobody has read what came meanwhile. So a
+//! deadline that is reached late says nothing: it moves by its lateness, at most by as much as it was, and
+//! what it guards is polled in that time. If it is late again, it moves again.
+//!
+//! Transport and backplane use this in place of tokio's own deadlines, which it costs no more than.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::task::coop;
+use tokio::time::{Instant, Sleep, sleep};
+
+/// How late a timer may be on a machine that is busy, and no more than that. A tenth of a second is far above
+/// what a runtime takes for a round, and far below what any deadline is for.
+const TOLERANCE: Duration = Duration::from_millis(100);
+
+/// Ready when `deadline` was reached in time. What it is for is to be polled before, in the same turn, and
+/// `duration` is what it was set to.
+pub(crate) fn poll_deadline(
+    mut deadline: Pin<&mut Sleep>,
+    duration: Duration,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    loop {
+        ready!(deadline.as_mut().poll(cx));
+        let now = Instant::now();
+        let lateness = now.saturating_duration_since(deadline.deadline());
+        if lateness <= TOLERANCE {
+            return Poll::Ready(());
+        }
+        deadline.as_mut().reset(now + lateness.min(duration));
+    }
+}
+
+/// A deadline was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Elapsed;
+
+/// The output of `future`, in time.
+///
+/// # Errors
+/// It took longer than `duration`.
+pub(crate) async fn timeout<F: Future>(
+    duration: Duration,
+    future: F,
+) -> Result<F::Output, Elapsed> {
+    let mut future = pin!(future);
+    let mut deadline = pin!(sleep(duration));
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        // A future that always has something to do must not evade its deadline.
+        let deadline = pin!(coop::unconstrained(poll_fn(|cx| {
+            poll_deadline(deadline.as_mut(), duration, cx)
+        })));
+        deadline.poll(cx).map(|()| Err(Elapsed))
+    })
+    .await
+}
+
+#[cfg(feature = "server")]
+pub(crate) use self::timer::PatientTimer;
+
+#[cfg(feature = "server")]
+mod timer {
+    use std::time::Instant;
+
+    use hyper::rt;
+
+    use super::*;
+
+    /// Such deadlines for hyper, which reads before it looks at them.
+    #[derive(Debug, Clone, Copy)]
+    pub(crate) struct PatientTimer;
+
+    impl rt::Timer for PatientTimer {
+        fn sleep(&self, duration: Duration) -> Pin<Box<dyn rt::Sleep>> {
+            Box::pin(PatientSleep { deadline: Box::pin(sleep(duration)), duration })
+        }
+
+        fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn rt::Sleep>> {
+            self.sleep(deadline.saturating_duration_since(self.now()))
+        }
+
+        fn now(&self) -> Instant {
+            tokio::time::Instant::now().into_std()
+        }
+    }
+
+    struct PatientSleep {
+        deadline: Pin<Box<Sleep>>,
+        duration: Duration,
+    }
+
+    impl Future for PatientSleep {
+        type Output = ();
+
+        fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+            let duration = self.duration;
+            poll_deadline(self.deadline.as_mut(), duration, cx)
+        }
+    }
+
+    impl rt::Sleep for PatientSleep {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::time::{advance, timeout as within};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// How long it takes until nothing comes, where time jumps by so much when it has begun.
+    async fn elapsed_after(jump: Duration) -> Duration {
+        let began = Instant::now();
+        let waiting = tokio::spawn(timeout(SECOND, pending::<()>()));
+        tokio::task::yield_now().await;
+        advance(jump).await;
+        assert_eq!(waiting.await.expect("no panic"), Err(Elapsed));
+        began.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn deadline_moves_by_its_lateness_and_no_more_than_its_length() {
+        for (jump_ms, elapsed_ms) in [
+            (0, 1_000),
+            (900, 1_000),
+            (1_000, 1_000),
+            (1_050, 1_050),
+            (1_300, 1_600),
+            (1_900, 2_800),
+            (60_000, 61_000),
+        ] {
+            let elapsed = elapsed_after(Duration::from_millis(jump_ms)).await.as_millis();
+            // Tokio rounds up to the next millisecond.
+            assert!((elapsed_ms..=elapsed_ms + 2).contains(&elapsed), "{jump_ms}: {elapsed}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn deadline_that_is_late_again_moves_again() {
+        let waiting = tokio::spawn(timeout(SECOND, pending::<()>()));
+        tokio::task::yield_now().await;
+        for _ in 0..5 {
+            advance(5 * SECOND).await;
+            assert!(!waiting.is_finished());
+        }
+        assert_eq!(
+            within(2 * SECOND, waiting).await.expect("in time").expect("no panic"),
+            Err(Elapsed)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_there_before_the_deadline_is_taken_however_late() {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let waiting = tokio::spawn(timeout(SECOND, receiver));
+        tokio::task::yield_now().await;
+        sender.send(7).expect("it waits");
+        advance(60 * SECOND).await;
+        assert_eq!(waiting.await.expect("no panic"), Ok(Ok(7)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn future_that_is_always_busy_does_not_evade_its_deadline() {
+        let busy = async {
+            loop {
+                coop::consume_budget().await;
+                advance(Duration::from_millis(1)).await;
+            }
+        };
+        assert_eq!(timeout(SECOND, busy).await.map(|(): ()| ()), Err(Elapsed));
+    }
+}

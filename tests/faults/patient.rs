@@ -1,0 +1,136 @@
+//! A server with short deadlines, whose process is stopped and goes on.
+
+use std::convert::Infallible;
+use std::env;
+use std::process::Command;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::service::service_fn;
+use roomcast::{
+    Close, Conn, Handler, Hub, Reject, Request, Response, Server as RoomcastServer, UpgradeRequest,
+};
+
+use crate::obedient;
+use crate::oracle::Line;
+use crate::raise_descriptor_limit;
+use crate::server::Server;
+
+/// Set in the environment of the server's process: the time between two pings, in milliseconds.
+const ROLE: &str = "ROOMCAST_FAULTS_PATIENT";
+
+/// All of its deadlines but those of the pings.
+pub(crate) const DEADLINE: Duration = Duration::from_millis(600);
+
+/// The bytes of its page: more than two sockets hold.
+pub(crate) const PAGE_BYTES: usize = 32 << 20;
+
+/// A message whose handler blocks its thread for as many milliseconds as its number says.
+pub(crate) const BLOCK: &str = "block";
+
+/// A room that lets in after two waits, which together take longer than the deadline.
+pub(crate) const LATE: &str = "late";
+
+/// The first of them; a client that is to enter that room is held up by no more, but for a pause.
+const WAIT: Duration = Duration::from_millis(250);
+
+/// Starts such a server, with eight worker threads.
+pub(crate) async fn start(ping_interval: Duration) -> Server {
+    let mut command = Command::new(env::current_exe().expect("a test knows its path"));
+    command.args(["patient", "--exact", "--ignored", "--nocapture", "--test-threads", "1"]);
+    let pings = ping_interval.as_millis().to_string();
+    Server::start(command.env(ROLE, pings)).await
+}
+
+/// The server's process, where it is one. It ends by being killed.
+pub(crate) async fn serve() {
+    let Ok(pings) = env::var(ROLE) else { return };
+    raise_descriptor_limit();
+    let ping_interval = Duration::from_millis(pings.parse().expect("a number"));
+    let hub = Hub::<Line>::builder()
+        .ping_interval(ping_interval)
+        .message_timeout(DEADLINE)
+        .upgrade_timeout(DEADLINE)
+        .build()
+        .expect("in range");
+    let page = Bytes::from(vec![b'.'; PAGE_BYTES]);
+    let tls_addr = tls::serve(&hub).await;
+    let pages = service_fn({
+        let hub = hub.clone();
+        move |request: Request<_>| {
+            let answer = match request.uri().path() {
+                "/page" => page.clone(),
+                "/tls" => tls_addr.clone().into(),
+                _ => obedient::stats(&hub, request.uri().query().unwrap_or_default()),
+            };
+            async move { Ok::<_, Infallible>(Response::new(Full::new(answer))) }
+        }
+    });
+    let server = RoomcastServer::bind("127.0.0.1:0").await.expect("a free port");
+    let server = server.route("/ws/{room}", hub.handle(Patient)).expect("a path");
+    println!("\nlistening on http://{}", server.local_addr().expect("an address"));
+    server.head_timeout(DEADLINE).write_timeout(DEADLINE).fallback(pages).run().await;
+}
+
+struct Patient;
+
+impl Handler<Line> for Patient {
+    async fn on_upgrade(&self, request: &mut UpgradeRequest) -> Result<(), Reject> {
+        if request.param("room") == Some(LATE) {
+            tokio::time::sleep(WAIT).await;
+            tokio::time::sleep(WAIT).await;
+        }
+        Ok(())
+    }
+
+    async fn on_connect(&self, conn: &Conn<Line>) -> Result<(), Close> {
+        Ok(conn.join(room(conn))?)
+    }
+
+    async fn on_message(&self, conn: &Conn<Line>, line: Line) {
+        if line.text == BLOCK {
+            std::thread::sleep(Duration::from_millis(line.seq));
+        }
+        let _ = conn.hub().to_room_wait(room(conn), &line).await;
+    }
+}
+
+fn room(conn: &Conn<Line>) -> &str {
+    conn.param("room").expect("the route has one")
+}
+
+#[cfg(feature = "tls")]
+mod tls {
+    use std::fs;
+
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+    use roomcast::{Hub, Server, Tls};
+
+    use super::{DEADLINE, Line, Patient};
+
+    /// Serves TLS, too; tells where.
+    pub(super) async fn serve(hub: &Hub<Line>) -> String {
+        let folder = std::env::temp_dir().join(format!("roomcast-pauses-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+        fs::write(&certificate, cert.pem()).expect("a file");
+        fs::write(&key, signing_key.serialize_pem()).expect("a file");
+        let tls = Tls::from_pem_files(certificate, key).expect("they belong together");
+        fs::remove_dir_all(folder).expect("it is ours");
+        let server = Server::bind("127.0.0.1:0").await.expect("a free port").tls(&tls);
+        let addr = server.local_addr().expect("an address").to_string();
+        let server = server.tls_timeout(DEADLINE).route("/ws/{room}", hub.handle(Patient));
+        tokio::spawn(server.expect("a path").run());
+        addr
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+mod tls {
+    pub(super) async fn serve(_: &roomcast::Hub<super::Line>) -> String {
+        String::new()
+    }
+}

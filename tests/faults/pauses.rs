@@ -1,0 +1,374 @@
+//! A process that does not run for a while: stopped, or frozen with its container or its machine; and a
+//! handler that blocks its thread. The time that the server has not had is not held against its clients.
+
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::crowd::{Client, connect};
+use crate::oracle::Line;
+use crate::patient::{self, BLOCK, LATE, PAGE_BYTES};
+use crate::server::{DEADLINE, Server};
+use crate::wire::{TEXT, dial, enter, frame, read_head, read_to_close, upgrade_request};
+
+/// Longer than all of the server's deadlines, with as much again that they may be prolonged.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Pings that come never, in a test.
+const NO_PINGS: Duration = Duration::from_secs(3_600);
+
+fn signal(server: &Server, name: &str) {
+    let script = format!("kill -{name} {}", server.process_id());
+    let status = Command::new("sh").args(["-c", &script]).status().expect("there is a shell");
+    assert!(status.success(), "{script}: {status}");
+}
+
+/// Stops the process, for real.
+fn stop(server: &Server) {
+    signal(server, "STOP");
+    let stat = format!("/proc/{}/stat", server.process_id());
+    let is_stopped = || {
+        let stat = fs::read_to_string(&stat).expect("the process is there");
+        stat.rsplit_once(") ").expect("a name").1.starts_with('T')
+    };
+    let deadline = Instant::now() + DEADLINE;
+    while !is_stopped() {
+        assert!(Instant::now() < deadline, "it is stopped in time");
+    }
+}
+
+/// Keeps it from running for so long.
+async fn pause(server: &Server, time: Duration) {
+    stop(server);
+    sleep(time).await;
+    signal(server, "CONT");
+}
+
+fn line(text: &str, seq: u64) -> String {
+    let line = Line { text: text.to_owned(), user: "room/one".to_owned(), seq, ts: 0.0 };
+    simd_json::to_string(&line).expect("encodable")
+}
+
+async fn within<F: Future>(what: &str, future: F) -> F::Output {
+    timeout(DEADLINE, future).await.unwrap_or_else(|_| panic!("not in time: {what}"))
+}
+
+async fn half_a_head(server: &Server) -> (TcpStream, String) {
+    let mut stream = dial(server.addr(), None).await.expect("it listens");
+    let request = upgrade_request("room");
+    let (half, rest) = request.split_at(60);
+    stream.write_all(half.as_bytes()).await.expect("sent");
+    (stream, rest.to_owned())
+}
+
+async fn half_a_message(server: &Server) -> (TcpStream, Vec<u8>) {
+    let mut stream = enter(server.addr(), "room", None).await;
+    let mut half = frame(TEXT, line("whole", 1).as_bytes());
+    let rest = half.split_off(20);
+    stream.write_all(&half).await.expect("sent");
+    (stream, rest)
+}
+
+/// A response of which nothing is read but the head.
+async fn unread_page(server: &Server) -> TcpStream {
+    let mut stream = dial(server.addr(), Some(4_096)).await.expect("it listens");
+    stream.write_all(b"GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
+    assert_eq!(read_head(&mut stream).await.as_deref(), Some("200"));
+    stream
+}
+
+async fn entering_late(server: &Server) -> TcpStream {
+    let mut stream = dial(server.addr(), None).await.expect("it listens");
+    stream.write_all(upgrade_request(LATE).as_bytes()).await.expect("sent");
+    stream
+}
+
+/// Lets the server take in what was sent to it: its deadlines begin then.
+async fn let_it_begin(server: &Server) {
+    for _ in 0..3 {
+        server.stats("room").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn request_head_may_be_completed_after_a_pause() {
+    let server = patient::start(NO_PINGS).await;
+    let (mut stream, rest) = half_a_head(&server).await;
+    let_it_begin(&server).await;
+    pause(&server, PAUSE).await;
+    sleep(Duration::from_millis(100)).await;
+    stream.write_all(rest.as_bytes()).await.expect("it is open");
+    let status = within("an answer", read_head(&mut stream)).await;
+    assert_eq!(status.as_deref(), Some("101"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn message_may_be_completed_after_a_pause() {
+    let server = patient::start(NO_PINGS).await;
+    let (mut stream, rest) = half_a_message(&server).await;
+    let_it_begin(&server).await;
+    pause(&server, PAUSE).await;
+    sleep(Duration::from_millis(100)).await;
+    stream.write_all(&rest).await.expect("it is open");
+    assert_eq!(within("the message", stream.read_u8()).await.expect("a frame"), TEXT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn response_may_be_read_after_a_pause() {
+    let server = patient::start(NO_PINGS).await;
+    let mut stream = unread_page(&server).await;
+    let_it_begin(&server).await;
+    pause(&server, PAUSE).await;
+    sleep(Duration::from_millis(100)).await;
+    let mut page = (&mut stream).take(PAGE_BYTES as u64);
+    let read = within("the page", tokio::io::copy(&mut page, &mut tokio::io::sink())).await;
+    assert_eq!(read.expect("it is whole"), PAGE_BYTES as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handshake_may_take_its_time_after_a_pause() {
+    let server = patient::start(NO_PINGS).await;
+    let mut stream = entering_late(&server).await;
+    let_it_begin(&server).await;
+    pause(&server, PAUSE).await;
+    let status = within("an answer", read_head(&mut stream)).await;
+    assert_eq!(status.as_deref(), Some("101"));
+}
+
+/// Without a pause, all deadlines are as they were.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stalls_without_a_pause_is_closed() {
+    let server = patient::start(NO_PINGS).await;
+    let began = Instant::now();
+    let (mut head, _rest) = half_a_head(&server).await;
+    let (mut message, _rest) = half_a_message(&server).await;
+    let mut page = unread_page(&server).await;
+    let none = within("the end", read_head(&mut head)).await;
+    assert_eq!(none, None, "a head that does not come");
+    let code = within("the end", read_to_close(&mut message)).await;
+    assert_eq!(code, Some(1_008), "a message that does not end");
+    assert!(began.elapsed() >= patient::DEADLINE, "{:?}", began.elapsed());
+    // Reading it would prolong it, so it is looked for where it cannot be seen by that.
+    sleep(2 * patient::DEADLINE).await;
+    let mut rest = Vec::new();
+    let _ = within("the end", page.read_to_end(&mut rest)).await;
+    assert!(rest.len() < PAGE_BYTES, "a response that is not read");
+}
+
+#[cfg(feature = "tls")]
+mod tls {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpStream};
+    use std::sync::Arc;
+
+    use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+    use rustls::crypto::ring;
+    use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+    use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
+
+    use super::*;
+
+    /// Whom the client talks to is not what is tested.
+    #[derive(Debug)]
+    struct AnyServer;
+
+    impl ServerCertVerifier for AnyServer {
+        fn verify_server_cert(
+            &self,
+            _: &CertificateDer<'_>,
+            _: &[CertificateDer<'_>],
+            _: &ServerName<'_>,
+            _: &[u8],
+            _: UnixTime,
+        ) -> Result<ServerCertVerified, rustls::Error> {
+            Ok(ServerCertVerified::assertion())
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            ring::default_provider().signature_verification_algorithms.supported_schemes()
+        }
+    }
+
+    fn client() -> ClientConnection {
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("the provider has them")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyServer))
+            .with_no_client_auth();
+        let name = ServerName::try_from("localhost").expect("a name");
+        ClientConnection::new(Arc::new(config), name).expect("a client")
+    }
+
+    async fn tls_addr(server: &Server) -> SocketAddr {
+        let mut stream = dial(server.addr(), None).await.expect("it listens");
+        let request = b"GET /tls HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await.expect("sent");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.expect("an answer");
+        response.rsplit_once("\r\n").expect("a body").1.parse().expect("an address")
+    }
+
+    /// A connection on which the first half of the first record was sent, and the other half.
+    fn half_a_hello(addr: SocketAddr) -> (ClientConnection, TcpStream, Vec<u8>) {
+        let (mut client, mut hello) = (client(), Vec::new());
+        client.write_tls(&mut hello).expect("a vector takes it");
+        let mut stream = TcpStream::connect(addr).expect("it listens");
+        stream.set_read_timeout(Some(DEADLINE)).expect("a socket takes options");
+        let rest = hello.split_off(100);
+        stream.write_all(&hello).expect("sent");
+        (client, stream, rest)
+    }
+
+    fn finish(mut client: ClientConnection, mut stream: TcpStream, rest: &[u8]) -> String {
+        stream.write_all(rest).expect("it is open");
+        let mut tls = rustls::Stream::new(&mut client, &mut stream);
+        tls.write_all(upgrade_request("room").as_bytes()).expect("the handshake succeeds");
+        let mut status = [0; 12];
+        tls.read_exact(&mut status).expect("an answer");
+        String::from_utf8_lossy(&status).into_owned()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn tls_handshake_may_be_completed_after_a_pause() {
+        let server = patient::start(NO_PINGS).await;
+        let (client, stream, rest) = half_a_hello(tls_addr(&server).await);
+        let_it_begin(&server).await;
+        pause(&server, PAUSE).await;
+        sleep(Duration::from_millis(100)).await;
+        let status = tokio::task::spawn_blocking(move || finish(client, stream, &rest)).await;
+        assert_eq!(status.expect("no panic"), "HTTP/1.1 101");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn tls_handshake_that_stalls_without_a_pause_is_closed() {
+        let server = patient::start(NO_PINGS).await;
+        let (_client, mut stream, _rest) = half_a_hello(tls_addr(&server).await);
+        let read = tokio::task::spawn_blocking(move || stream.read(&mut [0; 16])).await;
+        assert!(matches!(read.expect("no panic"), Ok(0) | Err(_)), "the end");
+    }
+}
+
+/// Time between two pings of the shards.
+const PINGS: Duration = Duration::from_millis(500);
+
+/// Reads, and answers pings by that, until it is closed; tells with what.
+async fn listen(mut client: SplitStream<Client>) -> String {
+    loop {
+        match client.next().await {
+            Some(Ok(Message::Close(close))) => return format!("{close:?}"),
+            Some(Ok(_)) => {}
+            end => return format!("{end:?}"),
+        }
+    }
+}
+
+/// Sends ten times a second, for as long as it can.
+async fn talk(mut client: SplitSink<Client, Message>) {
+    for seq in 0.. {
+        if client.send(Message::text(line("hello", seq))).await.is_err() {
+            return;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Clients that answer pings, of which each tenth talks.
+struct Company {
+    ends: JoinSet<String>,
+    _talks: JoinSet<()>,
+    quiet: Vec<SplitSink<Client, Message>>,
+}
+
+impl Company {
+    async fn gather(server: &Server, size: usize) -> Self {
+        let mut company = Self { ends: JoinSet::new(), _talks: JoinSet::new(), quiet: Vec::new() };
+        for number in 0..size {
+            let (say, hear) = connect(server.addr(), "room").await.split();
+            company.ends.spawn(listen(hear));
+            match number % 10 {
+                0 => drop(company._talks.spawn(talk(say))),
+                _ => company.quiet.push(say),
+            }
+        }
+        company
+    }
+
+    /// Nobody is closed, not for some rounds of pings either.
+    async fn check_all_are_there(mut self, server: &Server, size: usize) {
+        let closed = timeout(6 * PINGS, self.ends.join_next()).await;
+        let (closed, more) = (closed.ok().flatten(), self.ends.len());
+        assert!(closed.is_none(), "closed: {closed:?}, and {more} others are there");
+        assert_eq!(server.stats("room").await.connections, size);
+    }
+}
+
+async fn pause_beside(size: usize, time: Duration) {
+    let server = patient::start(PINGS).await;
+    let company = Company::gather(&server, size).await;
+    // Pings are on their way, and some answered.
+    sleep(2 * PINGS).await;
+    pause(&server, time).await;
+    company.check_all_are_there(&server, size).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_idle_after_a_pause_of_four_ping_intervals() {
+    pause_beside(100, Duration::from_secs(2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_idle_after_a_pause_of_less_than_two_ping_intervals() {
+    pause_beside(100, Duration::from_millis(800)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes more than a minute"]
+async fn nobody_is_idle_after_a_pause_of_a_minute() {
+    pause_beside(1_000, Duration::from_secs(60)).await;
+}
+
+/// Tokio has one worker watch all sockets: where that is the one that blocks, nobody is heard meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_idle_because_a_handler_has_blocked_its_thread() {
+    let server = patient::start(PINGS).await;
+    let company = Company::gather(&server, 100).await;
+    sleep(2 * PINGS).await;
+    for _ in 0..3 {
+        let mut culprit = connect(server.addr(), "other").await;
+        culprit.send(Message::text(line(BLOCK, 2_500))).await.expect("connected");
+        // When its answer comes, the thread is free.
+        let answer =
+            async { while !culprit.next().await.expect("open").expect("open").is_text() {} };
+        within("its answer", answer).await;
+        culprit.close(None).await.expect("it is there, too");
+        within("the end", async { while culprit.next().await.is_some() {} }).await;
+    }
+    company.check_all_are_there(&server, 100).await;
+}
