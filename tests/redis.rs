@@ -23,7 +23,6 @@ mod limits;
 mod pair;
 #[path = "redis/pauses.rs"]
 mod pauses;
-#[expect(dead_code, reason = "other tests use more of it")]
 mod programs;
 #[path = "redis/quickstart.rs"]
 mod quickstart;
