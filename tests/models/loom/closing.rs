@@ -24,6 +24,7 @@ fn assert_nothing_left(rig: &Rig) {
     assert_eq!(counters.connections.get(), 0);
     assert_eq!(counters.disconnected.get(), counters.connected.get());
     assert_eq!(rig.ports[0].inbox().len(), 0);
+    assert!(rig.ports[0].rooms().is_empty());
 }
 
 /// Guards that what is dropped from a closed inbox abandons its connection, by whomever.
@@ -47,7 +48,8 @@ fn a_connection_that_comes_while_its_shard_goes_is_abandoned() {
     });
 }
 
-/// Guards that the shard itself abandons what it has taken in.
+/// Guards that the shard itself abandons what it has taken in, and that a room which a joiner makes
+/// meanwhile is taken out by one of the two.
 #[test]
 fn a_connection_is_abandoned_whether_or_not_its_shard_has_taken_it_in() {
     check_within(3, || {
