@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
@@ -66,7 +66,7 @@ impl Shards {
         };
         let ports: Box<[_]> = (0..count).map(port).collect();
         let relief = Arc::new(Relief::default());
-        let ends = Arc::new(Ends::default());
+        let ends = Arc::new(Ends { left: AtomicUsize::new(count), ..Ends::default() });
         for (index, port) in ports.iter().enumerate() {
             let epoch = Instant::now();
             let driver = Driver {
@@ -109,8 +109,8 @@ impl Shards {
 
     /// Whether no shard is left.
     pub(crate) fn are_gone(&self) -> bool {
-        // The first one answers for nearly all who ask.
-        self.ports[0].is_gone() && self.ports.iter().all(|port| port.is_gone())
+        // Every publish asks. Unlike the inboxes, this is in memory that hardly anybody writes.
+        self.ends.left.load(Ordering::Acquire) == 0
     }
 
     /// Rung when a shard is gone.
@@ -214,6 +214,8 @@ impl Drop for Shards {
 /// What the tasks of all shards share with those who wait for their end.
 #[derive(Default)]
 struct Ends {
+    /// Shards that are not gone. Each takes itself off before it rings.
+    left: AtomicUsize,
     bell: Notify,
     /// Set when the hub goes.
     are_expected: AtomicBool,
@@ -232,6 +234,7 @@ struct End {
 
 impl Drop for End {
     fn drop(&mut self) {
+        self.ends.left.fetch_sub(1, Ordering::Release);
         // Who waits for room, and who waits for the hub.
         self.relief.ring();
         self.ends.bell.notify_waiters();
