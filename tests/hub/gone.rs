@@ -127,7 +127,6 @@ async fn backplane_whose_runtime_has_ended_says_so() {
     report.await;
 }
 
-/// A server's own tasks may be gone as well: nothing hangs, whoever asks.
 #[tokio::test]
 async fn connection_of_a_hub_that_is_gone_does_not_wait() {
     let (runtime, mut server) = elsewhere().await;
