@@ -4,9 +4,7 @@ use std::future::poll_fn;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::task::{coop, yield_now};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::events;
+use super::ends::{End, Ends};
 use super::relief::Relief;
 use super::sampler::Sampler;
 use super::stream::WriteHalf;
@@ -66,7 +64,7 @@ impl Shards {
         };
         let ports: Box<[_]> = (0..count).map(port).collect();
         let relief = Arc::new(Relief::default());
-        let ends = Arc::new(Ends { left: AtomicUsize::new(count), ..Ends::default() });
+        let ends = Arc::new(Ends::of(count));
         for (index, port) in ports.iter().enumerate() {
             let epoch = Instant::now();
             let driver = Driver {
@@ -109,13 +107,12 @@ impl Shards {
 
     /// Whether no shard is left.
     pub(crate) fn are_gone(&self) -> bool {
-        // Every publish asks. Unlike the inboxes, this is in memory that hardly anybody writes.
-        self.ends.left.load(Ordering::Acquire) == 0
+        self.ends.are_all()
     }
 
     /// Rung when a shard is gone.
     pub(crate) fn ends(&self) -> &Notify {
-        &self.ends.bell
+        self.ends.bell()
     }
 
     /// How many connections are open.
@@ -206,47 +203,8 @@ impl Shards {
 
 impl Drop for Shards {
     fn drop(&mut self) {
-        self.ends.are_expected.store(true, Ordering::Relaxed);
+        self.ends.expect();
         self.ports.iter().for_each(|port| port.stop());
-    }
-}
-
-/// What the tasks of all shards share with those who wait for their end.
-#[derive(Default)]
-struct Ends {
-    /// Shards that are not gone. Each takes itself off before it rings.
-    left: AtomicUsize,
-    bell: Notify,
-    /// Set when the hub goes.
-    are_expected: AtomicBool,
-    /// Whether it was told that the runtime has ended.
-    is_told: AtomicBool,
-}
-
-/// Tells of the end of a shard that nobody has asked for.
-struct End {
-    index: usize,
-    relief: Arc<Relief>,
-    ends: Arc<Ends>,
-    /// Set when the shard was told to end.
-    is_expected: bool,
-}
-
-impl Drop for End {
-    fn drop(&mut self) {
-        self.ends.left.fetch_sub(1, Ordering::Release);
-        // Who waits for room, and who waits for the hub.
-        self.relief.ring();
-        self.ends.bell.notify_waiters();
-        if self.is_expected || self.ends.are_expected.load(Ordering::Relaxed) {
-            return;
-        }
-        if thread::panicking() {
-            events::shard_gone(self.index, "it panicked");
-        } else if !self.ends.is_told.swap(true, Ordering::Relaxed) {
-            // They all go with it.
-            events::shard_gone(self.index, "its runtime has ended");
-        }
     }
 }
 

@@ -7,6 +7,7 @@
 mod admission;
 mod decoder;
 mod driver;
+mod ends;
 mod events;
 mod guard;
 mod origin;
