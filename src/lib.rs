@@ -38,7 +38,8 @@ pub use backplane::{Redis, RedisCluster};
 pub use codec::Json;
 pub use codec::{Codec, DecodeError, EncodeError, Raw, RawMessage};
 pub use engine::{
-    Close, CloseCode, DisconnectReason, FrameKind, JoinError, LeaveError, Limit, Overflow, Stats,
+    Close, CloseCode, DisconnectReason, Eviction, FrameKind, JoinError, LeaveError, Limit,
+    Overflow, Stats,
 };
 #[cfg(feature = "hub")]
 pub use hub::{

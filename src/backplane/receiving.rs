@@ -119,8 +119,8 @@ impl Receiving {
             message.except.clone().filter_map(|id| id.key_on(node)).collect();
         // What has come this far is not lost to a shard that is busy: the queue before this task is
         // bounded, and counts what it has no room for.
-        while members.deliver(address, &except, frames).is_err() {
-            members.room_to_deliver().await;
+        if members.deliver(address, &except, frames).is_err() {
+            members.deliver_later(address, &except, frames).await;
         }
     }
 

@@ -30,8 +30,13 @@ pub(crate) trait Members: Send + Sync + 'static {
         frames: &Bytes,
     ) -> Result<(), Overloaded>;
 
-    /// Waits before a delivery that was refused is tried again.
-    fn room_to_deliver(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+    /// Hands over what [`deliver`](Self::deliver) has refused, as soon as there is space.
+    fn deliver_later<'a>(
+        &'a self,
+        address: Address<'a>,
+        except: &'a [ConnKey],
+        frames: &'a Bytes,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
     /// How many connections there are.
     fn connections(&self) -> u64;

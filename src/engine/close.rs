@@ -145,8 +145,10 @@ pub enum DisconnectReason {
     ClosedByClient(Close),
     /// The application closed it: [`close`](crate::Conn::close), or a rejection in `on_connect`.
     ClosedByServer(Close),
-    /// Evicted: the client did not read what was sent to it. Told to the client as 1008.
+    /// Evicted: the client did not take what was sent to it. Told to the client as 1008.
     SlowClient {
+        /// Which bound was exceeded.
+        cause: Eviction,
         /// Messages that had not left, with those that found no room.
         messages: usize,
         /// What was left of them in bytes, headers included.
@@ -167,6 +169,40 @@ pub enum DisconnectReason {
     /// The hub had more bytes queued for its clients than it may, so that newcomers had to go. Told to
     /// the client as 1013.
     Overloaded,
+}
+
+/// Why a slow client was evicted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Eviction {
+    /// More bytes waited for it than [`send_buffer_bytes`](crate::Builder::send_buffer_bytes).
+    Full,
+    /// It took nothing for [`write_timeout`](crate::Builder::write_timeout).
+    Stalled,
+    /// The hub had more bytes queued than
+    /// [`max_queued_bytes`](crate::Builder::max_queued_bytes), and this client had the most.
+    Memory,
+}
+
+impl fmt::Display for Eviction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "its send queue was full",
+            Self::Stalled => "it took nothing for the write timeout",
+            Self::Memory => "the hub had too many bytes queued",
+        })
+    }
+}
+
+/// How the shard takes leave of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Farewell {
+    /// With a close frame, behind what was sent before.
+    Close(Close),
+    /// With the end of the stream, behind what was sent before: the client has ended its own.
+    EndOfStream,
+    /// Not at all: the connection is broken.
+    Nothing,
 }
 
 /// A limit on what a client may send.
@@ -206,20 +242,26 @@ impl fmt::Display for Limit {
 }
 
 impl DisconnectReason {
-    /// The close frame that tells the client, or `None` where nobody is there to be told.
-    pub(crate) fn farewell(&self) -> Option<Close> {
-        match self {
+    /// Whether the client may still get what was sent to it before.
+    pub(super) fn lets_read(&self) -> bool {
+        !matches!(self, Self::SlowClient { .. }) && self.farewell() != Farewell::Nothing
+    }
+
+    /// How the client is told.
+    pub(super) fn farewell(&self) -> Farewell {
+        Farewell::Close(match self {
             Self::ClosedByClient(close)
             | Self::ClosedByServer(close)
             | Self::Protocol(close)
-            | Self::HubClosed(close) => Some(close.clone()),
-            Self::OverLimit(limit) => Some(limit.close()),
-            Self::SlowClient { .. } => Some(Close::new(CloseCode::POLICY, "slow client")),
-            Self::Idle => Some(Close::new(CloseCode::GOING_AWAY, "idle")),
-            Self::HandlerPanicked => Some(Close::new(CloseCode::INTERNAL, "internal error")),
-            Self::Overloaded => Some(Close::new(CloseCode::TRY_AGAIN, "hub overloaded")),
-            Self::Io(_) => None,
-        }
+            | Self::HubClosed(close) => close.clone(),
+            Self::OverLimit(limit) => limit.close(),
+            Self::SlowClient { .. } => Close::new(CloseCode::POLICY, "slow client"),
+            Self::Idle => Close::new(CloseCode::GOING_AWAY, "idle"),
+            Self::HandlerPanicked => Close::new(CloseCode::INTERNAL, "internal error"),
+            Self::Overloaded => Close::new(CloseCode::TRY_AGAIN, "hub overloaded"),
+            Self::Io(io::ErrorKind::UnexpectedEof) => return Farewell::EndOfStream,
+            Self::Io(_) => return Farewell::Nothing,
+        })
     }
 }
 
@@ -228,8 +270,8 @@ impl fmt::Display for DisconnectReason {
         match self {
             Self::ClosedByClient(close) => write!(f, "closed by the client: {close}"),
             Self::ClosedByServer(close) => write!(f, "closed by the server: {close}"),
-            Self::SlowClient { messages, bytes } => {
-                write!(f, "slow client: {messages} messages of {bytes} bytes were queued")
+            Self::SlowClient { cause, messages, bytes } => {
+                write!(f, "slow client: {cause}, with {messages} messages of {bytes} bytes queued")
             }
             Self::Idle => f.write_str("idle: silent for two ping intervals"),
             Self::Protocol(close) => write!(f, "protocol error: {close}"),

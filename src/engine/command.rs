@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use super::close::DisconnectReason;
 use super::closing::Closing;
-use super::link::{ConnKey, Newcomer};
+use super::link::{ConnKey, Link, Newcomer};
+use super::pending::Pending;
 use super::room_index::Room;
 
 /// Takes the answer to a question.
@@ -25,7 +26,7 @@ pub enum Command<S> {
     /// A connection enters a room, which its joiner has claimed.
     Join(ConnKey, Arc<Room>),
     /// A connection leaves a room.
-    Leave(ConnKey, Arc<Room>),
+    Leave(Leave),
     /// A frame goes to connections of this shard.
     Deliver(Delivery),
     /// Pings are to be answered with these frames.
@@ -44,10 +45,28 @@ pub enum Command<S> {
     Members(Arc<Room>, Reply<Vec<ConnKey>>),
     /// Where is the connection?
     Rooms(ConnKey, Reply<Vec<Arc<Room>>>),
+    /// What does the connection share with its session? Nothing, if it has ended.
+    Link(ConnKey, Reply<Option<Arc<Link>>>),
     /// Tell when what was sent to these connections before is out.
     Probe(Probe),
     /// The hub is gone.
     Stop,
+}
+
+impl<S> Command<S> {
+    /// Whether it takes the place of a message in the inbox.
+    pub(super) fn takes_room(&self) -> bool {
+        matches!(
+            self,
+            Self::Deliver(_)
+                | Self::Join(..)
+                | Self::Leave(..)
+                | Self::Pong(..)
+                | Self::Members(..)
+                | Self::Rooms(..)
+                | Self::Link(..)
+        )
+    }
 }
 
 impl<S> fmt::Debug for Command<S> {
@@ -55,7 +74,7 @@ impl<S> fmt::Debug for Command<S> {
         match self {
             Self::Attach { newcomer, .. } => write!(f, "Attach({newcomer:?})"),
             Self::Join(conn, room) => write!(f, "Join({conn}, {:?})", room.name()),
-            Self::Leave(conn, room) => write!(f, "Leave({conn}, {:?})", room.name()),
+            Self::Leave(Leave { conn, room, .. }) => write!(f, "Leave({conn}, {:?})", room.name()),
             Self::Deliver(delivery) => delivery.fmt(f),
             Self::Pong(conn, _) => write!(f, "Pong({conn})"),
             Self::Close(conn, reason) => write!(f, "Close({conn}, {reason})"),
@@ -65,14 +84,27 @@ impl<S> fmt::Debug for Command<S> {
             Self::CutAll(_) => f.write_str("CutAll"),
             Self::Members(room, _) => write!(f, "Members({:?})", room.name()),
             Self::Rooms(conn, _) => write!(f, "Rooms({conn})"),
+            Self::Link(conn, _) => write!(f, "Link({conn})"),
             Self::Probe(probe) => probe.fmt(f),
             Self::Stop => f.write_str("Stop"),
         }
     }
 }
 
-/// Frames on their way to some connections of one shard.
-#[derive(Debug, Clone)]
+/// A connection leaves a room, if it is in it.
+#[derive(Debug)]
+pub struct Leave {
+    /// The connection.
+    pub conn: ConnKey,
+    /// The room.
+    pub room: Arc<Room>,
+    /// Whether the room counts one member fewer since this was sent.
+    pub is_counted: bool,
+}
+
+/// Frames on their way to some connections of one shard. They count as on their way to their address
+/// until they are dropped.
+#[derive(Debug)]
 pub struct Delivery {
     /// One frame, or a run of whole ones, shared by all who get them. Few enough bytes for a send
     /// queue, unless it is one.
@@ -81,6 +113,61 @@ pub struct Delivery {
     pub audience: Audience,
     /// Who of those does not.
     pub except: Except,
+    payer: Payer,
+}
+
+impl Delivery {
+    pub(super) fn new(frames: Bytes, audience: Audience, except: Except, payer: Payer) -> Self {
+        match &audience {
+            Audience::Room(room) => room.pending().add(frames.len()),
+            _ => payer.add(frames.len()),
+        }
+        Self { frames, audience, except, payer }
+    }
+
+    /// A delivery whose bytes count as waiting for the connection already.
+    pub(super) fn reserved(frames: Bytes, link: Arc<Link>) -> Self {
+        let (audience, payer) = (Audience::Conn(link.id()), Payer::Conn(link));
+        Self { frames, audience, except: Except::Nobody, payer }
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        match &self.audience {
+            Audience::Room(room) => room.pending().remove(self.frames.len()),
+            _ => self.payer.remove(self.frames.len()),
+        }
+    }
+}
+
+/// Where a delivery that is not for one room counts as on its way.
+#[derive(Debug)]
+pub(super) enum Payer {
+    /// With all that goes to everyone, or to several rooms.
+    Everyone(Arc<Pending>),
+    /// With what waits for this connection.
+    Conn(Arc<Link>),
+    /// Nowhere: it was sent to the id of a connection.
+    Nobody,
+}
+
+impl Payer {
+    fn add(&self, bytes: usize) {
+        match self {
+            Self::Everyone(pending) => pending.add(bytes),
+            Self::Conn(link) => link.add_waiting(bytes),
+            Self::Nobody => {}
+        }
+    }
+
+    fn remove(&self, bytes: usize) {
+        match self {
+            Self::Everyone(pending) => pending.remove(bytes),
+            Self::Conn(link) => link.remove_waiting(bytes),
+            Self::Nobody => {}
+        }
+    }
 }
 
 /// The connections of one shard that a delivery goes to.
@@ -94,6 +181,13 @@ pub enum Audience {
     Rooms(Arc<[Arc<Room>]>),
     /// One.
     Conn(ConnKey),
+}
+
+impl Audience {
+    /// No connection.
+    pub(super) fn nobody() -> Self {
+        Self::Rooms(Arc::default())
+    }
 }
 
 /// The question when a delivery is out.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::close::Limit;
+use super::close::{Eviction, Limit};
 
 /// Defines live counters and their snapshot from one list, so that neither can miss a field.
 macro_rules! counters {
@@ -124,6 +124,15 @@ counters! {
 }
 
 impl Counters {
+    /// The connections that were evicted for this.
+    pub(super) fn evicted(&self, cause: Eviction) -> &Counter {
+        match cause {
+            Eviction::Full => &self.evicted_full,
+            Eviction::Stalled => &self.evicted_stalled,
+            Eviction::Memory => &self.evicted_for_memory,
+        }
+    }
+
     /// The connections that were closed for going past a limit.
     pub(super) fn closed_over(&self, limit: Limit) -> &Counter {
         match limit {

@@ -15,7 +15,8 @@ use slab::Slab;
 use super::close::{Close, DisconnectReason};
 use super::room_index::Room;
 use super::sync::{
-    AtomicBool, AtomicU8, AtomicU64, AtomicWaker, Mutex, MutexGuard, OnceLock, Ordering, fence,
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicWaker, Mutex, MutexGuard, OnceLock, Ordering,
+    fence,
 };
 
 /// The identity of a connection, unique in its hub and never used again.
@@ -117,6 +118,10 @@ pub struct Link {
     rooms: AtomicU64,
     /// Set by whoever asks for the close, so that sends fail before the shard has heard of it.
     closing: AtomicBool,
+    /// Bytes that wait for the client: on their way to the shard by direct sends, and in the send queue.
+    /// Senders and the shard add, the shard takes off; wraps, but what is added is taken off again.
+    /// In the gap that smaller fields leave: each idle connection has one.
+    waiting: AtomicU32,
     /// A [`PongState`]. The session starts and waits, the shard finishes; orders the session's waker.
     pong: AtomicU8,
     /// A [`Stage`]. The shard writes with `Release`; readers `Acquire` it, and see `end` set.
@@ -135,6 +140,7 @@ impl Link {
             heard_ms: AtomicU64::new(0),
             rooms: AtomicU64::new(0),
             closing: AtomicBool::new(false),
+            waiting: AtomicU32::new(0),
             pong: AtomicU8::new(PongState::None as u8),
             stage: AtomicU8::new(Stage::Open as u8),
             end: OnceLock::new(),
@@ -219,17 +225,17 @@ impl Link {
         }
     }
 
-    /// Has `waker` woken whenever the stage moves, beside all others, until the place that it gets
-    /// is given back with [`stop_watching`](Self::stop_watching). Read the stage after this call, not
-    /// before.
-    pub fn watch_stage_too(&self, waker: &Waker) -> usize {
+    /// Has `waker` woken whenever the stage moves or less waits for the client, beside all others, until
+    /// the place that it gets is given back with [`stop_watching`](Self::stop_watching). Look at the
+    /// link after this call, not before.
+    pub fn watch(&self, waker: &Waker) -> usize {
         let place = lock(self.others.get_or_init(Box::default)).insert(waker.clone());
-        // Pairs with the fence in `advance`: the shard sees the waker, or the caller the stage.
+        // Pairs with the fence in `wake_others`: the shard sees the waker, or the caller the change.
         fence(Ordering::SeqCst);
         place
     }
 
-    /// Gives back a place that [`watch_stage_too`](Self::watch_stage_too) gave.
+    /// Gives back a place that [`watch`](Self::watch) gave.
     pub fn stop_watching(&self, place: usize) {
         if let Some(others) = self.others.get() {
             lock(others).try_remove(place);
@@ -248,9 +254,11 @@ impl Link {
             .is_ok()
     }
 
-    /// Notes a leave on its way to the shard.
-    pub(super) fn start_leaving(&self) {
-        self.rooms.fetch_add(LEAVE, Ordering::Relaxed);
+    /// Notes a leave on its way to the shard. Whether there is a membership for it, besides those that
+    /// the leaves before it may end.
+    pub(super) fn start_leaving(&self) -> bool {
+        let word = self.rooms.fetch_add(LEAVE, Ordering::Relaxed);
+        word % LEAVE > word / LEAVE
     }
 
     /// The shard has seen a leave of a room that it was not in.
@@ -288,13 +296,49 @@ impl Link {
     pub(super) fn advance(&self, stage: Stage) {
         self.stage.fetch_max(stage as u8, Ordering::AcqRel);
         self.session.wake();
-        // Pairs with the fence in `watch_stage_too`.
+        self.wake_others();
+    }
+
+    /// Bytes that wait for the client in the hub.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed) as usize
+    }
+
+    /// Whether `bytes` more may wait where `bytes_max` are allowed. If nothing waits, any number may.
+    pub fn has_space(&self, bytes: usize, bytes_max: usize) -> bool {
+        has_space(self.waiting.load(Ordering::Relaxed), bytes, bytes_max)
+    }
+
+    /// Has `bytes` more wait, if there [is space](Self::has_space).
+    pub(super) fn reserve_waiting(&self, bytes: usize, bytes_max: usize) -> bool {
+        self.waiting
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| {
+                has_space(waiting, bytes, bytes_max).then(|| waiting.wrapping_add(bytes as u32))
+            })
+            .is_ok()
+    }
+
+    pub(super) fn add_waiting(&self, bytes: usize) {
+        self.waiting.fetch_add(bytes as u32, Ordering::Relaxed);
+    }
+
+    pub(super) fn remove_waiting(&self, bytes: usize) {
+        self.waiting.fetch_sub(bytes as u32, Ordering::Relaxed);
+        self.wake_others();
+    }
+
+    fn wake_others(&self) {
+        // Pairs with the fence in `watch`.
         fence(Ordering::SeqCst);
         if let Some(others) = self.others.get() {
             let others: Vec<Waker> = lock(others).iter().map(|(_, waker)| waker.clone()).collect();
             others.into_iter().for_each(Waker::wake);
         }
     }
+}
+
+fn has_space(waiting: u32, bytes: usize, bytes_max: usize) -> bool {
+    waiting == 0 || (waiting as usize).saturating_add(bytes) <= bytes_max
 }
 
 /// A connection on its way to its shard: abandoned where it does not arrive, whoever drops it.

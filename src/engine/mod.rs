@@ -10,6 +10,7 @@
 //! 3. what a socket does not take waits in that connection's [`SendQueue`].
 
 mod budget;
+mod clock;
 mod close;
 mod closing;
 mod command;
@@ -20,6 +21,7 @@ mod link;
 #[cfg(roomcast_loom)]
 #[doc(hidden)]
 pub mod parts;
+mod pending;
 mod port;
 mod rate;
 mod room_index;
@@ -30,18 +32,19 @@ pub(crate) mod sync;
 mod wheel;
 
 pub use budget::{Budget, Budgets};
-pub use close::{Close, CloseCode, DisconnectReason, Limit};
+pub use close::{Close, CloseCode, DisconnectReason, Eviction, Limit};
 pub use closing::Closing;
-pub use command::{Audience, Command, Delivery, Except, Probe, Reply};
+pub use command::{Audience, Command, Delivery, Except, Leave, Probe, Reply};
 #[cfg(feature = "server")]
 pub(crate) use counters::counters;
 pub use counters::{Counter, Counters, Stats};
 pub use frame::FrameKind;
 pub use inbox::{Inbox, InboxLimits, Overloaded};
 pub use link::{ConnKey, End, Link, Newcomer, Stage};
-pub use port::{Address, JoinError, LeaveError, Port, RoomLimits, publish};
+pub use pending::{PENDING_BYTES_MAX, Pending};
+pub use port::{Address, JoinError, LeaveError, Pace, Port, RoomLimits, publish, publish_at};
 pub use rate::{Rate, TokenBucket};
 pub use room_index::{NoMoreRooms, Room, RoomIndex, RoomWatch};
 pub use send_queue::{Amount, Burst, Overflow, Pushed, QueueLimits, SendQueue, WRITE_SLOTS_MAX};
 pub use shard::{LARGE_AUDIENCE, Progress, Shard, ShardConfig};
-pub use socket::Socket;
+pub use socket::{Acknowledged, Socket};

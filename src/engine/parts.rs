@@ -20,3 +20,13 @@ pub fn finish(link: &Link, reason: DisconnectReason, rooms: Vec<Arc<Room>>) {
 pub fn advance(link: &Link, stage: Stage) {
     link.advance(stage);
 }
+
+/// Has bytes more wait for the client, if there is space, as a sender that waits does.
+pub fn reserve_waiting(link: &Link, bytes: usize, bytes_max: usize) -> bool {
+    link.reserve_waiting(bytes, bytes_max)
+}
+
+/// Bytes have left for the client, or are lost, as the shard says.
+pub fn remove_waiting(link: &Link, bytes: usize) {
+    link.remove_waiting(bytes);
+}

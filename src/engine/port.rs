@@ -5,17 +5,20 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::budget::{Budget, Budgets};
+use super::clock::LATENESS_MIN;
 use super::close::DisconnectReason;
 use super::closing::Closing;
-use super::command::{Audience, Command, Delivery, Except, Probe, Reply};
+use super::command::{Audience, Command, Delivery, Except, Leave, Payer, Probe, Reply};
 use super::counters::Counters;
 use super::frame;
 use super::inbox::{Inbox, InboxLimits, Overloaded};
 use super::link::{ConnKey, Link, Newcomer};
+use super::pending::Pending;
 use super::room_index::{NoMoreRooms, Room, RoomIndex, RoomWatch};
 
 /// What bounds the rooms.
@@ -81,6 +84,16 @@ pub enum Address<'a, Id = ConnKey> {
     Conn(Id),
 }
 
+/// When a publish is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Where an inbox is full.
+    Urgent,
+    /// Also while [`PENDING_BYTES_MAX`](super::PENDING_BYTES_MAX) are on their way to the address in a
+    /// shard, or an inbox is congested: for callers that wait and try again.
+    Patient,
+}
+
 /// The public side of one shard.
 pub struct Port<S> {
     index: usize,
@@ -88,9 +101,15 @@ pub struct Port<S> {
     rooms: RoomIndex,
     room_limits: RoomLimits,
     queued_bytes: Arc<Budget>,
+    /// What is on its way to everyone, or to several rooms.
+    to_everyone: Arc<Pending>,
     counters: Counters,
     /// The shard's clock in milliseconds, for sessions to stamp what they hear. The shard writes.
     now_ms: AtomicU64,
+    /// When the shard is to run next at the latest, in milliseconds of its caller's clock, and how late
+    /// it has run so far, in all. The shard writes.
+    next_run_ms: AtomicU64,
+    late_ms: AtomicU64,
 }
 
 impl<S> Port<S> {
@@ -102,8 +121,11 @@ impl<S> Port<S> {
             rooms: RoomIndex::new(),
             room_limits,
             queued_bytes: Budgets::default().queued_bytes,
+            to_everyone: Arc::default(),
             counters: Counters::default(),
             now_ms: AtomicU64::new(0),
+            next_run_ms: AtomicU64::new(u64::MAX),
+            late_ms: AtomicU64::new(0),
         }
     }
 
@@ -144,6 +166,20 @@ impl<S> Port<S> {
     /// Notes on `link` that bytes have just been received.
     pub fn hear(&self, link: &Link) {
         link.hear(self.now_ms.load(Ordering::Relaxed));
+    }
+
+    /// How late the shard has run so far, in all, and is now, when its caller's clock tells `now`. Clients
+    /// are not to blame for that time: the process did not run.
+    pub fn lateness(&self, now: Duration) -> Duration {
+        let next_run = Duration::from_millis(self.next_run_ms.load(Ordering::Relaxed));
+        let late_now = now.saturating_sub(next_run).saturating_sub(LATENESS_MIN);
+        Duration::from_millis(self.late_ms.load(Ordering::Relaxed)) + late_now
+    }
+
+    pub(super) fn set_next_run(&self, next: Option<Duration>, late: Duration) {
+        let next_ms = next.map_or(u64::MAX, |next| next.as_millis() as u64);
+        self.next_run_ms.store(next_ms, Ordering::Relaxed);
+        self.late_ms.store(late.as_millis() as u64, Ordering::Relaxed);
     }
 
     pub(super) fn set_now_ms(&self, now_ms: u64) {
@@ -229,13 +265,44 @@ impl<S> Port<S> {
             self.counters.refused.add(1);
             return Err(LeaveError::Overloaded);
         }
-        link.start_leaving();
-        self.inbox.push(Command::Leave(link.id(), room));
+        // Who has no membership left to give up is not in the room.
+        let is_counted = link.start_leaving();
+        if is_counted {
+            room.start_leaving();
+        }
+        self.inbox.push(Command::Leave(Leave { conn: link.id(), room, is_counted }));
         Ok(())
     }
 
-    /// Ends a connection, after what was sent to it before; where the client itself has closed or gone, at
-    /// once.
+    /// Sends frames to one connection. They count as waiting for it from now on.
+    pub fn send(&self, link: &Arc<Link>, frames: Bytes) -> Result<(), Overloaded> {
+        link.add_waiting(frames.len());
+        self.send_reserved(link, frames)
+    }
+
+    /// [`send`](Self::send) for callers that wait and try again: it is also refused where more than
+    /// `bytes_max` would wait for the client, unless nothing else does.
+    pub fn send_patiently(
+        &self,
+        link: &Arc<Link>,
+        frames: Bytes,
+        bytes_max: usize,
+    ) -> Result<(), Overloaded> {
+        match link.reserve_waiting(frames.len(), bytes_max) {
+            true => self.send_reserved(link, frames),
+            false => Err(Overloaded),
+        }
+    }
+
+    fn send_reserved(&self, link: &Arc<Link>, frames: Bytes) -> Result<(), Overloaded> {
+        let bytes = frames.len();
+        let delivery = Delivery::reserved(frames, link.clone());
+        self.inbox.reserve(bytes).inspect_err(|_| self.counters.refused.add(1))?;
+        self.inbox.push(Command::Deliver(delivery));
+        Ok(())
+    }
+
+    /// Ends a connection, after what was sent to it before.
     pub fn close(&self, conn: ConnKey, reason: DisconnectReason) {
         self.inbox.push(Command::Close(conn, reason));
     }
@@ -273,6 +340,12 @@ impl<S> Port<S> {
         self.inbox.push(Command::Rooms(conn, reply));
     }
 
+    /// Asks for the link of a connection.
+    pub fn ask_link(&self, conn: ConnKey, reply: Reply<Option<Arc<Link>>>) {
+        self.inbox.take_room();
+        self.inbox.push(Command::Link(conn, reply));
+    }
+
     /// Asks for the members of a room; without a question where the room is not known here.
     pub fn ask_members(&self, name: &str, reply: Reply<Vec<ConnKey>>) {
         match self.rooms.find(name) {
@@ -292,6 +365,7 @@ impl<S> Port<S> {
     pub fn probe(&self, address: Address<'_>, reply: Reply<usize>) {
         match self.resolve(address) {
             Some(audience) => self.inbox.push(Command::Probe(Probe { audience, reply })),
+            None if self.is_gone() => {}
             None => reply(0),
         }
     }
@@ -315,6 +389,22 @@ impl<S> Port<S> {
                 (!rooms.is_empty()).then_some(Audience::Rooms(rooms))
             }
             Address::Conn(id) => (id.shard() == self.index).then_some(Audience::Conn(id)),
+        }
+    }
+
+    /// Whether much is on its way to an audience.
+    fn is_pending(&self, audience: &Audience) -> bool {
+        match audience {
+            Audience::Room(room) => room.pending().is_high(),
+            Audience::Everyone | Audience::Rooms(_) => self.to_everyone.is_high(),
+            Audience::Conn(_) => false,
+        }
+    }
+
+    fn payer(&self, audience: &Audience) -> Payer {
+        match audience {
+            Audience::Everyone | Audience::Rooms(_) => Payer::Everyone(self.to_everyone.clone()),
+            Audience::Room(_) | Audience::Conn(_) => Payer::Nobody,
         }
     }
 
@@ -344,10 +434,21 @@ impl<S> fmt::Debug for Port<S> {
 
 /// Publishes `frames`, one or a run of whole ones, to the shards that have somebody to give them to:
 /// to all of them, or, where one has no room, to none.
-///
-/// Goes through the ports one call deep each: room is reserved on the way down, and the deliveries
-/// are pushed on the way back, when nothing can fail any more.
 pub fn publish<S>(
+    ports: &[Arc<Port<S>>],
+    address: Address<'_>,
+    except: &[ConnKey],
+    frames: &Bytes,
+) -> Result<(), Overloaded> {
+    publish_at(Pace::Urgent, ports, address, except, frames)
+}
+
+/// [`publish`] at a pace.
+///
+/// Goes through the ports one call deep each: space is reserved on the way down, and the deliveries
+/// are pushed on the way back, when nothing can fail any more.
+pub fn publish_at<S>(
+    pace: Pace,
     ports: &[Arc<Port<S>>],
     address: Address<'_>,
     except: &[ConnKey],
@@ -357,14 +458,18 @@ pub fn publish<S>(
         return Ok(());
     };
     let Some(audience) = port.resolve(address) else {
-        return publish(others, address, except, frames);
+        return publish_at(pace, others, address, except, frames);
     };
+    if pace == Pace::Patient && (port.is_pending(&audience) || port.inbox.is_congested()) {
+        return Err(Overloaded);
+    }
     port.inbox.reserve(frames.len()).inspect_err(|_| port.counters.refused.add(1))?;
-    if let Err(overloaded) = publish(others, address, except, frames) {
+    if let Err(overloaded) = publish_at(pace, others, address, except, frames) {
         port.inbox.give_back(1, frames.len());
         return Err(overloaded);
     }
-    let except = port.resolve_except(except);
-    port.inbox.push(Command::Deliver(Delivery { frames: frames.clone(), audience, except }));
+    let (payer, except) = (port.payer(&audience), port.resolve_except(except));
+    let delivery = Delivery::new(frames.clone(), audience, except, payer);
+    port.inbox.push(Command::Deliver(delivery));
     Ok(())
 }

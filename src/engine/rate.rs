@@ -40,6 +40,12 @@ impl TokenBucket {
         is_there
     }
 
+    /// Has tokens come back as in `time`. Together with as much grace, what was taken too early is there
+    /// besides the burst.
+    pub fn credit(&mut self, time: Duration) {
+        self.full_at = self.full_at.saturating_sub(time);
+    }
+
     /// How long it takes until the bucket is full again.
     pub fn fills_in(&self, now: Duration) -> Duration {
         self.full_at.saturating_sub(now)
@@ -101,5 +107,15 @@ mod tests {
         assert!(!bucket.take(1_000, ms(0), Duration::ZERO, &fast));
         assert!(!bucket.take(u64::MAX, ms(0), Duration::ZERO, &fast));
         assert!(bucket.take(1_000, ms(1), Duration::ZERO, &fast));
+    }
+
+    #[test]
+    fn time_that_is_credited_late_brings_as_much_as_in_time() {
+        let mut bucket = TokenBucket::default();
+        let now = ms(10_000);
+        assert_eq!(taken(&mut bucket, now, Duration::ZERO), 5, "the burst");
+        bucket.credit(ms(2_000));
+        assert_eq!(taken(&mut bucket, now, ms(2_000)), 20, "what comes back in two seconds");
+        assert_eq!(taken(&mut bucket, now + ms(100), Duration::ZERO), 1);
     }
 }

@@ -26,6 +26,7 @@ use foldhash::quality::RandomState;
 use rpds::HashTrieSetSync;
 
 use super::budget::{Budget, Budgets};
+use super::pending::Pending;
 use super::sync::{ArcSwap, AtomicU32, Ordering};
 
 /// The claim count of a room that has left the index for good.
@@ -43,11 +44,21 @@ pub struct Room {
     /// Where the shard keeps the members. Written and read by the shard's task alone; an atomic only
     /// because the room is shared.
     slot: AtomicU32,
+    /// Leaves on their way: whoever leaves adds, the shard takes off. Orders nothing.
+    leaving: AtomicU32,
+    /// Messages on their way.
+    pending: Pending,
 }
 
 impl Room {
     fn claimed(name: &str) -> Self {
-        Self { name: name.into(), claims: AtomicU32::new(1), slot: AtomicU32::new(NO_SLOT) }
+        Self {
+            name: name.into(),
+            claims: AtomicU32::new(1),
+            slot: AtomicU32::new(NO_SLOT),
+            leaving: AtomicU32::new(0),
+            pending: Pending::default(),
+        }
     }
 
     /// The name.
@@ -55,12 +66,29 @@ impl Room {
         &self.name
     }
 
-    /// Members, and joins that are on their way.
+    /// Members, with the joins and without the leaves that are on their way. A leave by a connection
+    /// that is in other rooms and not in this one makes it one too few until the shard has seen it.
     pub fn members(&self) -> usize {
+        let leaving = self.leaving.load(Ordering::Relaxed);
         match self.claims.load(Ordering::Relaxed) {
             RETIRED => 0,
-            claims => claims as usize,
+            claims => claims.saturating_sub(leaving) as usize,
         }
+    }
+
+    /// What is on its way to the members.
+    pub(super) fn pending(&self) -> &Pending {
+        &self.pending
+    }
+
+    /// Notes a leave on its way to the shard.
+    pub(super) fn start_leaving(&self) {
+        self.leaving.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The shard has seen a leave.
+    pub(super) fn finish_leaving(&self) {
+        self.leaving.fetch_sub(1, Ordering::Relaxed);
     }
 
     fn claim(&self) -> bool {

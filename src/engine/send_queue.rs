@@ -1,21 +1,34 @@
 //! The send queue of a connection whose socket has blocked: what the kernel would not take.
 //!
-//! A ring of slots in the order of the wire. A slot holds one [`Burst`], whole frames joined into
-//! one buffer, or one control frame. Data is bounded in slots and in bytes; control frames have
-//! room of their own: at most one pong, one ping and one close wait, whatever the data does.
+//! A ring of slots in the order of the wire. A slot holds data (whole frames in one buffer) or one
+//! control frame. A new [`Burst`] gets a slot of its own and shares its bytes with the queues of
+//! other connections. When all slots are taken, the burst is copied behind the data of the last
+//! slot. So only bytes can fill a queue: a client that is far away has many bursts waiting, and is
+//! not slow for that.
+//!
+//! Control frames have slots of their own: at most one pong, one ping and one close wait, whatever
+//! the data does.
 //!
 //! ```text
 //!  front                                                back
 //!  ┌──────────────┬──────┬───────┬───────┬─────┬───────┐
-//!  │ torn burst   │ pong │ burst │ burst │ ... │ close │
+//!  │ torn slot    │ pong │ burst │ burst │ ... │ joined│
 //!  └──────────────┴──────┴───────┴───────┴─────┴───────┘
-//!   ^ `written` bytes of it have left: it stays, or a frame would be torn
+//!   ^ `written` bytes of it have left: the frame that they tear must be finished
 //! ```
+//!
+//! # Invariants
+//!
+//! 1. `written` is less than the length of the front slot, and 0 for an empty ring.
+//! 2. Data slots hold whole frames, at least one.
+//! 3. No control frame stands behind a data slot that has not begun to leave, except the close
+//!    frame, which stands last.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::ops::Deref;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::frame;
 
@@ -27,7 +40,9 @@ pub enum Overflow {
     /// [`DisconnectReason::SlowClient`](super::DisconnectReason::SlowClient).
     #[default]
     Evict,
-    /// The oldest queued messages make room. For streams of which only the newest counts.
+    /// The oldest queued messages are dropped until the new one fits. For streams of which only the
+    /// newest counts: set [`send_buffer_bytes`](crate::Builder::send_buffer_bytes) to how far a
+    /// client may be behind.
     DropOldest,
     /// The new message is dropped.
     DropNewest,
@@ -36,11 +51,13 @@ pub enum Overflow {
 /// The bounds of a send queue.
 #[derive(Debug, Clone, Copy)]
 pub struct QueueLimits {
-    /// Bursts.
+    /// Bursts that wait as they are, besides the one that is being written. Further ones are joined
+    /// to the last of them.
     pub slots: usize,
-    /// Bytes of data frames.
+    /// Bytes of data frames. An empty queue takes one burst of any size, which then counts as half of
+    /// the bound at the most.
     pub bytes: usize,
-    /// What happens past either.
+    /// What happens to a burst that would exceed the bytes.
     pub overflow: Overflow,
 }
 
@@ -69,6 +86,12 @@ impl Amount {
     }
 }
 
+impl From<&Burst> for Amount {
+    fn from(burst: &Burst) -> Self {
+        Self { messages: burst.messages, bytes: burst.frames.len() }
+    }
+}
+
 /// What became of a burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pushed {
@@ -92,7 +115,7 @@ enum Content {
 
 #[derive(Debug)]
 struct Slot {
-    frames: Bytes,
+    frames: Frames,
     content: Content,
 }
 
@@ -106,6 +129,81 @@ impl Slot {
 
     fn is_data(&self) -> bool {
         matches!(self.content, Content::Data { .. })
+    }
+
+    /// Whether it is one message that exceeds the bound by itself.
+    fn is_oversize(&self, limits: &QueueLimits) -> bool {
+        self.messages() == 1 && self.frames.len() > limits.bytes
+    }
+
+    /// Appends a burst to the data.
+    fn join(&mut self, burst: &Burst) {
+        self.frames.append(&burst.frames);
+        self.content = Content::Data { messages: self.messages() + burst.messages };
+    }
+
+    /// Takes the frames from `at` on out of the data; `None` where there are none.
+    fn split_off(&mut self, at: usize) -> Option<Self> {
+        let frames = self.frames.split_off(at);
+        let messages = frame::count(&frames);
+        self.content = Content::Data { messages: self.messages() - messages };
+        (messages > 0).then_some(Self { frames, content: Content::Data { messages } })
+    }
+
+    /// Takes the first frame out of the data, and returns its length.
+    fn drop_first_frame(&mut self) -> usize {
+        let bytes = frame::frame_end(&self.frames, 1);
+        self.frames.advance(bytes);
+        self.content = Content::Data { messages: self.messages() - 1 };
+        bytes
+    }
+}
+
+/// The bytes of a slot.
+#[derive(Debug)]
+enum Frames {
+    /// Shared with other queues.
+    Shared(Bytes),
+    /// Joined in this queue.
+    Joined(BytesMut),
+}
+
+impl Frames {
+    fn append(&mut self, more: &[u8]) {
+        if let Self::Shared(shared) = self {
+            let mut joined =
+                BytesMut::with_capacity((shared.len() + more.len()).next_power_of_two());
+            joined.extend_from_slice(shared);
+            *self = Self::Joined(joined);
+        }
+        if let Self::Joined(joined) = self {
+            joined.extend_from_slice(more);
+        }
+    }
+
+    fn split_off(&mut self, at: usize) -> Self {
+        match self {
+            Self::Shared(shared) => Self::Shared(shared.split_off(at)),
+            Self::Joined(joined) => Self::Joined(joined.split_off(at)),
+        }
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        match self {
+            Self::Shared(shared) => shared.advance(bytes),
+            Self::Joined(joined) => joined.advance(bytes),
+        }
+    }
+}
+
+impl Deref for Frames {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Shared(shared) => shared,
+            Self::Joined(joined) => joined,
+        }
     }
 }
 
@@ -142,7 +240,7 @@ impl SendQueue {
         self.slots.is_empty()
     }
 
-    /// The bytes of the bursts that wait. One that has begun to leave counts as a whole.
+    /// The bytes of the slots with data, which are held until the slot has left as a whole.
     pub fn data_bytes(&self) -> usize {
         self.data_bytes
     }
@@ -158,47 +256,41 @@ impl SendQueue {
         queued
     }
 
-    /// Appends a burst of which `written` bytes have left, to an empty queue.
-    ///
-    /// With some of it gone it is taken whatever its size: a torn frame must be finished.
-    pub fn start(&mut self, burst: Burst, written: usize, limits: &QueueLimits) -> Pushed {
+    /// Appends a burst of which `written` bytes have left, to an empty queue, which takes it whatever
+    /// its size.
+    pub fn start(&mut self, burst: Burst, written: usize, limits: &QueueLimits) {
         debug_assert!(self.is_empty());
-        if written == 0 {
-            return self.push(burst, limits);
-        }
-        self.append(burst);
+        self.append(burst, limits);
         self.advance(written);
-        Pushed::Queued
     }
 
-    /// Appends a burst, or does what the policy says if there is no room.
+    /// Appends a burst, or does what the policy says where it does not fit.
     pub fn push(&mut self, burst: Burst, limits: &QueueLimits) -> Pushed {
-        if self.has_room(&burst, limits) {
-            self.append(burst);
+        if self.fits(&burst, limits) {
+            self.append(burst, limits);
             return Pushed::Queued;
         }
-        let amount = Amount { messages: burst.messages, bytes: burst.frames.len() };
         match limits.overflow {
             Overflow::Evict => Pushed::Full,
-            Overflow::DropNewest => Pushed::DroppedNewest(amount),
+            Overflow::DropNewest => Pushed::DroppedNewest(Amount::from(&burst)),
             Overflow::DropOldest => self.push_over_oldest(burst, limits),
         }
     }
 
-    /// Queues a pong before the data that has not begun to leave. It replaces one that waits: only
+    /// Queues a pong before the frames that have not begun to leave. It replaces one that waits: only
     /// the newest ping need be answered (RFC 6455, section 5.5.3). `true` if it did.
     pub fn push_pong(&mut self, frame: Bytes) -> bool {
         self.put_control(frame, Content::Pong)
     }
 
-    /// Queues a ping before the data that has not begun to leave, unless one waits.
+    /// Queues a ping before the frames that have not begun to leave, unless one waits.
     pub fn push_ping(&mut self, frame: Bytes) {
         self.put_control(frame, Content::Ping);
     }
 
     /// Queues the close frame behind all else. Nothing is to be pushed after it.
     pub fn push_close(&mut self, frame: Bytes) {
-        self.slots.push_back(Slot { frames: frame, content: Content::Close });
+        self.slots.push_back(Slot { frames: Frames::Shared(frame), content: Content::Close });
     }
 
     /// Throws the data away, but for the rest of a frame that has begun to leave.
@@ -252,66 +344,114 @@ impl SendQueue {
         }
     }
 
-    fn has_room(&self, burst: &Burst, limits: &QueueLimits) -> bool {
-        self.data_slots < limits.slots && self.data_bytes + burst.frames.len() <= limits.bytes
+    fn fits(&self, burst: &Burst, limits: &QueueLimits) -> bool {
+        self.data_slots == 0 || self.weight(limits) + burst.frames.len() <= limits.bytes
     }
 
-    /// The burst that has begun to leave.
+    /// The bytes that have not left. A message that exceeds the bound by itself counts as half of it at
+    /// the most: there is space for others while it leaves.
+    fn weight(&self, limits: &QueueLimits) -> usize {
+        let Some(front) = self.slots.iter().find(|slot| slot.is_data()) else { return 0 };
+        let written = if self.torn().is_some() { self.written } else { 0 };
+        let weight = self.data_bytes - written;
+        match front.is_oversize(limits) {
+            true => weight - (front.frames.len() - written).saturating_sub(limits.bytes / 2),
+            false => weight,
+        }
+    }
+
+    /// The data that has begun to leave.
     fn torn(&self) -> Option<&Slot> {
         self.slots.front().filter(|slot| self.written > 0 && slot.is_data())
     }
 
-    /// Whether there is room for the burst once all that can be dropped is dropped.
-    fn has_room_beside_torn(&self, burst: &Burst, limits: &QueueLimits) -> bool {
-        let (slots, bytes) = self.torn().map_or((0, 0), |torn| (1, torn.frames.len()));
-        slots < limits.slots && bytes + burst.frames.len() <= limits.bytes
+    /// Data slots that have not begun to leave.
+    fn whole_slots(&self) -> usize {
+        self.data_slots - usize::from(self.torn().is_some())
     }
 
-    fn append(&mut self, burst: Burst) {
-        self.data_slots += 1;
+    fn append(&mut self, burst: Burst, limits: &QueueLimits) {
         self.data_bytes += burst.frames.len();
+        let whole = self.whole_slots();
+        // By invariant 3, the last slot is one of these.
+        if whole > 0
+            && whole >= limits.slots
+            && let Some(last) = self.slots.back_mut().filter(|last| !last.is_oversize(limits))
+        {
+            return last.join(&burst);
+        }
+        self.data_slots += 1;
         let content = Content::Data { messages: burst.messages };
-        self.slots.push_back(Slot { frames: burst.frames, content });
+        self.slots.push_back(Slot { frames: Frames::Shared(burst.frames), content });
     }
 
     fn push_over_oldest(&mut self, burst: Burst, limits: &QueueLimits) -> Pushed {
-        if !self.has_room_beside_torn(&burst, limits) {
+        self.free_whole_frames();
+        let torn_weight = self.torn().map(|torn| match torn.frames.len() - self.written {
+            bytes if torn.is_oversize(limits) => bytes.min(limits.bytes / 2),
+            bytes => bytes,
+        });
+        if torn_weight.is_some_and(|weight| weight + burst.frames.len() > limits.bytes) {
             // Older ones would be dropped for nothing.
-            let bytes = burst.frames.len();
-            return Pushed::DroppedNewest(Amount { messages: burst.messages, bytes });
+            return Pushed::DroppedNewest(Amount::from(&burst));
         }
         let mut dropped = Amount::default();
-        while !self.has_room(&burst, limits) {
-            let first = usize::from(self.written > 0);
-            let oldest = (first..self.slots.len()).find(|&at| self.slots[at].is_data());
-            let slot = oldest.and_then(|at| self.slots.remove(at)).expect("more than a torn burst");
-            self.data_slots -= 1;
-            self.data_bytes -= slot.frames.len();
-            dropped.add(&slot);
+        while !self.fits(&burst, limits) {
+            dropped.bytes += self.drop_oldest_message();
+            dropped.messages += 1;
         }
-        self.append(burst);
+        self.append(burst, limits);
         Pushed::DroppedOldest(dropped)
     }
 
+    /// Moves the frames behind a torn one into a slot of their own, so that they can be dropped, and
+    /// control frames can pass them.
+    fn free_whole_frames(&mut self) {
+        if self.torn().is_none() {
+            return;
+        }
+        let front = self.slots.front_mut().expect("a torn slot");
+        let end = frame::frame_end(&front.frames, self.written);
+        let Some(whole) = front.split_off(end) else { return };
+        let place = (1..self.slots.len()).find(|&at| self.slots[at].is_data());
+        self.slots.insert(place.unwrap_or(self.slots.len()), whole);
+        self.data_slots += 1;
+        self.advance(0);
+    }
+
+    /// Drops the oldest message of which nothing has left, and returns its bytes.
+    fn drop_oldest_message(&mut self) -> usize {
+        let first = usize::from(self.written > 0);
+        let oldest = (first..self.slots.len()).find(|&at| self.slots[at].is_data());
+        let oldest = oldest.expect("more than a torn frame");
+        let bytes = self.slots[oldest].drop_first_frame();
+        if self.slots[oldest].messages() == 0 {
+            self.slots.remove(oldest);
+            self.data_slots -= 1;
+        }
+        self.data_bytes -= bytes;
+        bytes
+    }
+
     fn put_control(&mut self, frame: Bytes, content: Content) -> bool {
+        self.free_whole_frames();
+        let frames = Frames::Shared(frame);
         let first = usize::from(self.written > 0);
         let waiting = (first..self.slots.len()).find(|&at| self.slots[at].content == content);
         if let Some(at) = waiting {
-            self.slots[at].frames = frame;
+            self.slots[at].frames = frames;
             return true;
         }
-        self.slots.insert(first.min(self.slots.len()), Slot { frames: frame, content });
+        self.slots.insert(first.min(self.slots.len()), Slot { frames, content });
         false
     }
 }
 
-/// Cuts a burst behind the frame that `written` bytes have torn; `false` if they tear none.
+/// Cuts data behind the frame that `written` bytes have torn; `false` if they tear none.
 fn cut_after_frame(slot: &mut Slot, written: usize, discarded: &mut Amount) -> bool {
     let end = frame::frame_end(&slot.frames, written);
-    let cut = frame::count(&slot.frames[end..]);
-    discarded.messages += cut;
-    discarded.bytes += slot.frames.len() - end;
-    slot.content = Content::Data { messages: slot.messages() - cut };
-    slot.frames.truncate(end);
+    if let Some(cut) = slot.split_off(end) {
+        discarded.add(&cut);
+    }
     end > written
 }

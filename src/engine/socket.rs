@@ -3,6 +3,15 @@
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll, Waker};
 
+/// What the peer of a socket has acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// Bytes since the connection began, with what TLS adds.
+    pub bytes: u64,
+    /// Whether nothing is left that was written and not acknowledged.
+    pub is_all: bool,
+}
+
 /// Where a shard writes the frames of one connection.
 ///
 /// The shard is the only writer. It tries first, and polls when the socket has not taken everything:
@@ -28,6 +37,18 @@ pub trait Socket: Send + 'static {
     /// Tells the peer that nothing more will come. What was written before still arrives.
     fn shut_down(&mut self);
 
-    /// Gives the connection up: what the kernel still holds need not arrive.
+    /// Gives the connection up: what was written and has not arrived may be lost. The peer is to learn
+    /// of the end all the same, as soon as it can be reached.
     fn abort(&mut self);
+
+    /// What the peer has acknowledged; `None` where that is not known. A system call.
+    fn acknowledged(&self) -> Option<Acknowledged> {
+        None
+    }
+
+    /// Whether bytes, or the end of the stream, have been received and wait to be read. `false` where
+    /// that is not known. A system call.
+    fn has_unread(&self) -> bool {
+        false
+    }
 }

@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use hyper::http::Extensions;
 use tokio::sync::oneshot;
+use tokio::task::coop;
 
 use super::about::About;
 use super::span::ConnSpan;
 use super::{Encoded, Hub, SendError};
 use crate::backplane::ConnId;
 use crate::engine::{
-    Address, Close, CloseCode, ConnKey, DisconnectReason, JoinError, LeaveError, Link, Port,
+    Close, CloseCode, ConnKey, DisconnectReason, JoinError, LeaveError, Link, Port, Stage,
 };
 use crate::shield::shielded;
 use crate::transport::WriteHalf;
@@ -82,18 +83,17 @@ impl<T: Send + 'static> Conn<T> {
     /// # Cancel safety
     /// When the future is dropped before it is ready, the connection may have joined or not.
     pub async fn join_wait(&self, room: &str) -> Result<(), JoinError> {
-        loop {
-            match self.join(room) {
-                Err(JoinError::Overloaded) => Box::pin(self.inner.hub.inner.shards.retry()).await,
-                result => break result?,
-            }
-        }
+        let attempt = || match self.join(room) {
+            Err(JoinError::Overloaded) => None,
+            result => Some(result),
+        };
+        self.until(attempt).await?;
         let Some(bridge) = &self.inner.hub.inner.bridge else { return Ok(()) };
         let subscribed = async {
             tokio::select! {
                 biased;
                 () = bridge.subscribed_to(room) => Ok(()),
-                () = super::session::ended_for_others(&self.inner.link) => Err(JoinError::Closed),
+                () = self.watch(|| false) => Err(JoinError::Closed),
             }
         };
         Box::pin(shielded(subscribed)).await
@@ -108,6 +108,21 @@ impl<T: Send + 'static> Conn<T> {
     /// [`LeaveError::Overloaded`]: still a member.
     pub fn leave(&self, room: &str) -> Result<(), LeaveError> {
         self.port().leave(&self.inner.link, room)
+    }
+
+    /// [`leave`](Self::leave), waiting while the shard is overloaded.
+    ///
+    /// # Errors
+    /// None today: the shard takes the leave at some time.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, the connection is still a member.
+    pub async fn leave_wait(&self, room: &str) -> Result<(), LeaveError> {
+        let attempt = || match self.leave(room) {
+            Err(LeaveError::Overloaded) => None,
+            result => Some(result),
+        };
+        self.until(attempt).await
     }
 
     /// The names of the rooms that it is in, in no order; after its end, of those that it was in.
@@ -128,9 +143,7 @@ impl<T: Send + 'static> Conn<T> {
     /// # Errors
     /// See [`SendError`]; the message was not queued.
     pub fn send(&self, message: &T) -> Result<(), SendError> {
-        self.check_open()?;
-        let encoded = crate::codec::encode_frame(&*self.inner.hub.inner.codec, message)?;
-        self.send_encoded(&Encoded(encoded))
+        self.send_encoded(&self.encode(message)?)
     }
 
     /// Queues an encoded message for this client alone.
@@ -138,28 +151,100 @@ impl<T: Send + 'static> Conn<T> {
     /// # Errors
     /// As [`send`](Self::send), but for the encoding.
     pub fn send_encoded(&self, message: &Encoded) -> Result<(), SendError> {
-        self.check_open()?;
-        Ok(self.inner.hub.inner.shards.publish(Address::Conn(self.key()), &[], &message.0)?)
+        self.send_within(message, None)
     }
 
-    /// [`send`](Self::send), waiting while the shard is overloaded.
+    /// [`send`](Self::send), waiting until there is space for the message.
+    ///
+    /// There is space if the message, and what waits for this client already, do not exceed half of
+    /// [`send_buffer_bytes`](crate::Builder::send_buffer_bytes). If nothing waits, a message of any size
+    /// passes. So a stream of any length reaches a client that reads it, and what
+    /// others send to the client's rooms meanwhile still finds its place.
     ///
     /// # Errors
-    /// As `send`, but never [`SendError::Overloaded`].
+    /// As `send`, but never [`SendError::Overloaded`]. [`SendError::SlowClient`] where the client is
+    /// evicted while the call waits, as it is when it takes nothing for
+    /// [`write_timeout`](crate::Builder::write_timeout).
     ///
     /// # Cancel safety
     /// When the future is dropped before it is ready, nothing was queued.
     pub async fn send_wait(&self, message: &T) -> Result<(), SendError> {
-        self.check_open()?;
-        let encoded = Encoded(crate::codec::encode_frame(&*self.inner.hub.inner.codec, message)?);
-        loop {
-            match self.send_encoded(&encoded) {
-                Err(SendError::Overloaded) => {
-                    Box::pin(self.inner.hub.inner.shards.retry()).await;
-                }
-                result => return result,
-            }
+        let message = self.encode(message)?;
+        self.send_encoded_wait(&message).await
+    }
+
+    /// [`send_encoded`](Self::send_encoded), waiting as [`send_wait`](Self::send_wait) does.
+    ///
+    /// # Errors
+    /// As `send_wait`, but for the encoding.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, nothing was queued.
+    pub async fn send_encoded_wait(&self, message: &Encoded) -> Result<(), SendError> {
+        // A task that sends all the time must not hold its thread.
+        coop::consume_budget().await;
+        let (link, hub) = (&self.inner.link, &self.inner.hub.inner);
+        let attempt = || self.send_within(message, Some(hub.send_wait_bytes_max));
+        let attempt = || match attempt() {
+            Err(SendError::Overloaded) => None,
+            result => Some(result),
+        };
+        match attempt() {
+            Some(result) => result,
+            // Boxed, for it is rare, and its size would count in every future that may wait.
+            None => Box::pin(hub.send_in_time(link, message.0.len(), attempt)).await,
         }
+    }
+
+    /// Bytes that wait for this client in the hub, with frame headers: direct sends on their way to its
+    /// shard, and all that is in its send queue. An upper bound: a buffer of which a part has left counts
+    /// as a whole. Messages to rooms that are on their way to the shard, and what the kernel or TLS has
+    /// taken, do not count.
+    pub fn queued_bytes(&self) -> usize {
+        self.inner.link.waiting()
+    }
+
+    /// Waits until [`queued_bytes`](Self::queued_bytes) is 0: all that was sent to this client alone has
+    /// left the hub. That does not say that the client has it.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] or [`SendError::SlowClient`] where the connection ends first.
+    ///
+    /// # Cancel safety
+    /// Nothing happens when the future is dropped.
+    pub async fn flushed(&self) -> Result<(), SendError> {
+        let link = &self.inner.link;
+        self.watch(|| link.waiting() == 0).await;
+        // What waited for a connection that has ended may be lost.
+        match link.end().map(|end| &end.reason) {
+            Some(DisconnectReason::SlowClient { cause, .. }) => Err(SendError::SlowClient(*cause)),
+            Some(_) => Err(SendError::Closed),
+            None => Ok(()),
+        }
+    }
+
+    fn encode(&self, message: &T) -> Result<Encoded, SendError> {
+        self.check_open()?;
+        Ok(Encoded(crate::codec::encode_frame(&*self.inner.hub.inner.codec, message)?))
+    }
+
+    fn send_within(&self, message: &Encoded, bytes_max: Option<usize>) -> Result<(), SendError> {
+        self.check_open()?;
+        Ok(self.inner.hub.inner.shards.send(&self.inner.link, &message.0, bytes_max)?)
+    }
+
+    /// Tries until there is a result, each time that a shard has made space.
+    async fn until<R>(&self, mut attempt: impl FnMut() -> Option<R>) -> R {
+        match attempt() {
+            Some(result) => result,
+            None => Box::pin(self.inner.hub.inner.shards.until(attempt)).await,
+        }
+    }
+
+    /// Waits until the link is as asked, or the connection has ended.
+    async fn watch(&self, mut is_so: impl FnMut() -> bool) {
+        let link = &self.inner.link;
+        super::session::watch(link, || link.stage() > Stage::Open || is_so()).await;
     }
 
     /// Closes the connection with 1000, after what was sent to it before.
@@ -219,7 +304,7 @@ impl<T: Send + 'static> Conn<T> {
 
     fn check_open(&self) -> Result<(), SendError> {
         match self.inner.link.end().map(|end| &end.reason) {
-            Some(DisconnectReason::SlowClient { .. }) => Err(SendError::SlowClient),
+            Some(DisconnectReason::SlowClient { cause, .. }) => Err(SendError::SlowClient(*cause)),
             _ if self.is_closed() || self.hub().is_closed() => Err(SendError::Closed),
             _ => Ok(()),
         }

@@ -2,7 +2,7 @@
 
 use crate::backplane::BackplaneError;
 use crate::codec::EncodeError;
-use crate::engine::{Close, CloseCode, JoinError, Overloaded};
+use crate::engine::{Close, CloseCode, Eviction, JoinError, Overloaded};
 
 /// A message was not published.
 #[derive(Debug, thiserror::Error)]
@@ -33,9 +33,9 @@ pub enum SendError {
     /// The connection is closed, or is closing.
     #[error("connection closed")]
     Closed,
-    /// The connection was evicted because its client does not read.
-    #[error("connection evicted: slow client")]
-    SlowClient,
+    /// The connection was evicted because its client does not take what is sent to it.
+    #[error("connection evicted: {0}")]
+    SlowClient(Eviction),
     /// The inbox of the connection's shard is full. Try again later, or use the call that waits.
     #[error("shard overloaded")]
     Overloaded,

@@ -10,14 +10,15 @@ use crate::engine::{Close, DisconnectReason};
 /// What an application does with its connections. All methods have a default that does nothing.
 ///
 /// The calls for one connection come one after the other, in the order of the methods here; those
-/// for different connections run in parallel. While `on_message` runs, the next message of that
-/// client is not read, so TCP slows down a client that sends faster than it is served.
+/// for different connections run in parallel. While a callback runs, the hub answers pings of its
+/// client, and reads at most one message ahead. It then reads nothing more from this client, not even
+/// pings, until the callback returns. So TCP slows down a client that sends faster than it is served.
+/// The client is not closed for silence in that time.
 ///
 /// A handler that panics closes its connection with 1011; the others live. In `on_upgrade` it is
 /// answered with 500 instead, and in `on_disconnect` there is nothing left to close; all are counted.
 ///
-/// While a callback runs, its connection is not read, and if the connection ends meanwhile, its
-/// socket is held until the callback returns.
+/// If the connection ends while a callback runs, its socket is held until the callback returns.
 ///
 /// [`Handlers`](super::Handlers) makes a handler of closures.
 ///
@@ -70,7 +71,8 @@ pub trait Handler<T: Send + 'static>: Send + Sync + 'static {
         ready(Ok(()))
     }
 
-    /// The client has sent a message.
+    /// The client has sent a message. If the client has closed since, what the handler sends to it still
+    /// leaves before the hub's close frame.
     ///
     /// The future is allocated for each message, and goes with it: an idle connection does not pay for
     /// its size.

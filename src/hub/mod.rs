@@ -15,6 +15,7 @@ mod handlers;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod nodes;
+mod publishing;
 mod request;
 mod session;
 mod shutdown;
@@ -28,7 +29,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 
 pub use self::builder::Builder;
@@ -37,28 +37,18 @@ pub use self::endpoint::Endpoint;
 pub use self::error::{BuildError, PublishError, SendError};
 pub use self::handler::Handler;
 pub use self::handlers::Handlers;
+pub use self::publishing::Encoded;
 pub use self::request::{Reject, UpgradeRequest};
 use self::shutdown::PhaseCell;
 pub use self::shutdown::{Shutdown, ShutdownReport};
 pub use self::target::Target;
 use crate::backplane::{Bridge, ConnId, NodeId};
-use crate::codec::{Codec, encode_frame};
-use crate::engine::{Address, ConnKey, Counters, Overloaded, Port, Reply, Stats};
+use crate::codec::Codec;
+use crate::engine::{Counters, Port, Reply, Stats};
 use crate::shield::shielded;
 use crate::transport::{
     Admission, AdmissionLimits, ComeBack, OriginRule, ReadLimits, Shards, WriteHalf,
 };
-
-/// A message that is encoded and framed, to be sent often. Clones share the bytes.
-#[derive(Debug, Clone)]
-pub struct Encoded(Bytes);
-
-impl Encoded {
-    /// The bytes on the wire, header included.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
 
 /// A WebSocket hub: connections, rooms, and messages of type `T` to them.
 ///
@@ -104,6 +94,9 @@ struct Parts<T> {
     shards: Arc<Shards>,
     bridge: Option<Bridge>,
     read_limits: ReadLimits,
+    /// Bytes that may wait for a client when a call that waits adds some.
+    send_wait_bytes_max: usize,
+    close_timeout: Duration,
     origins: OriginRule,
     admission: AdmissionLimits,
     upgrade_timeout: Duration,
@@ -118,6 +111,8 @@ struct Inner<T> {
     /// Dropped with the hub, which ends its tasks.
     bridge: Option<Bridge>,
     read_limits: ReadLimits,
+    send_wait_bytes_max: usize,
+    close_timeout: Duration,
     origins: OriginRule,
     admission: Admission,
     come_back: ComeBack,
@@ -185,6 +180,8 @@ impl<T: Send + 'static> Hub<T> {
             shards: parts.shards,
             bridge: parts.bridge,
             read_limits: parts.read_limits,
+            send_wait_bytes_max: parts.send_wait_bytes_max,
+            close_timeout: parts.close_timeout,
             origins: parts.origins,
             admission: Admission::new(parts.admission),
             come_back: ComeBack::default(),
@@ -214,181 +211,14 @@ impl<T: Send + 'static> Hub<T> {
         Endpoint::new(self.clone(), handler)
     }
 
-    /// Queues `message` for every connection.
-    ///
-    /// # Errors
-    /// [`PublishError::Encode`]: nothing was queued. [`PublishError::Overloaded`]: a shard has no
-    /// room, nobody gets it. [`PublishError::Closed`]: the hub is closed.
-    pub fn broadcast(&self, message: &T) -> Result<(), PublishError> {
-        self.publish(&Target::everyone(), message)
-    }
-
-    /// Queues `message` for every member of `room`. A room without members is no error.
-    ///
-    /// # Errors
-    /// As [`broadcast`](Self::broadcast).
-    pub fn to_room(&self, room: &str, message: &T) -> Result<(), PublishError> {
-        self.publish(&Target::room(room), message)
-    }
-
-    /// Queues `message` for a target.
-    ///
-    /// # Errors
-    /// As [`broadcast`](Self::broadcast).
-    ///
-    /// # Examples
-    /// ```
-    /// use roomcast::{Conn, PublishError, Target};
-    ///
-    /// fn tell_the_others(conn: &Conn<String>, text: &String) -> Result<(), PublishError> {
-    ///     conn.hub().publish(&Target::room("lobby").except(conn.id()), text)
-    /// }
-    /// ```
-    pub fn publish(&self, target: &Target<'_>, message: &T) -> Result<(), PublishError> {
-        self.publish_encoded(target, &self.encode(message)?)
-    }
-
-    /// Encodes a message once, to be sent often.
-    ///
-    /// # Errors
-    /// [`PublishError::Encode`].
-    pub fn encode(&self, message: &T) -> Result<Encoded, PublishError> {
-        Ok(Encoded(encode_frame(&*self.inner.codec, message)?))
-    }
-
-    /// Queues an encoded message for a target.
-    ///
-    /// # Errors
-    /// As [`broadcast`](Self::broadcast), but for the encoding.
-    pub fn publish_encoded(
-        &self,
-        target: &Target<'_>,
-        message: &Encoded,
-    ) -> Result<(), PublishError> {
-        self.publish_to(target.address(), target.excepted(), message)
-    }
-
-    /// [`broadcast`](Self::broadcast), waiting while a shard is overloaded.
-    ///
-    /// # Errors
-    /// As `broadcast`, but never [`PublishError::Overloaded`].
-    ///
-    /// # Cancel safety
-    /// When the future is dropped before it is ready, nothing was queued.
-    pub fn broadcast_wait<'a>(
-        &'a self,
-        message: &T,
-    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, T> {
-        self.wait_for_room(Address::Everyone, &[], self.encode(message))
-    }
-
-    /// [`to_room`](Self::to_room), waiting while a shard is overloaded.
-    ///
-    /// # Errors
-    /// As `to_room`, but never [`PublishError::Overloaded`].
-    ///
-    /// # Cancel safety
-    /// When the future is dropped before it is ready, nothing was queued.
-    pub fn to_room_wait<'a>(
-        &'a self,
-        room: &'a str,
-        message: &T,
-    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, T> {
-        self.wait_for_room(Address::Room(room), &[], self.encode(message))
-    }
-
-    /// [`publish`](Self::publish), waiting while a shard is overloaded.
-    ///
-    /// # Errors
-    /// As `publish`, but never [`PublishError::Overloaded`].
-    ///
-    /// # Cancel safety
-    /// When the future is dropped before it is ready, nothing was queued.
-    pub fn publish_wait<'a>(
-        &'a self,
-        target: &'a Target<'_>,
-        message: &T,
-    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, T> {
-        self.wait_for_room(target.address(), target.excepted(), self.encode(message))
-    }
-
-    /// [`publish_encoded`](Self::publish_encoded), waiting while a shard is overloaded.
-    ///
-    /// # Errors
-    /// As `publish_encoded`, but never [`PublishError::Overloaded`].
-    ///
-    /// # Cancel safety
-    /// When the future is dropped before it is ready, nothing was queued.
-    pub fn publish_encoded_wait<'a>(
-        &'a self,
-        target: &'a Target<'_>,
-        message: &Encoded,
-    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, T> {
-        self.wait_for_room(target.address(), target.excepted(), Ok(message.clone()))
-    }
-
-    /// What the waiting calls have in common. Its future is part of what a handler that publishes
-    /// awaits for every message.
-    #[expect(clippy::manual_async_fn, reason = "an async fn would hold its arguments twice")]
-    fn wait_for_room<'a>(
-        &'a self,
-        address: Address<'a, ConnId>,
-        except: &'a [ConnId],
-        message: Result<Encoded, PublishError>,
-    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, T> {
-        async move {
-            let message = message?;
-            loop {
-                match self.publish_to(address, except, &message) {
-                    Err(PublishError::Overloaded) => Box::pin(self.inner.shards.retry()).await,
-                    result => return result,
-                }
-            }
-        }
-    }
-
-    /// To local members first, and then to the other nodes.
-    fn publish_to(
-        &self,
-        address: Address<'_, ConnId>,
-        except: &[ConnId],
-        message: &Encoded,
-    ) -> Result<(), PublishError> {
-        if self.is_closed() {
-            return Err(PublishError::Closed);
-        }
-        if let Some(here) = address.on(self.inner.node) {
-            self.publish_here(here, except, message)?;
-        }
-        if let Some(bridge) = &self.inner.bridge {
-            bridge.publish(address, except, &message.0);
-        }
-        Ok(())
-    }
-
-    fn publish_here(
-        &self,
-        address: Address<'_>,
-        except: &[ConnId],
-        message: &Encoded,
-    ) -> Result<(), Overloaded> {
-        let key = |id: &ConnId| id.key_on(self.inner.node);
-        // The usual cases, nobody and the sender, are spared the allocation.
-        if let [] | [_] = except {
-            let key = except.first().and_then(key);
-            return self.inner.shards.publish(address, key.as_slice(), &message.0);
-        }
-        let keys: Vec<ConnKey> = except.iter().filter_map(key).collect();
-        self.inner.shards.publish(address, &keys, &message.0)
-    }
-
     /// How many connections are open on this node.
     pub fn count(&self) -> usize {
         self.inner.shards.connections()
     }
 
-    /// How many members a room has on this node. A join counts when [`Conn::join`] has returned, a leave or a
-    /// disconnect when the shard has seen it.
+    /// How many members a room has on this node. A join or a leave counts when the call has returned, a
+    /// disconnect when the shard has seen it. A connection that is in other rooms and leaves this one
+    /// without being a member makes the count one too few until its shard has seen that.
     pub fn room_count(&self, room: &str) -> usize {
         self.inner.shards.members(room)
     }

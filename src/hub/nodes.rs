@@ -9,7 +9,7 @@ use super::Hub;
 use crate::backplane::{
     BackplaneChanges, BackplaneError, BackplaneHealth, Bridge, Cluster, Members, NodeId,
 };
-use crate::engine::{Address, ConnKey, Overloaded};
+use crate::engine::{Address, ConnKey, Overloaded, Pace};
 use crate::transport::Shards;
 
 impl<T: Send + 'static> Hub<T> {
@@ -73,11 +73,20 @@ impl Members for Shards {
         except: &[ConnKey],
         frames: &Bytes,
     ) -> Result<(), Overloaded> {
-        self.publish(address, except, frames)
+        // Readers pause for a congested inbox. The queue of what arrives is the place to wait.
+        match self.is_congested() {
+            true => Err(Overloaded),
+            false => self.publish(Pace::Urgent, address, except, frames),
+        }
     }
 
-    fn room_to_deliver(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(self.retry())
+    fn deliver_later<'a>(
+        &'a self,
+        address: Address<'a>,
+        except: &'a [ConnKey],
+        frames: &'a Bytes,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(self.until(move || self.deliver(address, except, frames).ok()))
     }
 
     fn connections(&self) -> u64 {

@@ -4,7 +4,9 @@ use std::any::Any;
 use std::future::poll_fn;
 use std::mem;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -13,7 +15,8 @@ use tokio::task::coop;
 use super::{Conn, Handler, events};
 use crate::codec::DecodeError;
 use crate::engine::{Close, CloseCode, DisconnectReason, Link, Stage, frame};
-use crate::transport::{Event, FrameReader, ReadError};
+use crate::shield::shielded;
+use crate::transport::{Event, FrameReader, Listener, ReadError};
 
 /// The task of a connection. Its size counts in every idle one, so what only a busy one needs is
 /// boxed: also the future of a message, at about 15 of the 400 ns that a message of a burst takes.
@@ -52,8 +55,8 @@ fn serve<'a, T: Send + 'static, H: Handler<T>>(
     async move {
         conn.link().pause_listening();
         conn.span().enter(events::connected);
-        if let Err(close) = Box::pin(conn.span().hold(handler.on_connect(conn))).await {
-            return Some(DisconnectReason::ClosedByServer(close));
+        if let Err(reason) = Box::pin(open(conn, handler, reader)).await {
+            return reason;
         }
         loop {
             // Back-pressure: what this client sends next would only add to the queue.
@@ -64,19 +67,111 @@ fn serve<'a, T: Send + 'static, H: Handler<T>>(
             // A client that has sent much at once must not hold the worker thread.
             coop::consume_budget().await;
             conn.port().hear(conn.link());
-            let answer: BoxFuture<'_, ()> = match poll_fn(|cx| poll_step(conn, reader, cx)).await {
-                Step::Message(message) => {
-                    Box::pin(conn.span().hold(handler.on_message(conn, message)))
-                }
-                Step::Undecodable(error) => {
-                    Box::pin(conn.span().hold(handler.on_decode_error(conn, error)))
-                }
-                Step::Pinged | Step::Handled => continue,
-                Step::End(reason) => return reason,
-            };
-            answer.await;
+            let step = poll_fn(|cx| poll_step(conn, reader, cx)).await;
+            if let Step::Pinged | Step::Handled = step {
+                continue;
+            }
+            let handling: BoxFuture<'_, Served> = Box::pin(handle(step, conn, handler, reader));
+            if let Err(reason) = handling.await {
+                return reason;
+            }
         }
     }
+}
+
+/// Whether the client is to be served on; otherwise the reason to end, unless the shard has one.
+type Served = Result<(), Option<DisconnectReason>>;
+
+async fn open<T: Send + 'static, H: Handler<T>>(
+    conn: &Conn<T>,
+    handler: &H,
+    reader: &mut FrameReader,
+) -> Served {
+    let (result, ahead) = beside(conn.span().hold(handler.on_connect(conn)), conn, reader).await;
+    result.map_err(|close| Some(DisconnectReason::ClosedByServer(close)))?;
+    match ahead {
+        Some(step) => handle(step, conn, handler, reader).await,
+        None => Ok(()),
+    }
+}
+
+/// Calls the handler for something that the client has sent, and for what it sends meanwhile.
+fn handle<'a, T: Send + 'static, H: Handler<T>>(
+    first: Step<T>,
+    conn: &'a Conn<T>,
+    handler: &'a H,
+    reader: &'a mut FrameReader,
+) -> impl Future<Output = Served> + Send + 'a {
+    let mut next = Some(first);
+    async move {
+        while let Some(step) = next.take() {
+            next = match step {
+                Step::Message(message) => {
+                    let answer = conn.span().hold(handler.on_message(conn, message));
+                    beside(answer, conn, reader).await.1
+                }
+                Step::Undecodable(error) => {
+                    let answer = conn.span().hold(handler.on_decode_error(conn, error));
+                    beside(answer, conn, reader).await.1
+                }
+                Step::Pinged | Step::Handled => None,
+                Step::End(reason) => return Err(reason),
+            };
+            coop::consume_budget().await;
+        }
+        Ok(())
+    }
+}
+
+/// Pings and pongs that are handled beside a callback before other tasks have their turn.
+const STEPS_MAX: usize = 64;
+
+/// What the client has sent while a callback ran, and comes next.
+type Ahead<T> = Option<Step<T>>;
+
+/// Runs a callback, and reads beside it: pings are answered meanwhile. At the first thing that has to
+/// wait for the callback, the reading stops, so that TCP slows the client down.
+async fn beside<T: Send + 'static, F: Future>(
+    callback: F,
+    conn: &Conn<T>,
+    reader: &mut FrameReader,
+) -> (F::Output, Ahead<T>) {
+    let mut callback = pin!(callback);
+    let mut ahead = None;
+    let mut has_read = false;
+    let output = poll_fn(|cx| {
+        if let Poll::Ready(output) = callback.as_mut().poll(cx) {
+            return Poll::Ready(output);
+        }
+        if !mem::replace(&mut has_read, true) {
+            reader.be_lenient();
+        }
+        for step in 0.. {
+            if step == STEPS_MAX {
+                cx.waker().wake_by_ref();
+                break;
+            }
+            if ahead.is_some() || reader.is_over_rate() {
+                break;
+            }
+            if conn.hub().inner.shards.is_congested() {
+                reader.forgive();
+                break;
+            }
+            let Poll::Ready(step) = poll_step(conn, reader, cx) else { break };
+            if !matches!(step, Step::Pinged | Step::Handled) {
+                ahead = Some(step);
+            }
+        }
+        // Not all that comes is read, so silence says nothing.
+        conn.link().pause_listening();
+        Poll::Pending
+    });
+    let output = output.await;
+    if has_read && let Err(error) = reader.be_strict(conn) {
+        ahead = Some(Step::of_error(error));
+    }
+    (output, ahead)
 }
 
 fn note_panic<T: Send + 'static>(conn: &Conn<T>, payload: &(dyn Any + Send)) {
@@ -95,12 +190,11 @@ fn poll_step<T: Send + 'static>(
     if link.awaits_pong(cx.waker()) && link.stage() == Stage::Open {
         return Poll::Pending;
     }
-    let heard = || conn.port().hear(link);
     let limits = &conn.hub().inner.read_limits;
     let mut pongs = Pongs::default();
     let read = loop {
         let interpret = |event: Event<'_>| interpret(conn, event, &mut pongs);
-        let read = reader.poll_next(cx, link, limits, heard, interpret);
+        let read = reader.poll_next(cx, link, limits, conn, interpret);
         let is_ping = matches!(read, Poll::Ready(Ok(Step::Pinged)));
         if !is_ping || !reader.has_more() || pongs.is_full() {
             break read;
@@ -109,13 +203,7 @@ fn poll_step<T: Send + 'static>(
     pongs.send(conn);
     read.map(|step| {
         link.pause_listening();
-        step.unwrap_or_else(|error| {
-            Step::End(match error {
-                ReadError::Ended => None,
-                ReadError::Protocol(error) => Some(error.into()),
-                ReadError::Io(kind) => Some(DisconnectReason::Io(kind)),
-            })
-        })
+        step.unwrap_or_else(Step::of_error)
     })
 }
 
@@ -123,6 +211,16 @@ async fn relieved_or_ended<T: Send + 'static>(conn: &Conn<T>) {
     tokio::select! {
         () = conn.hub().inner.shards.relieved() => {}
         () = ended(conn.link()) => {}
+    }
+}
+
+impl<T: Send + 'static> Listener for Conn<T> {
+    fn heard(&self) {
+        self.port().hear(self.link());
+    }
+
+    fn lateness(&self) -> Duration {
+        self.hub().inner.shards.lateness(self.key())
     }
 }
 
@@ -134,6 +232,16 @@ enum Step<T> {
     Handled,
     /// With the reason, unless the shard has had one first.
     End(Option<DisconnectReason>),
+}
+
+impl<T> Step<T> {
+    fn of_error(error: ReadError) -> Self {
+        Self::End(match error {
+            ReadError::Ended => None,
+            ReadError::Protocol(error) => Some(error.into()),
+            ReadError::Io(kind) => Some(DisconnectReason::Io(kind)),
+        })
+    }
 }
 
 fn interpret<T: Send + 'static>(conn: &Conn<T>, event: Event<'_>, pongs: &mut Pongs) -> Step<T> {
@@ -209,10 +317,28 @@ async fn finish<T: Send + 'static, H: Handler<T>>(
         let told = AssertUnwindSafe(told).catch_unwind().await;
         let _ = told.inspect_err(|payload| note_panic(conn, &**payload));
     };
+    let patience = patience(link.end().map(|end| &end.reason), conn.hub().inner.close_timeout);
     tokio::join!(disconnect, async {
-        reader.drain(link).await;
+        reader.drain(link, patience).await;
         conn.port().detach(conn.key());
     });
+}
+
+/// The most that [`patience`] gives a client that has closed the connection itself, broken a rule, or
+/// been evicted: there is less to wait for.
+const SHORT_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a closing connection may make no progress.
+fn patience(reason: Option<&DisconnectReason>, close_timeout: Duration) -> Duration {
+    match reason {
+        Some(
+            DisconnectReason::ClosedByClient(_)
+            | DisconnectReason::Protocol(_)
+            | DisconnectReason::OverLimit(_)
+            | DisconnectReason::SlowClient { .. },
+        ) => close_timeout.min(SHORT_CLOSE_TIMEOUT),
+        _ => close_timeout,
+    }
 }
 
 /// For the session alone.
@@ -227,9 +353,9 @@ async fn ended(link: &Link) {
     .await;
 }
 
-/// Waits for the end of a connection, in any task.
-pub(super) async fn ended_for_others(link: &Link) {
-    /// Gives the place of a waker back, also where the waiting is over before the connection.
+/// Waits until a link is as asked, in any task. Asks whenever the stage moves or less waits.
+pub(super) async fn watch(link: &Link, mut is_so: impl FnMut() -> bool) {
+    /// Gives the place of a waker back, also where the waiting is given up.
     struct Place<'a>(&'a Link, Option<usize>);
 
     impl Drop for Place<'_> {
@@ -239,15 +365,15 @@ pub(super) async fn ended_for_others(link: &Link) {
     }
 
     let mut place = Place(link, None);
-    poll_fn(|cx| {
+    let waiting = poll_fn(|cx| {
         drop(mem::replace(&mut place, Place(link, None)));
-        place.1 = Some(link.watch_stage_too(cx.waker()));
-        match link.stage() {
-            Stage::Open => Poll::Pending,
-            _ => Poll::Ready(()),
+        place.1 = Some(link.watch(cx.waker()));
+        match is_so() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
         }
-    })
-    .await;
+    });
+    shielded(waiting).await;
 }
 
 /// A connection that the shard knows, and that counts in its hub. However its task ends, the shard gets

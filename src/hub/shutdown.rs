@@ -116,9 +116,13 @@ pub struct ShutdownReport {
     /// Those of them that were not over at the deadline; most often because `on_disconnect` had not
     /// returned.
     pub unfinished: usize,
-    /// Those of the unfinished that were cut, because they had not taken all that was sent to them.
+    /// Those of the unfinished that were cut: their clients had not acknowledged all that was sent to
+    /// them. Where the system does not tell what a client has acknowledged (it does for TCP on Linux),
+    /// those whose socket had not taken all.
     pub cut: usize,
-    /// Messages that had been handed to a connection meanwhile, or before, and were lost with it.
+    /// Messages that had been handed to a connection meanwhile, or before, and were lost with it before
+    /// they left the hub. What the kernel had taken for a connection that was cut may be lost as well,
+    /// and is not among them.
     pub messages_lost: u64,
     /// Messages for other nodes that have not been published.
     pub messages_unsent: usize,

@@ -18,10 +18,9 @@ use super::relief::Relief;
 use super::sampler::Sampler;
 use super::stream::WriteHalf;
 use crate::engine::{
-    Address, Budgets, ConnKey, InboxLimits, Overloaded, Port, Progress, RoomLimits, RoomWatch,
-    Shard, ShardConfig, publish,
+    Address, Budgets, ConnKey, InboxLimits, Link, Overloaded, Pace, Port, Progress, RoomLimits,
+    RoomWatch, Shard, ShardConfig, publish_at,
 };
-use crate::shield::shielded;
 
 /// Writes of a slice, before a shard lets readers and other shards run: about 0.3 ms.
 const WRITES_PER_SLICE: usize = 64;
@@ -32,6 +31,8 @@ const TIMER_SLACK: Duration = Duration::from_millis(1);
 /// The shards of a hub, as publishers and sessions see them.
 pub(crate) struct Shards {
     ports: Box<[Arc<Port<WriteHalf>>]>,
+    /// When the clocks of the shards began.
+    epoch: Instant,
     relief: Arc<Relief>,
     /// Shared with the tasks of the shards.
     ends: Arc<Ends>,
@@ -65,8 +66,8 @@ impl Shards {
         let ports: Box<[_]> = (0..count).map(port).collect();
         let relief = Arc::new(Relief::default());
         let ends = Arc::new(Ends::of(count));
+        let epoch = Instant::now();
         for (index, port) in ports.iter().enumerate() {
-            let epoch = Instant::now();
             let driver = Driver {
                 end: End { index, relief: relief.clone(), ends: ends.clone(), is_expected: false },
                 shard: Shard::new(shard, port.clone()),
@@ -78,7 +79,7 @@ impl Shards {
             // The driver takes turns by itself. Tokio's budget would make sockets look blocked.
             runtime.spawn(coop::unconstrained(driver.run()));
         }
-        Self { ports, relief, ends, sampler: Sampler::default() }
+        Self { ports, epoch, relief, ends, sampler: Sampler::default() }
     }
 
     /// All ports, in the order of the shards.
@@ -115,6 +116,11 @@ impl Shards {
         self.ends.bell()
     }
 
+    /// How late the shard of a connection has run so far, in all.
+    pub(crate) fn lateness(&self, id: ConnKey) -> Duration {
+        self.port(id).map_or(Duration::ZERO, |port| port.lateness(self.epoch.elapsed()))
+    }
+
     /// How many connections are open.
     pub(crate) fn connections(&self) -> usize {
         self.ports.iter().map(|port| port.counters().connections.get() as usize).sum()
@@ -128,26 +134,50 @@ impl Shards {
     /// Hands frames, one or a run of whole ones, to every shard that has somebody to give them to.
     pub(crate) fn publish(
         &self,
+        pace: Pace,
         address: Address<'_>,
         except: &[ConnKey],
         frames: &Bytes,
     ) -> Result<(), Overloaded> {
+        self.followed(address, || publish_at(pace, &self.ports, address, except, frames))
+    }
+
+    /// Hands frames to the shard of one connection. With `bytes_max`, only if no more than that waits for
+    /// the client then, or nothing else does.
+    pub(crate) fn send(
+        &self,
+        link: &Arc<Link>,
+        frames: &Bytes,
+        bytes_max: Option<usize>,
+    ) -> Result<(), Overloaded> {
+        let port = &self.ports[link.id().shard()];
+        self.followed(Address::Conn(link.id()), || match bytes_max {
+            Some(bytes_max) => port.send_patiently(link, frames.clone(), bytes_max),
+            None => port.send(link, frames.clone()),
+        })
+    }
+
+    /// Publishes, and follows the message now and then.
+    fn followed(
+        &self,
+        address: Address<'_>,
+        publish: impl FnOnce() -> Result<(), Overloaded>,
+    ) -> Result<(), Overloaded> {
         match self.sampler.is_armed() {
-            true => self.publish_followed(address, except, frames),
-            false => publish(&self.ports, address, except, frames),
+            true => self.follow(address, publish),
+            false => publish(),
         }
     }
 
     /// Apart from the others, which are nearly all: what it needs would cost them, too.
     #[cold]
-    fn publish_followed(
+    fn follow(
         &self,
         address: Address<'_>,
-        except: &[ConnKey],
-        frames: &Bytes,
+        publish: impl FnOnce() -> Result<(), Overloaded>,
     ) -> Result<(), Overloaded> {
         let sample = self.sampler.begin();
-        publish(&self.ports, address, except, frames)?;
+        publish()?;
         sample.follow(&self.ports, address);
         Ok(())
     }
@@ -179,20 +209,15 @@ impl Shards {
     /// # Cancel safety
     /// Nothing is held or reserved.
     pub(crate) async fn relieved(&self) {
-        self.relief.wait_while(|| self.is_congested()).await;
+        self.until(|| (!self.is_congested()).then_some(())).await;
     }
 
-    /// Waits before a publish that was refused is tried again.
-    ///
-    /// An inbox that is not congested can still have no room for a large message: then its shard is
-    /// at work, and is given the thread.
+    /// Tries until there is a result, each time that a shard has made space.
     ///
     /// # Cancel safety
     /// Nothing is held or reserved.
-    pub(crate) async fn retry(&self) {
-        // The runtime wakes from its own loop whoever yields.
-        shielded(yield_now()).await;
-        self.relieved().await;
+    pub(crate) async fn until<R>(&self, attempt: impl FnMut() -> Option<R>) -> R {
+        self.relief.until(attempt).await
     }
 
     /// Whether any inbox is congested.
@@ -222,7 +247,9 @@ impl Driver {
         loop {
             let progress = self.shard.run(self.epoch.elapsed(), WRITES_PER_SLICE);
             self.end.is_expected = self.shard.is_ending();
-            self.ring();
+            if self.shard.take_made_space() {
+                self.end.relief.ring();
+            }
             match progress {
                 // Unlike a place in the run queue, it also has the runtime look for what can be read.
                 Progress::Busy => yield_now().await,
@@ -237,20 +264,13 @@ impl Driver {
         }
     }
 
-    /// Tells who waits for room that there is some.
-    fn ring(&self) {
-        if !self.port.inbox().is_congested() {
-            self.end.relief.ring();
-        }
-    }
-
     /// Ready when the inbox is filled or the tick has come.
     fn poll_wait(&mut self, cx: &mut Context<'_>, tick: Option<Instant>) -> Poll<()> {
         if self.port.inbox().poll_filled(cx).is_ready() {
             return Poll::Ready(());
         }
-        // A publisher that gave room back before it could see this shard asleep did not wake it.
-        self.ring();
+        // A publisher that gave space back before it could see this shard asleep did not wake it.
+        self.end.relief.ring();
         let Some(tick) = tick else { return Poll::Pending };
         // A timer that fires early costs one look around; setting it anew, a lock.
         if self.timer.is_elapsed() || self.timer.deadline() > tick + TIMER_SLACK {
@@ -279,9 +299,7 @@ async fn to_the_back() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{
-        Audience, Command, Delivery, Except, FrameKind, Overflow, QueueLimits, frame,
-    };
+    use crate::engine::{FrameKind, Overflow, QueueLimits, frame};
 
     fn shards(count: usize) -> Shards {
         let layout = Layout {
@@ -336,7 +354,7 @@ mod tests {
         end(&shards, 0).await;
         let frames = frame::encode(FrameKind::Text, b"a message");
         for _ in 0..100 {
-            let published = shards.publish(Address::Everyone, &[], &frames);
+            let published = shards.publish(Pace::Urgent, Address::Everyone, &[], &frames);
             assert_eq!(published, Ok(()));
             // It is in the other one's inbox, which has room for 16.
             tokio::task::yield_now().await;
@@ -352,13 +370,12 @@ mod tests {
         ended.as_mut().enable();
         // What no caller can make: half a frame.
         let half = Bytes::from_static(&[0x81, 100]);
-        let delivery =
-            Delivery { frames: half, audience: Audience::Everyone, except: Except::Nobody };
-        shards.ports()[0].inbox().push(Command::Deliver(delivery));
+        let published = crate::engine::publish(&shards.ports()[..1], Address::Everyone, &[], &half);
+        assert_eq!(published, Ok(()));
         ended.await;
         assert_eq!(shards.ports()[0].counters().shards_gone.get(), 1);
         assert_eq!(places(&shards, 10), [0, 10]);
         let frames = frame::encode(FrameKind::Text, b"a message");
-        assert_eq!(shards.publish(Address::Everyone, &[], &frames), Ok(()));
+        assert_eq!(shards.publish(Pace::Urgent, Address::Everyone, &[], &frames), Ok(()));
     }
 }

@@ -3,7 +3,9 @@
 //!
 //! A client does not answer for the time in which the hub does not listen to it. What it sends lawfully
 //! while a handler runs or a shard is congested is read all at once afterwards, and held against nobody.
+//! The little that is read while a handler runs is measured when the handler has returned.
 
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -13,6 +15,15 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::decoder::ProtocolError;
 use crate::engine::{Limit, Rate, TokenBucket};
 use crate::patience::poll_deadline;
+
+/// Whoever reads, as the reader sees it.
+pub(crate) trait Listener {
+    /// Bytes have been received.
+    fn heard(&self);
+
+    /// How much time has passed so far in which the process did not run, for which no client is to blame.
+    fn lateness(&self) -> Duration;
+}
 
 /// How much a client may send in a time; `None` is as much as it likes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -73,6 +84,18 @@ pub(super) struct Meter {
     paused_at: Option<Instant>,
     /// The pauses whose messages may still wait in the socket.
     grace: Duration,
+    /// Of the time in which the process did not run, what has been taken into account.
+    lateness_seen: Option<Duration>,
+    /// Whether what finds no tokens is owed, instead of being refused.
+    is_lenient: bool,
+    owed: Owed,
+}
+
+/// What has found no tokens yet.
+#[derive(Default)]
+struct Owed {
+    messages: u64,
+    bytes: u64,
 }
 
 impl Meter {
@@ -85,33 +108,105 @@ impl Meter {
             epoch: now,
             paused_at: Some(now),
             grace: Duration::ZERO,
+            lateness_seen: None,
+            is_lenient: false,
+            owed: Owed::default(),
         }
     }
 
     /// Notes that nobody reads for now.
     pub(super) fn pause(&mut self) {
-        self.paused_at = Some(Instant::now());
+        self.paused_at.get_or_insert_with(Instant::now);
     }
 
-    /// Notes that reading goes on.
-    pub(super) fn resume(&mut self) {
-        self.grace += self.paused_at.take().map_or(Duration::ZERO, |at| at.elapsed());
+    /// Notes that reading goes on. Where it is only some reading during a pause, the pause goes on as
+    /// well.
+    pub(super) fn resume(&mut self, listener: &impl Listener) {
+        self.lateness_seen.get_or_insert_with(|| listener.lateness());
+        if !self.is_lenient {
+            self.grace += self.paused_at.take().map_or(Duration::ZERO, |at| at.elapsed());
+        }
     }
 
     /// Notes that all that had come was read.
     pub(super) fn drained(&mut self) {
-        self.grace = Duration::ZERO;
+        if !self.is_lenient {
+            self.grace = Duration::ZERO;
+        }
     }
 
-    pub(super) fn count_message(&mut self) -> Result<(), ProtocolError> {
-        let Some(rate) = &self.rates.messages else { return Ok(()) };
-        let is_there = self.messages.take(1, self.epoch.elapsed(), self.grace, rate);
+    /// From now on, what finds no tokens is owed until the pause is over.
+    pub(super) fn be_lenient(&mut self) {
+        self.is_lenient = true;
+    }
+
+    /// Whether something is owed, so that nothing more is to be read.
+    pub(super) fn is_owed(&self) -> bool {
+        self.owed.messages + self.owed.bytes > 0
+    }
+
+    /// The pause is over, and its time helps to pay what is owed.
+    pub(super) fn be_strict(&mut self, listener: &impl Listener) -> Result<(), ProtocolError> {
+        self.is_lenient = false;
+        self.resume(listener);
+        let Owed { messages, bytes } = mem::take(&mut self.owed);
+        self.take_messages(messages, listener)?;
+        self.take_bytes(bytes, listener)
+    }
+
+    pub(super) fn count_message(&mut self, listener: &impl Listener) -> Result<(), ProtocolError> {
+        let taken = self.take_messages(1, listener);
+        if self.is_lenient && taken.is_err() {
+            self.owed.messages += 1;
+            return Ok(());
+        }
+        taken
+    }
+
+    pub(super) fn count_bytes(
+        &mut self,
+        bytes: usize,
+        listener: &impl Listener,
+    ) -> Result<(), ProtocolError> {
+        let taken = self.take_bytes(bytes as u64, listener);
+        if self.is_lenient && taken.is_err() {
+            self.owed.bytes += bytes as u64;
+            return Ok(());
+        }
+        taken
+    }
+
+    fn take_messages(
+        &mut self,
+        messages: u64,
+        listener: &impl Listener,
+    ) -> Result<(), ProtocolError> {
+        let Some(rate) = self.rates.messages else { return Ok(()) };
+        let take = |meter: &mut Self| {
+            meter.messages.take(messages, meter.epoch.elapsed(), meter.grace, &rate)
+        };
+        let is_there = take(self) || self.forgives_lateness(listener) && take(self);
         is_there.then_some(()).ok_or(ProtocolError::Over(Limit::MessageRate))
     }
 
-    pub(super) fn count_bytes(&mut self, bytes: usize) -> Result<(), ProtocolError> {
-        let Some(rate) = &self.rates.bytes else { return Ok(()) };
-        let is_there = self.bytes.take(bytes as u64, self.epoch.elapsed(), self.grace, rate);
+    fn take_bytes(&mut self, bytes: u64, listener: &impl Listener) -> Result<(), ProtocolError> {
+        let Some(rate) = self.rates.bytes else { return Ok(()) };
+        let take =
+            |meter: &mut Self| meter.bytes.take(bytes, meter.epoch.elapsed(), meter.grace, &rate);
+        let is_there = take(self) || self.forgives_lateness(listener) && take(self);
         is_there.then_some(()).ok_or(ProtocolError::Over(Limit::ByteRate))
+    }
+
+    /// Takes time into account in which the process did not run: what the client sent in that time is
+    /// read all at once. `false` if there is no such time since this was last asked.
+    fn forgives_lateness(&mut self, listener: &impl Listener) -> bool {
+        let lateness = listener.lateness();
+        let seen = self.lateness_seen.unwrap_or(lateness);
+        let late = lateness.saturating_sub(seen);
+        self.lateness_seen = Some(seen + late);
+        self.grace += late;
+        self.messages.credit(late);
+        self.bytes.credit(late);
+        !late.is_zero()
     }
 }

@@ -26,7 +26,7 @@ mod upgrade;
 pub(crate) use admission::{Admission, AdmissionLimits, Denied};
 pub(crate) use decoder::{DecodeLimits, Decoder, Event};
 pub(crate) use driver::{Layout, Shards};
-pub(crate) use guard::Rates;
+pub(crate) use guard::{Listener, Rates};
 pub(crate) use origin::OriginRule;
 pub(crate) use reader::{FrameReader, ReadError, ReadLimits};
 #[cfg(feature = "metrics")]

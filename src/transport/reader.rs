@@ -12,18 +12,20 @@ use std::time::Duration;
 
 use tokio::io::ReadBuf;
 use tokio::task::coop;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::decoder::{DecodeLimits, Decoder, Event, ProtocolError};
-use super::guard::{Guard, Rates};
+use super::guard::{Guard, Listener, Rates};
 use super::stream::ReadHalf;
-use crate::engine::{Link, Stage};
+use crate::engine::{Acknowledged, Link, Stage};
 
 /// The buffer that a worker thread lends to its readers. A message of the default limit fits, with
 /// its header, into two reads.
 const SCRATCH_BYTES: usize = 64 * 1024;
 
-/// How long a client has to answer a close frame by closing the connection.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often a closing connection is looked at for progress, in its patience. Looks are counted, not
+/// time: a process that was stopped in between has not waited.
+const LOOKS: u32 = 8;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
@@ -51,6 +53,17 @@ pub(crate) struct ReadLimits {
     pub(crate) rates: Rates,
 }
 
+/// For a client to which nobody listens any more.
+struct Nobody;
+
+impl Listener for Nobody {
+    fn heard(&self) {}
+
+    fn lateness(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
 /// Reads the events of one client.
 pub(crate) struct FrameReader {
     half: ReadHalf,
@@ -73,8 +86,7 @@ impl FrameReader {
         }
     }
 
-    /// The next event, as what `take` makes of it. `heard` is called whenever bytes have been
-    /// received. The waker is also woken when the shard ends the connection.
+    /// The next event, as what `take` makes of it. The waker is also woken when the shard ends the connection.
     ///
     /// Nothing but the reader itself lives from one call to the next: that would count in every
     /// idle connection.
@@ -83,16 +95,16 @@ impl FrameReader {
         cx: &mut Context<'_>,
         link: &Link,
         limits: &ReadLimits,
-        heard: impl Fn(),
+        listener: &impl Listener,
         take: impl FnOnce(Event<'_>) -> R,
     ) -> Poll<Result<R, ReadError>> {
         if link.stage() > Stage::Open {
             return Poll::Ready(Err(ReadError::Ended));
         }
         if let Some(meter) = Guard::meter(&mut self.guard) {
-            meter.resume();
+            meter.resume(listener);
         }
-        let taken = self.poll_event(cx, &heard, &mut Some(take));
+        let taken = self.poll_event(cx, listener, &mut Some(take));
         if taken.is_ready() {
             self.pause();
             return taken;
@@ -111,6 +123,26 @@ impl FrameReader {
     /// Whether the last read has brought more than the events so far.
     pub(crate) fn has_more(&self) -> bool {
         !self.pending.is_empty()
+    }
+
+    /// Begins to read beside a callback: the rates wait for its end.
+    pub(crate) fn be_lenient(&mut self) {
+        if let Some(meter) = Guard::meter(&mut self.guard) {
+            meter.be_lenient();
+        }
+    }
+
+    /// Whether the client is over its rates for now, so that nothing is to be read beside the callback.
+    pub(crate) fn is_over_rate(&mut self) -> bool {
+        Guard::meter(&mut self.guard).is_some_and(|meter| meter.is_owed())
+    }
+
+    /// The callback is over: the time that it took counts for the rates of the client.
+    pub(crate) fn be_strict(&mut self, listener: &impl Listener) -> Result<(), ReadError> {
+        match Guard::meter(&mut self.guard) {
+            Some(meter) => meter.be_strict(listener).map_err(ReadError::Protocol),
+            None => Ok(()),
+        }
     }
 
     /// Notes that nobody will read for a while, for a reason that is not the client's: its time for the
@@ -149,36 +181,40 @@ impl FrameReader {
         Guard::poll_overdue(&mut self.guard, cx, message_timeout)
     }
 
-    /// Reads and throws away until the client has closed, so that what was sent to it is not lost to a
-    /// reset; for at most a second after the close frame has left.
-    pub(crate) async fn drain(mut self, link: &Link) {
+    /// Reads and throws away until the client has closed: a socket that is closed before resets the
+    /// connection at the client's next byte, and what it has not read yet is lost.
+    ///
+    /// After the close frame has left, a client has `patience` to acknowledge more of what was sent to
+    /// it, as often as it does so, and once more to close.
+    pub(crate) async fn drain(mut self, link: &Link, patience: Duration) {
         self.guard = None;
-        let mut is_over = false;
+        let mut has_closed = false;
+        let mut looks = None;
         poll_fn(|cx| {
             link.watch_stage(cx.waker());
-            is_over = is_over || self.poll_closed(cx).is_ready();
+            has_closed = has_closed || self.poll_closed(cx).is_ready();
             match link.stage() {
-                Stage::Open | Stage::Ended => Poll::Pending,
-                Stage::Flushed | Stage::Cut => Poll::Ready(()),
+                Stage::Open | Stage::Ended => return Poll::Pending,
+                Stage::Flushed if !has_closed => {}
+                Stage::Flushed | Stage::Cut => return Poll::Ready(()),
             }
+            let looks = looks.get_or_insert_with(|| Looks::begin(patience));
+            looks.poll_given_up(cx, || self.half.acknowledged())
         })
         .await;
-        if !is_over && link.stage() != Stage::Cut {
-            let _ = tokio::time::timeout(CLOSE_TIMEOUT, poll_fn(|cx| self.poll_closed(cx))).await;
-        }
     }
 
     fn poll_event<R, F: FnOnce(Event<'_>) -> R>(
         &mut self,
         cx: &mut Context<'_>,
-        heard: &impl Fn(),
+        listener: &impl Listener,
         take: &mut Option<F>,
     ) -> Poll<Result<R, ReadError>> {
         loop {
-            if let Some(taken) = self.decode_pending(take)? {
+            if let Some(taken) = self.decode_pending(listener, take)? {
                 return Poll::Ready(Ok(taken));
             }
-            if let Some(taken) = ready!(self.poll_read(cx, heard, take))? {
+            if let Some(taken) = ready!(self.poll_read(cx, listener, take))? {
                 return Poll::Ready(Ok(taken));
             }
         }
@@ -186,11 +222,12 @@ impl FrameReader {
 
     fn decode_pending<R, F: FnOnce(Event<'_>) -> R>(
         &mut self,
+        listener: &impl Listener,
         take: &mut Option<F>,
     ) -> Result<Option<R>, ReadError> {
         let mut input = &mut self.pending[self.next..];
         // Also with nothing pending: it frees what the last event had borrowed.
-        let taken = decode(&mut self.decoder, &mut self.guard, &mut input, take)?;
+        let taken = decode(&mut self.decoder, &mut self.guard, listener, &mut input, take)?;
         let left = input.len();
         self.next = self.pending.len() - left;
         if self.next == self.pending.len() {
@@ -207,7 +244,7 @@ impl FrameReader {
     fn poll_read<R, F: FnOnce(Event<'_>) -> R>(
         &mut self,
         cx: &mut Context<'_>,
-        heard: &impl Fn(),
+        listener: &impl Listener,
         take: &mut Option<F>,
     ) -> Poll<Result<Option<R>, ReadError>> {
         SCRATCH.with_borrow_mut(|scratch| {
@@ -217,11 +254,11 @@ impl FrameReader {
             if overhead + payload > 0
                 && let Some(meter) = Guard::meter(&mut self.guard)
             {
-                meter.count_bytes(overhead + payload).map_err(ReadError::Protocol)?;
+                meter.count_bytes(overhead + payload, listener).map_err(ReadError::Protocol)?;
             }
             let mut input = ready!(filled)?;
-            heard();
-            let taken = decode(&mut self.decoder, &mut self.guard, &mut input, take)?;
+            listener.heard();
+            let taken = decode(&mut self.decoder, &mut self.guard, listener, &mut input, take)?;
             if !input.is_empty() {
                 self.pending = (&*input).into();
             }
@@ -234,7 +271,7 @@ impl FrameReader {
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let is_close = |event: Event<'_>| matches!(event, Event::Close(_));
-            match ready!(self.poll_event(cx, &|| {}, &mut Some(is_close))) {
+            match ready!(self.poll_event(cx, &Nobody, &mut Some(is_close))) {
                 Ok(true) => return Poll::Ready(()),
                 Ok(false) => {}
                 Err(ReadError::Protocol(_)) => self.forget_pending(),
@@ -244,9 +281,40 @@ impl FrameReader {
     }
 }
 
+/// Looks at a closing connection, until it has made no progress for some of them.
+struct Looks {
+    timer: Interval,
+    acknowledged: Option<u64>,
+    left: u32,
+}
+
+impl Looks {
+    fn begin(patience: Duration) -> Self {
+        let mut timer = interval((patience / LOOKS).max(Duration::from_millis(1)));
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { timer, acknowledged: None, left: LOOKS }
+    }
+
+    fn poll_given_up(
+        &mut self,
+        cx: &mut Context<'_>,
+        acknowledged: impl Fn() -> Option<Acknowledged>,
+    ) -> Poll<()> {
+        while self.left > 0 {
+            ready!(self.timer.poll_tick(cx));
+            let acknowledged = acknowledged().map(|acknowledged| acknowledged.bytes);
+            let has_progressed = acknowledged > self.acknowledged;
+            self.acknowledged = acknowledged;
+            self.left = if has_progressed { LOOKS } else { self.left - 1 };
+        }
+        Poll::Ready(())
+    }
+}
+
 fn decode<R, F: FnOnce(Event<'_>) -> R>(
     decoder: &mut Decoder,
     guard: &mut Option<Box<Guard>>,
+    listener: &impl Listener,
     input: &mut &mut [u8],
     take: &mut Option<F>,
 ) -> Result<Option<R>, ReadError> {
@@ -256,7 +324,7 @@ fn decode<R, F: FnOnce(Event<'_>) -> R>(
     if let Some(meter) = Guard::meter(guard)
         && !matches!(event, Event::Close(_))
     {
-        meter.count_message().map_err(ReadError::Protocol)?;
+        meter.count_message(listener).map_err(ReadError::Protocol)?;
     }
     Ok(Some(take.take().expect("an event ends the call")(event)))
 }

@@ -1,10 +1,10 @@
-//! Waiting until inboxes are no longer congested, at no cost for the shards while nobody waits.
+//! Waiting until the shards have made space, at no cost for them while nobody waits.
 //!
 //! # Orderings
 //!
-//! A waiter counts itself and then looks at the inboxes; whoever has made room looks for waiters
-//! afterwards. A `SeqCst` fence between the two steps on each side makes sure that one sees the
-//! other. A ring that follows the count finds a future that was made before it, and wakes it.
+//! A waiter counts itself and then tries; whoever has made space looks for waiters afterwards. A
+//! `SeqCst` fence between the two steps on each side makes sure that one sees the other. A ring that
+//! follows the count finds a future that was made before it, and wakes it.
 
 use tokio::sync::Notify;
 
@@ -18,7 +18,7 @@ pub(super) struct Relief {
 }
 
 impl Relief {
-    /// Wakes all who wait. To be called after room was made.
+    /// Wakes all who wait. To be called after space was made.
     pub(super) fn ring(&self) {
         fence(Ordering::SeqCst);
         if self.waiters.load(Ordering::Relaxed) > 0 {
@@ -26,16 +26,16 @@ impl Relief {
         }
     }
 
-    /// Waits until the inboxes are not congested.
-    pub(super) async fn wait_while(&self, is_congested: impl Fn() -> bool) {
-        while is_congested() {
-            // Boxed, for it is rare, and its size would count in every future that may wait.
-            let rung = Box::pin(shielded(self.bell.notified()));
+    /// Tries until there is a result, each time that space was made.
+    pub(super) async fn until<R>(&self, mut attempt: impl FnMut() -> Option<R>) -> R {
+        loop {
+            let rung = shielded(self.bell.notified());
             let _waiter = Waiter::count(&self.waiters);
             fence(Ordering::SeqCst);
-            if is_congested() {
-                rung.await;
+            if let Some(result) = attempt() {
+                return result;
             }
+            rung.await;
         }
     }
 }

@@ -11,9 +11,9 @@ use bytes::Bytes;
 #[cfg(roomcast_loom)]
 use loom::sync::{Mutex, MutexGuard};
 use roomcast::engine::{
-    Address, Budgets, Close, CloseCode, ConnKey, Counter, Counters, DisconnectReason, FrameKind,
-    InboxLimits, LARGE_AUDIENCE, Link, Overflow, Port, Progress, QueueLimits, RoomLimits, Shard,
-    ShardConfig, Socket, Stage, frame, publish,
+    Acknowledged, Address, Budgets, Close, CloseCode, ConnKey, Counter, Counters, DisconnectReason,
+    FrameKind, InboxLimits, LARGE_AUDIENCE, Link, Overflow, Port, Progress, QueueLimits,
+    RoomLimits, Shard, ShardConfig, Socket, Stage, frame, publish,
 };
 
 /// Writes of a slice that no test runs out of.
@@ -37,6 +37,10 @@ pub(crate) struct Wire {
     pub(crate) error: Option<io::ErrorKind>,
     /// Whether a flush blocks.
     pub(crate) holds_flush: bool,
+    /// What the peer has acknowledged, where it tells.
+    pub(crate) acknowledged: Option<u64>,
+    /// Whether something that was received waits to be read.
+    pub(crate) has_unread: bool,
     /// Whether a write or a flush has ever blocked.
     pub(crate) has_blocked: bool,
     /// The waker of the last call that blocked.
@@ -112,6 +116,16 @@ impl Socket for FakeSocket {
 
     fn abort(&mut self) {
         self.0.lock().unwrap().is_aborted = true;
+    }
+
+    fn acknowledged(&self) -> Option<Acknowledged> {
+        let wire = self.0.lock().unwrap();
+        let all = wire.written.len() as u64;
+        wire.acknowledged.map(|bytes| Acknowledged { bytes, is_all: bytes == all })
+    }
+
+    fn has_unread(&self) -> bool {
+        self.0.lock().unwrap().has_unread
     }
 }
 
@@ -421,6 +435,17 @@ impl Rig {
         }
         self.now = end;
         self.run();
+    }
+
+    /// Lets time pass while the shards are awake, and gives them nothing to write with.
+    pub(crate) fn elapse(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.now = end.min(self.now + Duration::from_millis(10));
+            for shard in &mut self.shards {
+                shard.run(self.now, 0);
+            }
+        }
     }
 
     pub(crate) fn counters(&self) -> &Counters {

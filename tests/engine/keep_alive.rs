@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use roomcast::engine::{Address, CloseCode, DisconnectReason, Progress, Stage};
+use roomcast::engine::{Address, CloseCode, DisconnectReason, Eviction, Progress, Stage};
 
 use super::fake::{Client, PING, Rig, Settings};
 
@@ -124,7 +124,7 @@ fn keep_alive_runs_while_the_inbox_is_never_empty() {
         let progress = rig.shards[0].run(rig.now, 2);
         assert_eq!(progress, Progress::Busy, "there is always more to do");
         lively.iter().for_each(|client| client.port.hear(&client.link));
-        rig.now += Duration::from_millis(250);
+        rig.now += Duration::from_millis(100);
     }
     assert_eq!(silent.reason(), Some(DisconnectReason::Idle));
     assert!(silent.count(PING) > 0);
@@ -173,12 +173,47 @@ fn pings_of_a_blocked_socket_do_not_pile_up() {
 }
 
 #[test]
+fn a_process_that_was_stopped_closes_nobody_and_the_silent_later() {
+    for stopped in [Duration::from_millis(500), INTERVAL, 100 * INTERVAL] {
+        let mut rig = rig();
+        let client = rig.attach();
+        let blocked = rig.attach();
+        rig.pass(2 * INTERVAL - 2 * TICK);
+        blocked.block();
+        rig.publish(Address::Conn(blocked.id()), "waits");
+        rig.run();
+        rig.now += stopped;
+        rig.run();
+        assert_eq!((client.reason(), blocked.reason()), (None, None), "{stopped:?}");
+        rig.pass(TICK);
+        assert_eq!(client.reason(), None);
+        rig.pass(5 * TICK);
+        assert_eq!(client.reason(), Some(DisconnectReason::Idle), "{stopped:?}");
+    }
+}
+
+#[test]
+fn a_client_whose_bytes_wait_to_be_read_is_not_silent() {
+    let mut rig = rig();
+    let client = rig.attach();
+    client.wire().has_unread = true;
+    rig.pass(10 * INTERVAL);
+    assert_eq!(client.reason(), None);
+    client.wire().has_unread = false;
+    rig.pass(2 * INTERVAL);
+    assert_eq!(client.reason(), Some(DisconnectReason::Idle));
+}
+
+#[test]
 fn a_ping_that_a_socket_does_not_take_evicts_it_after_the_write_timeout() {
     let mut rig = rig();
     let client = rig.attach();
     client.block();
     pass_with_life(&mut rig, std::slice::from_ref(&client), INTERVAL + 20 * TICK);
-    assert_eq!(client.reason(), Some(DisconnectReason::SlowClient { messages: 0, bytes: 0 }));
+    assert_eq!(
+        client.reason(),
+        Some(DisconnectReason::SlowClient { cause: Eviction::Stalled, messages: 0, bytes: 0 })
+    );
 }
 
 #[derive(Default)]

@@ -92,8 +92,7 @@ pub(crate) enum Operation {
 /// What kind of run it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// No connection ends but by a close of the server or a detach of a shard that has settled:
-    /// then every single frame is accounted for.
+    /// No connection ends but by a close or a detach: then every single frame is accounted for.
     Gentle,
     /// Anything may happen.
     Rough,
@@ -127,7 +126,7 @@ impl Operation {
             77..79 => Self::Wake { conn },
             79 => is_rough.then_some(Self::Fail { conn })?,
             80..82 => Self::Hear { conn },
-            82 => Self::Close { conn, by_client: is_rough && dice.flip() },
+            82 => Self::Close { conn, by_client: dice.flip() },
             83 => Self::Detach { conn },
             86 => Self::Probe { to: Self::draw_target(dice, conn, room) },
             84..86 => Self::Pass { time: Duration::from_millis(dice.draw(0..4_000) as u64) },

@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
-use roomcast::engine::{Address, CloseCode, DisconnectReason, Overflow, Stage};
+use roomcast::engine::{Address, CloseCode, DisconnectReason, Eviction, Overflow, Stage};
 
-use super::fake::{CLOSE, Client, Rig, Settings, text_frame};
+use super::fake::{CLOSE, Client, Rig, Settings};
 
 const WRITE_TIMEOUT: Duration = Duration::from_secs(16);
 /// A blocked socket is looked at sixteen times a write timeout.
 const CHECK: Duration = Duration::from_secs(1);
 /// What an evicted client has for its close frame.
 const GRACE: Duration = Duration::from_millis(800);
+
+/// The bytes of a frame with a number.
+const FRAME: usize = 6;
 
 /// A member that takes `window` bytes and two that take all, in a room.
 fn slow_and_others(settings: Settings, window: usize) -> (Rig, Client, Vec<Client>) {
@@ -20,6 +23,10 @@ fn slow_and_others(settings: Settings, window: usize) -> (Rig, Client, Vec<Clien
     slow.wire().window = Some(window);
     rig.run();
     (rig, slow, others)
+}
+
+fn slow_client(cause: Eviction, messages: usize, bytes: usize) -> DisconnectReason {
+    DisconnectReason::SlowClient { cause, messages, bytes }
 }
 
 /// Publishes the numbers, one a turn.
@@ -36,13 +43,13 @@ fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
 
 #[test]
 fn slow_client_is_evicted_when_its_queue_is_full_and_others_get_all_in_as_many_writes() {
-    let settings = Settings::default().queue(4, 1 << 20, Overflow::Evict);
+    let settings = Settings::default().queue(16, 4 * FRAME, Overflow::Evict);
     let (mut rig, slow, others) = slow_and_others(settings, 0);
     publish_each(&mut rig, 0..4);
     assert_eq!(slow.reason(), None, "at the bound");
     publish_each(&mut rig, 4..10);
-    let bytes = 5 * text_frame("0000").len();
-    assert_eq!(slow.reason(), Some(DisconnectReason::SlowClient { messages: 5, bytes }));
+    let expected = slow_client(Eviction::Full, 5, 5 * FRAME);
+    assert_eq!(slow.reason(), Some(expected));
     for other in &others {
         assert_eq!(other.texts(), numbers(0..10));
         assert_eq!(other.writes(), 10);
@@ -54,15 +61,16 @@ fn slow_client_is_evicted_when_its_queue_is_full_and_others_get_all_in_as_many_w
 }
 
 #[test]
-fn slow_client_is_evicted_when_its_queue_is_full_of_bytes() {
-    let frame = text_frame("0000").len();
-    let settings = Settings::default().queue(100, 3 * frame, Overflow::Evict);
-    let (mut rig, slow, _) = slow_and_others(settings, 0);
-    publish_each(&mut rig, 0..3);
+fn a_client_for_which_many_bursts_wait_is_not_slow_while_they_have_few_bytes() {
+    let settings = Settings::default().queue(4, 1_000 * FRAME, Overflow::Evict);
+    let (mut rig, slow, others) = slow_and_others(settings, 0);
+    publish_each(&mut rig, 0..1_000);
     assert_eq!(slow.reason(), None, "at the bound");
-    publish_each(&mut rig, 3..4);
-    let expected = DisconnectReason::SlowClient { messages: 4, bytes: 4 * frame };
-    assert_eq!(slow.reason(), Some(expected));
+    slow.unblock();
+    rig.run();
+    assert_eq!(slow.texts(), numbers(0..1_000));
+    assert!(slow.writes() < 10, "{} writes", slow.writes());
+    assert!(others.iter().all(|other| other.texts() == numbers(0..1_000)));
 }
 
 #[test]
@@ -81,7 +89,7 @@ fn a_joined_burst_takes_one_slot_of_a_queue() {
 
 #[test]
 fn an_evicted_client_that_reads_again_in_time_sees_1008() {
-    let settings = Settings::default().queue(1, 1 << 20, Overflow::Evict);
+    let settings = Settings::default().queue(16, FRAME, Overflow::Evict);
     let (mut rig, slow, _) = slow_and_others(settings, 0);
     publish_each(&mut rig, 0..2);
     assert_eq!(slow.stage(), Stage::Ended);
@@ -96,7 +104,7 @@ fn an_evicted_client_that_reads_again_in_time_sees_1008() {
 
 #[test]
 fn an_evicted_client_gets_the_rest_of_a_torn_frame_before_1008() {
-    let settings = Settings::default().queue(2, 1 << 20, Overflow::Evict);
+    let settings = Settings::default().queue(16, 4 * FRAME - 2, Overflow::Evict);
     let (mut rig, slow, _) = slow_and_others(settings, 8);
     for text in numbers(0..4) {
         rig.publish(Address::Room("r"), &text);
@@ -104,7 +112,7 @@ fn an_evicted_client_gets_the_rest_of_a_torn_frame_before_1008() {
     rig.run();
     // The first frame and two bytes of the second have left, and two more are to come.
     publish_each(&mut rig, 4..6);
-    let expected = DisconnectReason::SlowClient { messages: 5, bytes: 5 * 6 - 2 };
+    let expected = slow_client(Eviction::Full, 5, 5 * FRAME - 2);
     assert_eq!(slow.reason(), Some(expected));
     slow.unblock();
     rig.run();
@@ -115,7 +123,7 @@ fn an_evicted_client_gets_the_rest_of_a_torn_frame_before_1008() {
 
 #[test]
 fn an_evicted_client_that_does_not_read_is_cut_after_the_grace() {
-    let settings = Settings::default().queue(1, 1 << 20, Overflow::Evict);
+    let settings = Settings::default().queue(16, FRAME, Overflow::Evict);
     let (mut rig, slow, _) = slow_and_others(settings, 0);
     publish_each(&mut rig, 0..2);
     rig.pass(GRACE - Duration::from_millis(1));
@@ -134,7 +142,7 @@ fn slow_client_is_evicted_when_it_takes_nothing_for_the_write_timeout() {
     rig.pass(WRITE_TIMEOUT - Duration::from_millis(1));
     assert_eq!(slow.reason(), None);
     rig.pass(CHECK / 2);
-    let expected = DisconnectReason::SlowClient { messages: 2, bytes: 2 * 6 - 3 };
+    let expected = slow_client(Eviction::Stalled, 2, 2 * FRAME - 3);
     assert_eq!(slow.reason(), Some(expected));
     assert_eq!(rig.counters().evicted_stalled.get(), 1);
     assert_eq!(rig.counters().evicted_full.get(), 0);
@@ -147,10 +155,11 @@ fn slow_client_is_evicted_when_it_takes_nothing_for_the_write_timeout() {
 
 #[test]
 fn slow_client_whose_queue_overflows_when_its_write_timeout_is_over_is_evicted_once() {
-    let settings = Settings::default().queue(1, 1 << 20, Overflow::Evict);
+    let settings = Settings::default().queue(16, FRAME, Overflow::Evict);
     let (mut rig, slow, others) = slow_and_others(settings, 0);
     publish_each(&mut rig, 0..1);
-    rig.now += WRITE_TIMEOUT + CHECK;
+    rig.elapse(WRITE_TIMEOUT - Duration::from_millis(10));
+    rig.now += Duration::from_millis(90);
     publish_each(&mut rig, 1..2);
     assert!(matches!(slow.reason(), Some(DisconnectReason::SlowClient { messages: 2, .. })));
     assert_eq!(rig.counters().evicted_full.get() + rig.counters().evicted_stalled.get(), 1);
@@ -182,13 +191,13 @@ fn a_flush_that_never_ends_is_a_stall() {
     slow.wire().holds_flush = true;
     publish_each(&mut rig, 0..1);
     rig.pass(WRITE_TIMEOUT + CHECK);
-    let expected = DisconnectReason::SlowClient { messages: 0, bytes: 0 };
+    let expected = slow_client(Eviction::Stalled, 0, 0);
     assert_eq!(slow.reason(), Some(expected));
 }
 
 #[test]
 fn drop_oldest_keeps_the_newest_and_counts_what_went() {
-    let settings = Settings::default().queue(3, 1 << 20, Overflow::DropOldest);
+    let settings = Settings::default().queue(16, 3 * FRAME, Overflow::DropOldest);
     let (mut rig, slow, others) = slow_and_others(settings, 0);
     publish_each(&mut rig, 0..10);
     slow.unblock();
@@ -202,7 +211,7 @@ fn drop_oldest_keeps_the_newest_and_counts_what_went() {
 
 #[test]
 fn drop_newest_keeps_the_oldest_and_counts_what_went() {
-    let settings = Settings::default().queue(3, 1 << 20, Overflow::DropNewest);
+    let settings = Settings::default().queue(16, 3 * FRAME, Overflow::DropNewest);
     let (mut rig, slow, others) = slow_and_others(settings, 0);
     publish_each(&mut rig, 0..10);
     slow.unblock();
@@ -215,26 +224,26 @@ fn drop_newest_keeps_the_oldest_and_counts_what_went() {
 }
 
 #[test]
-fn a_message_larger_than_the_queue_goes_to_those_who_read() {
+fn a_message_larger_than_the_queue_reaches_all_for_whom_nothing_waits() {
     for policy in [Overflow::Evict, Overflow::DropOldest, Overflow::DropNewest] {
         let settings = Settings::default().queue(16, 100, policy);
         let (mut rig, slow, others) = slow_and_others(settings, 0);
         let large = "x".repeat(1_000);
         rig.publish(Address::Room("r"), &large);
         rig.run();
-        assert!(others.iter().all(|other| other.texts() == [large.clone()]));
-        assert_eq!(slow.reason().is_some(), policy == Overflow::Evict);
-        slow.unblock();
         rig.publish(Address::Room("r"), "small");
         rig.run();
-        let expected: &[&str] = if policy == Overflow::Evict { &[] } else { &["small"] };
-        assert_eq!(slow.texts(), expected);
+        assert!(others.iter().all(|other| other.texts() == [&large, "small"]));
+        slow.unblock();
+        rig.run();
+        assert_eq!(slow.texts(), [&large, "small"]);
+        assert_eq!(slow.reason(), None);
     }
 }
 
 #[test]
 fn a_pong_of_a_client_with_a_full_queue_is_neither_lost_nor_late() {
-    let settings = Settings::default().queue(2, 1 << 20, Overflow::DropNewest);
+    let settings = Settings::default().queue(16, 2 * FRAME, Overflow::DropNewest);
     let (mut rig, slow, _) = slow_and_others(settings, 1);
     publish_each(&mut rig, 0..5);
     slow.port.pong(slow.id(), b"old");
@@ -262,20 +271,64 @@ fn a_closed_client_has_the_write_timeout_to_take_what_was_sent_before() {
 }
 
 #[test]
-fn a_closed_client_that_takes_a_byte_now_and_then_is_cut_all_the_same() {
+fn a_closed_client_that_takes_a_byte_now_and_then_gets_all() {
     let (mut rig, slow, _) = slow_and_others(Settings::default(), 0);
     publish_each(&mut rig, 0..3);
     slow.close();
     rig.run();
-    for _ in 0..WRITE_TIMEOUT.as_secs() + 2 {
-        rig.pass(CHECK);
+    while slow.stage() < Stage::Flushed {
+        rig.pass(WRITE_TIMEOUT - CHECK);
+        slow.take(1);
+        rig.run();
+    }
+    assert_eq!(slow.texts(), numbers(0..3));
+    assert_eq!(slow.close_code(), Some(CloseCode::NORMAL));
+    assert_eq!(rig.counters().dropped_at_end.get(), 0);
+}
+
+#[test]
+fn a_closed_client_that_takes_nothing_for_the_write_timeout_is_cut() {
+    let (mut rig, slow, _) = slow_and_others(Settings::default(), 0);
+    publish_each(&mut rig, 0..3);
+    slow.close();
+    rig.pass(WRITE_TIMEOUT - CHECK);
+    assert_eq!(slow.stage(), Stage::Ended);
+    slow.take(FRAME + 1);
+    rig.pass(WRITE_TIMEOUT - CHECK);
+    assert_eq!(slow.stage(), Stage::Ended);
+    rig.pass(2 * CHECK);
+    assert!(slow.wire().is_aborted);
+    assert_eq!(slow.stage(), Stage::Cut);
+    assert_eq!(rig.counters().dropped_at_end.get(), 2);
+}
+
+#[test]
+fn an_evicted_client_that_takes_a_byte_now_and_then_is_cut_all_the_same() {
+    let settings = Settings::default().queue(16, FRAME, Overflow::Evict);
+    let (mut rig, slow, _) = slow_and_others(settings, 1);
+    publish_each(&mut rig, 0..3);
+    assert!(slow.reason().is_some());
+    for _ in 0..8 {
+        rig.pass(GRACE / 4);
         slow.take(1);
     }
     assert!(slow.wire().is_aborted);
-    assert_eq!(slow.stage(), Stage::Cut);
-    // Two frames of six bytes and a part of the third have left.
-    assert_eq!(slow.texts(), numbers(0..2));
-    assert_eq!(rig.counters().dropped_at_end.get(), 1);
+}
+
+#[test]
+fn a_client_that_acknowledges_what_the_kernel_holds_is_not_stalled() {
+    let (mut rig, slow, _) = slow_and_others(Settings::default(), 3);
+    publish_each(&mut rig, 0..2);
+    for acknowledged in 0..20 {
+        slow.wire().acknowledged = Some(acknowledged);
+        rig.pass(WRITE_TIMEOUT - 2 * CHECK);
+        assert_eq!(slow.reason(), None, "after {acknowledged} bytes");
+    }
+    rig.pass(2 * WRITE_TIMEOUT);
+    assert!(matches!(
+        slow.reason(),
+        Some(DisconnectReason::SlowClient { cause: Eviction::Stalled, .. })
+    ));
 }
 
 #[test]

@@ -63,25 +63,34 @@ fn texts(written: &[u8]) -> Vec<String> {
 }
 
 #[test]
-fn slots_are_taken_up_to_the_bound_and_the_next_burst_meets_the_policy() {
-    for slots in [1, 2, 16] {
+fn bursts_past_the_slots_are_joined_to_the_last_and_meet_no_policy() {
+    for slots in [0, 1, 2, 16] {
         for policy in POLICIES {
             let limits = limits(slots, 1 << 20, policy);
             let mut queue = SendQueue::new(&limits);
-            for _ in 0..slots {
-                assert_eq!(queue.push(burst(&["old", "old"]), &limits), Pushed::Queued);
+            let sent: Vec<String> = (0..1_000).map(|n| n.to_string()).collect();
+            for text in &sent {
+                assert_eq!(queue.push(burst(&[text]), &limits), Pushed::Queued);
             }
-            let amount = |messages, bytes| Amount { messages, bytes };
-            let expected = match policy {
-                Overflow::DropOldest => Pushed::DroppedOldest(amount(2, 10)),
-                Overflow::DropNewest => Pushed::DroppedNewest(amount(1, 5)),
-                _ => Pushed::Full,
-            };
-            assert_eq!(queue.push(burst(&["new"]), &limits), expected);
-            let messages = if policy == Overflow::DropOldest { 2 * slots - 1 } else { 2 * slots };
-            assert_eq!(queue.queued(), amount(messages, 5 * messages));
+            assert_eq!(queue.queued().messages, sent.len());
+            let mut buffers = [IoSlice::new(&[]); WRITE_SLOTS_MAX];
+            assert_eq!(queue.fill(&mut buffers), slots.max(1), "buffers, of {slots} slots");
+            assert_eq!(texts(&drain(&mut queue, 7)), sent);
         }
     }
+}
+
+#[test]
+fn a_slot_that_has_begun_to_leave_grows_no_more() {
+    let limits = limits(1, 1 << 20, Overflow::Evict);
+    let mut queue = SendQueue::new(&limits);
+    fill(&mut queue, &["torn"], &limits);
+    let begun = take(&mut queue, 1);
+    fill(&mut queue, &["second", "third"], &limits);
+    let mut buffers = [IoSlice::new(&[]); WRITE_SLOTS_MAX];
+    assert_eq!(queue.fill(&mut buffers), 2);
+    let written = [begun, drain(&mut queue, 3)].concat();
+    assert_eq!(texts(&written), ["torn", "second", "third"]);
 }
 
 #[test]
@@ -93,7 +102,7 @@ fn bytes_are_taken_up_to_the_bound_and_the_next_one_meets_the_policy() {
         assert_eq!(queue.push(burst(&["xyz"]), &limits), Pushed::Queued, "at the bound");
         let pushed = queue.push(burst(&[""]), &limits);
         let expected = match policy {
-            Overflow::DropOldest => Pushed::DroppedOldest(Amount { messages: 2, bytes: 10 }),
+            Overflow::DropOldest => Pushed::DroppedOldest(Amount { messages: 1, bytes: 5 }),
             Overflow::DropNewest => Pushed::DroppedNewest(Amount { messages: 1, bytes: 2 }),
             _ => Pushed::Full,
         };
@@ -102,39 +111,42 @@ fn bytes_are_taken_up_to_the_bound_and_the_next_one_meets_the_policy() {
 }
 
 #[test]
-fn a_queue_without_slots_takes_nothing_but_a_torn_frame() {
+fn an_empty_queue_takes_a_burst_of_any_size_and_has_space_for_others_beside_it() {
     for policy in POLICIES {
-        let limits = limits(0, 1 << 20, policy);
+        let limits = limits(2, 20, policy);
+        let large = "x".repeat(100);
         let mut queue = SendQueue::new(&limits);
-        assert_ne!(queue.start(burst(&["whole"]), 0, &limits), Pushed::Queued);
-        assert!(queue.is_empty());
-        assert_eq!(queue.start(burst(&["torn"]), 1, &limits), Pushed::Queued);
-        assert_ne!(queue.push(burst(&["next"]), &limits), Pushed::Queued);
-        assert_eq!(drain(&mut queue, 100), text_frame("torn")[1..]);
+        assert_eq!(queue.push(burst(&[&large]), &limits), Pushed::Queued);
+        assert_eq!(queue.push(burst(&["12345678"]), &limits), Pushed::Queued, "half of the bound");
+        let pushed = queue.push(burst(&[""]), &limits);
+        assert_ne!(pushed, Pushed::Queued, "more than half of the bound");
     }
 }
 
 #[test]
-fn a_torn_burst_is_taken_whatever_its_size_and_never_dropped() {
+fn a_torn_frame_is_taken_whatever_its_size_and_never_dropped() {
     let limits = limits(2, 10, Overflow::DropOldest);
     let mut queue = SendQueue::new(&limits);
     let torn = burst(&["far too long for the bound"]);
-    assert_eq!(queue.start(torn.clone(), 3, &limits), Pushed::Queued);
-    let dropped = Pushed::DroppedNewest(Amount { messages: 1, bytes: 3 });
-    assert_eq!(queue.push(burst(&["x"]), &limits), dropped);
-    assert_eq!(drain(&mut queue, 4), torn.frames[3..]);
+    queue.start(torn.clone(), 3, &limits);
+    let dropped = Pushed::DroppedNewest(Amount { messages: 1, bytes: 6 });
+    assert_eq!(queue.push(burst(&["1234"]), &limits), dropped);
+    assert_eq!(queue.push(burst(&["123"]), &limits), Pushed::Queued);
+    assert_eq!(drain(&mut queue, 4), [&torn.frames[3..], &text_frame("123")].concat());
 }
 
 #[test]
-fn the_oldest_that_has_not_begun_makes_room() {
-    let limits = limits(3, 1 << 20, Overflow::DropOldest);
+fn the_oldest_message_that_has_not_begun_makes_room_wherever_it_was_joined() {
+    let limits = limits(1, 31, Overflow::DropOldest);
     let mut queue = SendQueue::new(&limits);
-    fill(&mut queue, &["torn", "second", "third"], &limits);
+    queue.push(burst(&["torn", "second", "third"]), &limits);
     let begun = take(&mut queue, 1);
+    fill(&mut queue, &["4"], &limits);
+    queue.push_pong(frame::pong(b"p"));
     let dropped = Pushed::DroppedOldest(Amount { messages: 1, bytes: 8 });
-    assert_eq!(queue.push(burst(&["fourth"]), &limits), dropped);
+    assert_eq!(queue.push(burst(&["fifth.."]), &limits), dropped);
     let written = [begun, drain(&mut queue, 7)].concat();
-    assert_eq!(texts(&written), ["torn", "third", "fourth"]);
+    assert_eq!(texts(&written), ["torn", "p", "third", "4", "fifth.."]);
 }
 
 #[test]
@@ -149,14 +161,15 @@ fn as_many_of_the_oldest_go_as_a_large_one_needs() {
 }
 
 #[test]
-fn nothing_old_is_dropped_for_what_finds_no_room_anyway() {
+fn nothing_old_is_dropped_for_what_finds_no_space_anyway() {
     let limits = limits(16, 20, Overflow::DropOldest);
     let mut queue = SendQueue::new(&limits);
     fill(&mut queue, &["one", "two"], &limits);
+    let begun = take(&mut queue, 1);
     let huge = "x".repeat(19);
     let dropped = Pushed::DroppedNewest(Amount { messages: 1, bytes: 21 });
     assert_eq!(queue.push(burst(&[&huge]), &limits), dropped);
-    assert_eq!(texts(&drain(&mut queue, 100)), ["one", "two"]);
+    assert_eq!(texts(&[begun, drain(&mut queue, 100)].concat()), ["one", "two"]);
 }
 
 #[test]
@@ -276,109 +289,130 @@ fn a_write_takes_so_many_slots_and_no_more() {
     assert!(queue.is_empty());
 }
 
-/// What a slot of the oracle holds.
 #[derive(Debug, Clone, PartialEq)]
-struct Slot {
+struct Frame {
     opcode: u8,
-    frames: Bytes,
-    messages: usize,
+    bytes: Bytes,
 }
 
-/// The queue as a list that is walked for every question.
+impl Frame {
+    fn is_data(&self) -> bool {
+        self.opcode < 8
+    }
+}
+
+/// The queue as a list of frames that is walked for every question. Which frames share a slot makes no
+/// difference.
 struct Oracle {
-    slots: VecDeque<Slot>,
+    frames: VecDeque<Frame>,
+    /// Bytes of the first frame that have left.
     written: usize,
     limits: QueueLimits,
 }
 
 impl Oracle {
-    fn data(&self) -> impl Iterator<Item = &Slot> {
-        self.slots.iter().filter(|slot| slot.opcode < 8)
-    }
-
     fn first_whole(&self) -> usize {
         usize::from(self.written > 0)
     }
 
-    fn has_room(&self, burst: &Burst) -> bool {
-        let bytes: usize = self.data().map(|slot| slot.frames.len()).sum();
-        self.data().count() < self.limits.slots && bytes + burst.frames.len() <= self.limits.bytes
+    /// What a data frame counts.
+    fn weight(&self, at: usize) -> usize {
+        let bytes = self.frames[at].bytes.len();
+        let left = bytes - if at == 0 { self.written } else { 0 };
+        if bytes > self.limits.bytes { left.min(self.limits.bytes / 2) } else { left }
     }
 
-    fn push(&mut self, burst: &Burst, written: usize) -> Pushed {
-        let amount = Amount { messages: burst.messages, bytes: burst.frames.len() };
-        let slot = Slot { opcode: 1, frames: burst.frames.clone(), messages: burst.messages };
-        if written == 0 && !self.has_room(burst) {
-            return match self.limits.overflow {
-                Overflow::DropOldest => self.push_over_oldest(burst, slot, amount),
-                Overflow::DropNewest => Pushed::DroppedNewest(amount),
-                _ => Pushed::Full,
-            };
-        }
-        self.slots.push_back(slot);
+    fn fits(&self, bytes: usize) -> bool {
+        let data = (0..self.frames.len()).filter(|&at| self.frames[at].is_data());
+        let weights: Vec<usize> = data.map(|at| self.weight(at)).collect();
+        weights.is_empty() || weights.iter().sum::<usize>() + bytes <= self.limits.bytes
+    }
+
+    fn start(&mut self, burst: &Burst, written: usize) {
+        self.append(burst);
         self.advance(written);
-        Pushed::Queued
     }
 
-    fn push_over_oldest(&mut self, burst: &Burst, slot: Slot, amount: Amount) -> Pushed {
-        let before = self.slots.clone();
+    fn push(&mut self, burst: &Burst) -> Pushed {
+        let amount = Amount { messages: burst.messages, bytes: burst.frames.len() };
+        if self.fits(amount.bytes) {
+            self.append(burst);
+            return Pushed::Queued;
+        }
+        match self.limits.overflow {
+            Overflow::DropOldest => self.push_over_oldest(burst, amount),
+            Overflow::DropNewest => Pushed::DroppedNewest(amount),
+            _ => Pushed::Full,
+        }
+    }
+
+    fn push_over_oldest(&mut self, burst: &Burst, amount: Amount) -> Pushed {
+        let before = self.frames.clone();
         let mut dropped = Amount::default();
-        while !self.has_room(burst) {
+        while !self.fits(amount.bytes) {
             let first = self.first_whole();
-            let oldest = (first..self.slots.len()).find(|&at| self.slots[at].opcode < 8);
-            let Some(gone) = oldest.and_then(|at| self.slots.remove(at)) else {
-                self.slots = before;
+            let oldest = (first..self.frames.len()).find(|&at| self.frames[at].is_data());
+            let Some(gone) = oldest.and_then(|at| self.frames.remove(at)) else {
+                self.frames = before;
                 return Pushed::DroppedNewest(amount);
             };
-            dropped.messages += gone.messages;
-            dropped.bytes += gone.frames.len();
+            dropped.messages += 1;
+            dropped.bytes += gone.bytes.len();
         }
-        self.slots.push_back(slot);
+        self.append(burst);
         Pushed::DroppedOldest(dropped)
     }
 
-    fn control(&mut self, opcode: u8, frames: Bytes) -> bool {
+    fn append(&mut self, burst: &Burst) {
+        let mut rest = burst.frames.clone();
+        while !rest.is_empty() {
+            let bytes = rest.split_to(frame::frame_end(&rest, 1));
+            self.frames.push_back(Frame { opcode: 1, bytes });
+        }
+    }
+
+    fn control(&mut self, opcode: u8, bytes: Bytes) -> bool {
         let first = self.first_whole();
-        let waiting = (first..self.slots.len()).find(|&at| self.slots[at].opcode == opcode);
+        let waiting = (first..self.frames.len()).find(|&at| self.frames[at].opcode == opcode);
         match waiting {
-            Some(at) => self.slots[at].frames = frames,
-            None => self.slots.insert(first, Slot { opcode, frames, messages: 0 }),
+            Some(at) => self.frames[at].bytes = bytes,
+            None => self.frames.insert(first, Frame { opcode, bytes }),
         }
         waiting.is_some()
     }
 
     /// All that waits, to the byte.
     fn waiting(&self) -> Vec<u8> {
-        let all: Vec<u8> = self.slots.iter().flat_map(|slot| slot.frames.iter().copied()).collect();
-        all[self.written..].to_vec()
+        let all = self.frames.iter().flat_map(|frame| frame.bytes.iter().copied());
+        all.skip(self.written).collect()
     }
 
     fn advance(&mut self, bytes: usize) {
         self.written += bytes;
-        while self.slots.front().is_some_and(|front| front.frames.len() <= self.written) {
-            self.written -= self.slots.pop_front().map_or(0, |front| front.frames.len());
+        while self.frames.front().is_some_and(|front| front.bytes.len() <= self.written) {
+            self.written -= self.frames.pop_front().map_or(0, |front| front.bytes.len());
         }
     }
 
     fn queued(&self) -> Amount {
-        let waiting: usize = self.data().map(|slot| slot.frames.len()).sum();
-        let messages: usize = self.data().map(|slot| slot.messages).sum();
-        match self.slots.front() {
-            Some(front) if front.opcode < 8 => Amount {
-                messages: messages - parse(&front.frames[..self.written]).0.len(),
-                bytes: waiting - self.written,
-            },
-            _ => Amount { messages, bytes: waiting },
-        }
+        let data = self.frames.iter().filter(|frame| frame.is_data());
+        let bytes: usize = data.clone().map(|frame| frame.bytes.len()).sum();
+        let is_torn = self.frames.front().is_some_and(Frame::is_data);
+        Amount { messages: data.count(), bytes: bytes - if is_torn { self.written } else { 0 } }
     }
 }
 
-fn random_burst(rng: &mut Rng) -> Burst {
+/// Of several messages, or of one that exceeds the bound.
+fn random_burst(rng: &mut Rng, bytes_max: usize) -> Burst {
     let mut frames = BytesMut::new();
     let messages = rng.usize(1..5);
     for _ in 0..messages {
         let bytes = if rng.u32(0..10) == 0 { rng.usize(120..130) } else { rng.usize(0..12) };
         frames.extend_from_slice(&frame::encode(FrameKind::Text, &vec![b'x'; bytes]));
+    }
+    if frames.len() > bytes_max {
+        frames.truncate(frame::frame_end(&frames, 1));
+        return Burst { frames: frames.freeze(), messages: 1 };
     }
     Burst { frames: frames.freeze(), messages }
 }
@@ -389,19 +423,20 @@ fn random_operations_agree_with_a_plain_list() {
         let mut rng = Rng::with_seed(seed);
         let limits = limits(rng.usize(0..6), rng.usize(0..200), POLICIES[rng.usize(0..3)]);
         let mut queue = SendQueue::new(&limits);
-        let mut oracle = Oracle { slots: VecDeque::new(), written: 0, limits };
+        let mut oracle = Oracle { frames: VecDeque::new(), written: 0, limits };
         for step in 0..60 {
             let context = format!("seed {seed}, step {step}");
             match rng.u32(0..10) {
                 0..4 => {
-                    let burst = random_burst(&mut rng);
-                    let pushed = if oracle.slots.is_empty() && rng.bool() {
+                    let burst = random_burst(&mut rng, limits.bytes);
+                    if oracle.frames.is_empty() && rng.bool() {
                         let written = rng.usize(0..=burst.frames.len());
-                        (queue.start(burst.clone(), written, &limits), oracle.push(&burst, written))
+                        queue.start(burst.clone(), written, &limits);
+                        oracle.start(&burst, written);
                     } else {
-                        (queue.push(burst.clone(), &limits), oracle.push(&burst, 0))
-                    };
-                    assert_eq!(pushed.0, pushed.1, "{context}");
+                        let pushed = queue.push(burst.clone(), &limits);
+                        assert_eq!(pushed, oracle.push(&burst), "{context}");
+                    }
                 }
                 4 => {
                     let pong = frame::pong(&rng.u32(..).to_be_bytes()[..rng.usize(0..4)]);
@@ -420,7 +455,7 @@ fn random_operations_agree_with_a_plain_list() {
                 }
             }
             assert_eq!(queue.queued(), oracle.queued(), "{context}");
-            assert_eq!(queue.is_empty(), oracle.slots.is_empty(), "{context}");
+            assert_eq!(queue.is_empty(), oracle.frames.is_empty(), "{context}");
         }
         if rng.bool() {
             finish_after_discard(&mut queue, &oracle);
@@ -437,17 +472,16 @@ fn finish_after_discard(queue: &mut SendQueue, oracle: &Oracle) {
     let kept = queue.queued();
     assert_eq!(before.messages, lost.messages + kept.messages);
     assert_eq!(before.bytes, lost.bytes + kept.bytes);
-    let torn = oracle.slots.front().filter(|slot| oracle.written > 0 && slot.opcode < 8);
-    let is_frame_torn = torn.is_some_and(|slot| parse(&slot.frames[..oracle.written]).1 > 0);
-    assert_eq!(kept.messages, usize::from(is_frame_torn));
-    let control = oracle.slots.iter().filter(|slot| slot.opcode > 8).count();
+    let is_torn = oracle.written > 0 && oracle.frames.front().is_some_and(Frame::is_data);
+    assert_eq!(kept.messages, usize::from(is_torn));
+    let control = oracle.frames.iter().filter(|frame| !frame.is_data()).count();
     let rest = drain(queue, 50);
     let (frames, torn_bytes) = parse(&[oracle_begun(oracle), rest].concat());
     assert_eq!(torn_bytes, 0);
     assert_eq!(frames.iter().filter(|frame| !frame.is_data()).count(), control);
 }
 
-/// The bytes of the front slot that have left.
+/// The bytes of the first frame that have left.
 fn oracle_begun(oracle: &Oracle) -> Vec<u8> {
-    oracle.slots.front().map_or_else(Vec::new, |front| front.frames[..oracle.written].to_vec())
+    oracle.frames.front().map_or_else(Vec::new, |front| front.bytes[..oracle.written].to_vec())
 }

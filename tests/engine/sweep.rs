@@ -1,6 +1,6 @@
 //! A fan-out to a large audience does not hold up those whom it does not concern.
 
-use roomcast::engine::{Address, Progress};
+use roomcast::engine::{Address, Close, CloseCode, DisconnectReason, Progress};
 
 use super::fake::{Client, Rig, Settings};
 use super::order::check_split;
@@ -133,6 +133,54 @@ fn a_connection_in_the_place_of_one_that_left_during_a_sweep_gets_nothing_of_it(
     rig.run();
     assert_eq!(served(&crowd), 999);
     assert!(late.texts().is_empty());
+    assert_eq!(rig.counters().dropped_at_end.get(), 1, "what it was owed is lost");
+}
+
+#[test]
+fn a_member_that_closes_during_a_sweep_gets_first_what_was_sent_before() {
+    for by_client in [false, true] {
+        let (mut rig, crowd, _, both) = rig();
+        rig.publish(Address::Room("other"), "1");
+        rig.publish(Address::Room("large"), "2");
+        slice(&mut rig, 64);
+        rig.publish(Address::Everyone, "3");
+        rig.publish_except(Address::Room("large"), &[both.id()], "not to this one");
+        rig.publish(Address::Conn(both.id()), "4");
+        let reason = match by_client {
+            false => DisconnectReason::ClosedByServer(Close::normal()),
+            true => DisconnectReason::ClosedByClient(Close::normal()),
+        };
+        both.port.close(both.id(), reason);
+        rig.publish(Address::Room("large"), "after");
+        rig.publish(Address::Conn(both.id()), "after");
+        slice(&mut rig, 64);
+        assert_eq!(both.texts(), ["1", "2", "3", "4"], "at once");
+        assert_eq!(both.close_code(), Some(CloseCode::NORMAL));
+        assert!(served(&crowd) < 500, "the others have still to get some");
+        rig.run();
+        assert_eq!(both.texts(), ["1", "2", "3", "4"]);
+        assert_eq!(rig.counters().dropped_at_end.get(), 1, "sent to it alone, and too late");
+        assert!(crowd.iter().all(|client| client.texts().len() == 4));
+    }
+}
+
+#[test]
+fn a_long_turn_to_a_small_room_does_not_hold_up_another() {
+    let mut rig = Settings::default().build();
+    let flooded = rig.attach_to("flooded", 300);
+    let apart = rig.attach();
+    apart.join("small");
+    rig.run();
+    let large = "x".repeat(100_000);
+    rig.publish(Address::Room("flooded"), &large);
+    slice(&mut rig, 64);
+    rig.publish(Address::Room("flooded"), &large);
+    rig.publish(Address::Room("small"), "to few");
+    slice(&mut rig, 64);
+    assert_eq!(apart.texts(), ["to few"]);
+    assert!(served(&flooded) < 200, "{} came first", served(&flooded));
+    rig.run();
+    assert!(flooded.iter().all(|client| client.texts() == [&*large, &*large]));
 }
 
 #[test]

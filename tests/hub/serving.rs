@@ -137,7 +137,7 @@ async fn client_over_any_stream_may_read_late() {
 
 #[tokio::test]
 async fn client_over_any_stream_that_does_not_read_is_evicted() {
-    let hub = Hub::<u32>::builder().send_buffer(2).shards(1).build().unwrap();
+    let hub = Hub::<u32>::builder().send_buffer_bytes(64).shards(1).build().unwrap();
     let (mut ours, theirs) = tokio::io::duplex(200);
     let (recorder, mut events) = Recorder::new();
     let connection = http1::Builder::new()

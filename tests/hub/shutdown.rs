@@ -146,7 +146,7 @@ async fn client_that_does_not_read_is_cut_at_the_deadline_and_what_it_loses_is_c
     let (mut client, conn) = server.connect_tight().await;
     let message = "x".repeat(200_000);
     for _ in 0..4 {
-        conn.send_wait(&message).await.unwrap();
+        conn.send(&message).unwrap();
     }
     let how = Shutdown::within(Duration::from_millis(300)).spread_over(Duration::ZERO);
     let report = within("the deadline", server.hub.shutdown(how)).await;

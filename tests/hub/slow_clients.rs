@@ -24,7 +24,8 @@ fn number(text: &str) -> usize {
 }
 
 fn hub(overflow: Overflow) -> Hub<RawMessage> {
-    let builder = Hub::with_codec(Raw).shards(1).send_buffer(4).overflow(overflow);
+    let builder =
+        Hub::with_codec(Raw).shards(1).send_buffer_bytes(4 * FRAME_BYTES).overflow(overflow);
     builder.write_timeout(Duration::from_secs(60)).build().unwrap()
 }
 
@@ -102,17 +103,17 @@ async fn slow_client_is_evicted_and_others_still_receive() {
     pair.publish_until(|pair| pair.server.hub.stats().evictions() > 0).await;
     let (ended, reason) = pair.server.events.ended().await;
     assert_eq!(ended.id(), pair.conn.id());
-    let DisconnectReason::SlowClient { messages, bytes } = reason else { panic!("{reason}") };
+    let DisconnectReason::SlowClient { messages, bytes, .. } = reason else { panic!("{reason}") };
     assert!((5..=6).contains(&messages), "4 waited, one was on its way, one more came: {messages}");
     let most = messages * FRAME_BYTES;
     assert!(bytes <= most && bytes > most - FRAME_BYTES, "{bytes} bytes in {messages} messages");
     let stats = pair.server.hub.stats();
     assert_eq!((stats.evicted_full, stats.evicted_stalled), (1, 0));
     assert_eq!((pair.server.hub.count(), pair.server.hub.room_count("r")), (1, 0));
-    assert!(matches!(pair.conn.send(&message(0)), Err(SendError::SlowClient)));
+    assert!(matches!(pair.conn.send(&message(0)), Err(SendError::SlowClient(_))));
     let encoded = pair.server.hub.encode(&message(0)).unwrap();
-    assert!(matches!(pair.conn.send_encoded(&encoded), Err(SendError::SlowClient)));
-    assert!(matches!(pair.conn.send_wait(&message(0)).await, Err(SendError::SlowClient)));
+    assert!(matches!(pair.conn.send_encoded(&encoded), Err(SendError::SlowClient(_))));
+    assert!(matches!(pair.conn.send_wait(&message(0)).await, Err(SendError::SlowClient(_))));
     for _ in 0..20 {
         pair.publish().await;
     }
@@ -133,7 +134,7 @@ async fn evicted_client_that_reads_on_finds_whole_messages_and_1008() {
 
 #[tokio::test]
 async fn socket_of_an_evicted_client_that_never_reads_is_gone_within_the_write_timeout() {
-    let builder = Hub::with_codec(Raw).shards(1).send_buffer(4);
+    let builder = Hub::with_codec(Raw).shards(1).send_buffer_bytes(4 * FRAME_BYTES);
     let hub = builder.write_timeout(Duration::from_millis(200)).build().unwrap();
     let mut pair = Pair::connect(hub).await;
     pair.publish_until(|pair| pair.server.hub.stats().evictions() > 0).await;
@@ -156,7 +157,7 @@ async fn client_that_takes_nothing_for_the_write_timeout_is_evicted() {
     pair.block().await;
     let (ended, reason) = pair.server.events.ended().await;
     assert_eq!(ended.id(), pair.conn.id());
-    let DisconnectReason::SlowClient { messages, bytes } = reason else { panic!("{reason}") };
+    let DisconnectReason::SlowClient { messages, bytes, .. } = reason else { panic!("{reason}") };
     assert!(messages >= 1 && bytes <= messages * FRAME_BYTES, "{messages} messages, {bytes} bytes");
     let stats = pair.server.hub.stats();
     assert_eq!((stats.evicted_full, stats.evicted_stalled), (0, 1));
@@ -188,7 +189,7 @@ async fn bytes_that_wait_for_a_client_are_bounded_too() {
     let mut pair = Pair::connect(builder.build().unwrap()).await;
     pair.publish_until(|pair| pair.server.hub.stats().evictions() > 0).await;
     let (_, reason) = pair.server.events.ended().await;
-    let DisconnectReason::SlowClient { messages, bytes } = reason else { panic!("{reason}") };
+    let DisconnectReason::SlowClient { messages, bytes, .. } = reason else { panic!("{reason}") };
     assert!((9..=12).contains(&messages), "{messages} messages");
     assert!((360_000..=12 * FRAME_BYTES).contains(&bytes), "{bytes} bytes");
 }
@@ -297,7 +298,7 @@ async fn slow_client_is_still_heard() {
 
 #[tokio::test]
 async fn many_paused_clients_do_not_delay_the_others() {
-    let builder = Hub::with_codec(Raw).shards(2).send_buffer(4);
+    let builder = Hub::with_codec(Raw).shards(2).send_buffer_bytes(4 * FRAME_BYTES);
     let mut server = Recorded::serve_tight(builder.build().unwrap()).await;
     let mut paused = Vec::new();
     for _ in 0..40 {

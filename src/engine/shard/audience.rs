@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::table::{Members, Table};
-use crate::engine::command::Audience;
+use crate::engine::command::{Audience, Delivery};
 use crate::engine::room_index::Room;
 
 /// How many connections an audience has; one that is in two rooms of a union counts twice.
@@ -31,6 +31,18 @@ pub(super) fn any<S>(
         Audience::Rooms(rooms) => rooms.iter().any(any_member),
         Audience::Conn(id) => table.slot(*id).is_some_and(is_so),
     }
+}
+
+/// Whether a delivery is for the connection in `slot`.
+pub(super) fn concerns<S>(delivery: &Delivery, slot: u32, table: &Table<S>) -> bool {
+    let Some(entry) = table.get(slot) else { return false };
+    let is_reached = match &delivery.audience {
+        Audience::Everyone => table.is_listed(slot),
+        Audience::Room(room) => table.is_member(slot, room),
+        Audience::Rooms(rooms) => rooms.iter().any(|room| table.is_member(slot, room)),
+        Audience::Conn(id) => *id == entry.id,
+    };
+    is_reached && !delivery.except.passes_by(entry.id)
 }
 
 /// Calls `f` with each connection of an audience; with one that is in two rooms of a union, twice.

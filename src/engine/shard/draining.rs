@@ -7,7 +7,7 @@ use super::Shard;
 use super::table::Phase;
 use crate::engine::close::{Close, DisconnectReason};
 use crate::engine::closing::{Closing, fraction};
-use crate::engine::link::ConnKey;
+use crate::engine::link::{ConnKey, Stage};
 use crate::engine::socket::Socket;
 
 /// The least time between two closes that are spread: a wake-up costs more than a close.
@@ -82,6 +82,7 @@ impl<S: Socket> Shard<S> {
             let Some(id) = self.table.get(slot).map(|entry| entry.id) else { break };
             let close = draining.close_for(id);
             self.end(id, DisconnectReason::HubClosed(close));
+            self.charge_settling(budget);
         }
         true
     }
@@ -98,21 +99,29 @@ impl<S: Socket> Shard<S> {
         (open > 0).then(|| draining.next_at(open).max(self.post.now + CLOSE_TICK))
     }
 
-    /// Gives up all that are left, at once: there is nobody whom it could keep waiting.
+    /// Gives up all that are left, at once: there is nobody whom it could keep waiting. Returns how many
+    /// of them had not got all that was sent to them.
     pub(super) fn cut_all(&mut self) -> usize {
         let ids: Vec<ConnKey> = self.table.ids_left().collect();
-        let close = Close::hub_closed();
-        let cut = ids.into_iter().filter(|&id| {
-            let told = self.draining.as_ref().map(|draining| draining.close_for(id));
-            self.end(id, DisconnectReason::HubClosed(told.unwrap_or_else(|| close.clone())));
-            let Some(slot) = self.table.slot(id) else { return false };
-            let is_left = self.table.get(slot).is_some_and(|entry| entry.phase == Phase::Closing);
-            if is_left {
-                self.cut(slot);
+        ids.into_iter().filter(|&id| self.give_up(id)).count()
+    }
+
+    fn give_up(&mut self, id: ConnKey) -> bool {
+        let told = self.draining.as_ref().map(|draining| draining.close_for(id));
+        self.end(id, DisconnectReason::HubClosed(told.unwrap_or_else(Close::hub_closed)));
+        let Some(slot) = self.table.slot(id) else { return false };
+        let Some(entry) = self.table.get(slot) else { return false };
+        match entry.phase {
+            Phase::Shut => {
+                // The kernel goes on sending what it has taken.
+                entry.link.advance(Stage::Cut);
+                entry.outlet.is_unacknowledged()
             }
-            is_left
-        });
-        cut.count()
+            _ => {
+                self.cut(slot);
+                true
+            }
+        }
     }
 }
 

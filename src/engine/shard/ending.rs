@@ -1,17 +1,18 @@
 //! How connections end: by failure, by command, or because they are blocked for too long.
 //!
-//! A connection that ends leaves its rooms at once and its session is told why. Its entry stays
-//! until the session gives the socket back, so that a close frame can still leave.
+//! A connection that ends is first given what was sent to it before, and then leaves its rooms, and
+//! its session is told why. Its entry stays until the session gives the socket back, so that the rest
+//! of the queue and a close frame can still leave. What can no longer be delivered is counted.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Shard;
-use super::outlet::Failure;
-use super::table::Phase;
-use crate::engine::close::DisconnectReason;
+use super::outlet::{Failure, Owner};
+use super::table::{Entry, Phase};
+use super::{STEPS_PER_WRITE, Shard};
+use crate::engine::close::{DisconnectReason, Eviction, Farewell};
 use crate::engine::frame;
 use crate::engine::link::{ConnKey, End, Stage};
 use crate::engine::send_queue::Amount;
@@ -51,67 +52,104 @@ impl<S: Socket> Shard<S> {
                 Due::Stalled => self.end_stalled(id),
                 Due::ForMemory => self.end_for_memory(id),
             }
+            self.charge_settling(budget);
         }
         self.due.is_empty()
     }
 
     pub(super) fn fail(&mut self, id: ConnKey, failure: Failure) {
-        let counters = self.post.port.counters();
-        let reason = match failure {
-            Failure::Io(kind) => DisconnectReason::Io(kind),
-            Failure::Full(Amount { messages, bytes }) => {
-                counters.evicted_full.add(1);
-                DisconnectReason::SlowClient { messages, bytes }
-            }
-        };
-        self.end(id, reason);
+        self.end(id, failure.into());
     }
 
-    /// Ends a connection that has not ended: it leaves its rooms, its session is told, and its client
-    /// gets a close frame where there is one to give.
-    pub(super) fn end(&mut self, id: ConnKey, reason: DisconnectReason) {
+    fn evict(&mut self, id: ConnKey, cause: Eviction, queued: Amount) {
+        let Amount { messages, bytes } = queued;
+        self.end(id, DisconnectReason::SlowClient { cause, messages, bytes });
+    }
+
+    /// Ends a connection that has not ended: it gets what it is owed, leaves its rooms, its session is
+    /// told, and its client is taken leave of.
+    pub(super) fn end(&mut self, id: ConnKey, mut reason: DisconnectReason) {
         let Some(slot) = self.table.slot(id) else { return };
         let Some(entry) = self.table.get_mut(slot) else { return };
         if matches!(entry.phase, Phase::Closing | Phase::Shut) {
             return;
         }
+        if !reason.lets_read() {
+            entry.phase = Phase::Closing;
+        }
+        if let Some(failure) = self.settle(slot) {
+            // It could not be given what it is owed: that is why it ends.
+            reason = failure.into();
+        }
+        let Some(entry) = self.table.get_mut(slot) else { return };
         entry.phase = Phase::Closing;
         let link = entry.link.clone();
         if let Some(keep_alive) = &mut self.keep_alive {
             keep_alive.forget(slot, &mut self.table);
         }
         let rooms = self.table.withdraw(slot);
+        self.count_end(&reason);
+        let farewell = reason.farewell();
+        let is_evicted = matches!(reason, DisconnectReason::SlowClient { .. });
+        link.finish(End { reason, rooms });
+        match farewell {
+            Farewell::Close(close) => self.take_leave(slot, Some(frame::close(&close)), is_evicted),
+            Farewell::EndOfStream => self.take_leave(slot, None, is_evicted),
+            Farewell::Nothing => self.cut(slot),
+        }
+    }
+
+    /// Gives a connection all that was sent to it so far: whoever asks for its end has seen that. What is
+    /// for one that has ended is counted as lost. Returns why one that is open could not be given it.
+    pub(super) fn settle(&mut self, slot: u32) -> Option<Failure> {
+        let Self { turn, sweep, table, post, due, settling_steps, .. } = self;
+        let due_before = due.len();
+        *settling_steps += turn.settle(slot, table, post, due);
+        *settling_steps += sweep.settle(slot, table, post, due);
+        if due.len() == due_before {
+            return None;
+        }
+        match due.pop_back() {
+            Some((_, Due::Failed(failure))) => Some(failure),
+            other => unreachable!("a settled connection can fail once, and not by {other:?}"),
+        }
+    }
+
+    /// Looking through what waits is work, too.
+    pub(super) fn charge_settling(&mut self, budget: &mut usize) {
+        *budget = budget.saturating_sub(self.settling_steps / STEPS_PER_WRITE);
+        self.settling_steps %= STEPS_PER_WRITE;
+    }
+
+    fn count_end(&self, reason: &DisconnectReason) {
         let counters = self.post.port.counters();
         counters.connections.sub(1);
         counters.disconnected.add(1);
-        match &reason {
+        match reason {
+            DisconnectReason::SlowClient { cause, .. } => counters.evicted(*cause).add(1),
             DisconnectReason::Idle => counters.closed_idle.add(1),
             DisconnectReason::Overloaded => counters.closed_overloaded.add(1),
             DisconnectReason::Protocol(_) => counters.closed_protocol.add(1),
             DisconnectReason::OverLimit(limit) => counters.closed_over(*limit).add(1),
             _ => {}
         }
-        let farewell = reason.farewell();
-        let is_evicted = matches!(reason, DisconnectReason::SlowClient { .. });
-        link.finish(End { reason, rooms });
-        match farewell {
-            Some(close) => self.say_farewell(slot, id, frame::close(&close), is_evicted),
-            None => self.cut(slot),
-        }
     }
 
-    fn say_farewell(&mut self, slot: u32, id: ConnKey, close: Bytes, is_evicted: bool) {
-        let Some(entry) = self.table.get_mut(slot) else { return };
-        let timeout = match is_evicted {
-            true => EVICTED_CLOSE_TIMEOUT.min(self.config.write_timeout),
-            false => self.config.write_timeout,
-        };
-        let lost = match is_evicted {
-            true => entry.outlet.discard_data(&mut self.post),
-            false => Amount::default(),
-        };
-        let deadline = self.post.now + timeout;
-        let sent = entry.outlet.farewell((slot, id), close, deadline, &mut self.post);
+    /// Sends the close frame, if there is one, and the end of the stream behind what is queued. An
+    /// evicted client gets the close frame alone, in little time.
+    fn take_leave(&mut self, slot: u32, close: Option<Bytes>, is_evicted: bool) {
+        let Self { table, post, config, .. } = self;
+        let Some(entry) = table.get_mut(slot) else { return };
+        let Entry { outlet, link, id, .. } = entry;
+        let owner = Owner { slot, link, id: *id };
+        let mut lost = Amount::default();
+        if is_evicted {
+            lost = outlet.discard_data(link, post);
+        }
+        let sent = outlet.farewell(owner, close, post);
+        if is_evicted {
+            outlet.hurry(EVICTED_CLOSE_TIMEOUT.min(config.write_timeout), post);
+        }
         self.count_lost(lost);
         match sent {
             Ok(true) => self.shut_down(slot),
@@ -120,7 +158,7 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    /// The close frame has left: so does the end of the stream.
+    /// All has left: so does the end of the stream.
     pub(super) fn shut_down(&mut self, slot: u32) {
         let Some(entry) = self.table.get_mut(slot) else { return };
         entry.phase = Phase::Shut;
@@ -129,10 +167,12 @@ impl<S: Socket> Shard<S> {
     }
 
     pub(super) fn cut(&mut self, slot: u32) {
-        let Some(entry) = self.table.get_mut(slot) else { return };
+        let Self { table, post, .. } = self;
+        let Some(entry) = table.get_mut(slot) else { return };
         entry.phase = Phase::Shut;
-        let lost = entry.outlet.abort(slot, &mut self.post);
-        entry.link.advance(Stage::Cut);
+        let Entry { outlet, link, id, .. } = entry;
+        let lost = outlet.abort(Owner { slot, link, id: *id }, post);
+        link.advance(Stage::Cut);
         self.count_lost(lost);
     }
 
@@ -144,20 +184,25 @@ impl<S: Socket> Shard<S> {
         let timeout = self.config.write_timeout.min(EVICTED_CLOSE_TIMEOUT);
         self.next_check = self.post.now + timeout / CHECKS_PER_TIMEOUT;
         let Self { post, table, due, .. } = self;
-        let stalled = post.blocked.iter().filter_map(|&slot| table.get(slot));
-        let stalled = stalled.filter(|entry| entry.outlet.stalled(post.now).is_some());
-        due.extend(stalled.map(|entry| (entry.id, Due::Stalled)));
+        for &slot in &post.blocked {
+            let Some(entry) = table.get_mut(slot) else { continue };
+            if entry.outlet.is_stalled(post) {
+                due.push_back((entry.id, Due::Stalled));
+            }
+        }
     }
 
     /// Evicts or cuts a connection that has been blocked for too long, unless it has moved since.
     fn end_stalled(&mut self, id: ConnKey) {
         let Some(slot) = self.table.slot(id) else { return };
-        let Some(entry) = self.table.get(slot) else { return };
-        let Some(Amount { messages, bytes }) = entry.outlet.stalled(self.post.now) else { return };
+        let Some(entry) = self.table.get_mut(slot) else { return };
+        if !entry.outlet.is_stalled(&self.post) {
+            return;
+        }
         match entry.phase {
             Phase::Open => {
-                self.post.port.counters().evicted_stalled.add(1);
-                self.end(id, DisconnectReason::SlowClient { messages, bytes });
+                let queued = entry.outlet.queued();
+                self.evict(id, Eviction::Stalled, queued);
             }
             // It failed after it was found to be stalled: that it did is due, too.
             Phase::Failed => {}
@@ -177,11 +222,12 @@ impl<S: Socket> Shard<S> {
             return;
         }
         let queued = self.post.blocked.iter().filter_map(|&slot| self.table.get(slot));
-        let (open, ending): (Vec<_>, Vec<_>) = queued.partition(|entry| entry.phase == Phase::Open);
+        let (going, staying): (Vec<_>, Vec<_>) =
+            queued.partition(|entry| entry.outlet.is_hurried());
         // An evicted one holds the frame that was torn until it has left or is cut: nobody else
         // is to go for that.
-        let mut freed: usize = ending.iter().map(|entry| entry.outlet.queued_bytes()).sum();
-        let queued = open.iter().map(|entry| (entry.outlet.queued_bytes(), entry.id));
+        let mut freed: usize = going.iter().map(|entry| entry.outlet.queued_bytes()).sum();
+        let queued = staying.iter().map(|entry| (entry.outlet.queued_bytes(), entry.id));
         // Who has nothing but control frames waiting would go for nothing.
         let mut queued: Vec<(usize, ConnKey)> = queued.filter(|(bytes, _)| *bytes > 0).collect();
         queued.sort_unstable_by(|one, other| other.cmp(one));
@@ -195,21 +241,19 @@ impl<S: Socket> Shard<S> {
     }
 
     fn end_for_memory(&mut self, id: ConnKey) {
-        let Some(entry) = self.table.slot(id).and_then(|slot| self.table.get(slot)) else { return };
-        if entry.phase == Phase::Open {
-            let Amount { messages, bytes } = entry.outlet.queued();
-            self.post.port.counters().evicted_for_memory.add(1);
-            self.end(id, DisconnectReason::SlowClient { messages, bytes });
+        let Some(slot) = self.table.slot(id) else { return };
+        let Some(entry) = self.table.get(slot) else { return };
+        match entry.phase {
+            Phase::Open => {
+                let queued = entry.outlet.queued();
+                self.evict(id, Eviction::Memory, queued);
+            }
+            Phase::Closing => self.cut(slot),
+            Phase::Failed | Phase::Shut => {}
         }
     }
 
     pub(super) fn count_lost(&self, lost: Amount) {
         self.post.port.counters().dropped_at_end.add(lost.messages as u64);
     }
-}
-
-/// Whether the client is gone or done, so that what is still to be delivered need not be. One that
-/// broke a rule still reads: it gets the answers to what it has sent before.
-pub(super) fn is_over_already(reason: &DisconnectReason) -> bool {
-    matches!(reason, DisconnectReason::ClosedByClient(_) | DisconnectReason::Io(_))
 }

@@ -3,8 +3,9 @@
 //! A connection is on the wheel until the earlier of its next ping and the moment at which it will
 //! have been silent for two intervals. Any byte that its session receives is a sign of life. The
 //! session stamps it with the shard's clock, which may be a tick old, so the check waits that much
-//! longer. While the session does not listen (a handler runs, or the hub is congested) silence says
-//! nothing; a dead peer is then found by the pings that its socket does not take.
+//! longer. Where bytes wait to be read, the session is late and not the client. While the session does
+//! not listen (a handler runs, or the hub is congested) silence says nothing; a dead peer is then found
+//! by the pings that its socket does not take.
 
 use std::time::Duration;
 
@@ -74,11 +75,14 @@ impl<S: Socket> Shard<S> {
             entry.wheel = None;
             let id = entry.id;
             let heard = entry.link.heard().max(Duration::from_millis(entry.attached_ms));
-            let silent_until = heard.saturating_add(keep_alive.patience());
+            let mut silent_until = heard.saturating_add(keep_alive.patience());
             if silent_until <= now {
-                *budget -= 1;
-                self.end(id, DisconnectReason::Idle);
-                continue;
+                if !entry.outlet.has_unread() {
+                    *budget -= 1;
+                    self.end(id, DisconnectReason::Idle);
+                    continue;
+                }
+                silent_until = now + keep_alive.interval;
             }
             let is_ping_due = Duration::from_millis(entry.ping_due_ms) <= now;
             if is_ping_due {
@@ -88,8 +92,8 @@ impl<S: Socket> Shard<S> {
             entry.wheel = Some(keep_alive.wheel.insert(slot, due));
             if is_ping_due {
                 self.post.port.counters().pings.add(1);
-                self.with_outlet(id, budget, |outlet, at, post| {
-                    outlet.ping(at, frame::ping(), post)
+                self.with_outlet(id, budget, |outlet, owner, post| {
+                    outlet.ping(owner, frame::ping(), post)
                 });
             }
         }
@@ -98,8 +102,8 @@ impl<S: Socket> Shard<S> {
 
     /// Answers a ping. Its session brings the next one only then.
     pub(super) fn pong(&mut self, id: ConnKey, frame: Bytes, budget: &mut usize) {
-        self.with_outlet(id, budget, |outlet, at, post| {
-            outlet.pong(at, frame, post).inspect(|replaced| {
+        self.with_outlet(id, budget, |outlet, owner, post| {
+            outlet.pong(owner, frame, post).inspect(|replaced| {
                 post.port.counters().pongs_replaced.add(u64::from(*replaced));
             })
         });

@@ -22,14 +22,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::draining::Draining;
-use self::ending::{DueQueue, is_over_already};
+use self::ending::DueQueue;
 use self::keep_alive::KeepAlive;
-use self::outlet::{Failure, Outlet, Post, Tally};
+use self::outlet::{Failure, Outlet, Owner, Post, Tally};
 use self::sweep::Sweep;
-use self::table::{Phase, Table};
+use self::table::{Entry, Phase, Table};
 use self::turn::{Lane, Turn};
+use super::clock::Clock;
 use super::close::DisconnectReason;
-use super::command::Command;
+use super::command::{Command, Delivery, Leave};
 use super::frame;
 use super::link::{ConnKey, Link};
 use super::port::Port;
@@ -58,6 +59,10 @@ pub const LARGE_AUDIENCE: usize = 1_024;
 
 /// Steps without a write, as the listing of a member, that count as one write.
 const STEPS_PER_WRITE: usize = 64;
+
+/// Bytes to write, over all recipients, from which a turn goes on beside those of others: about 3 ms of
+/// writes.
+const LONG_TURN_BYTES: usize = 4 * 1024 * 1024;
 
 /// The least that a sweep gets to write between two turns.
 const SWEEP_WRITES_MIN: usize = 32;
@@ -91,6 +96,11 @@ pub struct Shard<S: Socket> {
     draining: Option<Draining>,
     is_stopped: bool,
     next_check: Duration,
+    clock: Clock,
+    /// Whether space came back since that was last asked.
+    has_made_space: bool,
+    /// Deliveries that were looked at to settle connections, and not charged to a budget yet.
+    settling_steps: usize,
 }
 
 impl<S: Socket> Shard<S> {
@@ -119,17 +129,25 @@ impl<S: Socket> Shard<S> {
             draining: None,
             is_stopped: false,
             next_check: Duration::ZERO,
+            clock: Clock::default(),
+            has_made_space: false,
+            settling_steps: 0,
         }
     }
 
     /// Works for about `writes` writes. `now` is the time since an epoch of the caller's choice, and
-    /// never goes back.
+    /// never goes back. Where it is later than the shard asked for, all deadlines move by that much: the
+    /// process did not run, and nobody is late for that.
     pub fn run(&mut self, now: Duration, writes: usize) -> Progress {
-        self.post.now = now;
-        self.post.port.set_now_ms(now.as_millis() as u64);
+        self.post.now = self.clock.read(now);
+        self.post.port.set_now_ms(self.post.now.as_millis() as u64);
         let mut budget = writes;
         let progress = self.work(&mut budget);
         self.publish_tally();
+        let next = if progress == Progress::Busy { Some(now) } else { self.next_tick() };
+        let next = next.map(|next| next.max(now));
+        self.clock.expect(next);
+        self.post.port.set_next_run(next, self.clock.behind());
         progress
     }
 
@@ -137,7 +155,14 @@ impl<S: Socket> Shard<S> {
     pub fn next_tick(&self) -> Option<Duration> {
         let check = (!self.post.blocked.is_empty()).then_some(self.next_check);
         let ping = self.keep_alive.as_ref().and_then(|wheel| wheel.next_tick(self.post.now));
-        [check, ping, self.next_close()].into_iter().flatten().min()
+        let next = [check, ping, self.next_close()].into_iter().flatten().min();
+        next.map(|next| self.clock.to_caller(next))
+    }
+
+    /// Whether space came back since the last call, in the inbox or on the way to an address: whoever
+    /// waits for some may try again.
+    pub fn take_made_space(&mut self) -> bool {
+        mem::take(&mut self.has_made_space)
     }
 
     fn work(&mut self, budget: &mut usize) -> Progress {
@@ -157,7 +182,7 @@ impl<S: Socket> Shard<S> {
             if !self.turn.is_empty() {
                 // A turn that nobody is left to write for is work as well.
                 *budget = budget.saturating_sub(1);
-                self.turn.begin(&mut self.table);
+                self.begin_turn();
             } else if *budget == 0 {
                 return Progress::Busy;
             } else if self.is_idle() {
@@ -167,12 +192,24 @@ impl<S: Socket> Shard<S> {
         Progress::Stopped
     }
 
+    fn begin_turn(&mut self) {
+        if self.turn.cost() >= LONG_TURN_BYTES && self.sweep.is_idle() {
+            self.sweep.adopt(&mut self.turn, &mut self.table);
+        } else {
+            self.turn.begin(&mut self.table);
+        }
+    }
+
     /// Goes on with the fan-out of the turn; `false` if the budget did not reach.
     fn finish_turn(&mut self, budget: &mut usize) -> bool {
         let Self { turn, table, post, due, .. } = self;
+        if turn.is_empty() {
+            return true;
+        }
         let before = *budget;
         let is_over = turn.fan_out(table, post, due, budget);
         self.sweep_credit += before - *budget;
+        self.has_made_space |= is_over;
         is_over
     }
 
@@ -186,7 +223,10 @@ impl<S: Socket> Shard<S> {
         let allowed = credit.min(*budget);
         let mut left = allowed;
         let Self { sweep, table, post, due, .. } = self;
-        sweep.advance(table, post, due, &mut left);
+        self.has_made_space |= sweep.advance(table, post, due, &mut left);
+        let (messages, bytes) = sweep.take_begun();
+        post.port.inbox().release(messages, bytes);
+        self.has_made_space |= messages > 0;
         *budget -= allowed - left;
         self.sweep_credit = if left > 0 { 0 } else { credit - allowed };
         self.sweep_credit == 0
@@ -213,20 +253,22 @@ impl<S: Socket> Shard<S> {
                 self.held = Some(command);
                 break;
             }
-            match &command {
-                Command::Deliver(delivery) => {
-                    messages += 1;
-                    bytes += delivery.frames.len();
-                }
-                Command::Join(..)
-                | Command::Leave(..)
-                | Command::Pong(..)
-                | Command::Members(..)
-                | Command::Rooms(..) => messages += 1,
-                _ => {}
-            }
             let collected = self.turn.len();
-            self.apply(command, budget);
+            match command {
+                Command::Deliver(delivery) => {
+                    let frame_bytes = delivery.frames.len();
+                    // What the sweep takes keeps its place until a round begins with it.
+                    if self.deliver(delivery) {
+                        messages += 1;
+                        bytes += frame_bytes;
+                    }
+                }
+                command => {
+                    messages += usize::from(command.takes_room());
+                    self.apply(command, budget);
+                    self.charge_settling(budget);
+                }
+            }
             // The turn has a bound of its own, and cut short it would join less.
             commands -= usize::from(self.turn.len() == collected);
             if commands == 0 {
@@ -234,23 +276,21 @@ impl<S: Socket> Shard<S> {
             }
         }
         self.post.port.inbox().release(messages, bytes);
+        self.has_made_space |= messages > 0;
     }
 
     /// Whether the deliveries of the turn must go first: one would see what the command changes, or
     /// there would be too many of them.
     fn must_wait(&self, command: &Command<S>) -> bool {
         match command {
-            Command::Join(_, room) | Command::Leave(_, room) => {
+            Command::Join(_, room) | Command::Leave(Leave { room, .. }) => {
                 self.turn.touches(room, &self.table) || self.sweep.touches(room, &self.table)
             }
             Command::Attach { .. } => self.turn.touches_everyone() || self.sweep.touches_everyone(),
-            Command::Close(id, reason) => {
-                !is_over_already(reason) && (!self.turn.is_empty() || self.is_owed_by_sweep(*id))
+            Command::Deliver(delivery) => {
+                !self.sweep.takes(delivery, &self.table)
+                    && self.turn.would_overreach(delivery, &self.table)
             }
-            Command::Deliver(delivery) if self.sweep.takes(delivery, &self.table) => {
-                self.sweep.is_full()
-            }
-            Command::Deliver(delivery) => self.turn.would_overreach(delivery, &self.table),
             Command::CloseAll(_) | Command::CutAll(_) | Command::Stop => {
                 !self.turn.is_empty() || !self.sweep.is_idle()
             }
@@ -258,27 +298,33 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    fn is_owed_by_sweep(&self, id: ConnKey) -> bool {
-        self.table.slot(id).is_some_and(|slot| self.sweep.owes(slot, &self.table))
+    /// Takes a delivery into the turn, or has the sweep take it (`false`).
+    fn deliver(&mut self, delivery: Delivery) -> bool {
+        self.post.port.counters().published.add(frame::count(&delivery.frames) as u64);
+        if self.sweep.takes(&delivery, &self.table) {
+            self.sweep.add(delivery, &mut self.table);
+            return false;
+        }
+        if let Err(delivery) = self.turn.add(delivery, &mut self.table) {
+            self.post.count_unreachable(&delivery);
+        }
+        true
     }
 
     fn apply(&mut self, command: Command<S>, budget: &mut usize) {
         match command {
             Command::Attach { newcomer, socket } => self.attach(newcomer.arrive(), socket),
-            Command::Deliver(delivery) => {
-                self.post.port.counters().published.add(frame::count(&delivery.frames) as u64);
-                match self.sweep.takes(&delivery, &self.table) {
-                    true => self.sweep.add(delivery, &mut self.table),
-                    false => self.turn.add(delivery, &mut self.table),
-                }
-            }
+            Command::Deliver(delivery) => drop(self.deliver(delivery)),
             Command::Join(id, room) => match self.open_slot(id) {
                 Some(slot) => self.table.join(slot, room),
                 None => self.table.release(&room),
             },
-            Command::Leave(id, room) => {
-                if let Some(slot) = self.table.slot(id) {
+            Command::Leave(Leave { conn, room, is_counted }) => {
+                if let Some(slot) = self.table.slot(conn) {
                     self.table.leave(slot, &room);
+                }
+                if is_counted {
+                    room.finish_leaving();
                 }
             }
             Command::Members(room, reply) => {
@@ -288,6 +334,10 @@ impl<S: Socket> Shard<S> {
             }
             Command::Rooms(id, reply) => {
                 reply(self.open_slot(id).map_or_else(Vec::new, |slot| self.table.rooms_of(slot)));
+            }
+            Command::Link(id, reply) => {
+                let entry = self.open_slot(id).and_then(|slot| self.table.get(slot));
+                reply(entry.map(|entry| entry.link.clone()));
             }
             Command::Probe(probe) => match self.sweep.owes_any(&probe.audience, &self.table) {
                 true => self.sweep.probe(probe),
@@ -324,9 +374,10 @@ impl<S: Socket> Shard<S> {
         // A session that goes without a word has lost its connection.
         self.end(id, DisconnectReason::Io(std::io::ErrorKind::ConnectionAborted));
         let Some(slot) = self.table.slot(id) else { return };
-        let mut entry = self.table.remove(slot);
-        if entry.phase != Phase::Shut {
-            let lost = entry.outlet.abort(slot, &mut self.post);
+        self.settle(slot);
+        let Entry { mut outlet, link, phase, .. } = self.table.remove(slot);
+        if phase != Phase::Shut {
+            let lost = outlet.abort(Owner { slot, link: &link, id }, &mut self.post);
             self.count_lost(lost);
         }
     }
@@ -343,12 +394,12 @@ impl<S: Socket> Shard<S> {
         &mut self,
         id: ConnKey,
         budget: &mut usize,
-        action: impl FnOnce(&mut Outlet<S>, (u32, ConnKey), &mut Post<S>) -> Result<V, Failure>,
+        action: impl FnOnce(&mut Outlet<S>, Owner<'_>, &mut Post<S>) -> Result<V, Failure>,
     ) {
         *budget = budget.saturating_sub(1);
         let Some(slot) = self.open_slot(id) else { return };
-        let Some(entry) = self.table.get_mut(slot) else { return };
-        if let Err(failure) = action(&mut entry.outlet, (slot, id), &mut self.post) {
+        let Some(Entry { outlet, link, .. }) = self.table.get_mut(slot) else { return };
+        if let Err(failure) = action(outlet, Owner { slot, link, id }, &mut self.post) {
             self.fail(id, failure);
         }
     }
@@ -356,9 +407,9 @@ impl<S: Socket> Shard<S> {
     fn writable(&mut self, id: ConnKey, budget: &mut usize) {
         *budget = budget.saturating_sub(1);
         let Some(slot) = self.table.slot(id) else { return };
-        let Some(entry) = self.table.get_mut(slot) else { return };
-        let flushed = entry.outlet.flush(slot, &mut self.post);
-        match (entry.phase, flushed) {
+        let Some(Entry { outlet, link, phase, .. }) = self.table.get_mut(slot) else { return };
+        let flushed = outlet.flush(Owner { slot, link, id }, &mut self.post);
+        match (*phase, flushed) {
             (Phase::Open, Err(failure)) => self.fail(id, failure),
             (Phase::Closing, Ok(true)) => self.shut_down(slot),
             (Phase::Closing, Err(_)) => self.cut(slot),

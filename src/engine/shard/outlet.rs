@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::engine::command::Command;
-use crate::engine::link::ConnKey;
+use crate::engine::close::{DisconnectReason, Eviction};
+use crate::engine::command::{Audience, Command, Delivery};
+use crate::engine::frame;
+use crate::engine::link::{ConnKey, Link};
 use crate::engine::port::Port;
 use crate::engine::send_queue::{Amount, Burst, Pushed, QueueLimits, SendQueue, WRITE_SLOTS_MAX};
 use crate::engine::socket::Socket;
@@ -32,15 +34,29 @@ pub(super) struct Post<S> {
 }
 
 impl<S> Post<S> {
-    /// Counts messages that end their connection: handed to it, and lost with it.
-    fn count_undelivered(&mut self, messages: usize) {
+    /// Counts messages that were handed to a connection, and are lost with it.
+    pub(super) fn count_undelivered(&mut self, messages: usize) {
         self.tally.deliveries += messages as u64;
         self.port.counters().dropped_at_end.add(messages as u64);
     }
 
-    /// Notes how the data of a queue has changed.
-    fn requeued(&mut self, before: usize, after: usize) {
+    /// Counts what was sent to one connection that is gone.
+    pub(super) fn count_unreachable(&mut self, delivery: &Delivery) {
+        if let Audience::Conn(id) = delivery.audience
+            && !delivery.except.passes_by(id)
+        {
+            self.count_undelivered(frame::count(&delivery.frames));
+        }
+    }
+
+    /// Notes how the data in the queue of a connection has changed.
+    fn requeued(&mut self, link: &Link, before: usize, after: usize) {
         self.queued_bytes = self.queued_bytes + after - before;
+        if after > before {
+            link.add_waiting(after - before);
+        } else if after < before {
+            link.remove_waiting(before - after);
+        }
     }
 
     /// Tells the budget of the hub.
@@ -101,6 +117,27 @@ pub(super) enum Failure {
     Io(io::ErrorKind),
 }
 
+impl From<Failure> for DisconnectReason {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Io(kind) => Self::Io(kind),
+            Failure::Full(Amount { messages, bytes }) => {
+                Self::SlowClient { cause: Eviction::Full, messages, bytes }
+            }
+        }
+    }
+}
+
+/// A connection of the shard, as its outlet needs it.
+#[derive(Clone, Copy)]
+pub(super) struct Owner<'a> {
+    pub(super) slot: u32,
+    /// Touched only where something is queued: a fan-out does not touch what is shared with the
+    /// session.
+    pub(super) link: &'a Link,
+    pub(super) id: ConnKey,
+}
+
 /// A socket, and what it has not taken.
 pub(super) struct Outlet<S> {
     socket: S,
@@ -111,10 +148,13 @@ pub(super) struct Outlet<S> {
 struct Backlog<S> {
     queue: SendQueue,
     waker: Arc<WriteWaker<S>>,
-    /// When the connection is given up, unless bytes leave before.
+    /// When the connection is given up, unless it makes progress before.
     deadline: Duration,
-    /// Whether the close frame waits: then the deadline stands, bytes or not.
+    /// Whether the deadline stands, progress or not.
     is_final: bool,
+    /// The bytes that the peer had acknowledged when the shard last looked. `None` where it has not
+    /// looked since bytes left for the socket, and where that is not known.
+    acknowledged: Option<u64>,
 }
 
 impl<S: Socket> Outlet<S> {
@@ -125,7 +165,7 @@ impl<S: Socket> Outlet<S> {
     /// Writes the burst, or queues what the socket does not take of it.
     pub(super) fn send(
         &mut self,
-        at: (u32, ConnKey),
+        owner: Owner<'_>,
         burst: &Burst,
         post: &mut Post<S>,
     ) -> Result<(), Failure> {
@@ -144,48 +184,76 @@ impl<S: Socket> Outlet<S> {
                 }
             }
         };
-        self.enqueue(at, burst.clone(), written, post)
+        self.enqueue(owner, burst.clone(), written, post)
     }
 
     /// Queues a pong; `true` if an older one was replaced.
     pub(super) fn pong(
         &mut self,
-        at: (u32, ConnKey),
+        owner: Owner<'_>,
         frame: Bytes,
         post: &mut Post<S>,
     ) -> Result<bool, Failure> {
-        let replaced = self.backlog(at, post).queue.push_pong(frame);
-        self.flush(at.0, post).map(|_| replaced)
+        let replaced = self.requeue(owner, post, |queue| queue.push_pong(frame));
+        self.flush(owner, post).map(|_| replaced)
     }
 
     /// Queues a ping.
     pub(super) fn ping(
         &mut self,
-        at: (u32, ConnKey),
+        owner: Owner<'_>,
         frame: Bytes,
         post: &mut Post<S>,
     ) -> Result<bool, Failure> {
-        self.backlog(at, post).queue.push_ping(frame);
-        self.flush(at.0, post)
+        self.requeue(owner, post, |queue| queue.push_ping(frame));
+        self.flush(owner, post)
     }
 
-    /// Queues the close frame behind all else, to leave before `deadline`; `true` if it has left.
+    /// Changes the queue, and notes how much data it has then.
+    fn requeue<V>(
+        &mut self,
+        owner: Owner<'_>,
+        post: &mut Post<S>,
+        change: impl FnOnce(&mut SendQueue) -> V,
+    ) -> V {
+        let queue = &mut self.backlog(owner, post).queue;
+        let before = queue.data_bytes();
+        let result = change(queue);
+        post.requeued(owner.link, before, queue.data_bytes());
+        result
+    }
+
+    /// Queues the close frame behind all else, if there is one; `true` if all has left. The connection
+    /// has the write timeout for each further progress.
     pub(super) fn farewell(
         &mut self,
-        at: (u32, ConnKey),
-        frame: Bytes,
-        deadline: Duration,
+        owner: Owner<'_>,
+        close: Option<Bytes>,
         post: &mut Post<S>,
     ) -> Result<bool, Failure> {
-        let backlog = self.backlog(at, post);
-        backlog.queue.push_close(frame);
-        backlog.deadline = deadline;
-        backlog.is_final = true;
-        self.flush(at.0, post)
+        if let Some(close) = close {
+            let backlog = self.backlog(owner, post);
+            backlog.queue.push_close(close);
+            backlog.extend(post);
+        }
+        self.flush(owner, post)
+    }
+
+    /// Whether [`hurry`](Self::hurry) was called while something waited.
+    pub(super) fn is_hurried(&self) -> bool {
+        self.backlog.as_ref().is_some_and(|backlog| backlog.is_final)
+    }
+
+    /// Has all that waits leave in `timeout` or never, progress or not.
+    pub(super) fn hurry(&mut self, timeout: Duration, post: &Post<S>) {
+        if let Some(backlog) = &mut self.backlog {
+            backlog.deadline = post.now + timeout;
+            backlog.is_final = true;
+        }
     }
 
     /// Writes what waits, as far as the socket takes it; `true` if nothing waits any more.
-    pub(super) fn flush(&mut self, slot: u32, post: &mut Post<S>) -> Result<bool, Failure> {
+    pub(super) fn flush(&mut self, owner: Owner<'_>, post: &mut Post<S>) -> Result<bool, Failure> {
         let Some(backlog) = &mut self.backlog else {
             return Ok(true);
         };
@@ -202,25 +270,23 @@ impl<S: Socket> Outlet<S> {
             post.tally.wrote(written);
             let before = backlog.queue.data_bytes();
             backlog.queue.advance(written);
-            post.requeued(before, backlog.queue.data_bytes());
-            if !backlog.is_final {
-                backlog.deadline = post.now + post.write_timeout;
-            }
+            post.requeued(owner.link, before, backlog.queue.data_bytes());
+            backlog.extend(post);
         }
         if !is_flushed(&mut self.socket, &mut cx)? {
             return Ok(false);
         }
         self.backlog = None;
-        post.blocked.remove(&slot);
+        post.blocked.remove(&owner.slot);
         Ok(true)
     }
 
     /// Throws queued data away, but for the rest of a torn frame.
-    pub(super) fn discard_data(&mut self, post: &mut Post<S>) -> Amount {
+    pub(super) fn discard_data(&mut self, link: &Link, post: &mut Post<S>) -> Amount {
         let Some(backlog) = &mut self.backlog else { return Amount::default() };
         let before = backlog.queue.data_bytes();
         let discarded = backlog.queue.discard_data();
-        post.requeued(before, backlog.queue.data_bytes());
+        post.requeued(link, before, backlog.queue.data_bytes());
         discarded
     }
 
@@ -234,10 +300,31 @@ impl<S: Socket> Outlet<S> {
         self.backlog.as_ref().map_or(0, |backlog| backlog.queue.data_bytes())
     }
 
-    /// What waits, if the deadline for some progress has passed.
-    pub(super) fn stalled(&self, now: Duration) -> Option<Amount> {
-        let backlog = self.backlog.as_ref()?;
-        (backlog.deadline <= now).then(|| self.queued())
+    /// Whether it has made no progress for too long. Bytes that leave for the socket are progress, and
+    /// so are bytes of those that the peer acknowledges: the kernel may hold more than a slow link
+    /// takes in the write timeout.
+    pub(super) fn is_stalled(&mut self, post: &Post<S>) -> bool {
+        let Some(backlog) = &mut self.backlog else { return false };
+        // A look costs a system call. After the first one, which tells where it stands, there is time.
+        let is_late = backlog.deadline <= post.now + post.write_timeout / 2;
+        if !backlog.is_final && (is_late || backlog.acknowledged.is_none()) {
+            let acknowledged = self.socket.acknowledged().map(|acknowledged| acknowledged.bytes);
+            if backlog.acknowledged.is_some_and(|before| acknowledged > Some(before)) {
+                backlog.extend(post);
+            }
+            backlog.acknowledged = acknowledged;
+        }
+        backlog.deadline <= post.now
+    }
+
+    /// Whether the peer has still to acknowledge bytes that were written.
+    pub(super) fn is_unacknowledged(&self) -> bool {
+        self.socket.acknowledged().is_some_and(|acknowledged| !acknowledged.is_all)
+    }
+
+    /// Whether something that was received waits to be read.
+    pub(super) fn has_unread(&self) -> bool {
+        self.socket.has_unread()
     }
 
     /// Tells the peer that nothing more will come.
@@ -246,11 +333,11 @@ impl<S: Socket> Outlet<S> {
     }
 
     /// Gives the socket up, and returns the data that is lost with it.
-    pub(super) fn abort(&mut self, slot: u32, post: &mut Post<S>) -> Amount {
+    pub(super) fn abort(&mut self, owner: Owner<'_>, post: &mut Post<S>) -> Amount {
         self.socket.abort();
-        post.blocked.remove(&slot);
+        post.blocked.remove(&owner.slot);
         let lost = self.queued();
-        post.requeued(self.queued_bytes(), 0);
+        post.requeued(owner.link, self.queued_bytes(), 0);
         self.backlog = None;
         lost
     }
@@ -269,7 +356,7 @@ impl<S: Socket> Outlet<S> {
 
     fn enqueue(
         &mut self,
-        at: (u32, ConnKey),
+        owner: Owner<'_>,
         burst: Burst,
         written: usize,
         post: &mut Post<S>,
@@ -278,15 +365,14 @@ impl<S: Socket> Outlet<S> {
         let messages = burst.messages;
         let bytes = burst.frames.len();
         let had_backlog = self.backlog.is_some();
-        let queue = &mut self.backlog(at, post).queue;
-        let before = queue.data_bytes();
-        let pushed = match had_backlog {
-            true => queue.push(burst, &limits),
+        let pushed = self.requeue(owner, post, |queue| {
+            if had_backlog {
+                return queue.push(burst, &limits);
+            }
             // Bytes that have left are queued all the same where a flush is still owed.
-            false => queue.start(burst, written, &limits),
-        };
-        let after = queue.data_bytes();
-        post.requeued(before, after);
+            queue.start(burst, written, &limits);
+            Pushed::Queued
+        });
         let counters = post.port.counters();
         match pushed {
             Pushed::Queued => post.tally.deliveries += messages as u64,
@@ -296,7 +382,7 @@ impl<S: Socket> Outlet<S> {
             }
             Pushed::DroppedNewest(dropped) => counters.dropped_newest.add(dropped.messages as u64),
             Pushed::Full => {
-                let queued = queue.queued();
+                let queued = self.queued();
                 post.count_undelivered(messages);
                 return Err(Failure::Full(Amount {
                     messages: queued.messages + messages,
@@ -308,19 +394,30 @@ impl<S: Socket> Outlet<S> {
             return Ok(());
         }
         // The socket has only been polled with a waker that does nothing.
-        self.flush(at.0, post).map(drop)
+        self.flush(owner, post).map(drop)
     }
 
-    fn backlog(&mut self, (slot, id): (u32, ConnKey), post: &mut Post<S>) -> &mut Backlog<S> {
+    fn backlog(&mut self, owner: Owner<'_>, post: &mut Post<S>) -> &mut Backlog<S> {
         self.backlog.get_or_insert_with(|| {
-            post.blocked.insert(slot);
+            post.blocked.insert(owner.slot);
             Box::new(Backlog {
                 queue: SendQueue::new(&post.limits),
-                waker: Arc::new(WriteWaker::new(post.port.clone(), id)),
+                waker: Arc::new(WriteWaker::new(post.port.clone(), owner.id)),
                 deadline: post.now + post.write_timeout,
                 is_final: false,
+                acknowledged: None,
             })
         })
+    }
+}
+
+impl<S> Backlog<S> {
+    /// Notes progress: the write timeout begins anew.
+    fn extend(&mut self, post: &Post<S>) {
+        if !self.is_final {
+            self.deadline = post.now + post.write_timeout;
+            self.acknowledged = None;
+        }
     }
 }
 

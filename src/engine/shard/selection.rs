@@ -3,8 +3,8 @@
 use bytes::{Bytes, BytesMut};
 
 use super::ending::{Due, DueQueue};
-use super::outlet::Post;
-use super::table::{Phase, Table};
+use super::outlet::{Owner, Post};
+use super::table::{Entry, Phase, Table};
 use crate::engine::command::Delivery;
 use crate::engine::frame;
 use crate::engine::link::ConnKey;
@@ -54,8 +54,7 @@ impl Selection {
         self.indices.retain(|&index| !deliveries[index as usize].except.passes_by(id));
     }
 
-    /// Sends the bursts to a connection, unless it has failed or ended. One that fails is added to
-    /// `due`, and gets nothing more.
+    /// Sends the bursts to a connection.
     pub(super) fn send<S: Socket>(
         &self,
         slot: u32,
@@ -64,15 +63,8 @@ impl Selection {
         due: &mut DueQueue,
     ) {
         let Some(entry) = table.get_mut(slot) else { return };
-        let id = entry.id;
         for burst in &self.bursts {
-            if entry.phase != Phase::Open {
-                return;
-            }
-            if let Err(failure) = entry.outlet.send((slot, id), burst, post) {
-                entry.phase = Phase::Failed;
-                due.push_back((id, Due::Failed(failure)));
-            }
+            send(burst, slot, entry, post, due);
         }
     }
 
@@ -97,6 +89,26 @@ impl Selection {
             self.bursts.push(Burst { frames: concat(run.iter().map(frames)), messages });
             rest = others;
         }
+    }
+}
+
+/// Sends a burst to a connection. One that fails is added to `due`, and gets nothing more. What is for
+/// a connection that has failed or ended is counted as lost.
+#[inline]
+pub(super) fn send<S: Socket>(
+    burst: &Burst,
+    slot: u32,
+    entry: &mut Entry<S>,
+    post: &mut Post<S>,
+    due: &mut DueQueue,
+) {
+    if entry.phase != Phase::Open {
+        return post.count_undelivered(burst.messages);
+    }
+    let owner = Owner { slot, link: &entry.link, id: entry.id };
+    if let Err(failure) = entry.outlet.send(owner, burst, post) {
+        entry.phase = Phase::Failed;
+        due.push_back((entry.id, Due::Failed(failure)));
     }
 }
 

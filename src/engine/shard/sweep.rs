@@ -3,7 +3,7 @@
 //! A fan-out to 100,000 members takes half a second of writes, for which everybody else would wait.
 //! So deliveries to large audiences do not enter the turn. They gather here and are delivered in
 //! rounds, each a turn of its own; a round is worked off between the direct turns, as many writes as
-//! those take.
+//! those take. A turn that turns out to be long becomes a round as it is.
 //!
 //! Order is kept because nothing overtakes: a delivery that reaches a connection to which a sweep
 //! still owes something joins what gathers here, however small it is. A change of members that what
@@ -11,16 +11,22 @@
 
 use std::collections::VecDeque;
 
-use super::audience::{any, size};
+use super::audience::{any, concerns, size};
 use super::ending::DueQueue;
 use super::outlet::Post;
+use super::selection::send;
 use super::table::Table;
-use super::turn::{Lane, TURN_BYTES_MAX, TURN_DELIVERIES_MAX, Turn};
+use super::turn::{Lane, Turn};
 use crate::engine::command::{Audience, Delivery, Probe};
+use crate::engine::frame;
 use crate::engine::room_index::Room;
+use crate::engine::send_queue::Burst;
 use crate::engine::socket::Socket;
 
 /// Deliveries to large audiences, and what must not overtake them.
+///
+/// What gathers here keeps its place in the inbox until a round takes it: so the bounds of the inbox
+/// are its bounds as well.
 ///
 /// Deliveries are numbered in the order in which they come. A room, a connection and the sweep
 /// itself (for everyone) remember the last delivery to them: if that has not been taken into a
@@ -30,7 +36,8 @@ pub(super) struct Sweep {
     large: usize,
     /// What the next round will bring.
     waiting: VecDeque<Delivery>,
-    waiting_bytes: usize,
+    /// What was given to rounds and not yet told, in messages and bytes.
+    begun: (usize, usize),
     /// The number of the last delivery that came, of the last one to everyone, and of the last one
     /// that was taken into a round.
     last: u64,
@@ -48,7 +55,7 @@ impl Sweep {
         Self {
             large,
             waiting: VecDeque::new(),
-            waiting_bytes: 0,
+            begun: (0, 0),
             last: 0,
             last_to_everyone: 0,
             taken: 0,
@@ -60,11 +67,6 @@ impl Sweep {
     /// Whether there is nothing to deliver.
     pub(super) fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.round.is_empty()
-    }
-
-    /// Whether there is no room for a delivery more.
-    pub(super) fn is_full(&self) -> bool {
-        self.waiting.len() >= TURN_DELIVERIES_MAX || self.waiting_bytes >= TURN_BYTES_MAX
     }
 
     /// Whether the delivery is one for the sweep: it is large, or would overtake.
@@ -95,6 +97,16 @@ impl Sweep {
                 || table.last_swept(slot) > self.taken)
     }
 
+    /// Takes a turn that has been collected, to deliver it as a round; with nothing to deliver so far.
+    pub(super) fn adopt<S>(&mut self, turn: &mut Turn, table: &mut Table<S>) {
+        debug_assert!(self.is_idle());
+        turn.hand_over(&mut self.round, table);
+        match self.round.is_empty() {
+            true => self.round.finish(),
+            false => self.round.begin(table),
+        }
+    }
+
     /// Adds a delivery that it [`takes`](Self::takes), for the next round.
     pub(super) fn add<S>(&mut self, mut delivery: Delivery, table: &mut Table<S>) {
         drop_empty_rooms(&mut delivery.audience, table);
@@ -109,8 +121,42 @@ impl Sweep {
                 }
             }
         }
-        self.waiting_bytes += delivery.frames.len();
         self.waiting.push_back(delivery);
+    }
+
+    /// Gives a connection that is about to end what it is owed, now. The shard then takes it from its
+    /// rooms. Returns how many deliveries it has looked at.
+    pub(super) fn settle<S: Socket>(
+        &mut self,
+        slot: u32,
+        table: &mut Table<S>,
+        post: &mut Post<S>,
+        due: &mut DueQueue,
+    ) -> usize {
+        let steps = self.round.settle(slot, table, post, due);
+        if !self.touches_everyone() && table.last_swept(slot) <= self.taken {
+            return steps;
+        }
+        let Some(id) = table.get(slot).map(|entry| entry.id) else { return steps };
+        for delivery in &mut self.waiting {
+            if !concerns(delivery, slot, table) {
+                continue;
+            }
+            let frames = delivery.frames.clone();
+            let burst = Burst { messages: frame::count(&frames), frames };
+            if let Some(entry) = table.get_mut(slot) {
+                send(&burst, slot, entry, post, due);
+            }
+            if matches!(delivery.audience, Audience::Conn(to) if to == id) {
+                delivery.audience = Audience::nobody();
+            }
+        }
+        steps + self.waiting.len()
+    }
+
+    /// Takes what has been given to rounds, in messages and bytes, since this was last asked.
+    pub(super) fn take_begun(&mut self) -> (usize, usize) {
+        std::mem::take(&mut self.begun)
     }
 
     /// Answers a probe when what it has so far is out.
@@ -122,17 +168,23 @@ impl Sweep {
     }
 
     /// Delivers until there is no more, or `budget` writes are used up. Call it between direct turns
-    /// only. Connections that fail are added to `due`, and get nothing more.
+    /// only. Connections that fail are added to `due`, and get nothing more. `true` if a round is over.
     pub(super) fn advance<S: Socket>(
         &mut self,
         table: &mut Table<S>,
         post: &mut Post<S>,
         due: &mut DueQueue,
         budget: &mut usize,
-    ) {
-        while self.round.fan_out(table, post, due, budget) && !self.waiting.is_empty() {
-            self.start_round(table);
+    ) -> bool {
+        let mut has_ended = false;
+        while self.round.fan_out(table, post, due, budget) {
+            has_ended = true;
+            if self.waiting.is_empty() {
+                break;
+            }
+            self.start_round(table, post);
         }
+        has_ended
     }
 
     fn note<S>(&self, room: &Room, table: &mut Table<S>) {
@@ -141,15 +193,18 @@ impl Sweep {
         }
     }
 
-    fn start_round<S>(&mut self, table: &mut Table<S>) {
+    fn start_round<S>(&mut self, table: &mut Table<S>, post: &mut Post<S>) {
         while let Some(delivery) = self.waiting.pop_front() {
             if self.round.is_full() || self.round.would_overreach(&delivery, table) {
                 self.waiting.push_front(delivery);
                 break;
             }
             self.taken += 1;
-            self.waiting_bytes -= delivery.frames.len();
-            self.round.add(delivery, table);
+            self.begun.0 += 1;
+            self.begun.1 += delivery.frames.len();
+            if let Err(delivery) = self.round.add(delivery, table) {
+                post.count_unreachable(&delivery);
+            }
         }
         while self.probes.front().is_some_and(|(number, _)| *number <= self.taken) {
             self.probes.pop_front().into_iter().for_each(|(_, probe)| self.round.probe(probe));

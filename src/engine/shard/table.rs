@@ -315,6 +315,22 @@ impl<S> Table<S> {
         rooms.fold(entry.last_swept, u64::max)
     }
 
+    /// Whether the connection is one of [`everyone`](Self::everyone).
+    pub(super) fn is_listed(&self, slot: u32) -> bool {
+        self.get(slot).is_some_and(|entry| self.everyone.get(entry.place as usize) == Some(&slot))
+    }
+
+    /// Whether the connection is in the room.
+    pub(super) fn is_member(&self, slot: u32, room: &Room) -> bool {
+        self.position(slot, room).is_some()
+    }
+
+    /// Whether any room of the connection is as `is_so` asks.
+    pub(super) fn any_room(&self, slot: u32, is_so: impl Fn(&Members) -> bool) -> bool {
+        let memberships = self.get(slot).map_or(&[][..], |entry| &entry.memberships);
+        memberships.iter().any(|at| is_so(&self.rooms[at.room as usize]))
+    }
+
     /// Where the membership stands among those of the connection: a walk over at most
     /// `rooms_per_conn` entries of 8 bytes.
     fn position(&self, slot: u32, room: &Room) -> Option<usize> {

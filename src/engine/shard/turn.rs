@@ -7,7 +7,10 @@
 //! excepts, is *mixed*: it gets its own selection of frames at the end, in the order of the inbox.
 //!
 //! A turn begins by planning who gets what, and works the plan off in slices. Members that come and
-//! go meanwhile do not change it: a message is for those who were members when it was published.
+//! go meanwhile do not change it: a message is for those who were members when it was published. A
+//! connection that ends is [settled](Turn::settle) before: it gets at once what the turn has for it.
+
+mod settle;
 
 use std::iter;
 use std::mem;
@@ -55,6 +58,8 @@ struct Group {
     last: u32,
     /// Of its frames.
     bytes: usize,
+    /// Recipients.
+    reach: usize,
 }
 
 /// Where the fan-out stands.
@@ -183,10 +188,14 @@ impl Turn {
         self.everyone.is_some()
     }
 
-    /// Adds a delivery; one that reaches nobody here is dropped.
-    pub(super) fn add<S>(&mut self, delivery: Delivery, table: &mut Table<S>) {
+    /// Adds a delivery; gives back one that reaches nobody here.
+    pub(super) fn add<S>(
+        &mut self,
+        delivery: Delivery,
+        table: &mut Table<S>,
+    ) -> Result<(), Delivery> {
         let Some(group) = self.group_of(&delivery, table) else {
-            return;
+            return Err(delivery);
         };
         let index = self.deliveries.len() as u32;
         match group {
@@ -198,14 +207,16 @@ impl Turn {
             }
             None => {
                 let bytes = delivery.frames.len();
-                self.groups.push(Group { first: index, last: index, bytes });
-                self.reach += size(&delivery.audience, table);
+                let reach = size(&delivery.audience, table);
+                self.groups.push(Group { first: index, last: index, bytes, reach });
+                self.reach += reach;
             }
         }
         self.bytes += delivery.frames.len();
         self.has_exceptions |= !delivery.except.ids().is_empty();
         self.deliveries.push(delivery);
         self.next.push(END);
+        Ok(())
     }
 
     /// The group that the delivery belongs to: `None` if it reaches nobody, `Some(None)` if it needs
@@ -232,8 +243,14 @@ impl Turn {
                 Some(None)
             }
             Audience::Conn(id) => {
-                table.slot(*id)?;
-                Some(self.last_group_to(*id))
+                let slot = table.slot(*id)?;
+                let known = self.last_group_to(*id);
+                if known.is_none() {
+                    // `begin` finds out whether it has other groups as well.
+                    let mark = Mark::new(self.stamp, fresh);
+                    table.get_mut(slot)?.marks[self.lane as usize] = mark;
+                }
+                Some(known)
             }
         }
     }
@@ -274,6 +291,21 @@ impl Turn {
         let last = self.groups.len().checked_sub(1)?;
         let is_same = matches!(self.audience(last as u32), Audience::Conn(to) if *to == id);
         is_same.then_some(last as u32)
+    }
+
+    /// Bytes that it will write, over all recipients.
+    pub(super) fn cost(&self) -> usize {
+        self.groups.iter().map(|group| group.bytes.saturating_mul(group.reach)).sum()
+    }
+
+    /// Moves what has been collected to a turn of another lane that has nothing to deliver.
+    pub(super) fn hand_over<S>(&mut self, other: &mut Self, table: &mut Table<S>) {
+        for delivery in self.deliveries.drain(..) {
+            // It reached somebody when it was added; who has ended since needs it no more.
+            let _ = other.add(delivery, table);
+        }
+        other.probes.append(&mut self.probes);
+        self.finish();
     }
 
     /// Starts the fan-out: plans who gets what.
@@ -392,10 +424,8 @@ impl Turn {
             },
             Cursor::Mixed { at } => match self.mixed.get(at).copied() {
                 Some((slot, _)) => {
-                    let others = self.mixed[at..].iter().take_while(|(other, _)| *other == slot);
-                    let end = at + others.count();
-                    self.cursor = Cursor::Mixed { at: end };
-                    self.select_mixed(at..end, table.get(slot)?.id);
+                    self.cursor = Cursor::Mixed { at: self.end_of_mixed(at) };
+                    self.select_mixed(at, table.get(slot)?.id);
                     slot
                 }
                 None => {
@@ -405,7 +435,7 @@ impl Turn {
             },
         };
         if self.lane == Lane::Sweep {
-            // The slot may be another connection's by now, which has no such mark.
+            // It was settled, and the slot may be another connection's by now.
             if !self.is_marked(slot, table) {
                 return None;
             }
@@ -433,11 +463,17 @@ impl Turn {
         self.selection.join(&self.deliveries);
     }
 
-    /// Selects what the groups of one mixed connection bring it.
-    fn select_mixed(&mut self, range: std::ops::Range<usize>, id: ConnKey) {
+    /// The index behind the last group of the mixed connection whose first stands at `start`.
+    fn end_of_mixed(&self, start: usize) -> usize {
+        let (slot, _) = self.mixed[start];
+        start + self.mixed[start..].iter().take_while(|(other, _)| *other == slot).count()
+    }
+
+    /// Selects what the groups of the mixed connection whose first stands at `start` bring it.
+    fn select_mixed(&mut self, start: usize, id: ConnKey) {
         self.selected = None;
         self.selection.indices.clear();
-        for at in range {
+        for at in start..self.end_of_mixed(start) {
             let (_, group) = self.mixed[at];
             self.chain(self.groups[group as usize].first);
         }
@@ -454,7 +490,7 @@ impl Turn {
         }
     }
 
-    fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         self.answer_probes();
         self.stamp += 1;
         self.cursor = Cursor::Collecting;

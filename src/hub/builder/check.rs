@@ -60,6 +60,7 @@ impl<T, C> Builder<T, C> {
         for (setting, value, is_off) in [
             ("ping_interval", self.ping_interval, self.ping_interval.is_zero()),
             ("write_timeout", self.write_timeout, false),
+            ("close_timeout", self.close_timeout, false),
             ("message_timeout", self.read.message_timeout, false),
             ("upgrade_timeout", self.upgrade_timeout, false),
             #[cfg(feature = "metrics")]

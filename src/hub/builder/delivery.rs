@@ -25,18 +25,26 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
         self
     }
 
-    /// How many deliveries may wait for one client that is slower than its messages, 1 to 65,536.
-    /// Default: 16. What is published in one burst to the same members is one delivery.
+    /// How many bursts may wait for one client as they are, 1 to 65,536. Default: 16. Further ones are
+    /// joined to the last one, so this setting neither evicts a client nor drops a message: only
+    /// [`send_buffer_bytes`](Self::send_buffer_bytes) does.
     ///
-    /// More survives longer stalls, and holds more memory for clients that have stalled.
-    pub fn send_buffer(mut self, deliveries: usize) -> Self {
-        self.queue.slots = deliveries;
+    /// A burst is what was published to the same members at about the same time. Its bytes are shared
+    /// by all clients for which it waits, and joining copies them. More means fewer copies, and 40
+    /// bytes of memory for each burst that waits.
+    pub fn send_buffer(mut self, bursts: usize) -> Self {
+        self.queue.slots = bursts;
         self
     }
 
-    /// How many bytes may wait for one client, at least 1. Default: 1 MiB. A message that is larger
-    /// reaches only a client whose socket takes some of it at once; the rest then waits, whatever its
-    /// size.
+    /// How many bytes may wait for one client, at least 1. Default: 1 MiB. Past it,
+    /// [`overflow`](Self::overflow) says what happens.
+    ///
+    /// If nothing waits for a client, one message of any size may. Keep the bound above the largest
+    /// messages all the same: a second large message finds no space until the first has left.
+    ///
+    /// More survives longer stalls and slower links. Less finds slow clients sooner, and for
+    /// [`Overflow::DropOldest`] it is how far a client may be behind.
     pub fn send_buffer_bytes(mut self, bytes: usize) -> Self {
         self.queue.bytes = bytes;
         self
@@ -56,7 +64,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     /// of the system, which lets it grow to megabytes. Linux doubles what it is given.
     ///
     /// Less bounds what the kernel holds for clients that do not read; more lets a burst leave at once.
-    /// Only where the hub has the TCP socket itself: not under TLS.
+    /// Only where the hub has the TCP socket itself, or TLS over it.
     pub fn socket_send_buffer(mut self, bytes: usize) -> Self {
         self.socket_send_buffer = Some(bytes);
         self
@@ -69,10 +77,28 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
         self
     }
 
-    /// How long a client whose socket is full may take nothing before it is evicted, and how long a
-    /// closing one has to take what was sent before. Default: 5 s; 10 ms to 1 day.
+    /// How long a client whose socket is full may take nothing before it is evicted. Default: 5 s;
+    /// 10 ms to 1 day. A closing client may take nothing for as long before its queue is given up.
+    ///
+    /// A client takes something when its socket takes bytes, and on Linux also when it acknowledges
+    /// bytes that the kernel holds.
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.write_timeout = timeout;
+        self
+    }
+
+    /// How long a client that has been sent its close frame may acknowledge nothing more before its
+    /// socket is closed. Default: 5 s; 10 ms to 1 day. For a client that has sent a close frame
+    /// itself, has broken a rule or was evicted, at most 1 s.
+    ///
+    /// When the kernel has taken the close frame, a client on a slow link has yet to get what was sent
+    /// before. A socket that is closed then answers the client's next byte with a reset, and the client
+    /// may lose what it has not read. So the hub keeps the socket, and reads and throws away what the
+    /// client sends, until the client closes or makes no progress. The connection counts in
+    /// [`max_connections`](Self::max_connections) meanwhile. Where the system does not tell what a
+    /// client acknowledges (TCP on Linux does), the time begins with the close frame.
+    pub fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.close_timeout = timeout;
         self
     }
 

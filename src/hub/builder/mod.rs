@@ -56,6 +56,7 @@ pub struct Builder<T, C> {
     ping_interval: Duration,
     queue: QueueLimits,
     write_timeout: Duration,
+    close_timeout: Duration,
     origins: OriginRule,
     not_an_origin: Option<String>,
     admission: AdmissionLimits,
@@ -101,6 +102,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
             ping_interval: Duration::from_secs(30),
             queue: QueueLimits { slots: 16, bytes: 1024 * 1024, overflow: Overflow::Evict },
             write_timeout: Duration::from_secs(5),
+            close_timeout: Duration::from_secs(5),
             origins: OriginRule::default(),
             not_an_origin: None,
             admission: AdmissionLimits {
@@ -191,6 +193,8 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
             shards,
             bridge,
             read_limits: self.read,
+            send_wait_bytes_max: self.queue.bytes / 2,
+            close_timeout: self.close_timeout,
             origins: self.origins,
             admission: self.admission,
             upgrade_timeout: self.upgrade_timeout,
@@ -218,6 +222,7 @@ impl<T, C: fmt::Debug> fmt::Debug for Builder<T, C> {
             .field("ping_interval", &self.ping_interval)
             .field("queue", &self.queue)
             .field("write_timeout", &self.write_timeout)
+            .field("close_timeout", &self.close_timeout)
             .field("origins", &self.origins)
             .field("admission", &self.admission)
             .field("upgrade_timeout", &self.upgrade_timeout)

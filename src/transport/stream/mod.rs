@@ -2,6 +2,8 @@
 //! else.
 
 mod any;
+#[cfg(target_os = "linux")]
+mod kernel;
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
@@ -28,7 +30,7 @@ use self::any::{AnyReadHalf, AnyWriteHalf};
 use self::tls::{TlsReadHalf, TlsWriteHalf};
 #[cfg(feature = "server")]
 use super::server::Patient;
-use crate::engine::{ConnKey, Port, Socket};
+use crate::engine::{Acknowledged, ConnKey, Port, Socket};
 
 /// The halves of a stream, and what was read from it before the upgrade was over.
 pub(crate) struct Streams {
@@ -145,6 +147,18 @@ impl ReadHalf {
         }
     }
 
+    /// What the peer has acknowledged, where that is known.
+    pub(crate) fn acknowledged(&self) -> Option<Acknowledged> {
+        #[cfg(target_os = "linux")]
+        match self {
+            Self::Tcp(half) => return kernel::acknowledged(half.as_ref()),
+            #[cfg(feature = "tls")]
+            Self::Tls(half) => return half.with_socket(|socket| kernel::acknowledged(&*socket)),
+            Self::Any(_) => {}
+        }
+        None
+    }
+
     /// Takes the number of bytes that came with others and are nothing to read.
     pub(crate) fn take_overhead(&mut self) -> usize {
         match self {
@@ -211,18 +225,41 @@ impl Socket for WriteHalf {
     }
 
     fn abort(&mut self) {
+        if self.with_socket(reset).is_none() {
+            self.shut_down();
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn acknowledged(&self) -> Option<Acknowledged> {
+        self.with_socket(|socket| kernel::acknowledged(&*socket)).flatten()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn has_unread(&self) -> bool {
+        self.with_socket(|socket| kernel::has_unread(&*socket)).unwrap_or_default()
+    }
+}
+
+impl WriteHalf {
+    /// Does something with the TCP socket, where there is one.
+    fn with_socket<R>(&self, act: impl FnOnce(SockRef<'_>) -> R) -> Option<R> {
         match self {
-            Self::Tcp(half) => reset(SockRef::from(half.as_ref())),
+            Self::Tcp(half) => Some(act(SockRef::from(half.as_ref()))),
             #[cfg(feature = "tls")]
-            Self::Tls(half) => half.with_socket(reset),
-            Self::Any(_) => self.shut_down(),
+            Self::Tls(half) => Some(half.with_socket(act)),
+            Self::Any(_) => None,
         }
     }
 }
 
 /// Has the last half to be dropped reset the connection, instead of leaving what the client does not
-/// read with the kernel for minutes.
+/// read with the kernel for minutes. A client that cannot be reached would never know of a reset.
 fn reset(socket: SockRef<'_>) {
+    #[cfg(target_os = "linux")]
+    if kernel::leave_if_unanswered(&socket) {
+        return;
+    }
     let _ = socket.set_linger(Some(Duration::ZERO));
     let _ = socket.shutdown(Shutdown::Both);
 }

@@ -53,6 +53,10 @@ impl Shared {
         self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn with_socket<R>(&self, act: impl FnOnce(SockRef<'_>) -> R) -> R {
+        act(SockRef::from(self.lock().get_ref().0))
+    }
+
     fn try_lock(&self) -> Option<MutexGuard<'_, TlsStream<TcpStream>>> {
         match self.stream.try_lock() {
             Ok(stream) => Some(stream),
@@ -74,6 +78,11 @@ impl TlsReadHalf {
         self.shared.writer.wake();
         self.unread = (self.unread + received).saturating_sub(buffer.filled().len() - before);
         read
+    }
+
+    /// Does something with the socket beneath.
+    pub(super) fn with_socket<R>(&self, act: impl FnOnce(SockRef<'_>) -> R) -> R {
+        self.shared.with_socket(act)
     }
 
     /// Takes the number of bytes that came and were nothing to read: records cost, whatever is in them. What
@@ -162,8 +171,8 @@ impl TlsWriteHalf {
     }
 
     /// Does something with the socket beneath.
-    pub(super) fn with_socket(&self, act: impl FnOnce(SockRef<'_>)) {
-        act(SockRef::from(self.0.lock().get_ref().0));
+    pub(super) fn with_socket<R>(&self, act: impl FnOnce(SockRef<'_>) -> R) -> R {
+        self.0.with_socket(act)
     }
 
     fn poll_lock(&self, cx: &mut Context<'_>) -> Poll<MutexGuard<'_, TlsStream<TcpStream>>> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use loom::thread;
-use roomcast::engine::parts::{advance, finish};
+use roomcast::engine::parts::{advance, finish, remove_waiting, reserve_waiting};
 use roomcast::engine::{ConnKey, DisconnectReason, Link, Stage};
 
 use super::{check, check_within, sleep_until};
@@ -25,7 +25,7 @@ fn spawn_end(link: &Arc<Link>) -> thread::JoinHandle<()> {
 fn wait_beside_others(link: &Link, stage: Stage) {
     let mut place = None;
     sleep_until(|cx| {
-        let before = place.replace(link.watch_stage_too(cx.waker()));
+        let before = place.replace(link.watch(cx.waker()));
         if let Some(before) = before {
             link.stop_watching(before);
         }
@@ -65,7 +65,7 @@ fn the_session_is_woken_for_each_stage() {
     });
 }
 
-/// Guards the fence in `watch_stage_too` against the one in `advance`.
+/// Guards the fence in `watch` against the one in `wake_others`.
 #[test]
 fn the_first_who_watches_beside_the_session_is_woken() {
     check(|| {
@@ -95,5 +95,42 @@ fn two_who_watch_beside_the_session_are_both_woken() {
         wait_beside_others(&link, Stage::Ended);
         watcher.join().unwrap();
         shard.join().unwrap();
+    });
+}
+
+/// Waits for space as a sender does, and takes it.
+fn send_when_there_is_space(link: &Link, bytes: usize, bytes_max: usize) {
+    while !reserve_waiting(link, bytes, bytes_max) {
+        let mut place = None;
+        sleep_until(|cx| {
+            if let Some(before) = place.replace(link.watch(cx.waker())) {
+                link.stop_watching(before);
+            }
+            link.has_space(bytes, bytes_max)
+        });
+        link.stop_watching(place.expect("was polled"));
+    }
+}
+
+/// Guards the fence in `watch` against the one in `wake_others` for a sender, and that two senders do
+/// not take the same space.
+#[test]
+fn who_waits_for_space_is_woken_and_takes_no_more_than_there_is() {
+    check_within(3, || {
+        let link = link();
+        assert!(reserve_waiting(&link, 2, 2));
+        let senders = [(); 2].map(|()| {
+            let link = link.clone();
+            thread::spawn(move || {
+                send_when_there_is_space(&link, 2, 2);
+                assert_eq!(link.waiting(), 2);
+                remove_waiting(&link, 2);
+            })
+        });
+        remove_waiting(&link, 2);
+        for sender in senders {
+            sender.join().unwrap();
+        }
+        assert_eq!(link.waiting(), 0);
     });
 }

@@ -24,9 +24,10 @@ fn send(ports: &Ports, text: &str) -> Result<(), Overloaded> {
 
 /// Pops as a shard does, and says what it was.
 fn pop(port: &Port<FakeSocket>) -> Option<Vec<u8>> {
-    let Command::Deliver(Delivery { frames, audience, .. }) = port.inbox().pop()? else {
+    let Command::Deliver(delivery) = port.inbox().pop()? else {
         panic!("nothing else was pushed");
     };
+    let Delivery { frames, audience, .. } = &delivery;
     assert!(matches!(audience, Audience::Everyone));
     port.inbox().release(1, frames.len());
     Some(frames[2..].to_vec())

@@ -25,12 +25,12 @@ fn spawn_waiter(
 ) -> JoinHandle<()> {
     let relief = relief.clone();
     thread::spawn(move || {
-        let mut waiting = pin!(relief.wait_while(is_congested));
+        let mut waiting = pin!(relief.until(|| (!is_congested()).then_some(())));
         sleep_until(|cx| waiting.as_mut().poll(cx).is_ready());
     })
 }
 
-/// Guards the fence in `ring` against the one in `wait_while`, and the second look there.
+/// Guards the fence in `ring` against the one in `until`, and that it tries behind it.
 #[test]
 fn who_waits_for_room_is_told_when_there_is_some() {
     check_within(3, || {

@@ -1,0 +1,276 @@
+//! Publishing: the calls that fail at once, and their counterparts that wait.
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::{Hub, Inner, PublishError, Target, session};
+use crate::backplane::ConnId;
+use crate::codec::encode_frame;
+use crate::engine::{Address, ConnKey, Link, Overloaded, Pace, Stage};
+use crate::shield::shielded;
+
+/// A message that is encoded and framed, to be sent often. Clones share the bytes.
+#[derive(Debug, Clone)]
+pub struct Encoded(pub(super) Bytes);
+
+impl Encoded {
+    /// The bytes on the wire, header included.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl<T: Send + 'static> Hub<T> {
+    /// Queues `message` for every connection.
+    ///
+    /// # Errors
+    /// [`PublishError::Encode`]: nothing was queued. [`PublishError::Overloaded`]: a shard has no
+    /// room, nobody gets it. [`PublishError::Closed`]: the hub is closed.
+    pub fn broadcast(&self, message: &T) -> Result<(), PublishError> {
+        self.publish(&Target::everyone(), message)
+    }
+
+    /// Queues `message` for every member of `room`. A room without members is no error.
+    ///
+    /// # Errors
+    /// As [`broadcast`](Self::broadcast).
+    pub fn to_room(&self, room: &str, message: &T) -> Result<(), PublishError> {
+        self.publish(&Target::room(room), message)
+    }
+
+    /// Queues `message` for a target.
+    ///
+    /// # Errors
+    /// As [`broadcast`](Self::broadcast).
+    ///
+    /// # Examples
+    /// ```
+    /// use roomcast::{Conn, PublishError, Target};
+    ///
+    /// fn tell_the_others(conn: &Conn<String>, text: &String) -> Result<(), PublishError> {
+    ///     conn.hub().publish(&Target::room("lobby").except(conn.id()), text)
+    /// }
+    /// ```
+    pub fn publish(&self, target: &Target<'_>, message: &T) -> Result<(), PublishError> {
+        self.publish_encoded(target, &self.encode(message)?)
+    }
+
+    /// Encodes a message once, to be sent often.
+    ///
+    /// # Errors
+    /// [`PublishError::Encode`].
+    pub fn encode(&self, message: &T) -> Result<Encoded, PublishError> {
+        Ok(Encoded(encode_frame(&*self.inner.codec, message)?))
+    }
+
+    /// Queues an encoded message for a target.
+    ///
+    /// # Errors
+    /// As [`broadcast`](Self::broadcast), but for the encoding.
+    pub fn publish_encoded(
+        &self,
+        target: &Target<'_>,
+        message: &Encoded,
+    ) -> Result<(), PublishError> {
+        self.publish_at(Pace::Urgent, target.address(), target.excepted(), message)
+    }
+
+    /// [`broadcast`](Self::broadcast), waiting while much is on its way to everyone or to several
+    /// rooms, as [`to_room_wait`](Self::to_room_wait) does for one room.
+    ///
+    /// # Errors
+    /// As `broadcast`, but never [`PublishError::Overloaded`].
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, nothing was queued.
+    pub fn broadcast_wait<'a>(
+        &'a self,
+        message: &T,
+    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, T> {
+        self.wait_for_room(Address::Everyone, &[], self.encode(message))
+    }
+
+    /// [`to_room`](Self::to_room), waiting while much is on its way to the room.
+    ///
+    /// In each shard, 1 MiB may be on their way to the members of a room, or half of the inbox if that
+    /// is less: enough to keep the shard busy. So a flood of one room delays other rooms by
+    /// milliseconds. The call does not wait for the clients.
+    ///
+    /// # Errors
+    /// As `to_room`, but never [`PublishError::Overloaded`].
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, nothing was queued.
+    pub fn to_room_wait<'a>(
+        &'a self,
+        room: &'a str,
+        message: &T,
+    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, T> {
+        self.wait_for_room(Address::Room(room), &[], self.encode(message))
+    }
+
+    /// [`publish`](Self::publish), waiting as [`to_room_wait`](Self::to_room_wait) does; for one
+    /// connection of this node, as [`Conn::send_wait`](crate::Conn::send_wait) does.
+    ///
+    /// # Errors
+    /// As `publish`, but never [`PublishError::Overloaded`].
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, nothing was queued.
+    pub fn publish_wait<'a>(
+        &'a self,
+        target: &'a Target<'_>,
+        message: &T,
+    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, T> {
+        self.wait_for_room(target.address(), target.excepted(), self.encode(message))
+    }
+
+    /// [`publish_encoded`](Self::publish_encoded), waiting as [`publish_wait`](Self::publish_wait) does.
+    ///
+    /// # Errors
+    /// As `publish_encoded`, but never [`PublishError::Overloaded`].
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, nothing was queued.
+    pub fn publish_encoded_wait<'a>(
+        &'a self,
+        target: &'a Target<'_>,
+        message: &Encoded,
+    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, T> {
+        self.wait_for_room(target.address(), target.excepted(), Ok(message.clone()))
+    }
+
+    /// What the waiting calls have in common. Its future is part of what a handler that publishes
+    /// awaits for every message.
+    #[expect(clippy::manual_async_fn, reason = "an async fn would hold its arguments twice")]
+    fn wait_for_room<'a>(
+        &'a self,
+        address: Address<'a, ConnId>,
+        except: &'a [ConnId],
+        message: Result<Encoded, PublishError>,
+    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, T> {
+        async move {
+            let message = message?;
+            if let Some(Address::Conn(key)) = address.on(self.inner.node) {
+                return Box::pin(self.publish_to_conn(key, address, except, message)).await;
+            }
+            let attempt = || self.publish_once(Pace::Patient, address, except, &message);
+            match attempt() {
+                Some(result) => result,
+                // Boxed, for it is rare, and its size would count in every future that may wait.
+                None => Box::pin(self.inner.shards.until(attempt)).await,
+            }
+        }
+    }
+
+    /// [`publish_at`](Self::publish_at), for callers that try again: `None` where a shard has no space.
+    fn publish_once(
+        &self,
+        pace: Pace,
+        address: Address<'_, ConnId>,
+        except: &[ConnId],
+        message: &Encoded,
+    ) -> Option<Result<(), PublishError>> {
+        match self.publish_at(pace, address, except, message) {
+            Err(PublishError::Overloaded) => None,
+            result => Some(result),
+        }
+    }
+
+    /// To a connection of this node, when there is space in its queue.
+    async fn publish_to_conn(
+        &self,
+        key: ConnKey,
+        address: Address<'_, ConnId>,
+        except: &[ConnId],
+        message: Encoded,
+    ) -> Result<(), PublishError> {
+        let inner = &self.inner;
+        let (sender, answer) = oneshot::channel();
+        if let Some(port) = inner.shards.port(key) {
+            port.ask_link(key, Box::new(move |link| drop(sender.send(link))));
+        }
+        let is_excepted = except.iter().any(|id| id.key_on(inner.node) == Some(key));
+        let link = shielded(answer).await.ok().flatten().filter(|_| !is_excepted);
+        let Some(link) = link else {
+            // Nobody gets it, which is counted where it is no exception.
+            let attempt = || self.publish_once(Pace::Urgent, address, except, &message);
+            return inner.shards.until(attempt).await;
+        };
+        let attempt = || {
+            if self.is_closed() {
+                return Some(Err(PublishError::Closed));
+            }
+            if link.stage() > Stage::Open {
+                // Its shard counts the message as lost.
+                return inner.shards.send(&link, &message.0, None).ok().map(Ok);
+            }
+            let bytes_max = Some(inner.send_wait_bytes_max);
+            inner.shards.send(&link, &message.0, bytes_max).ok().map(Ok)
+        };
+        match attempt() {
+            Some(result) => result,
+            None => inner.send_in_time(&link, message.0.len(), attempt).await,
+        }
+    }
+
+    /// To local members first, and then to the other nodes.
+    fn publish_at(
+        &self,
+        pace: Pace,
+        address: Address<'_, ConnId>,
+        except: &[ConnId],
+        message: &Encoded,
+    ) -> Result<(), PublishError> {
+        if self.is_closed() {
+            return Err(PublishError::Closed);
+        }
+        if let Some(here) = address.on(self.inner.node) {
+            self.publish_here(pace, here, except, message)?;
+        }
+        if let Some(bridge) = &self.inner.bridge {
+            bridge.publish(address, except, &message.0);
+        }
+        Ok(())
+    }
+
+    fn publish_here(
+        &self,
+        pace: Pace,
+        address: Address<'_>,
+        except: &[ConnId],
+        message: &Encoded,
+    ) -> Result<(), Overloaded> {
+        let key = |id: &ConnId| id.key_on(self.inner.node);
+        // The usual cases, nobody and the sender, are spared the allocation.
+        if let [] | [_] = except {
+            let key = except.first().and_then(key);
+            return self.inner.shards.publish(pace, address, key.as_slice(), &message.0);
+        }
+        let keys: Vec<ConnKey> = except.iter().filter_map(key).collect();
+        self.inner.shards.publish(pace, address, &keys, &message.0)
+    }
+}
+
+impl<T> Inner<T> {
+    /// Tries to send `bytes` to a connection until there is a result, each time that there may be space:
+    /// in its queue, and then in the inbox of its shard.
+    pub(super) async fn send_in_time<R>(
+        &self,
+        link: &Link,
+        bytes: usize,
+        mut attempt: impl FnMut() -> Option<R>,
+    ) -> R {
+        let has_space = || link.has_space(bytes, self.send_wait_bytes_max);
+        loop {
+            session::watch(link, || link.stage() > Stage::Open || has_space()).await;
+            let mut attempt = || {
+                let result = attempt().map(Some);
+                result.or_else(|| (!has_space()).then_some(None))
+            };
+            if let Some(result) = self.shards.until(&mut attempt).await {
+                return result;
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What the kernel knows of a TCP connection: what the peer has acknowledged, and what waits to be read.
+
+use std::os::fd::AsFd;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use nix::sys::socket::{getsockopt, setsockopt};
+use nix::{getsockopt_impl, libc, setsockopt_impl, sockopt_impl};
+use rustix::net::{RecvFlags, recv};
+use socket2::SockRef;
+
+use crate::engine::Acknowledged;
+
+/// The bytes of `struct tcp_info` up to `tcpi_notsent_bytes` (`include/uapi/linux/tcp.h`). Kernels only
+/// ever append to it; these are there since Linux 4.6.
+const TCP_INFO_BYTES: usize = 148;
+
+/// How long a peer that is there may take to acknowledge something, beyond two round trips: delayed
+/// acknowledgements take up to 200 ms.
+const ACK_DELAY_MAX: Duration = Duration::from_millis(200);
+
+/// How many probes of a closed window a peer that is there may leave unanswered: one is on its way.
+const PROBES_MAX: u8 = 1;
+
+/// How long the kernel goes on trying to tell a peer that does not answer.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// How often it tries then, at the least. Without this bound, which kernels know since Linux 6.15, the
+/// time between two tries doubles, so that a peer that is back waits for as long as it was away.
+const FAREWELL_INTERVAL_MS: libc::c_int = 5_000;
+
+/// `TCP_RTO_MAX_MS` (`include/uapi/linux/tcp.h`).
+const TCP_RTO_MAX_MS: libc::c_int = 44;
+
+sockopt_impl!(RtoMax, SetOnly, libc::IPPROTO_TCP, TCP_RTO_MAX_MS, libc::c_int);
+sockopt_impl!(TcpInfo, GetOnly, libc::IPPROTO_TCP, libc::TCP_INFO, [u8; TCP_INFO_BYTES]);
+
+/// A look at `struct tcp_info`.
+struct Info([u8; TCP_INFO_BYTES]);
+
+impl Info {
+    fn of(socket: &impl AsFd) -> Option<Self> {
+        is_known().then(|| getsockopt(socket, TcpInfo).ok().map(Self)).flatten()
+    }
+
+    fn bytes<const N: usize>(&self, at: usize) -> [u8; N] {
+        *self.0[at..].first_chunk().expect("a field within the struct")
+    }
+
+    fn u32(&self, at: usize) -> u32 {
+        u32::from_ne_bytes(self.bytes(at))
+    }
+
+    /// Window probes in a row that were not answered.
+    fn probes(&self) -> u8 {
+        self.0[3]
+    }
+
+    /// Segments that were sent and not acknowledged.
+    fn unacked(&self) -> u32 {
+        self.u32(24)
+    }
+
+    fn since_last_ack(&self) -> Duration {
+        Duration::from_millis(self.u32(56).into())
+    }
+
+    fn round_trip(&self) -> Duration {
+        Duration::from_micros(self.u32(68).into())
+    }
+
+    fn bytes_acked(&self) -> u64 {
+        u64::from_ne_bytes(self.bytes(120))
+    }
+
+    /// Bytes that were not sent yet.
+    fn notsent_bytes(&self) -> u32 {
+        self.u32(144)
+    }
+
+    /// Whether the peer answers, be it with a closed window.
+    fn is_answered(&self) -> bool {
+        let answers_data =
+            self.unacked() == 0 || self.since_last_ack() <= 2 * self.round_trip() + ACK_DELAY_MAX;
+        answers_data && self.probes() <= PROBES_MAX
+    }
+}
+
+/// Whether this kernel tells all of [`TCP_INFO_BYTES`].
+fn is_known() -> bool {
+    static KNOWN: OnceLock<bool> = OnceLock::new();
+    *KNOWN.get_or_init(|| {
+        let name = rustix::system::uname();
+        let release = name.release().to_string_lossy();
+        let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+        let mut next = || numbers.next().and_then(Result::ok);
+        let version = (next(), next());
+        version >= (Some(4), Some(6))
+    })
+}
+
+/// What the peer has acknowledged.
+pub(super) fn acknowledged(socket: &impl AsFd) -> Option<Acknowledged> {
+    let info = Info::of(socket)?;
+    let is_all = info.unacked() == 0 && info.notsent_bytes() == 0;
+    Some(Acknowledged { bytes: info.bytes_acked(), is_all })
+}
+
+/// Whether bytes, or the end of the stream, wait to be read.
+pub(super) fn has_unread(socket: &impl AsFd) -> bool {
+    let mut byte = [0];
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    recv(socket, &mut byte[..], flags) != Err(rustix::io::Errno::AGAIN)
+}
+
+/// Leaves it to the kernel to end the connection, where the peer does not answer: a reset would be lost
+/// on the way, and the peer would wait for ever. `false` where it answers.
+pub(super) fn leave_if_unanswered(socket: &SockRef<'_>) -> bool {
+    if Info::of(&**socket).is_none_or(|info| info.is_answered()) {
+        return false;
+    }
+    let _ = socket.set_tcp_user_timeout(Some(FAREWELL_TIMEOUT));
+    let _ = setsockopt(&**socket, RtoMax, &FAREWELL_INTERVAL_MS);
+    let _ = socket.shutdown(std::net::Shutdown::Both);
+    true
+}
