@@ -16,6 +16,11 @@
 //! loop with one `write` a delivery (floor 1), and with one joined `write` a socket for all that a
 //! turn of its loop has brought (floor 2).
 //!
+//! Two scenes are not on loopback, but between network namespaces: each client is some milliseconds
+//! away, behind an MTU of 1,500. The relay between them runs in the process that measures, before
+//! others; what it does for the server's kernel, such as to take the acknowledgements, is not counted
+//! as the server's. These scenes need root, and `ip` of iproute2.
+//!
 //! For Linux: the floors and the load generator use epoll, and processes are pinned to cores, which
 //! may be two of one physical core.
 
@@ -27,6 +32,9 @@ mod contestants;
 mod figures;
 #[path = "sockets/load.rs"]
 mod load;
+#[expect(dead_code, reason = "of what the tests use, too")]
+#[path = "../tests/network/mod.rs"]
+mod network;
 #[path = "sockets/plan.rs"]
 mod plan;
 #[path = "sockets/plot.rs"]
@@ -40,6 +48,7 @@ mod stream;
 #[path = "sockets/wire.rs"]
 mod wire;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -63,7 +72,11 @@ struct Program {
 #[derive(Subcommand)]
 #[command(hide = true)]
 enum Role {
-    Serve { contestant: Contestant },
+    Serve {
+        contestant: Contestant,
+        /// The address to listen at.
+        addr: IpAddr,
+    },
     Load,
 }
 
@@ -81,7 +94,8 @@ struct Options {
     /// Only these contestants.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Contestant>,
-    /// Only scenes whose name has this in it: rooms, shards, paused, fronts, idle, drop.
+    /// Only scenes whose name has this in it: rooms, shards, paused, fronts, away, idle,
+    /// drop.
     #[arg(long)]
     scene: Option<String>,
     /// Connections whose memory is counted.
@@ -122,7 +136,7 @@ impl Options {
 fn main() -> Result<()> {
     let Program { role, options } = Program::parse();
     match role {
-        Some(Role::Serve { contestant }) => contestant.serve(),
+        Some(Role::Serve { contestant, addr }) => contestant.serve(addr),
         Some(Role::Load) => load::run(),
         None => {
             let figures = contest::play(&options)?;

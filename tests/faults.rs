@@ -22,8 +22,15 @@ mod crowd;
 mod departures;
 #[path = "faults/exhaustion.rs"]
 mod exhaustion;
+#[path = "faults/far.rs"]
+mod far;
 #[path = "faults/farewells.rs"]
 mod farewells;
+#[path = "faults/flooded.rs"]
+mod flooded;
+#[path = "faults/floods.rs"]
+mod floods;
+mod network;
 #[path = "faults/obedient.rs"]
 mod obedient;
 #[path = "faults/oracle.rs"]
@@ -57,6 +64,13 @@ async fn party() {
 #[ignore = "started by other tests"]
 async fn obedient() {
     obedient::serve().await;
+}
+
+/// Not a test, but a server that floods a room of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "started by other tests"]
+async fn flooded() {
+    flooded::serve().await;
 }
 
 /// Not a test, but a server with short deadlines that others start.

@@ -1,6 +1,6 @@
 //! The contest: starts servers and their clients, and lets them take turns.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -8,6 +8,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::contestants::Contestant;
 use crate::figures::{Drops, Figures, Memory, SceneFigures, Series};
 use crate::load::{Answer, Crowd, Load, Measured, Request};
+use crate::network::Network;
+use crate::network::namespaces::{Namespace, SERVER};
 use crate::plan::{self, Cell, Scene};
 use crate::process::{self, Peer};
 use crate::stream::identity_files;
@@ -26,6 +28,7 @@ pub(crate) fn play(options: &Options) -> Result<Figures> {
         scenes.iter_mut().for_each(Scene::shorten);
     } else {
         scenes.extend([plan::shards(), plan::paused(), plan::fronts()]);
+        scenes.extend(plan::away());
     }
     scenes.retain_mut(|scene| {
         scene.contestants.retain(|&contestant| options.takes_part(contestant));
@@ -45,7 +48,7 @@ pub(crate) fn play(options: &Options) -> Result<Figures> {
     let mut figures =
         Figures { machine: machine(), rounds: options.rounds(), ..Figures::default() };
     for scene in &scenes {
-        figures.scenes.push(play_scene(scene, options, &progress)?);
+        figures.scenes.extend(play_scene(scene, options, &progress)?);
     }
     for contestant in idlers {
         match count_memory(contestant, options.idle, &progress) {
@@ -63,11 +66,23 @@ pub(crate) fn play(options: &Options) -> Result<Figures> {
     Ok(figures)
 }
 
-fn play_scene(scene: &Scene, options: &Options, progress: &Progress) -> Result<SceneFigures> {
+/// `None` where it needs a network that this machine does not allow.
+fn play_scene(
+    scene: &Scene,
+    options: &Options,
+    progress: &Progress,
+) -> Result<Option<SceneFigures>> {
+    let network = match scene.link {
+        None => None,
+        Some(link) => match Network::lay_or_skip(&vec![link; scene.members]) {
+            None => return Ok(None),
+            network => network,
+        },
+    };
     let mut teams = Vec::new();
     for &contestant in &scene.contestants {
         progress.step(format!("{}: connecting {}", scene.name, contestant.title()));
-        teams.push(Team::join(contestant, scene)?);
+        teams.push(Team::join(contestant, scene, network.as_ref())?);
     }
     for round in 0..options.rounds() {
         // Another one begins in each round.
@@ -87,7 +102,7 @@ fn play_scene(scene: &Scene, options: &Options, progress: &Progress) -> Result<S
         series.extend(team.series);
         failures.extend(team.pair.err().map(|failure| (team.contestant, failure)));
     }
-    Ok(SceneFigures { name, contestants, cells, series, failures })
+    Ok(Some(SceneFigures { name, contestants, cells, series, failures }))
 }
 
 /// A contestant in a scene.
@@ -100,10 +115,10 @@ struct Team {
 }
 
 impl Team {
-    fn join(contestant: Contestant, scene: &Scene) -> Result<Self> {
+    fn join(contestant: Contestant, scene: &Scene, network: Option<&Network>) -> Result<Self> {
         let new = |&cell| Series { contestant, cell, rounds: Vec::new() };
         let series = scene.cells.iter().map(new).collect();
-        let pair = match Pair::connected(contestant, scene.rooms, scene.members) {
+        let pair = match Pair::connected(contestant, network, scene.rooms, scene.members) {
             Ok(pair) => Ok(pair),
             Err(error) => Err(failure(contestant, "connecting", error)?),
         };
@@ -130,7 +145,7 @@ fn failure(contestant: Contestant, at: &str, error: Error) -> Result<String> {
 fn count_memory(contestant: Contestant, connections: usize, progress: &Progress) -> Result<Memory> {
     progress.step(format!("{connections} idle connections: {}", contestant.title()));
     // What is allocated once is not a connection's.
-    let mut pair = Pair::connected(contestant, 1, 100)?;
+    let mut pair = Pair::connected(contestant, None, 1, 100)?;
     let before = process::resident(pair.server.pid())?;
     pair.connect(1, connections)?;
     let held = process::resident(pair.server.pid())?.saturating_sub(before);
@@ -139,7 +154,7 @@ fn count_memory(contestant: Contestant, connections: usize, progress: &Progress)
 
 fn drop_all(contestant: Contestant, progress: &Progress) -> Result<Drops> {
     progress.step(format!("dropping {DROPPED} at once: {}", contestant.title()));
-    let mut pair = Pair::connected(contestant, 1, DROPPED)?;
+    let mut pair = Pair::connected(contestant, None, 1, DROPPED)?;
     match pair.load.ask(&Request::Drop { watch_for: WATCH_FOR })? {
         Answer::Dropped { served, slowest } => {
             Ok(Drops { contestant, dropped: DROPPED, served, slowest })
@@ -154,23 +169,32 @@ struct Pair {
     server: Peer,
     addr: SocketAddr,
     load: Peer,
+    is_away: bool,
 }
 
 impl Pair {
-    fn start(contestant: Contestant) -> Result<Self> {
+    fn start(contestant: Contestant, network: Option<&Network>) -> Result<Self> {
         let cores = process::cores()?;
         let name = clap::ValueEnum::to_possible_value(&contestant);
         let name = name.map(|name| name.get_name().to_owned()).unwrap_or_default();
         let threads = contestant.threads().min(cores.len());
-        let mut server = start_on(&cores[..threads], &["serve", &name])?;
+        let addr = network.map_or(Ipv4Addr::LOCALHOST, |_| SERVER).to_string();
+        let side = network.map(|network| &network.server);
+        let mut server = start_on(side, &cores[..threads], ["serve", &name, &addr])?;
         let addr = server.answer()?;
         // The last core, where there is none left.
-        let load = start_on(&[cores[threads.min(cores.len() - 1)]], &["load"])?;
-        Ok(Self { contestant, server, addr, load })
+        let core = cores[threads.min(cores.len() - 1)];
+        let load = start_on(network.map(|network| &network.clients), &[core], ["load"])?;
+        Ok(Self { contestant, server, addr, load, is_away: network.is_some() })
     }
 
-    fn connected(contestant: Contestant, rooms: usize, members: usize) -> Result<Self> {
-        let mut pair = Self::start(contestant)?;
+    fn connected(
+        contestant: Contestant,
+        network: Option<&Network>,
+        rooms: usize,
+        members: usize,
+    ) -> Result<Self> {
+        let mut pair = Self::start(contestant, network)?;
         pair.connect(rooms, members)?;
         Ok(pair)
     }
@@ -185,6 +209,7 @@ impl Pair {
             rooms,
             members,
             paused_one_in: self.contestant.paused_one_in(),
+            is_away: self.is_away,
         };
         match self.load.ask(&Request::Connect(crowd))? {
             Answer::Connected => Ok(()),
@@ -215,13 +240,25 @@ impl Drop for Pair {
     }
 }
 
-fn start_on(cores: &[usize], arguments: &[&str]) -> Result<Peer> {
-    // A child inherits what this process is pinned to.
-    let all = process::cores()?;
-    process::pin(cores)?;
-    let peer = Peer::start(arguments);
-    process::pin(&all)?;
-    peer
+/// Starts a process of this program on some cores, and on a side of a network.
+fn start_on<const N: usize>(
+    side: Option<&Namespace>,
+    cores: &[usize],
+    arguments: [&str; N],
+) -> Result<Peer> {
+    let (cores, arguments) = (cores.to_vec(), arguments.map(str::to_owned));
+    let start = move || {
+        // A child inherits what this thread is pinned to.
+        let all = process::cores()?;
+        process::pin(&cores)?;
+        let peer = Peer::start(&arguments);
+        process::pin(&all)?;
+        peer
+    };
+    match side {
+        Some(side) => side.run(start),
+        None => start(),
+    }
 }
 
 /// The processor, for the head of a report.

@@ -18,6 +18,7 @@ use rustls::ClientConfig;
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Socket, Type};
 
+use crate::network::relay::client_addr;
 use crate::stream::{Stream, client_config};
 use crate::wire::{Dialect, client_frame, request, take_frame};
 use crate::{Result, process};
@@ -69,6 +70,8 @@ pub(crate) struct Crowd {
     pub(crate) members: usize,
     /// Of so many members, one does not read.
     pub(crate) paused_one_in: Option<usize>,
+    /// Each member has a link of its own, and comes from the address at its end.
+    pub(crate) is_away: bool,
 }
 
 /// What is sent, and for how long.
@@ -212,6 +215,9 @@ impl Clients {
         let socket = Socket::new(Domain::for_address(self.crowd.server), Type::STREAM, None)?;
         if self.is_paused(seat) {
             socket.set_recv_buffer_size(PAUSED_BUFFER_BYTES)?;
+        }
+        if self.crowd.is_away {
+            socket.bind(&SocketAddr::from((client_addr(seat), 0)).into())?;
         }
         socket.set_tcp_nodelay(true)?;
         socket.connect(&self.crowd.server.into())?;

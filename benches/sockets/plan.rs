@@ -1,10 +1,12 @@
 //! What is measured: scenes, each with its contestants and cells.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::contestants::Contestant;
+use crate::network::Profile;
 
 /// Servers that take part in a scene, and what each is loaded with.
 #[derive(Debug, Clone)]
@@ -15,6 +17,8 @@ pub(crate) struct Scene {
     pub(crate) members: usize,
     pub(crate) contestants: Vec<Contestant>,
     pub(crate) cells: Vec<Cell>,
+    /// What is between a client and the server; `None` is loopback.
+    pub(crate) link: Option<Profile>,
 }
 
 impl Scene {
@@ -70,6 +74,7 @@ pub(crate) fn fan_out() -> Vec<Scene> {
             members,
             contestants: contestants.clone(),
             cells: cells.clone(),
+            link: None,
         })
         .into()
 }
@@ -82,6 +87,7 @@ pub(crate) fn shards() -> Scene {
         members: 8_000,
         contestants: vec![Contestant::Roomcast, Contestant::RoomcastTwoShards],
         cells: [1, 16].map(|in_flight| Cell { in_flight, bytes: SMALL }).into(),
+        link: None,
     }
 }
 
@@ -93,6 +99,7 @@ pub(crate) fn paused() -> Scene {
         members: 1_000,
         contestants: vec![Contestant::RoomcastLossy, Contestant::RoomcastPaused],
         cells: [1, 4, 16].map(|in_flight| Cell { in_flight, bytes: SMALL }).into(),
+        link: None,
     }
 }
 
@@ -108,7 +115,32 @@ pub(crate) fn fronts() -> Scene {
             Cell { in_flight: 16, bytes: SMALL },
             Cell { in_flight: 16, bytes: LARGE },
         ],
+        link: None,
     }
+}
+
+/// Members who are as far away as users are, each behind a link of its own.
+pub(crate) fn away() -> Vec<Scene> {
+    [("1 room of 200, 20 ms away", 20), ("1 room of 200, 50 ms away", 50)]
+        .map(|(name, round_trip)| Scene {
+            name,
+            rooms: 1,
+            members: 200,
+            contestants: vec![
+                Contestant::Floor1,
+                Contestant::Floor2,
+                Contestant::Roomcast,
+                Contestant::AxumJoined,
+                Contestant::Fastwebsockets,
+            ],
+            cells: vec![
+                Cell { in_flight: 1, bytes: SMALL },
+                Cell { in_flight: 16, bytes: SMALL },
+                Cell { in_flight: 16, bytes: LARGE },
+            ],
+            link: Some(Profile::new(Duration::from_millis(round_trip), 100_000_000)),
+        })
+        .into()
 }
 
 /// Those whose connections are dropped.

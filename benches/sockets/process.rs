@@ -22,7 +22,7 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// Starts it with these arguments.
-    pub(crate) fn start(arguments: &[&str]) -> Result<Self> {
+    pub(crate) fn start(arguments: &[String]) -> Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(arguments)
             .stdin(Stdio::piped())
@@ -90,7 +90,7 @@ pub(crate) fn cores() -> Result<Vec<usize>> {
     Ok((0..CpuSet::count()).filter(|&core| allowed.is_set(core).unwrap_or(false)).collect())
 }
 
-/// Keeps this process, and the threads that it starts from now on, on some cores.
+/// Keeps this thread, and what it starts from now on, on some cores.
 pub(crate) fn pin(cores: &[usize]) -> Result<()> {
     let mut set = CpuSet::new();
     for &core in cores {

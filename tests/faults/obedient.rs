@@ -79,7 +79,8 @@ pub(crate) fn stats(hub: &Hub<Line>, query: &str) -> Bytes {
     counters.to_string().into()
 }
 
-struct Obedient;
+/// Joins each to the room of its route, and does as it is told.
+pub(crate) struct Obedient;
 
 impl Handler<Line> for Obedient {
     async fn on_connect(&self, conn: &Conn<Line>) -> Result<(), Close> {

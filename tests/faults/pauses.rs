@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 const NO_PINGS: Duration = Duration::from_secs(3_600);
 
 fn signal(server: &Server, name: &str) {
-    let script = format!("kill -{name} {}", server.process_id());
+    let script = format!("kill -{name} {}", server.pid());
     let status = Command::new("sh").args(["-c", &script]).status().expect("there is a shell");
     assert!(status.success(), "{script}: {status}");
 }
@@ -34,7 +34,7 @@ fn signal(server: &Server, name: &str) {
 /// Stops the process, for real.
 fn stop(server: &Server) {
     signal(server, "STOP");
-    let stat = format!("/proc/{}/stat", server.process_id());
+    let stat = format!("/proc/{}/stat", server.pid());
     let is_stopped = || {
         let stat = fs::read_to_string(&stat).expect("the process is there");
         stat.rsplit_once(") ").expect("a name").1.starts_with('T')
@@ -119,6 +119,33 @@ async fn message_may_be_completed_after_a_pause() {
     sleep(Duration::from_millis(100)).await;
     stream.write_all(&rest).await.expect("it is open");
     assert_eq!(within("the message", stream.read_u8()).await.expect("a frame"), TEXT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_sends_at_its_rate_during_a_pause_is_no_flood() {
+    let server = Server::chat(&["--message-rate", "5"]).await;
+    let mut client = connect(server.addr(), "room").await;
+    let say = |seq| Message::text(line("hello", seq));
+    client.send(say(0)).await.expect("sent");
+    within("its own copy", client.next()).await.expect("open").expect("a message");
+    stop(&server);
+    // Four a second, of five, and twice as many as the burst.
+    for seq in 1..=20 {
+        client.send(say(seq)).await.expect("sent");
+        sleep(Duration::from_millis(250)).await;
+    }
+    signal(&server, "CONT");
+    for seq in 1..=20 {
+        let copy = within("its own copy", client.next()).await.expect("open").expect("a message");
+        assert!(copy.is_text(), "message {seq}: {copy}");
+    }
+    assert_eq!(server.stats("room").await.closed_flooding, 0);
+    for seq in 0..40 {
+        client.feed(say(seq)).await.expect("there is space");
+    }
+    client.flush().await.expect("sent");
+    let flooding = |stats: &crate::server::Stats| stats.closed_flooding == 1;
+    server.eventually("room", "a flood is still refused", flooding).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

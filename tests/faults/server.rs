@@ -64,6 +64,10 @@ impl Server {
         self.chat.addr
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.chat.process.0.id()
+    }
+
     /// The counters, with the members of a room.
     pub(crate) async fn stats(&self, room: &str) -> Stats {
         let mut stream = TcpStream::connect(self.addr()).await.expect("the server accepts");
@@ -164,11 +168,7 @@ impl Server {
         line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
     }
 
-    pub(crate) fn process_id(&self) -> u32 {
-        self.chat.process.0.id()
-    }
-
     fn proc(&self, file: &str) -> String {
-        format!("/proc/{}/{file}", self.process_id())
+        format!("/proc/{}/{file}", self.pid())
     }
 }

@@ -7,7 +7,7 @@ mod hub;
 mod socketio;
 
 use std::future::Future;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -101,10 +101,10 @@ impl Contestant {
     }
 
     /// Tells the parent where it listens, and serves until the process ends.
-    pub(crate) fn serve(self) -> Result<()> {
+    pub(crate) fn serve(self, addr: IpAddr) -> Result<()> {
         process::raise_descriptor_limit()?;
         process::end_with_parent();
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let listener = TcpListener::bind((addr, 0))?;
         listener.set_nonblocking(true)?;
         process::say(&listener.local_addr()?)?;
         let shards = self.threads();

@@ -1,0 +1,53 @@
+//! Who speaks in the room: a member beside the server, over loopback.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::stream::SplitSink;
+use futures_util::{SinkExt, StreamExt};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::member::{Heard, Listening};
+use crate::crowd::{Client, connect};
+use crate::oracle::Line;
+
+/// What is said, evenly over some time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Flow {
+    pub(super) lines: usize,
+    /// Bytes of a text.
+    pub(super) bytes: usize,
+    pub(super) over: Duration,
+}
+
+pub(super) struct Publisher {
+    sink: SplitSink<Client, Message>,
+    /// What it hears of itself: when that is all, the hub has taken all.
+    heard: JoinHandle<Heard>,
+    began: Instant,
+}
+
+impl Publisher {
+    pub(super) async fn enter(server: SocketAddr, listening: Listening) -> Self {
+        let (sink, mut stream) = connect(server, "room").await.split();
+        let heard = tokio::spawn(async move { listening.hear(&mut stream).await });
+        Self { sink, heard, began: listening.began }
+    }
+
+    /// Says all of it. Returns when it has heard all of it, too.
+    pub(super) async fn say(mut self, flow: Flow) -> Heard {
+        let begin = Instant::now();
+        let text = "x".repeat(flow.bytes);
+        for seq in 0..flow.lines {
+            sleep_until(begin + flow.over * seq as u32 / flow.lines as u32).await;
+            let ts = self.began.elapsed().as_micros() as f64;
+            let user = "room/publisher".to_owned();
+            let line = Line { text: text.clone(), user, seq: seq as u64, ts };
+            let line = simd_json::to_string(&line).expect("encodable");
+            self.sink.send(Message::text(line)).await.expect("the publisher is connected");
+        }
+        self.heard.await.expect("it does not panic")
+    }
+}

@@ -1,0 +1,118 @@
+//! The model of a link: when a packet that enters it leaves it, if it does. Knows no clock and no
+//! network: time is an argument, since some beginning.
+
+use std::time::Duration;
+
+/// What a packet of full size takes, in bytes.
+pub(crate) const MTU: usize = 1_500;
+
+/// The shortest queue in front of a link: packets of full size.
+const QUEUE_PACKETS_MIN: usize = 32;
+
+/// What a link is like, the same both ways.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Profile {
+    pub(crate) round_trip: Duration,
+    pub(crate) bits_per_second: u64,
+    /// Bytes that may wait in front of the link. What finds no space is lost.
+    pub(crate) queue_bytes: usize,
+    /// The part of the packets that is lost, at random.
+    pub(crate) loss: f64,
+}
+
+impl Profile {
+    /// A link that loses only what finds its queue full. The queue holds what is sent in one round
+    /// trip, as TCP needs it to fill the link.
+    pub(crate) fn new(round_trip: Duration, bits_per_second: u64) -> Self {
+        let in_flight = bits_per_second as f64 / 8.0 * round_trip.as_secs_f64();
+        let queue_bytes = (in_flight as usize).max(QUEUE_PACKETS_MIN * MTU);
+        Self { round_trip, bits_per_second, queue_bytes, loss: 0.0 }
+    }
+
+    pub(crate) fn with_loss(self, loss: f64) -> Self {
+        Self { loss, ..self }
+    }
+
+    fn transmission(&self, bytes: usize) -> Duration {
+        Duration::from_nanos(bytes as u64 * 8 * 1_000_000_000 / self.bits_per_second)
+    }
+}
+
+/// One way of a link.
+#[derive(Debug)]
+pub(crate) struct OneWay {
+    profile: Profile,
+    /// When all that has entered so far has been sent.
+    busy_until: Duration,
+    dice: fastrand::Rng,
+}
+
+impl OneWay {
+    pub(crate) fn new(profile: Profile, seed: u64) -> Self {
+        Self { profile, busy_until: Duration::ZERO, dice: fastrand::Rng::with_seed(seed) }
+    }
+
+    /// A packet enters. Tells when it arrives, or `None` if it is lost.
+    pub(crate) fn enter(&mut self, now: Duration, bytes: usize) -> Option<Duration> {
+        let begin = self.busy_until.max(now);
+        if begin - now > self.profile.transmission(self.profile.queue_bytes) {
+            return None;
+        }
+        self.busy_until = begin + self.profile.transmission(bytes);
+        // What is lost on the way has taken its time all the same.
+        let is_lost = self.dice.f64() < self.profile.loss;
+        (!is_lost).then(|| self.busy_until + self.profile.round_trip / 2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLISECOND: Duration = Duration::from_millis(1);
+
+    /// A packet of 1,250 bytes takes a millisecond.
+    fn ten_megabits() -> Profile {
+        Profile::new(Duration::from_millis(40), 10_000_000)
+    }
+
+    #[test]
+    fn packet_takes_its_transmission_and_half_a_round_trip() {
+        let mut way = OneWay::new(ten_megabits(), 0);
+        assert_eq!(way.enter(Duration::ZERO, 1_250), Some(21 * MILLISECOND));
+        assert_eq!(way.enter(100 * MILLISECOND, 125), Some(120 * MILLISECOND + MILLISECOND / 10));
+    }
+
+    #[test]
+    fn packets_wait_for_those_before_them() {
+        let mut way = OneWay::new(ten_megabits(), 0);
+        let arrivals = [(); 3].map(|()| way.enter(Duration::ZERO, 1_250));
+        assert_eq!(arrivals, [21, 22, 23].map(|number| Some(number * MILLISECOND)));
+    }
+
+    #[test]
+    fn full_queue_loses_what_comes_until_there_is_space() {
+        let mut way = OneWay::new(Profile { queue_bytes: 2_500, ..ten_megabits() }, 0);
+        let arrivals = [(); 5].map(|()| way.enter(Duration::ZERO, 1_250).is_some());
+        assert_eq!(arrivals, [true, true, true, false, false]);
+        assert_eq!(way.enter(MILLISECOND, 1_250), Some(24 * MILLISECOND));
+    }
+
+    #[test]
+    fn loss_is_the_part_that_was_asked_for_and_the_same_for_a_seed() {
+        let lost = |seed| {
+            let mut way = OneWay::new(ten_megabits().with_loss(0.02), seed);
+            let arrives = |number| way.enter(number * MILLISECOND, 125).is_some();
+            let numbers = (0..10_000).map(arrives);
+            numbers.filter(|&arrives| !arrives).count()
+        };
+        assert!((150..250).contains(&lost(1)), "{} of 10,000", lost(1));
+        assert_eq!(lost(1), lost(1));
+    }
+
+    #[test]
+    fn queue_holds_a_round_trip_and_never_less_than_some_packets() {
+        assert_eq!(ten_megabits().queue_bytes, 50_000);
+        assert_eq!(Profile::new(5 * MILLISECOND, 1_000_000).queue_bytes, 48_000);
+    }
+}
