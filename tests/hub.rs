@@ -11,8 +11,14 @@ mod claims;
 mod backplane;
 #[path = "hub/bad_input.rs"]
 mod bad_input;
+#[path = "hub/close_timeouts.rs"]
+mod close_timeouts;
 #[path = "hub/codec.rs"]
 mod codec;
+#[path = "hub/ends.rs"]
+mod ends;
+#[path = "hub/evictions.rs"]
+mod evictions;
 #[path = "hub/gone.rs"]
 mod gone;
 #[path = "hub/handshake.rs"]
@@ -23,6 +29,8 @@ mod keep_alive;
 mod lifecycle;
 #[path = "hub/limits.rs"]
 mod limits;
+#[path = "hub/paced.rs"]
+mod paced;
 #[path = "hub/publish.rs"]
 mod publish;
 #[path = "hub/requests.rs"]
@@ -35,5 +43,13 @@ mod serving;
 mod shutdown;
 #[path = "hub/slow_clients.rs"]
 mod slow_clients;
+#[path = "hub/slow_closes.rs"]
+mod slow_closes;
+#[path = "hub/small.rs"]
+mod small;
+#[path = "hub/streaming.rs"]
+mod streaming;
 #[path = "hub/support.rs"]
 mod support;
+#[path = "hub/waits.rs"]
+mod waits;

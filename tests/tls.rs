@@ -1,5 +1,7 @@
 //! `wss://`: the server's own TLS, with clients of rustls and tungstenite.
 
+#[path = "tls/ends.rs"]
+mod ends;
 #[path = "hub/support.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests of the hub use more of it")]
 mod support;

@@ -1,0 +1,87 @@
+//! How long a connection stays whose close frame was sent and whose client makes no progress.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use roomcast::{BuildError, Builder, Hub, Raw, RawMessage};
+
+use crate::paced::{connect, read_at};
+use crate::support::{Recorded, within};
+
+const CHUNK_BYTES: usize = 50 << 10;
+
+const SHORT: Duration = Duration::from_millis(500);
+
+/// How much later it may be on a busy machine.
+const LATE: Duration = Duration::from_secs(2);
+
+fn builder() -> Builder<RawMessage, Raw> {
+    Hub::with_codec(Raw).shards(1).send_buffer(64).send_buffer_bytes(8 << 20)
+}
+
+fn message(bytes: usize) -> RawMessage {
+    RawMessage::Binary(Bytes::from(vec![7; bytes]))
+}
+
+/// For how long the socket is there after a close, of a client that takes nothing and says nothing.
+async fn time_of_a_close(
+    builder: Builder<RawMessage, Raw>,
+    messages: usize,
+    bytes: usize,
+) -> Duration {
+    let mut server = Recorded::serve(builder.build().unwrap()).await;
+    let _client = connect(server.server.addr, 16 << 10).await;
+    let conn = server.events.open().await;
+    for _ in 0..messages {
+        conn.send(&message(bytes)).unwrap();
+    }
+    conn.close_with(4_001.into(), "enough");
+    let began = Instant::now();
+    server.events.ended().await;
+    server.hub.close();
+    within("nothing is left", server.hub.closed()).await;
+    began.elapsed()
+}
+
+#[tokio::test]
+async fn client_that_takes_nothing_is_dropped_after_the_close_timeout() {
+    // What fits into the client's kernel, what fits into the server's, and what does not.
+    for (messages, bytes) in [(1, 1_000), (12, CHUNK_BYTES), (120, CHUNK_BYTES)] {
+        // The latter counts until the close frame has left.
+        let builder = builder().close_timeout(SHORT).write_timeout(SHORT);
+        let took = time_of_a_close(builder, messages, bytes).await;
+        assert!((SHORT..SHORT + LATE).contains(&took), "{messages} of {bytes} bytes: {took:?}");
+    }
+}
+
+#[tokio::test]
+async fn close_timeout_is_five_seconds_by_default() {
+    let took = time_of_a_close(builder(), 12, CHUNK_BYTES).await;
+    let expected = Duration::from_secs(5);
+    assert!((expected..expected + LATE).contains(&took), "{took:?}");
+}
+
+#[tokio::test]
+async fn client_that_reads_on_may_take_far_longer_than_the_close_timeout() {
+    let mut server = Recorded::serve(builder().close_timeout(SHORT).build().unwrap()).await;
+    let client = connect(server.server.addr, 32 << 10).await;
+    let conn = server.events.open().await;
+    let reader = tokio::spawn(read_at(client, 300_000));
+    for _ in 0..12 {
+        conn.send(&message(CHUNK_BYTES)).unwrap();
+    }
+    conn.close_with(4_001.into(), "enough");
+    let found = within("the client reads to the end", reader).await.unwrap();
+    assert_eq!((found.messages(), found.code, found.failure), (12, Some(4_001), None));
+}
+
+#[tokio::test]
+async fn close_timeout_has_the_range_of_other_timeouts() {
+    for timeout in [Duration::ZERO, Duration::from_millis(9), Duration::from_secs(86_401)] {
+        let error = builder().close_timeout(timeout).build().expect_err("out of range");
+        assert!(
+            matches!(error, BuildError::OutOfRange { setting: "close_timeout", .. }),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,198 @@
+//! What a client can see while its handler runs, and what is counted when a call has returned.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use roomcast::{Conn, DisconnectReason, Handler, Hub, Raw, RawMessage};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{sleep, timeout};
+
+use crate::support::{
+    CLOSE, Listening, PING, PONG, RawClient, Recorded, TEXT, close_payload, frame, serve, within,
+};
+
+#[tokio::test]
+async fn room_has_one_member_fewer_when_a_leave_has_returned() {
+    let mut server = Recorded::serve(Hub::<u32>::builder().shards(2).build().unwrap()).await;
+    let mut members = Vec::new();
+    for _ in 0..4 {
+        let (client, conn) = server.connect().await;
+        conn.join("r").unwrap();
+        members.push((client, conn));
+    }
+    let hub = server.hub.clone();
+    assert_eq!(hub.room_count("r"), 4);
+    members[0].1.leave("r").unwrap();
+    assert_eq!(hub.room_count("r"), 3);
+    members[0].1.join("r").unwrap();
+    assert_eq!(hub.room_count("r"), 4);
+    for (left, (_, conn)) in (0..4).rev().zip(&members) {
+        conn.leave("r").unwrap();
+        assert_eq!(hub.room_count("r"), left);
+    }
+    for (_, conn) in &members {
+        conn.rooms().await;
+    }
+    assert_eq!((hub.room_count("r"), hub.rooms().len()), (0, 0), "the shards have seen it");
+}
+
+#[tokio::test]
+async fn leave_of_a_room_that_one_is_not_in_takes_nobody_out_of_the_count() {
+    let mut server = Recorded::serve(Hub::<u32>::builder().shards(1).build().unwrap()).await;
+    let (_one, stranger) = server.connect().await;
+    let (_other, member) = server.connect().await;
+    member.join("r").unwrap();
+    let hub = server.hub.clone();
+    for _ in 0..2 {
+        stranger.leave("r").unwrap();
+        assert_eq!(hub.room_count("r"), 1);
+    }
+    stranger.rooms().await;
+    assert_eq!(hub.room_count("r"), 1);
+    member.leave("r").unwrap();
+    member.leave("r").unwrap();
+    assert_eq!(hub.room_count("r"), 0, "left twice, counted once");
+    member.rooms().await;
+    member.join("r").unwrap();
+    assert_eq!(hub.room_count("r"), 1);
+    member.rooms().await;
+    assert_eq!(hub.room_count("r"), 1);
+}
+
+/// Counts what comes, and holds each message until it may answer it.
+struct Held {
+    events: mpsc::UnboundedSender<&'static str>,
+    may_answer: Arc<Semaphore>,
+    messages: Arc<AtomicUsize>,
+}
+
+impl Handler<RawMessage> for Held {
+    async fn on_message(&self, conn: &Conn<RawMessage>, _: RawMessage) {
+        self.messages.fetch_add(1, Ordering::Relaxed);
+        let _ = self.events.send("message");
+        self.may_answer.acquire().await.expect("never closed").forget();
+        // A client that is gone needs none.
+        let _ = conn.send_wait(&RawMessage::Text("answer".to_owned())).await;
+        let _ = self.events.send("answered");
+    }
+
+    async fn on_disconnect(&self, _: &Conn<RawMessage>, _: &DisconnectReason) {
+        let _ = self.events.send("ended");
+    }
+}
+
+struct Scene {
+    hub: Hub<RawMessage>,
+    _server: Listening,
+    client: RawClient,
+    events: mpsc::UnboundedReceiver<&'static str>,
+    may_answer: Arc<Semaphore>,
+    messages: Arc<AtomicUsize>,
+}
+
+impl Scene {
+    /// A client, of which one message is in its handler.
+    async fn begin() -> Self {
+        let hub = Hub::with_codec(Raw).shards(1).build().unwrap();
+        let (sender, mut events) = mpsc::unbounded_channel();
+        let (may_answer, messages) = (Arc::new(Semaphore::new(0)), Arc::default());
+        let handler = Held {
+            events: sender,
+            may_answer: may_answer.clone(),
+            messages: Arc::clone(&messages),
+        };
+        let server = serve(hub.handle(handler)).await;
+        let mut client = RawClient::connect(server.addr).await;
+        client.send(&frame(TEXT, b"question")).await;
+        assert_eq!(within("the message", events.recv()).await, Some("message"));
+        Self { hub, _server: server, client, events, may_answer, messages }
+    }
+
+    /// What comes, which must be at once: long before the handler may go on.
+    async fn next_at_once(&mut self) -> Option<(u8, Vec<u8>)> {
+        let next = timeout(Duration::from_secs(2), self.client.read_frame()).await;
+        next.expect("it comes while the handler runs")
+    }
+
+    async fn event(&mut self) -> Option<&'static str> {
+        within("an event", self.events.recv()).await
+    }
+}
+
+#[tokio::test]
+async fn pings_are_answered_while_a_handler_runs() {
+    let mut scene = Scene::begin().await;
+    for payload in [b"one", b"two"] {
+        scene.client.send(&frame(PING, payload)).await;
+        assert_eq!(scene.next_at_once().await, Some((PONG, payload.to_vec())));
+    }
+    scene.may_answer.add_permits(1);
+    assert_eq!(scene.next_at_once().await, Some((TEXT, b"answer".to_vec())));
+}
+
+#[tokio::test]
+async fn close_that_comes_while_a_handler_runs_is_answered_behind_its_answer() {
+    let mut scene = Scene::begin().await;
+    // The pong tells that the close behind the ping has been read, too, or is about to be.
+    let close = frame(CLOSE, &close_payload(4_000, b"bye"));
+    scene.client.send(&[frame(PING, b""), close].concat()).await;
+    assert_eq!(scene.next_at_once().await, Some((PONG, vec![])));
+    scene.may_answer.add_permits(1);
+    assert_eq!(scene.next_at_once().await, Some((TEXT, b"answer".to_vec())));
+    assert_eq!(scene.client.closed().await, (4_000, "bye".to_owned()));
+    let events = [scene.event().await, scene.event().await];
+    assert_eq!(events, [Some("answered"), Some("ended")], "one after the other");
+}
+
+#[tokio::test]
+async fn handler_of_a_client_that_is_gone_is_not_overtaken_by_its_end() {
+    let scene = Scene::begin().await;
+    scene.client.stream.set_zero_linger().expect("a socket takes options");
+    let Scene { client, mut events, may_answer, .. } = scene;
+    drop(client);
+    may_answer.add_permits(1);
+    let first = within("an event", events.recv()).await;
+    let second = within("an event", events.recv()).await;
+    assert_eq!((first, second), (Some("answered"), Some("ended")));
+}
+
+/// What the client sends meanwhile stays in the kernel, and then in the client.
+#[tokio::test]
+async fn one_message_at_most_is_taken_while_a_handler_runs() {
+    const MESSAGES: usize = 500;
+    const BYTES: usize = 64 << 10;
+    let Scene { hub, _server, client, mut events, may_answer, messages } = Scene::begin().await;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let (mut reader, mut writer) = client.stream.into_split();
+    let writing = tokio::spawn({
+        let sent = sent.clone();
+        async move {
+            let message = frame(TEXT, &[b'x'; BYTES]);
+            for _ in 0..MESSAGES {
+                writer.write_all(&message).await.expect("the server reads on some day");
+                sent.fetch_add(1, Ordering::Relaxed);
+            }
+            writer
+        }
+    });
+    let mut before = usize::MAX;
+    while std::mem::replace(&mut before, sent.load(Ordering::Relaxed)) != before {
+        sleep(Duration::from_millis(300)).await;
+    }
+    assert!(sent.load(Ordering::Relaxed) < MESSAGES, "the client is held up");
+    let taken = hub.stats().messages_in;
+    assert!(taken <= 2, "{taken} messages were taken while the first was handled");
+    assert_eq!(messages.load(Ordering::Relaxed), 1);
+    may_answer.add_permits(MESSAGES + 1);
+    let reading =
+        tokio::spawn(async move { tokio::io::copy(&mut reader, &mut tokio::io::sink()).await });
+    let writer = within("all is sent", writing).await.unwrap();
+    for _ in 0..2 * MESSAGES + 1 {
+        within("an event", events.recv()).await.expect("all are answered");
+    }
+    assert_eq!(messages.load(Ordering::Relaxed), MESSAGES + 1);
+    drop(writer);
+    within("the end", reading).await.unwrap().expect("it ends in good order");
+}
