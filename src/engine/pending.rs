@@ -7,7 +7,7 @@ use super::sync::{AtomicUsize, Ordering};
 
 /// The bytes that may be on their way to the members of a room, or to everyone, in one shard before
 /// a patient publisher waits. What a turn takes of one room, 512 KiB, is written while as much gathers
-/// for the next one. A flood of one room by 1, 4 and 16 tasks costs 1.15, 1.08 and 1.06 times the
+/// for the next one. A flood of one room by 1, 4 and 16 tasks costs 1.09, 1.05 and 1.03 times the
 /// processor time of one without this bound; with a quarter of it, 1.3 to 1.4 times.
 pub const PENDING_BYTES_MAX: usize = 1024 * 1024;
 
