@@ -7,25 +7,23 @@ use std::any::Any;
 use std::io::{self, IoSlice};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use atomic_waker::AtomicWaker;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Owner;
+use super::halves::Halves;
 use crate::transport::events;
 
 type AnyStream = TokioIo<Upgraded>;
 
 /// What the halves share.
 struct Shared {
-    /// None once it has panicked. Held for as long as one call into it takes.
-    stream: Mutex<Option<AnyStream>>,
-    /// The writer, while it waits for the lock.
-    writer: AtomicWaker,
+    /// None once it has panicked. Locked for as long as one call into it takes.
+    halves: Halves<Option<AnyStream>>,
     owner: Owner,
 }
 
@@ -37,24 +35,12 @@ pub(crate) struct AnyWriteHalf(Arc<Shared>);
 
 /// Makes two halves of a stream.
 pub(super) fn split(upgraded: Upgraded, owner: Owner) -> (AnyReadHalf, AnyWriteHalf) {
-    let stream = Mutex::new(Some(TokioIo::new(upgraded)));
-    let shared = Arc::new(Shared { stream, writer: AtomicWaker::new(), owner });
+    let halves = Halves::new(Some(TokioIo::new(upgraded)));
+    let shared = Arc::new(Shared { halves, owner });
     (AnyReadHalf(shared.clone()), AnyWriteHalf(shared))
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Option<AnyStream>> {
-        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn try_lock(&self) -> Option<MutexGuard<'_, Option<AnyStream>>> {
-        match self.stream.try_lock() {
-            Ok(stream) => Some(stream),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
-    }
-
     /// Calls into a stream that may panic, and gives it up if it does.
     fn call<R>(
         &self,
@@ -85,7 +71,7 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let mut stream = self.lock().take();
+        let mut stream = self.halves.lock().take();
         self.drop_stream(&mut stream);
     }
 }
@@ -100,8 +86,8 @@ impl AnyReadHalf {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = self.0.call(&mut self.0.lock(), |stream| stream.poll_read(cx, buffer));
-        self.0.writer.wake();
+        let read = self.0.call(&mut self.0.halves.lock(), |stream| stream.poll_read(cx, buffer));
+        self.0.halves.wake_writer();
         read
     }
 }
@@ -112,27 +98,18 @@ impl AnyWriteHalf {
         cx: &mut Context<'_>,
         frames: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut stream = ready!(self.poll_lock(cx));
+        let mut stream = ready!(self.0.halves.poll_lock(cx));
         self.0.call(&mut stream, |stream| stream.poll_write_vectored(cx, frames))
     }
 
     pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut stream = ready!(self.poll_lock(cx));
+        let mut stream = ready!(self.0.halves.poll_lock(cx));
         self.0.call(&mut stream, |stream| stream.poll_flush(cx))
     }
 
     /// For a stream to which all that was written has left.
     pub(super) fn shut_down(&self, cx: &mut Context<'_>) {
         // A read that is under way is short, and there is no second chance.
-        let _ = self.0.call(&mut self.0.lock(), |stream| stream.poll_shutdown(cx));
-    }
-
-    fn poll_lock(&self, cx: &mut Context<'_>) -> Poll<MutexGuard<'_, Option<AnyStream>>> {
-        if let Some(stream) = self.0.try_lock() {
-            return Poll::Ready(stream);
-        }
-        self.0.writer.register(cx.waker());
-        // The reader may have let go of it before it could see the waker.
-        self.0.try_lock().map_or(Poll::Pending, Poll::Ready)
+        let _ = self.0.call(&mut self.0.halves.lock(), |stream| stream.poll_shutdown(cx));
     }
 }

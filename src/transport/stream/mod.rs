@@ -2,6 +2,7 @@
 //! else.
 
 mod any;
+mod halves;
 #[cfg(target_os = "linux")]
 mod kernel;
 mod tcp;

@@ -2,14 +2,15 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use atomic_waker::AtomicWaker;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
+
+use super::halves::Halves;
 
 /// The most bytes of a record: 16 KiB, and what TLS adds (RFC 8446, section 5.2).
 const RECORD_BYTES_MAX: usize = 17 * 1024;
@@ -22,13 +23,9 @@ const RECORDS_BYTES_MAX: usize = 2 * RECORD_BYTES_MAX;
 /// Reads of records before others have their turn, each of 4 KiB or the rest of a record.
 const READS_MAX: usize = 4;
 
-/// What the halves share, since each direction may need the state of the other.
-struct Shared {
-    /// Held for as long as it takes to open about 16 KiB, or to seal twice as much.
-    stream: Mutex<TlsStream<TcpStream>>,
-    /// The writer, while it waits for the lock.
-    writer: AtomicWaker,
-}
+/// What the halves share, since each direction may need the state of the other. Locked for as long as it
+/// takes to open about 16 KiB, or to seal twice as much.
+type Shared = Halves<TlsStream<TcpStream>>;
 
 /// Where a session reads from.
 pub(crate) struct TlsReadHalf {
@@ -44,26 +41,13 @@ pub(crate) struct TlsWriteHalf(Arc<Shared>);
 /// Makes two halves of a stream.
 pub(super) fn split(mut stream: TlsStream<TcpStream>) -> (TlsReadHalf, TlsWriteHalf) {
     stream.get_mut().1.set_buffer_limit(Some(RECORDS_BYTES_MAX));
-    let shared = Arc::new(Shared { stream: Mutex::new(stream), writer: AtomicWaker::new() });
+    let shared = Arc::new(Halves::new(stream));
     (TlsReadHalf { shared: shared.clone(), unread: 0 }, TlsWriteHalf(shared))
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, TlsStream<TcpStream>> {
-        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn with_socket<R>(&self, act: impl FnOnce(SockRef<'_>) -> R) -> R {
-        act(SockRef::from(self.lock().get_ref().0))
-    }
-
-    fn try_lock(&self) -> Option<MutexGuard<'_, TlsStream<TcpStream>>> {
-        match self.stream.try_lock() {
-            Ok(stream) => Some(stream),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
-    }
+/// Does something with the socket beneath.
+fn with_socket<R>(shared: &Shared, act: impl FnOnce(SockRef<'_>) -> R) -> R {
+    act(SockRef::from(shared.lock().get_ref().0))
 }
 
 impl TlsReadHalf {
@@ -75,14 +59,14 @@ impl TlsReadHalf {
         let before = buffer.filled().len();
         let mut received = 0;
         let read = open(&mut self.shared.lock(), cx, buffer, &mut received);
-        self.shared.writer.wake();
+        self.shared.wake_writer();
         self.unread = (self.unread + received).saturating_sub(buffer.filled().len() - before);
         read
     }
 
     /// Does something with the socket beneath.
     pub(super) fn with_socket<R>(&self, act: impl FnOnce(SockRef<'_>) -> R) -> R {
-        self.shared.with_socket(act)
+        with_socket(&self.shared, act)
     }
 
     /// Takes the number of bytes that came and were nothing to read: records cost, whatever is in them. What
@@ -157,12 +141,12 @@ impl TlsWriteHalf {
         cx: &mut Context<'_>,
         frames: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut stream = ready!(self.poll_lock(cx));
+        let mut stream = ready!(self.0.poll_lock(cx));
         Pin::new(&mut *stream).poll_write_vectored(cx, frames)
     }
 
     pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut stream = ready!(self.poll_lock(cx));
+        let mut stream = ready!(self.0.poll_lock(cx));
         Pin::new(&mut *stream).poll_flush(cx)
     }
 
@@ -172,15 +156,6 @@ impl TlsWriteHalf {
 
     /// Does something with the socket beneath.
     pub(super) fn with_socket<R>(&self, act: impl FnOnce(SockRef<'_>) -> R) -> R {
-        self.0.with_socket(act)
-    }
-
-    fn poll_lock(&self, cx: &mut Context<'_>) -> Poll<MutexGuard<'_, TlsStream<TcpStream>>> {
-        let stream = self.0.try_lock().or_else(|| {
-            self.0.writer.register(cx.waker());
-            // The reader may have let go before it could know.
-            self.0.try_lock()
-        });
-        stream.map_or(Poll::Pending, Poll::Ready)
+        with_socket(&self.0, act)
     }
 }
