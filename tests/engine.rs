@@ -30,5 +30,7 @@ mod runs;
 mod send_queue;
 #[path = "engine/sweep.rs"]
 mod sweep;
+#[path = "engine/wakes.rs"]
+mod wakes;
 #[path = "engine/writes.rs"]
 mod writes;

@@ -445,8 +445,9 @@ pub fn publish<S>(
 
 /// [`publish`] at a pace.
 ///
-/// Goes through the ports one call deep each: space is reserved on the way down, and the deliveries
-/// are pushed on the way back, when nothing can fail any more.
+/// Goes through the ports one call deep each. On the way down it finds out who is meant; at the bottom
+/// it reserves space in every inbox; on the way back, when nothing can fail any more, it pushes the
+/// deliveries.
 pub fn publish_at<S>(
     pace: Pace,
     ports: &[Arc<Port<S>>],
@@ -454,22 +455,53 @@ pub fn publish_at<S>(
     except: &[ConnKey],
     frames: &Bytes,
 ) -> Result<(), Overloaded> {
-    let Some((port, others)) = ports.split_first() else {
-        return Ok(());
-    };
-    let Some(audience) = port.resolve(address) else {
-        return publish_at(pace, others, address, except, frames);
-    };
-    if pace == Pace::Patient && (port.is_pending(&audience) || port.inbox.is_congested()) {
-        return Err(Overloaded);
+    Publish { pace, address, except, frames }.go_on(ports, None)
+}
+
+/// A publish on its way through the ports.
+struct Publish<'a> {
+    pace: Pace,
+    address: Address<'a>,
+    except: &'a [ConnKey],
+    frames: &'a Bytes,
+}
+
+/// A port that a publish has passed on its way down, and those before it.
+struct Passed<'a, S> {
+    port: &'a Port<S>,
+    before: Option<&'a Passed<'a, S>>,
+}
+
+impl Publish<'_> {
+    fn go_on<S>(
+        &self,
+        ports: &[Arc<Port<S>>],
+        passed: Option<&Passed<'_, S>>,
+    ) -> Result<(), Overloaded> {
+        let Some((port, others)) = ports.split_first() else {
+            return self.reserve(passed);
+        };
+        let Some(audience) = port.resolve(self.address) else {
+            return self.go_on(others, passed);
+        };
+        // Before anything is reserved: what is given back wakes others who wait, and they this one.
+        if self.pace == Pace::Patient && (port.is_pending(&audience) || port.inbox.is_congested()) {
+            return Err(Overloaded);
+        }
+        self.go_on(others, Some(&Passed { port, before: passed }))?;
+        let (payer, except) = (port.payer(&audience), port.resolve_except(self.except));
+        let delivery = Delivery::new(self.frames.clone(), audience, except, payer);
+        port.inbox.push(Command::Deliver(delivery));
+        Ok(())
     }
-    port.inbox.reserve(frames.len()).inspect_err(|_| port.counters.refused.add(1))?;
-    if let Err(overloaded) = publish_at(pace, others, address, except, frames) {
-        port.inbox.give_back(1, frames.len());
-        return Err(overloaded);
+
+    /// Reserves space in the inboxes of all ports that were passed, or in none.
+    fn reserve<S>(&self, passed: Option<&Passed<'_, S>>) -> Result<(), Overloaded> {
+        let Some(Passed { port, before }) = passed else {
+            return Ok(());
+        };
+        let bytes = self.frames.len();
+        port.inbox.reserve(bytes).inspect_err(|_| port.counters.refused.add(1))?;
+        self.reserve(*before).inspect_err(|_| port.inbox.give_back(1, bytes))
     }
-    let (payer, except) = (port.payer(&audience), port.resolve_except(except));
-    let delivery = Delivery::new(frames.clone(), audience, except, payer);
-    port.inbox.push(Command::Deliver(delivery));
-    Ok(())
 }

@@ -1,11 +1,15 @@
 //! What a shard is asked: all of it or none, within bounds, until the hub is closed.
 
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
 use roomcast::engine::{
-    Address, CloseCode, Closing, DisconnectReason, Inbox, InboxLimits, Overloaded, Progress, Stage,
-    publish,
+    Address, CloseCode, Closing, DisconnectReason, Inbox, InboxLimits, Overloaded, Pace, Progress,
+    Stage, publish, publish_at,
 };
 
 use super::fake::{Client, PLENTY, Rig, Settings, assert_nothing_reserved, text_frame};
+use super::wakes::Wakes;
 
 const LIMITS: InboxLimits = InboxLimits { messages: 8, bytes: 1_000 };
 
@@ -44,6 +48,32 @@ fn a_publish_to_shards_of_which_one_is_full_reaches_neither() {
         assert_eq!(send(&rig, Address::Everyone, "again"), Ok(()));
         rig.run();
         assert!(members.iter().all(|member| member.texts().ends_with(&["again".to_owned()])));
+    }
+}
+
+/// Otherwise the shard that sleeps and the publisher that waits would wake each other in turn.
+#[test]
+fn a_patient_publish_that_one_shard_refuses_wakes_no_other() {
+    for full in 0..2 {
+        let (mut rig, members) = two_shards();
+        rig.run();
+        let direct = Address::Conn(members[full].id());
+        for _ in 0..=LIMITS.messages / 2 {
+            assert_eq!(send(&rig, direct, "direct"), Ok(()));
+        }
+        assert!(rig.ports[full].inbox().is_congested());
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(wakes.clone());
+        let other = rig.ports[1 - full].inbox();
+        assert!(other.poll_filled(&mut Context::from_waker(&waker)).is_pending());
+        let frame = text_frame("to the room");
+        let published = publish_at(Pace::Patient, &rig.ports, Address::Room("r"), &[], &frame);
+        assert_eq!(published, Err(Overloaded));
+        assert_eq!(wakes.take(), 0, "shard {full} refuses");
+        rig.run();
+        let published = publish_at(Pace::Patient, &rig.ports, Address::Room("r"), &[], &frame);
+        assert_eq!(published, Ok(()));
+        assert_eq!(wakes.take(), 1);
     }
 }
 

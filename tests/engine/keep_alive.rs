@@ -1,13 +1,13 @@
 //! Pings, signs of life, and the end of the silent.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Wake, Waker};
+use std::task::Waker;
 use std::time::Duration;
 
 use roomcast::engine::{Address, CloseCode, DisconnectReason, Eviction, Progress, Stage};
 
 use super::fake::{Client, PING, Rig, Settings};
+use super::wakes::Wakes;
 
 const INTERVAL: Duration = Duration::from_secs(64);
 const TICK: Duration = Duration::from_secs(1);
@@ -216,23 +216,14 @@ fn a_ping_that_a_socket_does_not_take_evicts_it_after_the_write_timeout() {
     );
 }
 
-#[derive(Default)]
-struct CountWakes(AtomicUsize);
-
-impl Wake for CountWakes {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 #[test]
 fn session_that_waits_for_its_pong_is_woken_when_it_has_left() {
     let mut rig = rig();
     let client = rig.attach();
     rig.run();
-    let wakes = Arc::new(CountWakes::default());
+    let wakes = Arc::new(Wakes::default());
     let waker = Waker::from(wakes.clone());
-    let woken = || wakes.0.swap(0, Ordering::Relaxed);
+    let woken = || wakes.take();
     let ping = || {
         client.link.start_pong();
         client.port.pong(client.id(), b"");
