@@ -19,6 +19,8 @@ mod integrations;
 pub mod internals;
 #[cfg(feature = "hub")]
 mod patience;
+#[cfg(feature = "server")]
+mod server;
 #[cfg(feature = "hub")]
 mod shield;
 #[cfg(feature = "hub")]
@@ -50,12 +52,12 @@ pub use hub::{
 pub use hyper::{Request, Response, StatusCode, header};
 #[cfg(feature = "axum")]
 pub use integrations::HubUpgrade;
+#[cfg(feature = "server")]
+pub use server::{Server, ServerError, ServerMonitor, ServerStats};
+#[cfg(feature = "tls")]
+pub use server::{Tls, TlsError};
 #[cfg(feature = "hub")]
 pub use transport::{ConnExtensions, PathParams, RemoteAddr};
-#[cfg(feature = "server")]
-pub use transport::{Server, ServerError, ServerMonitor, ServerStats};
-#[cfg(feature = "tls")]
-pub use transport::{Tls, TlsError};
 
 /// The README's programs, compiled.
 #[cfg(all(doctest, feature = "axum", feature = "json", feature = "redis", feature = "server"))]

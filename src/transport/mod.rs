@@ -1,5 +1,5 @@
 //! Between the engine and the network: the upgrade, the two halves of a stream, the reader with its
-//! decoder, the task that drives a shard, and a small HTTP server.
+//! decoder, and the task that drives a shard.
 //!
 //! It owns sockets and tasks. It knows the engine below it, and nothing of hubs, handlers or
 //! messages above.
@@ -11,6 +11,8 @@ mod ends;
 mod events;
 mod guard;
 mod origin;
+#[cfg(feature = "server")]
+mod patient;
 mod reader;
 mod relief;
 #[cfg(feature = "metrics")]
@@ -18,8 +20,6 @@ mod sampler;
 #[cfg(not(feature = "metrics"))]
 #[path = "no_sampler.rs"]
 mod sampler;
-#[cfg(feature = "server")]
-mod server;
 mod stream;
 mod upgrade;
 
@@ -28,13 +28,11 @@ pub(crate) use decoder::{DecodeLimits, Decoder, Event};
 pub(crate) use driver::{Layout, Shards};
 pub(crate) use guard::{Listener, Rates};
 pub(crate) use origin::OriginRule;
+#[cfg(feature = "server")]
+pub(crate) use patient::Patient;
 pub(crate) use reader::{FrameReader, ReadError, ReadLimits};
 #[cfg(feature = "metrics")]
 pub(crate) use sampler::{Sample, Sampler};
-#[cfg(feature = "server")]
-pub use server::{Server, ServerError, ServerMonitor, ServerStats};
-#[cfg(feature = "tls")]
-pub use server::{Tls, TlsError};
 pub(crate) use stream::{Owner, WriteHalf, into_streams};
 pub(crate) use upgrade::{ComeBack, accept, objection, refusal};
 pub use upgrade::{ConnExtensions, PathParams, RemoteAddr};

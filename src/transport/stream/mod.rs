@@ -30,7 +30,7 @@ use self::any::{AnyReadHalf, AnyWriteHalf};
 #[cfg(feature = "tls")]
 use self::tls::{TlsReadHalf, TlsWriteHalf};
 #[cfg(feature = "server")]
-use super::server::Patient;
+use super::patient::Patient;
 use crate::engine::{Acknowledged, ConnKey, Port, Socket};
 
 /// The halves of a stream, and what was read from it before the upgrade was over.

@@ -6,7 +6,6 @@ mod limits;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod monitor;
-mod patience;
 mod routes;
 #[cfg(feature = "tls")]
 mod tls;
@@ -28,13 +27,11 @@ use tokio_rustls::TlsAcceptor;
 use self::front::Front;
 use self::limits::Limits;
 pub use self::monitor::{ServerMonitor, ServerStats};
-pub(super) use self::patience::Patient;
 use self::routes::{BoxError, Routes, erase};
 #[cfg(feature = "tls")]
 pub use self::tls::{Tls, TlsError};
-use super::admission::Admission;
-use super::upgrade::ComeBack;
 use crate::telemetry::Throttle;
+use crate::transport::{Admission, ComeBack};
 
 /// Connections that the kernel holds ready to be accepted; it may hold fewer
 /// (`net.core.somaxconn`, 4,096 by default).

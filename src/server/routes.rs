@@ -11,7 +11,7 @@ use hyper::body::{Body, Incoming};
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Response, StatusCode};
 
-use super::super::upgrade::{PathParams, refusal};
+use crate::transport::{PathParams, refusal};
 
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 pub(super) type AnyResponse = Response<UnsyncBoxBody<Bytes, BoxError>>;

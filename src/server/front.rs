@@ -18,13 +18,11 @@ use tokio_rustls::TlsAcceptor;
 
 use super::limits::Limits;
 use super::monitor::ServerMonitor;
-use super::patience::Patient;
 use super::routes::{AnyResponse, Routes, any_body};
 use crate::patience::PatientTimer;
 #[cfg(feature = "tls")]
 use crate::patience::timeout;
-use crate::transport::admission::{Admission, Denied};
-use crate::transport::upgrade::{ComeBack, RemoteAddr, refusal};
+use crate::transport::{Admission, ComeBack, Denied, Patient, RemoteAddr, refusal};
 
 /// What the connections of a server share.
 pub(super) struct Front {

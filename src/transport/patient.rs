@@ -29,7 +29,7 @@ enum Step {
 }
 
 impl<S> Patient<S> {
-    pub(super) fn new(stream: S, write_timeout: Duration) -> Self {
+    pub(crate) fn new(stream: S, write_timeout: Duration) -> Self {
         Self { stream, write_timeout, deadline: None, pending: Step::Write }
     }
 
