@@ -92,7 +92,7 @@ impl<T: Send + 'static> Hub<T> {
 
     /// [`to_room`](Self::to_room), waiting while much is on its way to the room.
     ///
-    /// In each shard, 1 MiB may be on their way to the members of a room, or half of the inbox if that
+    /// In each shard, 2 MiB may be on their way to the members of a room, or half of the inbox if that
     /// is less: enough to keep the shard busy. So a flood of one room delays other rooms by
     /// milliseconds. The call does not wait for the clients.
     ///

@@ -22,7 +22,7 @@ use crate::engine::{
     RoomWatch, Shard, ShardConfig, publish_at,
 };
 
-/// Writes of a slice, before a shard lets readers and other shards run: about 0.3 ms.
+/// Small writes of a slice, before a shard lets readers and other shards run: about 0.3 ms.
 const WRITES_PER_SLICE: usize = 64;
 
 /// How late a tick may be before the timer is set again.

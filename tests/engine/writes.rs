@@ -219,6 +219,28 @@ fn a_slice_of_work_ends_when_its_writes_are_used_up() {
 }
 
 #[test]
+fn a_slice_of_work_ends_sooner_where_its_writes_are_large() {
+    let mut rig = Settings::default().build();
+    let members = rig.attach_to("r", 50);
+    rig.run();
+    rig.publish(Address::Room("r"), &"x".repeat(64 * 1024));
+    assert_eq!(rig.shards[0].run(rig.now, 64), Progress::Busy);
+    let written: usize = members.iter().map(Client::writes).sum();
+    // One for the call, and four for its bytes.
+    assert_eq!(written, 13);
+    // Nor does what waited for a socket go for nothing.
+    members[13..].iter().for_each(Client::block);
+    rig.run();
+    let before: usize = members.iter().map(Client::writes).sum();
+    members[13..].iter().for_each(Client::unblock);
+    assert_eq!(rig.shards[0].run(rig.now, 64), Progress::Busy);
+    let written = members.iter().map(Client::writes).sum::<usize>() - before;
+    assert_eq!(written, 13);
+    rig.run();
+    assert!(members.iter().all(|member| member.texts()[0].len() == 64 * 1024));
+}
+
+#[test]
 fn turns_that_write_nothing_do_not_keep_a_slice_going() {
     let mut rig = Settings::default().build();
     let member = rig.attach_to("r", 1).remove(0);

@@ -121,11 +121,14 @@ async fn encoded_sends_that_wait_reach_two_clients_that_read() {
             }
             conn.flushed().await
         });
-        tasks.push((writer, tokio::spawn(async move { read_fast(&mut client, MESSAGES).await })));
+        // The client stays until the writer is done, too.
+        let reader = async move { (read_fast(&mut client, MESSAGES).await.messages(), client) };
+        tasks.push((writer, tokio::spawn(reader)));
     }
     for (writer, reader) in tasks {
+        let (read, _client) = within("the reader", reader).await.unwrap();
         within("the stream", writer).await.unwrap().unwrap();
-        assert_eq!(within("the reader", reader).await.unwrap().messages(), MESSAGES);
+        assert_eq!(read, MESSAGES);
     }
     assert_eq!((server.hub.stats().evictions(), server.hub.stats().dropped()), (0, 0));
 }

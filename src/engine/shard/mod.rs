@@ -135,7 +135,7 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    /// Works for about `writes` writes. `now` is the time since an epoch of the caller's choice, and
+    /// Works for about `writes` small writes, or fewer large ones. `now` is the time since an epoch of the caller's choice, and
     /// never goes back. Where it is later than the shard asked for, all deadlines move by that much: the
     /// process did not run, and nobody is late for that.
     pub fn run(&mut self, now: Duration, writes: usize) -> Progress {
@@ -399,7 +399,9 @@ impl<S: Socket> Shard<S> {
         *budget = budget.saturating_sub(1);
         let Some(slot) = self.open_slot(id) else { return };
         let Some(Entry { outlet, link, .. }) = self.table.get_mut(slot) else { return };
-        if let Err(failure) = action(outlet, Owner { slot, link, id }, &mut self.post) {
+        let done = action(outlet, Owner { slot, link, id }, &mut self.post);
+        self.post.charge_bytes(budget);
+        if let Err(failure) = done {
             self.fail(id, failure);
         }
     }
@@ -409,6 +411,7 @@ impl<S: Socket> Shard<S> {
         let Some(slot) = self.table.slot(id) else { return };
         let Some(Entry { outlet, link, phase, .. }) = self.table.get_mut(slot) else { return };
         let flushed = outlet.flush(Owner { slot, link, id }, &mut self.post);
+        self.post.charge_bytes(budget);
         match (*phase, flushed) {
             (Phase::Open, Err(failure)) => self.fail(id, failure),
             (Phase::Closing, Ok(true)) => self.shut_down(slot),

@@ -17,6 +17,9 @@ use crate::engine::send_queue::{Amount, Burst, Pushed, QueueLimits, SendQueue, W
 use crate::engine::socket::Socket;
 use crate::engine::sync::{AtomicBool, Ordering};
 
+/// Bytes that take about as long as a small write does, besides the call itself.
+const BYTES_PER_WRITE: usize = 16 * 1024;
+
 /// What sending needs of the shard, besides the connection itself.
 pub(super) struct Post<S> {
     pub(super) port: Arc<Port<S>>,
@@ -47,6 +50,14 @@ impl<S> Post<S> {
         {
             self.count_undelivered(frame::count(&delivery.frames));
         }
+    }
+
+    /// Takes the bytes that were written since the last call off a budget of writes.
+    #[inline]
+    pub(super) fn charge_bytes(&mut self, budget: &mut usize) {
+        let writes = self.tally.bytes_uncharged / BYTES_PER_WRITE;
+        self.tally.bytes_uncharged %= BYTES_PER_WRITE;
+        *budget = budget.saturating_sub(writes);
     }
 
     /// Notes how the data in the queue of a connection has changed.
@@ -99,12 +110,15 @@ pub(super) struct Tally {
     pub(super) deliveries: u64,
     pub(super) writes: u64,
     pub(super) bytes_out: u64,
+    /// Bytes of writes that no budget has paid for.
+    bytes_uncharged: usize,
 }
 
 impl Tally {
     fn wrote(&mut self, bytes: usize) {
         self.writes += 1;
         self.bytes_out += bytes as u64;
+        self.bytes_uncharged += bytes;
     }
 }
 

@@ -400,6 +400,7 @@ impl Turn {
                 Some(slot) => {
                     self.selection.send(slot, table, post, due);
                     *budget -= 1;
+                    post.charge_bytes(budget);
                 }
                 None => self.pass_over(budget),
             }
