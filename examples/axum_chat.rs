@@ -23,7 +23,7 @@ use axum::{Form, Router};
 use axum_extra::extract::SignedCookieJar;
 use axum_extra::extract::cookie::{Cookie, Key, SameSite};
 use clap::Parser;
-use roomcast::{Close, Conn, Endpoint, Handler, Hub, HubUpgrade, Shutdown};
+use roomcast::{Close, Conn, Endpoint, Handler, Hub, HubUpgrade, Shutdown, shutdown_signal};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
@@ -146,6 +146,7 @@ async fn enter(user: User, State(app): State<App>, upgrade: HubUpgrade) -> Respo
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    let told_to_end = shutdown_signal();
     let Options { listen, password } = Options::parse();
     let hub = Hub::<Message>::new();
     let app = App { key: Key::generate(), password, chat: hub.handle(Chat) };
@@ -160,14 +161,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(interrupted(hub.clone())).await?;
+    axum::serve(listener, service).with_graceful_shutdown(shut_down(hub, told_to_end)).await?;
     Ok(())
 }
 
 /// Resolves when the hub has been shut down: axum knows nothing of connections that were upgraded.
-async fn interrupted(hub: Hub<Message>) {
-    // Where no signal can be heard, there is none to wait for.
-    let _ = tokio::signal::ctrl_c().await;
-    let report = hub.shutdown(Shutdown::within(Duration::from_secs(5))).await;
-    println!("closed {} connections", report.connections);
+async fn shut_down(hub: Hub<Message>, told_to_end: impl Future<Output = ()>) {
+    told_to_end.await;
+    println!("{}", hub.shutdown(Shutdown::within(Duration::from_secs(5))).await);
 }

@@ -27,7 +27,7 @@ use roomcast::header::{CACHE_CONTROL, CONTENT_TYPE};
 use roomcast::{Builder, Json};
 use roomcast::{
     Close, Cluster, Conn, Handler, Hub, Request, Response, Server, ServerMonitor, Shutdown,
-    StatusCode,
+    StatusCode, shutdown_signal,
 };
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +72,9 @@ struct Options {
     /// Seconds that clients have to go when the server is told to end.
     #[arg(long, default_value_t = 10)]
     shutdown_seconds: u64,
+    /// Of these, seconds in which only /healthz says so, for a load balancer to notice.
+    #[arg(long, default_value_t = 0)]
+    not_ready_seconds: u64,
     /// What to log to the standard error, such as info or roomcast=debug [default: what RUST_LOG says, or
     /// nothing].
     #[cfg(feature = "tracing")]
@@ -93,8 +96,11 @@ struct Options {
 }
 
 impl Options {
-    fn hub(&self, threads: usize) -> Result<Hub<Message>, Box<dyn Error>> {
+    fn hub(&self, threads: usize, descriptors: u64) -> Result<Hub<Message>, Box<dyn Error>> {
+        // An eighth is for files, requests that are no WebSockets, and Redis.
+        let connections = usize::try_from(descriptors - descriptors / 8)?;
         let mut hub = Hub::builder()
+            .max_connections(connections)
             .shards(self.shards.unwrap_or(threads))
             .send_buffer(self.send_buffer)
             .allow_origins(&self.allow_origin);
@@ -116,6 +122,13 @@ impl Options {
             None => hub,
         };
         Ok(hub.build()?)
+    }
+
+    fn shutdown(&self) -> Shutdown {
+        let seconds = Duration::from_secs;
+        Shutdown::within(seconds(self.shutdown_seconds))
+            .not_ready_for(seconds(self.not_ready_seconds))
+            .restart(seconds(1)..=seconds(5))
     }
 
     #[cfg(feature = "redis")]
@@ -160,17 +173,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     observability::log(options.log.as_deref())?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = options.threads.unwrap_or(cores).max(1);
-    raise_descriptor_limit();
+    let descriptors = raise_descriptor_limit();
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
         .enable_all()
         .build()?
-        .block_on(serve(options, threads))
+        .block_on(serve(options, threads, descriptors))
 }
 
-async fn serve(options: Options, threads: usize) -> Result<(), Box<dyn Error>> {
+async fn serve(options: Options, threads: usize, descriptors: u64) -> Result<(), Box<dyn Error>> {
+    let told_to_end = shutdown_signal();
     let metrics = Metrics::install()?;
-    let hub = options.hub(threads)?;
+    let hub = options.hub(threads, descriptors)?;
     tell_of_backplane(&hub);
     let server = Server::bind(&options.listen).await?;
     let watched = Watched { hub: hub.clone(), server: server.monitor(), metrics };
@@ -180,29 +194,8 @@ async fn serve(options: Options, threads: usize) -> Result<(), Box<dyn Error>> {
     });
     let server = server.route("/ws/{room}", hub.handle(Chat))?.fallback(pages);
     println!("listening on http://{}", server.local_addr()?);
-    // It goes on while the hub shuts down: who comes meanwhile is told to come back.
-    let server = tokio::spawn(server.run());
-    told_to_end().await?;
-    let how = Shutdown::within(Duration::from_secs(options.shutdown_seconds))
-        .restart(Duration::from_secs(1)..=Duration::from_secs(5));
-    println!("{}", hub.shutdown(how).await);
-    server.abort();
+    println!("{}", server.run_until(told_to_end, options.shutdown()).await);
     Ok(())
-}
-
-/// Waits for SIGINT, as from Ctrl+C, or SIGTERM, as from a service manager.
-async fn told_to_end() -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminated = signal(SignalKind::terminate())?;
-        tokio::select! {
-            _ = terminated.recv() => Ok(()),
-            interrupted = tokio::signal::ctrl_c() => interrupted,
-        }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
 }
 
 fn tell_of_backplane(hub: &Hub<Message>) {
@@ -340,11 +333,14 @@ fn backplane(hub: &Hub<Message>, cluster: &Cluster) -> Option<Backplane> {
     })
 }
 
-/// A connection is a descriptor, and shells hand out as few as 1,024.
-fn raise_descriptor_limit() {
-    match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) if limit < 20_000 => eprintln!("note: at most {limit} open descriptors"),
-        Ok(_) => {}
-        Err(error) => eprintln!("note: descriptor limit not raised: {error}"),
+/// A connection is a descriptor, and shells hand out as few as 1,024. Returns how many there are.
+fn raise_descriptor_limit() -> u64 {
+    let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or_else(|error| {
+        eprintln!("note: descriptor limit not raised: {error}");
+        1_024
+    });
+    if limit < 20_000 {
+        eprintln!("note: at most {limit} open descriptors");
     }
+    limit
 }

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use clap::Parser;
-use roomcast::{BuildError, Conn, Handler, Hub, Raw, RawMessage, Server};
+use roomcast::{BuildError, Conn, Handler, Hub, Raw, RawMessage, Server, shutdown_signal};
 
 /// The largest message that the performance cases of Autobahn send.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
@@ -17,6 +17,9 @@ const FRAGMENTS_MAX: u32 = 65_537;
 
 /// Time for such a message, also from a slow suite on a busy machine.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(100);
+
+/// How long clients have to go when the server is told to end.
+const SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// A WebSocket echo server over roomcast.
 #[derive(Parser)]
@@ -48,9 +51,10 @@ fn hub() -> Result<Hub<RawMessage>, BuildError> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    let told_to_end = shutdown_signal();
     let options = Options::parse();
     let server = Server::bind(&options.listen).await?.route("/", hub()?.handle(Echo))?;
     println!("listening on ws://{}", server.local_addr()?);
-    server.run().await;
+    println!("{}", server.run_until(told_to_end, SHUTDOWN).await);
     Ok(())
 }

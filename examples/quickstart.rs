@@ -1,9 +1,10 @@
 //! Rooms for those who know the token, on every server that shares the Redis. `README.md` says how to run it.
-use roomcast::{Hub, Reject, Server, StatusCode};
-use std::env::var;
+use roomcast::{Hub, Reject, Server, StatusCode, shutdown_signal};
+use std::{env::var, time::Duration};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let told_to_end = shutdown_signal();
     let token = format!("Bearer {}", var("TOKEN")?);
     let hub = Hub::<String>::builder().redis(&var("REDIS_URL")?, "quickstart").build()?;
     let rooms = hub
@@ -19,6 +20,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         });
     let server = Server::bind(var("LISTEN")?).await?.route("/ws/{room}", hub.handle(rooms))?;
     println!("listening on http://{}", server.local_addr()?);
-    server.run().await;
+    println!("{}", server.run_until(told_to_end, Duration::from_secs(10)).await);
     Ok(())
 }

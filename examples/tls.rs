@@ -11,9 +11,10 @@ use std::error::Error;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Parser;
-use roomcast::{Handler, Hub, Server, Tls};
+use roomcast::{Handler, Hub, Server, Tls, shutdown_signal};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A chat room over TLS.
@@ -32,6 +33,7 @@ struct Options {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    let told_to_end = shutdown_signal();
     let options = Options::parse();
     let (cert, key) = match options.cert.zip(options.key) {
         Some(files) => files,
@@ -44,7 +46,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("listening on wss://{}", server.local_addr()?);
     println!("certificate: {}", cert.display());
     tokio::spawn(reload_on_hangup(tls));
-    server.run().await;
+    println!("{}", server.run_until(told_to_end, Duration::from_secs(10)).await);
     Ok(())
 }
 

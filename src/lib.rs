@@ -53,7 +53,7 @@ pub use hyper::{Request, Response, StatusCode, header};
 #[cfg(feature = "axum")]
 pub use integrations::HubUpgrade;
 #[cfg(feature = "server")]
-pub use server::{Server, ServerError, ServerMonitor, ServerStats};
+pub use server::{Listener, Server, ServerError, ServerMonitor, ServerStats, shutdown_signal};
 #[cfg(feature = "tls")]
 pub use server::{Tls, TlsError};
 #[cfg(feature = "hub")]

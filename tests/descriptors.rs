@@ -1,4 +1,4 @@
-//! A server that runs out of descriptors, in a process of its own: the limit is a process's.
+//! A server that has few descriptors, in a process of its own: the limit is a process's.
 #![cfg(target_os = "linux")]
 
 mod programs;
@@ -9,21 +9,26 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use programs::{Chat, example};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_tungstenite::client_async;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async};
 
-/// Descriptors that the server has: its own, and some for clients.
-const DESCRIPTORS: usize = 64;
+/// Descriptors that a server has: its own, and some for clients.
+const DESCRIPTORS: usize = 200;
+
+/// Clients that come, more than there can be.
+const CLIENTS: usize = 230;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A chat that cannot raise its limit.
-fn limited_chat() -> Chat {
+/// An example that cannot raise its limit.
+fn limited(name: &str) -> Chat {
     let script = format!("ulimit -n {DESCRIPTORS}; exec \"$0\" --listen 127.0.0.1:0");
-    Chat::start(Command::new("bash").arg("-c").arg(script).arg(example("chat")))
-        .expect("the chat example starts")
+    let mut command = Command::new("bash");
+    let command = command.arg("-c").arg(script).arg(example(name));
+    Chat::start(command).expect("the example starts")
 }
 
 fn open_descriptors(chat: &Chat) -> usize {
@@ -31,33 +36,89 @@ fn open_descriptors(chat: &Chat) -> usize {
     fs::read_dir(folder).expect("the process runs").count()
 }
 
-async fn eventually(what: &str, condition: impl Fn() -> bool) {
+async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let holds = async {
-        while !condition() {
+        while !condition().await {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
     timeout(DEADLINE, holds).await.unwrap_or_else(|_| panic!("not in time: {what}"));
 }
 
-#[tokio::test]
-async fn server_that_ran_out_of_descriptors_serves_again_when_there_are_some() {
-    let chat = limited_chat();
-    let mut clients = Vec::new();
-    for _ in 0..2 * DESCRIPTORS {
-        clients.push(TcpStream::connect(chat.addr).await.expect("the kernel takes them all"));
-    }
-    eventually("no descriptor is left", || open_descriptors(&chat) >= DESCRIPTORS).await;
-    drop(clients);
-    eventually("they are given back", || open_descriptors(&chat) < DESCRIPTORS / 2).await;
-
-    let talk = async {
+/// Those of so many clients that get in, and how many are told to come back.
+async fn knock(
+    chat: &Chat,
+    path: &str,
+    clients: usize,
+) -> (Vec<WebSocketStream<TcpStream>>, usize) {
+    let (mut inside, mut refused) = (Vec::new(), 0);
+    for _ in 0..clients {
         let stream = TcpStream::connect(chat.addr).await.expect("it listens");
-        let url = format!("ws://{}/ws/room", chat.addr);
-        let (mut client, _) = client_async(url, stream).await.expect("it accepts");
-        client.send(Message::text(r#"{"text":"hello"}"#)).await.expect("sent");
-        client.next().await.expect("an answer").expect("intact")
-    };
-    let answer = timeout(DEADLINE, talk).await.expect("served in time");
-    assert_eq!(answer.to_text().expect("text"), r#"{"text":"hello"}"#);
+        let url = format!("ws://{}{path}", chat.addr);
+        match timeout(DEADLINE, client_async(url, stream)).await.expect("an answer at once") {
+            Ok((client, _)) => inside.push(client),
+            Err(Error::Http(response)) => {
+                assert_eq!(response.status(), 503);
+                assert!(response.headers().contains_key("retry-after"));
+                refused += 1;
+            }
+            Err(error) => panic!("neither in nor refused: {error}"),
+        }
+    }
+    (inside, refused)
+}
+
+/// The status and the body of a page.
+async fn get(chat: &Chat, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(chat.addr).await.expect("it listens");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut response = String::new();
+    let read = timeout(DEADLINE, stream.read_to_string(&mut response)).await;
+    read.expect("an answer at once").expect("a whole one");
+    let status = response.get(9..12).and_then(|status| status.parse().ok());
+    (status.unwrap_or_else(|| panic!("no status: {response}")), response)
+}
+
+#[tokio::test]
+async fn clients_without_a_descriptor_are_told_503_and_other_requests_are_answered() {
+    let echo = limited("echo");
+    let (mut inside, refused) = knock(&echo, "/", CLIENTS).await;
+    assert_eq!(inside.len() + refused, CLIENTS);
+    assert!(
+        inside.len() > DESCRIPTORS / 2 && refused >= CLIENTS - DESCRIPTORS,
+        "{refused} refused"
+    );
+    // A request that is no handshake.
+    assert_eq!(get(&echo, "/").await.0, 426);
+    for client in &mut inside {
+        client.send(Message::text("hello")).await.expect("sent");
+        let echo = timeout(DEADLINE, client.next()).await.expect("in time");
+        assert_eq!(echo.expect("an answer").expect("intact"), Message::text("hello"));
+    }
+    let before = inside.len();
+    inside.truncate(before - 10);
+    eventually("as many get in as have gone", async || {
+        let (more, _) = knock(&echo, "/", 1).await;
+        inside.extend(more);
+        inside.len() == before
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn clients_that_say_nothing_are_refused_when_few_descriptors_are_left() {
+    let chat = limited("chat");
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        clients.push(TcpStream::connect(chat.addr).await.expect("it listens"));
+    }
+    // The last of them did not say a word, either.
+    let mut answer = [0; 12];
+    let last = clients.last_mut().expect("there are some");
+    timeout(DEADLINE, last.read_exact(&mut answer)).await.expect("in time").expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 503");
+    assert!(open_descriptors(&chat) < DESCRIPTORS);
+    drop(clients);
+    eventually("who comes then is served", async || knock(&chat, "/ws/room", 1).await.1 == 0).await;
 }

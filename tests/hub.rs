@@ -19,6 +19,8 @@ mod codec;
 mod ends;
 #[path = "hub/evictions.rs"]
 mod evictions;
+#[path = "servers/folder.rs"]
+mod folder;
 #[path = "hub/gone.rs"]
 mod gone;
 #[path = "hub/handshake.rs"]
@@ -37,6 +39,8 @@ mod publish;
 mod requests;
 #[path = "hub/rooms.rs"]
 mod rooms;
+#[path = "hub/running.rs"]
+mod running;
 #[path = "hub/serving.rs"]
 mod serving;
 #[path = "hub/shutdown.rs"]

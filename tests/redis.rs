@@ -5,6 +5,8 @@
 mod claims;
 #[path = "redis/contract.rs"]
 mod contract;
+#[path = "redis/crowded.rs"]
+mod crowded;
 #[path = "redis/failover.rs"]
 mod failover;
 #[path = "redis/faults.rs"]

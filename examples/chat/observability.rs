@@ -7,8 +7,8 @@ use serde::Serialize;
 /// What `/healthz` tells.
 #[derive(Serialize)]
 struct Health {
-    /// Whether it is being shut down: then it is no place for new clients.
-    closing: bool,
+    /// Whether clients should come here.
+    ready: bool,
     /// Shards that are gone: their clients were cut, and what is left is a part of the server.
     shards_gone: u64,
     connections: usize,
@@ -21,20 +21,20 @@ struct Backplane {
     error: Option<String>,
 }
 
-/// Whether clients should come here: not to a hub that is closed or closing, nor to one that has lost a shard,
-/// which nothing but a new process mends. A backplane that is away is told, and no reason to send them
-/// elsewhere: the others on it are as well off, and what is said here still reaches all who are here.
+/// Whether clients should come here, and more for those who look why not. A backplane that is away is told,
+/// and no reason to send them elsewhere: the other nodes are as well off, and messages still reach everybody
+/// who is here.
 pub(crate) fn health<T: Send + 'static>(hub: &Hub<T>) -> (StatusCode, String) {
-    let closing = hub.is_closing();
+    let ready = hub.is_ready();
     let backplane = hub.backplane_health().map(|health| Backplane {
         state: health.state.to_string(),
         error: hub.backplane_err().map(|error| error.to_string()),
     });
     let shards_gone = hub.stats().shards_gone;
-    let health = Health { closing, shards_gone, connections: hub.count(), backplane };
-    let status = match closing || shards_gone > 0 {
-        true => StatusCode::SERVICE_UNAVAILABLE,
-        false => StatusCode::OK,
+    let health = Health { ready, shards_gone, connections: hub.count(), backplane };
+    let status = match ready {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
     };
     (status, simd_json::to_string(&health).expect("it is made of plain values"))
 }

@@ -194,6 +194,12 @@ impl<T: Send + 'static> Hub<T> {
         Self { inner: Arc::new(inner) }
     }
 
+    /// The same for all handles of a hub, and for no other hub that there is.
+    #[cfg(feature = "server")]
+    pub(crate) fn identity(&self) -> usize {
+        Arc::as_ptr(&self.inner).addr()
+    }
+
     /// What it is called in this process: see [`Builder::name`].
     pub fn name(&self) -> &str {
         &self.inner.name

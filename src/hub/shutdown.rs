@@ -22,10 +22,12 @@ const WINDOW_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// How far the end of a hub has come. It only moves forward.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Phase {
+    /// Everything goes on, and new clients are asked to go elsewhere.
+    NotReady = 1,
     /// No new connections; the others are told to go, and messages still flow.
-    Closing = 1,
+    Closing = 2,
     /// Nothing is published any more.
-    Closed = 2,
+    Closed = 3,
 }
 
 /// A [`Phase`], zero before the first. `SeqCst`, as is the number of connections: who counts a
@@ -63,25 +65,40 @@ impl PhaseCell {
 #[must_use = "settings do nothing until `Hub::shutdown`"]
 pub struct Shutdown {
     deadline: Duration,
+    not_ready: Duration,
+    /// The time over which the closes are spread, where it was set.
+    window: Option<Duration>,
     closing: Closing,
 }
 
 impl Shutdown {
     /// A shutdown that is over in this time, whatever clients and handlers do. Closes are spread over the
-    /// first half of it, with code 1001.
+    /// first half of what [`not_ready_for`](Self::not_ready_for) leaves of it, with code 1001.
     pub fn within(deadline: Duration) -> Self {
         let close = Close::new(CloseCode::GOING_AWAY, "hub shut down");
-        let closing = Closing { close, retry_after: None, window: (deadline / 2).min(WINDOW_MAX) };
-        Self { deadline, closing }
+        let closing = Closing { close, retry_after: None, window: Duration::ZERO };
+        Self { deadline, not_ready: Duration::ZERO, window: None, closing }
     }
 
-    /// The time over which the closes are spread, at most the deadline and a day: zero closes all at
-    /// once. In which order connections are closed is left to chance.
+    /// How long the hub goes on as before, and only says that it is no place for new clients
+    /// ([`Hub::is_ready`]): the time in which a load balancer notices. Default: zero. Part of the whole
+    /// time, and at most that.
+    ///
+    /// It should be longer than the balancer takes to find out, which is its interval between two health
+    /// checks times the number of failures that it waits for, and a second more. Without it, clients are
+    /// still sent here when the hub already refuses them.
+    pub fn not_ready_for(mut self, time: Duration) -> Self {
+        self.not_ready = time;
+        self
+    }
+
+    /// The time over which the closes are spread, at most what is left of the whole and a day: zero
+    /// closes all at once. In which order connections are closed is left to chance.
     ///
     /// Longer spares the other servers, to which clients turn; what a client does within it, it still
     /// does here.
     pub fn spread_over(mut self, window: Duration) -> Self {
-        self.closing.window = window.min(self.deadline).min(WINDOW_MAX);
+        self.window = Some(window);
         self
     }
 
@@ -98,6 +115,18 @@ impl Shutdown {
         self.closing.close.reason = reason.into();
         self
     }
+
+    /// The whole time.
+    #[cfg(feature = "server")]
+    pub(crate) fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    fn closing(self) -> Closing {
+        let left = self.deadline.saturating_sub(self.not_ready);
+        let window = self.window.unwrap_or(left / 2).min(left).min(WINDOW_MAX);
+        Closing { window, ..self.closing }
+    }
 }
 
 /// [`Shutdown::within`].
@@ -108,10 +137,10 @@ impl From<Duration> for Shutdown {
 }
 
 /// What a shutdown came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// Connections and handshakes under way when it began.
+    /// Connections and handshakes under way when the hub began to refuse new ones.
     pub connections: usize,
     /// Those of them that were not over at the deadline; most often because `on_disconnect` had not
     /// returned.
@@ -134,6 +163,19 @@ impl ShutdownReport {
     /// Whether nothing was left and nothing lost.
     pub fn is_clean(&self) -> bool {
         self.unfinished == 0 && self.messages_lost == 0 && self.messages_unsent == 0
+    }
+
+    /// What two hubs came to that were shut down together.
+    #[cfg(feature = "server")]
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            connections: self.connections + other.connections,
+            unfinished: self.unfinished + other.unfinished,
+            cut: self.cut + other.cut,
+            messages_lost: self.messages_lost + other.messages_lost,
+            messages_unsent: self.messages_unsent + other.messages_unsent,
+            took: self.took.max(other.took),
+        }
     }
 }
 
@@ -164,7 +206,9 @@ impl<T: Send + 'static> Hub<T> {
 
     /// Shuts the hub down, and waits until that is over or its time is up.
     ///
-    /// From now on new connections are refused with 503. Connections get what was sent to them, and then
+    /// First the hub [is not ready](Self::is_ready) any more, for as long as
+    /// [`Shutdown::not_ready_for`] says, and goes on all the same. Then new connections are refused with
+    /// 503. Connections get what was sent to them, and then
     /// a close frame, spread over a window of time; until then they go on, and can publish. When all are
     /// gone and their `on_disconnect` has returned, what waits for other nodes is published, and the hub
     /// is closed. Connections that are left at the deadline are cut.
@@ -188,15 +232,17 @@ impl<T: Send + 'static> Hub<T> {
     /// # }
     /// ```
     pub async fn shutdown(&self, how: impl Into<Shutdown>) -> ShutdownReport {
-        let Shutdown { deadline, closing } = how.into();
+        let how = how.into();
         let began = Instant::now();
+        let is_replaced = self.stay_not_ready(&how).await;
+        let deadline = how.deadline.saturating_sub(began.elapsed());
         self.inner.phase.advance(Phase::Closing);
         // From now on there are no more.
         let connections = self.inner.admission.connections();
         let lost_before = self.stats().dropped_at_end;
         // A hub that is closed has told its clients to go at once.
-        if !self.is_closed() {
-            self.close_all(closing);
+        if !is_replaced && !self.is_closed() {
+            self.close_all(how.closing());
         }
         let in_order = timeout(deadline, async {
             self.all_ended().await;
@@ -221,7 +267,26 @@ impl<T: Send + 'static> Hub<T> {
         report
     }
 
-    /// Whether the hub is closed, or being shut down: new connections are refused.
+    /// The first phase of a shutdown; `true` where another call has begun the next one meanwhile.
+    async fn stay_not_ready(&self, how: &Shutdown) -> bool {
+        self.inner.phase.advance(Phase::NotReady);
+        if self.is_closing() || how.not_ready.is_zero() {
+            return false;
+        }
+        let time = how.not_ready.min(how.deadline);
+        timeout(time, self.when(|| self.is_closing())).await.is_ok()
+    }
+
+    /// Whether new clients should come here: for the health checks of load balancers. They should not to a
+    /// hub that is closed or being shut down, from the first moment of a shutdown on, nor to one that has
+    /// lost a shard ([`Stats::shards_gone`](crate::Stats::shards_gone)), which only a new process mends.
+    ///
+    /// A backplane that is down is no reason: clients would be no better off at the other nodes.
+    pub fn is_ready(&self) -> bool {
+        !self.inner.phase.has_reached(Phase::NotReady) && !self.inner.shards.is_any_gone()
+    }
+
+    /// Whether the hub is closed, or refuses new connections as it is being shut down.
     pub fn is_closing(&self) -> bool {
         self.inner.phase.has_reached(Phase::Closing) || self.inner.shards.are_gone()
     }
@@ -238,7 +303,7 @@ impl<T: Send + 'static> Hub<T> {
     /// # Cancel safety
     /// Nothing happens when the future is dropped.
     pub async fn closed(&self) {
-        self.when_all_ended(|| self.is_closed()).await;
+        self.when(|| self.is_closed() && self.inner.admission.connections() == 0).await;
     }
 
     /// A connection or a handshake is over.
@@ -260,17 +325,18 @@ impl<T: Send + 'static> Hub<T> {
     }
 
     async fn all_ended(&self) {
-        self.when_all_ended(|| true).await;
+        self.when(|| self.inner.admission.connections() == 0).await;
     }
 
-    async fn when_all_ended(&self, and: impl Fn() -> bool) {
+    /// Waits for something that is rung for.
+    async fn when(&self, condition: impl Fn() -> bool) {
         loop {
             let mut all_ended = pin!(self.inner.all_ended.notified());
             let mut shard_ended = pin!(self.inner.shards.ends().notified());
             // From here on a ring is not missed, so look.
             all_ended.as_mut().enable();
             shard_ended.as_mut().enable();
-            if and() && self.inner.admission.connections() == 0 {
+            if condition() {
                 return;
             }
             shielded(select(all_ended, shard_ended)).await;

@@ -9,4 +9,14 @@ events! {
     warn accept_failed(error: &io::Error, failures: u64) for "roomcast::server" {
         %error, failures, "connection not accepted"
     }
+
+    /// Few descriptors are left, so clients were refused: as many as this since it was last told.
+    warn descriptors_scarce(refused: u64) for "roomcast::server" {
+        refused, "few descriptors left: raise the limit (RLIMIT_NOFILE), or lower max_connections"
+    }
+
+    /// The system does not let this process listen for a signal.
+    warn signal_not_heard(error: &io::Error) for "roomcast::server" {
+        %error, "signal not listened for"
+    }
 }

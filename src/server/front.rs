@@ -4,24 +4,31 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::future::{Either, ready, select};
 use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 #[cfg(feature = "tls")]
 use tokio_rustls::TlsAcceptor;
 
+use super::accepted::{Accepted, Stream};
+use super::descriptors::{Descriptors, Supply};
+use super::ending::Ending;
+use super::events;
 use super::limits::Limits;
 use super::monitor::ServerMonitor;
 use super::routes::{AnyResponse, Routes, any_body};
 use crate::patience::PatientTimer;
 #[cfg(feature = "tls")]
 use crate::patience::timeout;
+use crate::telemetry::Throttle;
 use crate::transport::{Admission, ComeBack, Denied, Patient, RemoteAddr, refusal};
 
 /// What the connections of a server share.
@@ -31,6 +38,10 @@ pub(super) struct Front {
     /// Connections that are pending.
     pub(super) admission: Admission,
     pub(super) come_back: ComeBack,
+    pub(super) descriptors: Descriptors,
+    /// Refusals for want of descriptors, not told yet.
+    pub(super) scarce: Mutex<Throttle>,
+    pub(super) ending: Ending,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) monitor: ServerMonitor,
@@ -38,10 +49,28 @@ pub(super) struct Front {
 
 impl Front {
     /// Serves a connection in a task of its own, or refuses it.
-    pub(super) fn receive(self: &Arc<Self>, stream: TcpStream, addr: SocketAddr) {
-        match self.admission.begin(Some(addr)) {
+    pub(super) fn receive(self: &Arc<Self>, accepted: Accepted) {
+        match accepted {
+            Accepted::Tcp(stream, addr) => {
+                // A failure means that the client is gone already.
+                let _ = stream.set_nodelay(true);
+                self.receive_stream(stream, Some(addr));
+            }
+            #[cfg(unix)]
+            Accepted::Unix(stream) => self.receive_stream(stream, None),
+        }
+    }
+
+    fn receive_stream<S: Stream>(self: &Arc<Self>, stream: S, addr: Option<SocketAddr>) {
+        let supply = self.descriptors.supply(stream.number());
+        if supply == Supply::Short {
+            self.count_scarce();
+            return self.refuse(&stream, StatusCode::SERVICE_UNAVAILABLE);
+        }
+        match self.admission.begin(addr) {
             Ok(()) => {
-                let pending = Pending { front: self.clone(), addr };
+                let is_brief = supply == Supply::Scarce;
+                let pending = Pending { front: self.clone(), addr, is_brief };
                 tokio::spawn(async move { pending.serve(stream).await });
             }
             Err(Denied::Full) => {
@@ -57,7 +86,7 @@ impl Front {
 
     /// Answers without a look at the request: what costs nothing cannot be exhausted. Through TLS, an
     /// answer would cost a handshake.
-    fn refuse(&self, stream: &TcpStream, status: StatusCode) {
+    fn refuse(&self, stream: &impl Stream, status: StatusCode) {
         #[cfg(feature = "tls")]
         if self.tls.is_some() {
             return;
@@ -67,29 +96,47 @@ impl Front {
             "HTTP/1.1 {status}\r\nretry-after: {seconds}\r\nconnection: close\r\n\
              content-length: 0\r\n\r\n"
         );
-        // A new socket has room for it. Whoever has gone needs no answer.
-        let _ = stream.try_write(answer.as_bytes());
+        stream.answer_unread(answer.as_bytes());
     }
 
     fn answer(
         &self,
         mut request: Request<Incoming>,
-        addr: SocketAddr,
+        addr: Option<SocketAddr>,
+        is_brief: bool,
     ) -> impl Future<Output = AnyResponse> + Send + use<> {
-        let path_and_query = request.uri().path_and_query().map_or("", |path| path.as_str());
-        let is_short = path_and_query.len() <= self.limits.uri_bytes_max;
-        let response = is_short.then(|| {
-            request.extensions_mut().insert(RemoteAddr(addr));
-            self.routes.dispatch(request)
-        });
-        if response.is_none() {
-            self.monitor.0.uris_too_long.add(1);
-        }
-        async move {
-            match response {
-                Some(response) => response.await,
-                None => refusal(StatusCode::URI_TOO_LONG, "path and query too long").map(any_body),
+        match self.objection(&request, is_brief) {
+            Some(response) => Either::Left(ready(response)),
+            None => {
+                addr.map(|addr| request.extensions_mut().insert(RemoteAddr(addr)));
+                Either::Right(self.routes.dispatch(request))
             }
+        }
+    }
+
+    /// The answer to a request that no route is to see.
+    fn objection(&self, request: &Request<Incoming>, is_brief: bool) -> Option<AnyResponse> {
+        let path_and_query = request.uri().path_and_query().map_or("", |path| path.as_str());
+        if path_and_query.len() > self.limits.uri_bytes_max {
+            self.monitor.0.uris_too_long.add(1);
+            let response = refusal(StatusCode::URI_TOO_LONG, "path and query too long");
+            return Some(response.map(any_body));
+        }
+        if is_brief && request.headers().contains_key(header::UPGRADE) {
+            self.count_scarce();
+            let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, "too many connections");
+            let seconds = HeaderValue::from(self.come_back.next());
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+            return Some(response.map(any_body));
+        }
+        None
+    }
+
+    fn count_scarce(&self) {
+        self.monitor.0.refused_descriptors.add(1);
+        let refused = self.scarce.lock().unwrap_or_else(PoisonError::into_inner).add(1);
+        if let Some(refused) = refused {
+            events::descriptors_scarce(refused);
         }
     }
 
@@ -116,13 +163,13 @@ fn is_stall(error: &hyper::Error) -> bool {
 /// A connection that is not a hub's; counts as pending until it is, or has ended.
 struct Pending {
     front: Arc<Front>,
-    addr: SocketAddr,
+    addr: Option<SocketAddr>,
+    /// Whether its descriptor is one of the reserve, so that it is not to become a WebSocket.
+    is_brief: bool,
 }
 
 impl Pending {
-    async fn serve(&self, stream: TcpStream) {
-        // A failure means that the client is gone already.
-        let _ = stream.set_nodelay(true);
+    async fn serve<S: Stream>(&self, stream: S) {
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.front.tls {
             // Boxed, so that the task of a connection without TLS is not as large.
@@ -132,7 +179,7 @@ impl Pending {
     }
 
     #[cfg(feature = "tls")]
-    async fn serve_tls(&self, tls: &TlsAcceptor, stream: TcpStream) {
+    async fn serve_tls<S: Stream>(&self, tls: &TlsAcceptor, stream: S) {
         let counters = &self.front.monitor.0;
         match timeout(self.front.limits.tls_timeout, tls.accept(stream)).await {
             Ok(Ok(stream)) => self.serve_http(stream).await,
@@ -146,19 +193,28 @@ impl Pending {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let service = service_fn(|request| {
-            let response = self.front.answer(request, self.addr);
+            let response = self.front.answer(request, self.addr, self.is_brief);
             async move { Ok::<_, Infallible>(response.await) }
         });
         let limits = &self.front.limits;
         // The limit of time works only with a timer.
-        let served = http1::Builder::new()
+        let connection = http1::Builder::new()
             .timer(PatientTimer)
+            .keep_alive(!self.is_brief)
             .header_read_timeout(limits.head_timeout)
             .max_buf_size(limits.head_bytes_max)
             .max_headers(limits.headers_max)
             .serve_connection(TokioIo::new(Patient::new(stream, limits.write_timeout)), service)
-            .with_upgrades()
-            .await;
+            .with_upgrades();
+        let mut connection = pin!(connection);
+        let begun = pin!(self.front.ending.begun());
+        let served = match select(connection.as_mut(), begun).await {
+            Either::Left((served, _)) => served,
+            Either::Right(_) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
         // What goes wrong before an upgrade concerns nobody but this client.
         if let Err(error) = served {
             self.front.count(&error);
@@ -169,6 +225,8 @@ impl Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         self.front.admission.end_handshake();
-        self.front.admission.end(Some(self.addr));
+        if self.front.admission.end(self.addr) {
+            self.front.ending.ring();
+        }
     }
 }

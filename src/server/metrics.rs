@@ -17,6 +17,7 @@ const SERVER: &[Metric<ServerStats>] = &[
         ByReason(&[
             ("full", |server| server.refused_full),
             ("address", |server| server.refused_addrs),
+            ("descriptors", |server| server.refused_descriptors),
             ("tls_timeout", |server| server.tls_timed_out),
             ("tls", |server| server.tls_failed),
             ("head_timeout", |server| server.heads_timed_out),
@@ -60,15 +61,16 @@ mod tests {
             accept_failures: 2,
             refused_full: 3,
             refused_addrs: 4,
-            tls_timed_out: 5,
-            tls_failed: 6,
-            heads_timed_out: 7,
-            heads_too_large: 8,
-            uris_too_long: 9,
-            responses_stalled: 10,
-            malformed: 11,
+            refused_descriptors: 5,
+            tls_timed_out: 6,
+            tls_failed: 7,
+            heads_timed_out: 8,
+            heads_too_large: 9,
+            uris_too_long: 10,
+            responses_stalled: 11,
+            malformed: 12,
         };
         let copied = SERVER.iter().flat_map(|metric| metric.values(&stats));
-        assert!(copied.eq(1..12));
+        assert!(copied.eq(1..13));
     }
 }

@@ -1,44 +1,45 @@
 //! A small HTTP/1.1 server: routes, a fallback, and an accept loop that does not give up.
 
+mod accepted;
+mod descriptors;
+mod ending;
 mod events;
 mod front;
+mod hubs;
 mod limits;
+mod listening;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod monitor;
 mod routes;
+mod running;
+mod signal;
 #[cfg(feature = "tls")]
 mod tls;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
 use hyper::service::Service;
 use hyper::{Request, Response};
-use tokio::net::{TcpListener, TcpSocket, ToSocketAddrs, lookup_host};
 #[cfg(feature = "tls")]
 use tokio_rustls::TlsAcceptor;
 
+use self::descriptors::Descriptors;
+use self::ending::Ending;
 use self::front::Front;
+use self::hubs::Hubs;
 use self::limits::Limits;
+pub use self::listening::Listener;
 pub use self::monitor::{ServerMonitor, ServerStats};
 use self::routes::{BoxError, Routes, erase};
+pub use self::signal::shutdown_signal;
 #[cfg(feature = "tls")]
 pub use self::tls::{Tls, TlsError};
-use crate::telemetry::Throttle;
 use crate::transport::{Admission, ComeBack};
-
-/// Connections that the kernel holds ready to be accepted; it may hold fewer
-/// (`net.core.somaxconn`, 4,096 by default).
-const BACKLOG: u32 = 4_096;
-
-/// The first and the longest pause after a failed `accept`, as when no descriptor is left.
-const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
 /// A server could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -59,14 +60,19 @@ pub enum ServerError {
 
 /// A small HTTP/1.1 server to put hubs behind.
 ///
-/// Any hyper service can be a route; a hub becomes one by [`Hub::handle`](crate::Hub::handle).
-/// Sockets get `TCP_NODELAY`. What clients may do before they come to a hub is bounded, and counted
-/// ([`monitor`](Self::monitor)). An `accept` that fails is tried again after a pause of 5 ms to 1 s: the
-/// server outlives running out of descriptors.
+/// A hub is a route, by [`Hub::handle`](crate::Hub::handle); any hyper service can stand beside it
+/// ([`service`](Self::service), [`fallback`](Self::fallback)). Sockets get `TCP_NODELAY`. What clients may
+/// do before they come to a hub is bounded, and counted ([`monitor`](Self::monitor)).
+///
+/// Of the descriptors that the process may have, a sixteenth stays free, 8 to 64 of them, as long as only
+/// clients of the server take them: who comes then is told 503, health checks are answered, and the
+/// backplane can connect again. The limit is read when the server begins to run. An `accept` that fails
+/// all the same is tried again after a pause of 5 ms to 1 s.
 ///
 /// # Examples
 /// ```no_run
-/// use roomcast::{Hub, Server};
+/// use std::time::Duration;
+/// use roomcast::{Hub, Server, shutdown_signal};
 ///
 /// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
 /// let hub = Hub::<String>::new();
@@ -75,13 +81,14 @@ pub enum ServerError {
 /// });
 /// let server = Server::bind("127.0.0.1:0").await?.route("/ws/{room}", hub.handle(echo))?;
 /// println!("listening on {}", server.local_addr()?);
-/// server.run().await;
+/// println!("{}", server.run_until(shutdown_signal(), Duration::from_secs(10)).await);
 /// # Ok(())
 /// # }
 /// ```
 pub struct Server {
-    listener: TcpListener,
+    listeners: Vec<Listener>,
     routes: Routes,
+    hubs: Hubs,
     limits: Limits,
     #[cfg(feature = "tls")]
     tls: Option<TlsAcceptor>,
@@ -89,28 +96,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on the first address that can be bound. Port 0 lets the system choose: ask
-    /// [`local_addr`](Self::local_addr).
-    ///
-    /// # Errors
-    /// When no address can be resolved and bound.
-    pub async fn bind(addr: impl ToSocketAddrs) -> Result<Self, ServerError> {
-        let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
-        for addr in lookup_host(addr).await? {
-            match listen(addr) {
-                Ok(listener) => return Ok(Self::from_listener(listener)),
-                Err(error) => failure = error,
-            }
-        }
-        Err(failure.into())
-    }
-
-    /// Serves a listener that was made elsewhere.
-    pub fn from_listener(listener: TcpListener) -> Self {
-        let monitor = ServerMonitor::new(listener.local_addr().ok());
+    fn of(listeners: Vec<Listener>) -> Self {
+        let monitor = ServerMonitor::new(listeners.iter().find_map(Listener::local_addr));
         Self {
-            listener,
+            listeners,
             routes: Routes::default(),
+            hubs: Hubs::default(),
             limits: Limits::default(),
             #[cfg(feature = "tls")]
             tls: None,
@@ -118,21 +109,12 @@ impl Server {
         }
     }
 
-    /// The address that it listens on.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-
-    /// Adds a route. `{name}` in the path is a parameter, a whole segment or a part of one, and
-    /// `{*name}` is the rest of the path; the service finds them, percent-decoded, as
-    /// [`PathParams`](crate::PathParams) in the request's extensions.
+    /// Adds a hyper service at a path, with parameters as those of [`route`](Self::route): the service
+    /// finds them as [`PathParams`](crate::PathParams) in the request's extensions.
     ///
     /// # Errors
     /// When the path is malformed or collides with another route.
-    pub fn route<S, B>(mut self, path: &str, service: S) -> Result<Self, ServerError>
+    pub fn service<S, B>(mut self, path: &str, service: S) -> Result<Self, ServerError>
     where
         S: Service<Request<Incoming>, Response = Response<B>> + Send + Sync + 'static,
         S::Future: Send + 'static,
@@ -180,62 +162,26 @@ impl Server {
         self.monitor.clone()
     }
 
-    /// Serves for ever.
-    ///
-    /// # Cancel safety
-    /// Dropping the future stops accepting. Connections that were accepted go on.
-    pub async fn run(self) {
-        let front = Arc::new(Front {
+    /// What it listens on, and what its connections share.
+    fn into_parts(self) -> (Vec<Listener>, Arc<Front>) {
+        let front = Front {
             routes: self.routes,
             admission: Admission::new(self.limits.pending),
             come_back: ComeBack::default(),
+            descriptors: Descriptors::of_process(),
+            scarce: Mutex::default(),
+            ending: Ending::default(),
             limits: self.limits,
             #[cfg(feature = "tls")]
             tls: self.tls,
             monitor: self.monitor,
-        });
-        #[cfg(feature = "metrics")]
-        let _reporting = metrics::report(front.monitor.clone());
-        let counters = front.monitor.0.clone();
-        let mut pause = ACCEPT_PAUSE.0;
-        let mut failures = Throttle::default();
-        loop {
-            match self.listener.accept().await {
-                Ok((stream, addr)) => {
-                    pause = ACCEPT_PAUSE.0;
-                    counters.accepted.add(1);
-                    front.receive(stream, addr);
-                }
-                // The client was gone before it was accepted: the next one may be waiting.
-                Err(error) if is_of_one_client(&error) => {}
-                Err(error) => {
-                    counters.accept_failures.add(1);
-                    if let Some(failures) = failures.add(1) {
-                        events::accept_failed(&error, failures);
-                    }
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(ACCEPT_PAUSE.1);
-                }
-            }
-        }
+        };
+        (self.listeners, Arc::new(front))
     }
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("listener", &self.listener).finish_non_exhaustive()
+        f.debug_struct("Server").field("listeners", &self.listeners).finish_non_exhaustive()
     }
-}
-
-fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // As the standard library's listener does: a restart must not wait for old connections.
-    socket.set_reuseaddr(true)?;
-    socket.bind(addr)?;
-    socket.listen(BACKLOG)
-}
-
-fn is_of_one_client(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }

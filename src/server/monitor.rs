@@ -22,6 +22,8 @@ counters! {
     /// Connections refused because too many of their address were pending: with 429, or with TLS without a
     /// word.
     refused_addrs,
+    /// Clients refused because few descriptors were left: with 503, or with TLS without a word.
+    refused_descriptors,
     /// Connections closed because the TLS handshake took too long.
     tls_timed_out,
     /// Connections whose TLS handshake failed: other bytes, nothing in common, or a client that went. Also

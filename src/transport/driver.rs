@@ -111,6 +111,11 @@ impl Shards {
         self.ends.are_all()
     }
 
+    /// Whether one or more are gone.
+    pub(crate) fn is_any_gone(&self) -> bool {
+        self.ports.iter().any(|port| port.is_gone())
+    }
+
     /// Rung when a shard is gone.
     pub(crate) fn ends(&self) -> &Notify {
         self.ends.bell()

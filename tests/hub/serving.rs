@@ -261,8 +261,8 @@ async fn parameters_of_a_path_are_percent_decoded() {
         let found = [params.get("a"), params.get("b"), params.get("rest"), params.get("c")];
         Ok::<_, Infallible>(text(&format!("{found:?}")))
     });
-    let server = bind().await.route("/two/{a}/{b}", params).unwrap();
-    let server = Listening::run(server.route("/all/{a}.txt/{*rest}", params).unwrap());
+    let server = bind().await.service("/two/{a}/{b}", params).unwrap();
+    let server = Listening::run(server.service("/all/{a}.txt/{*rest}", params).unwrap());
     for (path, found) in [
         ("/two/x/y", r#"[Some("x"), Some("y"), None, None]"#),
         ("/two/%C3%A9%20%2F/%25", r#"[Some("é /"), Some("%"), None, None]"#),

@@ -44,7 +44,7 @@ impl Drop for Process {
     }
 }
 
-/// The chat example.
+/// An example that serves, most often the chat.
 pub(crate) struct Chat {
     pub(crate) process: Process,
     pub(crate) addr: SocketAddr,
@@ -54,7 +54,7 @@ impl Chat {
     /// Starts it by a command that runs the example.
     pub(crate) fn start(command: &mut Command) -> io::Result<Self> {
         let (process, addr) = Process::start(command, |line| {
-            line.strip_prefix("listening on http://").and_then(|addr| addr.parse().ok())
+            line.strip_prefix("listening on ")?.split_once("://")?.1.parse().ok()
         })?;
         Ok(Self { process, addr })
     }

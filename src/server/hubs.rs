@@ -1,0 +1,112 @@
+//! The hubs behind a server, which end with it.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, join_all};
+use http_body_util::Full;
+use hyper::header::{CACHE_CONTROL, HeaderValue};
+use hyper::{Response, StatusCode};
+
+use super::{Server, ServerError};
+use crate::hub::{Endpoint, Handler, Hub, Shutdown, ShutdownReport};
+use crate::transport::refusal;
+
+/// A hub, whatever its messages are.
+trait AnyHub: Send + Sync {
+    /// Tells whether two are the same.
+    fn id(&self) -> usize;
+    fn is_ready(&self) -> bool;
+    fn shutdown(&self, how: Shutdown) -> BoxFuture<'_, ShutdownReport>;
+}
+
+impl<T: Send + 'static> AnyHub for Hub<T> {
+    fn id(&self) -> usize {
+        self.identity()
+    }
+
+    fn is_ready(&self) -> bool {
+        Hub::is_ready(self)
+    }
+
+    fn shutdown(&self, how: Shutdown) -> BoxFuture<'_, ShutdownReport> {
+        Box::pin(Hub::shutdown(self, how))
+    }
+}
+
+/// The hubs behind a server, each once.
+#[derive(Clone, Default)]
+pub(super) struct Hubs(Vec<Arc<dyn AnyHub>>);
+
+impl Hubs {
+    fn add<T: Send + 'static>(&mut self, hub: &Hub<T>) {
+        if self.0.iter().all(|other| other.id() != hub.identity()) {
+            self.0.push(Arc::new(hub.clone()));
+        }
+    }
+
+    /// Shuts all of them down, at the same time.
+    pub(super) async fn shutdown(&self, how: &Shutdown) -> ShutdownReport {
+        let reports = join_all(self.0.iter().map(|hub| hub.shutdown(how.clone()))).await;
+        reports.into_iter().fold(ShutdownReport::default(), ShutdownReport::and)
+    }
+
+    fn are_ready(&self) -> bool {
+        self.0.iter().all(|hub| hub.is_ready())
+    }
+}
+
+/// Hubs.
+impl Server {
+    /// Adds a hub with its handler ([`Hub::handle`](crate::Hub::handle)) at a path. The hub ends with the
+    /// server ([`run_until`](Self::run_until)).
+    ///
+    /// `{name}` in the path is a parameter, a whole segment or a part of one, and `{*name}` is the rest
+    /// of the path. [`Conn::param`](crate::Conn::param) gives them, percent-decoded.
+    ///
+    /// # Errors
+    /// When the path is malformed or collides with another route.
+    pub fn route<T: Send + 'static, H: Handler<T>>(
+        mut self,
+        path: &str,
+        endpoint: Endpoint<T, H>,
+    ) -> Result<Self, ServerError> {
+        self.hubs.add(endpoint.hub());
+        self.service(path, endpoint)
+    }
+
+    /// Has a hub end with the server which clients do not reach by a [`route`](Self::route): one that is
+    /// behind a layer, or that only publishes.
+    pub fn ends<T: Send + 'static>(mut self, hub: &Hub<T>) -> Self {
+        self.hubs.add(hub);
+        self
+    }
+
+    /// Answers at a path whether new clients should come here, for load balancers: 200, or 503 from the
+    /// moment in which a hub of this server begins to shut down or has lost a shard
+    /// ([`Hub::is_ready`](crate::Hub::is_ready)). Call it after the routes.
+    ///
+    /// # Errors
+    /// When the path is malformed or collides with another route.
+    pub fn health(self, path: &str) -> Result<Self, ServerError> {
+        let hubs = self.hubs.clone();
+        self.service(
+            path,
+            hyper::service::service_fn(move |_| {
+                let response = health(&hubs);
+                async move { Ok::<_, Infallible>(response) }
+            }),
+        )
+    }
+}
+
+fn health(hubs: &Hubs) -> Response<Full<Bytes>> {
+    let (status, text) = match hubs.are_ready() {
+        true => (StatusCode::OK, "ready"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+    };
+    let mut response = refusal(status, text);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

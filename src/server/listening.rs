@@ -1,0 +1,180 @@
+//! The sockets that a server listens on.
+
+use std::io;
+use std::net::SocketAddr;
+#[cfg(unix)]
+use std::os::unix::fs::FileTypeExt;
+#[cfg(unix)]
+use std::path::Path;
+
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpSocket, ToSocketAddrs, lookup_host};
+#[cfg(unix)]
+use tokio::net::{UnixListener, UnixStream};
+
+use super::accepted::Accepted;
+use super::{Server, ServerError};
+
+/// Connections that the kernel holds ready to be accepted; it may hold fewer
+/// (`net.core.somaxconn`, 4,096 by default).
+const BACKLOG: u32 = 4_096;
+
+/// A socket that a [`Server`] listens on, made elsewhere: a TCP listener, or on Unix a Unix one.
+#[derive(Debug)]
+pub struct Listener(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(UnixListener),
+}
+
+impl From<TcpListener> for Listener {
+    fn from(listener: TcpListener) -> Self {
+        Self(Kind::Tcp(listener))
+    }
+}
+
+#[cfg(unix)]
+impl From<UnixListener> for Listener {
+    fn from(listener: UnixListener) -> Self {
+        Self(Kind::Unix(listener))
+    }
+}
+
+impl Listener {
+    /// The address, where it is one of IP.
+    pub(super) fn local_addr(&self) -> Option<SocketAddr> {
+        match &self.0 {
+            Kind::Tcp(listener) => listener.local_addr().ok(),
+            #[cfg(unix)]
+            Kind::Unix(_) => None,
+        }
+    }
+
+    pub(super) async fn accept(&self) -> io::Result<Accepted> {
+        match &self.0 {
+            Kind::Tcp(listener) => {
+                let (stream, addr) = listener.accept().await?;
+                Ok(Accepted::Tcp(stream, addr))
+            }
+            #[cfg(unix)]
+            Kind::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0)),
+        }
+    }
+}
+
+/// Where it listens.
+impl Server {
+    /// Listens on all addresses that this is or resolves to: `localhost:8080` on 127.0.0.1 and on ::1.
+    /// Addresses that this machine does not have are passed over. Port 0 lets the system choose, and all
+    /// addresses get the same port: ask [`local_addr`](Self::local_addr).
+    ///
+    /// # Errors
+    /// When an address cannot be bound, as one that is in use, or when there is none.
+    pub async fn bind(addr: impl ToSocketAddrs) -> Result<Self, ServerError> {
+        let mut addrs: Vec<_> = lookup_host(addr).await?.collect();
+        addrs.sort_by_key(SocketAddr::is_ipv6);
+        addrs.dedup();
+        let has_ipv4 = addrs.iter().any(SocketAddr::is_ipv4);
+        let mut listeners = Vec::new();
+        let mut missing = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
+        let mut port = 0;
+        for mut addr in addrs {
+            if addr.port() == 0 {
+                addr.set_port(port);
+            }
+            match listen(addr, has_ipv4) {
+                Ok(listener) => {
+                    port = listener.local_addr()?.port();
+                    listeners.push(Listener::from(listener));
+                }
+                Err(error) if is_missing(&error) => missing = error,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match listeners.is_empty() {
+            true => Err(missing.into()),
+            false => Ok(Self::of(listeners)),
+        }
+    }
+
+    /// Listens on a Unix socket, such as one that a proxy on the same machine connects to. A socket at
+    /// this path that nobody listens on is replaced. Whoever may write to the file may connect: the
+    /// `umask` of the process decides. The file stays when the server ends.
+    ///
+    /// Clients have no address there: limits per address do not apply, unless the proxy tells the
+    /// address.
+    ///
+    /// # Errors
+    /// When the path is taken, or cannot be bound.
+    #[cfg(unix)]
+    pub async fn bind_unix(path: impl AsRef<Path>) -> Result<Self, ServerError> {
+        let path = path.as_ref();
+        if is_abandoned(path).await {
+            std::fs::remove_file(path)?;
+        }
+        Ok(Self::from_listener(UnixListener::bind(path)?))
+    }
+
+    /// Serves a listener that was made elsewhere: with options of your own, or by a service manager that
+    /// hands it over (socket activation).
+    pub fn from_listener(listener: impl Into<Listener>) -> Self {
+        Self::of(vec![listener.into()])
+    }
+
+    /// Serves another listener as well.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use roomcast::Server;
+    /// use tokio::net::UnixListener;
+    ///
+    /// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = Server::bind("127.0.0.1:8080").await?
+    ///     .listen_on(UnixListener::bind("/run/chat.sock")?);
+    /// # server.run().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn listen_on(mut self, listener: impl Into<Listener>) -> Self {
+        self.listeners.push(listener.into());
+        self
+    }
+
+    /// The first address that it listens on.
+    ///
+    /// # Errors
+    /// `Unsupported` where it listens on Unix sockets alone.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        let mut addrs = self.listeners.iter().filter_map(Listener::local_addr);
+        addrs.next().ok_or_else(|| io::ErrorKind::Unsupported.into())
+    }
+}
+
+fn listen(addr: SocketAddr, has_ipv4: bool) -> io::Result<TcpListener> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // As the standard library's listener does: a restart must not wait for old connections.
+    socket.set_reuseaddr(true)?;
+    if addr.is_ipv6() && has_ipv4 {
+        // Else `[::]` would take the IPv4 address of the same port, too.
+        SockRef::from(&socket).set_only_v6(true)?;
+    }
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
+}
+
+/// Whether this machine has no such address, as without IPv6.
+fn is_missing(error: &io::Error) -> bool {
+    // EAFNOSUPPORT, which std gives no name of its own.
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.kind() == io::ErrorKind::Unsupported
+}
+
+/// Whether there is a socket that nobody listens on.
+#[cfg(unix)]
+async fn is_abandoned(path: &Path) -> bool {
+    let is_socket = path.symlink_metadata().is_ok_and(|file| file.file_type().is_socket());
+    let refused = io::ErrorKind::ConnectionRefused;
+    is_socket && UnixStream::connect(path).await.is_err_and(|error| error.kind() == refused)
+}

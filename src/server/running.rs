@@ -1,0 +1,140 @@
+//! Accepting, for ever or until the program is told to end.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::{Either, join_all, select};
+use tokio::time::timeout;
+
+use super::front::Front;
+use super::hubs::Hubs;
+use super::listening::Listener;
+#[cfg(feature = "metrics")]
+use super::metrics;
+use super::{Server, events};
+use crate::hub::{Shutdown, ShutdownReport};
+use crate::telemetry::Throttle;
+
+/// The first and the longest pause after a failed `accept`, as when no descriptor is left.
+const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+
+impl Server {
+    /// Serves for ever.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops accepting. Connections that were accepted go on.
+    pub async fn run(self) {
+        let (open, _) = self.open();
+        open.serve().await;
+    }
+
+    /// Serves until `signal` resolves, most often [`shutdown_signal`](crate::shutdown_signal), and then
+    /// ends the server and its hubs in good order, in the time that `how` allows:
+    ///
+    /// 1. [`health`](Self::health) answers 503, and everything else goes on, for as long as
+    ///    [`Shutdown::not_ready_for`](crate::Shutdown::not_ready_for) says: balancers learn that new
+    ///    clients belong elsewhere.
+    /// 2. The hubs are shut down ([`Hub::shutdown`](crate::Hub::shutdown)). Whoever comes meanwhile is
+    ///    accepted, and told 503 and when to come back.
+    /// 3. The server stops accepting. Responses under way are finished, and idle connections closed.
+    ///
+    /// The report is that of the hubs together.
+    ///
+    /// # Cancel safety
+    /// As of [`run`](Self::run), and of [`Hub::shutdown`](crate::Hub::shutdown) once it has begun.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use roomcast::{Hub, Server, Shutdown, shutdown_signal};
+    ///
+    /// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+    /// let hub = Hub::<String>::new();
+    /// let server = Server::bind("0.0.0.0:8080").await?
+    ///     .route("/ws/{room}", hub.handle(hub.handlers()))?
+    ///     .health("/healthz")?;
+    /// let seconds = Duration::from_secs;
+    /// let how = Shutdown::within(seconds(25)).not_ready_for(seconds(5));
+    /// println!("{}", server.run_until(shutdown_signal(), how).await);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn run_until(
+        self,
+        signal: impl Future<Output = ()>,
+        how: impl Into<Shutdown>,
+    ) -> ShutdownReport {
+        let how = how.into();
+        let (open, hubs) = self.open();
+        let front = open.front.clone();
+        let end = pin!(async {
+            signal.await;
+            let began = Instant::now();
+            (began, hubs.shutdown(&how).await)
+        });
+        let serving = Box::pin(open.serve());
+        let (began, report) = match select(end, serving).await {
+            Either::Left((ended, serving)) => {
+                // Closes the listeners.
+                drop(serving);
+                ended
+            }
+            Either::Right(((), end)) => end.await,
+        };
+        // What is left of the time: at its end, whoever is left is cut with the process.
+        let _ = timeout(how.deadline().saturating_sub(began.elapsed()), front.end()).await;
+        report
+    }
+
+    fn open(self) -> (Open, Hubs) {
+        let hubs = self.hubs.clone();
+        let (listeners, front) = self.into_parts();
+        (Open { listeners, front }, hubs)
+    }
+}
+
+/// A server that runs.
+struct Open {
+    listeners: Vec<Listener>,
+    front: Arc<Front>,
+}
+
+impl Open {
+    async fn serve(self) {
+        #[cfg(feature = "metrics")]
+        let _reporting = metrics::report(self.front.monitor.clone());
+        join_all(self.listeners.iter().map(|listener| self.accept(listener))).await;
+    }
+
+    async fn accept(&self, listener: &Listener) {
+        let counters = &self.front.monitor.0;
+        let mut pause = ACCEPT_PAUSE.0;
+        let mut failures = Throttle::default();
+        loop {
+            match listener.accept().await {
+                Ok(accepted) => {
+                    pause = ACCEPT_PAUSE.0;
+                    counters.accepted.add(1);
+                    self.front.receive(accepted);
+                }
+                // The client was gone before it was accepted: the next one may be waiting.
+                Err(error) if is_of_one_client(&error) => {}
+                Err(error) => {
+                    counters.accept_failures.add(1);
+                    if let Some(failures) = failures.add(1) {
+                        events::accept_failed(&error, failures);
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(ACCEPT_PAUSE.1);
+                }
+            }
+        }
+    }
+}
+
+fn is_of_one_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}

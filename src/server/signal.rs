@@ -1,0 +1,60 @@
+//! The signals by which a program is told to end.
+
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Resolves when the process is told to end: by SIGTERM, as service managers and containers do, or by
+/// SIGINT, as Ctrl+C does. On Windows by Ctrl+C.
+///
+/// The signals are listened to from this call on, not only when the future is polled, and for as long as
+/// the process lives: after the first one, further ones do nothing. Make the call at the beginning of the
+/// program. Process 1 of a container, for which the kernel has no default, ends by these signals as well,
+/// but one that comes before the call is lost.
+///
+/// # Panics
+/// Outside of a tokio runtime.
+///
+/// # Examples
+/// ```no_run
+/// use std::time::Duration;
+/// use roomcast::{Server, shutdown_signal};
+///
+/// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+/// let told_to_end = shutdown_signal();
+/// let server = Server::bind("0.0.0.0:8080").await?;
+/// println!("{}", server.run_until(told_to_end, Duration::from_secs(10)).await);
+/// # Ok(())
+/// # }
+/// ```
+#[cfg(unix)]
+pub fn shutdown_signal() -> impl Future<Output = ()> + Send + 'static {
+    let signals = [SignalKind::terminate(), SignalKind::interrupt()]
+        .map(|kind| signal(kind).inspect_err(super::events::signal_not_heard).ok());
+    async move {
+        let [mut terminated, mut interrupted] = signals;
+        tokio::select! {
+            () = received(&mut terminated) => {}
+            () = received(&mut interrupted) => {}
+        }
+    }
+}
+
+/// Never, where the system does not let the process listen.
+#[cfg(unix)]
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Resolves when the process is told to end, by Ctrl+C.
+#[cfg(not(unix))]
+pub fn shutdown_signal() -> impl Future<Output = ()> + Send + 'static {
+    async {
+        if let Err(error) = tokio::signal::ctrl_c().await {
+            super::events::signal_not_heard(&error);
+            std::future::pending().await
+        }
+    }
+}
