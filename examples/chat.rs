@@ -126,9 +126,20 @@ impl Options {
 
     fn shutdown(&self) -> Shutdown {
         let seconds = Duration::from_secs;
-        Shutdown::within(seconds(self.shutdown_seconds))
-            .not_ready_for(seconds(self.not_ready_seconds))
-            .restart(seconds(1)..=seconds(5))
+        let how = Shutdown::within(seconds(self.shutdown_seconds))
+            .not_ready_for(seconds(self.not_ready_seconds));
+        match self.has_others() {
+            true => how.move_elsewhere(),
+            false => how.restart(seconds(1)..=seconds(5)),
+        }
+    }
+
+    /// Whether other servers take the clients of this one.
+    fn has_others(&self) -> bool {
+        #[cfg(feature = "redis")]
+        return self.redis.is_some();
+        #[cfg(not(feature = "redis"))]
+        false
     }
 
     #[cfg(feature = "redis")]

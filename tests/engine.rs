@@ -28,6 +28,8 @@ mod rooms;
 mod runs;
 #[path = "engine/send_queue.rs"]
 mod send_queue;
+#[path = "engine/shedding.rs"]
+mod shedding;
 #[path = "engine/sweep.rs"]
 mod sweep;
 #[path = "engine/wakes.rs"]

@@ -43,6 +43,8 @@ mod rooms;
 mod running;
 #[path = "hub/serving.rs"]
 mod serving;
+#[path = "hub/shedding.rs"]
+mod shedding;
 #[path = "hub/shutdown.rs"]
 mod shutdown;
 #[path = "hub/slow_clients.rs"]

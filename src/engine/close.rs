@@ -166,6 +166,9 @@ pub enum DisconnectReason {
     Io(io::ErrorKind),
     /// The hub was closed; the close that the client was told, 1001 or 1012.
     HubClosed(Close),
+    /// The client was one of those that were asked to come back elsewhere
+    /// ([`Hub::shed`](crate::Hub::shed)); the close that it was told, 1001.
+    Shed(Close),
     /// The hub had more bytes queued for its clients than it may, so that newcomers had to go. Told to
     /// the client as 1013.
     Overloaded,
@@ -253,7 +256,8 @@ impl DisconnectReason {
             Self::ClosedByClient(close)
             | Self::ClosedByServer(close)
             | Self::Protocol(close)
-            | Self::HubClosed(close) => close.clone(),
+            | Self::HubClosed(close)
+            | Self::Shed(close) => close.clone(),
             Self::OverLimit(limit) => limit.close(),
             Self::SlowClient { .. } => Close::new(CloseCode::POLICY, "slow client"),
             Self::Idle => Close::new(CloseCode::GOING_AWAY, "idle"),
@@ -279,6 +283,7 @@ impl fmt::Display for DisconnectReason {
             Self::HandlerPanicked => f.write_str("a handler panicked"),
             Self::Io(kind) => write!(f, "connection lost: {kind}"),
             Self::HubClosed(close) => write!(f, "the hub was closed: {close}"),
+            Self::Shed(close) => write!(f, "asked to come back elsewhere: {close}"),
             Self::Overloaded => f.write_str("the hub was overloaded"),
         }
     }

@@ -1,13 +1,18 @@
-//! How a hub closes its connections: with which words, and over which time.
+//! How a hub closes its connections: which of them, with which words, and over which time.
 
 use std::hash::BuildHasher;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::quality::FixedState;
 
-use super::close::Close;
+use super::close::{Close, CloseCode};
 use super::link::ConnKey;
+
+/// When clients are to come back that others can serve at once: within half a second, so that those who
+/// are closed at one instant do not arrive at one instant.
+const ELSEWHERE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_millis(500);
 
 /// How the connections of a hub are closed.
 #[derive(Debug, Clone)]
@@ -26,6 +31,13 @@ impl Closing {
         Self { close: Close::hub_closed(), retry_after: None, window: Duration::ZERO }
     }
 
+    /// Has clients come back at once: 1001, for others serve them.
+    pub fn elsewhere(mut self) -> Self {
+        self.close.code = CloseCode::GOING_AWAY;
+        self.retry_after = Some(ELSEWHERE);
+        self
+    }
+
     /// What one client is told.
     pub fn close_for(&self, conn: ConnKey) -> Close {
         let close = self.close.clone();
@@ -33,6 +45,37 @@ impl Closing {
         let span = range.end().saturating_sub(*range.start());
         close.with_retry_after(*range.start() + span.mul_f64(fraction(conn.as_u64())))
     }
+}
+
+/// How a share of the connections of a shard is asked to go.
+#[derive(Debug, Clone)]
+pub struct Shedding {
+    /// What clients are told, and the time over which they are.
+    pub closing: Arc<Closing>,
+    /// The share, from 0 to 1. Others count as the nearer of the two, and NaN as 0.
+    pub share: f64,
+    /// Decides who goes; another one for each shard.
+    pub seed: u64,
+}
+
+impl Shedding {
+    /// How many of `connections` are asked: the share, rounded up or down by chance, so that the shares of
+    /// many small shards are right in all.
+    pub(super) fn count(&self, connections: usize) -> usize {
+        let exact = connections as f64 * self.share.clamp(0.0, 1.0);
+        (exact + fraction(self.seed)) as usize
+    }
+}
+
+/// Puts so many of `items` first as `count` says, chosen by chance and in an order of chance, and drops the
+/// others.
+pub(super) fn choose<T>(items: &mut Vec<T>, count: usize, seed: u64) {
+    let all = items.len();
+    for at in 0..count.min(all) {
+        let dice = fraction(seed.wrapping_add(1 + at as u64));
+        items.swap(at, at + (dice * (all - at) as f64) as usize);
+    }
+    items.truncate(count);
 }
 
 /// A number below one that looks random.
@@ -45,7 +88,6 @@ pub(super) fn fraction(seed: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::close::CloseCode;
 
     #[test]
     fn each_client_is_told_a_time_of_its_own_within_the_range() {
@@ -58,5 +100,48 @@ mod tests {
             .map(|wait| wait.as_millis() / 100)
             .collect();
         assert_eq!(told.len(), 20, "in each tenth of a second");
+    }
+
+    fn shedding(share: f64, seed: u64) -> Shedding {
+        Shedding { closing: Closing::now().elsewhere().into(), share, seed }
+    }
+
+    #[test]
+    fn share_is_within_one_of_what_it_should_be_and_right_on_average() {
+        for (share, connections, exact) in [(0.5, 19, 9.5), (0.1, 4, 0.4), (0.9, 1, 0.9)] {
+            let counts = (0..1_000).map(|seed| shedding(share, seed).count(connections) as f64);
+            let counts: Vec<f64> = counts.collect();
+            assert!(counts.iter().all(|count| (count - exact).abs() < 1.0), "{share}");
+            let average = counts.iter().sum::<f64>() / 1_000.0;
+            assert!((average - exact).abs() < 0.05, "{share}: {average}");
+        }
+    }
+
+    #[test]
+    fn shares_of_nothing_and_of_all_are_exact_and_none_is_out_of_bounds() {
+        let counts = |share: f64| [0, 1, 7].map(|all| shedding(share, 3).count(all));
+        for nothing in [0.0, -1.0, f64::NEG_INFINITY, f64::NAN] {
+            assert_eq!(counts(nothing), [0, 0, 0], "{nothing}");
+        }
+        for all in [1.0, 2.0, f64::INFINITY] {
+            assert_eq!(counts(all), [0, 1, 7], "{all}");
+        }
+    }
+
+    #[test]
+    fn each_item_is_chosen_as_often_as_any_other_and_never_twice() {
+        let mut chosen = [0; 10];
+        for seed in 0..2_000 {
+            let mut items: Vec<usize> = (0..10).collect();
+            choose(&mut items, 3, seed << 8);
+            assert_eq!(items.len(), 3);
+            assert!(items[0] != items[1] && items[1] != items[2] && items[0] != items[2]);
+            items.iter().for_each(|&item| chosen[item] += 1);
+        }
+        assert!(chosen.iter().all(|times| (500..700).contains(times)), "{chosen:?}");
+        let mut all = vec![1, 2];
+        choose(&mut all, 2, 0);
+        all.sort_unstable();
+        assert_eq!(all, [1, 2]);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::close::DisconnectReason;
-use super::closing::Closing;
+use super::closing::{Closing, Shedding};
 use super::link::{ConnKey, Link, Newcomer};
 use super::pending::Pending;
 use super::room_index::Room;
@@ -39,6 +39,8 @@ pub enum Command<S> {
     Writable(ConnKey),
     /// All connections are to end in time, and no new one is to begin.
     CloseAll(Arc<Closing>),
+    /// A share of the connections is to end in time; when that is over, how many were asked?
+    Shed(Shedding, Reply<usize>),
     /// All connections that are left are to be given up; how many there were?
     CutAll(Reply<usize>),
     /// Who is in the room?
@@ -65,6 +67,7 @@ impl<S> Command<S> {
                 | Self::Members(..)
                 | Self::Rooms(..)
                 | Self::Link(..)
+                | Self::Shed(..)
         )
     }
 }
@@ -81,6 +84,7 @@ impl<S> fmt::Debug for Command<S> {
             Self::Detach(conn) => write!(f, "Detach({conn})"),
             Self::Writable(conn) => write!(f, "Writable({conn})"),
             Self::CloseAll(closing) => write!(f, "CloseAll({closing:?})"),
+            Self::Shed(shedding, _) => shedding.fmt(f),
             Self::CutAll(_) => f.write_str("CutAll"),
             Self::Members(room, _) => write!(f, "Members({:?})", room.name()),
             Self::Rooms(conn, _) => write!(f, "Rooms({conn})"),

@@ -95,6 +95,8 @@ counters! {
     evicted_for_memory,
     /// New connections closed with 1013 because the hub had more bytes queued than it may.
     closed_overloaded,
+    /// Connections that were asked to come back elsewhere ([`Hub::shed`](crate::Hub::shed)).
+    shed,
     /// Connections closed because they were silent.
     closed_idle,
     /// Connections closed for a breach of the protocol.

@@ -33,7 +33,7 @@ mod wheel;
 
 pub use budget::{Budget, Budgets};
 pub use close::{Close, CloseCode, DisconnectReason, Eviction, Limit};
-pub use closing::Closing;
+pub use closing::{Closing, Shedding};
 pub use command::{Audience, Command, Delivery, Except, Leave, Probe, Reply};
 #[cfg(feature = "server")]
 pub(crate) use counters::counters;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::budget::{Budget, Budgets};
 use super::clock::LATENESS_MIN;
 use super::close::DisconnectReason;
-use super::closing::Closing;
+use super::closing::{Closing, Shedding};
 use super::command::{Audience, Command, Delivery, Except, Leave, Payer, Probe, Reply};
 use super::counters::Counters;
 use super::frame;
@@ -311,6 +311,14 @@ impl<S> Port<S> {
     /// for those that are left.
     pub fn close_all(&self, closing: Arc<Closing>) {
         self.inbox.push(Command::CloseAll(closing));
+    }
+
+    /// Asks a share of the connections to go, over the window of `shedding`, and tells how many were asked
+    /// when that is over. Those that come later stay. A later call, or [`close_all`](Self::close_all), takes
+    /// the place of what is left of this one, which is over then. Nobody is asked after `close_all`.
+    pub fn shed(&self, shedding: Shedding, reply: Reply<usize>) {
+        self.inbox.take_room();
+        self.inbox.push(Command::Shed(shedding, reply));
     }
 
     /// Gives up all connections that are left, and tells how many when that is done.

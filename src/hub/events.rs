@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use hyper::StatusCode;
 
@@ -41,6 +42,14 @@ events! {
     debug handshake_failed(remote_addr: Option<SocketAddr>) for "roomcast::hub" {
         remote_addr = remote_addr.map(tracing::field::display), "handshake failed"
     }
+
+    /// Clients are going to be asked to come back elsewhere.
+    info shedding(hub: &str, share: f64, window: Duration) for "roomcast::hub" {
+        hub, share, ?window, "shedding"
+    }
+
+    /// They have been asked.
+    info shed(hub: &str, asked: usize) for "roomcast::hub" { hub, asked, "shed" }
 
     /// A hub was shut down.
     info shut_down(hub: &str, report: &ShutdownReport) for "roomcast::hub" {

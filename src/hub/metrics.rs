@@ -60,6 +60,8 @@ const HERE: &[Metric<Here>] = &[
             ("flooding", |hub| hub.stats.closed_flooding),
             ("overloaded", |hub| hub.stats.closed_overloaded),
         ])),
+    Metric("roomcast_connections_shed_total", Count, "Those that were asked to come back elsewhere",
+        Counter(|hub| hub.stats.shed)),
     Metric("roomcast_evictions_total", Count, "Those that were evicted for not reading",
         ByReason(&[
             ("full", |hub| hub.stats.evicted_full),
@@ -255,6 +257,7 @@ mod tests {
             evicted_stalled: next(),
             evicted_for_memory: next(),
             closed_overloaded: next(),
+            shed: next(),
             closed_idle: next(),
             closed_protocol: next(),
             closed_too_big: next(),

@@ -18,6 +18,7 @@ mod nodes;
 mod publishing;
 mod request;
 mod session;
+mod shed;
 mod shutdown;
 mod span;
 mod target;

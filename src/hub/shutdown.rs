@@ -17,7 +17,7 @@ use crate::engine::{Close, CloseCode, Closing};
 use crate::shield::shielded;
 
 /// Who waits longer to be closed is not waited for by anybody.
-const WINDOW_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const WINDOW_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How far the end of a hub has come. It only moves forward.
 #[derive(Debug, Clone, Copy)]
@@ -104,9 +104,35 @@ impl Shutdown {
 
     /// Closes with 1012, for a server that comes back, and tells each client to wait for a time of its
     /// own out of the range ([`Close::with_retry_after`]).
+    ///
+    /// For a server without others beside it: choose the range so that the server is back before most of
+    /// the clients are. Where other nodes have space,
+    /// [`move_elsewhere`](Self::move_elsewhere) spares clients the wait.
     pub fn restart(mut self, retry_after: RangeInclusive<Duration>) -> Self {
         self.closing.close.code = CloseCode::RESTART;
         self.closing.retry_after = Some(retry_after);
+        self
+    }
+
+    /// Closes with 1001, for others serve the clients, and tells each of them to come back at once: after a
+    /// time of its own of at most half a second ([`Close::with_retry_after`]).
+    ///
+    /// For a node among several, behind a balancer that sends no new client here by then.
+    /// [`spread_over`](Self::spread_over) decides how many clients a second the other nodes get; the half
+    /// second only keeps those apart that are closed together. A client that comes here all the same is
+    /// refused with 503, and backs off.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use roomcast::Shutdown;
+    ///
+    /// let seconds = Duration::from_secs;
+    /// let moved = Shutdown::within(seconds(30)).spread_over(seconds(20)).move_elsewhere();
+    /// # drop(moved);
+    /// ```
+    pub fn move_elsewhere(mut self) -> Self {
+        self.closing = self.closing.elsewhere();
         self
     }
 

@@ -127,6 +127,7 @@ fn at_the_deadline_those_that_are_left_are_cut_and_what_they_lose_is_counted() {
 fn reasons_are_told_in_words() {
     use DisconnectReason::*;
     let close = Close::new(CloseCode::RESTART, "new version");
+    let elsewhere = Close::new(CloseCode::GOING_AWAY, "bye");
     for (reason, words) in [
         (ClosedByClient(Close::normal()), "closed by the client: 1000"),
         (ClosedByServer(close.clone()), "closed by the server: 1012 (new version)"),
@@ -144,6 +145,7 @@ fn reasons_are_told_in_words() {
         (HandlerPanicked, "a handler panicked"),
         (Io(io::ErrorKind::BrokenPipe), "connection lost: broken pipe"),
         (HubClosed(close), "the hub was closed: 1012 (new version)"),
+        (Shed(elsewhere), "asked to come back elsewhere: 1001 (bye)"),
         (Overloaded, "the hub was overloaded"),
     ] {
         assert_eq!(reason.to_string(), words);

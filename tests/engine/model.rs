@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use roomcast::engine::{
-    Address, Close, CloseCode, ConnKey, DisconnectReason, FrameKind, JoinError, Overflow, Stage,
-    frame, publish,
+    Address, Close, CloseCode, Closing, ConnKey, DisconnectReason, FrameKind, JoinError, Overflow,
+    Shedding, Stage, frame, publish,
 };
 
 use super::dice::Dice;
@@ -61,6 +61,9 @@ struct Model<D> {
     /// Probes, and answers to them.
     probes: usize,
     answers: Arc<AtomicUsize>,
+    /// Shards that were asked to shed, those that are done, and how many connections they say.
+    sheddings: usize,
+    shed: Arc<[AtomicUsize; 2]>,
 }
 
 impl<D: Dice> Model<D> {
@@ -69,6 +72,7 @@ impl<D: Dice> Model<D> {
         let rig = settings.build();
         let port_references = Arc::strong_count(&rig.ports[0]);
         let (known, rooms, frames, too_late, probes, answers) = Default::default();
+        let (sheddings, shed) = Default::default();
         Self {
             dice,
             kind,
@@ -81,6 +85,8 @@ impl<D: Dice> Model<D> {
             too_late,
             probes,
             answers,
+            sheddings,
+            shed,
         }
     }
 
@@ -127,6 +133,7 @@ impl<D: Dice> Model<D> {
             }
             Operation::Close { conn, by_client } => self.close(conn, by_client),
             Operation::Detach { conn } => self.detach(conn),
+            Operation::Shed { percent, window } => self.shed(percent, window),
             Operation::Pass { time } => self.rig.elapse(time),
             Operation::Run { writes } => {
                 for shard in &mut self.rig.shards {
@@ -234,6 +241,21 @@ impl<D: Dice> Model<D> {
         self.note_end(conn);
     }
 
+    fn shed(&mut self, percent: usize, window: Duration) {
+        let closing = Arc::new(Closing { window, ..Closing::now() }.elsewhere());
+        for port in &self.rig.ports {
+            let shed = self.shed.clone();
+            let reply = move |asked| {
+                shed[0].fetch_add(1, Ordering::Relaxed);
+                shed[1].fetch_add(asked, Ordering::Relaxed);
+            };
+            let (closing, seed) = (closing.clone(), self.sheddings as u64);
+            let shedding = Shedding { closing, share: percent as f64 / 100.0, seed };
+            port.shed(shedding, Box::new(reply));
+            self.sheddings += 1;
+        }
+    }
+
     fn remove_member(&mut self, conn: usize, room: usize) {
         if let Some(members) = self.rooms.get_mut(&room) {
             members.remove(&conn);
@@ -311,6 +333,10 @@ impl<D: Dice> Model<D> {
         assert_eq!(
             self.rig.total(|counters| &counters.closed_idle),
             count(|reason| matches!(reason, DisconnectReason::Idle))
+        );
+        assert_eq!(
+            self.rig.total(|counters| &counters.shed),
+            count(|reason| matches!(reason, DisconnectReason::Shed(_)))
         );
         for known in &self.known {
             assert_eq!(known.is_open, known.client.stage() == Stage::Open);
@@ -401,6 +427,9 @@ impl<D: Dice> Model<D> {
     }
 
     fn check_nothing_is_left(&self) {
+        let [sheddings, shed] = self.shed.each_ref().map(|count| count.load(Ordering::Relaxed));
+        assert_eq!(sheddings, self.sheddings, "each shedding is over");
+        assert_eq!(shed as u64, self.rig.total(|counters| &counters.shed));
         assert!(self.frames.iter().all(Bytes::is_unique), "a frame is still held");
         let clients_here = |port: usize| {
             self.known.iter().filter(|known| known.client.id().shard() == port).count()
@@ -474,9 +503,9 @@ fn check_end(known: &Known, frames: &[Parsed], torn: usize, complete: Option<&Ve
     assert_eq!((torn, closes), (0, 1), "the close frame has left");
     assert!(known.client.wire().is_shut_down);
     let code = match &end.reason {
-        DisconnectReason::ClosedByServer(close) | DisconnectReason::ClosedByClient(close) => {
-            close.code
-        }
+        DisconnectReason::ClosedByServer(close)
+        | DisconnectReason::ClosedByClient(close)
+        | DisconnectReason::Shed(close) => close.code,
         DisconnectReason::SlowClient { .. } => CloseCode::POLICY,
         DisconnectReason::Idle => CloseCode::GOING_AWAY,
         other => panic!("{other} has no farewell"),

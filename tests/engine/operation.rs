@@ -78,6 +78,11 @@ pub(crate) enum Operation {
     Detach {
         conn: usize,
     },
+    /// A share of the connections, in percent, is asked to go.
+    Shed {
+        percent: usize,
+        window: Duration,
+    },
     Pass {
         time: Duration,
     },
@@ -130,7 +135,11 @@ impl Operation {
             83 => Self::Detach { conn },
             86 => Self::Probe { to: Self::draw_target(dice, conn, room) },
             84..86 => Self::Pass { time: Duration::from_millis(dice.draw(0..4_000) as u64) },
-            87..97 => Self::Run { writes: dice.draw(1..6) },
+            87 => is_rough.then_some(Self::Shed {
+                percent: dice.draw(0..101),
+                window: Duration::from_millis(dice.draw(0..4_000) as u64),
+            })?,
+            88..97 => Self::Run { writes: dice.draw(1..6) },
             _ => Self::Settle,
         })
     }

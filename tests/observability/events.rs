@@ -102,6 +102,19 @@ async fn messages_and_lives_of_clients_leave_nothing_in_a_log_of_level_info() {
 }
 
 #[tokio::test]
+async fn clients_that_are_asked_to_come_back_elsewhere_are_told_of_by_their_number() {
+    let log = Log::new("info");
+    let (hub, server) = talkative().await;
+    let mut client = Client::connect(server.addr, "/ws").await;
+    assert_eq!(hub.shed(1.0, Duration::ZERO).await, 1);
+    assert_eq!(client.closed().await.0, 1_001);
+    let begun = log.only("shedding");
+    assert!(begun.starts_with("INFO roomcast::hub: shedding hub=\""), "{begun}");
+    assert!(begun.ends_with("share=1.0 window=0ns"), "{begun}");
+    assert!(log.only("asked=1").starts_with("INFO roomcast::hub: shed hub=\""));
+}
+
+#[tokio::test]
 async fn panic_of_a_handler_is_an_error_in_the_span_of_its_connection() {
     let log = Log::new("info");
     let (_hub, server) = talkative().await;

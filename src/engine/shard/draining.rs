@@ -1,12 +1,13 @@
-//! The end of all connections, spread over a window of time.
+//! The end of all connections, or of a share of them, spread over a window of time.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Shard;
 use super::table::Phase;
+use super::{STEPS_PER_WRITE, Shard};
 use crate::engine::close::{Close, DisconnectReason};
-use crate::engine::closing::{Closing, fraction};
+use crate::engine::closing::{Closing, Shedding, choose};
+use crate::engine::command::Reply;
 use crate::engine::link::{ConnKey, Stage};
 use crate::engine::socket::Socket;
 
@@ -14,59 +15,119 @@ use crate::engine::socket::Socket;
 const CLOSE_TICK: Duration = Duration::from_millis(1);
 
 /// Connections that are being closed one after the other.
-#[derive(Debug)]
 pub(super) struct Draining {
     closing: Arc<Closing>,
     since: Duration,
+    /// Those that are still to be closed, in an order of chance; the last one is next. Some may have
+    /// ended meanwhile.
+    left: Vec<ConnKey>,
     /// How many there were.
     total: usize,
-    picked: u64,
+    scope: Scope,
+}
+
+/// Of whom they are.
+enum Scope {
+    /// They are all, and whoever comes later is one of them.
+    Everyone,
+    /// They are a share. Told how many were asked when that is over: what the counter has grown since.
+    Share { reply: Reply<usize>, shed_before: u64 },
 }
 
 impl Draining {
-    pub(super) fn new(closing: Arc<Closing>, since: Duration, total: usize) -> Self {
-        Self { closing, since, total, picked: 0 }
+    fn new(closing: Arc<Closing>, since: Duration, left: Vec<ConnKey>, scope: Scope) -> Self {
+        Self { closing, since, total: left.len(), left, scope }
     }
 
-    pub(super) fn close_for(&self, conn: ConnKey) -> Close {
-        self.closing.close_for(conn)
+    fn is_of_everyone(&self) -> bool {
+        matches!(self.scope, Scope::Everyone)
     }
 
-    /// How many connections may be open at `now`: the first goes at once, the last before the end.
-    pub(super) fn open_max(&self, now: Duration) -> usize {
+    fn reason_for(&self, conn: ConnKey) -> DisconnectReason {
+        let close = self.closing.close_for(conn);
+        match self.scope {
+            Scope::Everyone => DisconnectReason::HubClosed(close),
+            Scope::Share { .. } => DisconnectReason::Shed(close),
+        }
+    }
+
+    /// How many may be left to close at `now`: the first goes at once, the last before the end.
+    fn left_max(&self, now: Duration) -> usize {
         let window = self.closing.window;
-        let left = self.since.saturating_add(window).saturating_sub(now);
-        if left.is_zero() {
+        let time_left = self.since.saturating_add(window).saturating_sub(now);
+        if time_left.is_zero() {
             return 0;
         }
-        (self.total as f64 * left.as_secs_f64() / window.as_secs_f64()) as usize
+        (self.total as f64 * time_left.as_secs_f64() / window.as_secs_f64()) as usize
     }
 
-    /// When one of so many open connections is due, about.
-    pub(super) fn next_at(&self, open: usize) -> Duration {
-        let closed = self.total.saturating_sub(open);
+    /// When one is due, about, while so many are left.
+    fn next_at(&self, left: usize) -> Duration {
+        let closed = self.total.saturating_sub(left);
         let part = (closed as f64 / self.total.max(1) as f64).min(1.0);
         self.since.saturating_add(self.closing.window.mul_f64(part))
-    }
-
-    /// Which of so many open connections is next. They are in the order of their arrival, more or less;
-    /// closed in another, those that belong together do not all go at once.
-    pub(super) fn pick(&mut self, open: usize) -> usize {
-        self.picked += 1;
-        (fraction(self.picked) * open as f64) as usize
     }
 }
 
 impl<S: Socket> Shard<S> {
     /// All are to be closed, in time.
-    pub(super) fn close_all(&mut self, closing: Arc<Closing>) {
-        let open = self.table.everyone().len();
-        self.draining = Some(Draining::new(closing, self.post.now, open));
+    pub(super) fn close_all(&mut self, closing: Arc<Closing>, budget: &mut usize) {
+        let all = self.table.everyone().len();
+        let left = self.draw(all, 0, budget);
+        self.drain_these(Draining::new(closing, self.post.now, left, Scope::Everyone));
+    }
+
+    /// A share of them is to be closed, in time.
+    pub(super) fn shed(&mut self, how: Shedding, reply: Reply<usize>, budget: &mut usize) {
+        if self.is_ending() {
+            return reply(0);
+        }
+        let count = how.count(self.table.everyone().len());
+        let left = self.draw(count, how.seed, budget);
+        let shed_before = self.post.port.counters().shed.get();
+        let scope = Scope::Share { reply, shed_before };
+        self.drain_these(Draining::new(how.closing, self.post.now, left, scope));
+    }
+
+    /// So many connections that are open, by chance. They stand in the order of their arrival, more or less;
+    /// closed in another, those that belong together do not all go at once.
+    fn draw(&self, count: usize, seed: u64, budget: &mut usize) -> Vec<ConnKey> {
+        let mut slots = self.table.everyone().to_vec();
+        choose(&mut slots, count, seed);
+        *budget = budget.saturating_sub(slots.len() / STEPS_PER_WRITE);
+        slots.into_iter().filter_map(|slot| Some(self.table.get(slot)?.id)).collect()
+    }
+
+    /// What is left of those before is over.
+    fn drain_these(&mut self, draining: Draining) {
+        self.finish_shedding();
+        self.draining = Some(draining);
+        self.finish_shedding_if_over();
+    }
+
+    fn finish_shedding_if_over(&mut self) {
+        if self.draining.as_ref().is_some_and(|draining| draining.left.is_empty()) {
+            self.finish_shedding();
+        }
+    }
+
+    fn finish_shedding(&mut self) {
+        let shed = self.post.port.counters().shed.get();
+        let over = self.draining.take_if(|draining| !draining.is_of_everyone());
+        if let Some(Draining { scope: Scope::Share { reply, shed_before }, .. }) = over {
+            reply((shed - shed_before) as usize);
+        }
     }
 
     /// Whether it was told to end: by its hub, which is closed or gone.
     pub fn is_ending(&self) -> bool {
-        self.is_stopped || self.draining.is_some()
+        self.is_stopped || self.draining.as_ref().is_some_and(Draining::is_of_everyone)
+    }
+
+    /// Why a connection ends, where all are to.
+    pub(super) fn end_of_all(&self, id: ConnKey) -> Option<DisconnectReason> {
+        let draining = self.draining.as_ref().filter(|draining| draining.is_of_everyone())?;
+        Some(draining.reason_for(id))
     }
 
     /// Closes those that are to be closed by now; `false` if the budget did not reach.
@@ -76,27 +137,30 @@ impl<S: Socket> Shard<S> {
             if *budget == 0 {
                 return false;
             }
+            let Some(id) = draining.left.pop() else { break };
+            let reason = draining.reason_for(id);
             *budget -= 1;
-            let everyone = self.table.everyone();
-            let slot = everyone[draining.pick(everyone.len())];
-            let Some(id) = self.table.get(slot).map(|entry| entry.id) else { break };
-            let close = draining.close_for(id);
-            self.end(id, DisconnectReason::HubClosed(close));
+            self.end(id, reason);
             self.charge_settling(budget);
         }
+        self.finish_shedding_if_over();
         true
     }
 
+    /// Whoever has gone meanwhile need not be waited for: nobody else is there.
     pub(super) fn is_close_due(&self) -> bool {
-        let open = self.table.everyone().len();
-        self.draining.as_ref().is_some_and(|draining| open > draining.open_max(self.post.now))
+        let is_alone = self.table.everyone().is_empty();
+        self.draining.as_ref().is_some_and(|draining| {
+            let left_max = if is_alone { 0 } else { draining.left_max(self.post.now) };
+            draining.left.len() > left_max
+        })
     }
 
     /// When the next one is to be closed.
     pub(super) fn next_close(&self) -> Option<Duration> {
         let draining = self.draining.as_ref()?;
-        let open = self.table.everyone().len();
-        (open > 0).then(|| draining.next_at(open).max(self.post.now + CLOSE_TICK))
+        let left = draining.left.len();
+        (left > 0).then(|| draining.next_at(left).max(self.post.now + CLOSE_TICK))
     }
 
     /// Gives up all that are left, at once: there is nobody whom it could keep waiting. Returns how many
@@ -107,8 +171,8 @@ impl<S: Socket> Shard<S> {
     }
 
     fn give_up(&mut self, id: ConnKey) -> bool {
-        let told = self.draining.as_ref().map(|draining| draining.close_for(id));
-        self.end(id, DisconnectReason::HubClosed(told.unwrap_or_else(Close::hub_closed)));
+        let reason = self.end_of_all(id);
+        self.end(id, reason.unwrap_or_else(|| DisconnectReason::HubClosed(Close::hub_closed())));
         let Some(slot) = self.table.slot(id) else { return false };
         let Some(entry) = self.table.get(slot) else { return false };
         match entry.phase {
@@ -133,34 +197,29 @@ mod tests {
 
     fn draining(total: usize) -> Draining {
         let closing = Closing { window: WINDOW, ..Closing::now() };
-        Draining::new(closing.into(), Duration::from_secs(100), total)
+        let left = (0..total as u64).map(ConnKey::from_u64).collect();
+        Draining::new(closing.into(), Duration::from_secs(100), left, Scope::Everyone)
     }
 
     #[test]
     fn closes_are_spread_evenly_and_over_with_the_window() {
         let draining = draining(1_000);
-        let open = |seconds| draining.open_max(Duration::from_secs_f64(seconds));
-        assert_eq!([100.0, 101.0, 105.0, 109.0].map(open), [1_000, 900, 500, 100]);
-        assert_eq!([110.0, 200.0].map(open), [0, 0]);
+        let left = |seconds| draining.left_max(Duration::from_secs_f64(seconds));
+        assert_eq!([100.0, 101.0, 105.0, 109.0].map(left), [1_000, 900, 500, 100]);
+        assert_eq!([110.0, 200.0].map(left), [0, 0]);
     }
 
     #[test]
-    fn next_one_is_due_when_fewer_may_be_open() {
+    fn next_one_is_due_when_fewer_may_be_left() {
         for total in [1, 3, 1_000] {
             let draining = draining(total);
-            for open in 1..=total {
-                let at = draining.next_at(open);
+            for left in 1..=total {
+                let at = draining.next_at(left);
                 let ms = Duration::from_millis(1);
-                assert!(draining.open_max(at + ms) < open, "{open} of {total}");
+                assert!(draining.left_max(at + ms) < left, "{left} of {total}");
                 let before = (at - ms).max(draining.since);
-                assert!(draining.open_max(before) >= open, "{open} of {total}");
+                assert!(draining.left_max(before) >= left, "{left} of {total}");
             }
         }
-    }
-
-    #[test]
-    fn picks_are_within_what_is_open() {
-        let mut draining = draining(10);
-        assert!((1..1_000).all(|open| draining.pick(open) < open));
     }
 }

@@ -128,6 +128,7 @@ impl<S: Socket> Shard<S> {
         match reason {
             DisconnectReason::SlowClient { cause, .. } => counters.evicted(*cause).add(1),
             DisconnectReason::Idle => counters.closed_idle.add(1),
+            DisconnectReason::Shed(_) => counters.shed.add(1),
             DisconnectReason::Overloaded => counters.closed_overloaded.add(1),
             DisconnectReason::Protocol(_) => counters.closed_protocol.add(1),
             DisconnectReason::OverLimit(limit) => counters.closed_over(*limit).add(1),

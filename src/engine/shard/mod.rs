@@ -92,7 +92,7 @@ pub struct Shard<S: Socket> {
     held: Option<Command<S>>,
     /// Connections that are to be ended before anything else is taken from the inbox.
     due: DueQueue,
-    /// Set when the hub is closed, for good.
+    /// Those that are being closed, all or a share; all of them for good.
     draining: Option<Draining>,
     is_stopped: bool,
     next_check: Duration,
@@ -350,7 +350,8 @@ impl<S: Socket> Shard<S> {
                 self.end(id, reason);
             }
             Command::Detach(id) => self.detach(id),
-            Command::CloseAll(closing) => self.close_all(closing),
+            Command::CloseAll(closing) => self.close_all(closing, budget),
+            Command::Shed(shedding, reply) => self.shed(shedding, reply, budget),
             Command::CutAll(reply) => reply(self.cut_all()),
             Command::Stop => self.is_stopped = true,
         }
@@ -362,9 +363,8 @@ impl<S: Socket> Shard<S> {
         if let Some(keep_alive) = &mut self.keep_alive {
             keep_alive.watch(slot, self.post.now, &mut self.table);
         }
-        if let Some(draining) = &self.draining {
-            let close = draining.close_for(id);
-            self.end(id, DisconnectReason::HubClosed(close));
+        if let Some(reason) = self.end_of_all(id) {
+            self.end(id, reason);
         } else if self.post.port.queued_bytes().excess() > 0 {
             self.end(id, DisconnectReason::Overloaded);
         }
