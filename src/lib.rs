@@ -19,6 +19,8 @@ mod integrations;
 pub mod internals;
 #[cfg(feature = "hub")]
 mod patience;
+#[cfg(feature = "hub")]
+mod process;
 #[cfg(feature = "server")]
 mod server;
 #[cfg(feature = "hub")]

@@ -7,8 +7,10 @@ use std::time::Duration;
 use hyper::StatusCode;
 
 use super::ShutdownReport;
+use super::builder::ByteBounds;
 use crate::codec::DecodeError;
 use crate::engine::DisconnectReason;
+use crate::process::{Memory, Shortfall};
 use crate::telemetry::events;
 #[cfg(feature = "tracing")]
 use crate::telemetry::panic_text;
@@ -42,6 +44,32 @@ events! {
     debug handshake_failed(remote_addr: Option<SocketAddr>) for "roomcast::hub" {
         remote_addr = remote_addr.map(tracing::field::display), "handshake failed"
     }
+
+    /// How much memory a hub has found, and how many bytes may wait.
+    debug memory(hub: &str, memory: Memory, bounds: ByteBounds) for "roomcast::hub" {
+        hub,
+        memory = memory.bytes,
+        source = %memory.source,
+        max_queued_bytes = bounds.queued,
+        inbox_bytes = bounds.inbox,
+        outage_bytes = bounds.outage,
+        "memory"
+    }
+
+    /// The same, where the memory has lowered a default.
+    info small_memory(hub: &str, memory: Memory, bounds: ByteBounds) for "roomcast::hub" {
+        hub,
+        memory = memory.bytes,
+        source = %memory.source,
+        max_queued_bytes = bounds.queued,
+        inbox_bytes = bounds.inbox,
+        outage_bytes = bounds.outage,
+        socket_send_buffer = bounds.socket_send_buffer,
+        "small memory: defaults are lower"
+    }
+
+    /// The system gives less than the settings need.
+    warn falls_short(hub: &str, shortfall: Shortfall) for "roomcast::hub" { hub, "{shortfall}" }
 
     /// Clients are going to be asked to come back elsewhere.
     info shedding(hub: &str, share: f64, window: Duration) for "roomcast::hub" {

@@ -241,3 +241,22 @@ fn shards_that_end_with_their_hub_or_after_it_was_closed_are_not_told_of() {
     assert!(hub.is_closed());
     assert_eq!(log.with("shard gone"), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn limits_that_are_too_low_for_the_settings_are_told_when_the_hub_is_built() {
+    let log = Log::new("debug");
+    let _enough = Hub::<String>::builder().name("enough").build().expect("valid");
+    let found = log.only("hub=\"enough\"");
+    assert!(found.contains("roomcast::hub: memory") || found.contains("small memory"), "{found}");
+    assert!(found.contains(" source=") && found.contains(" max_queued_bytes="), "{found}");
+    let too_much = Hub::<String>::builder().name("too much").max_connections(usize::MAX);
+    let _hub = too_much.max_queued_bytes(usize::MAX).build().expect("valid");
+    for (what, remedy) in [
+        ("max_connections is ", "raise RLIMIT_NOFILE"),
+        ("bytes may wait", "lower max_queued_bytes"),
+    ] {
+        let line = log.only(what);
+        assert!(line.starts_with("WARN roomcast::hub: "), "{line}");
+        assert!(line.contains(remedy) && line.contains("hub=\"too much\""), "{line}");
+    }
+}

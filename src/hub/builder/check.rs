@@ -21,7 +21,7 @@ impl<T, C> Builder<T, C> {
         let shards_max = ConnKey::SHARDS_MAX;
         in_range("shards", self.shards, 1..=shards_max, "1 to 1,024")?;
         in_range("send_buffer", self.queue.slots, 1..=65_536, "1 to 65,536")?;
-        in_range("inbox_messages", self.inbox.messages, 2..=usize::MAX, "2 and more")?;
+        in_range("inbox_messages", self.inbox_messages, 2..=usize::MAX, "2 and more")?;
         in_range("channels", self.spread.into(), 1..=CHANNELS_MAX.into(), "1 to 4,096")?;
         for (setting, value) in [
             ("send_buffer_bytes", self.queue.bytes),
@@ -31,11 +31,11 @@ impl<T, C> Builder<T, C> {
             ("max_handshakes", self.admission.handshakes_max),
             ("max_connections_per_addr", self.admission.per_addr_max.unwrap_or(1) as usize),
             ("max_rooms", self.rooms_max),
-            ("max_queued_bytes", self.queued_bytes_max),
+            ("max_queued_bytes", self.set.queued.unwrap_or(1)),
             ("socket_send_buffer", self.socket_send_buffer.unwrap_or(1)),
-            ("inbox_bytes", self.inbox.bytes),
-            ("outage_messages", self.outage.messages),
-            ("outage_bytes", self.outage.bytes),
+            ("inbox_bytes", self.set.inbox.unwrap_or(1)),
+            ("outage_messages", self.outage_messages),
+            ("outage_bytes", self.set.outage.unwrap_or(1)),
         ] {
             in_range(setting, value, 1..=usize::MAX, "1 and more")?;
         }

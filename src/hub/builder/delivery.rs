@@ -50,18 +50,24 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
         self
     }
 
-    /// How many bytes may wait for all clients together, at least 1. Default: 1 GiB. A message that waits
-    /// for several counts for each, though they share its memory.
+    /// How many bytes may wait for all clients together, at least 1. Default: 1 GiB, or a quarter of the
+    /// memory that the process may use, if that is less, but 4 MiB at least. A message that waits for several
+    /// counts for each, though they share its memory.
+    ///
+    /// The memory that the process may use is the least of the bounds of its control groups, `RLIMIT_AS`, and
+    /// the memory of the machine, when the hub is built. The page [`tuning`](crate::docs::tuning#how-much-in-a-small-container)
+    /// has all that depends on it.
     ///
     /// Past it, those that have the most waiting are evicted, and new connections are closed with 1013,
     /// until there is room again.
     pub fn max_queued_bytes(mut self, bytes: usize) -> Self {
-        self.queued_bytes_max = bytes;
+        self.set.queued = Some(bytes);
         self
     }
 
     /// The size of the kernel's send buffer of a connection (`SO_SNDBUF`), at least 1 byte. Default: that
-    /// of the system, which lets it grow to megabytes. Linux doubles what it is given.
+    /// of the system, which lets it grow to megabytes; 64 KiB if the process may use less than 512 MiB of
+    /// memory ([`max_queued_bytes`](Self::max_queued_bytes)). Linux doubles what it is given.
     ///
     /// Less bounds what the kernel holds for clients that do not read; more lets a burst leave at once.
     /// Only where the hub has the TCP socket itself, or TLS over it.
@@ -107,14 +113,15 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     /// At half of it the hub stops reading from clients, so that TCP slows them down; past it,
     /// publishers get [`PublishError::Overloaded`](crate::PublishError::Overloaded).
     pub fn inbox_messages(mut self, messages: usize) -> Self {
-        self.inbox.messages = messages;
+        self.inbox_messages = messages;
         self
     }
 
-    /// How many bytes of frames may wait for one shard, at least 1. Default: 64 MiB. It acts as
-    /// [`inbox_messages`](Self::inbox_messages) does.
+    /// How many bytes of frames may wait for one shard, at least 1. Default: 64 MiB, or its part of an eighth
+    /// of the memory that the process may use ([`max_queued_bytes`](Self::max_queued_bytes)), if that is
+    /// less, but 256 KiB at least. It acts as [`inbox_messages`](Self::inbox_messages) does.
     pub fn inbox_bytes(mut self, bytes: usize) -> Self {
-        self.inbox.bytes = bytes;
+        self.set.inbox = Some(bytes);
         self
     }
 }

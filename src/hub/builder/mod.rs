@@ -5,6 +5,7 @@ mod check;
 mod delivery;
 #[cfg(feature = "hmac")]
 mod keys;
+mod memory;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod nodes;
@@ -19,6 +20,8 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+pub(super) use self::memory::ByteBounds;
+use self::memory::SetBytes;
 use super::{BuildError, Hub, Parts};
 use crate::backplane::{BackplaneError, Bridge, BridgeConfig, NodeId, Plan, Signing};
 use crate::codec::Codec;
@@ -62,14 +65,15 @@ pub struct Builder<T, C> {
     admission: AdmissionLimits,
     upgrade_timeout: Duration,
     read: ReadLimits,
-    inbox: InboxLimits,
+    inbox_messages: usize,
     rooms: RoomLimits,
     rooms_max: usize,
-    queued_bytes_max: usize,
     socket_send_buffer: Option<usize>,
     link: Option<Link>,
     spread: u16,
-    outage: InboxLimits,
+    outage_messages: usize,
+    /// The defaults of others depend on the memory of the process.
+    set: SetBytes,
     /// Or why there is none.
     signing: Result<Signing, BuildError>,
     #[cfg(feature = "metrics")]
@@ -117,14 +121,14 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
                 message_timeout: Duration::from_secs(10),
                 rates: Rates::default(),
             },
-            inbox: InboxLimits { messages: 65_536, bytes: 64 * 1024 * 1024 },
+            inbox_messages: 65_536,
             rooms: RoomLimits { name_bytes: 255, rooms_per_conn: 1_024 },
             rooms_max: 1 << 20,
-            queued_bytes_max: 1 << 30,
             socket_send_buffer: None,
             link: None,
             spread: 1,
-            outage: InboxLimits { messages: 65_536, bytes: 64 << 20 },
+            outage_messages: 65_536,
+            set: SetBytes::default(),
             signing: Ok(Signing::default()),
             #[cfg(feature = "metrics")]
             metrics_interval: crate::telemetry::metrics::COPY_INTERVAL,
@@ -155,6 +159,8 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     pub fn build(self) -> Result<Hub<T>, BuildError> {
         let runtime = Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
         self.check()?;
+        let name = self.name.clone().unwrap_or_else(next_name);
+        let bytes = self.byte_bounds(&name);
         let signing = self.signing?;
         let config = ShardConfig {
             queue: self.queue,
@@ -167,7 +173,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
             let config = BridgeConfig {
                 channel: link.channel,
                 spread: self.spread,
-                outage: self.outage,
+                outage: InboxLimits { messages: self.outage_messages, bytes: bytes.outage },
                 signing,
                 queue_bytes: self.queue.bytes,
             };
@@ -177,9 +183,9 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
         let layout = Layout {
             count: self.shards,
             shard: config,
-            inbox: self.inbox,
+            inbox: InboxLimits { messages: self.inbox_messages, bytes: bytes.inbox },
             rooms: self.rooms,
-            budgets: Budgets::new(self.rooms_max, self.queued_bytes_max, self.shards),
+            budgets: Budgets::new(self.rooms_max, bytes.queued, self.shards),
         };
         let shards = Shards::start(layout, watch, &runtime);
         let shards = Arc::new(shards);
@@ -187,7 +193,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
         let bridge = bridge.map(|(plan, start)| start(plan, ends())).transpose()?;
         let codec = Box::new(self.codec);
         let hub = Hub::assemble(Parts {
-            name: self.name.unwrap_or_else(next_name).into(),
+            name: name.into(),
             node,
             codec,
             shards,
@@ -198,7 +204,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
             origins: self.origins,
             admission: self.admission,
             upgrade_timeout: self.upgrade_timeout,
-            socket_send_buffer: self.socket_send_buffer,
+            socket_send_buffer: bytes.socket_send_buffer,
         });
         #[cfg(feature = "metrics")]
         hub.report(self.metrics_interval, &runtime);
@@ -227,14 +233,14 @@ impl<T, C: fmt::Debug> fmt::Debug for Builder<T, C> {
             .field("admission", &self.admission)
             .field("upgrade_timeout", &self.upgrade_timeout)
             .field("read", &self.read)
-            .field("inbox", &self.inbox)
+            .field("inbox_messages", &self.inbox_messages)
             .field("rooms", &self.rooms)
             .field("rooms_max", &self.rooms_max)
-            .field("queued_bytes_max", &self.queued_bytes_max)
+            .field("set", &self.set)
             .field("socket_send_buffer", &self.socket_send_buffer)
             .field("channel", &self.link.as_ref().map(|link| &link.channel))
             .field("channels", &self.spread)
-            .field("outage", &self.outage)
+            .field("outage_messages", &self.outage_messages)
             .field("signing", &self.signing)
             .finish()
     }

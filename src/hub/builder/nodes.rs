@@ -80,15 +80,16 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     /// How many messages may wait for the backplane, as while it is away, at least 1. Default: 65,536.
     /// Past it the oldest are dropped, and counted.
     pub fn outage_messages(mut self, messages: usize) -> Self {
-        self.outage.messages = messages;
+        self.outage_messages = messages;
         self
     }
 
-    /// How many bytes may wait for the backplane, at least 1. Default: 64 MiB. It acts as
-    /// [`outage_messages`](Self::outage_messages) does. A message that is larger, or larger than 256
+    /// How many bytes may wait for the backplane, at least 1. Default: 64 MiB, or a sixteenth of the memory
+    /// that the process may use ([`max_queued_bytes`](Self::max_queued_bytes)), if that is less, but 1 MiB at
+    /// least. It acts as [`outage_messages`](Self::outage_messages) does. A message that is larger, or larger than 256
     /// MiB, reaches no other node, and counts as dropped.
     pub fn outage_bytes(mut self, bytes: usize) -> Self {
-        self.outage.bytes = bytes;
+        self.set.outage = Some(bytes);
         self
     }
 }

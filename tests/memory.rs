@@ -1,0 +1,120 @@
+//! A server that has little memory, in a process of its own: the bound is a process's, or a container's.
+#![cfg(target_os = "linux")]
+
+#[path = "memory/cgroup.rs"]
+mod cgroup;
+mod programs;
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::Duration;
+
+use cgroup::Cgroup;
+use futures_util::{SinkExt, StreamExt};
+use programs::{Chat, example};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+/// What the container has.
+const MEMORY: u64 = 64 << 20;
+
+/// What the process may map where there is no container: threads reserve more than they use.
+const ADDRESSES: u64 = 112 << 20;
+
+/// Clients that do not read, and the messages that each of them sends, which come back to it: more than may
+/// wait for one client.
+const CLIENTS: usize = 150;
+const MESSAGES: usize = 24;
+const MESSAGE_BYTES: usize = 60_000;
+
+/// The kernel keeps little for a client, so that the hub has to.
+const SOCKET_BYTES: u32 = 16 * 1024;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A chat that lets its clients send as much as they like; `before` is what the shell does first.
+fn chat(before: &str) -> Chat {
+    let flags = "--listen 127.0.0.1:0 --threads 2 --message-rate 0 --byte-rate 0";
+    let script = format!("{before}; exec \"$0\" {flags} --socket-send-buffer {SOCKET_BYTES}");
+    Chat::start(Command::new("bash").arg("-c").arg(script).arg(example("chat")))
+        .expect("the chat example starts")
+}
+
+async fn connect(addr: SocketAddr, room: &str) -> WebSocketStream<TcpStream> {
+    let socket = TcpSocket::new_v4().expect("a descriptor is left");
+    socket.set_recv_buffer_size(SOCKET_BYTES).expect("a size");
+    let stream = socket.connect(addr).await.expect("it listens");
+    client_async(format!("ws://{addr}/ws/{room}"), stream).await.expect("it accepts").0
+}
+
+fn text(bytes: usize) -> Message {
+    Message::text(format!(r#"{{"text":"{}"}}"#, "x".repeat(bytes)))
+}
+
+/// Sends, and reads nothing. It fails where the server has closed already.
+async fn flood(mut client: WebSocketStream<TcpStream>) -> WebSocketStream<TcpStream> {
+    let message = text(MESSAGE_BYTES);
+    for _ in 0..MESSAGES {
+        if client.send(message.clone()).await.is_err() {
+            break;
+        }
+    }
+    client
+}
+
+/// All are connected before the first of them sends.
+async fn flood_by_many(addr: SocketAddr) -> Vec<WebSocketStream<TcpStream>> {
+    let mut clients = Vec::new();
+    for client in 0..CLIENTS {
+        clients.push(connect(addr, &format!("room-{client}")).await);
+    }
+    clients.into_iter().map(flood).collect::<JoinSet<_>>().join_all().await
+}
+
+async fn evictions(addr: SocketAddr) -> u64 {
+    let mut stream = TcpStream::connect(addr).await.expect("it listens");
+    let request = "GET /stats HTTP/1.1\r\nhost: chat\r\nconnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.expect("answered");
+    let (_, body) = response.split_once("\r\n\r\n").expect("a head and a body");
+    let counters: Value = serde_json::from_str(body).expect("counters");
+    counters["evictions"].as_u64().expect("a number")
+}
+
+/// All that do not read are evicted, and others are served.
+async fn survives(mut chat: Chat) {
+    let evicted = async {
+        let _clients = flood_by_many(chat.addr).await;
+        while evictions(chat.addr).await < CLIENTS as u64 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(DEADLINE, evicted).await.expect("all are evicted in time");
+    assert!(chat.process.0.try_wait().expect("it is ours").is_none(), "the process lives");
+    let mut client = connect(chat.addr, "room-0").await;
+    client.send(text(5)).await.expect("sent");
+    let answer = timeout(DEADLINE, client.next()).await.expect("in time");
+    assert_eq!(answer.expect("an answer").expect("intact"), text(5));
+}
+
+#[tokio::test]
+async fn container_of_64_mib_survives_many_clients_that_do_not_read() {
+    match Cgroup::with_memory(MEMORY) {
+        Ok(group) => {
+            let enter = format!("echo $$ > {}", group.processes().display());
+            survives(chat(&enter)).await;
+        }
+        Err(error) => eprintln!("no control group can be made here: {error}"),
+    }
+}
+
+#[tokio::test]
+async fn process_with_few_addresses_survives_many_clients_that_do_not_read() {
+    survives(chat(&format!("ulimit -v {}", ADDRESSES / 1024))).await;
+}
