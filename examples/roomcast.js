@@ -27,12 +27,18 @@
  * "Exponential Backoff And Jitter", AWS Architecture Blog, 2015. Only a connection that has held for `steadyMs` clears
  * the failures, for a server may accept and close at once; until then 1001 and 1012 count as one, too.
  *
- * Delivery is at most once, as the hub's: what was on its way when a connection broke is lost. Pages cannot ping, so a
- * link that dies in silence looks open until the system gives it up.
+ * Pages cannot ping, so a link that dies in silence looks open for many minutes. This client sends an empty message
+ * after each `heartbeatMs` of silence, which a hub answers by itself. If nothing comes within `heartbeatTimeoutMs`, the
+ * link is dead, as with 1006. A page that is shown again, or whose network is back, asks at once, and waits for
+ * `wakeTimeoutMs`. Browsers delay the timers of hidden pages and stop those of frozen ones: a timer that fires late
+ * proves nothing, and the client asks again, up to three times.
+ *
+ * Delivery is at most once, as the hub's: what was on its way when a connection broke is lost.
  */
 
 /**
  * @typedef {{ code: number, reason: string }} Close how a connection ended
+ * @typedef {'sent' | 'doubtful' | 'queued' | 'dropped'} Fate of a message: `doubtful` was sent, and the link may be dead
  * @typedef {{ name: 'connecting' | 'open' } | { name: 'closed' } & Close
  *   | { name: 'waiting', waitMs: number, due: number } & Close} State waiting ends when it is `due`, by `Date.now()`
  */
@@ -51,6 +57,9 @@
  * @property {number} [waitMaxMs] default 30,000
  * @property {number} [steadyMs] default 5,000
  * @property {number} [openTimeoutMs] default 20,000: what is not open by then has failed, as with 1006
+ * @property {number} [heartbeatMs] default 20,000; 0 for a server that answers no empty messages: nothing is noticed
+ * @property {number} [heartbeatTimeoutMs] default 10,000
+ * @property {number} [wakeTimeoutMs] default 3,000
  * @property {() => number} [random] from 0 to below 1, default `Math.random`
  */
 
@@ -58,13 +67,16 @@ const ANNOUNCED = new Set([1001, 1012]);
 const FINAL = new Set([1000, 1002, 1003, 1007, 1009, 1010]);
 const PACE = new Set(['slow client', 'too many messages', 'too many bytes', 'message took too long']);
 const OVERLOADED = 1013, OVERLOADED_MS = 5_000;
+const WAKES = ['visibilitychange', 'pageshow', 'online'];
+const LATE_MS = 1_000, ASKS_MAX = 3; // hidden pages have one timer a second
 const TIMER_MAX_MS = 2 ** 31 - 1; // beyond it browsers fire at once
 
 const DEFAULTS = {
   params: {}, protocols: [], onmessage() {}, onstate() {}, onundecodable() {},
   again: (/** @type {Close} */ _, /** @type {boolean} */ usual) => usual,
   queueMax: 0, bufferBytesMax: 1024 * 1024,
-  waitMinMs: 250, waitMaxMs: 30_000, steadyMs: 5_000, openTimeoutMs: 20_000, random: Math.random,
+  waitMinMs: 250, waitMaxMs: 30_000, steadyMs: 5_000, openTimeoutMs: 20_000,
+  heartbeatMs: 20_000, heartbeatTimeoutMs: 10_000, wakeTimeoutMs: 3_000, random: Math.random,
 };
 
 /**
@@ -80,7 +92,7 @@ export class Client {
   /** @type {{ text: string, bytes: number }[]} */ #queue = [];
   /** @type {WebSocket | undefined} */ #socket;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
-  #url; #failures = 0; #openedAt = Infinity; #earliest = 0; #isOver = false;
+  #url; #failures = 0; #openedAt = Infinity; #heardAt = 0; #isInDoubt = false; #earliest = 0; #isOver = false;
 
   /**
    * Connects. The first state is `connecting`; `onstate` gets those that follow.
@@ -96,27 +108,34 @@ export class Client {
   get state() { return this.#state; }
   /** Messages that wait for a connection. */
   get queued() { return this.#queue.length; }
+  /** Whether the server has been asked for a sign of life and has not answered yet. */
+  get isInDoubt() { return this.#isInDoubt; }
 
   /**
    * Sends a message; where that cannot be now, queues it, or drops and counts it.
    * @param {Out} message
-   * @returns {boolean} whether it was sent now
+   * @returns {Fate}
    */
   send(message) {
     const text = JSON.stringify(message), bytes = new TextEncoder().encode(text).length;
     const socket = this.#socket?.readyState === WebSocket.OPEN ? this.#socket : null;
     const waiting = socket?.bufferedAmount ?? this.#queue.reduce((sum, queued) => sum + queued.bytes, 0);
     const fits = waiting + bytes <= this.#options.bufferBytesMax;
-    if (socket && fits) socket.send(text);
-    else if (!socket && fits && this.#state.name !== 'closed' && this.#queue.length < this.#options.queueMax) {
+    if (socket && fits) {
+      socket.send(text);
+      return this.#isInDoubt ? 'doubtful' : 'sent';
+    }
+    if (!socket && fits && this.#state.name !== 'closed' && this.#queue.length < this.#options.queueMax) {
       this.#queue.push({ text, bytes });
-    } else this.dropped++;
-    return socket !== null && fits;
+      return 'queued';
+    }
+    this.dropped++;
+    return 'dropped';
   }
 
-  /** Tries now, where it waits or the server has closed for good. */
+  /** Connects anew, unless it is connecting: gives up a connection that is open, and waits no longer. */
   reconnect() {
-    if (this.#isOver || !('code' in this.#state)) return;
+    if (this.#isOver || this.#state.name === 'connecting') return;
     this.#connect();
     this.#enter({ name: 'connecting' });
   }
@@ -135,13 +154,14 @@ export class Client {
     socket.onopen = () => this.#opened();
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code, reason }) => this.#ended({ code, reason });
+    WAKES.forEach(type => globalThis.addEventListener?.(type, this.#wake));
     const late = () => this.#ended({ code: 1006, reason: 'no answer' });
     this.#timer = setTimeout(late, this.#options.openTimeoutMs);
   }
 
   #opened() {
-    clearTimeout(this.#timer);
-    this.#openedAt = performance.now();
+    this.#openedAt = this.#heardAt = performance.now();
+    this.#rest();
     try {
       this.#enter({ name: 'open' });
     } finally {
@@ -151,10 +171,47 @@ export class Client {
 
   /** @param {any} data */
   #receive(data) {
+    this.#heardAt = performance.now();
+    if (this.#isInDoubt) this.#rest();
+    if (data === '') return;
     let message;
     try { message = JSON.parse(data); } catch { return this.#options.onundecodable(data); }
     this.#options.onmessage(message);
   }
+
+  /** Asks when the server has been silent for long. What comes meanwhile only notes its time. */
+  #rest() {
+    clearTimeout(this.#timer);
+    this.#isInDoubt = false;
+    const { heartbeatMs, heartbeatTimeoutMs } = this.#options;
+    if (heartbeatMs === 0) return;
+    const leftMs = () => Math.min(TIMER_MAX_MS, this.#heardAt + heartbeatMs - performance.now());
+    this.#timer = setTimeout(() => leftMs() > 0 ? this.#rest() : this.#ask(heartbeatTimeoutMs), leftMs());
+  }
+
+  /**
+   * Asks for a sign of life. The page may have slept, and an answer may wait in it: when the timer is late, asks again.
+   * @param {number} timeoutMs
+   */
+  #ask(timeoutMs, asks = ASKS_MAX) {
+    clearTimeout(this.#timer);
+    this.#isInDoubt = true;
+    this.#socket?.send('');
+    const due = performance.now() + timeoutMs;
+    this.#timer = setTimeout(() => {
+      const isLate = performance.now() > due + LATE_MS;
+      if (isLate && asks > 1) this.#ask(timeoutMs, asks - 1);
+      else this.#ended({ code: 1006, reason: 'no sign of life' });
+    }, timeoutMs);
+  }
+
+  // Who has been asked to wait does so, network or not.
+  #wake = (/** @type {Event} */ { type }) => {
+    const { heartbeatMs, wakeTimeoutMs } = this.#options;
+    if (type === 'visibilitychange' && document.hidden) return;
+    if (this.#state.name === 'open' && heartbeatMs > 0) this.#ask(wakeTimeoutMs);
+    if (this.#state.name === 'waiting' && Date.now() >= this.#earliest) this.reconnect();
+  };
 
   /** @param {Close} close */
   #ended(close) {
@@ -170,16 +227,12 @@ export class Client {
     const waitMs = Math.min(TIMER_MAX_MS, least + spread);
     this.#earliest = Date.now() + least;
     this.#timer = setTimeout(() => this.reconnect(), waitMs);
-    globalThis.addEventListener?.('online', this.#online);
     this.#enter({ name: 'waiting', ...close, waitMs, due: Date.now() + waitMs });
   }
 
-  // Who has been asked to wait does so, network or not.
-  #online = () => { if (Date.now() >= this.#earliest) this.reconnect(); };
-
   #leave(code = 1000, reason = '') {
     clearTimeout(this.#timer);
-    globalThis.removeEventListener?.('online', this.#online);
+    this.#isInDoubt = false;
     if (!this.#socket) return;
     this.#socket.close(code, reason);
     // It may still speak; nobody listens to it.
@@ -190,6 +243,7 @@ export class Client {
 
   /** @param {Close} close */
   #finish(close) {
+    WAKES.forEach(type => globalThis.removeEventListener?.(type, this.#wake));
     this.dropped += this.#queue.splice(0).length;
     this.#enter({ name: 'closed', ...close });
   }

@@ -5,11 +5,16 @@
 
 #[path = "browser/driver.rs"]
 mod driver;
+#[path = "browser/heartbeats.rs"]
+mod heartbeats;
 #[path = "browser/messages.rs"]
 mod messages;
 #[path = "browser/page.rs"]
 mod page;
 mod programs;
+#[path = "servers/proxy.rs"]
+#[expect(dead_code, reason = "the tests of the backplane use more of it")]
+mod proxy;
 #[path = "browser/returning.rs"]
 mod returning;
 #[path = "browser/scripted.rs"]

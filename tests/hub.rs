@@ -25,6 +25,8 @@ mod folder;
 mod gone;
 #[path = "hub/handshake.rs"]
 mod handshake;
+#[path = "hub/heartbeats.rs"]
+mod heartbeats;
 #[path = "hub/keep_alive.rs"]
 mod keep_alive;
 #[path = "hub/lifecycle.rs"]

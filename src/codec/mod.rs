@@ -69,6 +69,12 @@ pub trait Codec<T>: Send + Sync + 'static {
     /// Whether clients may send this kind of frame. Others close the connection with 1003.
     fn accepts(&self, kind: FrameKind) -> bool;
 
+    /// Whether an empty text is a message. If not, a hub takes it for a heartbeat and answers it by itself
+    /// ([`Builder::heartbeats`](crate::Builder::heartbeats)). Default: no.
+    fn takes_empty_text(&self) -> bool {
+        false
+    }
+
     /// Reads a message. The payload may be written to: a parser can work in place.
     ///
     /// # Errors

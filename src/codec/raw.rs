@@ -5,7 +5,8 @@ use bytes::Bytes;
 use super::{Codec, DecodeError, EncodeError};
 use crate::engine::FrameKind;
 
-/// Text and binary messages as they are, for a hub of [`RawMessage`].
+/// Text and binary messages as they are, for a hub of [`RawMessage`]. An empty text is a message, so such a
+/// hub answers no heartbeats, unless it is told to ([`Builder::heartbeats`](crate::Builder::heartbeats)).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Raw;
 
@@ -33,6 +34,10 @@ impl Codec<RawMessage> for Raw {
     }
 
     fn accepts(&self, _: FrameKind) -> bool {
+        true
+    }
+
+    fn takes_empty_text(&self) -> bool {
         true
     }
 

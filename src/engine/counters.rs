@@ -109,6 +109,8 @@ counters! {
     closed_slow_message,
     /// Connections closed because they sent more messages or bytes than their rate allows.
     closed_flooding,
+    /// Heartbeats of clients that were answered ([`Builder::heartbeats`](crate::Builder::heartbeats)).
+    heartbeats,
     /// Pings sent.
     pings,
     /// Pongs that were replaced by a newer one before they could leave; those of pings that came together

@@ -79,6 +79,11 @@ pub fn append_pong(frames: &mut Vec<u8>, payload: &[u8]) {
     put(frames, 0xA, &payload[..payload.len().min(CONTROL_BYTES_MAX)]);
 }
 
+/// Appends the answer to a heartbeat to a run of frames: an empty text message, as the heartbeat itself.
+pub fn append_heartbeat(frames: &mut Vec<u8>) {
+    put(frames, 0x1, &[]);
+}
+
 /// A close frame with the code and as much of the reason as fits, or an empty one where the code is
 /// [`CloseCode::NO_STATUS`](super::CloseCode::NO_STATUS).
 pub fn close(close: &Close) -> Bytes {

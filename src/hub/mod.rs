@@ -98,6 +98,8 @@ struct Parts<T> {
     /// Bytes that may wait for a client when a call that waits adds some.
     send_wait_bytes_max: usize,
     close_timeout: Duration,
+    /// Whether an empty text message is a heartbeat.
+    has_heartbeats: bool,
     origins: OriginRule,
     admission: AdmissionLimits,
     upgrade_timeout: Duration,
@@ -114,6 +116,7 @@ struct Inner<T> {
     read_limits: ReadLimits,
     send_wait_bytes_max: usize,
     close_timeout: Duration,
+    has_heartbeats: bool,
     origins: OriginRule,
     admission: Admission,
     come_back: ComeBack,
@@ -183,6 +186,7 @@ impl<T: Send + 'static> Hub<T> {
             read_limits: parts.read_limits,
             send_wait_bytes_max: parts.send_wait_bytes_max,
             close_timeout: parts.close_timeout,
+            has_heartbeats: parts.has_heartbeats,
             origins: parts.origins,
             admission: Admission::new(parts.admission),
             come_back: ComeBack::default(),

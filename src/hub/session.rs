@@ -14,7 +14,7 @@ use tokio::task::coop;
 
 use super::{Conn, Handler, events};
 use crate::codec::DecodeError;
-use crate::engine::{Close, CloseCode, DisconnectReason, Link, Stage, frame};
+use crate::engine::{Close, CloseCode, DisconnectReason, FrameKind, Link, Stage, frame};
 use crate::shield::shielded;
 use crate::transport::{Event, FrameReader, Listener, ReadError};
 
@@ -68,7 +68,7 @@ fn serve<'a, T: Send + 'static, H: Handler<T>>(
             coop::consume_budget().await;
             conn.port().hear(conn.link());
             let step = poll_fn(|cx| poll_step(conn, reader, cx)).await;
-            if let Step::Pinged | Step::Handled = step {
+            if let Step::Answered | Step::Handled = step {
                 continue;
             }
             let handling: BoxFuture<'_, Served> = Box::pin(handle(step, conn, handler, reader));
@@ -114,7 +114,7 @@ fn handle<'a, T: Send + 'static, H: Handler<T>>(
                     let answer = conn.span().hold(handler.on_decode_error(conn, error));
                     beside(answer, conn, reader).await.1
                 }
-                Step::Pinged | Step::Handled => None,
+                Step::Answered | Step::Handled => None,
                 Step::End(reason) => return Err(reason),
             };
             coop::consume_budget().await;
@@ -159,7 +159,7 @@ async fn beside<T: Send + 'static, F: Future>(
                 break;
             }
             let Poll::Ready(step) = poll_step(conn, reader, cx) else { break };
-            if !matches!(step, Step::Pinged | Step::Handled) {
+            if !matches!(step, Step::Answered | Step::Handled) {
                 ahead = Some(step);
             }
         }
@@ -191,16 +191,16 @@ fn poll_step<T: Send + 'static>(
         return Poll::Pending;
     }
     let limits = &conn.hub().inner.read_limits;
-    let mut pongs = Pongs::default();
+    let mut answers = Answers::default();
     let read = loop {
-        let interpret = |event: Event<'_>| interpret(conn, event, &mut pongs);
+        let interpret = |event: Event<'_>| interpret(conn, event, &mut answers);
         let read = reader.poll_next(cx, link, limits, conn, interpret);
-        let is_ping = matches!(read, Poll::Ready(Ok(Step::Pinged)));
-        if !is_ping || !reader.has_more() || pongs.is_full() {
+        let is_answered = matches!(read, Poll::Ready(Ok(Step::Answered)));
+        if !is_answered || !reader.has_more() || answers.is_full() {
             break read;
         }
     };
-    pongs.send(conn);
+    answers.send(conn);
     read.map(|step| {
         link.pause_listening();
         step.unwrap_or_else(Step::of_error)
@@ -228,7 +228,8 @@ impl<T: Send + 'static> Listener for Conn<T> {
 enum Step<T> {
     Message(T),
     Undecodable(DecodeError),
-    Pinged,
+    /// A ping or a heartbeat, whose answer is on its way.
+    Answered,
     Handled,
     /// With the reason, unless the shard has had one first.
     End(Option<DisconnectReason>),
@@ -244,10 +245,21 @@ impl<T> Step<T> {
     }
 }
 
-fn interpret<T: Send + 'static>(conn: &Conn<T>, event: Event<'_>, pongs: &mut Pongs) -> Step<T> {
+fn interpret<T: Send + 'static>(
+    conn: &Conn<T>,
+    event: Event<'_>,
+    answers: &mut Answers,
+) -> Step<T> {
     let codec = &conn.hub().inner.codec;
     let counters = conn.port().counters();
     match event {
+        Event::Message { kind: FrameKind::Text, payload }
+            if payload.is_empty() && conn.hub().inner.has_heartbeats =>
+        {
+            counters.heartbeats.add(1);
+            answers.heartbeat();
+            Step::Answered
+        }
         Event::Message { kind, .. } if !codec.accepts(kind) => {
             let close = Close::new(CloseCode::UNSUPPORTED, "kind of message not accepted here");
             Step::End(Some(DisconnectReason::Protocol(close)))
@@ -265,32 +277,37 @@ fn interpret<T: Send + 'static>(conn: &Conn<T>, event: Event<'_>, pongs: &mut Po
             }
         }
         Event::Ping(payload) => {
-            pongs.add(payload);
-            Step::Pinged
+            answers.pong(payload);
+            Step::Answered
         }
         Event::Pong(_) => Step::Handled,
         Event::Close(close) => Step::End(Some(DisconnectReason::ClosedByClient(close))),
     }
 }
 
-/// Pings that come together and are answered together, by one command and one write. A write for each
-/// would be the most that so few bytes of a client can cost.
-const PONGS_MAX: usize = 16;
+/// Pings and heartbeats that come together and are answered together, by one command and one write. A write
+/// for each would be the most that so few bytes of a client can cost.
+const ANSWERS_MAX: usize = 16;
 
 #[derive(Default)]
-struct Pongs {
+struct Answers {
     frames: Vec<u8>,
     count: usize,
 }
 
-impl Pongs {
-    fn add(&mut self, payload: &[u8]) {
+impl Answers {
+    fn pong(&mut self, payload: &[u8]) {
         frame::append_pong(&mut self.frames, payload);
         self.count += 1;
     }
 
+    fn heartbeat(&mut self) {
+        frame::append_heartbeat(&mut self.frames);
+        self.count += 1;
+    }
+
     fn is_full(&self) -> bool {
-        self.count >= PONGS_MAX
+        self.count >= ANSWERS_MAX
     }
 
     fn send<T: Send + 'static>(self, conn: &Conn<T>) {

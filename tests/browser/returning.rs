@@ -216,6 +216,8 @@ async fn client_that_waits_tries_at_once_when_the_network_is_back() {
     let mut back = server.accept().await;
     tab.client_is("open").await;
     tab.run("dispatchEvent(new Event('online')); client.send('still here')").await;
+    // While it is open, it only asks whether the server is there.
+    assert_eq!(back.hear().await, "");
     assert_eq!(back.hear().await, r#""still here""#);
 }
 
@@ -230,7 +232,7 @@ async fn closed_client_stays_away() {
         dispatchEvent(new Event('online'));
         return [client.state, client.send('late'), client.queued, client.dropped]";
     let ended =
-        |dropped| json!([{ "name": "closed", "code": 1000, "reason": "" }, false, 0, dropped]);
+        |dropped| json!([{ "name": "closed", "code": 1000, "reason": "" }, "dropped", 0, dropped]);
 
     tab.start_client(&address, options).await;
     let mut visit = server.accept().await;

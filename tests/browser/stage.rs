@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::driver::{Browser, Tab};
 use crate::programs::{Chat, example};
+use crate::proxy::Proxy;
 
 /// What the scripts of the tests use: a client that notes what it is told, and waits for as long as
 /// it may, or not at all.
@@ -43,6 +44,15 @@ impl Stage {
     /// A tab that can import the client.
     pub(crate) async fn tab(&self, is_first: bool) -> Tab<'_> {
         self.browser.open(&format!("http://{}/roomcast.js", self.chat.addr), is_first).await
+    }
+
+    /// A tab for which the chat is behind a proxy.
+    pub(crate) async fn tab_behind(&self, proxy: &Proxy) -> Tab<'_> {
+        self.browser.open(&format!("http://{}/roomcast.js", proxy.addr), true).await
+    }
+
+    pub(crate) async fn proxy(&self) -> Proxy {
+        Proxy::start(self.chat.addr).await
     }
 }
 

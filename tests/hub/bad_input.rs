@@ -116,7 +116,7 @@ async fn text_message_to_a_binary_codec_is_refused() {
 async fn undecodable_text_is_told_and_counted_and_the_connection_lives() {
     let mut server = Recorded::serve(Hub::<u32>::new()).await;
     let (mut client, conn) = server.connect().await;
-    for text in ["", "{", "\"seven\"", "-1", "7 8"] {
+    for text in [" ", "{", "\"seven\"", "-1", "7 8"] {
         client.send_text(text).await;
         let (from, error) = server.events.undecodable().await;
         assert_eq!(from.id(), conn.id());

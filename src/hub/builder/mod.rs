@@ -60,6 +60,7 @@ pub struct Builder<T, C> {
     queue: QueueLimits,
     write_timeout: Duration,
     close_timeout: Duration,
+    heartbeats: Option<bool>,
     origins: OriginRule,
     not_an_origin: Option<String>,
     admission: AdmissionLimits,
@@ -107,6 +108,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
             queue: QueueLimits { slots: 16, bytes: 1024 * 1024, overflow: Overflow::Evict },
             write_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(5),
+            heartbeats: None,
             origins: OriginRule::default(),
             not_an_origin: None,
             admission: AdmissionLimits {
@@ -191,6 +193,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
         let shards = Arc::new(shards);
         let ends = || BridgeEnds { node, members: Arc::downgrade(&shards), runtime: &runtime };
         let bridge = bridge.map(|(plan, start)| start(plan, ends())).transpose()?;
+        let has_heartbeats = self.heartbeats.unwrap_or(!self.codec.takes_empty_text());
         let codec = Box::new(self.codec);
         let hub = Hub::assemble(Parts {
             name: name.into(),
@@ -201,6 +204,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
             read_limits: self.read,
             send_wait_bytes_max: self.queue.bytes / 2,
             close_timeout: self.close_timeout,
+            has_heartbeats,
             origins: self.origins,
             admission: self.admission,
             upgrade_timeout: self.upgrade_timeout,
@@ -229,6 +233,7 @@ impl<T, C: fmt::Debug> fmt::Debug for Builder<T, C> {
             .field("queue", &self.queue)
             .field("write_timeout", &self.write_timeout)
             .field("close_timeout", &self.close_timeout)
+            .field("heartbeats", &self.heartbeats)
             .field("origins", &self.origins)
             .field("admission", &self.admission)
             .field("upgrade_timeout", &self.upgrade_timeout)

@@ -35,8 +35,8 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
         self
     }
 
-    /// How many messages a client may send in a second on average, and how many at once; pings and
-    /// pongs count as messages. At least 1 each. Default: no limit. Past it the connection is closed with
+    /// How many messages a client may send in a second on average, and how many at once; pings, pongs and
+    /// [heartbeats](Self::heartbeats) count as messages. At least 1 each. Default: no limit. Past it the connection is closed with
     /// 1008.
     ///
     /// A token bucket: it holds `burst` tokens, and `per_second` come back in a second. While a handler
@@ -55,6 +55,20 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     /// bring.
     pub fn byte_rate(mut self, per_second: u32, burst: u32) -> Self {
         self.read.rates.bytes = Some(Rate { per_second, burst });
+        self
+    }
+
+    /// Whether an empty text message of a client is a heartbeat. Default: yes, unless the codec
+    /// [takes empty text](Codec::takes_empty_text) for a message, as [`Raw`](crate::Raw) does.
+    ///
+    /// Pages cannot send pings, so they could not tell a silent hub from a dead link. The hub answers a
+    /// heartbeat by an empty text message, as it answers a ping by a pong: by itself, also while a callback
+    /// runs. Neither the codec nor the handler sees the heartbeat, and
+    /// [`Stats::heartbeats`](crate::Stats::heartbeats) counts it. Heartbeats that come together are answered
+    /// together. Without this setting, [`Json`](crate::Json) cannot decode an empty text, and a codec of your
+    /// own decides.
+    pub fn heartbeats(mut self, are_answered: bool) -> Self {
+        self.heartbeats = Some(are_answered);
         self
     }
 
