@@ -12,6 +12,7 @@ mod messages;
 #[path = "browser/page.rs"]
 mod page;
 mod programs;
+#[cfg(not(feature = "redis"))]
 #[path = "servers/proxy.rs"]
 #[expect(dead_code, reason = "the tests of the backplane use more of it")]
 mod proxy;
