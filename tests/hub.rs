@@ -33,8 +33,12 @@ mod keep_alive;
 mod lifecycle;
 #[path = "hub/limits.rs"]
 mod limits;
+#[path = "hub/mounting.rs"]
+mod mounting;
 #[path = "hub/paced.rs"]
 mod paced;
+#[path = "hub/plain.rs"]
+mod plain;
 #[path = "hub/publish.rs"]
 mod publish;
 #[path = "hub/requests.rs"]

@@ -11,8 +11,13 @@ mod faulty;
 mod figures;
 #[path = "observability/log.rs"]
 mod log;
+#[path = "observability/mounting.rs"]
+mod mounting;
 #[path = "observability/names.rs"]
 mod names;
+#[expect(dead_code, reason = "the tests of the hub use more of it")]
+#[path = "hub/plain.rs"]
+mod plain;
 mod programs;
 #[path = "observability/recorder.rs"]
 mod recorder;

@@ -59,8 +59,20 @@ counters! {
     disconnected,
     /// Handshakes that came to nothing: the handler took too long, or the client did, or it went.
     upgrades_failed,
+    /// Handshakes that were accepted and came to nothing, because the server in front of the hub gave no
+    /// stream: it serves its connections without upgrades (`with_upgrades` of hyper).
+    upgrades_unsupported,
+    /// Requests refused with 400 or 426 because they were no proper handshakes.
+    refused_malformed,
+    /// Handshakes refused with 500 because a layer in front of the hub had taken the upgrade out of the
+    /// request.
+    refused_without_upgrade,
     /// Handshakes refused with 403 for their origin.
     refused_origins,
+    /// Handshakes that the handler refused.
+    refused_by_handler,
+    /// Handshakes refused with 503 because the hub was closing.
+    refused_closing,
     /// Handshakes refused with 503 because there were too many connections or handshakes.
     refused_full,
     /// Handshakes refused with 429 because there were too many connections of their address.

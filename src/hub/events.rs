@@ -35,9 +35,24 @@ events! {
     }
 
     /// A request did not become a connection.
-    debug handshake_refused(remote_addr: Option<SocketAddr>, status: StatusCode) for "roomcast::hub" {
-        remote_addr = remote_addr.map(tracing::field::display), status = status.as_u16(),
+    debug handshake_refused(remote_addr: Option<SocketAddr>, reason: &str, status: StatusCode)
+        for "roomcast::hub"
+    {
+        remote_addr = remote_addr.map(tracing::field::display), reason, status = status.as_u16(),
         "handshake refused"
+    }
+
+    /// So many requests had no upgrade, since this was last told.
+    warn upgrade_lost(hub: &str, times: u64) for "roomcast::hub" {
+        hub, times,
+        "the request has lost its upgrade: a layer has taken it, or has rebuilt the request without its \
+         extensions"
+    }
+
+    /// So many handshakes got no stream from their server, since this was last told.
+    warn upgrades_unsupported(hub: &str, times: u64) for "roomcast::hub" {
+        hub, times,
+        "the server in front of the hub does not upgrade: serve its connections with `with_upgrades`"
     }
 
     /// A handshake was accepted, and did not become a connection.

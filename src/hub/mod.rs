@@ -16,6 +16,7 @@ mod handlers;
 mod metrics;
 mod nodes;
 mod publishing;
+mod refusal;
 mod request;
 mod session;
 mod shed;
@@ -23,6 +24,7 @@ mod shutdown;
 mod span;
 mod target;
 mod upgrade;
+mod warnings;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -43,6 +45,7 @@ pub use self::request::{Reject, UpgradeRequest};
 use self::shutdown::PhaseCell;
 pub use self::shutdown::{Shutdown, ShutdownReport};
 pub use self::target::Target;
+use self::warnings::Warnings;
 use crate::backplane::{Bridge, ConnId, NodeId};
 use crate::codec::Codec;
 use crate::engine::{Counters, Port, Reply, Stats};
@@ -120,6 +123,7 @@ struct Inner<T> {
     origins: OriginRule,
     admission: Admission,
     come_back: ComeBack,
+    warnings: Warnings,
     upgrade_timeout: Duration,
     socket_send_buffer: Option<usize>,
     /// Connections that were ever opened; the next one's number.
@@ -190,6 +194,7 @@ impl<T: Send + 'static> Hub<T> {
             origins: parts.origins,
             admission: Admission::new(parts.admission),
             come_back: ComeBack::default(),
+            warnings: Warnings::default(),
             upgrade_timeout: parts.upgrade_timeout,
             socket_send_buffer: parts.socket_send_buffer,
             serial: AtomicU64::new(0),

@@ -12,6 +12,7 @@ use hyper::http::request::Parts;
 use hyper::{Response, StatusCode, Uri};
 
 use super::about::About;
+use crate::transport::{self, Objection};
 
 /// The request for a connection, before it is answered.
 ///
@@ -29,8 +30,13 @@ impl UpgradeRequest {
         Self { parts, about, protocol: None }
     }
 
-    pub(super) fn into_parts(self) -> (Parts, About, Option<HeaderValue>) {
-        (self.parts, self.about, self.protocol)
+    /// The response that accepts it, and what its connection keeps.
+    pub(super) fn accept(self) -> Result<(Response<Full<Bytes>>, About), Objection> {
+        let mut response = transport::accept(self.parts)?;
+        if let Some(protocol) = self.protocol {
+            response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+        }
+        Ok((response, self.about))
     }
 
     /// The headers.

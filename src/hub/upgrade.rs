@@ -8,17 +8,17 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body_util::Full;
-use hyper::header;
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response};
 
 use super::about::About;
+use super::refusal::Refusal;
 use super::session::{Attached, run};
-use super::{Conn, Handler, Hub, Reject, UpgradeRequest, events};
+use super::{Conn, Handler, Hub, UpgradeRequest, events};
 use crate::engine::{ConnKey, Link};
 use crate::patience::timeout;
-use crate::transport::{self, Denied, FrameReader, Owner, RemoteAddr};
+use crate::transport::{self, FrameReader, NoUpgrade, Owner, RemoteAddr};
 
 impl<T: Send + 'static> Hub<T> {
     /// Answers a request for a WebSocket, and runs the connection in a task of its own once the
@@ -30,6 +30,12 @@ impl<T: Send + 'static> Hub<T> {
     /// too many, 429, and one that the handler refuses what it says. A hub that is closing, and a handler
     /// that takes longer than [`upgrade_timeout`](crate::Builder::upgrade_timeout), answer with 503. All
     /// 503 and 429 say in `Retry-After` when to come back.
+    ///
+    /// A request without hyper's [`OnUpgrade`] extension cannot become a connection: a layer has taken it,
+    /// or has rebuilt the request without its extensions. It gets 500
+    /// ([`refused_without_upgrade`](crate::Stats::refused_without_upgrade)). A server without
+    /// `with_upgrades` cannot be told before the response has left: its clients get 101, and then the end
+    /// of the stream ([`upgrades_unsupported`](crate::Stats::upgrades_unsupported)).
     ///
     /// # Examples
     /// ```
@@ -50,34 +56,42 @@ impl<T: Send + 'static> Hub<T> {
     {
         let (parts, _) = request.into_parts();
         let remote_addr = parts.extensions.get::<RemoteAddr>().map(|addr| addr.0);
-        let response = self.answer(parts, handler).await;
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            events::handshake_refused(remote_addr, response.status());
+        match self.answer(parts, handler).await {
+            Ok(response) => response,
+            Err(refusal) => self.refuse(refusal, remote_addr),
         }
-        response
     }
 
-    async fn answer<H: Handler<T>>(&self, parts: Parts, handler: H) -> Response<Full<Bytes>> {
-        if let Some(response) = transport::objection(&parts) {
-            return response;
+    async fn answer<H: Handler<T>>(
+        &self,
+        mut parts: Parts,
+        handler: H,
+    ) -> Result<Response<Full<Bytes>>, Refusal> {
+        if let Some(objection) = transport::objection(&parts) {
+            return Err(Refusal::Malformed(objection));
         }
+        let on_upgrade = transport::take_upgrade(&mut parts).map_err(Refusal::NoUpgrade)?;
         if !self.inner.origins.admits(&parts) {
-            self.counters().refused_origins.add(1);
-            return transport::refusal(StatusCode::FORBIDDEN, "origin not allowed");
+            return Err(Refusal::Origin);
         }
         let mut request = UpgradeRequest::new(parts);
-        let admitted = match Admitted::new(self, request.remote_addr()) {
-            Ok(admitted) => admitted,
-            Err(reject) => return reject.into_response(),
-        };
-        if let Err(reject) = self.ask(&handler, &mut request).await {
-            return reject.into_response();
-        }
-        let (parts, about, protocol) = request.into_parts();
-        let Some((response, on_upgrade)) = transport::accept(parts, protocol) else {
-            return transport::refusal(StatusCode::BAD_REQUEST, "handshake not understood");
-        };
+        let admitted = Admitted::new(self, request.remote_addr())?;
+        self.ask(&handler, &mut request).await?;
+        let (response, about) = request.accept().map_err(Refusal::Malformed)?;
         tokio::spawn(open(admitted, handler, on_upgrade, about));
+        Ok(response)
+    }
+
+    fn refuse(&self, refusal: Refusal, remote_addr: Option<SocketAddr>) -> Response<Full<Bytes>> {
+        refusal.counter(self.counters()).add(1);
+        let reason = refusal.reason();
+        if let Refusal::NoUpgrade(NoUpgrade::Lost) = refusal
+            && let Some(times) = self.inner.warnings.lost_upgrades.add()
+        {
+            events::upgrade_lost(self.name(), times);
+        }
+        let response = refusal.into_response(&self.inner.come_back);
+        events::handshake_refused(remote_addr, reason, response.status());
         response
     }
 
@@ -86,50 +100,34 @@ impl<T: Send + 'static> Hub<T> {
         &self,
         handler: &H,
         request: &mut UpgradeRequest,
-    ) -> Result<(), Reject> {
+    ) -> Result<(), Refusal> {
         // In a block of its own, so that a panic before the first await is caught, too.
         let accepted = AssertUnwindSafe(async { handler.on_upgrade(request).await }).catch_unwind();
         match timeout(self.inner.upgrade_timeout, accepted).await {
-            Ok(Ok(Ok(()))) if self.is_closing() => Err(self.come_back("hub closed")),
+            Ok(Ok(Ok(()))) if self.is_closing() => Err(Refusal::Closing),
             Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(reject))) => Err(reject),
+            Ok(Ok(Err(reject))) => Err(Refusal::Handler(reject)),
             Ok(Err(payload)) => {
-                self.counters().handler_panics.add(1);
                 events::panicked(&*payload);
-                let status = StatusCode::INTERNAL_SERVER_ERROR;
-                Err(Reject::new(status).with_body("internal error"))
+                Err(Refusal::Panicked)
             }
-            Err(_) => {
-                self.counters().upgrades_failed.add(1);
-                Err(self.come_back("handshake took too long"))
-            }
+            Err(_) => Err(Refusal::Late),
         }
     }
 
-    fn come_back(&self, text: &'static str) -> Reject {
-        let seconds = self.inner.come_back.next();
-        Reject::new(StatusCode::SERVICE_UNAVAILABLE)
-            .with_body(text)
-            .with_header(header::RETRY_AFTER, seconds.into())
-    }
-
-    fn deny(&self, denied: Denied) -> Reject {
-        match denied {
-            Denied::Full => {
-                self.counters().refused_full.add(1);
-                self.come_back("too many connections")
+    /// An accepted handshake did not become a connection.
+    fn fail(&self, remote_addr: Option<SocketAddr>, error: Option<&hyper::Error>) {
+        // hyper says so only now, with the response on its way: before, nothing tells whether a connection
+        // is served with upgrades.
+        if error.is_some_and(hyper::Error::is_user) {
+            self.counters().upgrades_unsupported.add(1);
+            if let Some(times) = self.inner.warnings.unsupported.add() {
+                events::upgrades_unsupported(self.name(), times);
             }
-            Denied::Addr(wait) => {
-                self.counters().refused_addrs.add(1);
-                let seconds = match wait {
-                    Some(wait) => wait.as_secs_f64().ceil() as u64,
-                    None => self.inner.come_back.next(),
-                };
-                Reject::new(StatusCode::TOO_MANY_REQUESTS)
-                    .with_body("too many connections of this address")
-                    .with_header(header::RETRY_AFTER, seconds.into())
-            }
+        } else {
+            self.counters().upgrades_failed.add(1);
         }
+        events::handshake_failed(remote_addr);
     }
 }
 
@@ -141,11 +139,10 @@ where
     H: Handler<T>,
 {
     let Some(hub) = admitted.hub.clone() else { return };
-    let upgraded = timeout(hub.inner.upgrade_timeout, on_upgrade).await;
-    let Ok(Ok(upgraded)) = upgraded else {
-        hub.counters().upgrades_failed.add(1);
-        events::handshake_failed(admitted.addr);
-        return;
+    let upgraded = match timeout(hub.inner.upgrade_timeout, on_upgrade).await {
+        Ok(Ok(upgraded)) => upgraded,
+        Ok(Err(error)) => return hub.fail(admitted.addr, Some(&error)),
+        Err(_) => return hub.fail(admitted.addr, None),
     };
     let serial = hub.inner.serial.fetch_add(1, Ordering::Relaxed);
     // Where the last shard has gone since the handshake was accepted, any of them ends the connection.
@@ -167,12 +164,12 @@ struct Admitted<T: Send + 'static> {
 }
 
 impl<T: Send + 'static> Admitted<T> {
-    fn new(hub: &Hub<T>, addr: Option<SocketAddr>) -> Result<Self, Reject> {
-        hub.inner.admission.begin(addr).map_err(|denied| hub.deny(denied))?;
+    fn new(hub: &Hub<T>, addr: Option<SocketAddr>) -> Result<Self, Refusal> {
+        hub.inner.admission.begin(addr).map_err(Refusal::Denied)?;
         let admitted = Self { hub: Some(hub.clone()), addr };
         // Only now, when `closed` waits for it.
         match hub.is_closing() {
-            true => Err(hub.come_back("hub closed")),
+            true => Err(Refusal::Closing),
             false => Ok(admitted),
         }
     }

@@ -9,8 +9,8 @@ use crate::transport;
 /// `None` where the request passes the checks and is still not understood.
 pub fn upgrade(parts: Parts) -> Option<Response<()>> {
     let response = match transport::objection(&parts) {
-        Some(objection) => objection,
-        None => transport::accept(parts, None)?.0,
+        Some(objection) => objection.into_response(),
+        None => transport::accept(parts).ok()?,
     };
     Some(response.map(drop))
 }

@@ -34,5 +34,7 @@ pub(crate) use reader::{FrameReader, ReadError, ReadLimits};
 #[cfg(feature = "metrics")]
 pub(crate) use sampler::{Sample, Sampler};
 pub(crate) use stream::{Owner, WriteHalf, into_streams};
-pub(crate) use upgrade::{ComeBack, accept, objection, refusal};
+pub(crate) use upgrade::{
+    ComeBack, NoUpgrade, Objection, accept, objection, refusal, take_upgrade,
+};
 pub use upgrade::{ConnExtensions, PathParams, RemoteAddr};

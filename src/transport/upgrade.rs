@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http_body_util::Full;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::Extensions;
@@ -77,50 +78,92 @@ impl fmt::Debug for PathParams {
     }
 }
 
-/// Accepts the handshake of a request that has met with no [`objection`]: the response, and what resolves
-/// when it has left.
-pub(crate) fn accept(
-    parts: Parts,
-    protocol: Option<HeaderValue>,
-) -> Option<(Response<Full<Bytes>>, OnUpgrade)> {
-    let mut request = Request::from_parts(parts, ());
-    // Taken out first: the future that comes with the response would allocate a reader.
-    let on_upgrade = hyper::upgrade::on(&mut request);
-    let (response, _) = fastwebsockets::upgrade::upgrade(&mut request).ok()?;
-    let mut response = response.map(|_| Full::default());
-    if let Some(protocol) = protocol {
-        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
-    }
-    Some((response, on_upgrade))
+/// A request cannot become a connection, although it asks for it properly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoUpgrade {
+    /// A layer in front of the hub has taken the upgrade out of the request.
+    Lost,
+    /// The client has gone.
+    Gone,
 }
 
-/// The answer to a request that is no proper handshake.
-pub(crate) fn objection(parts: &Parts) -> Option<Response<Full<Bytes>>> {
+/// Takes the upgrade out of a request: the stream, once the response has left.
+pub(crate) fn take_upgrade(parts: &mut Parts) -> Result<OnUpgrade, NoUpgrade> {
+    let mut on_upgrade: OnUpgrade = parts.extensions.remove().ok_or(NoUpgrade::Lost)?;
+    // `hyper::upgrade::on` makes an upgrade that fails at once out of nothing. A layer may have put that
+    // in the place of one that another layer had lost.
+    match (&mut on_upgrade).now_or_never() {
+        None => Ok(on_upgrade),
+        Some(Err(error)) if !error.is_user() => Err(NoUpgrade::Gone),
+        Some(_) => Err(NoUpgrade::Lost),
+    }
+}
+
+/// The response that accepts a request without an [`objection`].
+pub(crate) fn accept(parts: Parts) -> Result<Response<Full<Bytes>>, Objection> {
+    let mut request = Request::from_parts(parts, ());
+    let accepted = fastwebsockets::upgrade::upgrade(&mut request);
+    let (response, _) = accepted.map_err(|_| Objection::bad_request("handshake not understood"))?;
+    Ok(response.map(|_| Full::default()))
+}
+
+/// Why a request is no proper handshake.
+#[derive(Debug)]
+pub(crate) struct Objection {
+    /// The client is told, too.
+    pub(crate) reason: &'static str,
+    status: StatusCode,
+    /// A header that says what is required.
+    required: Option<(HeaderName, &'static str)>,
+}
+
+impl Objection {
+    fn bad_request(reason: &'static str) -> Self {
+        Self { reason, status: StatusCode::BAD_REQUEST, required: None }
+    }
+
+    fn upgrade_required(reason: &'static str, required: (HeaderName, &'static str)) -> Self {
+        Self { reason, status: StatusCode::UPGRADE_REQUIRED, required: Some(required) }
+    }
+
+    /// The answer.
+    pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
+        let mut response = refusal(self.status, self.reason);
+        if let Some((name, value)) = self.required {
+            let headers = response.headers_mut();
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}
+
+/// What is wrong with a request that is no proper handshake.
+pub(crate) fn objection(parts: &Parts) -> Option<Objection> {
     let headers = &parts.headers;
     if parts.version == Version::HTTP_11 && !only(headers, header::HOST).is_some_and(is_host) {
-        return Some(refusal(StatusCode::BAD_REQUEST, "missing or malformed Host"));
+        return Some(Objection::bad_request("missing or malformed Host"));
     }
     let is_upgrade = parts.method == Method::GET
         && parts.version == Version::HTTP_11
         && has_token(headers, header::CONNECTION, "upgrade")
         && has_token(headers, header::UPGRADE, "websocket");
     if !is_upgrade {
-        return Some(upgrade_required(
-            (header::UPGRADE, "websocket"),
-            "WebSocket upgrade required",
-        ));
+        let required = (header::UPGRADE, "websocket");
+        return Some(Objection::upgrade_required("WebSocket upgrade required", required));
     }
     if only(headers, header::SEC_WEBSOCKET_VERSION) != Some(b"13") {
-        let version = (header::SEC_WEBSOCKET_VERSION, "13");
-        return Some(upgrade_required(version, "WebSocket version 13 required"));
+        let required = (header::SEC_WEBSOCKET_VERSION, "13");
+        return Some(Objection::upgrade_required("WebSocket version 13 required", required));
     }
     // It would lie where frames are looked for.
     if has_body(headers) {
-        return Some(refusal(StatusCode::BAD_REQUEST, "handshake with a body"));
+        return Some(Objection::bad_request("handshake with a body"));
     }
     match only(headers, header::SEC_WEBSOCKET_KEY) {
         Some(key) if is_key(key) => None,
-        _ => Some(refusal(StatusCode::BAD_REQUEST, "missing or malformed Sec-WebSocket-Key")),
+        _ => Some(Objection::bad_request("missing or malformed Sec-WebSocket-Key")),
     }
 }
 
@@ -143,18 +186,6 @@ impl ComeBack {
     pub(crate) fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed) % Self::SECONDS_MAX + 1
     }
-}
-
-fn upgrade_required(
-    (name, value): (HeaderName, &'static str),
-    text: &'static str,
-) -> Response<Full<Bytes>> {
-    let mut response = refusal(StatusCode::UPGRADE_REQUIRED, text);
-    let headers = response.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(name, HeaderValue::from_static(value));
-    response
 }
 
 /// The value of a header that is there once.

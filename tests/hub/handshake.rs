@@ -133,6 +133,20 @@ async fn on_upgrade_refuses_with_a_status_headers_and_a_body() {
 }
 
 #[tokio::test]
+async fn refusals_are_counted_by_their_reason() {
+    let (hub, server, _conns) = doorkeeper().await;
+    turned_away(&server, &[]).await;
+    let no_key = [GET, HOST, CONNECTION, UPGRADE, VERSION];
+    assert!(answer_of(&server, &no_key).await.starts_with("http/1.1 400 "));
+    assert!(answer_of(&server, &[GET, HOST]).await.starts_with("http/1.1 426 "));
+    hub.close();
+    assert_eq!(turned_away(&server, &[("x-user", "u")]).await.status(), 503);
+    let stats = hub.stats();
+    let refused = (stats.refused_by_handler, stats.refused_malformed, stats.refused_closing);
+    assert_eq!(refused, (1, 2, 1));
+}
+
+#[tokio::test]
 async fn on_upgrade_picks_a_subprotocol_that_the_client_offers() {
     let (_hub, server, _conns) = doorkeeper().await;
     let user = ("x-user", "u");

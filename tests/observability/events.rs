@@ -137,7 +137,7 @@ async fn refused_handshake_is_told_with_its_status() {
         line.starts_with("DEBUG roomcast::hub: handshake refused remote_addr=127.0.0.1:"),
         "{line}"
     );
-    assert!(line.ends_with("status=401"), "{line}");
+    assert!(line.ends_with(r#"reason="refused by the handler" status=401"#), "{line}");
 }
 
 #[tokio::test]

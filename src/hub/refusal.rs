@@ -1,0 +1,96 @@
+//! Why a request does not become a connection: how it is answered, and where it is counted.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{self, HeaderValue};
+use hyper::{Response, StatusCode};
+
+use super::Reject;
+use crate::engine::{Counter, Counters};
+use crate::transport::{self, ComeBack, Denied, NoUpgrade, Objection};
+
+/// Why a request does not become a connection.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// It is no proper handshake.
+    Malformed(Objection),
+    /// It comes from a page that may not connect.
+    Origin,
+    /// It has no upgrade, or no client any more.
+    NoUpgrade(NoUpgrade),
+    /// There are too many, in all or of its address.
+    Denied(Denied),
+    /// The hub is closing.
+    Closing,
+    /// The handler took too long.
+    Late,
+    /// The handler refuses it.
+    Handler(Reject),
+    /// The handler panicked.
+    Panicked,
+}
+
+impl Refusal {
+    pub(super) fn counter<'a>(&self, counters: &'a Counters) -> &'a Counter {
+        match self {
+            Self::Malformed(_) => &counters.refused_malformed,
+            Self::Origin => &counters.refused_origins,
+            Self::NoUpgrade(NoUpgrade::Lost) => &counters.refused_without_upgrade,
+            Self::NoUpgrade(NoUpgrade::Gone) | Self::Late => &counters.upgrades_failed,
+            Self::Denied(Denied::Full) => &counters.refused_full,
+            Self::Denied(Denied::Addr(_)) => &counters.refused_addrs,
+            Self::Closing => &counters.refused_closing,
+            Self::Handler(_) => &counters.refused_by_handler,
+            Self::Panicked => &counters.handler_panics,
+        }
+    }
+
+    /// Why, for the log, and where the hub refuses also for the client.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::Malformed(objection) => objection.reason,
+            Self::Origin => "origin not allowed",
+            Self::NoUpgrade(NoUpgrade::Lost) => "request without its upgrade",
+            Self::NoUpgrade(NoUpgrade::Gone) => "client gone",
+            Self::Denied(Denied::Full) => "too many connections",
+            Self::Denied(Denied::Addr(_)) => "too many connections of this address",
+            Self::Closing => "hub closed",
+            Self::Late => "handshake took too long",
+            Self::Handler(_) => "refused by the handler",
+            Self::Panicked => "internal error",
+        }
+    }
+
+    /// The answer, which says when to come back where that helps.
+    pub(super) fn into_response(self, come_back: &ComeBack) -> Response<Full<Bytes>> {
+        let reason = self.reason();
+        match self {
+            Self::Malformed(objection) => objection.into_response(),
+            Self::Handler(reject) => reject.into_response(),
+            Self::Origin => transport::refusal(StatusCode::FORBIDDEN, reason),
+            Self::NoUpgrade(NoUpgrade::Lost) | Self::Panicked => {
+                transport::refusal(StatusCode::INTERNAL_SERVER_ERROR, reason)
+            }
+            Self::Denied(Denied::Addr(wait)) => {
+                let seconds = wait.map_or_else(|| come_back.next(), whole_seconds);
+                come_back_in(seconds, StatusCode::TOO_MANY_REQUESTS, reason)
+            }
+            Self::Denied(Denied::Full)
+            | Self::NoUpgrade(NoUpgrade::Gone)
+            | Self::Closing
+            | Self::Late => come_back_in(come_back.next(), StatusCode::SERVICE_UNAVAILABLE, reason),
+        }
+    }
+}
+
+fn come_back_in(seconds: u64, status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
+    let mut response = transport::refusal(status, text);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs_f64().ceil() as u64
+}

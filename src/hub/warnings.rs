@@ -1,0 +1,25 @@
+//! Faults of the program around a hub. A client can bring them about at will, so they are told in sums.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::telemetry::Throttle;
+
+/// Those of one hub.
+#[derive(Debug, Default)]
+pub(super) struct Warnings {
+    /// Requests without their upgrade.
+    pub(super) lost_upgrades: Sum,
+    /// Handshakes under a server without upgrades.
+    pub(super) unsupported: Sum,
+}
+
+/// How often something has happened since it was last told. It is told once a second at most.
+#[derive(Debug, Default)]
+pub(super) struct Sum(Mutex<Throttle>);
+
+impl Sum {
+    /// Counts one more, and returns the sum if it is to be told now.
+    pub(super) fn add(&self) -> Option<u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).add(1)
+    }
+}

@@ -1,0 +1,41 @@
+//! Faults of the program around a hub, as they are told.
+
+use roomcast::Hub;
+
+use super::log::Log;
+use super::plain::{Plain, rebuilt};
+use super::support::{Client, RawClient, eventually, upgrade_request};
+
+#[tokio::test]
+async fn request_that_has_lost_its_upgrade_is_a_warning_that_says_what_is_missing() {
+    let log = Log::new("info");
+    let hub = Hub::<u32>::builder().name("lost").build().expect("valid");
+    let server = Plain::serve(&hub, rebuilt, true).await;
+    for _ in 0..20 {
+        assert!(Client::try_connect(server.addr, "/ws").await.is_err());
+    }
+    assert_eq!(hub.stats().refused_without_upgrade, 20);
+    let told = log.with("the request has lost its upgrade");
+    let expected = "WARN roomcast::hub: the request has lost its upgrade: a layer has taken it, or has \
+                    rebuilt the request without its extensions hub=\"lost\" times=1";
+    assert_eq!(told.first().map(String::as_str), Some(expected));
+    assert!(told.len() < 20, "once a second: {told:#?}");
+}
+
+#[tokio::test]
+async fn server_without_upgrades_is_a_warning_that_says_what_to_do() {
+    let log = Log::new("info");
+    let hub = Hub::<u32>::builder().name("plain").build().expect("valid");
+    let server = Plain::serve(&hub, |request| request, false).await;
+    for _ in 0..20 {
+        let mut client = RawClient::open(server.addr).await;
+        client.send(upgrade_request("/ws").as_bytes()).await;
+        client.ended().await;
+    }
+    eventually("all are counted", || hub.stats().upgrades_unsupported == 20).await;
+    let told = log.with("does not upgrade");
+    let expected = "WARN roomcast::hub: the server in front of the hub does not upgrade: serve its \
+                    connections with `with_upgrades` hub=\"plain\" times=1";
+    assert_eq!(told.first().map(String::as_str), Some(expected));
+    assert!(told.len() < 20, "once a second: {told:#?}");
+}
