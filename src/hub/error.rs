@@ -57,11 +57,14 @@ pub enum BuildError {
     /// There is no tokio runtime here for the shards to run on.
     #[error("no tokio runtime: build the hub inside of one")]
     NoRuntime,
-    /// What was to be allowed is no origin: a scheme and a host, and perhaps a port.
-    #[error("not an origin: {origin:?}")]
+    /// An origin was to be allowed that no browser sends. See
+    /// [`allow_origins`](super::Builder::allow_origins) for those that browsers send.
+    #[error("no page has the origin {origin:?}: {reason}")]
     NotAnOrigin {
-        /// What was given.
+        /// The origin.
         origin: String,
+        /// Why no page has it.
+        reason: &'static str,
     },
     /// The settings of the backplane cannot work.
     #[error(transparent)]

@@ -18,7 +18,7 @@ use super::session::{Attached, run};
 use super::{Conn, Handler, Hub, UpgradeRequest, events};
 use crate::engine::{ConnKey, Link};
 use crate::patience::timeout;
-use crate::transport::{self, FrameReader, NoUpgrade, Owner, RemoteAddr};
+use crate::transport::{self, FrameReader, NoUpgrade, Owner, RemoteAddr, Verdict};
 
 impl<T: Send + 'static> Hub<T> {
     /// Answers a request for a WebSocket, and runs the connection in a task of its own once the
@@ -71,7 +71,7 @@ impl<T: Send + 'static> Hub<T> {
             return Err(Refusal::Malformed(objection));
         }
         let on_upgrade = transport::take_upgrade(&mut parts).map_err(Refusal::NoUpgrade)?;
-        if !self.inner.origins.admits(&parts) {
+        if self.inner.origins.judge(&parts) != Verdict::Admitted {
             return Err(Refusal::Origin);
         }
         let mut request = UpgradeRequest::new(parts);

@@ -5,6 +5,7 @@
 //! messages above.
 
 mod admission;
+mod authority;
 mod decoder;
 mod driver;
 mod ends;
@@ -27,7 +28,7 @@ pub(crate) use admission::{Admission, AdmissionLimits, Denied};
 pub(crate) use decoder::{DecodeLimits, Decoder, Event};
 pub(crate) use driver::{Layout, Shards};
 pub(crate) use guard::{Listener, Rates};
-pub(crate) use origin::OriginRule;
+pub(crate) use origin::{OriginRule, Verdict};
 #[cfg(feature = "server")]
 pub(crate) use patient::Patient;
 pub(crate) use reader::{FrameReader, ReadError, ReadLimits};

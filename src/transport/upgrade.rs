@@ -11,9 +11,10 @@ use http_body_util::Full;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::Extensions;
 use hyper::http::request::Parts;
-use hyper::http::uri::Authority;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Version};
+
+use super::authority::Authority;
 
 /// The address of the client, as a request extension.
 ///
@@ -142,7 +143,7 @@ impl Objection {
 /// What is wrong with a request that is no proper handshake.
 pub(crate) fn objection(parts: &Parts) -> Option<Objection> {
     let headers = &parts.headers;
-    if parts.version == Version::HTTP_11 && !only(headers, header::HOST).is_some_and(is_host) {
+    if parts.version == Version::HTTP_11 && !names_its_server(parts) {
         return Some(Objection::bad_request("missing or malformed Host"));
     }
     let is_upgrade = parts.method == Method::GET
@@ -209,9 +210,10 @@ fn has_body(headers: &HeaderMap) -> bool {
     has_length || headers.contains_key(header::TRANSFER_ENCODING)
 }
 
-/// Whether this names a host, with or without a port.
-fn is_host(host: &[u8]) -> bool {
-    Authority::try_from(host).is_ok()
+/// Whether there is one `Host`, and both this and the target, if it names a host, are well formed.
+fn names_its_server(parts: &Parts) -> bool {
+    let host = only(&parts.headers, header::HOST).and_then(|host| str::from_utf8(host).ok());
+    host.and_then(Authority::parse).is_some() && Authority::of(parts).is_some()
 }
 
 /// Whether this is 16 bytes in base64: 22 characters and two of padding.

@@ -131,6 +131,73 @@ async fn host_is_there_once() {
     .await;
 }
 
+/// RFC 3986, 3.2.2 and 3.2.3, in `Host` and in a target that names the server.
+#[tokio::test]
+async fn host_is_a_name_or_an_address_and_its_port_a_number() {
+    for bad in [
+        "user@localhost",
+        "user:password@localhost",
+        "@localhost",
+        "localhost:abc",
+        "localhost:-1",
+        "localhost:+80",
+        "localhost:65536",
+        "localhost:80:80",
+        ":80",
+        ":",
+        "::1",
+        "[::1]x",
+        "[::1]:x",
+        "[::1",
+        "[::g]",
+        "[]",
+        "[127.0.0.1]",
+        "[v1.a]",
+        "[fe80::1%25eth0]",
+        "a%zzb",
+        "a%2",
+        "a%",
+        "a\"b",
+        "a\\b",
+        "é.example",
+    ] {
+        check([
+            refused(bad, good().but(&format!("Host: {bad}")), BAD_REQUEST),
+            refused(bad, good().path(&format!("http://{bad}/ws")), BAD_REQUEST),
+        ])
+        .await;
+    }
+    for fine in [
+        "localhost:",
+        "localhost:0080",
+        "localhost:65535",
+        "LOCALHOST",
+        "a.example.",
+        "127.0.0.1:80",
+        "[::1]",
+        "[::ffff:127.0.0.1]:80",
+        "a~b!$&'()*+,;=_c",
+    ] {
+        check([
+            opened(fine, good().but(&format!("Host: {fine}"))),
+            opened(fine, good().path(&format!("http://{fine}/ws"))),
+        ])
+        .await;
+    }
+    check([opened("percent-encoded", good().but("Host: a%2Db"))]).await;
+}
+
+#[tokio::test]
+async fn host_is_checked_although_the_target_names_another() {
+    let absolute = || good().path("http://localhost/ws");
+    check([
+        opened("another host", absolute().but("Host: other.example")),
+        refused("none", absolute().without("Host"), BAD_REQUEST),
+        refused("user", absolute().but("Host: user@localhost"), BAD_REQUEST),
+    ])
+    .await;
+}
+
 #[tokio::test]
 async fn what_is_offered_is_not_taken_without_being_asked_for() {
     let deflate = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits";

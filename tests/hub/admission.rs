@@ -68,10 +68,35 @@ async fn list_of_origins_is_exact() {
 }
 
 #[tokio::test]
+async fn pattern_admits_pages_of_all_names_below_a_name() {
+    let origins = ["https://*.example.com", "http://*.localhost:8080", "null"];
+    let hub = Hub::<u32>::builder().allow_origins(origins).build().unwrap();
+    let server = serve(hub.handle(hub.handlers())).await;
+    for (origin, expected) in [
+        ("https://a.example.com", 101),
+        ("https://a.b.example.com", 101),
+        ("http://a.localhost:8080", 101),
+        ("null", 101),
+        ("https://example.com", 403),
+        ("https://evil-example.com", 403),
+        ("https://a.example.com.evil", 403),
+        ("https://a.example.com:8443", 403),
+        ("http://a.localhost", 403),
+        ("file://", 403),
+    ] {
+        let header = format!("Origin: {origin}\r\n");
+        assert_eq!(status(&server, &header).await, expected, "{origin}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_origin_fails_the_build() {
-    let built = Hub::<u32>::builder().allow_origins(["https://a.example", "a.example"]).build();
-    let expected = BuildError::NotAnOrigin { origin: "a.example".to_owned() };
-    assert_eq!(built.err(), Some(expected));
+    let origins = ["https://a.example", "https://127.1", "a.example"];
+    let error = Hub::<u32>::builder().allow_origins(origins).build().expect_err("no browser");
+    let expected = "no page has the origin \"https://127.1\": browsers write an IPv4 address as four \
+                    decimal numbers";
+    assert_eq!(error.to_string(), expected, "the first is told");
+    assert!(matches!(error, BuildError::NotAnOrigin { .. }));
 }
 
 #[tokio::test]

@@ -2,23 +2,31 @@
 
 use std::time::Duration;
 
-use super::Builder;
+use super::{BuildError, Builder};
 use crate::codec::Codec;
 use crate::engine::Rate;
 
 impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
-    /// Which pages may connect: a list of origins such as `https://example.com` or
-    /// `http://localhost:8080`, exact in scheme, host and port. Others get 403. Default: pages of the
-    /// host and port that the request itself is for.
+    /// Which pages may connect: a list of origins, exact in scheme, host and port, where upper and lower
+    /// case are the same. Pages of other origins get 403. Default: pages of the host and port that the
+    /// request itself is for. An empty list leaves the rule as it is.
+    ///
+    /// | entry | pages |
+    /// |---|---|
+    /// | `https://example.com`, `http://localhost:8080` | of this origin |
+    /// | `https://*.example.com`, with or without a port | of all names below `example.com`: `a.example.com` and `a.b.example.com`, but not `example.com` |
+    /// | `null` | without an origin, as in a sandbox. Any site can make such a page: this is almost [`allow_any_origin`](Self::allow_any_origin) |
+    /// | `file://` | from files, in browsers that do not send `null` for them |
     ///
     /// Browsers let any page connect to any server, with the cookies of that server (RFC 6455, section
-    /// 10.2); this is what keeps strange pages out. Other clients send no `Origin`, or the one they like:
-    /// it is no authentication. Behind a proxy that changes `Host`, the default refuses all pages. An
-    /// empty list leaves the rule as it is.
+    /// 10.2). This rule keeps strange pages out. Other clients send no `Origin`, or the one they like:
+    /// the rule is no authentication. Behind a proxy that changes `Host`, the default refuses all pages.
     ///
     /// # Errors
-    /// What is no origin makes [`build`](Self::build) fail with
-    /// [`BuildError::NotAnOrigin`](crate::BuildError::NotAnOrigin).
+    /// An entry that no browser sends makes [`build`](Self::build) fail with
+    /// [`BuildError::NotAnOrigin`](crate::BuildError::NotAnOrigin), which tells the reason: a path or a user,
+    /// `*` in another place, the scheme `wss`, port 0, an IP address in a form that browsers do not write
+    /// (`127.1`, `[0:0::1]`), or a name that is not ASCII. Write such a name in punycode (`xn--…`).
     ///
     /// # Examples
     /// ```
@@ -26,16 +34,19 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), roomcast::BuildError> {
-    /// let hub = Hub::<String>::builder().allow_origins(["https://example.com"]).build()?;
+    /// let origins = ["https://example.com", "https://*.example.com"];
+    /// let hub = Hub::<String>::builder().allow_origins(origins).build()?;
     /// # assert_eq!(hub.count(), 0);
+    /// # assert!(Hub::<String>::builder().allow_origins(["https://127.1"]).build().is_err());
     /// # Ok(())
     /// # }
     /// ```
     pub fn allow_origins<O: AsRef<str>>(mut self, origins: impl IntoIterator<Item = O>) -> Self {
         for origin in origins {
             let origin = origin.as_ref();
-            if self.origins.allow(origin).is_err() {
-                self.not_an_origin.get_or_insert_with(|| origin.to_owned());
+            if let Err(reason) = self.origins.allow(origin) {
+                let error = || BuildError::NotAnOrigin { origin: origin.to_owned(), reason };
+                self.not_an_origin.get_or_insert_with(error);
             }
         }
         self

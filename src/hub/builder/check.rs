@@ -15,8 +15,8 @@ const TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl<T, C> Builder<T, C> {
     pub(super) fn check(&self) -> Result<(), BuildError> {
-        if let Some(origin) = &self.not_an_origin {
-            return Err(BuildError::NotAnOrigin { origin: origin.clone() });
+        if let Some(error) = &self.not_an_origin {
+            return Err(error.clone());
         }
         let shards_max = ConnKey::SHARDS_MAX;
         in_range("shards", self.shards, 1..=shards_max, "1 to 1,024")?;

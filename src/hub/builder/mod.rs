@@ -62,7 +62,7 @@ pub struct Builder<T, C> {
     close_timeout: Duration,
     heartbeats: Option<bool>,
     origins: OriginRule,
-    not_an_origin: Option<String>,
+    not_an_origin: Option<BuildError>,
     admission: AdmissionLimits,
     upgrade_timeout: Duration,
     read: ReadLimits,
@@ -152,7 +152,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     ///
     /// # Errors
     /// [`BuildError::NoRuntime`] outside of a tokio runtime, [`BuildError::OutOfRange`] for a
-    /// setting out of its range, [`BuildError::NotAnOrigin`] for an origin that is none,
+    /// setting out of its range, [`BuildError::NotAnOrigin`] for an origin that no browser sends,
     /// [`BuildError::Backplane`] for a backplane that cannot work.
     ///
     /// # Panics
