@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 
-use super::ShutdownReport;
 use super::builder::ByteBounds;
+use super::{ShutdownReport, UpgradeRequest};
 use crate::codec::DecodeError;
 use crate::engine::DisconnectReason;
 use crate::process::{Memory, Shortfall};
@@ -40,6 +40,15 @@ events! {
     {
         remote_addr = remote_addr.map(tracing::field::display), reason, status = status.as_u16(),
         "handshake refused"
+    }
+
+    /// A page may not connect. Told with the start of its origin, and of the host that it is for.
+    debug origin_refused(request: &UpgradeRequest, reason: &str) for "roomcast::hub" {
+        remote_addr = request.remote_addr().map(tracing::field::display),
+        origin = request.origin_start().map(tracing::field::debug),
+        host = request.host_start().map(tracing::field::debug),
+        reason,
+        "origin refused"
     }
 
     /// So many requests had no upgrade, since this was last told.

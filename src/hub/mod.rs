@@ -15,6 +15,7 @@ mod handlers;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod nodes;
+mod origins;
 mod publishing;
 mod refusal;
 mod request;
@@ -40,6 +41,7 @@ pub use self::endpoint::Endpoint;
 pub use self::error::{BuildError, PublishError, SendError};
 pub use self::handler::Handler;
 pub use self::handlers::Handlers;
+use self::origins::Origins;
 pub use self::publishing::Encoded;
 pub use self::request::{Reject, UpgradeRequest};
 use self::shutdown::PhaseCell;
@@ -50,9 +52,7 @@ use crate::backplane::{Bridge, ConnId, NodeId};
 use crate::codec::Codec;
 use crate::engine::{Counters, Port, Reply, Stats};
 use crate::shield::shielded;
-use crate::transport::{
-    Admission, AdmissionLimits, ComeBack, OriginRule, ReadLimits, Shards, WriteHalf,
-};
+use crate::transport::{Admission, AdmissionLimits, ComeBack, ReadLimits, Shards, WriteHalf};
 
 /// A WebSocket hub: connections, rooms, and messages of type `T` to them.
 ///
@@ -103,7 +103,7 @@ struct Parts<T> {
     close_timeout: Duration,
     /// Whether an empty text message is a heartbeat.
     has_heartbeats: bool,
-    origins: OriginRule,
+    origins: Origins,
     admission: AdmissionLimits,
     upgrade_timeout: Duration,
     socket_send_buffer: Option<usize>,
@@ -120,7 +120,7 @@ struct Inner<T> {
     send_wait_bytes_max: usize,
     close_timeout: Duration,
     has_heartbeats: bool,
-    origins: OriginRule,
+    origins: Origins,
     admission: Admission,
     come_back: ComeBack,
     warnings: Warnings,

@@ -16,8 +16,8 @@ use crate::transport::{self, ComeBack, Denied, NoUpgrade, Objection};
 pub(super) enum Refusal {
     /// It is no proper handshake.
     Malformed(Objection),
-    /// It comes from a page that may not connect.
-    Origin,
+    /// It comes from a page that may not connect, for this reason.
+    Origin(&'static str),
     /// It has no upgrade, or no client any more.
     NoUpgrade(NoUpgrade),
     /// There are too many, in all or of its address.
@@ -36,7 +36,7 @@ impl Refusal {
     pub(super) fn counter<'a>(&self, counters: &'a Counters) -> &'a Counter {
         match self {
             Self::Malformed(_) => &counters.refused_malformed,
-            Self::Origin => &counters.refused_origins,
+            Self::Origin(_) => &counters.refused_origins,
             Self::NoUpgrade(NoUpgrade::Lost) => &counters.refused_without_upgrade,
             Self::NoUpgrade(NoUpgrade::Gone) | Self::Late => &counters.upgrades_failed,
             Self::Denied(Denied::Full) => &counters.refused_full,
@@ -51,7 +51,7 @@ impl Refusal {
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::Malformed(objection) => objection.reason,
-            Self::Origin => "origin not allowed",
+            Self::Origin(reason) => reason,
             Self::NoUpgrade(NoUpgrade::Lost) => "request without its upgrade",
             Self::NoUpgrade(NoUpgrade::Gone) => "client gone",
             Self::Denied(Denied::Full) => "too many connections",
@@ -69,7 +69,8 @@ impl Refusal {
         match self {
             Self::Malformed(objection) => objection.into_response(),
             Self::Handler(reject) => reject.into_response(),
-            Self::Origin => transport::refusal(StatusCode::FORBIDDEN, reason),
+            // The same for all reasons.
+            Self::Origin(_) => transport::refusal(StatusCode::FORBIDDEN, "origin not allowed"),
             Self::NoUpgrade(NoUpgrade::Lost) | Self::Panicked => {
                 transport::refusal(StatusCode::INTERNAL_SERVER_ERROR, reason)
             }

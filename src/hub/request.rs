@@ -30,6 +30,24 @@ impl UpgradeRequest {
         Self { parts, about, protocol: None }
     }
 
+    /// The start of the first origin, for a log.
+    #[cfg(feature = "tracing")]
+    pub(super) fn origin_start(&self) -> Option<Cow<'_, str>> {
+        self.parts.headers.get(header::ORIGIN).map(|origin| start_of(origin.as_bytes()))
+    }
+
+    /// The start of the host that an origin is compared with, for a log.
+    #[cfg(feature = "tracing")]
+    pub(super) fn host_start(&self) -> Option<Cow<'_, str>> {
+        let target = self.parts.uri.authority().map(|authority| authority.as_str().as_bytes());
+        let host = || self.parts.headers.get(header::HOST).map(HeaderValue::as_bytes);
+        target.or_else(host).map(start_of)
+    }
+
+    pub(super) fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
     /// The response that accepts it, and what its connection keeps.
     pub(super) fn accept(self) -> Result<(Response<Full<Bytes>>, About), Objection> {
         let mut response = transport::accept(self.parts)?;
@@ -106,6 +124,12 @@ impl fmt::Debug for UpgradeRequest {
             .field("headers", &self.parts.headers)
             .finish_non_exhaustive()
     }
+}
+
+/// The first 256 bytes.
+#[cfg(feature = "tracing")]
+fn start_of(value: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(&value[..value.len().min(256)])
 }
 
 /// The refusal of a handshake: a status (redirection or error), headers and a text.

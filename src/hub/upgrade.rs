@@ -1,7 +1,7 @@
 //! From a request to a connection: who is admitted, and the handshake.
 
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -18,7 +18,7 @@ use super::session::{Attached, run};
 use super::{Conn, Handler, Hub, UpgradeRequest, events};
 use crate::engine::{ConnKey, Link};
 use crate::patience::timeout;
-use crate::transport::{self, FrameReader, NoUpgrade, Owner, RemoteAddr, Verdict};
+use crate::transport::{self, FrameReader, NoUpgrade, Owner, RemoteAddr};
 
 impl<T: Send + 'static> Hub<T> {
     /// Answers a request for a WebSocket, and runs the connection in a task of its own once the
@@ -26,7 +26,8 @@ impl<T: Send + 'static> Hub<T> {
     /// (`with_upgrades`); [`handle`](Self::handle) makes such a service.
     ///
     /// A request that is no proper handshake gets 426 or 400, one of a page that may not connect
-    /// ([`allow_origins`](crate::Builder::allow_origins)) 403, one too many 503 or, where its address has
+    /// ([`allow_origins`](crate::Builder::allow_origins),
+    /// [`check_origin`](crate::Builder::check_origin)) 403, one too many 503 or, where its address has
     /// too many, 429, and one that the handler refuses what it says. A hub that is closing, and a handler
     /// that takes longer than [`upgrade_timeout`](crate::Builder::upgrade_timeout), answer with 503. All
     /// 503 and 429 say in `Retry-After` when to come back.
@@ -71,10 +72,8 @@ impl<T: Send + 'static> Hub<T> {
             return Err(Refusal::Malformed(objection));
         }
         let on_upgrade = transport::take_upgrade(&mut parts).map_err(Refusal::NoUpgrade)?;
-        if self.inner.origins.judge(&parts) != Verdict::Admitted {
-            return Err(Refusal::Origin);
-        }
         let mut request = UpgradeRequest::new(parts);
+        self.check_origin(&request)?;
         let admitted = Admitted::new(self, request.remote_addr())?;
         self.ask(&handler, &mut request).await?;
         let (response, about) = request.accept().map_err(Refusal::Malformed)?;
@@ -93,6 +92,21 @@ impl<T: Send + 'static> Hub<T> {
         let response = refusal.into_response(&self.inner.come_back);
         events::handshake_refused(remote_addr, reason, response.status());
         response
+    }
+
+    fn check_origin(&self, request: &UpgradeRequest) -> Result<(), Refusal> {
+        // The check of the application may panic.
+        match catch_unwind(AssertUnwindSafe(|| self.inner.origins.judge(request))) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(reason)) => {
+                events::origin_refused(request, reason);
+                Err(Refusal::Origin(reason))
+            }
+            Err(payload) => {
+                events::panicked(&*payload);
+                Err(Refusal::Panicked)
+            }
+        }
     }
 
     /// Asks the handler, which may take its time within a bound.

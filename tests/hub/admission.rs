@@ -10,8 +10,12 @@ use crate::support::{Listening, RawClient, Recorded, eventually, serve, upgrade_
 
 /// The status and the head of the answer to a handshake with one more header.
 async fn answer(server: &Listening, header: &str) -> (u16, String) {
+    answer_at(server, "/ws", header).await
+}
+
+async fn answer_at(server: &Listening, path: &str, header: &str) -> (u16, String) {
     let mut client = RawClient::open(server.addr).await;
-    let request = upgrade_request("/ws");
+    let request = upgrade_request(path);
     let (start, end) = request.split_at(request.len() - 2);
     client.send([start, header, end].concat().as_bytes()).await;
     let head = client.read_head().await.to_ascii_lowercase();
@@ -21,6 +25,10 @@ async fn answer(server: &Listening, header: &str) -> (u16, String) {
 
 async fn status(server: &Listening, header: &str) -> u16 {
     answer(server, header).await.0
+}
+
+async fn status_at(server: &Listening, path: &str, header: &str) -> u16 {
+    answer_at(server, path, header).await.0
 }
 
 /// The seconds after which the client is to come back.
@@ -86,6 +94,44 @@ async fn pattern_admits_pages_of_all_names_below_a_name() {
     ] {
         let header = format!("Origin: {origin}\r\n");
         assert_eq!(status(&server, &header).await, expected, "{origin}");
+    }
+}
+
+#[tokio::test]
+async fn check_of_the_application_is_asked_about_pages_that_the_rule_does_not_allow() {
+    let check = |origin: &str, request: &UpgradeRequest| {
+        assert_ne!(origin, "https://panic.example", "a panic that the test wants");
+        assert_ne!(origin, "https://listed.example", "it needs no check");
+        request.param("room").is_some_and(|room| origin == format!("https://{room}.example"))
+    };
+    let hub = Hub::<u32>::builder().allow_origins(["https://listed.example"]).check_origin(check);
+    let hub = hub.build().unwrap();
+    let server = serve(hub.handle(hub.handlers())).await;
+    for (path, origin, expected) in [
+        ("/ws", "Origin: https://listed.example\r\n", 101),
+        ("/ws/lobby", "Origin: https://lobby.example\r\n", 101),
+        ("/ws/hall", "Origin: https://lobby.example\r\n", 403),
+        ("/ws", "Origin: https://lobby.example\r\n", 403),
+        ("/ws", "", 101),
+        ("/ws/lobby", "Origin: https://lobby.example\r\nOrigin: https://lobby.example\r\n", 403),
+        ("/ws/lobby", "Origin: https://bücher.example\r\n", 403),
+        ("/ws", "Origin: https://panic.example\r\n", 500),
+    ] {
+        assert_eq!(status_at(&server, path, origin).await, expected, "{origin} for {path}");
+    }
+    assert_eq!((hub.stats().refused_origins, hub.stats().handler_panics), (4, 1));
+}
+
+#[tokio::test]
+async fn check_of_the_application_adds_to_the_rule_of_the_own_host() {
+    let hub = Hub::<u32>::builder().check_origin(|origin, _| origin == "null").build().unwrap();
+    let server = serve(hub.handle(hub.handlers())).await;
+    for (origin, expected) in [
+        ("Origin: http://localhost\r\n", 101),
+        ("Origin: null\r\n", 101),
+        ("Origin: https://evil.example\r\n", 403),
+    ] {
+        assert_eq!(status(&server, origin).await, expected, "{origin}");
     }
 }
 

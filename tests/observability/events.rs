@@ -141,6 +141,27 @@ async fn refused_handshake_is_told_with_its_status() {
 }
 
 #[tokio::test]
+async fn refused_origin_is_told_with_the_host_that_it_asked_for_and_no_more_than_their_start() {
+    let log = Log::new("debug");
+    let (_hub, server) = talkative().await;
+    let long = format!("https://{}.example", "x".repeat(1_000));
+    for origin in ["https://evil.example", &long] {
+        assert!(Client::knock(server.addr, "/ws", &[("origin", origin)]).await.is_err());
+    }
+    let told = log.with("origin refused");
+    let host = server.addr;
+    let line = &told[0];
+    assert!(
+        line.starts_with("DEBUG roomcast::hub: origin refused remote_addr=127.0.0.1:"),
+        "{line}"
+    );
+    let end = format!(r#"origin="https://evil.example" host="{host}" reason="origin not allowed""#);
+    assert!(line.ends_with(&end), "{line}");
+    let start = &long[..256];
+    assert!(told[1].contains(&format!(r#"origin="{start}" host="#)), "{}", told[1]);
+}
+
+#[tokio::test]
 async fn filter_by_target_leaves_the_span_out() {
     let log = Log::new("info,roomcast::conn=off");
     let (_hub, server) = talkative().await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{BuildError, Builder};
 use crate::codec::Codec;
 use crate::engine::Rate;
+use crate::hub::UpgradeRequest;
 
 impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     /// Which pages may connect: a list of origins, exact in scheme, host and port, where upper and lower
@@ -26,7 +27,8 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     /// An entry that no browser sends makes [`build`](Self::build) fail with
     /// [`BuildError::NotAnOrigin`](crate::BuildError::NotAnOrigin), which tells the reason: a path or a user,
     /// `*` in another place, the scheme `wss`, port 0, an IP address in a form that browsers do not write
-    /// (`127.1`, `[0:0::1]`), or a name that is not ASCII. Write such a name in punycode (`xn--…`).
+    /// (`127.1`, `[0:0::1]`), or a name that is not ASCII. Write such a name in punycode (`xn--…`). For other
+    /// rules there is [`check_origin`](Self::check_origin).
     ///
     /// # Examples
     /// ```
@@ -44,7 +46,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     pub fn allow_origins<O: AsRef<str>>(mut self, origins: impl IntoIterator<Item = O>) -> Self {
         for origin in origins {
             let origin = origin.as_ref();
-            if let Err(reason) = self.origins.allow(origin) {
+            if let Err(reason) = self.origins.rule.allow(origin) {
                 let error = || BuildError::NotAnOrigin { origin: origin.to_owned(), reason };
                 self.not_an_origin.get_or_insert_with(error);
             }
@@ -52,16 +54,54 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
         self
     }
 
+    /// Asks `check` about pages that the rule does not allow: those that are on no list of
+    /// [`allow_origins`](Self::allow_origins) or, without a list, those of another host. `check` gets the
+    /// origin as the client has sent it, and the request. The page may connect if `check` returns `true`.
+    /// Default: no check, and such pages get 403. A second check replaces the first.
+    ///
+    /// A check adds to the rule and never narrows it: a page that the rule allows connects unasked. It is
+    /// not asked about a request without an origin (see [`require_origin`](Self::require_origin)), and not
+    /// about one with several, or with one that is not ASCII; these get 403. To refuse more, use
+    /// [`on_upgrade`](crate::Handler::on_upgrade).
+    ///
+    /// The check runs in the task that serves the request, before all limits on connections: it must not
+    /// block. If it panics, the client gets 500, counted in
+    /// [`handler_panics`](crate::Stats::handler_panics).
+    ///
+    /// # Examples
+    /// ```
+    /// use roomcast::Hub;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), roomcast::BuildError> {
+    /// // Each tenant has pages at a domain of its own, and a route `/ws/{tenant}`.
+    /// let hub = Hub::<String>::builder()
+    ///     .check_origin(|origin, request| {
+    ///         request.param("tenant").is_some_and(|tenant| origin == format!("https://{tenant}.example"))
+    ///     })
+    ///     .build()?;
+    /// # assert_eq!(hub.count(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn check_origin(
+        mut self,
+        check: impl Fn(&str, &UpgradeRequest) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.origins.check = Some(Box::new(check));
+        self
+    }
+
     /// Lets all pages connect: for hubs that do not trust cookies, or are meant for everybody.
     pub fn allow_any_origin(mut self) -> Self {
-        self.origins.allow_any();
+        self.origins.rule.allow_any();
         self
     }
 
     /// Whether a handshake must have an `Origin`, which keeps out what is no browser and does not
     /// pretend to be one. Default: `false`.
     pub fn require_origin(mut self, is_required: bool) -> Self {
-        self.origins.is_required = is_required;
+        self.origins.rule.is_required = is_required;
         self
     }
 

@@ -22,15 +22,13 @@ use tokio::runtime::Handle;
 
 pub(super) use self::memory::ByteBounds;
 use self::memory::SetBytes;
-use super::{BuildError, Hub, Parts};
+use super::{BuildError, Hub, Origins, Parts};
 use crate::backplane::{BackplaneError, Bridge, BridgeConfig, NodeId, Plan, Signing};
 use crate::codec::Codec;
 use crate::engine::{
     Budgets, InboxLimits, LARGE_AUDIENCE, Overflow, QueueLimits, RoomLimits, ShardConfig,
 };
-use crate::transport::{
-    AdmissionLimits, DecodeLimits, Layout, OriginRule, Rates, ReadLimits, Shards,
-};
+use crate::transport::{AdmissionLimits, DecodeLimits, Layout, Rates, ReadLimits, Shards};
 
 /// The settings of a [`Hub`], from [`Hub::builder`](Hub) or [`Hub::with_codec`].
 ///
@@ -61,7 +59,7 @@ pub struct Builder<T, C> {
     write_timeout: Duration,
     close_timeout: Duration,
     heartbeats: Option<bool>,
-    origins: OriginRule,
+    origins: Origins,
     not_an_origin: Option<BuildError>,
     admission: AdmissionLimits,
     upgrade_timeout: Duration,
@@ -109,7 +107,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
             write_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(5),
             heartbeats: None,
-            origins: OriginRule::default(),
+            origins: Origins::default(),
             not_an_origin: None,
             admission: AdmissionLimits {
                 connections_max: 1 << 20,
