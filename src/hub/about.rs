@@ -28,8 +28,10 @@ impl About {
         }
     }
 
-    pub(super) fn query_value(&self, key: &str) -> Option<Cow<'_, str>> {
-        let pairs = form_urlencoded::parse(self.query.as_deref()?.as_bytes());
-        pairs.into_iter().find(|(name, _)| name == key).map(|(_, value)| value)
+    /// The values of a key in the query string, decoded, in their order.
+    pub(super) fn query_values(&self, key: &str) -> impl Iterator<Item = Cow<'_, str>> {
+        let query = self.query.as_deref().unwrap_or_default();
+        let pairs = form_urlencoded::parse(query.as_bytes());
+        pairs.filter(move |(name, _)| name == key).map(|(_, value)| value)
     }
 }

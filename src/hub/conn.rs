@@ -276,7 +276,32 @@ impl<T: Send + 'static> Conn<T> {
     ///
     /// Decodes at each call: keep what is asked for often.
     pub fn query(&self, key: &str) -> Option<Cow<'_, str>> {
-        self.inner.about.query_value(key)
+        self.query_all(key).next()
+    }
+
+    /// All values of a key in the query string, decoded, in the order of the query. Empty if the key is
+    /// not there.
+    ///
+    /// Decodes at each call, while it is iterated: keep what is asked for often.
+    ///
+    /// # Examples
+    /// ```
+    /// use roomcast::{Close, Conn, Handler};
+    ///
+    /// struct Rooms;
+    ///
+    /// impl Handler<String> for Rooms {
+    ///     async fn on_connect(&self, conn: &Conn<String>) -> Result<(), Close> {
+    ///         // `/ws?room=lobby&room=hall`
+    ///         for room in conn.query_all("room") {
+    ///             conn.join(&room)?;
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    pub fn query_all(&self, key: &str) -> impl Iterator<Item = Cow<'_, str>> {
+        self.inner.about.query_values(key)
     }
 
     /// The address of the client, where the server told it.

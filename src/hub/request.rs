@@ -79,7 +79,31 @@ impl UpgradeRequest {
 
     /// The first value of a key in the query string, decoded.
     pub fn query(&self, key: &str) -> Option<Cow<'_, str>> {
-        self.about.query_value(key)
+        self.query_all(key).next()
+    }
+
+    /// All values of a key in the query string, decoded, in the order of the query: `a` and `b` of
+    /// `?tag=a&tag=b`. Empty if the key is not there.
+    ///
+    /// Decodes while it is iterated; a value without escapes is not copied.
+    ///
+    /// # Examples
+    /// ```
+    /// use roomcast::{Handler, Reject, StatusCode, UpgradeRequest};
+    ///
+    /// struct Tagged;
+    ///
+    /// impl Handler<String> for Tagged {
+    ///     async fn on_upgrade(&self, request: &mut UpgradeRequest) -> Result<(), Reject> {
+    ///         match request.query_all("tag").count() {
+    ///             0..=8 => Ok(()),
+    ///             _ => Err(StatusCode::BAD_REQUEST.into()),
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub fn query_all(&self, key: &str) -> impl Iterator<Item = Cow<'_, str>> {
+        self.about.query_values(key)
     }
 
     /// The address of the client, where the server told it.

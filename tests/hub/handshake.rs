@@ -186,6 +186,7 @@ impl Handler<u32> for Observer {
             request.param("room").unwrap_or("none"),
             request.param("other").unwrap_or("none"),
             &request.query("token").unwrap_or("none".into()),
+            &request.query_all("tag").collect::<Vec<_>>().join("+"),
             request.header("host").unwrap_or("none"),
             &request.headers().contains_key("sec-websocket-key").to_string(),
             &request.protocols().collect::<Vec<_>>().join("+"),
@@ -202,14 +203,14 @@ async fn on_upgrade_sees_the_request() {
     let hub = Hub::<u32>::new();
     let (sender, mut seen) = mpsc::unbounded_channel();
     let server = serve(hub.handle(Observer(sender))).await;
-    let get = "GET /ws/a%20b?token=t%2B+x HTTP/1.1";
+    let get = "GET /ws/a%20b?tag=b&token=t%2B+x&%74ag=%C3%A9&tag HTTP/1.1";
     let protocols = "Sec-WebSocket-Protocol: p,, q ,";
     let key = format!("Sec-WebSocket-Key: {KEY}");
     let lines = [get, "Host: h", CONNECTION, UPGRADE, VERSION, &key, protocols];
     assert!(answer_of(&server, &lines).await.starts_with("http/1.1 403 "));
     let seen = within("on_upgrade", seen.recv()).await.unwrap();
-    let expected = ["/ws/a%20b", "a b", "none", "t+ x", "h", "true", "p+q", "127.0.0.1", "false"];
-    assert_eq!(seen[..8], expected[..8]);
+    let expected = ["/ws/a%20b", "a b", "none", "t+ x", "b+é+", "h", "true", "p+q", "127.0.0.1"];
+    assert_eq!(seen[..9], expected);
 }
 
 #[tokio::test]
@@ -225,6 +226,8 @@ async fn connection_knows_its_params_query_and_address() {
     assert_eq!(conn.query("flag").as_deref(), Some(""));
     assert_eq!(conn.query("é").as_deref(), Some("e"));
     assert_eq!(conn.query("c").unwrap_or("default".into()), "default");
+    assert!(conn.query_all("a").eq(["1", "2"]), "in their order");
+    assert_eq!(conn.query_all("c").count(), 0);
     let addr = client.0.get_ref().local_addr().unwrap();
     assert_eq!(conn.remote_addr(), Some(addr));
     assert!(conn.extensions().is_empty());
@@ -232,6 +235,7 @@ async fn connection_knows_its_params_query_and_address() {
     let (_client, conn) = server.connect().await;
     assert_eq!(conn.param("room"), None);
     assert_eq!(conn.query("a"), None, "there is no query at all");
+    assert_eq!(conn.query_all("a").count(), 0);
 }
 
 #[tokio::test]
