@@ -17,7 +17,7 @@ use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn};
-use axum::response::Response;
+use axum::response::{AppendHeaders, Response};
 use axum::routing::get;
 use axum::serve::Listener;
 use hyper_util::service::TowerToHyperService;
@@ -173,6 +173,29 @@ async fn middleware_says_what_the_connection_carries() {
     let server = Serving::run(app).await;
     let mut client = Client::connect(server.addr, "/ws").await;
     assert_eq!(client.get::<String>().await, "||127.0.0.1|grace");
+}
+
+/// Sets a cookie with the handshake.
+struct Baker;
+
+impl Handler<String> for Baker {
+    async fn on_upgrade(&self, request: &mut UpgradeRequest) -> Result<(), Reject> {
+        let cookie = header::HeaderValue::from_static("baked=1");
+        request.response_headers_mut().append(header::SET_COOKIE, cookie);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn response_has_the_headers_of_on_upgrade_and_those_of_the_axum_handler() {
+    let endpoint = hub().handle(Baker);
+    let ws = |upgrade: HubUpgrade| async move {
+        let response = upgrade.accept(&endpoint).await;
+        (AppendHeaders([(header::SET_COOKIE, "axum=1")]), response)
+    };
+    let server = Serving::run(Router::new().route("/ws", get(ws))).await;
+    let (_client, response) = Client::knock(server.addr, "/ws", &[]).await.expect("accepted");
+    assert!(response.headers().get_all("set-cookie").iter().eq(["baked=1", "axum=1"]));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hyper::StatusCode;
+use hyper::header::HeaderName;
 
 use super::builder::ByteBounds;
 use super::{ShutdownReport, UpgradeRequest};
@@ -56,6 +57,12 @@ events! {
         hub, times,
         "the request has lost its upgrade: a layer has taken it, or has rebuilt the request without its \
          extensions"
+    }
+
+    /// So many headers were left out of responses, since this was last told; the last of them.
+    warn header_left_out(hub: &str, name: &HeaderName, times: u64) for "roomcast::hub" {
+        hub, %name, times,
+        "response header left out: it belongs to the handshake, and `on_upgrade` cannot set it"
     }
 
     /// So many handshakes got no stream from their server, since this was last told.

@@ -50,8 +50,8 @@ use crate::engine::{Close, DisconnectReason};
 /// }
 /// ```
 pub trait Handler<T: Send + 'static>: Send + Sync + 'static {
-    /// Sees the request before the handshake: accepts it, picks a subprotocol, attaches data to the
-    /// connection, or refuses with a status of choice.
+    /// Sees the request before the handshake: accepts it, picks a subprotocol, adds headers to the
+    /// response, attaches data to the connection, or refuses with a status of choice.
     ///
     /// # Cancel safety
     /// Dropped with the request when the client leaves. An accepted request may still not become a

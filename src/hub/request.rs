@@ -22,12 +22,13 @@ pub struct UpgradeRequest {
     parts: Parts,
     about: About,
     protocol: Option<HeaderValue>,
+    response_headers: HeaderMap,
 }
 
 impl UpgradeRequest {
     pub(super) fn new(mut parts: Parts) -> Self {
         let about = About::take(&mut parts);
-        Self { parts, about, protocol: None }
+        Self { parts, about, protocol: None, response_headers: HeaderMap::new() }
     }
 
     /// The start of the first origin, for a log.
@@ -48,9 +49,20 @@ impl UpgradeRequest {
         &self.parts
     }
 
+    /// Takes those names out of the response headers that belong to the handshake itself.
+    pub(super) fn take_reserved(&mut self) -> Vec<HeaderName> {
+        let names = self.response_headers.keys();
+        let reserved: Vec<_> = names.filter(|name| transport::is_reserved(name)).cloned().collect();
+        for name in &reserved {
+            self.response_headers.remove(name);
+        }
+        reserved
+    }
+
     /// The response that accepts it, and what its connection keeps.
     pub(super) fn accept(self) -> Result<(Response<Full<Bytes>>, About), Objection> {
         let mut response = transport::accept(self.parts)?;
+        response.headers_mut().extend(self.response_headers);
         if let Some(protocol) = self.protocol {
             response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
         }
@@ -119,6 +131,32 @@ impl UpgradeRequest {
     /// What the connection will carry.
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         &mut self.about.extensions
+    }
+
+    /// Headers that the response carries if the handshake is accepted, such as `Set-Cookie`. A refusal
+    /// carries those of its [`Reject`] instead. Default: none.
+    ///
+    /// The headers of the handshake itself cannot be set here: `Connection`, `Upgrade`, all of
+    /// `Sec-WebSocket-…`, `Content-Length` and `Transfer-Encoding`. They are left out of the response, and an
+    /// event warns of them. For the subprotocol there is [`select_protocol`](Self::select_protocol).
+    ///
+    /// # Examples
+    /// ```
+    /// use roomcast::header::{HeaderValue, SET_COOKIE};
+    /// use roomcast::{Handler, Reject, UpgradeRequest};
+    ///
+    /// struct Visitors;
+    ///
+    /// impl Handler<String> for Visitors {
+    ///     async fn on_upgrade(&self, request: &mut UpgradeRequest) -> Result<(), Reject> {
+    ///         let cookie = HeaderValue::from_static("seen=1; Path=/; HttpOnly; SameSite=Lax");
+    ///         request.response_headers_mut().append(SET_COOKIE, cookie);
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    pub fn response_headers_mut(&mut self) -> &mut HeaderMap {
+        &mut self.response_headers
     }
 
     /// The subprotocols that the client offers, in its order of preference.

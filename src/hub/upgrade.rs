@@ -76,6 +76,7 @@ impl<T: Send + 'static> Hub<T> {
         self.check_origin(&request)?;
         let admitted = Admitted::new(self, request.remote_addr())?;
         self.ask(&handler, &mut request).await?;
+        self.drop_reserved(&mut request);
         let (response, about) = request.accept().map_err(Refusal::Malformed)?;
         tokio::spawn(open(admitted, handler, on_upgrade, about));
         Ok(response)
@@ -126,6 +127,15 @@ impl<T: Send + 'static> Hub<T> {
                 Err(Refusal::Panicked)
             }
             Err(_) => Err(Refusal::Late),
+        }
+    }
+
+    /// Leaves headers out of the response that the handler may not set.
+    fn drop_reserved(&self, request: &mut UpgradeRequest) {
+        for name in request.take_reserved() {
+            if let Some(times) = self.inner.warnings.reserved_headers.add() {
+                events::header_left_out(self.name(), &name, times);
+            }
         }
     }
 

@@ -11,6 +11,8 @@ pub(super) struct Warnings {
     pub(super) lost_upgrades: Sum,
     /// Handshakes under a server without upgrades.
     pub(super) unsupported: Sum,
+    /// Headers of the handshake that a handler has set.
+    pub(super) reserved_headers: Sum,
 }
 
 /// How often something has happened since it was last told. It is told once a second at most.

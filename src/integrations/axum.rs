@@ -123,7 +123,9 @@ impl HubUpgrade {
     }
 
     /// Makes a connection of the endpoint's hub of it. The response is the handshake's, or says why there is
-    /// none: see [`Hub::upgrade`](crate::Hub::upgrade).
+    /// none: see [`Hub::upgrade`](crate::Hub::upgrade). The handshake's has the headers that `on_upgrade` has
+    /// set ([`response_headers_mut`](crate::UpgradeRequest::response_headers_mut)). More can be added to the
+    /// response, by a jar of cookies as well.
     ///
     /// # Cancel safety
     /// Dropped before it is ready, no connection comes about.

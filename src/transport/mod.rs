@@ -36,6 +36,6 @@ pub(crate) use reader::{FrameReader, ReadError, ReadLimits};
 pub(crate) use sampler::{Sample, Sampler};
 pub(crate) use stream::{Owner, WriteHalf, into_streams};
 pub(crate) use upgrade::{
-    ComeBack, NoUpgrade, Objection, accept, objection, refusal, take_upgrade,
+    ComeBack, NoUpgrade, Objection, accept, is_reserved, objection, refusal, take_upgrade,
 };
 pub use upgrade::{ConnExtensions, PathParams, RemoteAddr};

@@ -108,6 +108,13 @@ pub(crate) fn accept(parts: Parts) -> Result<Response<Full<Bytes>>, Objection> {
     Ok(response.map(|_| Full::default()))
 }
 
+/// Whether a header of the response belongs to the handshake itself, or to a body, which it has not.
+pub(crate) fn is_reserved(name: &HeaderName) -> bool {
+    const OTHERS: [HeaderName; 4] =
+        [header::CONNECTION, header::UPGRADE, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+    name.as_str().starts_with("sec-websocket-") || OTHERS.contains(name)
+}
+
 /// Why a request is no proper handshake.
 #[derive(Debug)]
 pub(crate) struct Objection {

@@ -3,7 +3,10 @@
 
 use std::collections::HashSet;
 
-use roomcast::header::{HeaderValue, WWW_AUTHENTICATE};
+use roomcast::header::{
+    self, CONTENT_LENGTH, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_PROTOCOL, SET_COOKIE, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+};
 use roomcast::{Conn, Handler, Hub, Reject, StatusCode, UpgradeRequest};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Error;
@@ -174,6 +177,53 @@ async fn on_upgrade_attaches_typed_data_that_the_connection_carries() {
     assert_eq!(conn.extensions().get(), Some(&7_u64));
     assert_eq!(conn.extensions().get::<u8>(), None);
     assert_eq!(conn.hub().count(), hub.count());
+}
+
+/// Sets headers of its response.
+struct Baker;
+
+impl Handler<u32> for Baker {
+    async fn on_upgrade(&self, request: &mut UpgradeRequest) -> Result<(), Reject> {
+        request.select_protocol("chat");
+        let headers = request.response_headers_mut();
+        for (name, value) in [
+            (SET_COOKIE, "a=1"),
+            (SET_COOKIE, "b=2"),
+            (header::CONNECTION, "close"),
+            (header::UPGRADE, "h2c"),
+            (CONTENT_LENGTH, "5"),
+            (TRANSFER_ENCODING, "chunked"),
+            (SEC_WEBSOCKET_ACCEPT, "forged"),
+            (SEC_WEBSOCKET_PROTOCOL, "forged"),
+            (SEC_WEBSOCKET_EXTENSIONS, "permessage-deflate"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        match request.query("refuse") {
+            Some(_) => Err(StatusCode::FORBIDDEN.into()),
+            None => Ok(()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn on_upgrade_adds_headers_to_the_response_but_none_of_the_handshake_itself() {
+    let hub = Hub::<u32>::new();
+    let server = serve(hub.handle(Baker)).await;
+    let offer = [("sec-websocket-protocol", "chat")];
+    // The client checks what belongs to the handshake.
+    let (_client, response) = Client::knock(server.addr, "/ws", &offer).await.unwrap();
+    let headers = response.headers();
+    assert!(headers.get_all("set-cookie").iter().eq(["a=1", "b=2"]));
+    assert_eq!(headers["connection"], "upgrade");
+    assert_eq!(headers["upgrade"], "websocket");
+    assert_eq!(headers["sec-websocket-protocol"], "chat");
+    for name in ["content-length", "transfer-encoding", "sec-websocket-extensions"] {
+        assert!(!headers.contains_key(name), "{name}");
+    }
+    let refused = Client::knock(server.addr, "/ws?refuse", &offer).await;
+    let Err(Error::Http(response)) = refused else { panic!("it was not refused") };
+    assert!(!response.headers().contains_key("set-cookie"), "a refusal has its own headers");
 }
 
 /// Tells what it sees of a request.

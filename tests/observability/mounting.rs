@@ -1,10 +1,11 @@
 //! Faults of the program around a hub, as they are told.
 
-use roomcast::Hub;
+use roomcast::header::{CONTENT_LENGTH, HeaderValue};
+use roomcast::{Handler, Hub, Reject, UpgradeRequest};
 
 use super::log::Log;
 use super::plain::{Plain, rebuilt};
-use super::support::{Client, RawClient, eventually, upgrade_request};
+use super::support::{Client, RawClient, eventually, serve, upgrade_request};
 
 #[tokio::test]
 async fn request_that_has_lost_its_upgrade_is_a_warning_that_says_what_is_missing() {
@@ -37,5 +38,29 @@ async fn server_without_upgrades_is_a_warning_that_says_what_to_do() {
     let expected = "WARN roomcast::hub: the server in front of the hub does not upgrade: serve its \
                     connections with `with_upgrades` hub=\"plain\" times=1";
     assert_eq!(told.first().map(String::as_str), Some(expected));
+    assert!(told.len() < 20, "once a second: {told:#?}");
+}
+
+/// Sets a header that it may not set.
+struct Careless;
+
+impl Handler<u32> for Careless {
+    async fn on_upgrade(&self, request: &mut UpgradeRequest) -> Result<(), Reject> {
+        request.response_headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("5"));
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn header_of_the_handshake_that_a_handler_sets_is_a_warning_with_its_name() {
+    let log = Log::new("info");
+    let hub = Hub::<u32>::builder().name("careless").build().expect("valid");
+    let server = serve(hub.handle(Careless)).await;
+    for _ in 0..20 {
+        Client::connect(server.addr, "/ws").await;
+    }
+    let told = log.with("response header left out");
+    let end = "`on_upgrade` cannot set it hub=\"careless\" name=content-length times=1";
+    assert!(told[0].ends_with(end), "{}", told[0]);
     assert!(told.len() < 20, "once a second: {told:#?}");
 }
