@@ -59,6 +59,13 @@ events! {
          extensions"
     }
 
+    /// A request had no address, so that limits of one address do not hold. Told once a hub.
+    warn addr_unknown(hub: &str) for "roomcast::hub" {
+        hub,
+        "limits per address do nothing, for a request has no address: insert a `RemoteAddr` into it, or \
+         serve axum with `into_make_service_with_connect_info::<SocketAddr>`"
+    }
+
     /// So many headers were left out of responses, since this was last told; the last of them.
     warn header_left_out(hub: &str, name: &HeaderName, times: u64) for "roomcast::hub" {
         hub, %name, times,

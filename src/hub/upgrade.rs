@@ -74,6 +74,7 @@ impl<T: Send + 'static> Hub<T> {
         let on_upgrade = transport::take_upgrade(&mut parts).map_err(Refusal::NoUpgrade)?;
         let mut request = UpgradeRequest::new(parts);
         self.check_origin(&request)?;
+        self.look_for_addr(request.remote_addr());
         let admitted = Admitted::new(self, request.remote_addr())?;
         self.ask(&handler, &mut request).await?;
         self.drop_reserved(&mut request);
@@ -107,6 +108,13 @@ impl<T: Send + 'static> Hub<T> {
                 events::panicked(&*payload);
                 Err(Refusal::Panicked)
             }
+        }
+    }
+
+    /// Warns if a limit cannot hold, because nobody has told the address of the client.
+    fn look_for_addr(&self, addr: Option<SocketAddr>) {
+        if addr.is_none() && self.inner.admission.limits_addrs() {
+            self.inner.warnings.unknown_addr.get_or_init(|| events::addr_unknown(self.name()));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Faults of the program around a hub. A client can bring them about at will, so they are told in sums.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::telemetry::Throttle;
 
@@ -13,6 +13,8 @@ pub(super) struct Warnings {
     pub(super) unsupported: Sum,
     /// Headers of the handshake that a handler has set.
     pub(super) reserved_headers: Sum,
+    /// Requests without an address, where addresses are limited. Told once.
+    pub(super) unknown_addr: OnceLock<()>,
 }
 
 /// How often something has happened since it was last told. It is told once a second at most.

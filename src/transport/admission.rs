@@ -146,9 +146,13 @@ impl Admission {
         }
     }
 
+    /// Whether there is a limit of one address.
+    pub(crate) fn limits_addrs(&self) -> bool {
+        self.limits.per_addr_max.is_some() || self.limits.addr_rate.is_some()
+    }
+
     fn limited(&self, addr: Option<SocketAddr>) -> Option<Network> {
-        let is_limited = self.limits.per_addr_max.is_some() || self.limits.addr_rate.is_some();
-        addr.filter(|_| is_limited).map(|addr| Network::of(addr.ip()))
+        addr.filter(|_| self.limits_addrs()).map(|addr| Network::of(addr.ip()))
     }
 
     fn lock(&self) -> MutexGuard<'_, Addrs> {

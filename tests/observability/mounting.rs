@@ -64,3 +64,23 @@ async fn header_of_the_handshake_that_a_handler_sets_is_a_warning_with_its_name(
     assert!(told[0].ends_with(end), "{}", told[0]);
     assert!(told.len() < 20, "once a second: {told:#?}");
 }
+
+#[tokio::test]
+async fn limit_per_address_without_an_address_is_one_warning_a_hub() {
+    let log = Log::new("info");
+    let limited = |name: &str| Hub::<u32>::builder().name(name).max_connections_per_addr(1);
+    for hub in [limited("first"), limited("second"), Hub::builder().name("unlimited")] {
+        let hub = hub.build().expect("valid");
+        let server = Plain::serve(&hub, |request| request, true).await;
+        let _clients =
+            [Client::connect(server.addr, "/ws").await, Client::connect(server.addr, "/ws").await];
+    }
+    let server = limited("known").build().expect("valid");
+    let server = serve(server.handle(server.handlers())).await;
+    Client::connect(server.addr, "/ws").await;
+    let told = log.with("limits per address do nothing");
+    assert!(told.iter().all(|line| line.starts_with("WARN roomcast::hub: ")), "{told:#?}");
+    let ends = [r#"hub="first""#, r#"hub="second""#];
+    assert_eq!(told.len(), ends.len(), "{told:#?}");
+    assert!(told.iter().zip(ends).all(|(line, end)| line.ends_with(end)), "{told:#?}");
+}

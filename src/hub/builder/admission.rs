@@ -124,8 +124,10 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     /// How many connections one address may have, at least 1. Default: no limit. More get 429.
     ///
     /// An address is an IPv4 address or an IPv6 /64. It is that of [`RemoteAddr`](crate::RemoteAddr): behind
-    /// a proxy, all connections have the proxy's, unless you insert that of the client. Where there is none,
-    /// nothing is limited. Offices and mobile networks put thousands behind one.
+    /// a proxy, all connections have the proxy's, unless you insert that of the client. A request without
+    /// a `RemoteAddr` is not limited: `Server` always inserts one, axum and other servers only if told to
+    /// ([`mounting`](crate::docs::mounting)). The first such request is a warning of the feature `tracing`.
+    /// Offices and mobile networks put thousands behind one address.
     pub fn max_connections_per_addr(mut self, connections: u32) -> Self {
         self.admission.per_addr_max = Some(connections);
         self
@@ -134,7 +136,8 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     /// How many connections one address may begin in a second on average, and how many at once, at least
     /// 1 each. Default: no limit. More get 429.
     ///
-    /// Up to 65,536 addresses without a connection are remembered.
+    /// Up to 65,536 addresses without a connection are remembered. For what an address is, and for requests
+    /// without one, see [`max_connections_per_addr`](Self::max_connections_per_addr).
     pub fn connection_rate_per_addr(mut self, per_second: u32, burst: u32) -> Self {
         self.admission.addr_rate = Some(Rate { per_second, burst });
         self
