@@ -35,6 +35,8 @@ mod load;
 #[expect(dead_code, reason = "of what the tests use, too")]
 #[path = "../tests/network/mod.rs"]
 mod network;
+#[path = "sockets/pair.rs"]
+mod pair;
 #[path = "sockets/plan.rs"]
 mod plan;
 #[path = "sockets/plot.rs"]

@@ -1,18 +1,16 @@
 //! The contest: starts servers and their clients, and lets them take turns.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::contestants::Contestant;
 use crate::figures::{Drops, Figures, Memory, SceneFigures, Series};
-use crate::load::{Answer, Crowd, Load, Measured, Request};
+use crate::load::{Answer, Load, Request};
 use crate::network::Network;
-use crate::network::namespaces::{Namespace, SERVER};
+use crate::pair::Pair;
 use crate::plan::{self, Cell, Scene};
-use crate::process::{self, Peer};
-use crate::stream::identity_files;
+use crate::process;
 use crate::{Error, Options, Result};
 
 /// Connections that are dropped at once.
@@ -160,104 +158,6 @@ fn drop_all(contestant: Contestant, progress: &Progress) -> Result<Drops> {
             Ok(Drops { contestant, dropped: DROPPED, served, slowest })
         }
         answer => Err(format!("not an answer to a drop: {answer:?}").into()),
-    }
-}
-
-/// A server and its clients.
-struct Pair {
-    contestant: Contestant,
-    server: Peer,
-    addr: SocketAddr,
-    load: Peer,
-    is_away: bool,
-}
-
-impl Pair {
-    fn start(contestant: Contestant, network: Option<&Network>) -> Result<Self> {
-        let cores = process::cores()?;
-        let name = clap::ValueEnum::to_possible_value(&contestant);
-        let name = name.map(|name| name.get_name().to_owned()).unwrap_or_default();
-        let threads = contestant.threads().min(cores.len());
-        let addr = network.map_or(Ipv4Addr::LOCALHOST, |_| SERVER).to_string();
-        let side = network.map(|network| &network.server);
-        let mut server = start_on(side, &cores[..threads], ["serve", &name, &addr])?;
-        let addr = server.answer()?;
-        // The last core, where there is none left.
-        let core = cores[threads.min(cores.len() - 1)];
-        let load = start_on(network.map(|network| &network.clients), &[core], ["load"])?;
-        Ok(Self { contestant, server, addr, load, is_away: network.is_some() })
-    }
-
-    fn connected(
-        contestant: Contestant,
-        network: Option<&Network>,
-        rooms: usize,
-        members: usize,
-    ) -> Result<Self> {
-        let mut pair = Self::start(contestant, network)?;
-        pair.connect(rooms, members)?;
-        Ok(pair)
-    }
-
-    fn connect(&mut self, rooms: usize, members: usize) -> Result<()> {
-        let crowd = Crowd {
-            server: self.addr,
-            server_pid: self.server.pid(),
-            dialect: self.contestant.dialect(),
-            is_tls: self.contestant.is_tls(),
-            first_room: 0,
-            rooms,
-            members,
-            paused_one_in: self.contestant.paused_one_in(),
-            is_away: self.is_away,
-        };
-        match self.load.ask(&Request::Connect(crowd))? {
-            Answer::Connected => Ok(()),
-            answer => Err(format!("not an answer to a connect: {answer:?}").into()),
-        }
-    }
-
-    /// Measures, after as many messages as there are in flight that are not counted.
-    fn measure(&mut self, load: Load) -> Result<Measured> {
-        self.ask_measure(Load { duration: Duration::ZERO, ..load })?;
-        self.ask_measure(load)
-    }
-
-    fn ask_measure(&mut self, load: Load) -> Result<Measured> {
-        match self.load.ask(&Request::Measure(load))? {
-            Answer::Measured(measured) => Ok(measured),
-            answer => Err(format!("not an answer to a measurement: {answer:?}").into()),
-        }
-    }
-}
-
-impl Drop for Pair {
-    fn drop(&mut self) {
-        for file in identity_files(self.server.pid()) {
-            // Most servers have none.
-            let _ = std::fs::remove_file(file);
-        }
-    }
-}
-
-/// Starts a process of this program on some cores, and on a side of a network.
-fn start_on<const N: usize>(
-    side: Option<&Namespace>,
-    cores: &[usize],
-    arguments: [&str; N],
-) -> Result<Peer> {
-    let (cores, arguments) = (cores.to_vec(), arguments.map(str::to_owned));
-    let start = move || {
-        // A child inherits what this thread is pinned to.
-        let all = process::cores()?;
-        process::pin(&cores)?;
-        let peer = Peer::start(&arguments);
-        process::pin(&all)?;
-        peer
-    };
-    match side {
-        Some(side) => side.run(start),
-        None => start(),
     }
 }
 
