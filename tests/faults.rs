@@ -26,8 +26,7 @@ mod exhaustion;
 mod far;
 #[path = "faults/farewells.rs"]
 mod farewells;
-#[path = "faults/flooded.rs"]
-mod flooded;
+mod flood;
 #[path = "faults/floods.rs"]
 mod floods;
 mod network;
@@ -44,7 +43,6 @@ mod patient;
 #[path = "faults/pauses.rs"]
 mod pauses;
 mod programs;
-#[expect(dead_code, reason = "of what the loads share")]
 #[path = "faults/server.rs"]
 mod server;
 #[path = "faults/stalls.rs"]
@@ -70,7 +68,7 @@ async fn obedient() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "started by other tests"]
 async fn flooded() {
-    flooded::serve().await;
+    floods::serve().await;
 }
 
 /// Not a test, but a server with short deadlines that others start.

@@ -17,8 +17,9 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 /// Switches the rate limits of the chat off.
 pub(crate) const ANY_RATE: &[&str] = &["--message-rate", "0", "--byte-rate", "0"];
 
-/// What `/stats` tells.
+/// What `/stats` tells; zero where a server does not tell it.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
 pub(crate) struct Stats {
     pub(crate) members: usize,
     pub(crate) connections: usize,

@@ -1,0 +1,110 @@
+//! The clients of both rooms, and what they measure.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::members::Members;
+use super::pages::{self, PATIENCE};
+use super::quiet::Quiet;
+use super::{FLOOD, Result};
+
+/// Members of the room that is flooded.
+pub(crate) const MEMBERS: usize = 200;
+
+/// Before a flood is measured: buffers that were empty are full then.
+const WARM_UP: Duration = Duration::from_millis(500);
+
+/// What a flood did.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Measured {
+    pub(crate) echoes: usize,
+    pub(crate) echo_median: Duration,
+    pub(crate) echo_worst: Duration,
+    /// Messages that members of the flooded room have read.
+    pub(crate) deliveries: u64,
+    /// Messages that they were too slow for, those of the warm-up with them.
+    pub(crate) dropped: u64,
+    pub(crate) elapsed: Duration,
+    /// Processor time of the server.
+    pub(crate) server_cpu: Duration,
+}
+
+/// The clients of a server, which is flooded again and again.
+pub(crate) struct Clients {
+    server: SocketAddr,
+    members: Members,
+    quiet: Quiet,
+}
+
+impl Clients {
+    /// Connects all, and waits until all are in their rooms.
+    pub(crate) fn enter(server: SocketAddr) -> Result<Self> {
+        let members = (0..MEMBERS).map(|_| enter(server, FLOOD)).collect::<Result<_>>()?;
+        let members = Members::read_along(members)?;
+        let quiet = Quiet::enter(server)?;
+        pages::counts_where(server, |counts| {
+            (counts.members, counts.quiet) == (MEMBERS, Quiet::MEMBERS)
+        })?;
+        Ok(Self { server, members, quiet })
+    }
+
+    /// Has the server flood by so many tasks, and measures for so long. `server_cpu` tells the
+    /// processor time that the server has used so far.
+    ///
+    /// Fails where an echo does not come, or a member is lost.
+    pub(crate) fn measure(
+        &self,
+        tasks: usize,
+        duration: Duration,
+        server_cpu: impl Fn() -> Result<Duration>,
+    ) -> Result<Measured> {
+        let dropped_before = pages::counts(self.server)?.dropped;
+        pages::flood(self.server, tasks)?;
+        thread::sleep(WARM_UP);
+        let look = || Ok::<_, super::Error>((server_cpu()?, self.members.deliveries()));
+        let (began, before) = (Instant::now(), look()?);
+        let echoes = self.quiet.echo_for(duration)?;
+        let (elapsed, after) = (began.elapsed(), look()?);
+        pages::flood(self.server, 0)?;
+        let counts = pages::counts(self.server)?;
+        if counts.members != MEMBERS {
+            return Err(format!("{} of {MEMBERS} members are left", counts.members).into());
+        }
+        Ok(Measured {
+            echoes: echoes.len(),
+            echo_median: echoes[echoes.len() / 2],
+            echo_worst: echoes[echoes.len() - 1],
+            deliveries: after.1 - before.1,
+            dropped: counts.dropped - dropped_before,
+            elapsed,
+            server_cpu: after.0 - before.0,
+        })
+    }
+}
+
+/// A connection after its handshake.
+pub(crate) fn enter(server: SocketAddr, room: &str) -> Result<TcpStream> {
+    let mut stream = TcpStream::connect(server)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let request = format!(
+        "GET /ws/{room} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes())?;
+    let mut head = Vec::new();
+    // Not a byte more than the head.
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        head.extend(byte);
+    }
+    match head.starts_with(b"HTTP/1.1 101 ") {
+        true => Ok(stream),
+        false => Err(format!("refused: {}", String::from_utf8_lossy(&head)).into()),
+    }
+}

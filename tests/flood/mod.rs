@@ -1,0 +1,52 @@
+//! A flood of one room, and what another room feels of it. The fault tests and the benchmark
+//! `sockets` share it.
+//!
+//! ```text
+//!  server process                                  measuring process
+//!  ──────────────                                  ─────────────────
+//!  tasks ──► room "flood"  ──────────────────────► members that read and throw away
+//!            room "quiet"  ◄─────────────────────► a member that times its own echoes
+//!            /flood?4      ◄── begin, or end ───── the clock
+//!            /counts       ◄── is anybody lost? ── the clock
+//! ```
+
+pub(crate) mod clients;
+mod members;
+pub(crate) mod pages;
+mod quiet;
+pub(crate) mod server;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The room that is flooded.
+pub(crate) const FLOOD: &str = "flood";
+
+/// The room beside it.
+pub(crate) const QUIET: &str = "quiet";
+
+/// Bytes of a message of the flood, as JSON.
+pub(crate) const MESSAGE_BYTES: usize = 128;
+
+/// What both rooms get.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Message {
+    /// When its sender sent it, in microseconds since that sender began.
+    pub(crate) at: u64,
+    pub(crate) pad: String,
+}
+
+impl Message {
+    /// Of as many bytes as a message of the flood has.
+    pub(crate) fn padded() -> Self {
+        let bytes = serde_json::to_string(&Self::stamped(0)).map_or(0, |json| json.len());
+        Self { at: 0, pad: "x".repeat(MESSAGE_BYTES - bytes) }
+    }
+
+    /// Short, and with its time.
+    pub(crate) fn stamped(at: u64) -> Self {
+        Self { at, pad: String::new() }
+    }
+}

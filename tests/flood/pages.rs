@@ -1,0 +1,72 @@
+//! The pages by which a flood is begun and watched, as both sides know them.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::Result;
+
+/// Floods by as many tasks as the query says, in place of those before.
+pub(crate) const FLOOD_PAGE: &str = "/flood";
+
+/// How long a page may take. A flood delays it, and a busy machine does.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// From one look at the counts to the next.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// What the server answers to all other paths.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Counts {
+    pub(crate) connections: u64,
+    /// Members of the room that is flooded.
+    pub(crate) members: usize,
+    /// Members of the room beside it.
+    pub(crate) quiet: usize,
+    /// Deliveries that were dropped because a member was too slow for them.
+    pub(crate) dropped: u64,
+}
+
+/// Has the server flood by so many tasks from now on, in place of those before.
+pub(crate) fn flood(server: SocketAddr, tasks: usize) -> Result<()> {
+    get(server, &format!("{FLOOD_PAGE}?{tasks}")).map(drop)
+}
+
+pub(crate) fn counts(server: SocketAddr) -> Result<Counts> {
+    Ok(serde_json::from_str(&get(server, "/counts")?)?)
+}
+
+/// Waits until the counts are as they must be at some time.
+pub(crate) fn counts_where(server: SocketAddr, holds: impl Fn(&Counts) -> bool) -> Result<Counts> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let counts = counts(server)?;
+        if holds(&counts) {
+            return Ok(counts);
+        }
+        if Instant::now() > deadline {
+            return Err(format!("not in time: {counts:?}").into());
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+}
+
+fn get(server: SocketAddr, target: &str) -> Result<String> {
+    ask(server, target).map_err(|error| format!("asking for {target}: {error}").into())
+}
+
+fn ask(server: SocketAddr, target: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(server)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let request = format!("GET {target} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response)?;
+    match response.split_once("\r\n\r\n") {
+        Some((head, body)) if head.starts_with("HTTP/1.1 200 ") => Ok(body.to_owned()),
+        _ => Err(format!("answered with {response:?}").into()),
+    }
+}

@@ -1,0 +1,85 @@
+//! The room beside the flood: how long its messages take.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::clients::enter;
+use super::{Message, QUIET, Result};
+
+/// From one message to the next.
+const PACE: Duration = Duration::from_millis(10);
+
+/// The first byte of a whole message of text.
+const TEXT: u8 = 0x81;
+
+/// Makes of ASCII ASCII. Unmasking costs a server the same whatever the key.
+const MASK: [u8; 4] = [0x37, 0x5A, 0x21, 0x3D];
+
+/// Two members. One of them sends at its pace, and waits for nothing meanwhile.
+pub(crate) struct Quiet {
+    stream: TcpStream,
+    /// Is in the room, and reads nothing: what comes fits into buffers.
+    _other: TcpStream,
+}
+
+impl Quiet {
+    pub(crate) const MEMBERS: usize = 2;
+
+    pub(crate) fn enter(server: SocketAddr) -> Result<Self> {
+        Ok(Self { stream: enter(server, QUIET)?, _other: enter(server, QUIET)? })
+    }
+
+    /// The time from each message to its echo, in order. Fails where one does not come.
+    pub(crate) fn echo_for(&self, duration: Duration) -> Result<Vec<Duration>> {
+        let messages = duration.div_duration_f64(PACE).ceil().max(1.0) as u32;
+        let began = Instant::now();
+        let mut echoes = thread::scope(|scope| {
+            let reading = scope.spawn(|| self.read_echoes(began, messages));
+            self.send_at_pace(began, messages)?;
+            reading.join().map_err(|_| "the reader of echoes has panicked")?
+        })?;
+        echoes.sort_unstable();
+        Ok(echoes)
+    }
+
+    fn send_at_pace(&self, began: Instant, messages: u32) -> Result<()> {
+        for number in 0..messages {
+            thread::sleep((PACE * number).saturating_sub(began.elapsed()));
+            let message = Message::stamped(began.elapsed().as_micros() as u64);
+            let sent = (&self.stream).write_all(&frame(&serde_json::to_vec(&message)?));
+            sent.map_err(|error| format!("sending the {number}th message: {error}"))?;
+        }
+        Ok(())
+    }
+
+    fn read_echoes(&self, began: Instant, messages: u32) -> Result<Vec<Duration>> {
+        let mut echoes = Vec::new();
+        for number in 0..messages {
+            let message = read_message(&self.stream)
+                .map_err(|error| format!("{number} of {messages} echoes came: {error}"))?;
+            echoes.push(began.elapsed().saturating_sub(Duration::from_micros(message.at)));
+        }
+        Ok(echoes)
+    }
+}
+
+/// A short text, masked, as a client sends it.
+fn frame(text: &[u8]) -> Vec<u8> {
+    let mut frame = vec![TEXT, 0x80 | text.len() as u8];
+    frame.extend(MASK);
+    frame.extend(text.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame
+}
+
+fn read_message(mut stream: &TcpStream) -> Result<Message> {
+    let mut head = [0; 2];
+    stream.read_exact(&mut head)?;
+    if head[0] != TEXT || head[1] >= 126 {
+        return Err(format!("not a short message: {head:?}").into());
+    }
+    let mut text = vec![0; head[1].into()];
+    stream.read_exact(&mut text)?;
+    Ok(serde_json::from_slice(&text)?)
+}

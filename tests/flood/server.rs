@@ -1,0 +1,89 @@
+//! A server that floods one of its own rooms when it is told to.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::service::service_fn;
+use roomcast::{Close, Conn, Handler, Hub, Overflow, Request, Response, Server};
+
+use super::pages::{Counts, FLOOD_PAGE};
+use super::{FLOOD, Message, QUIET, Result};
+
+/// Serves until the process ends, by so many shards.
+pub(crate) async fn serve(server: Server, shards: usize) -> Result<()> {
+    // On a busy machine, members may read less than is sent: what is lost is told, and nobody goes.
+    let builder = Hub::<Message>::builder().shards(shards).overflow(Overflow::DropNewest);
+    // Members only read.
+    let hub = builder.ping_interval(Duration::ZERO).build()?;
+    let floods = Floods { hub: hub.clone(), current: Arc::default() };
+    let pages = service_fn(move |request: Request<_>| {
+        let answer = floods.answer(request.uri().path(), request.uri().query());
+        async move { Ok::<_, Infallible>(Response::new(Full::from(answer))) }
+    });
+    server.route("/ws/{room}", hub.handle(Relay))?.fallback(pages).run().await;
+    Ok(())
+}
+
+/// Joins each to the room of its route, and passes on to it.
+struct Relay;
+
+impl Handler<Message> for Relay {
+    async fn on_connect(&self, conn: &Conn<Message>) -> Result<(), Close> {
+        Ok(conn.join(room(conn))?)
+    }
+
+    async fn on_message(&self, conn: &Conn<Message>, message: Message) {
+        // Fails only when the hub is closed.
+        let _ = conn.hub().to_room_wait(room(conn), &message).await;
+    }
+}
+
+fn room(conn: &Conn<Message>) -> &str {
+    conn.param("room").unwrap_or(QUIET)
+}
+
+struct Floods {
+    hub: Hub<Message>,
+    /// The number of the flood under way; tasks of another end.
+    current: Arc<AtomicUsize>,
+}
+
+impl Floods {
+    fn answer(&self, path: &str, query: Option<&str>) -> String {
+        match (path, query.map(str::parse)) {
+            (FLOOD_PAGE, Some(Ok(tasks))) => {
+                self.begin(tasks);
+                String::new()
+            }
+            _ => serde_json::to_string(&self.counts()).unwrap_or_default(),
+        }
+    }
+
+    fn begin(&self, tasks: usize) {
+        let number = self.current.fetch_add(1, Ordering::Relaxed) + 1;
+        for _ in 0..tasks {
+            tokio::spawn(flood_room(self.hub.clone(), self.current.clone(), number));
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        let stats = self.hub.stats();
+        Counts {
+            connections: stats.connections,
+            members: self.hub.room_count(FLOOD),
+            quiet: self.hub.room_count(QUIET),
+            dropped: stats.dropped(),
+        }
+    }
+}
+
+/// As fast as the hub lets it.
+async fn flood_room(hub: Hub<Message>, current: Arc<AtomicUsize>, number: usize) {
+    let message = Message::padded();
+    while current.load(Ordering::Relaxed) == number
+        && hub.to_room_wait(FLOOD, &message).await.is_ok()
+    {}
+}
