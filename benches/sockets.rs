@@ -16,6 +16,12 @@
 //! loop with one `write` a delivery (floor 1), and with one joined `write` a socket for all that a
 //! turn of its loop has brought (floor 2).
 //!
+//! In one scene the server makes the load: it floods a room of its own by 1, 4 and 16 tasks, while a
+//! client of another room times its echoes (see `flooded.rs`). The floor of that scene is a bare epoll
+//! loop that writes to each member as much of 512 KiB of joined messages as the socket takes. The
+//! members and the client of the other room share a core, so the echo has a part that is theirs: the
+//! floor shows it, too.
+//!
 //! Two scenes are not on loopback, but between network namespaces: each client is some milliseconds
 //! away, behind an MTU of 1,500. The relay between them runs in the process that measures, before
 //! others; what it does for the server's kernel, such as to take the acknowledgements, is not counted
@@ -30,6 +36,10 @@ mod contest;
 mod contestants;
 #[path = "sockets/figures.rs"]
 mod figures;
+#[path = "../tests/flood/mod.rs"]
+mod flood;
+#[path = "sockets/flooded.rs"]
+mod flooded;
 #[path = "sockets/load.rs"]
 mod load;
 #[expect(dead_code, reason = "of what the tests use, too")]
@@ -80,6 +90,14 @@ enum Role {
         addr: IpAddr,
     },
     Load,
+    /// Serves, and floods a room when it is told to.
+    Flood {
+        contestant: Contestant,
+        /// The address to listen at.
+        addr: IpAddr,
+    },
+    /// The clients of such a server.
+    Watch,
 }
 
 #[derive(Args)]
@@ -96,8 +114,8 @@ struct Options {
     /// Only these contestants.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Contestant>,
-    /// Only scenes whose name has this in it: rooms, shards, paused, fronts, away, idle,
-    /// drop.
+    /// Only scenes whose name has this in it: rooms, shards, paused, fronts, away, flood,
+    /// idle, drop.
     #[arg(long)]
     scene: Option<String>,
     /// Connections whose memory is counted.
@@ -140,6 +158,8 @@ fn main() -> Result<()> {
     match role {
         Some(Role::Serve { contestant, addr }) => contestant.serve(addr),
         Some(Role::Load) => load::run(),
+        Some(Role::Flood { contestant, addr }) => contestant.serve_flood(addr),
+        Some(Role::Watch) => flooded::watch(),
         None => {
             let figures = contest::play(&options)?;
             if figures.is_empty() {

@@ -9,9 +9,9 @@ use crate::figures::{Drops, Figures, Memory, SceneFigures, Series};
 use crate::load::{Answer, Load, Request};
 use crate::network::Network;
 use crate::pair::Pair;
-use crate::plan::{self, Cell, Scene};
+use crate::plan::{self, Cell, FLOODED, Scene};
 use crate::process;
-use crate::{Error, Options, Result};
+use crate::{Error, Options, Result, flooded};
 
 /// Connections that are dropped at once.
 const DROPPED: usize = 8_000;
@@ -37,17 +37,19 @@ pub(crate) fn play(options: &Options) -> Result<Figures> {
         contestants.retain(|&contestant| is_shown && options.takes_part(contestant));
         contestants
     };
+    let flooders = others(FLOODED, plan::flooders());
     let idlers = others("idle connections", plan::idlers());
     let droppers = others("all drop at once", plan::droppers());
-    let steps = scenes
-        .iter()
-        .map(|scene| scene.contestants.len() * (1 + options.rounds() * scene.cells.len()));
-    let progress = Progress::new(options, steps.sum::<usize>() + idlers.len() + droppers.len());
+    let steps = |contestants: &[_], cells| contestants.len() * (1 + options.rounds() * cells);
+    let all = scenes.iter().map(|scene| steps(&scene.contestants, scene.cells.len()));
+    let others = steps(&flooders, plan::FLOODS.len()) + idlers.len() + droppers.len();
+    let progress = Progress::new(options, all.sum::<usize>() + others);
     let mut figures =
         Figures { machine: machine(), rounds: options.rounds(), ..Figures::default() };
     for scene in &scenes {
         figures.scenes.extend(play_scene(scene, options, &progress)?);
     }
+    flood_all(&flooders, options, &progress, &mut figures);
     for contestant in idlers {
         match count_memory(contestant, options.idle, &progress) {
             Ok(memory) => figures.memory.push(memory),
@@ -138,6 +140,38 @@ impl Team {
 /// Why a contestant is out. What the others do is still of interest, but not without the floors.
 fn failure(contestant: Contestant, at: &str, error: Error) -> Result<String> {
     if contestant.is_floor() { Err(error) } else { Ok(format!("{at}: {error}")) }
+}
+
+fn flood_all(
+    contestants: &[Contestant],
+    options: &Options,
+    progress: &Progress,
+    figures: &mut Figures,
+) {
+    let join = |&contestant: &Contestant| {
+        progress.step(format!("{FLOODED}: connecting {}", contestant.title()));
+        flooded::Team::join(contestant)
+    };
+    let mut teams: Vec<_> = contestants.iter().map(join).collect();
+    for round in 1..=options.rounds() {
+        // Another one begins in each round.
+        teams.rotate_left(1);
+        for (number, tasks) in plan::FLOODS.iter().enumerate() {
+            for team in &mut teams {
+                let title = team.contestant.title();
+                progress.step(format!("{FLOODED}: round {round}, {tasks} tasks, {title}"));
+                team.play(number, options.duration());
+            }
+        }
+    }
+    teams.sort_by_key(|team| contestants.iter().position(|&other| other == team.contestant));
+    for team in teams {
+        let contestant = team.contestant;
+        match team.finish() {
+            Ok(floods) => figures.floods.extend(floods),
+            Err(error) => figures.failures.push((contestant, format!("{FLOODED}: {error}"))),
+        }
+    }
 }
 
 fn count_memory(contestant: Contestant, connections: usize, progress: &Progress) -> Result<Memory> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::contestants::Contestant;
+use crate::flood::clients::Measured as FloodMeasured;
 use crate::load::Measured;
 use crate::plan::Cell;
 
@@ -14,16 +15,18 @@ pub(crate) struct Figures {
     pub(crate) machine: String,
     pub(crate) rounds: usize,
     pub(crate) scenes: Vec<SceneFigures>,
+    pub(crate) floods: Vec<Flood>,
     pub(crate) memory: Vec<Memory>,
     pub(crate) drops: Vec<Drops>,
-    /// Who could not be measured by its memory or drops, and why.
+    /// Who could not be measured by floods, memory or drops, and why.
     pub(crate) failures: Vec<(Contestant, String)>,
 }
 
 impl Figures {
     pub(crate) fn is_empty(&self) -> bool {
-        let Self { scenes, memory, drops, failures, .. } = self;
-        scenes.is_empty() && memory.is_empty() && drops.is_empty() && failures.is_empty()
+        let Self { scenes, floods, memory, drops, failures, .. } = self;
+        let others = memory.is_empty() && drops.is_empty() && failures.is_empty();
+        scenes.is_empty() && floods.is_empty() && others
     }
 }
 
@@ -44,6 +47,14 @@ pub(crate) struct Series {
     pub(crate) contestant: Contestant,
     pub(crate) cell: Cell,
     pub(crate) rounds: Vec<Measured>,
+}
+
+/// What a flood by so many tasks did, round by round.
+#[derive(Serialize)]
+pub(crate) struct Flood {
+    pub(crate) contestant: Contestant,
+    pub(crate) tasks: usize,
+    pub(crate) rounds: Vec<FloodMeasured>,
 }
 
 /// What an idle connection holds.
@@ -84,6 +95,43 @@ impl Series {
     /// The median of the ratios to another contestant in each round.
     pub(crate) fn ratio(&self, to: &Series, of: impl Fn(&Measured) -> f64) -> f64 {
         median(self.rounds.iter().zip(&to.rounds).map(|(ours, theirs)| of(ours) / of(theirs)))
+    }
+}
+
+impl FloodMeasured {
+    /// Processor time of the server for one delivery, in microseconds.
+    pub(crate) fn cpu_micros(&self) -> f64 {
+        self.server_cpu.as_secs_f64() * 1e6 / self.deliveries as f64
+    }
+
+    /// Deliveries a second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.deliveries as f64 / self.elapsed.as_secs_f64()
+    }
+
+    /// The part of the flood that was dropped.
+    pub(crate) fn dropped_part(&self) -> f64 {
+        self.dropped as f64 / (self.deliveries + self.dropped).max(1) as f64
+    }
+}
+
+impl Flood {
+    /// The median over the rounds.
+    pub(crate) fn median(&self, of: impl Fn(&FloodMeasured) -> f64) -> f64 {
+        median(self.rounds.iter().map(of))
+    }
+
+    /// The slowest echo of all rounds.
+    pub(crate) fn echo_worst(&self) -> Duration {
+        self.rounds.iter().map(|measured| measured.echo_worst).max().unwrap_or_default()
+    }
+
+    /// The median of the ratios to the floor in each round; `None` where no floor takes part.
+    pub(crate) fn ratio(&self, floods: &[Flood]) -> Option<f64> {
+        let is_floor = |other: &&Flood| other.contestant.is_floor() && other.tasks == self.tasks;
+        let floor = floods.iter().find(is_floor)?;
+        let rounds = self.rounds.iter().zip(&floor.rounds);
+        Some(median(rounds.map(|(ours, theirs)| ours.cpu_micros() / theirs.cpu_micros())))
     }
 }
 

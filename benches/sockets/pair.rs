@@ -11,28 +11,41 @@ use crate::network::namespaces::{Namespace, SERVER};
 use crate::process::{self, Peer};
 use crate::stream::identity_files;
 
+/// What the processes of a pair are: a server, and its clients.
+pub(crate) type Roles = [&'static str; 2];
+
+/// Clients make the load.
+pub(crate) const FAN_OUT: Roles = ["serve", "load"];
+
+/// The server makes the load.
+pub(crate) const FLOOD: Roles = ["flood", "watch"];
+
 /// A server and its clients.
 pub(crate) struct Pair {
     contestant: Contestant,
     pub(crate) server: Peer,
-    addr: SocketAddr,
+    pub(crate) addr: SocketAddr,
     pub(crate) load: Peer,
     is_away: bool,
 }
 
 impl Pair {
-    fn start(contestant: Contestant, network: Option<&Network>) -> Result<Self> {
+    pub(crate) fn start(
+        contestant: Contestant,
+        network: Option<&Network>,
+        [server, load]: Roles,
+    ) -> Result<Self> {
         let cores = process::cores()?;
         let name = clap::ValueEnum::to_possible_value(&contestant);
         let name = name.map(|name| name.get_name().to_owned()).unwrap_or_default();
         let threads = contestant.threads().min(cores.len());
         let addr = network.map_or(Ipv4Addr::LOCALHOST, |_| SERVER).to_string();
         let side = network.map(|network| &network.server);
-        let mut server = start_on(side, &cores[..threads], ["serve", &name, &addr])?;
+        let mut server = start_on(side, &cores[..threads], [server, &name, &addr])?;
         let addr = server.answer()?;
         // The last core, where there is none left.
         let core = cores[threads.min(cores.len() - 1)];
-        let load = start_on(network.map(|network| &network.clients), &[core], ["load"])?;
+        let load = start_on(network.map(|network| &network.clients), &[core], [load])?;
         Ok(Self { contestant, server, addr, load, is_away: network.is_some() })
     }
 
@@ -42,7 +55,7 @@ impl Pair {
         rooms: usize,
         members: usize,
     ) -> Result<Self> {
-        let mut pair = Self::start(contestant, network)?;
+        let mut pair = Self::start(contestant, network, FAN_OUT)?;
         pair.connect(rooms, members)?;
         Ok(pair)
     }

@@ -143,6 +143,17 @@ pub(crate) fn away() -> Vec<Scene> {
         .into()
 }
 
+/// The scene in which servers flood a room.
+pub(crate) const FLOODED: &str = "a room of 200 is flooded";
+
+/// Tasks that flood a room at the same time. With none of them, echoes are timed alone.
+pub(crate) const FLOODS: [usize; 4] = [0, 1, 4, 16];
+
+/// Those who flood a room of their own.
+pub(crate) fn flooders() -> Vec<Contestant> {
+    vec![Contestant::Floor2, Contestant::RoomcastJson]
+}
+
 /// Those whose connections are dropped.
 pub(crate) fn droppers() -> Vec<Contestant> {
     vec![

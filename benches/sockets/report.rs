@@ -3,9 +3,10 @@
 use std::fmt::Write;
 
 use crate::contestants::Contestant;
-use crate::figures::{Figures, SceneFigures, Series};
+use crate::figures::{Figures, Flood, SceneFigures, Series};
+use crate::flood::clients::Measured as FloodMeasured;
 use crate::load::Measured;
-use crate::plan::Cell;
+use crate::plan::{Cell, FLOODED};
 
 /// All tables.
 pub(crate) fn tables(figures: &Figures) -> String {
@@ -13,6 +14,7 @@ pub(crate) fn tables(figures: &Figures) -> String {
     for scene in &figures.scenes {
         put_scene(&mut text, scene);
     }
+    put_floods(&mut text, &figures.floods);
     put_memory(&mut text, figures);
     put_drops(&mut text, figures);
     put_failures(&mut text, &figures.failures);
@@ -77,6 +79,43 @@ fn put_table(
         let cells = scene.cells.iter().map(cell);
         put_row(text, std::iter::once(contestant.title().to_owned()).chain(cells));
     }
+}
+
+fn put_floods(text: &mut String, floods: &[Flood]) {
+    if floods.is_empty() {
+        return;
+    }
+    let heads = [
+        FLOODED,
+        "tasks",
+        "echo beside it, median of the rounds' medians, ms",
+        "the worst of all, ms",
+        "deliveries, 1,000/s",
+        "server CPU per delivery in µs (ratio to the floor)",
+        "dropped, %",
+    ];
+    put_row(text, heads.map(str::to_owned));
+    put_rule(text, heads.len() - 1);
+    for flood in floods {
+        put_row(
+            text,
+            [title_of(flood.contestant), flood.tasks.to_string()]
+                .into_iter()
+                .chain(measured_cells(flood, floods)),
+        );
+    }
+}
+
+fn measured_cells(flood: &Flood, floods: &[Flood]) -> [String; 5] {
+    let cost = flood.median(FloodMeasured::cpu_micros);
+    let ratio = flood.ratio(floods).map_or(String::new(), |ratio| format!(" ({ratio:.2})"));
+    [
+        format!("{:.2}", flood.median(|measured| measured.echo_median.as_secs_f64()) * 1e3),
+        format!("{:.1}", flood.echo_worst().as_secs_f64() * 1e3),
+        format!("{:.0}", flood.median(FloodMeasured::rate) / 1e3),
+        if flood.tasks > 0 { format!("{cost:.3}{ratio}") } else { "–".to_owned() },
+        format!("{:.2}", flood.median(FloodMeasured::dropped_part) * 1e2),
+    ]
 }
 
 fn put_memory(text: &mut String, figures: &Figures) {

@@ -170,14 +170,8 @@ impl Clients {
         let Some(head) = conn.partial.strip_suffix(b"\r\n\r\n") else { return Ok(()) };
         let head = std::str::from_utf8(head)?;
         let name = head.split(' ').nth(1).and_then(|target| target.strip_prefix("/ws/"));
-        let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
-        let (Some(name), Some(key)) = (name, key) else { return Err("not a handshake".into()) };
-        let response = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Accept: {}\r\n\r\n",
-            derive_accept_key(key.as_bytes())
-        );
-        write(&conn.stream, response.as_bytes())?;
+        let name = name.ok_or("not a handshake")?;
+        write(&conn.stream, upgrade_response(head)?.as_bytes())?;
         let room = *self.names.entry(name.to_owned()).or_insert_with(|| {
             self.rooms.push(Room::default());
             self.rooms.len() - 1
@@ -223,4 +217,15 @@ impl Conn {
         }
         Ok(())
     }
+}
+
+/// The answer to a request for an upgrade.
+pub(super) fn upgrade_response(head: &str) -> Result<String> {
+    let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
+    let key = key.ok_or("not a handshake")?;
+    Ok(format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Accept: {}\r\n\r\n",
+        derive_accept_key(key.as_bytes())
+    ))
 }

@@ -15,9 +15,9 @@ use roomcast::{
 use serde::{Deserialize, Serialize};
 
 use super::HOUR;
-use crate::Result;
 use crate::stream::identity_files;
 use crate::wire::AUTHORIZATION;
+use crate::{Result, flood};
 
 /// What differs from the defaults.
 #[derive(Clone, Copy)]
@@ -60,6 +60,12 @@ pub(crate) async fn serve_text(listener: TcpListener, settings: Settings) -> Res
 /// A hub that decodes what comes, and encodes it again.
 pub(crate) async fn serve_json(listener: TcpListener, settings: Settings) -> Result<()> {
     serve(listener, settings, Hub::<Message>::with_codec(Json::new())).await
+}
+
+/// A hub with the JSON codec that floods a room when it is told to.
+pub(crate) async fn serve_flood(listener: TcpListener, shards: usize) -> Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    flood::server::serve(Server::from_listener(listener), shards).await
 }
 
 async fn serve<T: Send + Sync + 'static, C: Codec<T>>(

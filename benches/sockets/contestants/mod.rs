@@ -3,6 +3,7 @@
 mod axum_broadcast;
 mod fastwebsockets_mpsc;
 mod floor;
+mod floor_flood;
 mod hub;
 mod socketio;
 
@@ -100,13 +101,19 @@ impl Contestant {
         if self == Self::RoomcastTwoShards { 2 } else { 1 }
     }
 
-    /// Tells the parent where it listens, and serves until the process ends.
+    /// Serves until the process ends, and floods a room when it is told to.
+    pub(crate) fn serve_flood(self, addr: IpAddr) -> Result<()> {
+        let listener = listen(addr)?;
+        match self {
+            Self::Floor2 => floor_flood::serve(listener),
+            Self::RoomcastJson => self.block_on(hub::serve_flood(listener, self.threads())),
+            _ => Err("it has no flood".into()),
+        }
+    }
+
+    /// Serves until the process ends.
     pub(crate) fn serve(self, addr: IpAddr) -> Result<()> {
-        process::raise_descriptor_limit()?;
-        process::end_with_parent();
-        let listener = TcpListener::bind((addr, 0))?;
-        listener.set_nonblocking(true)?;
-        process::say(&listener.local_addr()?)?;
+        let listener = listen(addr)?;
         let shards = self.threads();
         match self {
             Self::Floor1 => floor::serve(listener, false),
@@ -134,6 +141,16 @@ impl Contestant {
         // In a task, as what a server spawns: not on the thread that waits.
         runtime.block_on(async { tokio::spawn(serving).await? })
     }
+}
+
+/// Tells the parent where this process listens.
+fn listen(addr: IpAddr) -> Result<TcpListener> {
+    process::raise_descriptor_limit()?;
+    process::end_with_parent();
+    let listener = TcpListener::bind((addr, 0))?;
+    listener.set_nonblocking(true)?;
+    process::say(&listener.local_addr()?)?;
+    Ok(listener)
 }
 
 fn set_nodelay(stream: &mut TcpStream) {
