@@ -3,9 +3,9 @@
 #
 #   bash tests/run.sh [arguments of `cargo test`]
 #
-# On Debian it installs a linker, Chromium, chromedriver, Redis, openssl and iproute2 where they are
-# missing, as root or by sudo. Tests start the Redis servers that they need; the one that some systems
-# start with the package is left alone. The last line is the sum of all test binaries:
+# On Debian it installs a linker, Chromium, chromedriver, Redis, openssl, iproute2, nginx and HAProxy where
+# they are missing, as root or by sudo. Tests start the servers that they need; those that some systems
+# start with a package are left alone. The last line is the sum of all test binaries:
 # `N passed, N failed, N skipped`. A build that fails, or a test binary that crashes, counts as one
 # failure.
 set -euo pipefail
@@ -13,6 +13,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tests/tools.sh
 
 main() {
+    # Where Debian has nginx, HAProxy and ip; not on the PATH of every user.
+    PATH="$PATH:/usr/sbin:/sbin"
     find_cargo
     install_missing
     raise_descriptor_limit
@@ -27,6 +29,8 @@ install_missing() {
     have redis-server && have redis-cli || packages+=(redis-server)
     have openssl || packages+=(openssl)
     have ip || packages+=(iproute2)
+    have nginx || packages+=(nginx-light)
+    have haproxy || packages+=(haproxy)
     install_packages "${packages[@]}"
     have chromedriver || die "no chromedriver on the PATH, even with the package chromium-driver"
     have redis-server || die "no redis-server on the PATH, even with the package redis-server"

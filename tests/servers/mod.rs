@@ -5,7 +5,7 @@
 
 mod cluster;
 mod folder;
-mod ports;
+pub(crate) mod ports;
 mod proxy;
 mod server;
 mod tls;

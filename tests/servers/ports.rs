@@ -20,7 +20,7 @@ static SERIAL: AtomicU16 = AtomicU16::new(0);
 
 /// A port that nobody uses, and that no other call in this process returns; so is the one that is
 /// [`PAIR_OFFSET`] higher.
-pub(super) fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     // Processes that run side by side begin at different ones.
     let begin = (process::id() % u32::from(COUNT)) as u16;
     loop {

@@ -1,0 +1,169 @@
+//! A load balancer as a process, set up as the page on deploying says.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::programs::Process;
+use crate::servers::Folder;
+use crate::servers::ports::free_port;
+
+const START_DEADLINE: Duration = Duration::from_secs(20);
+
+/// What stands in front.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    Nginx,
+    Haproxy,
+}
+
+/// A balancer in front of nodes. It ends when this is dropped.
+pub(crate) struct Balancer {
+    pub(crate) addr: SocketAddr,
+    kind: Kind,
+    process: Process,
+    _folder: Folder,
+}
+
+impl Balancer {
+    /// Starts one, which accepts connections when this returns.
+    pub(crate) fn start(kind: Kind, nodes: &[SocketAddr]) -> Self {
+        let folder = Folder::new();
+        let addr = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let path = folder.path().join("balancer.conf");
+        let (settings, mut command) = match kind {
+            Kind::Nginx => (nginx(addr, nodes, &folder), Command::new("nginx")),
+            Kind::Haproxy => (haproxy(addr, nodes), Command::new("haproxy")),
+        };
+        fs::write(&path, settings).expect("the folder is ours");
+        match kind {
+            Kind::Nginx => command.args(["-e", "stderr", "-c"]).arg(path),
+            // With a master, which reloads on a signal.
+            Kind::Haproxy => command.args(["-W", "-f"]).arg(path),
+        };
+        let process = command.stdin(Stdio::null()).spawn().unwrap_or_else(|error| {
+            panic!("{kind:?}: {error}: install it, or run tests/run.sh, which does")
+        });
+        let balancer = Self { addr, kind, process: Process(process), _folder: folder };
+        balancer.wait();
+        balancer
+    }
+
+    fn wait(&self) {
+        let began = Instant::now();
+        while TcpStream::connect(self.addr).is_err() {
+            assert!(began.elapsed() < START_DEADLINE, "{:?} does not listen", self.kind);
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Has it read its settings again, as an operator does who has changed them.
+    pub(crate) fn reload(&self) {
+        let signal = match self.kind {
+            Kind::Nginx => Signal::SIGHUP,
+            Kind::Haproxy => Signal::SIGUSR2,
+        };
+        kill(self.master(), signal).expect("it runs");
+    }
+
+    /// The processes that serve.
+    pub(crate) fn workers(&self) -> Vec<i32> {
+        let master = self.master();
+        let children = fs::read_to_string(format!("/proc/{master}/task/{master}/children"));
+        let children = children.expect("it runs");
+        children.split_whitespace().map(|pid| pid.parse().expect("a number")).collect()
+    }
+
+    fn master(&self) -> Pid {
+        Pid::from_raw(self.process.0.id() as i32)
+    }
+}
+
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        // Workers outlive a master that is killed. On this signal, all end at once.
+        for pid in self.workers().into_iter().map(Pid::from_raw).chain([self.master()]) {
+            let _ = kill(pid, Signal::SIGTERM);
+        }
+    }
+}
+
+/// Lines for nginx. Those in `location` and `upstream` are on the page on deploying.
+fn nginx(addr: SocketAddr, nodes: &[SocketAddr], folder: &Folder) -> String {
+    let folder = folder.path().display();
+    let servers: String =
+        nodes.iter().map(|node| format!("server {node} fail_timeout=1s;\n")).collect();
+    format!(
+        "daemon off;
+        user root;
+        worker_processes 1;
+        pid {folder}/nginx.pid;
+        events {{ worker_connections 4096; }}
+        http {{
+            access_log off;
+            client_body_temp_path {folder}/body;
+            proxy_temp_path {folder}/proxy;
+            fastcgi_temp_path {folder}/fastcgi;
+            uwsgi_temp_path {folder}/uwsgi;
+            scgi_temp_path {folder}/scgi;
+            map $http_upgrade $connection_upgrade {{ default upgrade; '' close; }}
+            upstream chat {{
+                least_conn;
+                {servers}
+            }}
+            server {{
+                listen {addr};
+                location / {{
+                    proxy_pass http://chat;
+                    proxy_http_version 1.1;
+                    proxy_set_header Host $http_host;
+                    proxy_set_header Upgrade $http_upgrade;
+                    proxy_set_header Connection $connection_upgrade;
+                    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+                    proxy_connect_timeout 2s;
+                    proxy_read_timeout 75s;
+                    proxy_next_upstream error timeout http_503;
+                }}
+            }}
+        }}"
+    )
+}
+
+/// Lines for HAProxy. Those in `defaults` and `backend` are on the page on deploying.
+fn haproxy(addr: SocketAddr, nodes: &[SocketAddr]) -> String {
+    let servers: String = nodes
+        .iter()
+        .enumerate()
+        .map(|(number, node)| format!("    server node{number} {node}\n"))
+        .collect();
+    format!(
+        "global
+    maxconn 4096
+
+defaults
+    mode http
+    timeout connect 2s
+    timeout client 75s
+    timeout server 75s
+    timeout tunnel 75s
+    option redispatch 1
+    retries 3
+    retry-on conn-failure empty-response 503
+
+frontend clients
+    bind {addr}
+    option forwardfor
+    default_backend nodes
+
+backend nodes
+    balance leastconn
+    option httpchk GET /healthz
+    default-server check inter 500ms fall 2 rise 1
+{servers}"
+    )
+}
