@@ -25,6 +25,8 @@ mod gone;
 mod handshake;
 #[path = "hub/keep_alive.rs"]
 mod keep_alive;
+#[path = "hub/kept_alive.rs"]
+mod kept_alive;
 #[path = "hub/lifecycle.rs"]
 mod lifecycle;
 #[path = "hub/limits.rs"]

@@ -1,10 +1,13 @@
-//! What happens to a connection that was accepted, until it is one of a hub.
+//! The way of a connection from its acceptance until it is one of a hub.
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -16,10 +19,10 @@ use tokio::net::TcpStream;
 #[cfg(feature = "tls")]
 use tokio_rustls::TlsAcceptor;
 
+use super::heads::{HeadTimer, Heads};
 use super::limits::Limits;
 use super::monitor::ServerMonitor;
 use super::routes::{AnyResponse, Routes, any_body};
-use crate::patience::PatientTimer;
 #[cfg(feature = "tls")]
 use crate::patience::timeout;
 use crate::transport::{Admission, ComeBack, Denied, Patient, RemoteAddr, refusal};
@@ -93,6 +96,15 @@ impl Front {
         }
     }
 
+    /// How long a connection may be idle. Idle connections must not keep new ones out.
+    pub(super) fn idle_timeout(&self) -> Duration {
+        let Limits { head_timeout, keep_alive_timeout, pending, .. } = &self.limits;
+        if self.admission.connections() > pending.connections_max / 2 {
+            return *keep_alive_timeout.min(head_timeout);
+        }
+        *keep_alive_timeout
+    }
+
     fn count(&self, error: &hyper::Error) {
         let counters = &self.monitor.0;
         if error.is_timeout() {
@@ -145,23 +157,38 @@ impl Pending {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let heads = Arc::new(Heads::default());
         let service = service_fn(|request| {
+            heads.note(&request);
             let response = self.front.answer(request, self.addr);
             async move { Ok::<_, Infallible>(response.await) }
         });
         let limits = &self.front.limits;
-        // The limit of time works only with a timer.
-        let served = http1::Builder::new()
-            .timer(PatientTimer)
+        let stream = Patient::new(stream, limits.write_timeout, heads.received.clone());
+        let connection = http1::Builder::new()
+            .timer(HeadTimer { front: self.front.clone(), heads: heads.clone() })
+            // hyper uses the timer only if it is told a length. The timer has lengths of its own.
             .header_read_timeout(limits.head_timeout)
+            .keep_alive(!limits.keep_alive_timeout.is_zero())
             .max_buf_size(limits.head_bytes_max)
             .max_headers(limits.headers_max)
-            .serve_connection(TokioIo::new(Patient::new(stream, limits.write_timeout)), service)
-            .with_upgrades()
-            .await;
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        let mut connection = pin!(connection);
+        let served = poll_fn(|cx| {
+            let served = connection.as_mut().poll(cx);
+            if served.is_ready() || !heads.is_idle_over() {
+                return served;
+            }
+            // Over TLS, this also tells the client that nothing is missing.
+            connection.as_mut().graceful_shutdown();
+            connection.as_mut().poll(cx)
+        });
         // What goes wrong before an upgrade concerns nobody but this client.
-        if let Err(error) = served {
-            self.front.count(&error);
+        match served.await {
+            Ok(()) if heads.is_idle_over() => self.front.monitor.0.keep_alives_timed_out.add(1),
+            Ok(()) => {}
+            Err(error) => self.front.count(&error),
         }
     }
 }

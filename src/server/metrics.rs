@@ -13,6 +13,8 @@ const SERVER: &[Metric<ServerStats>] = &[
         Counter(|server| server.accepted)),
     Metric("roomcast_server_accept_failures_total", Count, "Times that none could be accepted",
         Counter(|server| server.accept_failures)),
+    Metric("roomcast_server_idle_closed_total", Count, "Connections closed between requests",
+        Counter(|server| server.keep_alives_timed_out)),
     Metric("roomcast_server_rejections_total", Count, "Connections and requests before a handshake",
         ByReason(&[
             ("full", |server| server.refused_full),
@@ -58,17 +60,18 @@ mod tests {
         let stats = ServerStats {
             accepted: 1,
             accept_failures: 2,
-            refused_full: 3,
-            refused_addrs: 4,
-            tls_timed_out: 5,
-            tls_failed: 6,
-            heads_timed_out: 7,
-            heads_too_large: 8,
-            uris_too_long: 9,
-            responses_stalled: 10,
-            malformed: 11,
+            keep_alives_timed_out: 3,
+            refused_full: 4,
+            refused_addrs: 5,
+            tls_timed_out: 6,
+            tls_failed: 7,
+            heads_timed_out: 8,
+            heads_too_large: 9,
+            uris_too_long: 10,
+            responses_stalled: 11,
+            malformed: 12,
         };
         let copied = SERVER.iter().flat_map(|metric| metric.values(&stats));
-        assert!(copied.eq(1..12));
+        assert!(copied.eq(1..13));
     }
 }

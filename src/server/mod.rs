@@ -2,6 +2,7 @@
 
 mod events;
 mod front;
+mod heads;
 mod limits;
 #[cfg(feature = "metrics")]
 mod metrics;

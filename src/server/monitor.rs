@@ -27,8 +27,11 @@ counters! {
     /// Connections whose TLS handshake failed: other bytes, nothing in common, or a client that went. Also
     /// whoever only looks whether the port is open, as load balancers do.
     tls_failed,
-    /// Connections closed because the head of a request took too long.
+    /// Connections closed because the head of a request took too long, or because no byte of a first request
+    /// came.
     heads_timed_out,
+    /// Connections closed because no further request came. That is no fault of the client.
+    keep_alives_timed_out,
     /// Requests refused with 431 for the bytes or the number of their headers.
     heads_too_large,
     /// Requests refused with 414.

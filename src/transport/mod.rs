@@ -14,6 +14,8 @@ mod origin;
 #[cfg(feature = "server")]
 mod patient;
 mod reader;
+#[cfg(feature = "server")]
+mod received;
 mod relief;
 #[cfg(feature = "metrics")]
 mod sampler;
@@ -31,6 +33,8 @@ pub(crate) use origin::OriginRule;
 #[cfg(feature = "server")]
 pub(crate) use patient::Patient;
 pub(crate) use reader::{FrameReader, ReadError, ReadLimits};
+#[cfg(feature = "server")]
+pub(crate) use received::Received;
 #[cfg(feature = "metrics")]
 pub(crate) use sampler::{Sample, Sampler};
 pub(crate) use stream::{Owner, WriteHalf, into_streams};
