@@ -19,10 +19,12 @@ use tokio::net::TcpStream;
 #[cfg(feature = "tls")]
 use tokio_rustls::TlsAcceptor;
 
+use super::events;
 use super::heads::{HeadTimer, Heads};
 use super::limits::Limits;
-use super::monitor::ServerMonitor;
+use super::monitor::{Counters, ServerMonitor};
 use super::routes::{AnyResponse, Routes, any_body};
+use crate::engine::Counter;
 #[cfg(feature = "tls")]
 use crate::patience::timeout;
 use crate::transport::{Admission, ComeBack, Denied, Patient, RemoteAddr, refusal};
@@ -47,15 +49,27 @@ impl Front {
                 let pending = Pending { front: self.clone(), addr };
                 tokio::spawn(async move { pending.serve(stream).await });
             }
-            Err(Denied::Full) => {
-                self.monitor.0.refused_full.add(1);
-                self.refuse(&stream, StatusCode::SERVICE_UNAVAILABLE);
+            Err(denied) => self.deny(&stream, addr, denied),
+        }
+    }
+
+    fn deny(&self, stream: &TcpStream, addr: SocketAddr, denied: Denied) {
+        match denied {
+            Denied::Full => {
+                self.reject(addr, "full", |counters| &counters.refused_full);
+                self.refuse(stream, StatusCode::SERVICE_UNAVAILABLE);
             }
-            Err(Denied::Addr(_)) => {
-                self.monitor.0.refused_addrs.add(1);
-                self.refuse(&stream, StatusCode::TOO_MANY_REQUESTS);
+            Denied::Addr(_) => {
+                self.reject(addr, "address", |counters| &counters.refused_addrs);
+                self.refuse(stream, StatusCode::TOO_MANY_REQUESTS);
             }
         }
+    }
+
+    /// Counts what is refused, and tells of it. The reasons are those of the metrics.
+    fn reject(&self, addr: SocketAddr, reason: &str, counter: impl Fn(&Counters) -> &Counter) {
+        counter(&self.monitor.0).add(1);
+        events::rejected(addr, reason);
     }
 
     /// Answers without a look at the request: what costs nothing cannot be exhausted. Through TLS, an
@@ -86,7 +100,7 @@ impl Front {
             self.routes.dispatch(request)
         });
         if response.is_none() {
-            self.monitor.0.uris_too_long.add(1);
+            self.reject(addr, "uri_too_long", |counters| &counters.uris_too_long);
         }
         async move {
             match response {
@@ -105,16 +119,15 @@ impl Front {
         *keep_alive_timeout
     }
 
-    fn count(&self, error: &hyper::Error) {
-        let counters = &self.monitor.0;
+    fn count(&self, addr: SocketAddr, error: &hyper::Error) {
         if error.is_timeout() {
-            counters.heads_timed_out.add(1);
+            self.reject(addr, "head_timeout", |counters| &counters.heads_timed_out);
         } else if error.is_parse_too_large() {
-            counters.heads_too_large.add(1);
+            self.reject(addr, "head_too_large", |counters| &counters.heads_too_large);
         } else if error.is_parse() {
-            counters.malformed.add(1);
+            self.reject(addr, "malformed", |counters| &counters.malformed);
         } else if is_stall(error) {
-            counters.responses_stalled.add(1);
+            self.reject(addr, "response_stalled", |counters| &counters.responses_stalled);
         }
     }
 }
@@ -145,11 +158,11 @@ impl Pending {
 
     #[cfg(feature = "tls")]
     async fn serve_tls(&self, tls: &TlsAcceptor, stream: TcpStream) {
-        let counters = &self.front.monitor.0;
-        match timeout(self.front.limits.tls_timeout, tls.accept(stream)).await {
+        let front = &self.front;
+        match timeout(front.limits.tls_timeout, tls.accept(stream)).await {
             Ok(Ok(stream)) => self.serve_http(stream).await,
-            Ok(Err(_)) => counters.tls_failed.add(1),
-            Err(_) => counters.tls_timed_out.add(1),
+            Ok(Err(_)) => front.reject(self.addr, "tls", |counters| &counters.tls_failed),
+            Err(_) => front.reject(self.addr, "tls_timeout", |counters| &counters.tls_timed_out),
         }
     }
 
@@ -188,7 +201,7 @@ impl Pending {
         match served.await {
             Ok(()) if heads.is_idle_over() => self.front.monitor.0.keep_alives_timed_out.add(1),
             Ok(()) => {}
-            Err(error) => self.front.count(&error),
+            Err(error) => self.front.count(self.addr, &error),
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::Error;
 
 use super::faulty::Faulty;
 use super::log::Log;
-use super::support::{Client, Listening, eventually, serve};
+use super::support::{Client, Listening, RawClient, eventually, serve};
 
 /// A handler that logs by itself.
 struct Talkative;
@@ -227,4 +227,18 @@ fn shards_that_end_with_their_hub_or_after_it_was_closed_are_not_told_of() {
     drop(runtime);
     assert!(hub.is_closed());
     assert_eq!(log.with("shard gone"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn rejected_connection_is_told_with_its_reason() {
+    let log = Log::new("debug");
+    let (_hub, server) = talkative().await;
+    let mut client = RawClient::open(server.addr).await;
+    let addr = client.stream.local_addr().expect("it is connected");
+    client.send(b"no request\r\n\r\n").await;
+    client.ended().await;
+    let line = format!("remote_addr={addr} reason=\"malformed\"");
+    eventually("it is told", || !log.with(&line).is_empty()).await;
+    let line = log.only("connection rejected");
+    assert!(line.starts_with("DEBUG roomcast::server: connection rejected"), "{line}");
 }
