@@ -53,6 +53,8 @@ pub use hyper::{Request, Response, StatusCode, header};
 #[cfg(feature = "axum")]
 pub use integrations::HubUpgrade;
 #[cfg(feature = "server")]
+pub use ipnet::IpNet;
+#[cfg(feature = "server")]
 pub use server::{Server, ServerError, ServerMonitor, ServerStats};
 #[cfg(feature = "tls")]
 pub use server::{Tls, TlsError};

@@ -33,6 +33,8 @@ mod lifecycle;
 mod limits;
 #[path = "hub/paced.rs"]
 mod paced;
+#[path = "hub/proxies.rs"]
+mod proxies;
 #[path = "hub/publish.rs"]
 mod publish;
 #[path = "hub/requests.rs"]

@@ -2,6 +2,8 @@
 
 #[path = "tls/ends.rs"]
 mod ends;
+#[path = "tls/proxy.rs"]
+mod proxy;
 #[path = "hub/support.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests of the hub use more of it")]
 mod support;

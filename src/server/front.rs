@@ -23,16 +23,18 @@ use super::events;
 use super::heads::{HeadTimer, Heads};
 use super::limits::Limits;
 use super::monitor::{Counters, ServerMonitor};
+use super::proxies::Proxies;
+use super::proxy_header::{self, HeaderError};
 use super::routes::{AnyResponse, Routes, any_body};
 use crate::engine::Counter;
-#[cfg(feature = "tls")]
 use crate::patience::timeout;
-use crate::transport::{Admission, ComeBack, Denied, Patient, RemoteAddr, refusal};
+use crate::transport::{Admission, ComeBack, Denied, Patient, refusal};
 
 /// What the connections of a server share.
 pub(super) struct Front {
     pub(super) routes: Routes,
     pub(super) limits: Limits,
+    pub(super) proxies: Proxies,
     /// Connections that are pending.
     pub(super) admission: Admission,
     pub(super) come_back: ComeBack,
@@ -44,10 +46,11 @@ pub(super) struct Front {
 impl Front {
     /// Serves a connection in a task of its own, or refuses it.
     pub(super) fn receive(self: &Arc<Self>, stream: TcpStream, addr: SocketAddr) {
-        match self.admission.begin(Some(addr)) {
+        let counted = self.proxies.counted(addr);
+        match self.admission.begin(counted) {
             Ok(()) => {
-                let pending = Pending { front: self.clone(), addr };
-                tokio::spawn(async move { pending.serve(stream).await });
+                let pending = Pending { front: self.clone(), counted };
+                tokio::spawn(async move { pending.serve(stream, addr).await });
             }
             Err(denied) => self.deny(&stream, addr, denied),
         }
@@ -91,16 +94,16 @@ impl Front {
     fn answer(
         &self,
         mut request: Request<Incoming>,
-        addr: SocketAddr,
+        peer: SocketAddr,
     ) -> impl Future<Output = AnyResponse> + Send + use<> {
         let path_and_query = request.uri().path_and_query().map_or("", |path| path.as_str());
         let is_short = path_and_query.len() <= self.limits.uri_bytes_max;
         let response = is_short.then(|| {
-            request.extensions_mut().insert(RemoteAddr(addr));
+            self.introduce(&mut request, peer);
             self.routes.dispatch(request)
         });
         if response.is_none() {
-            self.reject(addr, "uri_too_long", |counters| &counters.uris_too_long);
+            self.reject(peer, "uri_too_long", |counters| &counters.uris_too_long);
         }
         async move {
             match response {
@@ -108,6 +111,15 @@ impl Front {
                 None => refusal(StatusCode::URI_TOO_LONG, "path and query too long").map(any_body),
             }
         }
+    }
+
+    /// Tells in the request who sends it.
+    fn introduce(&self, request: &mut Request<Incoming>, peer: SocketAddr) {
+        let (client, is_unnamed) = self.proxies.client(request, peer);
+        if is_unnamed {
+            self.monitor.0.clients_unnamed.add(1);
+        }
+        request.extensions_mut().insert(client);
     }
 
     /// How long a connection may be idle. Idle connections must not keep new ones out.
@@ -141,39 +153,73 @@ fn is_stall(error: &hyper::Error) -> bool {
 /// A connection that is not a hub's; counts as pending until it is, or has ended.
 struct Pending {
     front: Arc<Front>,
-    addr: SocketAddr,
+    /// The address that it counts for.
+    counted: Option<SocketAddr>,
 }
 
 impl Pending {
-    async fn serve(&self, stream: TcpStream) {
+    async fn serve(mut self, mut stream: TcpStream, mut addr: SocketAddr) {
         // A failure means that the client is gone already.
         let _ = stream.set_nodelay(true);
+        if self.front.proxies.announce(addr) {
+            // Boxed, so that the task of other connections is not as large; as below.
+            match Box::pin(self.announced(&mut stream, addr)).await {
+                Some(client) => addr = client,
+                None => return,
+            }
+        }
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.front.tls {
-            // Boxed, so that the task of a connection without TLS is not as large.
-            return Box::pin(self.serve_tls(tls, stream)).await;
+            return Box::pin(self.serve_tls(tls, stream, addr)).await;
         }
-        self.serve_http(stream).await;
+        self.serve_http(stream, addr).await;
+    }
+
+    /// The address of the client that a proxy announces, or of the proxy where it speaks for itself. `None` if the
+    /// connection was refused.
+    async fn announced(&mut self, stream: &mut TcpStream, proxy: SocketAddr) -> Option<SocketAddr> {
+        let front = &self.front;
+        match timeout(front.limits.head_timeout, proxy_header::read(stream)).await {
+            Ok(Ok(None)) => return Some(proxy),
+            Ok(Ok(Some(client))) => {
+                let counted = front.proxies.counted(client);
+                match front.admission.identify(counted) {
+                    Ok(()) => {
+                        self.counted = counted;
+                        return Some(client);
+                    }
+                    Err(denied) => front.deny(stream, client, denied),
+                }
+            }
+            Ok(Err(HeaderError::Gone)) => {}
+            Ok(Err(HeaderError::Malformed)) => {
+                front.reject(proxy, "proxy", |counters| &counters.proxy_headers_malformed);
+            }
+            Err(_) => {
+                front.reject(proxy, "proxy_timeout", |counters| &counters.proxy_headers_timed_out);
+            }
+        }
+        None
     }
 
     #[cfg(feature = "tls")]
-    async fn serve_tls(&self, tls: &TlsAcceptor, stream: TcpStream) {
+    async fn serve_tls(&self, tls: &TlsAcceptor, stream: TcpStream, addr: SocketAddr) {
         let front = &self.front;
         match timeout(front.limits.tls_timeout, tls.accept(stream)).await {
-            Ok(Ok(stream)) => self.serve_http(stream).await,
-            Ok(Err(_)) => front.reject(self.addr, "tls", |counters| &counters.tls_failed),
-            Err(_) => front.reject(self.addr, "tls_timeout", |counters| &counters.tls_timed_out),
+            Ok(Ok(stream)) => self.serve_http(stream, addr).await,
+            Ok(Err(_)) => front.reject(addr, "tls", |counters| &counters.tls_failed),
+            Err(_) => front.reject(addr, "tls_timeout", |counters| &counters.tls_timed_out),
         }
     }
 
-    async fn serve_http<S>(&self, stream: S)
+    async fn serve_http<S>(&self, stream: S, peer: SocketAddr)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let heads = Arc::new(Heads::default());
         let service = service_fn(|request| {
             heads.note(&request);
-            let response = self.front.answer(request, self.addr);
+            let response = self.front.answer(request, peer);
             async move { Ok::<_, Infallible>(response.await) }
         });
         let limits = &self.front.limits;
@@ -201,7 +247,7 @@ impl Pending {
         match served.await {
             Ok(()) if heads.is_idle_over() => self.front.monitor.0.keep_alives_timed_out.add(1),
             Ok(()) => {}
-            Err(error) => self.front.count(self.addr, &error),
+            Err(error) => self.front.count(peer, &error),
         }
     }
 }
@@ -209,6 +255,6 @@ impl Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         self.front.admission.end_handshake();
-        self.front.admission.end(Some(self.addr));
+        self.front.admission.end(self.counted);
     }
 }

@@ -109,7 +109,9 @@ impl Server {
     }
 
     /// How many of them one address may have: an IPv4 address, or an IPv6 /64. Default: no limit. More
-    /// get 429, or with TLS are closed. Zero counts as one. Behind a proxy all have the proxy's address.
+    /// get 429, or with TLS are closed. Zero counts as one. Behind a proxy all have the proxy's address, unless
+    /// [`proxy_protocol`](Self::proxy_protocol) tells theirs; connections of proxies that
+    /// [`trust_forwarded`](Self::trust_forwarded) names are not limited here.
     pub fn max_pending_per_addr(mut self, connections: u32) -> Self {
         self.limits.pending.per_addr_max = Some(connections.max(1));
         self

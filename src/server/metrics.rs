@@ -15,10 +15,14 @@ const SERVER: &[Metric<ServerStats>] = &[
         Counter(|server| server.accept_failures)),
     Metric("roomcast_server_idle_closed_total", Count, "Connections closed between requests",
         Counter(|server| server.keep_alives_timed_out)),
+    Metric("roomcast_server_unnamed_clients_total", Count, "Requests of trusted proxies that name no client",
+        Counter(|server| server.clients_unnamed)),
     Metric("roomcast_server_rejections_total", Count, "Connections and requests before a handshake",
         ByReason(&[
             ("full", |server| server.refused_full),
             ("address", |server| server.refused_addrs),
+            ("proxy_timeout", |server| server.proxy_headers_timed_out),
+            ("proxy", |server| server.proxy_headers_malformed),
             ("tls_timeout", |server| server.tls_timed_out),
             ("tls", |server| server.tls_failed),
             ("head_timeout", |server| server.heads_timed_out),
@@ -61,17 +65,20 @@ mod tests {
             accepted: 1,
             accept_failures: 2,
             keep_alives_timed_out: 3,
-            refused_full: 4,
-            refused_addrs: 5,
-            tls_timed_out: 6,
-            tls_failed: 7,
-            heads_timed_out: 8,
-            heads_too_large: 9,
-            uris_too_long: 10,
-            responses_stalled: 11,
-            malformed: 12,
+            clients_unnamed: 4,
+            refused_full: 5,
+            refused_addrs: 6,
+            proxy_headers_timed_out: 7,
+            proxy_headers_malformed: 8,
+            tls_timed_out: 9,
+            tls_failed: 10,
+            heads_timed_out: 11,
+            heads_too_large: 12,
+            uris_too_long: 13,
+            responses_stalled: 14,
+            malformed: 15,
         };
         let copied = SERVER.iter().flat_map(|metric| metric.values(&stats));
-        assert!(copied.eq(1..13));
+        assert!(copied.eq(1..16));
     }
 }

@@ -7,6 +7,8 @@ mod limits;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod monitor;
+mod proxies;
+mod proxy_header;
 mod routes;
 #[cfg(feature = "tls")]
 mod tls;
@@ -28,6 +30,7 @@ use tokio_rustls::TlsAcceptor;
 use self::front::Front;
 use self::limits::Limits;
 pub use self::monitor::{ServerMonitor, ServerStats};
+use self::proxies::Proxies;
 use self::routes::{BoxError, Routes, erase};
 #[cfg(feature = "tls")]
 pub use self::tls::{Tls, TlsError};
@@ -84,6 +87,7 @@ pub struct Server {
     listener: TcpListener,
     routes: Routes,
     limits: Limits,
+    proxies: Proxies,
     #[cfg(feature = "tls")]
     tls: Option<TlsAcceptor>,
     monitor: ServerMonitor,
@@ -113,6 +117,7 @@ impl Server {
             listener,
             routes: Routes::default(),
             limits: Limits::default(),
+            proxies: Proxies::default(),
             #[cfg(feature = "tls")]
             tls: None,
             monitor,
@@ -191,6 +196,7 @@ impl Server {
             admission: Admission::new(self.limits.pending),
             come_back: ComeBack::default(),
             limits: self.limits,
+            proxies: self.proxies,
             #[cfg(feature = "tls")]
             tls: self.tls,
             monitor: self.monitor,

@@ -22,6 +22,13 @@ counters! {
     /// Connections refused because too many of their address were pending: with 429, or with TLS without a
     /// word.
     refused_addrs,
+    /// Connections of proxies closed because the header of the PROXY protocol took too long.
+    proxy_headers_timed_out,
+    /// Connections of proxies closed for bytes that are no header of the PROXY protocol.
+    proxy_headers_malformed,
+    /// Requests that came through trusted proxies and name no client, or one among the trusted networks: health
+    /// checks, and proxies that set another header.
+    clients_unnamed,
     /// Connections closed because the TLS handshake took too long.
     tls_timed_out,
     /// Connections whose TLS handshake failed: other bytes, nothing in common, or a client that went. Also

@@ -9,6 +9,7 @@ mod decoder;
 mod driver;
 mod ends;
 mod events;
+mod forwarded;
 mod guard;
 mod origin;
 #[cfg(feature = "server")]

@@ -70,7 +70,8 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     /// How many connections one address may have, at least 1. Default: no limit. More get 429.
     ///
     /// An address is an IPv4 address or an IPv6 /64. It is that of [`RemoteAddr`](crate::RemoteAddr): behind
-    /// a proxy, all connections have the proxy's, unless you insert that of the client. Where there is none,
+    /// a proxy, all connections have the proxy's, unless the proxy tells the client's, see
+    /// [`mounting`](crate::docs::mounting). Where there is none,
     /// nothing is limited. Offices and mobile networks put thousands behind one.
     pub fn max_connections_per_addr(mut self, connections: u32) -> Self {
         self.admission.per_addr_max = Some(connections);
