@@ -57,7 +57,7 @@ pub use ipnet::IpNet;
 #[cfg(feature = "server")]
 pub use server::{Server, ServerError, ServerMonitor, ServerStats};
 #[cfg(feature = "tls")]
-pub use server::{Tls, TlsError};
+pub use server::{Tls, TlsError, TlsInfo};
 #[cfg(feature = "hub")]
 pub use transport::{ConnExtensions, PathParams, RemoteAddr};
 

@@ -2,6 +2,8 @@
 
 #[path = "tls/ends.rs"]
 mod ends;
+#[path = "tls/info.rs"]
+mod info;
 #[path = "tls/proxy.rs"]
 mod proxy;
 #[path = "hub/support.rs"]

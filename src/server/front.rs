@@ -26,6 +26,8 @@ use super::monitor::{Counters, ServerMonitor};
 use super::proxies::Proxies;
 use super::proxy_header::{self, HeaderError};
 use super::routes::{AnyResponse, Routes, any_body};
+#[cfg(feature = "tls")]
+use super::tls_info::TlsInfo;
 use crate::engine::Counter;
 use crate::patience::timeout;
 use crate::transport::{Admission, ComeBack, Denied, Patient, refusal};
@@ -94,7 +96,7 @@ impl Front {
     fn answer(
         &self,
         mut request: Request<Incoming>,
-        peer: SocketAddr,
+        peer: &Peer,
     ) -> impl Future<Output = AnyResponse> + Send + use<> {
         let path_and_query = request.uri().path_and_query().map_or("", |path| path.as_str());
         let is_short = path_and_query.len() <= self.limits.uri_bytes_max;
@@ -103,7 +105,7 @@ impl Front {
             self.routes.dispatch(request)
         });
         if response.is_none() {
-            self.reject(peer, "uri_too_long", |counters| &counters.uris_too_long);
+            self.reject(peer.addr, "uri_too_long", |counters| &counters.uris_too_long);
         }
         async move {
             match response {
@@ -114,12 +116,16 @@ impl Front {
     }
 
     /// Tells in the request who sends it.
-    fn introduce(&self, request: &mut Request<Incoming>, peer: SocketAddr) {
-        let (client, is_unnamed) = self.proxies.client(request, peer);
+    fn introduce(&self, request: &mut Request<Incoming>, peer: &Peer) {
+        let (client, is_unnamed) = self.proxies.client(request, peer.addr);
         if is_unnamed {
             self.monitor.0.clients_unnamed.add(1);
         }
         request.extensions_mut().insert(client);
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &peer.tls {
+            request.extensions_mut().insert(tls.clone());
+        }
     }
 
     /// How long a connection may be idle. Idle connections must not keep new ones out.
@@ -150,6 +156,13 @@ fn is_stall(error: &hyper::Error) -> bool {
     error.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
 }
 
+/// The other end of a connection, behind proxies that speak the PROXY protocol.
+struct Peer {
+    addr: SocketAddr,
+    #[cfg(feature = "tls")]
+    tls: Option<TlsInfo>,
+}
+
 /// A connection that is not a hub's; counts as pending until it is, or has ended.
 struct Pending {
     front: Arc<Front>,
@@ -172,7 +185,12 @@ impl Pending {
         if let Some(tls) = &self.front.tls {
             return Box::pin(self.serve_tls(tls, stream, addr)).await;
         }
-        self.serve_http(stream, addr).await;
+        let peer = Peer {
+            addr,
+            #[cfg(feature = "tls")]
+            tls: None,
+        };
+        self.serve_http(stream, peer).await;
     }
 
     /// The address of the client that a proxy announces, or of the proxy where it speaks for itself. `None` if the
@@ -206,20 +224,23 @@ impl Pending {
     async fn serve_tls(&self, tls: &TlsAcceptor, stream: TcpStream, addr: SocketAddr) {
         let front = &self.front;
         match timeout(front.limits.tls_timeout, tls.accept(stream)).await {
-            Ok(Ok(stream)) => self.serve_http(stream, addr).await,
+            Ok(Ok(stream)) => {
+                let tls = Some(TlsInfo::of(stream.get_ref().1));
+                self.serve_http(stream, Peer { addr, tls }).await;
+            }
             Ok(Err(_)) => front.reject(addr, "tls", |counters| &counters.tls_failed),
             Err(_) => front.reject(addr, "tls_timeout", |counters| &counters.tls_timed_out),
         }
     }
 
-    async fn serve_http<S>(&self, stream: S, peer: SocketAddr)
+    async fn serve_http<S>(&self, stream: S, peer: Peer)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let heads = Arc::new(Heads::default());
         let service = service_fn(|request| {
             heads.note(&request);
-            let response = self.front.answer(request, peer);
+            let response = self.front.answer(request, &peer);
             async move { Ok::<_, Infallible>(response.await) }
         });
         let limits = &self.front.limits;
@@ -247,7 +268,7 @@ impl Pending {
         match served.await {
             Ok(()) if heads.is_idle_over() => self.front.monitor.0.keep_alives_timed_out.add(1),
             Ok(()) => {}
-            Err(error) => self.front.count(peer, &error),
+            Err(error) => self.front.count(peer.addr, &error),
         }
     }
 }

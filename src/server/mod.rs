@@ -12,6 +12,8 @@ mod proxy_header;
 mod routes;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "tls")]
+mod tls_info;
 
 use std::fmt;
 use std::io;
@@ -34,6 +36,8 @@ use self::proxies::Proxies;
 use self::routes::{BoxError, Routes, erase};
 #[cfg(feature = "tls")]
 pub use self::tls::{Tls, TlsError};
+#[cfg(feature = "tls")]
+pub use self::tls_info::TlsInfo;
 use crate::telemetry::Throttle;
 use crate::transport::{Admission, ComeBack};
 
