@@ -55,5 +55,7 @@ mod small;
 mod streaming;
 #[path = "hub/support.rs"]
 mod support;
+#[path = "hub/title_case.rs"]
+mod title_case;
 #[path = "hub/waits.rs"]
 mod waits;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::http::Extensions;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, StatusCode};
@@ -37,6 +38,7 @@ pub(super) struct Front {
     pub(super) routes: Routes,
     pub(super) limits: Limits,
     pub(super) proxies: Proxies,
+    pub(super) title_case: Option<Extensions>,
     /// Connections that are pending.
     pub(super) admission: Admission,
     pub(super) come_back: ComeBack,
@@ -85,9 +87,13 @@ impl Front {
             return;
         }
         let seconds = self.come_back.next();
+        let [retry_after, connection, content_length] = match self.title_case {
+            None => ["retry-after", "connection", "content-length"],
+            Some(_) => ["Retry-After", "Connection", "Content-Length"],
+        };
         let answer = format!(
-            "HTTP/1.1 {status}\r\nretry-after: {seconds}\r\nconnection: close\r\n\
-             content-length: 0\r\n\r\n"
+            "HTTP/1.1 {status}\r\n{retry_after}: {seconds}\r\n{connection}: close\r\n\
+             {content_length}: 0\r\n\r\n"
         );
         // A new socket has room for it. Whoever has gone needs no answer.
         let _ = stream.try_write(answer.as_bytes());
@@ -107,11 +113,16 @@ impl Front {
         if response.is_none() {
             self.reject(peer.addr, "uri_too_long", |counters| &counters.uris_too_long);
         }
+        let title_case = self.title_case.clone();
         async move {
-            match response {
+            let mut response = match response {
                 Some(response) => response.await,
                 None => refusal(StatusCode::URI_TOO_LONG, "path and query too long").map(any_body),
+            };
+            if let Some(title_case) = title_case {
+                response.extensions_mut().extend(title_case);
             }
+            response
         }
     }
 
@@ -249,6 +260,7 @@ impl Pending {
             .timer(HeadTimer { front: self.front.clone(), heads: heads.clone() })
             // hyper uses the timer only if it is told a length. The timer has lengths of its own.
             .header_read_timeout(limits.head_timeout)
+            .title_case_headers(self.front.title_case.is_some())
             .keep_alive(!limits.keep_alive_timeout.is_zero())
             .max_buf_size(limits.head_bytes_max)
             .max_headers(limits.headers_max)

@@ -10,6 +10,7 @@ mod monitor;
 mod proxies;
 mod proxy_header;
 mod routes;
+mod title_case;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "tls")]
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
+use hyper::http::Extensions;
 use hyper::service::Service;
 use hyper::{Request, Response};
 use tokio::net::{TcpListener, TcpSocket, ToSocketAddrs, lookup_host};
@@ -92,6 +94,8 @@ pub struct Server {
     routes: Routes,
     limits: Limits,
     proxies: Proxies,
+    /// For the names of headers, where they are not in lower case.
+    title_case: Option<Extensions>,
     #[cfg(feature = "tls")]
     tls: Option<TlsAcceptor>,
     monitor: ServerMonitor,
@@ -122,6 +126,7 @@ impl Server {
             routes: Routes::default(),
             limits: Limits::default(),
             proxies: Proxies::default(),
+            title_case: None,
             #[cfg(feature = "tls")]
             tls: None,
             monitor,
@@ -201,6 +206,7 @@ impl Server {
             come_back: ComeBack::default(),
             limits: self.limits,
             proxies: self.proxies,
+            title_case: self.title_case,
             #[cfg(feature = "tls")]
             tls: self.tls,
             monitor: self.monitor,
