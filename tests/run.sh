@@ -3,9 +3,9 @@
 #
 #   bash tests/run.sh [arguments of `cargo test`]
 #
-# On Debian it installs a linker, Chromium, chromedriver, Redis, openssl and iproute2 where they are
-# missing, as root or by sudo. Tests start the Redis servers that they need; the one that some systems
-# start with the package is left alone. The last line is the sum of all test binaries:
+# On Debian it installs a linker, Chromium, chromedriver, Redis, HAProxy, nginx, openssl and iproute2 where
+# they are missing, as root or by sudo. Tests start the servers that they need; those that some systems start
+# with the packages are left alone. The last line is the sum of all test binaries:
 # `N passed, N failed, N skipped`. A build that fails, or a test binary that crashes, counts as one
 # failure.
 set -euo pipefail
@@ -25,6 +25,8 @@ install_missing() {
     have chromedriver || packages+=(chromium-driver)
     have chromium || have google-chrome || packages+=(chromium)
     have redis-server && have redis-cli || packages+=(redis-server)
+    have haproxy || [[ -x /usr/sbin/haproxy ]] || packages+=(haproxy)
+    have nginx || [[ -x /usr/sbin/nginx ]] || packages+=(nginx-light)
     have openssl || packages+=(openssl)
     have ip || packages+=(iproute2)
     install_packages "${packages[@]}"
