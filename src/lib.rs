@@ -55,9 +55,11 @@ pub use hyper::{Request, Response, StatusCode, header};
 #[cfg(feature = "axum")]
 pub use integrations::HubUpgrade;
 #[cfg(feature = "server")]
+pub use ipnet::IpNet;
+#[cfg(feature = "server")]
 pub use server::{Listener, Server, ServerError, ServerMonitor, ServerStats, shutdown_signal};
 #[cfg(feature = "tls")]
-pub use server::{Tls, TlsError};
+pub use server::{Tls, TlsError, TlsInfo};
 #[cfg(feature = "hub")]
 pub use transport::{ConnExtensions, PathParams, RemoteAddr};
 

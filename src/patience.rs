@@ -64,52 +64,6 @@ pub(crate) async fn timeout<F: Future>(
     .await
 }
 
-#[cfg(feature = "server")]
-pub(crate) use self::timer::PatientTimer;
-
-#[cfg(feature = "server")]
-mod timer {
-    use std::time::Instant;
-
-    use hyper::rt;
-
-    use super::*;
-
-    /// Such deadlines for hyper, which reads before it looks at them.
-    #[derive(Debug, Clone, Copy)]
-    pub(crate) struct PatientTimer;
-
-    impl rt::Timer for PatientTimer {
-        fn sleep(&self, duration: Duration) -> Pin<Box<dyn rt::Sleep>> {
-            Box::pin(PatientSleep { deadline: Box::pin(sleep(duration)), duration })
-        }
-
-        fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn rt::Sleep>> {
-            self.sleep(deadline.saturating_duration_since(self.now()))
-        }
-
-        fn now(&self) -> Instant {
-            tokio::time::Instant::now().into_std()
-        }
-    }
-
-    struct PatientSleep {
-        deadline: Pin<Box<Sleep>>,
-        duration: Duration,
-    }
-
-    impl Future for PatientSleep {
-        type Output = ();
-
-        fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-            let duration = self.duration;
-            poll_deadline(self.deadline.as_mut(), duration, cx)
-        }
-    }
-
-    impl rt::Sleep for PatientSleep {}
-}
-
 #[cfg(test)]
 mod tests {
     use std::future::pending;

@@ -3,10 +3,14 @@
 //! Both are Debian's packages. Each test starts the balancers, the nodes and the Redis that it needs.
 #![cfg(target_os = "linux")]
 
+#[path = "deploy/addresses.rs"]
+mod addresses;
 #[path = "deploy/balancer.rs"]
 mod balancer;
 #[path = "deploy/crowd.rs"]
 mod crowd;
+#[path = "deploy/introducer.rs"]
+mod introducer;
 #[path = "deploy/node.rs"]
 mod node;
 mod programs;

@@ -29,6 +29,8 @@ mod handshake;
 mod heartbeats;
 #[path = "hub/keep_alive.rs"]
 mod keep_alive;
+#[path = "hub/kept_alive.rs"]
+mod kept_alive;
 #[path = "hub/lifecycle.rs"]
 mod lifecycle;
 #[path = "hub/limits.rs"]
@@ -39,6 +41,8 @@ mod mounting;
 mod paced;
 #[path = "hub/plain.rs"]
 mod plain;
+#[path = "hub/proxies.rs"]
+mod proxies;
 #[path = "hub/publish.rs"]
 mod publish;
 #[path = "hub/requests.rs"]
@@ -63,5 +67,7 @@ mod small;
 mod streaming;
 #[path = "hub/support.rs"]
 mod support;
+#[path = "hub/title_case.rs"]
+mod title_case;
 #[path = "hub/waits.rs"]
 mod waits;

@@ -2,6 +2,10 @@
 
 #[path = "tls/ends.rs"]
 mod ends;
+#[path = "tls/info.rs"]
+mod info;
+#[path = "tls/proxy.rs"]
+mod proxy;
 #[path = "hub/support.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests of the hub use more of it")]
 mod support;
@@ -302,6 +306,23 @@ async fn https_serves_other_routes_too() {
     let mut answer = String::new();
     within("an answer", stream.read_to_string(&mut answer)).await.expect("a clean end");
     assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("hello"), "{answer}");
+}
+
+#[tokio::test]
+async fn idle_connection_ends_with_close_notify_and_is_no_slow_head() {
+    let files = Files::new("idle");
+    let tls = files.load().expect("good files");
+    let server = bind().await.tls(&tls).keep_alive_timeout(Duration::from_millis(100));
+    let monitor = server.monitor();
+    let server = Listening::run(server);
+    let mut stream = files.connect(server.addr).await.expect("trusted");
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
+    let mut answer = String::new();
+    // An end without `close_notify` would be an error here.
+    within("an end", stream.read_to_string(&mut answer)).await.expect("a clean end");
+    assert!(answer.ends_with("not found"), "{answer}");
+    eventually("it is counted", || monitor.stats().keep_alives_timed_out == 1).await;
+    assert_eq!(monitor.stats().heads_timed_out, 0);
 }
 
 /// A server with the smallest send buffers that the kernel allows.

@@ -1,6 +1,7 @@
 //! What is told of a server.
 
 use std::io;
+use std::net::SocketAddr;
 
 use crate::telemetry::events;
 
@@ -18,5 +19,10 @@ events! {
     /// The system does not let this process listen for a signal.
     warn signal_not_heard(error: &io::Error) for "roomcast::server" {
         %error, "signal not listened for"
+    }
+
+    /// A connection was refused or ended, or a request refused, before it came to a hub.
+    debug rejected(remote_addr: Option<SocketAddr>, reason: &str) for "roomcast::server" {
+        remote_addr = remote_addr.map(tracing::field::display), reason, "connection rejected"
     }
 }

@@ -1,20 +1,17 @@
-//! What happens to a connection that was accepted, until it is one of a hub.
+//! What the connections of a server share: who is let in, and how a request is answered.
 
-use std::convert::Infallible;
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use futures_util::future::{Either, ready, select};
+use futures_util::future::{Either, ready};
+use hyper::Request;
+use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use hyper::http::Extensions;
 #[cfg(feature = "tls")]
 use tokio_rustls::TlsAcceptor;
 
@@ -23,18 +20,20 @@ use super::descriptors::{Descriptors, Supply};
 use super::ending::Ending;
 use super::events;
 use super::limits::Limits;
-use super::monitor::ServerMonitor;
+use super::monitor::{Counters, ServerMonitor};
+use super::pending::{Peer, Pending};
+use super::proxies::Proxies;
 use super::routes::{AnyResponse, Routes, any_body};
-use crate::patience::PatientTimer;
-#[cfg(feature = "tls")]
-use crate::patience::timeout;
+use crate::engine::Counter;
 use crate::telemetry::Throttle;
-use crate::transport::{Admission, ComeBack, Denied, Patient, RemoteAddr, refusal};
+use crate::transport::{Admission, ComeBack, Denied, refusal};
 
 /// What the connections of a server share.
 pub(super) struct Front {
     pub(super) routes: Routes,
     pub(super) limits: Limits,
+    pub(super) proxies: Proxies,
+    pub(super) title_case: Option<Extensions>,
     /// Connections that are pending.
     pub(super) admission: Admission,
     pub(super) come_back: ComeBack,
@@ -54,34 +53,70 @@ impl Front {
             Accepted::Tcp(stream, addr) => {
                 // A failure means that the client is gone already.
                 let _ = stream.set_nodelay(true);
-                self.receive_stream(stream, Some(addr));
+                if let Some(pending) = self.admit(&stream, Some(addr)) {
+                    tokio::spawn(pending.serve_tcp(stream, addr));
+                }
             }
             #[cfg(unix)]
-            Accepted::Unix(stream) => self.receive_stream(stream, None),
+            Accepted::Unix(stream) => {
+                if let Some(pending) = self.admit(&stream, None) {
+                    tokio::spawn(async move { pending.serve(stream, None).await });
+                }
+            }
         }
     }
 
-    fn receive_stream<S: Stream>(self: &Arc<Self>, stream: S, addr: Option<SocketAddr>) {
+    /// Counts a connection in, or refuses it.
+    fn admit(self: &Arc<Self>, stream: &impl Stream, addr: Option<SocketAddr>) -> Option<Pending> {
         let supply = self.descriptors.supply(stream.number());
         if supply == Supply::Short {
-            self.count_scarce();
-            return self.refuse(&stream, StatusCode::SERVICE_UNAVAILABLE);
+            self.reject_scarce(addr);
+            self.refuse(stream, StatusCode::SERVICE_UNAVAILABLE);
+            return None;
         }
-        match self.admission.begin(addr) {
+        let counted = addr.and_then(|addr| self.proxies.counted(addr));
+        match self.admission.begin(counted) {
             Ok(()) => {
                 let is_brief = supply == Supply::Scarce;
-                let pending = Pending { front: self.clone(), addr, is_brief };
-                tokio::spawn(async move { pending.serve(stream).await });
+                Some(Pending { front: self.clone(), counted, is_brief })
             }
-            Err(Denied::Full) => {
-                self.monitor.0.refused_full.add(1);
-                self.refuse(&stream, StatusCode::SERVICE_UNAVAILABLE);
-            }
-            Err(Denied::Addr(_)) => {
-                self.monitor.0.refused_addrs.add(1);
-                self.refuse(&stream, StatusCode::TOO_MANY_REQUESTS);
+            Err(denied) => {
+                self.deny(stream, addr, denied);
+                None
             }
         }
+    }
+
+    pub(super) fn deny(&self, stream: &impl Stream, addr: Option<SocketAddr>, denied: Denied) {
+        match denied {
+            Denied::Full => {
+                self.reject(addr, "full", |counters| &counters.refused_full);
+                self.refuse(stream, StatusCode::SERVICE_UNAVAILABLE);
+            }
+            Denied::Addr(_) => {
+                self.reject(addr, "address", |counters| &counters.refused_addrs);
+                self.refuse(stream, StatusCode::TOO_MANY_REQUESTS);
+            }
+        }
+    }
+
+    fn reject_scarce(&self, addr: Option<SocketAddr>) {
+        self.reject(addr, "descriptors", |counters| &counters.refused_descriptors);
+        let refused = self.scarce.lock().unwrap_or_else(PoisonError::into_inner).add(1);
+        if let Some(refused) = refused {
+            events::descriptors_scarce(refused);
+        }
+    }
+
+    /// Counts what is refused, and tells of it. The reasons are those of the metrics.
+    pub(super) fn reject(
+        &self,
+        addr: Option<SocketAddr>,
+        reason: &str,
+        counter: impl Fn(&Counters) -> &Counter,
+    ) {
+        counter(&self.monitor.0).add(1);
+        events::rejected(addr, reason);
     }
 
     /// Answers without a look at the request: what costs nothing cannot be exhausted. Through TLS, an
@@ -92,38 +127,55 @@ impl Front {
             return;
         }
         let seconds = self.come_back.next();
+        let [retry_after, connection, content_length] = match self.title_case {
+            None => ["retry-after", "connection", "content-length"],
+            Some(_) => ["Retry-After", "Connection", "Content-Length"],
+        };
         let answer = format!(
-            "HTTP/1.1 {status}\r\nretry-after: {seconds}\r\nconnection: close\r\n\
-             content-length: 0\r\n\r\n"
+            "HTTP/1.1 {status}\r\n{retry_after}: {seconds}\r\n{connection}: close\r\n\
+             {content_length}: 0\r\n\r\n"
         );
         stream.answer_unread(answer.as_bytes());
     }
 
-    fn answer(
+    pub(super) fn answer(
         &self,
         mut request: Request<Incoming>,
-        addr: Option<SocketAddr>,
+        peer: &Peer,
         is_brief: bool,
     ) -> impl Future<Output = AnyResponse> + Send + use<> {
-        match self.objection(&request, is_brief) {
+        let response = match self.objection(&request, peer, is_brief) {
             Some(response) => Either::Left(ready(response)),
             None => {
-                addr.map(|addr| request.extensions_mut().insert(RemoteAddr(addr)));
+                self.introduce(&mut request, peer);
                 Either::Right(self.routes.dispatch(request))
             }
+        };
+        let title_case = self.title_case.clone();
+        async move {
+            let mut response = response.await;
+            if let Some(title_case) = title_case {
+                response.extensions_mut().extend(title_case);
+            }
+            response
         }
     }
 
     /// The answer to a request that no route is to see.
-    fn objection(&self, request: &Request<Incoming>, is_brief: bool) -> Option<AnyResponse> {
+    fn objection(
+        &self,
+        request: &Request<Incoming>,
+        peer: &Peer,
+        is_brief: bool,
+    ) -> Option<AnyResponse> {
         let path_and_query = request.uri().path_and_query().map_or("", |path| path.as_str());
         if path_and_query.len() > self.limits.uri_bytes_max {
-            self.monitor.0.uris_too_long.add(1);
+            self.reject(peer.addr, "uri_too_long", |counters| &counters.uris_too_long);
             let response = refusal(StatusCode::URI_TOO_LONG, "path and query too long");
             return Some(response.map(any_body));
         }
         if is_brief && request.headers().contains_key(header::UPGRADE) {
-            self.count_scarce();
+            self.reject_scarce(peer.addr);
             let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, "too many connections");
             let seconds = HeaderValue::from(self.come_back.next());
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
@@ -132,24 +184,37 @@ impl Front {
         None
     }
 
-    fn count_scarce(&self) {
-        self.monitor.0.refused_descriptors.add(1);
-        let refused = self.scarce.lock().unwrap_or_else(PoisonError::into_inner).add(1);
-        if let Some(refused) = refused {
-            events::descriptors_scarce(refused);
+    /// Tells in the request who sends it.
+    fn introduce(&self, request: &mut Request<Incoming>, peer: &Peer) {
+        let (client, is_unnamed) = self.proxies.client(request, peer.addr);
+        if is_unnamed {
+            self.monitor.0.clients_unnamed.add(1);
+        }
+        client.map(|client| request.extensions_mut().insert(client));
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &peer.tls {
+            request.extensions_mut().insert(tls.clone());
         }
     }
 
-    fn count(&self, error: &hyper::Error) {
-        let counters = &self.monitor.0;
+    /// How long a connection may be idle. Idle connections must not keep new ones out.
+    pub(super) fn idle_timeout(&self) -> Duration {
+        let Limits { head_timeout, keep_alive_timeout, pending, .. } = &self.limits;
+        if self.admission.connections() > pending.connections_max / 2 {
+            return *keep_alive_timeout.min(head_timeout);
+        }
+        *keep_alive_timeout
+    }
+
+    pub(super) fn count(&self, addr: Option<SocketAddr>, error: &hyper::Error) {
         if error.is_timeout() {
-            counters.heads_timed_out.add(1);
+            self.reject(addr, "head_timeout", |counters| &counters.heads_timed_out);
         } else if error.is_parse_too_large() {
-            counters.heads_too_large.add(1);
+            self.reject(addr, "head_too_large", |counters| &counters.heads_too_large);
         } else if error.is_parse() {
-            counters.malformed.add(1);
+            self.reject(addr, "malformed", |counters| &counters.malformed);
         } else if is_stall(error) {
-            counters.responses_stalled.add(1);
+            self.reject(addr, "response_stalled", |counters| &counters.responses_stalled);
         }
     }
 }
@@ -158,75 +223,4 @@ impl Front {
 fn is_stall(error: &hyper::Error) -> bool {
     let error = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     error.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
-}
-
-/// A connection that is not a hub's; counts as pending until it is, or has ended.
-struct Pending {
-    front: Arc<Front>,
-    addr: Option<SocketAddr>,
-    /// Whether its descriptor is one of the reserve, so that it is not to become a WebSocket.
-    is_brief: bool,
-}
-
-impl Pending {
-    async fn serve<S: Stream>(&self, stream: S) {
-        #[cfg(feature = "tls")]
-        if let Some(tls) = &self.front.tls {
-            // Boxed, so that the task of a connection without TLS is not as large.
-            return Box::pin(self.serve_tls(tls, stream)).await;
-        }
-        self.serve_http(stream).await;
-    }
-
-    #[cfg(feature = "tls")]
-    async fn serve_tls<S: Stream>(&self, tls: &TlsAcceptor, stream: S) {
-        let counters = &self.front.monitor.0;
-        match timeout(self.front.limits.tls_timeout, tls.accept(stream)).await {
-            Ok(Ok(stream)) => self.serve_http(stream).await,
-            Ok(Err(_)) => counters.tls_failed.add(1),
-            Err(_) => counters.tls_timed_out.add(1),
-        }
-    }
-
-    async fn serve_http<S>(&self, stream: S)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let service = service_fn(|request| {
-            let response = self.front.answer(request, self.addr, self.is_brief);
-            async move { Ok::<_, Infallible>(response.await) }
-        });
-        let limits = &self.front.limits;
-        // The limit of time works only with a timer.
-        let connection = http1::Builder::new()
-            .timer(PatientTimer)
-            .keep_alive(!self.is_brief)
-            .header_read_timeout(limits.head_timeout)
-            .max_buf_size(limits.head_bytes_max)
-            .max_headers(limits.headers_max)
-            .serve_connection(TokioIo::new(Patient::new(stream, limits.write_timeout)), service)
-            .with_upgrades();
-        let mut connection = pin!(connection);
-        let begun = pin!(self.front.ending.begun());
-        let served = match select(connection.as_mut(), begun).await {
-            Either::Left((served, _)) => served,
-            Either::Right(_) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        // What goes wrong before an upgrade concerns nobody but this client.
-        if let Err(error) = served {
-            self.front.count(&error);
-        }
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        self.front.admission.end_handshake();
-        if self.front.admission.end(self.addr) {
-            self.front.ending.ring();
-        }
-    }
 }

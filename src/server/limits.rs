@@ -13,6 +13,7 @@ pub(super) struct Limits {
     #[cfg(feature = "tls")]
     pub(super) tls_timeout: Duration,
     pub(super) head_timeout: Duration,
+    pub(super) keep_alive_timeout: Duration,
     pub(super) write_timeout: Duration,
     pub(super) head_bytes_max: usize,
     pub(super) headers_max: usize,
@@ -26,6 +27,7 @@ impl Default for Limits {
             #[cfg(feature = "tls")]
             tls_timeout: Duration::from_secs(5),
             head_timeout: Duration::from_secs(5),
+            keep_alive_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(5),
             head_bytes_max: 16 * 1024,
             headers_max: 64,
@@ -49,10 +51,24 @@ impl Server {
         self
     }
 
-    /// How long the head of a request may take to arrive, also of a further one on the same connection.
-    /// Default: 5 s. Past it the connection is closed.
+    /// How long the head of a request may take to arrive. Default: 5 s. Past it the connection is closed.
+    ///
+    /// The time begins when the connection does, for its first head, and with the first byte of each further
+    /// head. Between two requests [`keep_alive_timeout`](Self::keep_alive_timeout) holds.
     pub fn head_timeout(mut self, timeout: Duration) -> Self {
         self.limits.head_timeout = timeout;
+        self
+    }
+
+    /// How long a connection may stay idle between two requests. Default: 75 s. Past it the connection is closed.
+    /// Zero ends each connection with its first response.
+    ///
+    /// The default is longer than the 60 s of most load balancers. So the balancer is the side that closes, and
+    /// never sends a request on a connection that the server is about to close. An idle connection counts in
+    /// [`max_pending`](Self::max_pending). While more than half of `max_pending` are taken, a connection that
+    /// becomes idle is closed after [`head_timeout`](Self::head_timeout), if that is shorter.
+    pub fn keep_alive_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.keep_alive_timeout = timeout;
         self
     }
 
@@ -93,7 +109,9 @@ impl Server {
     }
 
     /// How many of them one address may have: an IPv4 address, or an IPv6 /64. Default: no limit. More
-    /// get 429, or with TLS are closed. Zero counts as one. Behind a proxy all have the proxy's address.
+    /// get 429, or with TLS are closed. Zero counts as one. Behind a proxy all have the proxy's address, unless
+    /// [`proxy_protocol`](Self::proxy_protocol) tells theirs; connections of proxies that
+    /// [`trust_forwarded`](Self::trust_forwarded) names are not limited here.
     pub fn max_pending_per_addr(mut self, connections: u32) -> Self {
         self.limits.pending.per_addr_max = Some(connections.max(1));
         self

@@ -13,11 +13,17 @@ const SERVER: &[Metric<ServerStats>] = &[
         Counter(|server| server.accepted)),
     Metric("roomcast_server_accept_failures_total", Count, "Times that none could be accepted",
         Counter(|server| server.accept_failures)),
+    Metric("roomcast_server_idle_closed_total", Count, "Connections closed between requests",
+        Counter(|server| server.keep_alives_timed_out)),
+    Metric("roomcast_server_unnamed_clients_total", Count, "Requests of trusted proxies that name no client",
+        Counter(|server| server.clients_unnamed)),
     Metric("roomcast_server_rejections_total", Count, "Connections and requests before a handshake",
         ByReason(&[
             ("full", |server| server.refused_full),
             ("address", |server| server.refused_addrs),
             ("descriptors", |server| server.refused_descriptors),
+            ("proxy_timeout", |server| server.proxy_headers_timed_out),
+            ("proxy", |server| server.proxy_headers_malformed),
             ("tls_timeout", |server| server.tls_timed_out),
             ("tls", |server| server.tls_failed),
             ("head_timeout", |server| server.heads_timed_out),
@@ -59,18 +65,22 @@ mod tests {
         let stats = ServerStats {
             accepted: 1,
             accept_failures: 2,
-            refused_full: 3,
-            refused_addrs: 4,
-            refused_descriptors: 5,
-            tls_timed_out: 6,
-            tls_failed: 7,
-            heads_timed_out: 8,
-            heads_too_large: 9,
-            uris_too_long: 10,
-            responses_stalled: 11,
-            malformed: 12,
+            keep_alives_timed_out: 3,
+            clients_unnamed: 4,
+            refused_full: 5,
+            refused_addrs: 6,
+            refused_descriptors: 7,
+            proxy_headers_timed_out: 8,
+            proxy_headers_malformed: 9,
+            tls_timed_out: 10,
+            tls_failed: 11,
+            heads_timed_out: 12,
+            heads_too_large: 13,
+            uris_too_long: 14,
+            responses_stalled: 15,
+            malformed: 16,
         };
         let copied = SERVER.iter().flat_map(|metric| metric.values(&stats));
-        assert!(copied.eq(1..13));
+        assert!(copied.eq(1..17));
     }
 }

@@ -5,17 +5,24 @@ mod descriptors;
 mod ending;
 mod events;
 mod front;
+mod heads;
 mod hubs;
 mod limits;
 mod listening;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod monitor;
+mod pending;
+mod proxies;
+mod proxy_header;
 mod routes;
 mod running;
 mod signal;
+mod title_case;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "tls")]
+mod tls_info;
 
 use std::fmt;
 use std::io;
@@ -23,6 +30,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
+use hyper::http::Extensions;
 use hyper::service::Service;
 use hyper::{Request, Response};
 #[cfg(feature = "tls")]
@@ -35,10 +43,13 @@ use self::hubs::Hubs;
 use self::limits::Limits;
 pub use self::listening::Listener;
 pub use self::monitor::{ServerMonitor, ServerStats};
+use self::proxies::Proxies;
 use self::routes::{BoxError, Routes, erase};
 pub use self::signal::shutdown_signal;
 #[cfg(feature = "tls")]
 pub use self::tls::{Tls, TlsError};
+#[cfg(feature = "tls")]
+pub use self::tls_info::TlsInfo;
 use crate::transport::{Admission, ComeBack};
 
 /// A server could not be set up.
@@ -90,6 +101,9 @@ pub struct Server {
     routes: Routes,
     hubs: Hubs,
     limits: Limits,
+    proxies: Proxies,
+    /// For the names of headers, where they are not in lower case.
+    title_case: Option<Extensions>,
     #[cfg(feature = "tls")]
     tls: Option<TlsAcceptor>,
     monitor: ServerMonitor,
@@ -103,6 +117,8 @@ impl Server {
             routes: Routes::default(),
             hubs: Hubs::default(),
             limits: Limits::default(),
+            proxies: Proxies::default(),
+            title_case: None,
             #[cfg(feature = "tls")]
             tls: None,
             monitor,
@@ -172,6 +188,8 @@ impl Server {
             scarce: Mutex::default(),
             ending: Ending::default(),
             limits: self.limits,
+            proxies: self.proxies,
+            title_case: self.title_case,
             #[cfg(feature = "tls")]
             tls: self.tls,
             monitor: self.monitor,

@@ -24,13 +24,23 @@ counters! {
     refused_addrs,
     /// Clients refused because few descriptors were left: with 503, or with TLS without a word.
     refused_descriptors,
+    /// Connections of proxies closed because the header of the PROXY protocol took too long.
+    proxy_headers_timed_out,
+    /// Connections of proxies closed for bytes that are no header of the PROXY protocol.
+    proxy_headers_malformed,
+    /// Requests that came through trusted proxies and name no client, or one among the trusted networks: health
+    /// checks, and proxies that set another header.
+    clients_unnamed,
     /// Connections closed because the TLS handshake took too long.
     tls_timed_out,
     /// Connections whose TLS handshake failed: other bytes, nothing in common, or a client that went. Also
     /// whoever only looks whether the port is open, as load balancers do.
     tls_failed,
-    /// Connections closed because the head of a request took too long.
+    /// Connections closed because the head of a request took too long, or because no byte of a first request
+    /// came.
     heads_timed_out,
+    /// Connections closed because no further request came. That is no fault of the client.
+    keep_alives_timed_out,
     /// Requests refused with 431 for the bytes or the number of their headers.
     heads_too_large,
     /// Requests refused with 414.

@@ -92,6 +92,13 @@ impl Admission {
         Ok(())
     }
 
+    /// Counts the address of a connection that began without one. It is to be counted out by
+    /// [`end`](Self::end).
+    #[cfg(feature = "server")]
+    pub(crate) fn identify(&self, addr: Option<SocketAddr>) -> Result<(), Denied> {
+        self.arrive(addr, self.epoch.elapsed())
+    }
+
     /// Counts a handshake out: the connection is open, or will never be.
     pub(crate) fn end_handshake(&self) {
         self.handshakes.fetch_sub(1, Ordering::Relaxed);

@@ -10,11 +10,14 @@ mod decoder;
 mod driver;
 mod ends;
 mod events;
+mod forwarded;
 mod guard;
 mod origin;
 #[cfg(feature = "server")]
 mod patient;
 mod reader;
+#[cfg(feature = "server")]
+mod received;
 mod relief;
 #[cfg(feature = "metrics")]
 mod sampler;
@@ -32,6 +35,8 @@ pub(crate) use origin::{OriginRule, Verdict};
 #[cfg(feature = "server")]
 pub(crate) use patient::Patient;
 pub(crate) use reader::{FrameReader, ReadError, ReadLimits};
+#[cfg(feature = "server")]
+pub(crate) use received::Received;
 #[cfg(feature = "metrics")]
 pub(crate) use sampler::{Sample, Sampler};
 pub(crate) use stream::{Owner, WriteHalf, into_streams};

@@ -2,17 +2,20 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use super::received::Received;
 use crate::patience::poll_deadline;
 
-/// A socket on which a write that does not get on fails.
+/// A socket on which a write that does not get on fails, and that notes what was read.
 pub(crate) struct Patient<S> {
     stream: S,
+    received: Arc<Received>,
     write_timeout: Duration,
     /// Exists while the socket takes nothing.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -29,8 +32,8 @@ enum Step {
 }
 
 impl<S> Patient<S> {
-    pub(crate) fn new(stream: S, write_timeout: Duration) -> Self {
-        Self { stream, write_timeout, deadline: None, pending: Step::Write }
+    pub(crate) fn new(stream: S, write_timeout: Duration, received: Arc<Received>) -> Self {
+        Self { stream, received, write_timeout, deadline: None, pending: Step::Write }
     }
 
     pub(crate) fn into_inner(self) -> S {
@@ -66,7 +69,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.received.note(&buffer.filled()[before..]);
+        read
     }
 }
 

@@ -70,7 +70,8 @@ pub(crate) async fn serve() {
     let server = RoomcastServer::bind("127.0.0.1:0").await.expect("a free port");
     let server = server.route("/ws/{room}", hub.handle(Patient)).expect("a path");
     println!("\nlistening on http://{}", server.local_addr().expect("an address"));
-    server.head_timeout(DEADLINE).write_timeout(DEADLINE).fallback(pages).run().await;
+    let server = server.head_timeout(DEADLINE).keep_alive_timeout(DEADLINE);
+    server.write_timeout(DEADLINE).fallback(pages).run().await;
 }
 
 struct Patient;

@@ -85,6 +85,18 @@ async fn unread_page(server: &Server) -> TcpStream {
     stream
 }
 
+/// A connection on which a request was answered.
+async fn idle(server: &Server) -> TcpStream {
+    let mut stream = dial(server.addr(), None).await.expect("it listens");
+    assert_eq!(ask(&mut stream).await.as_deref(), Some("200"));
+    stream
+}
+
+async fn ask(stream: &mut TcpStream) -> Option<String> {
+    stream.write_all(b"HEAD /stats HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
+    within("an answer", read_head(stream)).await
+}
+
 async fn entering_late(server: &Server) -> TcpStream {
     let mut stream = dial(server.addr(), None).await.expect("it listens");
     stream.write_all(upgrade_request(LATE).as_bytes()).await.expect("sent");
@@ -149,6 +161,15 @@ async fn what_a_client_sends_at_its_rate_during_a_pause_is_no_flood() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn idle_connection_may_ask_again_after_a_pause() {
+    let server = patient::start(NO_PINGS).await;
+    let mut stream = idle(&server).await;
+    pause(&server, PAUSE).await;
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(ask(&mut stream).await.as_deref(), Some("200"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn response_may_be_read_after_a_pause() {
     let server = patient::start(NO_PINGS).await;
     let mut stream = unread_page(&server).await;
@@ -178,10 +199,12 @@ async fn who_stalls_without_a_pause_is_closed() {
     let (mut head, _rest) = half_a_head(&server).await;
     let (mut message, _rest) = half_a_message(&server).await;
     let mut page = unread_page(&server).await;
+    let mut idle = idle(&server).await;
     let none = within("the end", read_head(&mut head)).await;
     assert_eq!(none, None, "a head that does not come");
     let code = within("the end", read_to_close(&mut message)).await;
     assert_eq!(code, Some(1_008), "a message that does not end");
+    assert_eq!(within("the end", read_head(&mut idle)).await, None, "no further request");
     assert!(began.elapsed() >= patient::DEADLINE, "{:?}", began.elapsed());
     // Reading it would prolong it, so it is looked for where it cannot be seen by that.
     sleep(2 * patient::DEADLINE).await;

@@ -10,10 +10,12 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
+use roomcast::header::{HeaderName, HeaderValue};
 use roomcast::{Conn, Hub, Request, Response, Server, ServerError, Shutdown, ShutdownReport};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::folder::Folder;
 use crate::support::{
@@ -233,6 +235,33 @@ async fn hub_is_served_over_a_unix_socket_beside_tcp() {
         let mut client = Client(client);
         assert_eq!(client.get::<u32>().await, 3);
     }
+    server.abort();
+}
+
+#[tokio::test]
+async fn proxy_on_a_unix_socket_tells_the_client() {
+    let folder = Folder::new();
+    let path = folder.path().join("chat.sock");
+    let (recorder, mut events) = Recorder::<u32>::new();
+    let hub = Hub::<u32>::builder().max_connections_per_addr(1).build().unwrap();
+    let header = HeaderName::from_static("x-forwarded-for");
+    let server = Server::bind_unix(&path).await.unwrap().trust_forwarded(header, []);
+    let monitor = server.monitor();
+    let server = tokio::spawn(server.route("/ws", hub.handle(recorder)).unwrap().run());
+    let knock = async |forwarded: Option<&'static str>| {
+        let mut request = "ws://localhost/ws".into_client_request().unwrap();
+        let forwarded = forwarded.map(HeaderValue::from_static);
+        forwarded.map(|client| request.headers_mut().insert("x-forwarded-for", client));
+        let stream = UnixStream::connect(&path).await.unwrap();
+        tokio_tungstenite::client_async(request, stream).await
+    };
+    let _named = knock(Some("192.0.2.1, 192.0.2.7")).await.unwrap();
+    let addr = events.open().await.remote_addr().map(|addr| addr.ip().to_string());
+    assert_eq!(addr.as_deref(), Some("192.0.2.7"));
+    assert!(knock(Some("192.0.2.7")).await.is_err(), "one of an address");
+    let _unnamed = knock(None).await.unwrap();
+    assert_eq!(events.open().await.remote_addr(), None);
+    assert_eq!(monitor.stats().clients_unnamed, 1);
     server.abort();
 }
 

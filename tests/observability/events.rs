@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::Error;
 
 use super::faulty::Faulty;
 use super::log::Log;
-use super::support::{Client, Listening, eventually, serve};
+use super::support::{Client, Listening, RawClient, eventually, serve};
 
 /// A handler that logs by itself.
 struct Talkative;
@@ -280,4 +280,18 @@ async fn limits_that_are_too_low_for_the_settings_are_told_when_the_hub_is_built
         assert!(line.starts_with("WARN roomcast::hub: "), "{line}");
         assert!(line.contains(remedy) && line.contains("hub=\"too much\""), "{line}");
     }
+}
+
+#[tokio::test]
+async fn rejected_connection_is_told_with_its_reason() {
+    let log = Log::new("debug");
+    let (_hub, server) = talkative().await;
+    let mut client = RawClient::open(server.addr).await;
+    let addr = client.stream.local_addr().expect("it is connected");
+    client.send(b"no request\r\n\r\n").await;
+    client.ended().await;
+    let line = format!("remote_addr={addr} reason=\"malformed\"");
+    eventually("it is told", || !log.with(&line).is_empty()).await;
+    let line = log.only("connection rejected");
+    assert!(line.starts_with("DEBUG roomcast::server: connection rejected"), "{line}");
 }

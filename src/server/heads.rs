@@ -1,0 +1,180 @@
+//! How long a connection may wait for the head of a request.
+//!
+//! hyper sets a timer when it begins to wait for a head, and polls the timer when there is nothing to read. Here
+//! that timer has two lengths. Until the first byte of a head comes, a connection that has had a response is idle.
+//! From then on, and on a new connection, the client is slow.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use hyper::Request;
+use hyper::body::Body;
+use hyper::rt::{self, Timer};
+use tokio::time::{Sleep, sleep};
+
+use super::front::Front;
+use crate::patience::poll_deadline;
+use crate::transport::Received;
+
+/// The state of a connection between its heads.
+///
+/// The task of the connection writes and reads the flags; they are atomic so that the task may move between
+/// threads.
+#[derive(Debug, Default)]
+pub(super) struct Heads {
+    pub(super) received: Arc<Received>,
+    /// The last request had a body.
+    had_body: AtomicBool,
+    /// No head has begun in the time of an idle connection.
+    is_idle_over: AtomicBool,
+}
+
+impl Heads {
+    /// A head has come whole.
+    pub(super) fn note<B: Body>(&self, request: &Request<B>) {
+        self.had_body.store(!request.body().is_end_stream(), Ordering::Relaxed);
+    }
+
+    /// Whether the connection has been idle for too long. Once it has, it is to be ended.
+    pub(super) fn is_idle_over(&self) -> bool {
+        self.is_idle_over.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing of the next head is there yet. hyper does not tell whether bytes follow a body of a given
+    /// length: a client that sends the beginning of a head along with such a body counts as idle until it goes on.
+    fn is_idle(&self) -> bool {
+        self.received.reads() > 0
+            && (self.received.ends_with_empty_line() || self.had_body.load(Ordering::Relaxed))
+    }
+}
+
+/// The timer of hyper for the heads of one connection.
+pub(super) struct HeadTimer {
+    pub(super) front: Arc<Front>,
+    pub(super) heads: Arc<Heads>,
+}
+
+impl Timer for HeadTimer {
+    /// Begins the wait for a head; its length is not the caller's.
+    fn sleep(&self, _: Duration) -> Pin<Box<dyn rt::Sleep>> {
+        let head_timeout = self.front.limits.head_timeout;
+        Box::pin(HeadWait::begin(self.heads.clone(), head_timeout, self.front.idle_timeout()))
+    }
+
+    fn sleep_until(&self, _: Instant) -> Pin<Box<dyn rt::Sleep>> {
+        self.sleep(Duration::ZERO)
+    }
+
+    fn now(&self) -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+}
+
+/// The wait for a head. Ready when the client is too slow.
+struct HeadWait {
+    heads: Arc<Heads>,
+    /// The reads before it began.
+    reads_before: u32,
+    head_timeout: Duration,
+    is_idle: bool,
+    /// The time that runs.
+    timeout: Duration,
+    deadline: Pin<Box<Sleep>>,
+}
+
+impl HeadWait {
+    fn begin(heads: Arc<Heads>, head_timeout: Duration, idle_timeout: Duration) -> Self {
+        let is_idle = heads.is_idle();
+        let timeout = if is_idle { idle_timeout } else { head_timeout };
+        Self {
+            reads_before: heads.received.reads(),
+            heads,
+            head_timeout,
+            is_idle,
+            timeout,
+            deadline: Box::pin(sleep(timeout)),
+        }
+    }
+}
+
+impl Future for HeadWait {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        if this.is_idle && this.heads.received.reads() != this.reads_before {
+            this.is_idle = false;
+            this.timeout = this.head_timeout;
+            this.deadline = Box::pin(sleep(this.timeout));
+        }
+        ready!(poll_deadline(this.deadline.as_mut(), this.timeout, cx));
+        if this.is_idle {
+            // Nobody is woken: the task that polls this looks at the flag when it has done so.
+            this.heads.is_idle_over.store(true, Ordering::Relaxed);
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+}
+
+impl rt::Sleep for HeadWait {}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::time::advance;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    /// The wait after a request has come whole and was answered.
+    fn after_a_request() -> (Arc<Heads>, Pin<Box<HeadWait>>) {
+        let heads = Arc::new(Heads::default());
+        heads.received.note(b"\r\n\r\n");
+        (heads.clone(), Box::pin(HeadWait::begin(heads, SECOND, MINUTE)))
+    }
+
+    fn is_over(wait: &mut Pin<Box<HeadWait>>) -> bool {
+        wait.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn head_has_its_own_time_from_its_first_byte_on() {
+        let (heads, mut wait) = after_a_request();
+        advance(MINUTE / 2).await;
+        assert!(!is_over(&mut wait));
+        heads.received.note(b"G");
+        assert!(!is_over(&mut wait));
+        advance(SECOND + Duration::from_millis(2)).await;
+        assert!(is_over(&mut wait));
+        assert!(!heads.is_idle_over());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pause_of_the_process_is_no_idle_time() {
+        let (heads, mut wait) = after_a_request();
+        assert!(!is_over(&mut wait));
+        advance(3 * MINUTE).await;
+        assert!(!is_over(&mut wait) && !heads.is_idle_over());
+        advance(MINUTE + Duration::from_millis(2)).await;
+        assert!(!is_over(&mut wait) && heads.is_idle_over());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pause_of_the_process_makes_no_head_slow() {
+        let (heads, mut wait) = after_a_request();
+        heads.received.note(b"G");
+        assert!(!is_over(&mut wait));
+        advance(MINUTE).await;
+        assert!(!is_over(&mut wait));
+        heads.received.note(b"ET /");
+        advance(SECOND + Duration::from_millis(2)).await;
+        assert!(is_over(&mut wait), "more bytes are no more time");
+    }
+}

@@ -1,0 +1,161 @@
+//! A connection that was accepted, until it is one of a hub.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+#[cfg(feature = "tls")]
+use tokio_rustls::TlsAcceptor;
+
+use super::accepted::Stream;
+use super::front::Front;
+use super::heads::{HeadTimer, Heads};
+use super::proxy_header::{self, HeaderError};
+#[cfg(feature = "tls")]
+use super::tls_info::TlsInfo;
+use crate::patience::timeout;
+use crate::transport::Patient;
+
+/// The other end of a connection, behind proxies that speak the PROXY protocol.
+pub(super) struct Peer {
+    /// None over a Unix socket.
+    pub(super) addr: Option<SocketAddr>,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<TlsInfo>,
+}
+
+/// A connection that is not a hub's; counts as pending until it is, or has ended.
+pub(super) struct Pending {
+    pub(super) front: Arc<Front>,
+    /// The address that it counts for.
+    pub(super) counted: Option<SocketAddr>,
+    /// Whether its descriptor is one of the reserve, so that it is not to become a WebSocket.
+    pub(super) is_brief: bool,
+}
+
+impl Pending {
+    pub(super) async fn serve_tcp(mut self, mut stream: TcpStream, mut addr: SocketAddr) {
+        if self.front.proxies.announce(addr) {
+            // Boxed, so that the task of other connections is not as large; as below.
+            match Box::pin(self.announced(&mut stream, addr)).await {
+                Some(client) => addr = client,
+                None => return,
+            }
+        }
+        self.serve(stream, Some(addr)).await;
+    }
+
+    pub(super) async fn serve<S: Stream>(&self, stream: S, addr: Option<SocketAddr>) {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.front.tls {
+            return Box::pin(self.serve_tls(tls, stream, addr)).await;
+        }
+        let peer = Peer {
+            addr,
+            #[cfg(feature = "tls")]
+            tls: None,
+        };
+        self.serve_http(stream, peer).await;
+    }
+
+    /// The address of the client that a proxy announces, or of the proxy where it speaks for itself. `None` if the
+    /// connection was refused.
+    async fn announced(&mut self, stream: &mut TcpStream, proxy: SocketAddr) -> Option<SocketAddr> {
+        let front = &self.front;
+        match timeout(front.limits.head_timeout, proxy_header::read(stream)).await {
+            Ok(Ok(None)) => return Some(proxy),
+            Ok(Ok(Some(client))) => {
+                let counted = front.proxies.counted(client);
+                match front.admission.identify(counted) {
+                    Ok(()) => {
+                        self.counted = counted;
+                        return Some(client);
+                    }
+                    Err(denied) => front.deny(stream, Some(client), denied),
+                }
+            }
+            Ok(Err(HeaderError::Gone)) => {}
+            Ok(Err(HeaderError::Malformed)) => {
+                front.reject(Some(proxy), "proxy", |counters| &counters.proxy_headers_malformed);
+            }
+            Err(_) => {
+                front.reject(Some(proxy), "proxy_timeout", |counters| {
+                    &counters.proxy_headers_timed_out
+                });
+            }
+        }
+        None
+    }
+
+    #[cfg(feature = "tls")]
+    async fn serve_tls<S: Stream>(&self, tls: &TlsAcceptor, stream: S, addr: Option<SocketAddr>) {
+        let front = &self.front;
+        match timeout(front.limits.tls_timeout, tls.accept(stream)).await {
+            Ok(Ok(stream)) => {
+                let tls = Some(TlsInfo::of(stream.get_ref().1));
+                self.serve_http(stream, Peer { addr, tls }).await;
+            }
+            Ok(Err(_)) => front.reject(addr, "tls", |counters| &counters.tls_failed),
+            Err(_) => front.reject(addr, "tls_timeout", |counters| &counters.tls_timed_out),
+        }
+    }
+
+    async fn serve_http<S>(&self, stream: S, peer: Peer)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let heads = Arc::new(Heads::default());
+        let service = service_fn(|request| {
+            heads.note(&request);
+            let response = self.front.answer(request, &peer, self.is_brief);
+            async move { Ok::<_, Infallible>(response.await) }
+        });
+        let limits = &self.front.limits;
+        let stream = Patient::new(stream, limits.write_timeout, heads.received.clone());
+        let connection = http1::Builder::new()
+            .timer(HeadTimer { front: self.front.clone(), heads: heads.clone() })
+            // hyper uses the timer only if it is told a length. The timer has lengths of its own.
+            .header_read_timeout(limits.head_timeout)
+            .title_case_headers(self.front.title_case.is_some())
+            .keep_alive(!limits.keep_alive_timeout.is_zero() && !self.is_brief)
+            .max_buf_size(limits.head_bytes_max)
+            .max_headers(limits.headers_max)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        let mut connection = pin!(connection);
+        let mut server_ends = pin!(self.front.ending.begun().fuse());
+        let served = poll_fn(|cx| {
+            let served = connection.as_mut().poll(cx);
+            let is_over = heads.is_idle_over() || server_ends.as_mut().poll(cx).is_ready();
+            if served.is_ready() || !is_over {
+                return served;
+            }
+            // Over TLS, this also tells the client that nothing is missing.
+            connection.as_mut().graceful_shutdown();
+            connection.as_mut().poll(cx)
+        });
+        // What goes wrong before an upgrade concerns nobody but this client.
+        match served.await {
+            Ok(()) if heads.is_idle_over() => self.front.monitor.0.keep_alives_timed_out.add(1),
+            Ok(()) => {}
+            Err(error) => self.front.count(peer.addr, &error),
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.front.admission.end_handshake();
+        if self.front.admission.end(self.counted) {
+            self.front.ending.ring();
+        }
+    }
+}

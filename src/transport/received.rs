@@ -1,0 +1,61 @@
+//! Notes of the bytes that came on a socket, for code that does not read the socket itself.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Notes of the reads of one socket.
+///
+/// The task of the connection writes and reads them; they are atomic so that the task may move between threads.
+#[derive(Debug, Default)]
+pub(crate) struct Received {
+    /// Reads that brought bytes; wraps around.
+    reads: AtomicU32,
+    /// The last four bytes, the latest in the low one.
+    last: AtomicU32,
+}
+
+impl Received {
+    pub(crate) fn note(&self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let last = self.last.load(Ordering::Relaxed);
+        let newest = &bytes[bytes.len().saturating_sub(4)..];
+        let last = newest.iter().fold(last, |last, byte| last << 8 | u32::from(*byte));
+        self.last.store(last, Ordering::Relaxed);
+        self.reads.store(self.reads().wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// How many reads have brought bytes; wraps around.
+    pub(crate) fn reads(&self) -> u32 {
+        self.reads.load(Ordering::Relaxed)
+    }
+
+    /// Whether the last bytes are an empty line, as at the end of a head.
+    pub(crate) fn ends_with_empty_line(&self) -> bool {
+        let [_, bytes @ ..] = self.last.load(Ordering::Relaxed).to_be_bytes();
+        bytes == *b"\n\r\n" || bytes.ends_with(b"\n\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_line_is_found_however_the_bytes_come() {
+        for (text, ends) in [
+            ("GET / HTTP/1.1\r\nHost: h\r\n\r\n", true),
+            ("GET / HTTP/1.1\nHost: h\n\n", true),
+            ("GET / HTTP/1.1\r\nHost: h\r\n", false),
+            ("\r\n\r\nG", false),
+            ("", false),
+        ] {
+            for piece_bytes in 1..8 {
+                let received = Received::default();
+                text.as_bytes().chunks(piece_bytes).for_each(|piece| received.note(piece));
+                assert_eq!(received.ends_with_empty_line(), ends, "{text:?} by {piece_bytes}");
+                assert_eq!(received.reads() as usize, text.len().div_ceil(piece_bytes));
+            }
+        }
+    }
+}
