@@ -15,6 +15,10 @@ pub mod architecture {}
 pub mod mounting {}
 
 #[cfg(all(feature = "json", feature = "server"))]
+#[doc = include_str!("deploying.md")]
+pub mod deploying {}
+
+#[cfg(all(feature = "json", feature = "server"))]
 #[doc = include_str!("browser.md")]
 pub mod browser {}
 
