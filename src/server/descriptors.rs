@@ -5,6 +5,8 @@
 //! the lowest number that is free. So the number of a new connection tells how many are left, with no need
 //! to count what else the process has open.
 
+use crate::process::ProcessLimits;
+
 /// The most that are kept, of a limit of 1,024 and more.
 const RESERVE_MAX: u64 = 64;
 
@@ -29,9 +31,9 @@ pub(super) struct Descriptors {
 }
 
 impl Descriptors {
-    /// By the limit of this process, as it is now.
+    /// By the limit of this process, as it is now. Where it is not known, there is none.
     pub(super) fn of_process() -> Self {
-        Self::of_limit(limit())
+        Self::of_limit(ProcessLimits::read().descriptors.unwrap_or(u64::MAX))
     }
 
     fn of_limit(limit: u64) -> Self {
@@ -48,17 +50,6 @@ impl Descriptors {
             _ => Supply::Plenty,
         }
     }
-}
-
-#[cfg(target_os = "linux")]
-fn limit() -> u64 {
-    rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
-}
-
-/// Not known here.
-#[cfg(not(target_os = "linux"))]
-fn limit() -> u64 {
-    u64::MAX
 }
 
 #[cfg(test)]
