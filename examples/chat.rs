@@ -130,7 +130,8 @@ impl Options {
             .not_ready_for(seconds(self.not_ready_seconds));
         match self.has_others() {
             true => how.move_elsewhere(),
-            false => how.restart(seconds(1)..=seconds(5)),
+            // All at once: who comes back before the server has ended is refused.
+            false => how.spread_over(Duration::ZERO).restart(seconds(1)..=seconds(5)),
         }
     }
 

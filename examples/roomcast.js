@@ -9,7 +9,7 @@
  *
  * | code                         | a hub closes with it                             | the client comes back        |
  * |------------------------------|--------------------------------------------------|------------------------------|
- * | 1001, 1012                   | when it ends or restarts; 1001 also silent links | at once, within `waitMinMs`  |
+ * | 1001, 1012                   | when it ends or restarts; 1001 also silent links | within `waitMinMs`           |
  * | 1005, 1006                   | never: a link that broke, a refusal (503, 429)   | with back-off                |
  * | 1011                         | when a handler panicked                          | with back-off                |
  * | 1013                         | when it is overloaded                            | after 5 s, and with back-off |
@@ -31,7 +31,7 @@
  * after each `heartbeatMs` of silence, which a hub answers by itself. If nothing comes within `heartbeatTimeoutMs`, the
  * link is dead, as with 1006. A page that is shown again, or whose network is back, asks at once, and waits for
  * `wakeTimeoutMs`. Browsers delay the timers of hidden pages and stop those of frozen ones: a timer that fires late
- * proves nothing, and the client asks again, up to three times.
+ * proves nothing, and the client asks again, three times in all.
  *
  * Delivery is at most once, as the hub's: what was on its way when a connection broke is lost.
  */

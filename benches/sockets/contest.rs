@@ -148,6 +148,9 @@ fn flood_all(
     progress: &Progress,
     figures: &mut Figures,
 ) {
+    if contestants.is_empty() {
+        return;
+    }
     let join = |&contestant: &Contestant| {
         progress.step(format!("{FLOODED}: connecting {}", contestant.title()));
         flooded::Team::join(contestant)

@@ -22,8 +22,8 @@ impl<T: Send + 'static> Hub<T> {
     /// told [`DisconnectReason::Shed`](crate::DisconnectReason::Shed), and
     /// [`Stats::shed`](crate::Stats::shed) counts it. New clients are let in, and stay.
     ///
-    /// A second call takes the place of what is left of the first, whose future is ready then with those that
-    /// it has asked. So does [`shutdown`](Self::shutdown). While a hub shuts down, and when it is closed,
+    /// A second call, or a [`shutdown`](Self::shutdown), stops the first one, which then returns how many it had
+    /// asked. While a hub shuts down, and when it is closed,
     /// `shed` asks nobody and returns 0. A shard that is gone counts as 0.
     ///
     /// Cost: one step per connection of this node when it begins, and one write per client that is asked.

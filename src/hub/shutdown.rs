@@ -16,13 +16,13 @@ use super::{Hub, events};
 use crate::engine::{Close, CloseCode, Closing};
 use crate::shield::shielded;
 
-/// Who waits longer to be closed is not waited for by anybody.
+/// Nobody waits for a shutdown that is spread over more than a day.
 pub(super) const WINDOW_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How far the end of a hub has come. It only moves forward.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Phase {
-    /// Everything goes on, and new clients are asked to go elsewhere.
+    /// Everything goes on. Only health checks say that new clients should go elsewhere.
     NotReady = 1,
     /// No new connections; the others are told to go, and messages still flow.
     Closing = 2,
@@ -55,11 +55,17 @@ impl PhaseCell {
 /// use roomcast::Shutdown;
 ///
 /// let seconds = Duration::from_secs;
-/// let restart = Shutdown::within(seconds(30))
+/// // One of several nodes: 5 s for the balancer to notice, and 20 s for the clients to move.
+/// let one_of_several = Shutdown::within(seconds(30))
+///     .not_ready_for(seconds(5))
 ///     .spread_over(seconds(20))
-///     .restart(seconds(1)..=seconds(10))
+///     .move_elsewhere();
+/// // The only node: all at once, and it is back before they are.
+/// let the_only_one = Shutdown::within(seconds(5))
+///     .spread_over(Duration::ZERO)
+///     .restart(seconds(5)..=seconds(15))
 ///     .reason("new version");
-/// # drop(restart);
+/// # drop((one_of_several, the_only_one));
 /// ```
 #[derive(Debug, Clone)]
 #[must_use = "settings do nothing until `Hub::shutdown`"]
@@ -95,8 +101,9 @@ impl Shutdown {
     /// The time over which the closes are spread, at most what is left of the whole and a day: zero
     /// closes all at once. In which order connections are closed is left to chance.
     ///
-    /// Longer spares the other servers, to which clients turn; what a client does within it, it still
-    /// does here.
+    /// A longer window spares the other nodes, which the clients turn to. Until its close, a client is served
+    /// here as before. For the only node, take zero: a client that comes back before the process has ended is
+    /// refused.
     pub fn spread_over(mut self, window: Duration) -> Self {
         self.window = Some(window);
         self
@@ -105,8 +112,8 @@ impl Shutdown {
     /// Closes with 1012, for a server that comes back, and tells each client to wait for a time of its
     /// own out of the range ([`Close::with_retry_after`]).
     ///
-    /// For a server without others beside it: choose the range so that the server is back before most of
-    /// the clients are. Where other nodes have space,
+    /// For the only node: let the range begin after the time that the process needs to end and to start
+    /// again, and close all clients at once ([`spread_over`](Self::spread_over)). Where other nodes have space,
     /// [`move_elsewhere`](Self::move_elsewhere) spares clients the wait.
     pub fn restart(mut self, retry_after: RangeInclusive<Duration>) -> Self {
         self.closing.close.code = CloseCode::RESTART;
@@ -239,8 +246,8 @@ impl<T: Send + 'static> Hub<T> {
     /// gone and their `on_disconnect` has returned, what waits for other nodes is published, and the hub
     /// is closed. Connections that are left at the deadline are cut.
     ///
-    /// A second shutdown, or [`close`](Self::close), takes the place of one that is under way, but for
-    /// the deadline of the first: whoever is left then is cut.
+    /// A later shutdown, or [`close`](Self::close), replaces one that is under way. The deadline of the first
+    /// one holds all the same: whoever is left then is cut.
     ///
     /// # Cancel safety
     /// When the future is dropped, connections go on being closed, but at the deadline none is cut, and

@@ -38,7 +38,7 @@ pub(crate) enum MemorySource {
     Cgroup,
     /// `RLIMIT_AS`, on all that the process maps.
     AddressSpace,
-    /// There is no more.
+    /// No tighter limit was found: the memory of the machine.
     Machine,
 }
 

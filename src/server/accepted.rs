@@ -18,6 +18,9 @@ pub(super) enum Accepted {
     Unix(UnixStream),
 }
 
+/// Reads of 4 KiB before a refusal: a head of 16 KiB, and no more.
+const DRAINS_MAX: usize = 4;
+
 /// What both kinds of connection have in common.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     fn socket(&self) -> SockRef<'_>;
@@ -30,12 +33,17 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
         0
     }
 
-    /// Sends an answer to a client that is not read from. A new socket has space for it, and whoever has
-    /// gone needs none.
-    fn answer_unread(&self, answer: &[u8]) {
+    /// Throws away what the client has sent so far, and answers. A new socket has space for the answer, and
+    /// a client that has gone needs none.
+    fn drain_and_answer(&self, answer: &[u8]) {
         let socket = self.socket();
+        let mut scratch = [MaybeUninit::uninit(); 4_096];
         // Closing a socket with something unread resets it, and some clients then lose the answer.
-        let _ = socket.recv(&mut [MaybeUninit::uninit(); 4_096]);
+        for _ in 0..DRAINS_MAX {
+            if socket.recv(&mut scratch).is_ok_and(|bytes| bytes < scratch.len()) {
+                break;
+            }
+        }
         let _ = socket.send(answer);
     }
 }

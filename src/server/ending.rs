@@ -4,38 +4,36 @@ use std::pin::pin;
 
 use tokio::sync::{Notify, SetOnce};
 
-use super::front::Front;
-
 #[derive(Default)]
 pub(super) struct Ending {
     has_begun: SetOnce<()>,
-    /// Rung when no connection is pending.
-    none_pending: Notify,
+    /// Rung when no connection is left.
+    none_left: Notify,
 }
 
 impl Ending {
+    /// Resolves when the end begins.
     pub(super) async fn begun(&self) {
         self.has_begun.wait().await;
     }
 
+    /// To be called when the last connection has gone, also before the end.
     pub(super) fn ring(&self) {
-        self.none_pending.notify_waiters();
+        self.none_left.notify_waiters();
     }
-}
 
-impl Front {
-    /// Begins the end, and waits for it. For a server that accepts no more.
-    pub(super) async fn end(&self) {
+    /// Begins the end, and waits until none is left.
+    pub(super) async fn begin(&self, is_none_left: impl Fn() -> bool) {
         // Fails where it has begun before.
-        let _ = self.ending.has_begun.set(());
+        let _ = self.has_begun.set(());
         loop {
-            let mut none_pending = pin!(self.ending.none_pending.notified());
+            let mut none_left = pin!(self.none_left.notified());
             // From here on a ring is not missed, so look.
-            none_pending.as_mut().enable();
-            if self.admission.connections() == 0 {
+            none_left.as_mut().enable();
+            if is_none_left() {
                 return;
             }
-            none_pending.await;
+            none_left.await;
         }
     }
 }

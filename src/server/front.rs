@@ -70,7 +70,7 @@ impl Front {
     fn admit(self: &Arc<Self>, stream: &impl Stream, addr: Option<SocketAddr>) -> Option<Pending> {
         let supply = self.descriptors.supply(stream.number());
         if supply == Supply::Short {
-            self.reject_scarce(addr);
+            self.count_scarce(addr);
             self.refuse(stream, StatusCode::SERVICE_UNAVAILABLE);
             return None;
         }
@@ -90,18 +90,18 @@ impl Front {
     pub(super) fn deny(&self, stream: &impl Stream, addr: Option<SocketAddr>, denied: Denied) {
         match denied {
             Denied::Full => {
-                self.reject(addr, "full", |counters| &counters.refused_full);
+                self.count_rejected(addr, "full", |counters| &counters.refused_full);
                 self.refuse(stream, StatusCode::SERVICE_UNAVAILABLE);
             }
             Denied::Addr(_) => {
-                self.reject(addr, "address", |counters| &counters.refused_addrs);
+                self.count_rejected(addr, "address", |counters| &counters.refused_addrs);
                 self.refuse(stream, StatusCode::TOO_MANY_REQUESTS);
             }
         }
     }
 
-    fn reject_scarce(&self, addr: Option<SocketAddr>) {
-        self.reject(addr, "descriptors", |counters| &counters.refused_descriptors);
+    fn count_scarce(&self, addr: Option<SocketAddr>) {
+        self.count_rejected(addr, "descriptors", |counters| &counters.refused_descriptors);
         let refused = self.scarce.lock().unwrap_or_else(PoisonError::into_inner).add(1);
         if let Some(refused) = refused {
             events::descriptors_scarce(refused);
@@ -109,7 +109,7 @@ impl Front {
     }
 
     /// Counts what is refused, and tells of it. The reasons are those of the metrics.
-    pub(super) fn reject(
+    pub(super) fn count_rejected(
         &self,
         addr: Option<SocketAddr>,
         reason: &str,
@@ -135,7 +135,7 @@ impl Front {
             "HTTP/1.1 {status}\r\n{retry_after}: {seconds}\r\n{connection}: close\r\n\
              {content_length}: 0\r\n\r\n"
         );
-        stream.answer_unread(answer.as_bytes());
+        stream.drain_and_answer(answer.as_bytes());
     }
 
     pub(super) fn answer(
@@ -170,12 +170,12 @@ impl Front {
     ) -> Option<AnyResponse> {
         let path_and_query = request.uri().path_and_query().map_or("", |path| path.as_str());
         if path_and_query.len() > self.limits.uri_bytes_max {
-            self.reject(peer.addr, "uri_too_long", |counters| &counters.uris_too_long);
+            self.count_rejected(peer.addr, "uri_too_long", |counters| &counters.uris_too_long);
             let response = refusal(StatusCode::URI_TOO_LONG, "path and query too long");
             return Some(response.map(any_body));
         }
-        if is_brief && request.headers().contains_key(header::UPGRADE) {
-            self.reject_scarce(peer.addr);
+        if is_brief && asks_for_websocket(request) {
+            self.count_scarce(peer.addr);
             let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, "too many connections");
             let seconds = HeaderValue::from(self.come_back.next());
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
@@ -206,17 +206,22 @@ impl Front {
         *keep_alive_timeout
     }
 
-    pub(super) fn count(&self, addr: Option<SocketAddr>, error: &hyper::Error) {
+    pub(super) fn count_failure(&self, addr: Option<SocketAddr>, error: &hyper::Error) {
         if error.is_timeout() {
-            self.reject(addr, "head_timeout", |counters| &counters.heads_timed_out);
+            self.count_rejected(addr, "head_timeout", |counters| &counters.heads_timed_out);
         } else if error.is_parse_too_large() {
-            self.reject(addr, "head_too_large", |counters| &counters.heads_too_large);
+            self.count_rejected(addr, "head_too_large", |counters| &counters.heads_too_large);
         } else if error.is_parse() {
-            self.reject(addr, "malformed", |counters| &counters.malformed);
+            self.count_rejected(addr, "malformed", |counters| &counters.malformed);
         } else if is_stall(error) {
-            self.reject(addr, "response_stalled", |counters| &counters.responses_stalled);
+            self.count_rejected(addr, "response_stalled", |counters| &counters.responses_stalled);
         }
     }
+}
+
+fn asks_for_websocket<B>(request: &Request<B>) -> bool {
+    let upgrade = request.headers().get(header::UPGRADE);
+    upgrade.is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// Whether a write did not get on.

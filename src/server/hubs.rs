@@ -1,7 +1,7 @@
 //! The hubs behind a server, which end with it.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, join_all};
@@ -35,25 +35,31 @@ impl<T: Send + 'static> AnyHub for Hub<T> {
     }
 }
 
-/// The hubs behind a server, each once.
+/// The hubs behind a server, each once. Clones share them.
 #[derive(Clone, Default)]
-pub(super) struct Hubs(Vec<Arc<dyn AnyHub>>);
+pub(super) struct Hubs(Arc<Mutex<Vec<Arc<dyn AnyHub>>>>);
 
 impl Hubs {
-    fn add<T: Send + 'static>(&mut self, hub: &Hub<T>) {
-        if self.0.iter().all(|other| other.id() != hub.identity()) {
-            self.0.push(Arc::new(hub.clone()));
+    fn add<T: Send + 'static>(&self, hub: &Hub<T>) {
+        let mut hubs = self.lock();
+        if hubs.iter().all(|other| other.id() != hub.identity()) {
+            hubs.push(Arc::new(hub.clone()));
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<dyn AnyHub>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Shuts all of them down, at the same time.
     pub(super) async fn shutdown(&self, how: &Shutdown) -> ShutdownReport {
-        let reports = join_all(self.0.iter().map(|hub| hub.shutdown(how.clone()))).await;
+        let hubs = self.lock().clone();
+        let reports = join_all(hubs.iter().map(|hub| hub.shutdown(how.clone()))).await;
         reports.into_iter().fold(ShutdownReport::default(), ShutdownReport::and)
     }
 
     fn are_ready(&self) -> bool {
-        self.0.iter().all(|hub| hub.is_ready())
+        self.lock().iter().all(|hub| hub.is_ready())
     }
 }
 
@@ -68,7 +74,7 @@ impl Server {
     /// # Errors
     /// When the path is malformed or collides with another route.
     pub fn route<T: Send + 'static, H: Handler<T>>(
-        mut self,
+        self,
         path: &str,
         endpoint: Endpoint<T, H>,
     ) -> Result<Self, ServerError> {
@@ -76,16 +82,16 @@ impl Server {
         self.service(path, endpoint)
     }
 
-    /// Has a hub end with the server which clients do not reach by a [`route`](Self::route): one that is
-    /// behind a layer, or that only publishes.
-    pub fn ends<T: Send + 'static>(mut self, hub: &Hub<T>) -> Self {
+    /// Ends this hub together with the server, and includes it in [`health`](Self::health). For a hub that
+    /// has no [`route`](Self::route) here: one that is behind a layer, or that only publishes.
+    pub fn ends<T: Send + 'static>(self, hub: &Hub<T>) -> Self {
         self.hubs.add(hub);
         self
     }
 
     /// Answers at a path whether new clients should come here, for load balancers: 200, or 503 from the
     /// moment in which a hub of this server begins to shut down or has lost a shard
-    /// ([`Hub::is_ready`](crate::Hub::is_ready)). Call it after the routes.
+    /// ([`Hub::is_ready`](crate::Hub::is_ready)).
     ///
     /// # Errors
     /// When the path is malformed or collides with another route.

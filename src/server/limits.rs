@@ -64,9 +64,10 @@ impl Server {
     /// Zero ends each connection with its first response.
     ///
     /// The default is longer than the 60 s of most load balancers. So the balancer is the side that closes, and
-    /// never sends a request on a connection that the server is about to close. An idle connection counts in
+    /// sends no request on a connection that the server is about to close. An idle connection counts in
     /// [`max_pending`](Self::max_pending). While more than half of `max_pending` are taken, a connection that
-    /// becomes idle is closed after [`head_timeout`](Self::head_timeout), if that is shorter.
+    /// becomes idle is closed after [`head_timeout`](Self::head_timeout), if that is shorter, and a balancer may
+    /// see a request fail: keep `max_pending` well above twice the number of connections that it keeps open.
     pub fn keep_alive_timeout(mut self, timeout: Duration) -> Self {
         self.limits.keep_alive_timeout = timeout;
         self

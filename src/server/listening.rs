@@ -104,8 +104,8 @@ impl Server {
     /// this path that nobody listens on is replaced. Whoever may write to the file may connect: the
     /// `umask` of the process decides. The file stays when the server ends.
     ///
-    /// Clients have no address there: limits per address do not apply, unless the proxy tells the
-    /// address.
+    /// Clients have no address there: limits per address do not apply, unless the proxy tells the address in a
+    /// header ([`trust_forwarded`](Self::trust_forwarded)). The PROXY protocol is not read on Unix sockets.
     ///
     /// # Errors
     /// When the path is taken, or cannot be bound.

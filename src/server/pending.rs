@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use hyper::server::conn::http1;
@@ -21,7 +22,7 @@ use super::heads::{HeadTimer, Heads};
 use super::proxy_header::{self, HeaderError};
 #[cfg(feature = "tls")]
 use super::tls_info::TlsInfo;
-use crate::patience::timeout;
+use crate::patience::{Elapsed, timeout};
 use crate::transport::Patient;
 
 /// The other end of a connection, behind proxies that speak the PROXY protocol.
@@ -66,11 +67,23 @@ impl Pending {
         self.serve_http(stream, peer).await;
     }
 
+    /// Waits for a step before the first request. `None` if the server ends meanwhile.
+    async fn in_time<F: Future>(
+        &self,
+        time: Duration,
+        step: F,
+    ) -> Option<Result<F::Output, Elapsed>> {
+        tokio::select! {
+            () = self.front.ending.begun() => None,
+            done = timeout(time, step) => Some(done),
+        }
+    }
+
     /// The address of the client that a proxy announces, or of the proxy where it speaks for itself. `None` if the
     /// connection was refused.
     async fn announced(&mut self, stream: &mut TcpStream, proxy: SocketAddr) -> Option<SocketAddr> {
         let front = &self.front;
-        match timeout(front.limits.head_timeout, proxy_header::read(stream)).await {
+        match self.in_time(front.limits.head_timeout, proxy_header::read(stream)).await? {
             Ok(Ok(None)) => return Some(proxy),
             Ok(Ok(Some(client))) => {
                 let counted = front.proxies.counted(client);
@@ -84,10 +97,12 @@ impl Pending {
             }
             Ok(Err(HeaderError::Gone)) => {}
             Ok(Err(HeaderError::Malformed)) => {
-                front.reject(Some(proxy), "proxy", |counters| &counters.proxy_headers_malformed);
+                front.count_rejected(Some(proxy), "proxy", |counters| {
+                    &counters.proxy_headers_malformed
+                });
             }
             Err(_) => {
-                front.reject(Some(proxy), "proxy_timeout", |counters| {
+                front.count_rejected(Some(proxy), "proxy_timeout", |counters| {
                     &counters.proxy_headers_timed_out
                 });
             }
@@ -98,13 +113,15 @@ impl Pending {
     #[cfg(feature = "tls")]
     async fn serve_tls<S: Stream>(&self, tls: &TlsAcceptor, stream: S, addr: Option<SocketAddr>) {
         let front = &self.front;
-        match timeout(front.limits.tls_timeout, tls.accept(stream)).await {
+        let accepted = self.in_time(front.limits.tls_timeout, tls.accept(stream)).await;
+        let Some(accepted) = accepted else { return };
+        match accepted {
             Ok(Ok(stream)) => {
                 let tls = Some(TlsInfo::of(stream.get_ref().1));
                 self.serve_http(stream, Peer { addr, tls }).await;
             }
-            Ok(Err(_)) => front.reject(addr, "tls", |counters| &counters.tls_failed),
-            Err(_) => front.reject(addr, "tls_timeout", |counters| &counters.tls_timed_out),
+            Ok(Err(_)) => front.count_rejected(addr, "tls", |counters| &counters.tls_failed),
+            Err(_) => front.count_rejected(addr, "tls_timeout", |counters| &counters.tls_timed_out),
         }
     }
 
@@ -134,6 +151,7 @@ impl Pending {
         let mut server_ends = pin!(self.front.ending.begun().fuse());
         let served = poll_fn(|cx| {
             let served = connection.as_mut().poll(cx);
+            // The second is true once, which is enough: hyper remembers that it is to end.
             let is_over = heads.is_idle_over() || server_ends.as_mut().poll(cx).is_ready();
             if served.is_ready() || !is_over {
                 return served;
@@ -146,7 +164,7 @@ impl Pending {
         match served.await {
             Ok(()) if heads.is_idle_over() => self.front.monitor.0.keep_alives_timed_out.add(1),
             Ok(()) => {}
-            Err(error) => self.front.count(peer.addr, &error),
+            Err(error) => self.front.count_failure(peer.addr, &error),
         }
     }
 }

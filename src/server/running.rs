@@ -84,7 +84,8 @@ impl Server {
             Either::Right(((), end)) => end.await,
         };
         // What is left of the time: at its end, whoever is left is cut with the process.
-        let _ = timeout(how.deadline().saturating_sub(began.elapsed()), front.end()).await;
+        let end = front.ending.begin(|| front.admission.connections() == 0);
+        let _ = timeout(how.deadline().saturating_sub(began.elapsed()), end).await;
         report
     }
 

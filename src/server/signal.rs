@@ -6,10 +6,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// Resolves when the process is told to end: by SIGTERM, as service managers and containers do, or by
 /// SIGINT, as Ctrl+C does. On Windows by Ctrl+C.
 ///
-/// The signals are listened to from this call on, not only when the future is polled, and for as long as
-/// the process lives: after the first one, further ones do nothing. Make the call at the beginning of the
-/// program. Process 1 of a container, for which the kernel has no default, ends by these signals as well,
-/// but one that comes before the call is lost.
+/// The process listens for the signals from this call on, not only when the future is polled, and for as
+/// long as it lives. So a second Ctrl+C does nothing: the deadline of the shutdown bounds it. Make the call
+/// at the beginning of the program. The kernel ignores SIGTERM for process 1, as of a container, until the
+/// program listens: a signal that comes before this call is lost there.
 ///
 /// # Panics
 /// Outside of a tokio runtime.
@@ -48,7 +48,7 @@ async fn received(signal: &mut Option<Signal>) {
     }
 }
 
-/// Resolves when the process is told to end, by Ctrl+C.
+/// Resolves when the process is told to end, by Ctrl+C. The process listens from the first poll on.
 #[cfg(not(unix))]
 pub fn shutdown_signal() -> impl Future<Output = ()> + Send + 'static {
     async {

@@ -146,6 +146,18 @@ async fn response_under_way_is_finished_and_idle_connections_hold_nothing_up() {
 }
 
 #[tokio::test]
+async fn client_that_has_not_said_who_it_is_holds_nothing_up() {
+    let server = bind().await.proxy_protocol(["127.0.0.1/32".parse().unwrap()]).head_timeout(LONG);
+    let monitor = server.monitor();
+    let Running { addr, end, report } = Running::start(server, (2 * LONG).into());
+    let mut silent = RawClient::open(addr).await;
+    eventually("it is accepted", || monitor.stats().accepted == 1).await;
+    end.send(()).unwrap();
+    within("the silent one ends", silent.ended()).await;
+    within("the server ends", report).await.unwrap();
+}
+
+#[tokio::test]
 async fn all_hubs_of_a_server_end_with_it_each_once() {
     let (routed, layered) = (Hub::<u32>::new(), Hub::<String>::new());
     let (recorder, mut events) = Recorder::new();

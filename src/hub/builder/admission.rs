@@ -108,7 +108,8 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     /// How many connections there may be, from the request to the return of `on_disconnect`, at least 1.
     /// Default: 1,048,576. More get 503.
     ///
-    /// Each has a descriptor. If the process may open fewer when the hub is built, an event says so.
+    /// Each has a descriptor. If you set a number, and the process may open fewer when the hub is built, a
+    /// warning of the feature `tracing` says so.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.admission.connections_max = connections;
         self.set.connections = Some(connections);
