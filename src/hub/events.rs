@@ -7,7 +7,7 @@ use std::time::Duration;
 use hyper::StatusCode;
 use hyper::header::HeaderName;
 
-use super::builder::ByteBounds;
+use super::byte_bounds::ByteBounds;
 use super::{ShutdownReport, UpgradeRequest};
 use crate::codec::DecodeError;
 use crate::engine::DisconnectReason;

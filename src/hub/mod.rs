@@ -6,6 +6,7 @@
 
 mod about;
 mod builder;
+mod byte_bounds;
 mod conn;
 mod endpoint;
 mod error;

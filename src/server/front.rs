@@ -3,27 +3,27 @@
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{Either, ready};
-use hyper::Request;
-use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::http::Extensions;
+use hyper::{Request, StatusCode};
 #[cfg(feature = "tls")]
 use tokio_rustls::TlsAcceptor;
 
-use super::accepted::{Accepted, Stream};
-use super::descriptors::{Descriptors, Supply};
+use super::accepted::Stream;
+use super::descriptors::Descriptors;
 use super::ending::Ending;
 use super::events;
 use super::limits::Limits;
 use super::monitor::{Counters, ServerMonitor};
-use super::pending::{Peer, Pending};
 use super::proxies::Proxies;
 use super::routes::{AnyResponse, Routes, any_body};
+#[cfg(feature = "tls")]
+use super::tls_info::TlsInfo;
 use crate::engine::Counter;
 use crate::telemetry::Throttle;
 use crate::transport::{Admission, ComeBack, Denied, refusal};
@@ -46,47 +46,15 @@ pub(super) struct Front {
     pub(super) monitor: ServerMonitor,
 }
 
+/// The other end of a connection, behind proxies that speak the PROXY protocol.
+pub(super) struct Peer {
+    /// None over a Unix socket.
+    pub(super) addr: Option<SocketAddr>,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<TlsInfo>,
+}
+
 impl Front {
-    /// Serves a connection in a task of its own, or refuses it.
-    pub(super) fn receive(self: &Arc<Self>, accepted: Accepted) {
-        match accepted {
-            Accepted::Tcp(stream, addr) => {
-                // A failure means that the client is gone already.
-                let _ = stream.set_nodelay(true);
-                if let Some(pending) = self.admit(&stream, Some(addr)) {
-                    tokio::spawn(pending.serve_tcp(stream, addr));
-                }
-            }
-            #[cfg(unix)]
-            Accepted::Unix(stream) => {
-                if let Some(pending) = self.admit(&stream, None) {
-                    tokio::spawn(async move { pending.serve(stream, None).await });
-                }
-            }
-        }
-    }
-
-    /// Counts a connection in, or refuses it.
-    fn admit(self: &Arc<Self>, stream: &impl Stream, addr: Option<SocketAddr>) -> Option<Pending> {
-        let supply = self.descriptors.supply(stream.number());
-        if supply == Supply::Short {
-            self.count_scarce(addr);
-            self.refuse(stream, StatusCode::SERVICE_UNAVAILABLE);
-            return None;
-        }
-        let counted = addr.and_then(|addr| self.proxies.counted(addr));
-        match self.admission.begin(counted) {
-            Ok(()) => {
-                let is_brief = supply == Supply::Scarce;
-                Some(Pending { front: self.clone(), counted, is_brief })
-            }
-            Err(denied) => {
-                self.deny(stream, addr, denied);
-                None
-            }
-        }
-    }
-
     pub(super) fn deny(&self, stream: &impl Stream, addr: Option<SocketAddr>, denied: Denied) {
         match denied {
             Denied::Full => {
@@ -100,7 +68,7 @@ impl Front {
         }
     }
 
-    fn count_scarce(&self, addr: Option<SocketAddr>) {
+    pub(super) fn count_scarce(&self, addr: Option<SocketAddr>) {
         self.count_rejected(addr, "descriptors", |counters| &counters.refused_descriptors);
         let refused = self.scarce.lock().unwrap_or_else(PoisonError::into_inner).add(1);
         if let Some(refused) = refused {
@@ -121,7 +89,7 @@ impl Front {
 
     /// Answers without a look at the request: what costs nothing cannot be exhausted. Through TLS, an
     /// answer would cost a handshake.
-    fn refuse(&self, stream: &impl Stream, status: StatusCode) {
+    pub(super) fn refuse(&self, stream: &impl Stream, status: StatusCode) {
         #[cfg(feature = "tls")]
         if self.tls.is_some() {
             return;

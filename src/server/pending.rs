@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use hyper::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -16,8 +17,9 @@ use tokio::net::TcpStream;
 #[cfg(feature = "tls")]
 use tokio_rustls::TlsAcceptor;
 
-use super::accepted::Stream;
-use super::front::Front;
+use super::accepted::{Accepted, Stream};
+use super::descriptors::Supply;
+use super::front::{Front, Peer};
 use super::heads::{HeadTimer, Heads};
 use super::proxy_header::{self, HeaderError};
 #[cfg(feature = "tls")]
@@ -25,25 +27,57 @@ use super::tls_info::TlsInfo;
 use crate::patience::{Elapsed, timeout};
 use crate::transport::Patient;
 
-/// The other end of a connection, behind proxies that speak the PROXY protocol.
-pub(super) struct Peer {
-    /// None over a Unix socket.
-    pub(super) addr: Option<SocketAddr>,
-    #[cfg(feature = "tls")]
-    pub(super) tls: Option<TlsInfo>,
-}
-
 /// A connection that is not a hub's; counts as pending until it is, or has ended.
 pub(super) struct Pending {
-    pub(super) front: Arc<Front>,
+    front: Arc<Front>,
     /// The address that it counts for.
-    pub(super) counted: Option<SocketAddr>,
+    counted: Option<SocketAddr>,
     /// Whether its descriptor is one of the reserve, so that it is not to become a WebSocket.
-    pub(super) is_brief: bool,
+    is_brief: bool,
 }
 
 impl Pending {
-    pub(super) async fn serve_tcp(mut self, mut stream: TcpStream, mut addr: SocketAddr) {
+    /// Serves a connection in a task of its own, or refuses it.
+    pub(super) fn receive(front: &Arc<Front>, accepted: Accepted) {
+        match accepted {
+            Accepted::Tcp(stream, addr) => {
+                // A failure means that the client is gone already.
+                let _ = stream.set_nodelay(true);
+                if let Some(pending) = Self::admit(front, &stream, Some(addr)) {
+                    tokio::spawn(pending.serve_tcp(stream, addr));
+                }
+            }
+            #[cfg(unix)]
+            Accepted::Unix(stream) => {
+                if let Some(pending) = Self::admit(front, &stream, None) {
+                    tokio::spawn(async move { pending.serve(stream, None).await });
+                }
+            }
+        }
+    }
+
+    /// Counts a connection in, or refuses it.
+    fn admit(front: &Arc<Front>, stream: &impl Stream, addr: Option<SocketAddr>) -> Option<Self> {
+        let supply = front.descriptors.supply(stream.number());
+        if supply == Supply::Short {
+            front.count_scarce(addr);
+            front.refuse(stream, StatusCode::SERVICE_UNAVAILABLE);
+            return None;
+        }
+        let counted = addr.and_then(|addr| front.proxies.counted(addr));
+        match front.admission.begin(counted) {
+            Ok(()) => {
+                let is_brief = supply == Supply::Scarce;
+                Some(Self { front: front.clone(), counted, is_brief })
+            }
+            Err(denied) => {
+                front.deny(stream, addr, denied);
+                None
+            }
+        }
+    }
+
+    async fn serve_tcp(mut self, mut stream: TcpStream, mut addr: SocketAddr) {
         if self.front.proxies.announce(addr) {
             // Boxed, so that the task of other connections is not as large; as below.
             match Box::pin(self.announced(&mut stream, addr)).await {
@@ -54,7 +88,7 @@ impl Pending {
         self.serve(stream, Some(addr)).await;
     }
 
-    pub(super) async fn serve<S: Stream>(&self, stream: S, addr: Option<SocketAddr>) {
+    async fn serve<S: Stream>(&self, stream: S, addr: Option<SocketAddr>) {
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.front.tls {
             return Box::pin(self.serve_tls(tls, stream, addr)).await;

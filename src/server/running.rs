@@ -13,6 +13,7 @@ use super::hubs::Hubs;
 use super::listening::Listener;
 #[cfg(feature = "metrics")]
 use super::metrics;
+use super::pending::Pending;
 use super::{Server, events};
 use crate::hub::{Shutdown, ShutdownReport};
 use crate::telemetry::Throttle;
@@ -118,7 +119,7 @@ impl Open {
                 Ok(accepted) => {
                     pause = ACCEPT_PAUSE.0;
                     counters.accepted.add(1);
-                    self.front.receive(accepted);
+                    Pending::receive(&self.front, accepted);
                 }
                 // The client was gone before it was accepted: the next one may be waiting.
                 Err(error) if is_of_one_client(&error) => {}

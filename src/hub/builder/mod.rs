@@ -20,7 +20,6 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-pub(super) use self::memory::ByteBounds;
 use self::memory::SetBytes;
 use super::{BuildError, Hub, Origins, Parts};
 use crate::backplane::{BackplaneError, Bridge, BridgeConfig, NodeId, Plan, Signing};
