@@ -90,7 +90,8 @@ async fn open<T: Send + 'static, H: Handler<T>>(
     let (result, ahead) = beside(conn.span().hold(handler.on_connect(conn)), conn, reader).await;
     result.map_err(|close| Some(DisconnectReason::ClosedByServer(close)))?;
     match ahead {
-        Some(step) => handle(step, conn, handler, reader).await,
+        // Boxed, for it is rare, and its size would count in every beginning.
+        Some(step) => Box::pin(handle(step, conn, handler, reader)).await,
         None => Ok(()),
     }
 }
