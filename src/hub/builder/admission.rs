@@ -126,7 +126,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     ///
     /// An address is an IPv4 address or an IPv6 /64. It is that of [`RemoteAddr`](crate::RemoteAddr): behind
     /// a proxy, all connections have the proxy's, unless the proxy tells that of the client
-    /// ([`mounting`](crate::docs::mounting)). A request without a `RemoteAddr` is not limited: `Server`
+    /// ([`docs::mounting`](crate::docs)). A request without a `RemoteAddr` is not limited: `Server`
     /// inserts one for each TCP connection, axum and other servers only if told to. The first such request
     /// is a warning of the feature `tracing`. Offices and mobile networks put thousands behind one address.
     pub fn max_connections_per_addr(mut self, connections: u32) -> Self {

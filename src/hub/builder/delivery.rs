@@ -55,7 +55,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     /// counts for each, though they share its memory.
     ///
     /// The memory that the process may use is the least of the bounds of its control groups, `RLIMIT_AS`, and
-    /// the memory of the machine, when the hub is built. The page [`tuning`](crate::docs::tuning#how-much-in-a-small-container)
+    /// the memory of the machine, when the hub is built. The page [`docs::tuning`](crate::docs)
     /// has all that depends on it.
     ///
     /// Past it, those that have the most waiting are evicted, and new connections are closed with 1013,

@@ -65,7 +65,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     /// heartbeat by an empty text message, as it answers a ping by a pong: by itself, also while a callback
     /// runs. Neither the codec nor the handler sees the heartbeat, and
     /// [`Stats::heartbeats`](crate::Stats::heartbeats) counts it. Heartbeats that come together are answered
-    /// together. Without this setting, [`Json`](crate::Json) cannot decode an empty text, and a codec of your
+    /// together. Without this setting, `Json` cannot decode an empty text, and a codec of your
     /// own decides.
     pub fn heartbeats(mut self, are_answered: bool) -> Self {
         self.heartbeats = Some(are_answered);
