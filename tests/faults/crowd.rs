@@ -11,8 +11,8 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use crate::oracle::{Ledger, Line};
@@ -28,13 +28,18 @@ pub(crate) type Client = WebSocketStream<TcpStream>;
 
 /// A client of `tungstenite` in a room.
 pub(crate) async fn connect(addr: SocketAddr, room: &str) -> Client {
+    try_connect(addr, room).await.expect("the upgrade succeeds")
+}
+
+/// The same, where the server may refuse.
+pub(crate) async fn try_connect(addr: SocketAddr, room: &str) -> Result<Client, Error> {
     let socket = TcpSocket::new_v4().expect("a descriptor is left");
     let stream = socket.connect(addr).await.expect("the server accepts");
     stream.set_nodelay(true).expect("a socket takes options");
     let config = WebSocketConfig::default().read_buffer_size(8 * 1024);
     let url = format!("ws://{addr}/ws/{room}");
     let handshake = timeout(DEADLINE, client_async_with_config(url, stream, Some(config)));
-    handshake.await.expect("in time").expect("the upgrade succeeds").0
+    Ok(handshake.await.expect("in time")?.0)
 }
 
 /// The next line, or `None` at the end.

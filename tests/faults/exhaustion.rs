@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 use futures_util::{SinkExt, StreamExt, future};
 use tokio::sync::watch;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::crowd::{Client, connect, next_line};
+use crate::crowd::{Client, connect, next_line, try_connect};
 use crate::oracle::{Ledger, Line};
 use crate::programs::example;
 use crate::raise_descriptor_limit;
 use crate::server::{DEADLINE, Server};
 
-/// How long the server is watched while it has none left.
+/// How long the server is watched while it has none to spare.
 const EXHAUSTED: Duration = Duration::from_secs(3);
 
 /// The most of that time that it may be at work.
@@ -26,14 +26,31 @@ async fn limited_chat(descriptors: usize) -> Server {
     Server::start(Command::new("bash").arg("-c").arg(script).arg(example("chat"))).await
 }
 
-/// Waits to be served, tells so, and listens until the first line or the end of the wait.
-async fn wait_to_be_served(
+/// How many clients were served, and how many told to come back.
+#[derive(Debug, Default)]
+struct Answered {
+    served: usize,
+    refused: usize,
+}
+
+/// Knocks, and again when it is told to go on where it was refused. Listens until it is told to go on.
+async fn insist(
     server: std::net::SocketAddr,
-    served: watch::Sender<usize>,
+    answered: watch::Sender<Answered>,
     mut go: watch::Receiver<bool>,
 ) {
-    let mut client = connect(server, "crowd").await;
-    served.send_modify(|count| *count += 1);
+    let mut client = match try_connect(server, "crowd").await {
+        Ok(client) => {
+            answered.send_modify(|answered| answered.served += 1);
+            client
+        }
+        Err(error) => {
+            assert_refused(&error);
+            answered.send_modify(|answered| answered.refused += 1);
+            go.wait_for(|go| *go).await.expect("they are told");
+            until_served(server).await
+        }
+    };
     let mut ledger = Ledger::new("crowd");
     if !*go.borrow() {
         let line = timeout(DEADLINE, next_line(&mut client)).await.expect("a line comes");
@@ -44,6 +61,21 @@ async fn wait_to_be_served(
     while let Some(line) = next_line(&mut client).await {
         ledger.note(&line);
     }
+}
+
+async fn until_served(server: std::net::SocketAddr) -> Client {
+    loop {
+        match try_connect(server, "crowd").await {
+            Ok(client) => return client,
+            Err(error) => assert_refused(&error),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn assert_refused(error: &Error) {
+    let Error::Http(response) = error else { panic!("neither served nor refused: {error}") };
+    assert_eq!(response.status(), 503);
 }
 
 async fn say(client: &mut Client) {
@@ -58,12 +90,13 @@ async fn exhaust(descriptors: usize, dialling: usize) {
     raise_descriptor_limit();
     let server = limited_chat(descriptors).await;
     let mut first = connect(server.addr(), "crowd").await;
-    let (served, count) = watch::channel(0);
+    let (answered, mut answers) = watch::channel(Answered::default());
     let (go, told) = watch::channel(false);
-    let client = |_| tokio::spawn(wait_to_be_served(server.addr(), served.clone(), told.clone()));
+    let client = |_| tokio::spawn(insist(server.addr(), answered.clone(), told.clone()));
     let clients: Vec<_> = (0..dialling).map(client).collect();
-    let busy = watch_exhausted(&server, descriptors).await;
-    let room_for = *count.borrow();
+    let all = answers.wait_for(|answered| answered.served + answered.refused == dialling);
+    let room_for = timeout(DEADLINE, all).await.expect("an answer for each").expect("alive").served;
+    let busy = part_at_work(&server).await;
     println!(
         "{dialling} dial where {descriptors} descriptors are: {room_for} served, {:.1} % of a core",
         busy * 100.0
@@ -82,14 +115,8 @@ async fn exhaust(descriptors: usize, dialling: usize) {
     server.nothing_is_left().await;
 }
 
-/// Waits until the server has no descriptor left; tells which part of the time that follows it is at
-/// work.
-async fn watch_exhausted(server: &Server, descriptors: usize) -> f64 {
-    let deadline = Instant::now() + DEADLINE;
-    while server.descriptors() < descriptors {
-        assert!(Instant::now() < deadline, "it runs out of descriptors");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+/// The part of the time that follows in which the server is at work.
+async fn part_at_work(server: &Server) -> f64 {
     let before = server.cpu();
     tokio::time::sleep(EXHAUSTED).await;
     (server.cpu() - before).as_secs_f64() / EXHAUSTED.as_secs_f64()
