@@ -26,7 +26,7 @@ use super::routes::{AnyResponse, Routes, any_body};
 use super::tls_info::TlsInfo;
 use crate::engine::Counter;
 use crate::telemetry::Throttle;
-use crate::transport::{Admission, ComeBack, Denied, refusal};
+use crate::transport::{Admission, ComeBack, Denied, has_token, refusal};
 
 /// What the connections of a server share.
 pub(super) struct Front {
@@ -142,7 +142,7 @@ impl Front {
             let response = refusal(StatusCode::URI_TOO_LONG, "path and query too long");
             return Some(response.map(any_body));
         }
-        if is_brief && asks_for_websocket(request) {
+        if is_brief && has_token(request.headers(), header::UPGRADE, "websocket") {
             self.count_scarce(peer.addr);
             let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, "too many connections");
             let seconds = HeaderValue::from(self.come_back.next());
@@ -185,11 +185,6 @@ impl Front {
             self.count_rejected(addr, "response_stalled", |counters| &counters.responses_stalled);
         }
     }
-}
-
-fn asks_for_websocket<B>(request: &Request<B>) -> bool {
-    let upgrade = request.headers().get(header::UPGRADE);
-    upgrade.is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// Whether a write did not get on.

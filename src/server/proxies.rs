@@ -101,7 +101,8 @@ impl Server {
     /// The address is [`RemoteAddr`], and counts in the limits of the hub. It comes too late for
     /// [`max_pending_per_addr`](Self::max_pending_per_addr), which does not limit these networks. A second call
     /// replaces the first. With [`proxy_protocol`](Self::proxy_protocol) as well, the address in the PROXY header must
-    /// be in these networks for this header to be believed. Whoever connects over a Unix socket is a proxy, whatever the networks.
+    /// be in these networks for this header to be believed. Whoever connects over a Unix socket is a proxy, whatever
+    /// the networks.
     ///
     /// # Examples
     /// ```no_run

@@ -10,6 +10,8 @@ use std::str::FromStr;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
+use crate::transport;
+
 const V1_START: &[u8] = b"PROXY ";
 /// The longest header of version 1, with the end of its line.
 const V1_BYTES_MAX: usize = 107;
@@ -116,10 +118,7 @@ fn parse_v1(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
 
 fn endpoint<A: FromStr + Into<IpAddr>>(addr: &str, port: &str) -> Result<SocketAddr, Malformed> {
     let addr: A = addr.parse().map_err(|_| Malformed)?;
-    // The standard library would take a sign.
-    let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
-    let port = port.parse().ok().filter(|_| is_number).ok_or(Malformed)?;
-    Ok(SocketAddr::new(addr.into(), port))
+    Ok(SocketAddr::new(addr.into(), transport::port(port).ok_or(Malformed)?))
 }
 
 fn parse_v2(bytes: &[u8]) -> Result<Option<Header>, Malformed> {

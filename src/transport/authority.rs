@@ -88,7 +88,7 @@ fn is_plain(byte: u8) -> bool {
 }
 
 /// The number that the digits make. `str::parse` alone would accept a sign.
-fn port(digits: &str) -> Option<u16> {
+pub(crate) fn port(digits: &str) -> Option<u16> {
     let are_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
     are_digits.then(|| digits.parse().ok()).flatten()
 }

@@ -28,6 +28,8 @@ mod stream;
 mod upgrade;
 
 pub(crate) use admission::{Admission, AdmissionLimits, Denied};
+#[cfg(feature = "server")]
+pub(crate) use authority::port;
 pub(crate) use decoder::{DecodeLimits, Decoder, Event};
 pub(crate) use driver::{Layout, Shards};
 pub(crate) use guard::{Listener, Rates};
@@ -40,6 +42,8 @@ pub(crate) use received::Received;
 #[cfg(feature = "metrics")]
 pub(crate) use sampler::{Sample, Sampler};
 pub(crate) use stream::{Owner, WriteHalf, into_streams};
+#[cfg(feature = "server")]
+pub(crate) use upgrade::has_token;
 pub(crate) use upgrade::{
     ComeBack, NoUpgrade, Objection, accept, is_reserved, objection, refusal, take_upgrade,
 };

@@ -203,7 +203,8 @@ fn only(headers: &HeaderMap, name: HeaderName) -> Option<&[u8]> {
     values.next().is_none().then(|| value.as_bytes())
 }
 
-fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+/// Whether one of the values of a header has this token, in any case.
+pub(crate) fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
     headers
         .get_all(name)
         .iter()
