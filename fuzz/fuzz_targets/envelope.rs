@@ -18,7 +18,7 @@ fuzz_target!(|input: &[u8]| {
     match mode % 3 {
         0 => check_payload(rest),
         // Few inputs would begin as an envelope does by chance.
-        1 => check_payload(&[b"RCE\x01", rest].concat()),
+        1 => check_payload(&[b"RCE\x02", rest].concat()),
         _ => {
             if let Ok((header, made_up)) = Unstructured::new(rest).arbitrary::<(_, MadeUp)>() {
                 check_envelope(header, made_up.into());

@@ -35,10 +35,13 @@ pub(crate) struct Channels {
 }
 
 impl Channels {
-    /// `name` is the common channel, and `name:0`, `name:1`… are those of rooms.
+    /// `roomcast:NAME:all` is the common channel, and `roomcast:NAME:0`, `roomcast:NAME:1`… are those of
+    /// rooms. `NAME` has no colon, so that hubs of different names have no channel in common.
     pub(crate) fn new(name: &str, spread: u16) -> Self {
-        let common = std::iter::once(Arc::from(name));
-        let of_rooms = (0..spread).map(|number| Arc::from(format!("{name}:{number}")));
+        let name = name.replace('%', "%25").replace(':', "%3A");
+        let channel = |part: &dyn fmt::Display| Arc::from(format!("roomcast:{name}:{part}"));
+        let common = std::iter::once(channel(&"all"));
+        let of_rooms = (0..spread).map(|number| channel(&number));
         let names: Box<[Arc<str>]> =
             if spread == 1 { common.collect() } else { common.chain(of_rooms).collect() };
         let by_name =
@@ -109,8 +112,15 @@ mod tests {
     fn a_single_channel_carries_everything() {
         let channels = Channels::new("chat", 1);
         assert_eq!(channels.all().count(), 1);
-        assert_eq!(&**channels.name(Channel::COMMON), "chat");
+        assert_eq!(&**channels.name(Channel::COMMON), "roomcast:chat:all");
         assert_eq!(channels.of_room("r"), Channel::COMMON);
+    }
+
+    #[test]
+    fn colons_of_a_name_are_encoded_and_so_is_what_encodes_them() {
+        let common = |name| Channels::new(name, 1).name(Channel::COMMON).to_string();
+        assert_eq!(common("a:b"), "roomcast:a%3Ab:all");
+        assert_eq!(common("a%3Ab"), "roomcast:a%253Ab:all");
     }
 
     #[test]

@@ -104,7 +104,10 @@ async fn a_subscription_that_is_lost_is_made_again_and_the_gap_is_counted() {
     let mut published = 1;
     for lose in [
         |error| {
-            Lost::Channels((0..8).map(|number| format!("test:{number}").into()).collect(), error)
+            Lost::Channels(
+                (0..8).map(|number| format!("roomcast:test:{number}").into()).collect(),
+                error,
+            )
         },
         Lost::Everything,
     ] {
@@ -205,7 +208,7 @@ async fn a_channel_that_is_refused_holds_up_no_other_and_loses_nothing() {
     for room in &rooms {
         there.conn.join_wait(room).await.unwrap();
     }
-    bus.refuse(Some("test:3"));
+    bus.refuse(Some("roomcast:test:3"));
     let say = |room: &str, from: u32| {
         (from..from + 50).for_each(|message| here.hub().to_room(room, &message).unwrap());
     };

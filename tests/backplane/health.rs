@@ -10,7 +10,7 @@ use roomcast::{
 };
 
 use super::faulty::Faulty;
-use crate::claims::{Member, is_up, nodes};
+use crate::claims::{COMMON, Member, is_up, nodes};
 use crate::support::{eventually, within};
 
 fn hub_on(bus: &Faulty) -> Hub<u32> {
@@ -105,7 +105,7 @@ async fn a_refused_channel_delays_no_other_and_is_forgotten_with_its_rooms() {
     let hub = Hub::builder().backplane(bus.clone(), "test").channels(8).build().unwrap();
     let member = Member::of(hub).await;
     eventually("it is up", || is_up(member.hub())).await;
-    bus.refuse(Some("test:0"));
+    bus.refuse(Some("roomcast:test:0"));
     let rooms: Vec<String> = (0..64).map(|number| format!("room {number}")).collect();
     rooms.iter().for_each(|room| member.conn.join(room).unwrap());
     eventually("the refusal is told", || {
@@ -135,7 +135,7 @@ async fn a_greeting_that_did_not_get_through_is_repeated() {
     let bus = Faulty::new();
     let there: Hub<u32> = Hub::builder().backplane(bus.sound(), "test").build().unwrap();
     eventually("it is up", || is_up(&there)).await;
-    bus.refuse(Some("test"));
+    bus.refuse(Some(COMMON));
     let here = hub_on(&bus);
     eventually("the refusal is told", || here.backplane_err().is_some()).await;
     bus.refuse(None);

@@ -12,7 +12,7 @@ use sha2::Sha256;
 
 use super::faulty::Faulty;
 use super::strangers::{heartbeat, publish};
-use crate::claims::{Member, is_up};
+use crate::claims::{COMMON, Member, is_up};
 use crate::support::eventually;
 
 const KEY: &[u8] = b"sixteen bytes or";
@@ -87,7 +87,7 @@ fn bytes_of(node: NodeId) -> [u8; 16] {
 
 /// A message for everyone, as the first of a node's; written by the format's description.
 fn message(node: [u8; 16], epoch: u64, text: &str) -> Vec<u8> {
-    let mut bytes = b"RCE\x01\x00".to_vec();
+    let mut bytes = b"RCE\x02\x00".to_vec();
     bytes.extend(node);
     bytes.extend(epoch.to_le_bytes());
     bytes.extend(0_u64.to_le_bytes());
@@ -114,7 +114,7 @@ async fn what_is_signed_as_described_is_delivered() {
     let bus = Local::new();
     let mut member = Member::of(keyed(bus.clone())).await;
     eventually("it is up", || is_up(member.hub())).await;
-    publish(&bus, signed(KEY, "test", message([7; 16], 1, "42"))).await;
+    publish(&bus, signed(KEY, COMMON, message([7; 16], 1, "42"))).await;
     assert_eq!(member.client.get::<u32>().await, 42);
 }
 
@@ -124,16 +124,16 @@ async fn what_strangers_publish_reaches_nobody_and_is_counted() {
     let mut member = Member::of(keyed(bus.clone())).await;
     eventually("it is up", || is_up(member.hub())).await;
     let text = || message([7; 16], 1, "42");
-    let whole = signed(KEY, "test", text());
+    let whole = signed(KEY, COMMON, text());
     let mut forged = vec![
         Vec::new(),
         b"garbage".to_vec(),
         text(),
         message(bytes_of(member.hub().node_id()), 1, "42"),
         heartbeat(7, 1_000, 9),
-        signed(ANOTHER, "test", text()),
-        signed(b"", "test", text()),
-        signed(KEY, "test:0", text()),
+        signed(ANOTHER, COMMON, text()),
+        signed(b"", COMMON, text()),
+        signed(KEY, "roomcast:test:0", text()),
         [text(), vec![0; 16]].concat(),
     ];
     forged.extend((0..whole.len()).map(|length| whole[..length].to_vec()));
@@ -146,7 +146,7 @@ async fn what_strangers_publish_reaches_nobody_and_is_counted() {
         publish(&bus.bus, payload.clone()).await;
     }
     member.hub().broadcast(&1).unwrap();
-    publish(&bus.bus, signed(KEY, "test", message([8; 16], 1, "2"))).await;
+    publish(&bus.bus, signed(KEY, COMMON, message([8; 16], 1, "2"))).await;
     let mut got: Vec<u32> = member.client.get_many(2).await;
     got.sort_unstable();
     assert_eq!(got, [1, 2]);
@@ -253,7 +253,7 @@ async fn a_repetition_is_dropped_by_who_has_heard_it_also_when_its_sender_is_gon
         publish(&bus.bus, payload.clone()).await;
     }
     // Of the time before the sender was there: by one who knows the key, as no node has two.
-    publish(&bus.bus, signed(KEY, "test", message(node, 1, "42"))).await;
+    publish(&bus.bus, signed(KEY, COMMON, message(node, 1, "42"))).await;
     let duplicates = || health(member.hub()).duplicates;
     eventually("each is counted", || duplicates() == 3 + 3 + 1).await;
     member.hub().broadcast(&4).unwrap();

@@ -7,6 +7,7 @@ mod health;
 #[cfg(feature = "hmac")]
 mod keys;
 mod strangers;
+mod tenants;
 
 /// The claims, on a bus that works.
 mod local {

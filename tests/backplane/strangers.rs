@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use roomcast::{Backplane, BackplaneError, Hub, Local, Parcel, Publisher};
 
-use crate::claims::is_up;
+use crate::claims::{COMMON, is_up};
 use crate::support::eventually;
 
 /// The heartbeat of a node that is none, with its connections and the channels that it spreads rooms
 /// over; written by the format's description.
 pub(super) fn heartbeat(node: u8, connections: u64, spread: u16) -> Vec<u8> {
-    let mut bytes = b"RCE\x01\x01".to_vec();
+    let mut bytes = b"RCE\x02\x01".to_vec();
     bytes.extend([node; 16]);
     bytes.extend([0; 8 + 8 + 4]);
     bytes.push(4);
@@ -22,7 +22,7 @@ pub(super) fn heartbeat(node: u8, connections: u64, spread: u16) -> Vec<u8> {
 
 pub(super) async fn publish(bus: &Local, payload: Vec<u8>) {
     let mut publisher = bus.connect_publisher().await.unwrap();
-    let mut parcels = vec![Parcel { channel: "test".into(), payload: payload.into() }];
+    let mut parcels = vec![Parcel { channel: COMMON.into(), payload: payload.into() }];
     publisher.publish(&mut parcels).await.unwrap();
 }
 

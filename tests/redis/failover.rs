@@ -5,7 +5,7 @@ use std::time::Duration;
 use roomcast::{Builder, Hub, Json};
 
 use crate::feed::{Feed, Numbered};
-use crate::pair::{CHANNEL, NOTICED, Pair, health, is_down_by, is_up};
+use crate::pair::{CHANNEL, COMMON, NOTICED, Pair, health, is_down_by, is_up};
 use crate::servers::RedisCluster;
 use crate::support::eventually;
 
@@ -27,7 +27,7 @@ async fn linked(cluster: &RedisCluster) -> (Pair, Feed) {
 
 /// The channel of the only room, as the members see it.
 fn room_channel(cluster: &RedisCluster) -> String {
-    let pattern = format!("{CHANNEL}:*");
+    let pattern = format!("roomcast:{CHANNEL}:[0-9]*");
     let channels = cluster.members.iter().flat_map(|member| {
         let channels = member.command(&["PUBSUB", "SHARDCHANNELS", &pattern]);
         redis::from_redis_value::<Vec<String>>(channels).expect("a list of channels")
@@ -61,7 +61,7 @@ async fn room_whose_master_dies_is_heard_by_its_replica() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn common_channel_whose_master_dies_is_heard_by_its_replica() {
-    master_dies(|_| CHANNEL.to_owned()).await;
+    master_dies(|_| COMMON.to_owned()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,7 @@
 //! Strangers on the channel: what they publish is counted, and does nothing.
 
 use crate::feed::Feed;
-use crate::pair::{CHANNEL, Pair, health, is_up, node};
+use crate::pair::{COMMON, Pair, health, is_up, node};
 use crate::servers::RedisServer;
 use crate::support::eventually;
 
@@ -14,12 +14,12 @@ async fn linked(redis: &RedisServer) -> (Pair, Feed) {
 }
 
 pub(crate) fn publish(redis: &RedisServer, payload: &[u8]) {
-    redis.command(&[b"PUBLISH", CHANNEL.as_bytes(), payload]);
+    redis.command(&[b"PUBLISH", COMMON.as_bytes(), payload]);
 }
 
 /// The start of an envelope of this version with messages, from a node that nobody knows.
 pub(crate) fn header(kind: u8, count: u32) -> Vec<u8> {
-    let mut bytes = b"RCE\x01".to_vec();
+    let mut bytes = b"RCE\x02".to_vec();
     bytes.push(kind);
     bytes.extend([0xAB; 16]);
     bytes.extend(1_u64.to_le_bytes());
@@ -64,7 +64,7 @@ async fn payloads_that_are_no_envelopes_are_counted_and_ignored() {
 async fn envelopes_of_an_unknown_version_are_counted_and_ignored() {
     let redis = RedisServer::start();
     let (pair, mut feed) = linked(&redis).await;
-    for version in [0_u8, 2, 0xFF] {
+    for version in [0_u8, 1, 0xFF] {
         publish(&redis, &[b"RCE", &[version][..], &[0; 64]].concat());
     }
     for node in [&pair.a, &pair.b] {

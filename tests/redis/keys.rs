@@ -8,7 +8,7 @@ use redis::aio::PubSub;
 use roomcast::Hub;
 
 use crate::garbage::{header, nothing_else_happened, publish};
-use crate::pair::{CHANNEL, Pair, health, is_up, node};
+use crate::pair::{COMMON, Pair, health, is_up, node};
 use crate::programs::{Chat, example};
 use crate::servers::{Folder, RedisServer};
 use crate::support::{eventually, within};
@@ -19,7 +19,7 @@ const KEY: &[u8] = b"thirty-two bytes, if not random.";
 async fn listener(redis: &RedisServer) -> PubSub {
     let client = redis::Client::open(redis.url()).expect("the URL is right");
     let mut listener = client.get_async_pubsub().await.expect("the server is there");
-    listener.subscribe(CHANNEL).await.expect("everybody may");
+    listener.subscribe(COMMON).await.expect("everybody may");
     listener
 }
 

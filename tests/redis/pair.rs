@@ -15,6 +15,9 @@ use crate::support::{Client, DEADLINE, Recorded, eventually, within};
 /// The channel of all hubs.
 pub(crate) const CHANNEL: &str = "chat";
 
+/// How it is called at the server.
+pub(crate) const COMMON: &str = "roomcast:chat:all";
+
 /// What is wrong shows within this time: a probe every 4.5 seconds, two seconds for its answer, and
 /// half of one for a busy machine.
 pub(crate) const NOTICED: Duration = Duration::from_secs(7);

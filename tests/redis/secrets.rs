@@ -14,7 +14,7 @@ const RIGHTS: [&str; 5] = ["-@all", "+publish", "+subscribe", "+unsubscribe", "+
 /// A server with the user `app`, who may use the channels of the chat, and no more.
 fn server_with_user() -> RedisServer {
     let redis = RedisServer::start();
-    let [password, channels] = [format!(">{PASSWORD}"), format!("&{CHANNEL}*")];
+    let [password, channels] = [format!(">{PASSWORD}"), format!("&roomcast:{CHANNEL}:*")];
     let user = ["ACL", "SETUSER", "app", "on", &password, "resetchannels", &channels];
     redis.command(&[&user[..], &RIGHTS[..]].concat());
     redis

@@ -3,7 +3,7 @@
 use roomcast::{Conn, Hub};
 use tokio::task::JoinSet;
 
-use crate::pair::{CHANNEL, health, is_up};
+use crate::pair::{CHANNEL, COMMON, health, is_up};
 use crate::servers::RedisServer;
 use crate::support::{Client, Recorded, eventually, within};
 
@@ -53,7 +53,7 @@ async fn ten_thousand_rooms_lose_nothing_and_leave_no_subscription() {
         visitors.spawn(visit(client, conn, hubs[1 - at].clone(), rooms));
     }
     visitors.join_all().await;
-    let only_the_common_one = [(CHANNEL.to_owned(), 2)];
+    let only_the_common_one = [(COMMON.to_owned(), 2)];
     eventually("rooms are given up", || subscriptions(&redis) == only_the_common_one).await;
     for hub in &hubs {
         // The server has seen it before the node has its answer.

@@ -42,7 +42,7 @@ pub(crate) use self::signing::Signing;
 use super::NodeId;
 
 const MAGIC: [u8; 3] = *b"RCE";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Where the version is, in all of them.
 const VERSION_AT: usize = 3;
 /// Set in the version of an envelope that is signed.

@@ -76,7 +76,7 @@ fn what_is_cut_off_or_goes_on_is_garbage() {
 #[test]
 fn another_version_is_told_apart_from_garbage() {
     let mut payload = envelope();
-    payload[3] = 2;
+    payload[3] = 1;
     assert_eq!(Envelope::parse(&payload), Err(Unreadable::UnknownVersion));
     payload[0] = b'x';
     assert_eq!(Envelope::parse(&payload), Err(Unreadable::Garbage));

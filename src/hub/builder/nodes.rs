@@ -66,7 +66,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     }
 
     /// Over how many channels of the backplane rooms are spread, by a hash of their name. Default: 1,
-    /// which is the channel named above alone; at most 4,096. It must be the same on all nodes.
+    /// which is the common channel alone; at most 4,096. It must be the same on all nodes.
     ///
     /// With more than one, a node gets only what goes by the channels that its rooms need, at the
     /// cost of a subscription and a heartbeat for each. What goes to everyone, to one connection, or

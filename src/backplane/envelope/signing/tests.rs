@@ -40,10 +40,10 @@ fn what_was_signed_is_opened_and_read() {
 #[test]
 fn signature_is_what_another_implementation_makes() {
     // Python: hmac.new(bytes(range(32)), struct.pack("<Q", 4) + b"chat" + envelope, "sha256"), half
-    // of it; the envelope as it is described, with the version 0x81.
-    let expected = 0x6b9d_3571_0c62_f78c_6aa0_4c7d_e39a_369c_u128.to_be_bytes();
+    // of it; the envelope as it is described, with the version 0x82.
+    let expected = 0x4b85_cc4f_7e9e_2c96_668d_9784_1d8c_2f3d_u128.to_be_bytes();
     let payload = signing(&[0]).seal("chat", envelope());
-    assert_eq!(payload[3], 0x81);
+    assert_eq!(payload[3], 0x82);
     assert_eq!(payload[payload.len() - 16..], expected);
 }
 
@@ -100,7 +100,7 @@ fn what_is_signed_rightly_and_is_no_envelope_is_not_read() {
     let opened = |payload: &[u8]| signing.open("chat", signing.seal("chat", payload.to_vec()));
     let garbage = opened(b"garbage").unwrap();
     assert_eq!(signing.parse(&garbage), Err(Unreadable::Garbage));
-    let later = opened(&[&b"RCE\x02"[..], &[0; 64]].concat()).unwrap();
+    let later = opened(&[&b"RCE\x03"[..], &[0; 64]].concat()).unwrap();
     assert_eq!(signing.parse(&later), Err(Unreadable::UnknownVersion));
 }
 
