@@ -32,9 +32,9 @@ mod transport;
 
 #[cfg(feature = "hub")]
 pub use backplane::{
-    Backplane, BackplaneChanges, BackplaneError, BackplaneHealth, BackplaneRequest, BackplaneState,
-    Cluster, ConnId, Inbound, Local, LocalPublisher, LocalSubscriber, Lost, Node, NodeId, Parcel,
-    ParseConnIdError, Publisher, RoomMembers, Subscriber, Unpublished,
+    AbsentNode, Backplane, BackplaneChanges, BackplaneError, BackplaneHealth, BackplaneRequest,
+    BackplaneState, Cluster, ConnId, Inbound, Local, LocalPublisher, LocalSubscriber, Lost, Node,
+    NodeId, Parcel, ParseConnIdError, Publisher, RoomMembers, Subscriber, Unpublished,
 };
 #[cfg(feature = "redis")]
 pub use backplane::{Redis, RedisCluster};

@@ -21,6 +21,8 @@ mod harness;
 mod keys;
 #[path = "redis/limits.rs"]
 mod limits;
+#[path = "redis/outages.rs"]
+mod outages;
 #[path = "redis/pair.rs"]
 mod pair;
 #[path = "redis/pauses.rs"]
@@ -36,3 +38,5 @@ mod subscriptions;
 #[path = "hub/support.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests of one hub use more of it")]
 mod support;
+#[path = "redis/trio.rs"]
+mod trio;

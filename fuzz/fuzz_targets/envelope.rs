@@ -54,7 +54,7 @@ fn check_envelope((node, epoch, first): CarriedHeader, carried: Carried) {
 #[derive(Debug, Arbitrary)]
 enum MadeUp {
     Messages(Vec<(MadeUpTarget, Vec<CarriedId>, bool, Vec<u8>)>),
-    Heartbeat(bool, bool, Option<CarriedReport>),
+    Heartbeat(bool, bool, Option<CarriedReport>, Option<(u64, Vec<u16>)>, Vec<([u8; 16], u64)>),
 }
 
 #[derive(Debug, Arbitrary)]
@@ -75,8 +75,8 @@ impl From<MadeUp> for Carried {
                 });
                 Self::Messages(messages.collect())
             }
-            MadeUp::Heartbeat(wants_answer, leaving, report) => {
-                Self::Heartbeat { wants_answer, leaving, report }
+            MadeUp::Heartbeat(wants_answer, leaving, report, roll_call, answers) => {
+                Self::Heartbeat { wants_answer, leaving, report, roll_call, answers }
             }
         }
     }

@@ -6,12 +6,13 @@ mod tests;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
+use super::attendance::Attendance;
 use super::channels::Channels;
 use super::contract::{Backplane, BackplaneError};
 use super::echoes::Echoes;
@@ -43,6 +44,8 @@ pub(crate) struct BridgeConfig {
     pub(crate) outage: InboxLimits,
     /// How envelopes are signed.
     pub(crate) signing: Signing,
+    /// How long nodes are waited for after a break.
+    pub(crate) rejoin_wait: Duration,
     /// The bytes that the queue of a client holds.
     pub(crate) queue_bytes: usize,
 }
@@ -92,6 +95,8 @@ impl Plan {
             echoes,
             health,
             roster: Roster::default(),
+            attendance: Attendance::default(),
+            rejoin_wait: self.config.rejoin_wait,
             run_bytes_max: RUN_BYTES_MAX.min(self.config.queue_bytes),
             members,
             is_asked_to_beat: AtomicBool::new(false),

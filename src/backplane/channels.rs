@@ -24,6 +24,10 @@ impl Channel {
     pub(crate) fn index(self) -> usize {
         self.0.into()
     }
+
+    pub(crate) fn number(self) -> u16 {
+        self.0
+    }
 }
 
 /// The channels that the nodes share: a common one, for what concerns everybody, and those that
@@ -60,6 +64,11 @@ impl Channels {
 
     pub(crate) fn name(&self, channel: Channel) -> &Arc<str> {
         &self.names[channel.index()]
+    }
+
+    /// The channel of that number, if there are as many.
+    pub(crate) fn numbered(&self, number: u16) -> Option<Channel> {
+        (usize::from(number) < self.names.len()).then_some(Channel(number))
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<Channel> {

@@ -18,6 +18,11 @@ events! {
         %node, ?half, %error, "backplane failed"
     }
 
+    /// Another node did not come back in time after a break, and misses so many messages.
+    warn node_absent(node: NodeId, absent: NodeId, messages: u64) for "roomcast::backplane" {
+        %node, %absent, messages, "node not back in time, messages sent without it"
+    }
+
     /// So many messages of other nodes never came, since this was last told.
     warn messages_lost(node: NodeId, lost: u64) for "roomcast::backplane" {
         %node, lost, "messages of other nodes lost"

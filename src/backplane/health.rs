@@ -1,8 +1,10 @@
 //! How a backplane is: its state, and everything that it counts.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -12,6 +14,9 @@ use super::half::Half;
 use super::{BackplaneError, NodeId, events};
 use crate::engine::Counter;
 use crate::shield::shielded;
+
+/// The nodes that are named as having been waited for in vain.
+const ABSENT_NODES_MAX: usize = 64;
 
 /// Whether messages reach other nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -67,6 +72,12 @@ macro_rules! counters {
             pub probe_round_trip: Option<Duration>,
             /// Channels that are subscribed to.
             pub subscriptions: usize,
+            /// Nodes that were there before a break of the backplane and are not back yet: what is
+            /// published waits for them ([`Builder::rejoin_wait`](crate::Builder::rejoin_wait)).
+            pub awaited_nodes: usize,
+            /// The last 64 nodes that were not back in time after a break, with what was sent without
+            /// them.
+            pub absent_nodes: Vec<AbsentNode>,
             $($(#[doc = $doc])+ pub $name: u64,)+
         }
 
@@ -83,6 +94,8 @@ macro_rules! counters {
                     in_flight: self.in_flight.get() as usize,
                     probe_round_trip: (round_trip > 0).then_some(Duration::from_micros(round_trip)),
                     subscriptions: self.subscriptions.get() as usize,
+                    awaited_nodes: self.awaited_nodes.get() as usize,
+                    absent_nodes: self.absent_nodes(),
                     $($name: self.counters.$name.get(),)+
                 }
             }
@@ -99,6 +112,9 @@ counters! {
     received,
     /// Messages that were never published, because the outage queue was full: the oldest go first.
     dropped,
+    /// Messages that were sent without a node which was not back in time after a break. Each counts once
+    /// for each such node; `absent_nodes` tells which.
+    unreached,
     /// Messages of other nodes that never arrived, as their numbers tell. The count of a node begins,
     /// on each channel, with what is heard of it first: what was lost before is not known.
     lost,
@@ -120,6 +136,16 @@ counters! {
     unlisted_nodes,
     /// Times that a half of the connection was made again.
     reconnects,
+}
+
+/// A node that was not back in time after a break of the backplane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AbsentNode {
+    /// The node.
+    pub node: NodeId,
+    /// The messages of this node that were sent without it.
+    pub messages: u64,
 }
 
 /// The changes of a backplane's state, as they happen.
@@ -161,6 +187,10 @@ pub(super) struct Health {
     node: NodeId,
     pub(super) counters: Counters,
     pub(super) subscriptions: Gauge,
+    /// Nodes that messages wait for.
+    pub(super) awaited_nodes: Gauge,
+    /// The last nodes that were waited for in vain.
+    absent_nodes: Mutex<VecDeque<AbsentNode>>,
     /// Messages that wait for the acknowledgement.
     pub(super) in_flight: Gauge,
     /// Of the last probe, in microseconds; zero before the first.
@@ -229,6 +259,8 @@ impl Health {
             node,
             counters: Counters::default(),
             subscriptions: Gauge::default(),
+            awaited_nodes: Gauge::default(),
+            absent_nodes: Mutex::default(),
             in_flight: Gauge::default(),
             round_trip_us: AtomicU64::new(0),
             status: watch::Sender::new(status),
@@ -281,6 +313,24 @@ impl Health {
 
     pub(super) fn probed(&self, round_trip: Duration) {
         self.round_trip_us.store((round_trip.as_micros() as u64).max(1), Ordering::Relaxed);
+    }
+
+    /// Notes that messages were sent without a node that was not back in time.
+    pub(super) fn unreached(&self, node: NodeId, messages: u64) {
+        self.counters.unreached.add(messages);
+        let mut absent = self.absent_nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        match absent.iter_mut().find(|absent| absent.node == node) {
+            Some(known) => known.messages += messages,
+            None => absent.push_back(AbsentNode { node, messages }),
+        }
+        if absent.len() > ABSENT_NODES_MAX {
+            absent.pop_front();
+        }
+    }
+
+    fn absent_nodes(&self) -> Vec<AbsentNode> {
+        let absent = self.absent_nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        absent.iter().copied().collect()
     }
 
     /// What is wrong now.

@@ -95,6 +95,11 @@ impl Interest {
         self.state(channel).is(Phase::Subscribed)
     }
 
+    /// Whether a channel is wanted or subscribed to.
+    pub(super) fn is_needed(&self, channel: Channel) -> bool {
+        !self.state(channel).is(Phase::Absent)
+    }
+
     /// The channels that are wanted or subscribed to, and not needed.
     pub(super) fn unneeded(&self) -> impl Iterator<Item = Channel> + '_ {
         self.channels.all().filter(|&channel| {

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use super::NodeId;
 use super::channels::Channel;
 
-/// The nodes that are kept, each with 32 bytes for a channel that it has published on.
+/// The nodes that are kept, each with 40 bytes for a channel that it has published on.
 const NODES_MAX: usize = 1_024;
 
 /// What a receiver knows of the streams that it listens to.
@@ -35,6 +35,8 @@ struct Stream {
     next: u64,
     /// Whether the channel is not, or was not, listened to: then a gap is no loss.
     is_paused: bool,
+    /// The node's last roll call that came by the channel; zero before the first.
+    roll_call: u64,
 }
 
 /// What the numbers of an envelope tell.
@@ -70,7 +72,7 @@ impl Ledger {
             *streams = fresh();
         }
         streams.heard = heard;
-        let fresh = Stream { next: first, is_paused: false };
+        let fresh = Stream { next: first, is_paused: false, roll_call: 0 };
         let stream = streams.by_channel.entry(channel).or_insert(fresh);
         let gap = first.saturating_sub(stream.next);
         let lost = if stream.is_paused { 0 } else { gap };
@@ -78,6 +80,21 @@ impl Ledger {
         stream.next = stream.next.max(first.saturating_add(count));
         stream.is_paused = false;
         Entry { lost, duplicates, forgotten }
+    }
+
+    /// Notes that a roll call of a node, of which something was entered, has come by a channel.
+    pub(crate) fn hear_roll_call(&mut self, node: NodeId, channel: Channel, number: u64) {
+        let streams = self.nodes.get_mut(&node);
+        if let Some(stream) = streams.and_then(|streams| streams.by_channel.get_mut(&channel)) {
+            stream.roll_call = number;
+        }
+    }
+
+    /// Whether a roll call of a node has come by a channel.
+    pub(crate) fn has_heard_roll_call(&self, node: NodeId, channel: Channel, number: u64) -> bool {
+        let streams = self.nodes.get(&node);
+        let stream = streams.and_then(|streams| streams.by_channel.get(&channel));
+        stream.is_some_and(|stream| stream.roll_call == number)
     }
 
     /// Notes that a channel is not listened to any more.

@@ -13,6 +13,7 @@
 //!     rooms made, gone ─► interest ─► subscribing ─► driver: subscribe, unsubscribe, ping
 //! ```
 
+mod attendance;
 mod backoff;
 mod bridge;
 mod channels;
@@ -49,7 +50,7 @@ pub use contract::{
     Backplane, BackplaneError, BackplaneRequest, Lost, Parcel, Publisher, Subscriber, Unpublished,
 };
 pub(crate) use envelope::Signing;
-pub use health::{BackplaneChanges, BackplaneHealth, BackplaneState};
+pub use health::{AbsentNode, BackplaneChanges, BackplaneHealth, BackplaneState};
 pub use identity::{ConnId, NodeId, ParseConnIdError};
 pub use inbound::Inbound;
 pub use local::{Local, LocalPublisher, LocalSubscriber};

@@ -1,8 +1,8 @@
 //! From messages that wait to numbered envelopes that are ready to be published.
 //!
-//! A channel that the backplane cannot take at the moment is *stalled*: its envelopes are set aside,
-//! and its messages are held behind them, unnumbered, while those of the others go on. What is held
-//! is bounded as the outbox is, and the oldest go first.
+//! A channel that the backplane refuses at the moment is *stalled*: its envelopes are set aside, and its
+//! messages are held behind them, unnumbered, while those of the others go on. So is one whose
+//! subscribers are not back yet. What is held is bounded as the outbox is, and the oldest go first.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::channels::Channel;
 use super::contract::Parcel;
-use super::envelope::{self, ENVELOPE_BYTES_MAX, ENVELOPE_MESSAGES_MAX, Header, Packer};
+use super::envelope::{self, ENVELOPE_BYTES_MAX, ENVELOPE_MESSAGES_MAX, Header, Heartbeat, Packer};
 use super::outbox::Outgoing;
 use super::shared::Shared;
 
@@ -32,8 +32,18 @@ pub(super) struct Packing {
     pub(super) ready: Vec<Parcel>,
     /// Envelopes of stalled channels.
     aside: Vec<Parcel>,
-    is_stalled: Box<[bool]>,
+    flows: Box<[Flow]>,
     held: Held,
+}
+
+/// Whether messages of a channel may leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Open,
+    /// The backplane has refused them.
+    Refused,
+    /// They wait for nodes that are not back.
+    Waiting,
 }
 
 /// Messages of stalled channels, the oldest first.
@@ -41,7 +51,7 @@ pub(super) struct Packing {
 struct Held {
     messages: VecDeque<Outgoing>,
     bytes: usize,
-    /// Whether some may not be stalled any more.
+    /// Whether some may leave now.
     is_to_be_sifted: bool,
 }
 
@@ -67,7 +77,7 @@ impl Packing {
         Self {
             sequences: shared.channels.all().map(|_| 0).collect(),
             open_at: shared.channels.all().map(|_| None).collect(),
-            is_stalled: shared.channels.all().map(|_| false).collect(),
+            flows: shared.channels.all().map(|_| Flow::Open).collect(),
             shared,
             ready: Vec::new(),
             aside: Vec::new(),
@@ -80,17 +90,37 @@ impl Packing {
         self.sequences[channel.index()] > 0
     }
 
-    pub(super) fn is_stalled(&self, channel: Channel) -> bool {
-        self.is_stalled[channel.index()]
+    fn is_open(&self, channel: Channel) -> bool {
+        self.flows[channel.index()] == Flow::Open
     }
 
-    /// Whether any channel is stalled.
-    pub(super) fn has_stalled(&self) -> bool {
-        !self.aside.is_empty()
+    pub(super) fn is_refused(&self, channel: Channel) -> bool {
+        self.flows[channel.index()] == Flow::Refused
+    }
+
+    /// Whether the backplane refuses any channel.
+    pub(super) fn has_refused(&self) -> bool {
+        self.flows.contains(&Flow::Refused)
+    }
+
+    /// Whether messages of any channel wait for nodes.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.flows.contains(&Flow::Waiting)
+    }
+
+    /// The channels of rooms whose messages wait for nodes, if there ever were messages.
+    pub(super) fn waiting(&self) -> Vec<Channel> {
+        let mut has_messages: Vec<bool> = self.sequences.iter().map(|&next| next > 0).collect();
+        has_messages[Channel::COMMON.index()] = false;
+        let held = self.held.messages.iter().filter(|held| held.channel != Channel::COMMON);
+        held.for_each(|held| has_messages[held.channel.index()] = true);
+        let is_waiting = |channel: &Channel| self.flows[channel.index()] == Flow::Waiting;
+        let waiting = self.shared.channels.all().filter(is_waiting);
+        waiting.filter(|channel| has_messages[channel.index()]).collect()
     }
 
     /// The messages that have left the outbox and are not acknowledged.
-    fn messages(&self) -> u64 {
+    pub(super) fn messages(&self) -> u64 {
         count(&self.ready) + count(&self.aside) + self.held.messages.len() as u64
     }
 
@@ -111,9 +141,9 @@ impl Packing {
             && let Some(outgoing) = self.shared.outbox.pop()
         {
             room.take(&outgoing);
-            match self.is_stalled(outgoing.channel) {
-                true => self.hold(outgoing),
-                false => self.pack(outgoing, &mut open),
+            match self.is_open(outgoing.channel) {
+                true => self.pack(outgoing, &mut open),
+                false => self.hold(outgoing),
             }
         }
         for (channel, packer) in open {
@@ -133,11 +163,11 @@ impl Packing {
         }
     }
 
-    /// Goes through what is held, for what is not stalled any more.
+    /// Goes through what is held, for what may leave now.
     fn sift(&mut self, room: &mut Room, open: &mut Vec<(Channel, Packer)>) {
         for outgoing in mem::take(&mut self.held).messages {
             self.held.is_to_be_sifted |= !room.is_left();
-            if self.held.is_to_be_sifted || self.is_stalled(outgoing.channel) {
+            if self.held.is_to_be_sifted || !self.is_open(outgoing.channel) {
                 self.hold(outgoing);
             } else {
                 room.take(&outgoing);
@@ -177,14 +207,24 @@ impl Packing {
         self.post(channel, packer.seal(header));
     }
 
-    /// Adds an envelope to what is ready.
-    pub(super) fn post(&mut self, channel: Channel, envelope: Vec<u8>) {
+    fn post(&mut self, channel: Channel, envelope: Vec<u8>) {
         let channel = self.shared.channels.name(channel).clone();
         let payload = self.shared.signing.seal(&channel, envelope);
         self.ready.push(Parcel { channel, payload });
     }
 
-    pub(super) fn header(&self, channel: Channel) -> Header {
+    /// Adds a heartbeat to what is ready. It tells the number of the next message that leaves: one that
+    /// is set aside is not lost.
+    pub(super) fn post_heartbeat(&mut self, channel: Channel, heartbeat: &Heartbeat) {
+        let name = self.shared.channels.name(channel);
+        let aside = self.aside.iter().find(|parcel| parcel.channel == *name);
+        let mut header = self.header(channel);
+        header.first =
+            aside.and_then(|parcel| envelope::first(&parcel.payload)).unwrap_or(header.first);
+        self.post(channel, heartbeat.seal(header));
+    }
+
+    fn header(&self, channel: Channel) -> Header {
         let Shared { node, epoch, .. } = *self.shared;
         Header { node, epoch, first: self.sequences[channel.index()] }
     }
@@ -194,22 +234,48 @@ impl Packing {
         self.ready.retain(|parcel| envelope::count(&parcel.payload) > 0);
     }
 
-    /// Sets what is ready aside, and stalls its channels.
-    pub(super) fn stall(&mut self) {
-        self.drop_heartbeats();
-        for parcel in self.ready.drain(..) {
+    /// Sets what was refused aside, and stalls its channels.
+    pub(super) fn refuse(&mut self) {
+        for parcel in &self.ready {
             if let Some(channel) = self.shared.channels.find(&parcel.channel) {
-                self.is_stalled[channel.index()] = true;
+                self.flows[channel.index()] = Flow::Refused;
             }
-            self.aside.push(parcel);
         }
+        self.set_aside();
     }
 
-    /// Makes what was set aside ready again, before anything else.
-    pub(super) fn resume(&mut self) {
+    /// Stalls all channels until nodes are back, after a break of all.
+    pub(super) fn break_off(&mut self) {
+        self.flows.fill(Flow::Waiting);
+        self.set_aside();
+    }
+
+    fn set_aside(&mut self) {
+        self.drop_heartbeats();
         self.aside.append(&mut self.ready);
-        mem::swap(&mut self.aside, &mut self.ready);
-        self.is_stalled.fill(false);
+    }
+
+    /// Has the channels that were refused wait until nodes are back, and returns them.
+    pub(super) fn retry(&mut self) -> Vec<Channel> {
+        let is_refused = |channel: &Channel| self.is_refused(*channel);
+        let refused: Vec<_> = self.shared.channels.all().filter(is_refused).collect();
+        refused.iter().for_each(|channel| self.flows[channel.index()] = Flow::Waiting);
+        refused
+    }
+
+    /// Lets the channels flow that have waited. What was set aside leaves before anything else.
+    pub(super) fn resume(&mut self) {
+        let waiting = self.flows.iter_mut().filter(|flow| **flow == Flow::Waiting);
+        waiting.for_each(|flow| *flow = Flow::Open);
+        let aside = mem::take(&mut self.aside);
+        let newer = mem::take(&mut self.ready);
+        for parcel in aside.into_iter().chain(newer) {
+            let channel = self.shared.channels.find(&parcel.channel);
+            match channel.is_some_and(|channel| self.is_refused(channel)) {
+                true => self.aside.push(parcel),
+                false => self.ready.push(parcel),
+            }
+        }
         self.held.is_to_be_sifted = true;
     }
 }

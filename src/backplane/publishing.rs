@@ -2,7 +2,11 @@
 //!
 //! There is no timer for a batch: it is what gathered while the last one was on its way, so a single
 //! message leaves at once. What was not acknowledged stays, numbered as it was, and is published
-//! again; receivers drop what they have had.
+//! again; receivers drop what they have had. After a break, messages are [held](hold) until the nodes
+//! that were there before are back.
+
+mod hold;
+mod report;
 
 use std::future::poll_fn;
 use std::mem;
@@ -15,10 +19,12 @@ use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
+use self::hold::Hold;
+use self::report::report;
 use super::backoff::Backoff;
-use super::channels::{Channel, room_hash};
+use super::channels::Channel;
 use super::contract::{Backplane, BackplaneError, BackplaneRequest, Publisher, Unpublished};
-use super::envelope::{Heartbeat, REPORT_ROOMS_MAX, Report};
+use super::envelope::Heartbeat;
 use super::half::Half;
 use super::packing::{Packing, count};
 use super::shared::Shared;
@@ -49,8 +55,10 @@ pub(super) struct Publishing<B> {
     beating: Vec<Channel>,
     /// Whether one of them is the greeting that this node owes.
     greeting: bool,
-    /// When stalled channels are tried again.
+    /// When refused channels are tried again.
     retry_at: Option<Instant>,
+    /// While messages wait for nodes that are to come back.
+    hold: Option<Hold>,
 }
 
 impl<B: Backplane> Publishing<B> {
@@ -64,6 +72,7 @@ impl<B: Backplane> Publishing<B> {
             beating: Vec::new(),
             greeting: false,
             retry_at: None,
+            hold: None,
         }
     }
 
@@ -88,8 +97,11 @@ impl<B: Backplane> Publishing<B> {
         self.next_beat = Instant::now();
         loop {
             self.retry_if_due();
+            self.end_hold_if_over();
             let is_busy = self.packing.gather();
             self.beat_if_due();
+            self.call_if_due();
+            self.answer_calls();
             if self.packing.ready.is_empty() {
                 // What was gathered may all be held for channels that are stalled.
                 if is_busy {
@@ -100,19 +112,21 @@ impl<B: Backplane> Publishing<B> {
                 continue;
             }
             match self.publish(&mut publisher).await {
-                Ok(()) if self.packing.has_stalled() => {}
+                Ok(()) if self.packing.has_refused() => {}
                 Ok(()) => {
                     backoff.reset();
                     self.shared.up(Half::Publisher);
                 }
                 Err(Unpublished::Channels(error)) => {
-                    self.forget_beat();
-                    self.packing.stall();
+                    self.refuse();
                     backoff.curb();
                     self.retry_at.get_or_insert_with(|| Instant::now() + backoff.wait());
                     self.shared.health.down(Half::Publisher, error);
                 }
-                Err(Unpublished::Everything(error)) => return error,
+                Err(Unpublished::Everything(error)) => {
+                    self.expect_nodes();
+                    return error;
+                }
             }
         }
     }
@@ -146,7 +160,7 @@ impl<B: Backplane> Publishing<B> {
     fn retry_if_due(&mut self) {
         if self.retry_at.is_some_and(|at| Instant::now() >= at) {
             self.retry_at = None;
-            self.packing.resume();
+            self.retry();
         }
     }
 
@@ -189,36 +203,25 @@ impl<B: Backplane> Publishing<B> {
             let is_used = is_common
                 || self.packing.has_used(channel)
                 || shared.interest.is_subscribed(channel);
-            if is_used && !self.packing.is_stalled(channel) {
+            if is_used && !self.packing.is_refused(channel) {
                 let wants_answer = is_common && shared.greets.swap(false, Ordering::Acquire);
                 self.greeting |= wants_answer;
                 let heartbeat = Heartbeat {
                     wants_answer,
-                    leaving: false,
-                    report: if is_common { self.report() } else { None },
+                    report: if is_common { report(&shared) } else { None },
+                    ..Heartbeat::default()
                 };
-                let header = self.packing.header(channel);
-                self.packing.post(channel, heartbeat.seal(header));
+                self.packing.post_heartbeat(channel, &heartbeat);
                 self.beating.push(channel);
             }
         }
     }
 
-    /// What this node has; nothing where its hub is just going.
-    fn report(&self) -> Option<Report> {
-        let members = self.shared.members.upgrade()?;
-        let mut rooms = Vec::new();
-        members.for_each_room(&mut |name, count| {
-            rooms.push((room_hash(name), count as u32));
-        });
-        let (rooms, unlisted_max) = listed(rooms);
-        let connections = members.connections();
-        Some(Report { connections, spread: self.shared.channels.spread(), unlisted_max, rooms })
-    }
-
     /// Waits for something to publish, or something that is due.
     async fn wait(&mut self) {
-        let due = self.retry_at.map_or(self.next_beat, |retry_at| retry_at.min(self.next_beat));
+        let hold_due = self.hold.as_ref().map(Hold::due);
+        let due =
+            [self.retry_at, hold_due].into_iter().flatten().fold(self.next_beat, Instant::min);
         tokio::select! {
             () = poll_fn(|cx| self.shared.outbox.poll_filled(cx)) => {}
             () = sleep_until(due) => {}
@@ -231,7 +234,7 @@ impl<B: Backplane> Publishing<B> {
         let connecting = connect(self.backplane.connect_publisher()).await;
         let mut publisher = connecting.map_err(Unpublished::Everything)?;
         self.forget_beat();
-        self.packing.resume();
+        self.release();
         loop {
             self.packing.gather();
             if self.packing.ready.is_empty() {
@@ -241,8 +244,7 @@ impl<B: Backplane> Publishing<B> {
         }
         self.beat();
         let goodbye = Heartbeat { leaving: true, ..Heartbeat::default() };
-        let header = self.packing.header(Channel::COMMON);
-        self.packing.post(Channel::COMMON, goodbye.seal(header));
+        self.packing.post_heartbeat(Channel::COMMON, &goodbye);
         self.publish(&mut publisher).await
     }
 }
@@ -253,11 +255,13 @@ impl<B: Backplane> Attempt for &mut Publishing<B> {
     async fn attempt(&mut self, backoff: &mut Backoff) -> BackplaneError {
         // Whatever the last attempt has left, also where it has panicked.
         self.forget_beat();
-        self.packing.resume();
         self.retry_at = None;
         let backplane = self.backplane.clone();
         match connect(backplane.connect_publisher()).await {
-            Ok(publisher) => self.serve(publisher, backoff).await,
+            Ok(publisher) => {
+                self.begin_hold();
+                self.serve(publisher, backoff).await
+            }
             Err(error) => error,
         }
     }
@@ -273,46 +277,4 @@ async fn watched<F: Future>(future: F) -> (F::Output, bool) {
         polled
     });
     (output.await, has_waited)
-}
-
-/// The rooms that a report has room for, those with the most members, sorted by hash; and the most
-/// members of one that it has no room for. A room of several shards comes as often as it has shards.
-fn listed(mut rooms: Vec<(u64, u32)>) -> (Box<[(u64, u32)]>, u32) {
-    rooms.sort_unstable();
-    rooms.dedup_by(|later, first| {
-        let is_same = later.0 == first.0;
-        if is_same {
-            first.1 = first.1.saturating_add(later.1);
-        }
-        is_same
-    });
-    let mut unlisted_max = 0;
-    if rooms.len() > REPORT_ROOMS_MAX {
-        rooms.select_nth_unstable_by_key(REPORT_ROOMS_MAX, |&(_, members)| {
-            std::cmp::Reverse(members)
-        });
-        unlisted_max = rooms[REPORT_ROOMS_MAX].1;
-        rooms.truncate(REPORT_ROOMS_MAX);
-        rooms.sort_unstable();
-    }
-    (rooms.into(), unlisted_max)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_report_sums_the_shards_of_a_room() {
-        let (rooms, unlisted_max) = listed(vec![(7, 1), (3, 2), (7, 40)]);
-        assert_eq!((&*rooms, unlisted_max), (&[(3, 2), (7, 41)][..], 0));
-    }
-
-    #[test]
-    fn a_report_that_is_full_lists_the_largest_rooms() {
-        let rooms = (0..REPORT_ROOMS_MAX as u64 + 10).map(|hash| (hash, hash as u32 + 1)).collect();
-        let (rooms, unlisted_max) = listed(rooms);
-        assert_eq!(rooms.len(), REPORT_ROOMS_MAX);
-        assert_eq!((rooms[0], unlisted_max), ((10, 11), 10));
-    }
 }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::task::coop;
 
+use super::NodeId;
 use super::channels::Channel;
-use super::envelope::{Body, Envelope, Header, Heartbeat, Message, Messages, Unreadable};
+use super::envelope::{Body, Envelope, Header, Heartbeat, Message, Messages, RollCall, Unreadable};
 use super::events;
 use super::inbound::Received;
 use super::ledger::Ledger;
@@ -126,18 +127,51 @@ impl Receiving {
 
     fn hear(&mut self, channel: Channel, header: Header, heartbeat: Heartbeat) {
         self.enter(channel, header, 0);
-        let roster = &self.shared.roster;
         if let Some(report) = heartbeat.report {
-            let is_listed = roster.hear(header.node, header.epoch, report);
+            let is_listed = self.shared.roster.hear(header.node, header.epoch, report);
             self.shared.health.counters.unlisted_nodes.add(u64::from(!is_listed));
             self.shared.compare_spreads();
         }
+        if let Some(call) = heartbeat.roll_call {
+            self.hear_call(channel, header.node, &call);
+        }
+        self.hear_answers(header.node, &heartbeat.answers);
         if heartbeat.leaving {
-            roster.forget(header.node);
-            self.shared.compare_spreads();
+            self.forget(header.node);
         }
         if heartbeat.wants_answer {
             self.shared.ask_to_beat();
+        }
+    }
+
+    /// Forgets a node that has said goodbye.
+    fn forget(&self, node: NodeId) {
+        self.shared.roster.forget(node);
+        self.shared.compare_spreads();
+        if self.shared.attendance.forget(node) {
+            self.shared.wake_publishing();
+        }
+    }
+
+    /// Notes what a node has answered to this one.
+    fn hear_answers(&self, node: NodeId, answers: &[(NodeId, u64)]) {
+        let ours = answers.iter().filter(|(to, _)| *to == self.shared.node);
+        let mut news = ours.filter(|(_, call)| self.shared.attendance.answered(node, *call));
+        if news.next().is_some() {
+            self.shared.wake_publishing();
+        }
+    }
+
+    /// Notes a roll call. It is answered when it has come by all of its channels that are needed here.
+    fn hear_call(&mut self, channel: Channel, node: NodeId, call: &RollCall) {
+        self.ledger.hear_roll_call(node, channel, call.number);
+        let channels =
+            call.channels.iter().filter_map(|&number| self.shared.channels.numbered(number));
+        let mut needed = channels.filter(|&channel| self.shared.interest.is_needed(channel));
+        let has_come = |channel| self.ledger.has_heard_roll_call(node, channel, call.number);
+        if channel == Channel::COMMON && needed.all(has_come) {
+            self.shared.attendance.owe(node, call.number);
+            self.shared.wake_publishing();
         }
     }
 }

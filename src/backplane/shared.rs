@@ -3,10 +3,12 @@
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
+use super::attendance::Attendance;
 use super::channels::Channels;
 use super::contract::BackplaneError;
 use super::echoes::Echoes;
@@ -61,6 +63,9 @@ pub(super) struct Shared {
     pub(super) echoes: Arc<Echoes>,
     pub(super) health: Arc<Health>,
     pub(super) roster: Roster,
+    pub(super) attendance: Attendance,
+    /// How long nodes are waited for after a break.
+    pub(super) rejoin_wait: Duration,
     /// The most bytes of frames that are given to members at once.
     pub(super) run_bytes_max: usize,
     /// Gone with the hub.
@@ -85,10 +90,15 @@ impl Shared {
         self.ask_to_beat();
     }
 
+    /// Has the publishing task look what there is to do.
+    pub(super) fn wake_publishing(&self) {
+        self.beat_soon.notify_one();
+    }
+
     /// Asks for a heartbeat before its time.
     pub(super) fn ask_to_beat(&self) {
         self.is_asked_to_beat.store(true, Ordering::Release);
-        self.beat_soon.notify_one();
+        self.wake_publishing();
     }
 
     /// Notes that a half works, and tells the other one if that is news.

@@ -133,6 +133,8 @@ const ELSEWHERE: &[Metric<Elsewhere>] = &[
         Gauge(|it| it.health.queued as f64)),
     Metric("roomcast_backplane_unacknowledged_messages", Count, "Messages on their way",
         Gauge(|it| it.health.in_flight as f64)),
+    Metric("roomcast_backplane_awaited_nodes", Count, "Nodes that messages wait for after a break",
+        Gauge(|it| it.health.awaited_nodes as f64)),
     Metric("roomcast_backplane_round_trip_seconds", Seconds, "Of the last probe; 0 before the first",
         Gauge(|it| it.health.probe_round_trip.unwrap_or_default().as_secs_f64())),
     Metric("roomcast_backplane_published_total", Count, "Messages published and acknowledged",
@@ -147,6 +149,8 @@ const ELSEWHERE: &[Metric<Elsewhere>] = &[
         Counter(|it| it.health.duplicates)),
     Metric("roomcast_backplane_dropped_total", Count, "Messages dropped from a full outage queue",
         Counter(|it| it.health.dropped)),
+    Metric("roomcast_backplane_unreached_total", Count, "Messages sent without a node that was not back",
+        Counter(|it| it.health.unreached)),
     Metric("roomcast_backplane_rejected_total", Count, "Payloads and envelopes not read",
         ByReason(&[
             ("overrun", |it| it.health.overrun),

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::backplane::envelope::{
-    Body, Envelope, Header, Heartbeat, Message, Packer, Report, Target, encode_message,
+    Body, Envelope, Header, Heartbeat, Message, Packer, Report, RollCall, Target, encode_message,
 };
 use crate::backplane::{ConnId, NodeId};
 use crate::engine::{Address, ConnKey, FrameKind, frame};
@@ -30,6 +30,10 @@ pub enum Carried {
         leaving: bool,
         /// What the node has.
         report: Option<CarriedReport>,
+        /// A roll call: its number and channels.
+        roll_call: Option<(u64, Vec<u16>)>,
+        /// The calls that are answered: who has called, and the number.
+        answers: Vec<([u8; 16], u64)>,
     },
 }
 
@@ -68,14 +72,19 @@ pub fn write((node, epoch, first): CarriedHeader, carried: &Carried) -> Bytes {
             messages.iter().for_each(|message| packer.push(&encode(message)));
             packer.seal(header).into()
         }
-        Carried::Heartbeat { wants_answer, leaving, report } => {
+        Carried::Heartbeat { wants_answer, leaving, report, roll_call, answers } => {
             let report = report.clone().map(|(connections, spread, unlisted_max, rooms)| Report {
                 connections,
                 spread,
                 unlisted_max,
                 rooms: rooms.into(),
             });
-            Heartbeat { wants_answer: *wants_answer, leaving: *leaving, report }.seal(header).into()
+            let roll_call = roll_call
+                .clone()
+                .map(|(number, channels)| RollCall { number, channels: channels.into() });
+            let answers = answers.iter().map(|&(node, call)| (NodeId::from_bytes(node), call));
+            let (wants_answer, leaving, answers) = (*wants_answer, *leaving, answers.collect());
+            Heartbeat { wants_answer, leaving, report, roll_call, answers }.seal(header).into()
         }
     }
 }
@@ -85,13 +94,17 @@ pub fn read(payload: &[u8]) -> Option<(CarriedHeader, Carried)> {
     let Envelope { header: Header { node, epoch, first }, body } = Envelope::parse(payload).ok()?;
     let carried = match body {
         Body::Messages(messages) => Carried::Messages(messages.map(carried_message).collect()),
-        Body::Heartbeat(Heartbeat { wants_answer, leaving, report }) => Carried::Heartbeat {
-            wants_answer,
-            leaving,
-            report: report.map(|Report { connections, spread, unlisted_max, rooms }| {
-                (connections, spread, unlisted_max, rooms.into_vec())
-            }),
-        },
+        Body::Heartbeat(Heartbeat { wants_answer, leaving, report, roll_call, answers }) => {
+            Carried::Heartbeat {
+                wants_answer,
+                leaving,
+                roll_call: roll_call.map(|call| (call.number, call.channels.into_vec())),
+                answers: answers.iter().map(|(node, call)| (*node.as_bytes(), *call)).collect(),
+                report: report.map(|Report { connections, spread, unlisted_max, rooms }| {
+                    (connections, spread, unlisted_max, rooms.into_vec())
+                }),
+            }
+        }
     };
     Some(((*node.as_bytes(), epoch, first), carried))
 }

@@ -5,9 +5,6 @@ use roomcast::{Backplane, BackplaneState, Conn, Hub, Raw, RawMessage, Target};
 
 use crate::support::{Client, Recorded, eventually, within};
 
-/// The common channel of all hubs that are called `test`.
-pub(crate) const COMMON: &str = "roomcast:test:all";
-
 /// A node with one client.
 pub(crate) struct Member {
     pub(crate) node: Recorded<u32>,

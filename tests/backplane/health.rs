@@ -10,7 +10,8 @@ use roomcast::{
 };
 
 use super::faulty::Faulty;
-use crate::claims::{COMMON, Member, is_up, nodes};
+use super::strangers::COMMON;
+use crate::claims::{Member, is_up, nodes};
 use crate::support::{eventually, within};
 
 fn hub_on(bus: &Faulty) -> Hub<u32> {

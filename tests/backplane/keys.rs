@@ -11,8 +11,9 @@ use roomcast::{
 use sha2::Sha256;
 
 use super::faulty::Faulty;
+use super::strangers::COMMON;
 use super::strangers::{heartbeat, publish};
-use crate::claims::{COMMON, Member, is_up};
+use crate::claims::{Member, is_up};
 use crate::support::eventually;
 
 const KEY: &[u8] = b"sixteen bytes or";

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use roomcast::{Backplane, BackplaneError, Hub, Local, Parcel, Publisher};
 
-use crate::claims::{COMMON, is_up};
+use crate::claims::is_up;
 use crate::support::eventually;
+
+/// The common channel of all hubs that are called `test`.
+pub(super) const COMMON: &str = "roomcast:test:all";
 
 /// The heartbeat of a node that is none, with its connections and the channels that it spreads rooms
 /// over; written by the format's description.

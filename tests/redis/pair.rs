@@ -51,7 +51,7 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    fn new(client: Client) -> Self {
+    pub(crate) fn new(client: Client) -> Self {
         let numbers = Arc::new(Mutex::new(Vec::new()));
         Self { numbers: numbers.clone(), task: tokio::spawn(read(client, numbers)) }
     }

@@ -142,6 +142,7 @@ fn bridge(driver: &Holding, spread: u16) -> Bridge {
         spread,
         outage: InboxLimits { messages: 2, bytes: 1_000 },
         signing: Signing::default(),
+        rejoin_wait: Duration::from_secs(20),
         queue_bytes: 1_000,
     };
     let members: Arc<dyn Members> = Arc::new(Nobody);

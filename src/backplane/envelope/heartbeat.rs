@@ -1,8 +1,17 @@
 //! The heartbeat of a node, and what it reports.
+//!
+//! After the flags, each part follows whose flag is set, in this order:
+//!
+//! ```text
+//! report    connections (8) · spread (2) · unlisted_max (4) · count (4) · [hash (8) · members (4)]…
+//! roll call number (8) · count (4) · [channel (2)]…
+//! answers   count (4) · [node (16) · number (8)]…
+//! ```
 
 use bytes::{Buf, BufMut};
 
 use super::{HEADER_BYTES, Header, KIND_HEARTBEAT, length, put_header};
+use crate::backplane::NodeId;
 
 /// The rooms of a report: 12 bytes each, so that a report fits into an envelope.
 pub(crate) const REPORT_ROOMS_MAX: usize = 16_384;
@@ -10,6 +19,8 @@ pub(crate) const REPORT_ROOMS_MAX: usize = 16_384;
 const FLAG_WANTS_ANSWER: u8 = 1;
 const FLAG_LEAVING: u8 = 2;
 const FLAG_REPORT: u8 = 4;
+const FLAG_ROLL_CALL: u8 = 8;
+const FLAG_ANSWERS: u8 = 16;
 
 /// A sign of life, which also tells how far its node has counted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -20,6 +31,10 @@ pub(crate) struct Heartbeat {
     pub(crate) leaving: bool,
     /// On the common channel, what the sender has.
     pub(crate) report: Option<Report>,
+    /// The sender asks who has its subscriptions back.
+    pub(crate) roll_call: Option<RollCall>,
+    /// The calls of other nodes that the sender answers: each with the node that has called.
+    pub(crate) answers: Box<[(NodeId, u64)]>,
 }
 
 /// What a node has.
@@ -34,6 +49,15 @@ pub(crate) struct Report {
     pub(crate) rooms: Box<[(u64, u32)]>,
 }
 
+/// A roll call, as it goes out on each of its channels.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct RollCall {
+    /// The number of the call, at its node.
+    pub(crate) number: u64,
+    /// On the common channel, the numbers of all channels on which this call goes out.
+    pub(crate) channels: Box<[u16]>,
+}
+
 impl Heartbeat {
     /// The envelope.
     pub(crate) fn seal(&self, header: Header) -> Vec<u8> {
@@ -43,29 +67,53 @@ impl Heartbeat {
         out.put_u8(
             flag(self.wants_answer, FLAG_WANTS_ANSWER)
                 | flag(self.leaving, FLAG_LEAVING)
-                | flag(self.report.is_some(), FLAG_REPORT),
+                | flag(self.report.is_some(), FLAG_REPORT)
+                | flag(self.roll_call.is_some(), FLAG_ROLL_CALL)
+                | flag(!self.answers.is_empty(), FLAG_ANSWERS),
         );
         if let Some(report) = &self.report {
-            out.put_u64_le(report.connections);
-            out.put_u16_le(report.spread);
-            out.put_u32_le(report.unlisted_max);
-            out.put_u32_le(length(report.rooms.len()));
-            for &(hash, members) in &report.rooms {
-                out.put_u64_le(hash);
-                out.put_u32_le(members);
+            put_report(&mut out, report);
+        }
+        if let Some(RollCall { number, channels }) = &self.roll_call {
+            out.put_u64_le(*number);
+            out.put_u32_le(length(channels.len()));
+            channels.iter().for_each(|&channel| out.put_u16_le(channel));
+        }
+        if !self.answers.is_empty() {
+            out.put_u32_le(length(self.answers.len()));
+            for (node, number) in &self.answers {
+                out.put_slice(node.as_bytes());
+                out.put_u64_le(*number);
             }
         }
         out
     }
 
     pub(super) fn parse(mut body: &[u8]) -> Option<Self> {
+        let body = &mut body;
         let flags = body.try_get_u8().ok()?;
-        let report = if flags & FLAG_REPORT == 0 { None } else { Some(parse_report(&mut body)?) };
+        let has = |flag| flags & flag != 0;
+        let report = if has(FLAG_REPORT) { Some(parse_report(body)?) } else { None };
+        let roll_call = if has(FLAG_ROLL_CALL) { Some(parse_roll_call(body)?) } else { None };
+        let answers = if has(FLAG_ANSWERS) { parse_answers(body)? } else { Box::default() };
         body.is_empty().then_some(Self {
-            wants_answer: flags & FLAG_WANTS_ANSWER != 0,
-            leaving: flags & FLAG_LEAVING != 0,
+            wants_answer: has(FLAG_WANTS_ANSWER),
+            leaving: has(FLAG_LEAVING),
             report,
+            roll_call,
+            answers,
         })
+    }
+}
+
+fn put_report(out: &mut Vec<u8>, report: &Report) {
+    out.put_u64_le(report.connections);
+    out.put_u16_le(report.spread);
+    out.put_u32_le(report.unlisted_max);
+    out.put_u32_le(length(report.rooms.len()));
+    for &(hash, members) in &report.rooms {
+        out.put_u64_le(hash);
+        out.put_u32_le(members);
     }
 }
 
@@ -73,11 +121,32 @@ fn parse_report(body: &mut &[u8]) -> Option<Report> {
     let connections = body.try_get_u64_le().ok()?;
     let spread = body.try_get_u16_le().ok()?;
     let unlisted_max = body.try_get_u32_le().ok()?;
-    let count = body.try_get_u32_le().ok()? as usize;
-    // Checked before anything is allocated for them.
-    if count > REPORT_ROOMS_MAX || body.len() != count * 12 {
+    let count = take_count(body, 12)?;
+    if count > REPORT_ROOMS_MAX {
         return None;
     }
     let rooms = (0..count).map(|_| (body.get_u64_le(), body.get_u32_le())).collect();
     Some(Report { connections, spread, unlisted_max, rooms })
+}
+
+fn parse_roll_call(body: &mut &[u8]) -> Option<RollCall> {
+    let number = body.try_get_u64_le().ok()?;
+    let count = take_count(body, 2)?;
+    Some(RollCall { number, channels: (0..count).map(|_| body.get_u16_le()).collect() })
+}
+
+fn parse_answers(body: &mut &[u8]) -> Option<Box<[(NodeId, u64)]>> {
+    let count = take_count(body, 16 + 8)?;
+    let answer = |_| {
+        let mut node = [0; 16];
+        body.copy_to_slice(&mut node);
+        (NodeId::from_bytes(node), body.get_u64_le())
+    };
+    Some((0..count).map(answer).collect())
+}
+
+/// How many items of that size follow. All of them are there, before anything is allocated for them.
+fn take_count(body: &mut &[u8], item_bytes: usize) -> Option<usize> {
+    let count = body.try_get_u32_le().ok()? as usize;
+    (body.len() / item_bytes >= count).then_some(count)
 }

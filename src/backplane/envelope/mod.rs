@@ -35,7 +35,7 @@ mod tests;
 
 use bytes::{Buf, BufMut};
 
-pub(crate) use self::heartbeat::{Heartbeat, REPORT_ROOMS_MAX, Report};
+pub(crate) use self::heartbeat::{Heartbeat, REPORT_ROOMS_MAX, Report, RollCall};
 pub(crate) use self::message::{Message, Messages, Target, encode_message};
 pub(crate) use self::packer::{ENVELOPE_BYTES_MAX, ENVELOPE_MESSAGES_MAX, Packer};
 pub(crate) use self::signing::Signing;
@@ -65,6 +65,11 @@ pub(crate) fn sender(payload: &[u8]) -> Option<NodeId> {
 pub(crate) fn count(payload: &[u8]) -> u32 {
     let count = payload.get(HEADER_BYTES - 4..HEADER_BYTES);
     count.map_or(0, |mut count| count.get_u32_le())
+}
+
+/// The number of the first message in an envelope of ours.
+pub(crate) fn first(payload: &[u8]) -> Option<u64> {
+    payload.get(HEADER_BYTES - 12..HEADER_BYTES - 4).map(|mut first| first.get_u64_le())
 }
 
 /// What every envelope says of itself.

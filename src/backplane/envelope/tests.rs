@@ -25,7 +25,10 @@ fn envelope() -> Vec<u8> {
 fn heartbeat() -> Vec<u8> {
     let report =
         Report { connections: 9, spread: 64, unlisted_max: 3, rooms: [(1, 2), (3, 4)].into() };
-    Heartbeat { wants_answer: true, leaving: false, report: Some(report) }.seal(HEADER)
+    let roll_call = Some(RollCall { number: 7, channels: [1, 4_096].into() });
+    let answers = [(NodeId::from_bytes([8; 16]), 5), (NodeId::from_bytes([9; 16]), 6)].into();
+    let flags = Heartbeat { wants_answer: true, ..Heartbeat::default() };
+    Heartbeat { report: Some(report), roll_call, answers, ..flags }.seal(HEADER)
 }
 
 #[test]

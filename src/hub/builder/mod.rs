@@ -70,6 +70,7 @@ pub struct Builder<T, C> {
     link: Option<Link>,
     spread: u16,
     outage_messages: usize,
+    rejoin_wait: Duration,
     /// The defaults of others depend on the memory of the process.
     set: SetBytes,
     /// Or why there is none.
@@ -127,6 +128,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
             link: None,
             spread: 1,
             outage_messages: 65_536,
+            rejoin_wait: Duration::from_secs(20),
             set: SetBytes::default(),
             signing: Ok(Signing::default()),
             #[cfg(feature = "metrics")]
@@ -174,6 +176,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
                 spread: self.spread,
                 outage: InboxLimits { messages: self.outage_messages, bytes: bytes.outage },
                 signing,
+                rejoin_wait: self.rejoin_wait,
                 queue_bytes: self.queue.bytes,
             };
             (Plan::new(config), link.start)
@@ -243,6 +246,7 @@ impl<T, C: fmt::Debug> fmt::Debug for Builder<T, C> {
             .field("channel", &self.link.as_ref().map(|link| &link.channel))
             .field("channels", &self.spread)
             .field("outage_messages", &self.outage_messages)
+            .field("rejoin_wait", &self.rejoin_wait)
             .field("signing", &self.signing)
             .finish()
     }

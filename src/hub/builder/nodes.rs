@@ -1,5 +1,7 @@
 //! Settings of the way to other nodes.
 
+use std::time::Duration;
+
 use super::{BridgeEnds, Builder, Link, Start};
 use crate::backplane::{Backplane, BackplaneError};
 use crate::codec::Codec;
@@ -90,6 +92,23 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     /// MiB, reaches no other node, and counts as dropped.
     pub fn outage_bytes(mut self, bytes: usize) -> Self {
         self.set.outage = Some(bytes);
+        self
+    }
+
+    /// How long, after a break of the backplane, messages for other nodes wait for the nodes that were there
+    /// before the break. Default: 20 s. At most a day; zero waits for nobody.
+    ///
+    /// A node that comes back subscribes again, each after a wait of its own of up to 10 s, and gets nothing
+    /// that is published before. As soon as all nodes are back, messages flow. A node that has not come back in
+    /// this time misses them: [`unreached`](crate::BackplaneHealth::unreached) counts them, and
+    /// [`absent_nodes`](crate::BackplaneHealth::absent_nodes) names the node. Members of this node wait for
+    /// nothing.
+    ///
+    /// A shorter time loses more when nodes come back late. A longer one holds messages up for longer when a
+    /// node has crashed during the break: they wait within [`outage_messages`](Self::outage_messages) and
+    /// [`outage_bytes`](Self::outage_bytes).
+    pub fn rejoin_wait(mut self, time: Duration) -> Self {
+        self.rejoin_wait = time;
         self
     }
 }

@@ -1,0 +1,143 @@
+//! After a break, messages wait until the nodes that were there before are back.
+//!
+//! A server that comes back passes messages on to those who are subscribed, and acknowledges them all the
+//! same where nobody is. So the publishing task calls the roll first, and lets messages flow when each
+//! node that it knew before the break has [answered](crate::backplane::attendance), or when their time is
+//! up. What is published meanwhile waits behind. Nodes that are not back by then are counted, with what
+//! they miss.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Publishing;
+use crate::backplane::channels::Channel;
+use crate::backplane::contract::Backplane;
+use crate::backplane::envelope::{Heartbeat, RollCall};
+use crate::backplane::events;
+
+/// How often the roll is called. A node that was not subscribed at the time of a call waits that long for
+/// the next one.
+const CALL_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Messages are held back.
+pub(super) struct Hold {
+    /// When nodes that are not back are waited for no longer.
+    over_at: Instant,
+    next_call: Instant,
+    /// The number of the roll call.
+    number: u64,
+}
+
+impl Hold {
+    /// When it has something to do.
+    pub(super) fn due(&self) -> Instant {
+        self.over_at.min(self.next_call)
+    }
+}
+
+impl<B: Backplane> Publishing<B> {
+    /// Notes the nodes that there are, now that the backplane fails.
+    pub(super) fn expect_nodes(&self) {
+        let peers = self.shared.roster.peers();
+        self.shared.attendance.expect(peers.iter().map(|peer| peer.node));
+    }
+
+    /// Holds everything back after a break, if there were other nodes before.
+    pub(super) fn begin_hold(&mut self) {
+        self.packing.break_off();
+        self.hold = None;
+        self.hold_waiting();
+    }
+
+    /// Notes what the backplane has refused, which stays until it is tried again.
+    pub(super) fn refuse(&mut self) {
+        self.forget_beat();
+        self.packing.refuse();
+        self.expect_nodes();
+        if !self.packing.has_waiting() {
+            self.hold = None;
+            self.shared.health.awaited_nodes.set(0);
+        }
+    }
+
+    /// Tries the channels that were refused.
+    pub(super) fn retry(&mut self) {
+        for channel in self.packing.retry() {
+            self.packing.post_heartbeat(channel, &Heartbeat::default());
+        }
+        self.hold_waiting();
+    }
+
+    /// Calls the roll for the channels that wait; without nodes that are to come back, they flow.
+    fn hold_waiting(&mut self) {
+        let Some(number) = self.shared.attendance.call() else { return self.release() };
+        let now = Instant::now();
+        // Channels that join a hold do not make it longer.
+        let over_at = self.hold.as_ref().map_or(now + self.shared.rejoin_wait, |hold| hold.over_at);
+        self.hold = Some(Hold { over_at, next_call: now, number });
+        self.tell_hold();
+    }
+
+    /// Calls the roll on the channels that wait, on the common one last: what it asks about should have
+    /// come before.
+    pub(super) fn call_if_due(&mut self) {
+        let Some(hold) = &mut self.hold else { return };
+        let now = Instant::now();
+        if now < hold.next_call {
+            return;
+        }
+        hold.next_call = now + CALL_INTERVAL;
+        let number = hold.number;
+        let waiting = self.packing.waiting();
+        let channels = waiting.iter().map(|channel| channel.number()).collect();
+        for channel in waiting {
+            self.post_call(channel, RollCall { number, channels: Box::default() });
+        }
+        self.post_call(Channel::COMMON, RollCall { number, channels });
+    }
+
+    fn post_call(&mut self, channel: Channel, call: RollCall) {
+        let heartbeat = Heartbeat { roll_call: Some(call), ..Heartbeat::default() };
+        self.packing.post_heartbeat(channel, &heartbeat);
+    }
+
+    /// Lets messages flow when all nodes are back, or their time is up.
+    pub(super) fn end_hold_if_over(&mut self) {
+        let Some(hold) = &self.hold else { return };
+        let absent = self.shared.attendance.absent();
+        if !absent.is_empty() && Instant::now() < hold.over_at {
+            return self.tell_hold();
+        }
+        let messages = self.shared.outbox.len() as u64 + self.packing.messages();
+        if messages > 0 {
+            for node in absent {
+                self.shared.health.unreached(node, messages);
+                events::node_absent(self.shared.node, node, messages);
+            }
+        }
+        self.release();
+    }
+
+    /// Lets everything flow that is not refused.
+    pub(super) fn release(&mut self) {
+        self.hold = None;
+        self.shared.attendance.dismiss();
+        self.tell_hold();
+        self.packing.resume();
+    }
+
+    fn tell_hold(&self) {
+        let absent = self.shared.attendance.absent().len();
+        self.shared.health.awaited_nodes.set(absent as u64);
+    }
+
+    /// Answers the calls of other nodes.
+    pub(super) fn answer_calls(&mut self) {
+        let answers = self.shared.attendance.take_owed();
+        if !answers.is_empty() {
+            let heartbeat = Heartbeat { answers, ..Heartbeat::default() };
+            self.packing.post_heartbeat(Channel::COMMON, &heartbeat);
+        }
+    }
+}
