@@ -15,6 +15,8 @@ mod faults;
 mod feed;
 #[path = "redis/garbage.rs"]
 mod garbage;
+#[path = "redis/goodbye.rs"]
+mod goodbye;
 #[path = "redis/harness.rs"]
 mod harness;
 #[path = "redis/keys.rs"]

@@ -114,7 +114,7 @@ impl Plan {
         runtime.spawn(watch().over(publishing.run(stopped.clone())));
         runtime.spawn(watch().over(until_stopped(stopped.clone(), subscribing.run())));
         runtime.spawn(watch().over(until_stopped(stopped.clone(), receiving.run())));
-        Bridge { shared, _stop: stop }
+        Bridge { shared, stop }
     }
 }
 
@@ -142,16 +142,17 @@ impl Drop for Watch {
 async fn until_stopped(mut stop: watch::Receiver<()>, task: impl Future<Output = ()>) {
     tokio::select! {
         () = task => {}
-        // An error is the sign: the sender is gone, and with it the hub.
+        // Either way: the hub leaves, or the sender is gone, and with it the hub.
         _ = stop.changed() => {}
     }
 }
 
-/// A hub's way to the other nodes. When it is dropped, the tasks publish what still waits, for two
-/// seconds at most, and end.
+/// A hub's way to the other nodes. When it is dropped, the tasks end as by [`leave`](Self::leave), if
+/// their runtime still runs.
 pub(crate) struct Bridge {
     shared: Arc<Shared>,
-    _stop: watch::Sender<()>,
+    /// The tasks end when it is changed or dropped.
+    stop: watch::Sender<()>,
 }
 
 impl Bridge {
@@ -190,6 +191,17 @@ impl Bridge {
     /// The hub is closed: from now on it is no news where the tasks end.
     pub(crate) fn expect_end(&self) {
         self.shared.is_expected_to_end.store(true, Ordering::Relaxed);
+    }
+
+    /// Publishes what still waits, says goodbye to the other nodes, and ends the tasks. Waits for that, two
+    /// seconds at most. Nothing may be published any more.
+    ///
+    /// # Cancel safety
+    /// The tasks end whether or not somebody waits for it.
+    pub(crate) async fn leave(&self) {
+        self.expect_end();
+        self.stop.send_replace(());
+        self.shared.health.stopped().await;
     }
 
     /// The messages that wait, or are on their way and not acknowledged. Those that are just being

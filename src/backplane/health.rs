@@ -28,6 +28,8 @@ pub enum BackplaneState {
     Up,
     /// Something is wrong: [`BackplaneHealth::last_error`] says what. It goes on trying.
     Down,
+    /// The hub has been [shut down](crate::Hub::shutdown), and has left the other nodes.
+    Left,
 }
 
 impl fmt::Display for BackplaneState {
@@ -36,6 +38,7 @@ impl fmt::Display for BackplaneState {
             Self::Connecting => "connecting",
             Self::Up => "up",
             Self::Down => "down",
+            Self::Left => "left",
         })
     }
 }
@@ -206,9 +209,18 @@ struct Status {
     /// Set while another node spreads rooms over another number of channels.
     misfit: bool,
     /// Set for good when one of the tasks has ended.
-    has_stopped: bool,
+    end: Option<End>,
     since: Instant,
     last_error: Option<BackplaneError>,
+}
+
+/// How the tasks of a backplane have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// With the hub, which has been shut down.
+    Left,
+    /// Otherwise.
+    Stopped,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -221,7 +233,9 @@ enum HalfState {
 impl Status {
     fn state(&self) -> BackplaneState {
         let halves = [self.publisher, self.subscriber];
-        if self.has_stopped || self.misfit || halves.contains(&HalfState::Down) {
+        if self.end == Some(End::Left) {
+            BackplaneState::Left
+        } else if self.end.is_some() || self.misfit || halves.contains(&HalfState::Down) {
             BackplaneState::Down
         } else if halves.contains(&HalfState::Connecting) {
             BackplaneState::Connecting
@@ -251,7 +265,7 @@ impl Health {
             publisher: HalfState::Connecting,
             subscriber: HalfState::Connecting,
             misfit: false,
-            has_stopped: false,
+            end: None,
             since: Instant::now(),
             last_error: None,
         };
@@ -300,15 +314,20 @@ impl Health {
     /// Notes that nothing is done for it any more.
     pub(super) fn stop(&self) {
         self.change(|status| {
-            status.has_stopped = true;
+            status.end = Some(End::Stopped);
             status.last_error = Some(BackplaneError::Stopped);
         });
+    }
+
+    /// Notes that the hub has been shut down, and that nothing is done for it any more.
+    pub(super) fn leave(&self) {
+        self.change(|status| status.end = Some(End::Left));
     }
 
     /// Waits until nothing is done for it any more.
     pub(super) async fn stopped(&self) {
         // The sender lives as long as this.
-        let _ = self.status.subscribe().wait_for(|status| status.has_stopped).await;
+        let _ = self.status.subscribe().wait_for(|status| status.end.is_some()).await;
     }
 
     pub(super) fn probed(&self, round_trip: Duration) {
@@ -348,7 +367,7 @@ impl Health {
         let mut news = None;
         self.status.send_if_modified(|status| {
             let before = status.state();
-            if status.has_stopped {
+            if status.end.is_some() {
                 return false;
             }
             change(status);

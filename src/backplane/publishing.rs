@@ -45,9 +45,13 @@ const PUBLISH_DEADLINE_PER_MIB: Duration = Duration::from_secs(1);
 const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
 
 /// The state of the publishing task.
-pub(super) struct Publishing<B> {
+pub(super) struct Publishing<B: Backplane> {
     backplane: Arc<B>,
     shared: Arc<Shared>,
+    /// The connection, while there is one.
+    publisher: Option<B::Publisher>,
+    /// Whether the publisher is at work: one that is cut off then must not be used again.
+    is_publishing: bool,
     packing: Packing,
     next_beat: Instant,
     last_beat: Option<Instant>,
@@ -67,6 +71,8 @@ impl<B: Backplane> Publishing<B> {
             backplane,
             packing: Packing::new(shared.clone()),
             shared,
+            publisher: None,
+            is_publishing: false,
             next_beat: Instant::now(),
             last_beat: None,
             beating: Vec::new(),
@@ -81,18 +87,15 @@ impl<B: Backplane> Publishing<B> {
         let shared = self.shared.clone();
         tokio::select! {
             () = supervise(&mut self, &shared) => {}
-            // An error is the sign: the sender is gone, and with it the hub.
+            // Either way: the hub leaves, or the sender is gone, and with it the hub.
             _ = stop.changed() => {}
         }
-        // Where it fails, nobody is left who could be told.
+        // What is not published by then is counted as that.
         let _ = timeout(FLUSH_DEADLINE, self.flush()).await;
+        shared.health.leave();
     }
 
-    async fn serve(
-        &mut self,
-        mut publisher: B::Publisher,
-        backoff: &mut Backoff,
-    ) -> BackplaneError {
+    async fn serve(&mut self, backoff: &mut Backoff) -> BackplaneError {
         // The first thing to leave, so that a connection that takes nothing is known at once.
         self.next_beat = Instant::now();
         loop {
@@ -111,7 +114,7 @@ impl<B: Backplane> Publishing<B> {
                 }
                 continue;
             }
-            match self.publish(&mut publisher).await {
+            match self.publish().await {
                 Ok(()) if self.packing.has_refused() => {}
                 Ok(()) => {
                     backoff.reset();
@@ -131,7 +134,8 @@ impl<B: Backplane> Publishing<B> {
         }
     }
 
-    async fn publish(&mut self, publisher: &mut B::Publisher) -> Result<(), Unpublished> {
+    async fn publish(&mut self) -> Result<(), Unpublished> {
+        let publisher = self.publisher.as_mut().expect("whoever publishes has connected");
         let health = &self.shared.health;
         let parcels = &mut self.packing.ready;
         let bytes: usize = parcels.iter().map(|parcel| parcel.payload.len()).sum();
@@ -140,7 +144,9 @@ impl<B: Backplane> Publishing<B> {
         let (envelopes, messages) = (parcels.len(), count(parcels));
         let silent =
             BackplaneError::Silent { request: BackplaneRequest::Publish, waited: deadline };
+        self.is_publishing = true;
         let (result, has_waited) = watched(timeout(deadline, publisher.publish(parcels))).await;
+        self.is_publishing = false;
         let result = result.unwrap_or(Err(Unpublished::Everything(silent)));
         health.counters.published.add(messages.saturating_sub(count(parcels)));
         health.counters.envelopes.add(envelopes.saturating_sub(parcels.len()) as u64);
@@ -229,10 +235,20 @@ impl<B: Backplane> Publishing<B> {
         }
     }
 
-    /// Publishes all that waits, the numbers that it has reached, and a goodbye.
+    /// Publishes all that waits, the numbers that it has reached, and a goodbye: by the connection that there
+    /// is, if it can be used, or by a new one.
     async fn flush(&mut self) -> Result<(), Unpublished> {
+        let is_usable = self.publisher.is_some() && !self.is_publishing;
+        if is_usable && self.flush_connected().await.is_ok() {
+            return Ok(());
+        }
+        self.publisher = None;
         let connecting = connect(self.backplane.connect_publisher()).await;
-        let mut publisher = connecting.map_err(Unpublished::Everything)?;
+        self.publisher = Some(connecting.map_err(Unpublished::Everything)?);
+        self.flush_connected().await
+    }
+
+    async fn flush_connected(&mut self) -> Result<(), Unpublished> {
         self.forget_beat();
         self.release();
         loop {
@@ -240,12 +256,12 @@ impl<B: Backplane> Publishing<B> {
             if self.packing.ready.is_empty() {
                 break;
             }
-            self.publish(&mut publisher).await?;
+            self.publish().await?;
         }
         self.beat();
         let goodbye = Heartbeat { leaving: true, ..Heartbeat::default() };
         self.packing.post_heartbeat(Channel::COMMON, &goodbye);
-        self.publish(&mut publisher).await
+        self.publish().await
     }
 }
 
@@ -254,13 +270,17 @@ impl<B: Backplane> Attempt for &mut Publishing<B> {
 
     async fn attempt(&mut self, backoff: &mut Backoff) -> BackplaneError {
         // Whatever the last attempt has left, also where it has panicked.
+        self.publisher = None;
         self.forget_beat();
         self.retry_at = None;
-        let backplane = self.backplane.clone();
-        match connect(backplane.connect_publisher()).await {
+        let connecting = connect(self.backplane.connect_publisher()).await;
+        match connecting {
             Ok(publisher) => {
+                self.publisher = Some(publisher);
                 self.begin_hold();
-                self.serve(publisher, backoff).await
+                let error = self.serve(backoff).await;
+                self.publisher = None;
+                error
             }
             Err(error) => error,
         }

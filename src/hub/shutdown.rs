@@ -19,6 +19,10 @@ use crate::shield::shielded;
 /// Nobody waits for a shutdown that is spread over more than a day.
 pub(super) const WINDOW_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The most time of a shutdown that is kept for the goodbye to other nodes: many round trips, also where a
+/// connection has to be made for it.
+const LEAVE_WAIT_MAX: Duration = Duration::from_secs(1);
+
 /// How far the end of a hub has come. It only moves forward.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Phase {
@@ -246,6 +250,11 @@ impl<T: Send + 'static> Hub<T> {
     /// gone and their `on_disconnect` has returned, what waits for other nodes is published, and the hub
     /// is closed. Connections that are left at the deadline are cut.
     ///
+    /// Last, a hub with a backplane says goodbye, and the other nodes forget it at once: a second of the time,
+    /// or a quarter of it if that is less, is kept for that. So all that was published has left when this
+    /// returns, and the program may end, unless the report tells of
+    /// [`messages_unsent`](ShutdownReport::messages_unsent).
+    ///
     /// A later shutdown, or [`close`](Self::close), replaces one that is under way. The deadline of the first
     /// one holds all the same: whoever is left then is cut.
     ///
@@ -265,8 +274,10 @@ impl<T: Send + 'static> Hub<T> {
     /// # }
     /// ```
     pub async fn shutdown(&self, how: impl Into<Shutdown>) -> ShutdownReport {
-        let how = how.into();
+        let mut how = how.into();
         let began = Instant::now();
+        let whole = how.deadline;
+        how.deadline -= self.leave_wait(how.deadline);
         let is_replaced = self.stay_not_ready(&how).await;
         let deadline = how.deadline.saturating_sub(began.elapsed());
         self.inner.phase.advance(Phase::Closing);
@@ -286,8 +297,8 @@ impl<T: Send + 'static> Hub<T> {
         let unfinished = self.inner.admission.connections().min(connections);
         let cut = if in_order.is_err() { self.cut_all().await } else { 0 };
         self.inner.phase.advance(Phase::Closed);
-        self.expect_end();
         self.inner.all_ended.notify_waiters();
+        self.leave_backplane(whole.saturating_sub(began.elapsed())).await;
         let report = ShutdownReport {
             connections,
             unfinished,
@@ -379,6 +390,22 @@ impl<T: Send + 'static> Hub<T> {
     /// What of it ends from now on ends as it should.
     fn expect_end(&self) {
         self.inner.bridge.iter().for_each(|bridge| bridge.expect_end());
+    }
+
+    /// How much of the time of a shutdown is kept for the goodbye.
+    fn leave_wait(&self, deadline: Duration) -> Duration {
+        match self.inner.bridge {
+            Some(_) => LEAVE_WAIT_MAX.min(deadline / 4),
+            None => Duration::ZERO,
+        }
+    }
+
+    /// Says goodbye to the other nodes, in time.
+    async fn leave_backplane(&self, time: Duration) {
+        if let Some(bridge) = &self.inner.bridge {
+            // Who does not hear it forgets this node a while later.
+            let _ = timeout(time, bridge.leave()).await;
+        }
     }
 
     async fn flush_backplane(&self) {
