@@ -42,3 +42,5 @@ mod subscriptions;
 mod support;
 #[path = "redis/trio.rs"]
 mod trio;
+#[path = "redis/waits.rs"]
+mod waits;

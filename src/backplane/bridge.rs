@@ -132,6 +132,8 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        // Whoever waits for space would wait for ever.
+        self.shared.outbox.set_flowing(false);
         let has_hub_gone = self.stop.has_changed().is_err();
         if !has_hub_gone && !self.shared.is_expected_to_end.load(Ordering::Relaxed) {
             self.shared.health.stop();
@@ -159,14 +161,45 @@ impl Bridge {
     /// Queues a message for the other nodes. Never waits; where nobody elsewhere can be meant, does
     /// nothing.
     pub(crate) fn publish(&self, address: Address<'_, ConnId>, except: &[ConnId], message: &Bytes) {
+        if let Some(outgoing) = self.outgoing(address, except, message) {
+            self.shared.outbox.push(outgoing);
+        }
+    }
+
+    /// [`publish`](Self::publish), waiting while the backplane is up and more than 4 MiB or 65,536 messages
+    /// wait for it. While it is down, or waits for other nodes to come back, nobody waits for it.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the message is queued without waiting.
+    pub(crate) async fn publish_in_time(
+        &self,
+        address: Address<'_, ConnId>,
+        except: &[ConnId],
+        message: &Bytes,
+    ) {
+        let outgoing = self.outgoing(address, except, message);
+        let refused = outgoing.and_then(|outgoing| self.shared.outbox.try_push(outgoing).err());
+        if let Some(outgoing) = refused {
+            // Boxed, for it is rare, and its size would count in every future that may wait.
+            Box::pin(self.shared.outbox.push_in_time(outgoing)).await;
+        }
+    }
+
+    /// The message as it goes to other nodes; `None` where nobody elsewhere can be meant.
+    fn outgoing(
+        &self,
+        address: Address<'_, ConnId>,
+        except: &[ConnId],
+        message: &Bytes,
+    ) -> Option<Outgoing> {
         let node = self.shared.node;
         if matches!(address, Address::Conn(id) if id.node() == node) {
-            return;
+            return None;
         }
         let elsewhere = except.iter().copied().filter(|id| id.node() != node);
         let message = encode_message(address, elsewhere, message);
         let channel = self.shared.channels.of(address);
-        self.shared.outbox.push(Outgoing { channel, message });
+        Some(Outgoing { channel, message })
     }
 
     /// Waits until all that was published before this call is acknowledged or dropped, however long

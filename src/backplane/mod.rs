@@ -15,6 +15,7 @@
 
 mod attendance;
 mod backoff;
+mod bell;
 mod bridge;
 mod channels;
 mod cluster;

@@ -1,13 +1,19 @@
 //! What waits to be published.
 //!
-//! Publishers push from any thread and never wait. Past a bound the oldest messages go, one by one,
-//! until there is room: when Redis is away for long, what is recent is worth more. Each is counted.
+//! Publishers push from any thread. Past a bound the oldest messages go, one by one, until there is
+//! space: when Redis is away for long, what is recent is worth more. Each is counted.
+//!
+//! Publishers that can wait do so at a much lower bound, so that nothing of theirs is dropped and
+//! others are not delayed by it; but only while messages flow.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
+use super::bell::Bell;
 use super::channels::Channel;
 use super::health::Health;
+use super::packing::{PIPELINE_BYTES_MAX, PIPELINE_MESSAGES_MAX};
 use super::progress::Progress;
 use crate::engine::{Inbox, InboxLimits};
 
@@ -15,14 +21,49 @@ use crate::engine::{Inbox, InboxLimits};
 /// so that a larger one would be tried for ever.
 const MESSAGE_BYTES_MAX: usize = 256 << 20;
 
+/// The bound for publishers that can wait: two round trips of the publishing task, so that it never
+/// runs dry, and what a backplane takes in milliseconds.
+const PATIENT: InboxLimits =
+    InboxLimits { messages: 2 * PIPELINE_MESSAGES_MAX, bytes: 2 * PIPELINE_BYTES_MAX };
+
 /// A lock-free, bounded queue of encoded messages.
 #[derive(Debug)]
 pub(super) struct Outbox {
     queue: Inbox<Outgoing>,
     limits: InboxLimits,
+    /// The bound for publishers that can wait.
+    patient: InboxLimits,
+    /// Whether messages leave at the moment. The publishing task writes; it guards no other memory.
+    is_flowing: AtomicBool,
+    /// Rung when there is space again for those who wait, or nothing to wait for.
+    space: Bell,
     message_bytes_max: usize,
     progress: Progress,
     health: Arc<Health>,
+}
+
+/// A message whose publisher waits for space. It is queued in any case.
+struct Unqueued<'a> {
+    outbox: &'a Outbox,
+    outgoing: Option<Outgoing>,
+}
+
+impl Unqueued<'_> {
+    /// `true` if it is queued now.
+    fn try_push(&mut self) -> bool {
+        let refused =
+            self.outgoing.take().and_then(|outgoing| self.outbox.try_push(outgoing).err());
+        self.outgoing = refused;
+        self.outgoing.is_none()
+    }
+}
+
+impl Drop for Unqueued<'_> {
+    fn drop(&mut self) {
+        if let Some(outgoing) = self.outgoing.take() {
+            self.outbox.push(outgoing);
+        }
+    }
 }
 
 /// A message on its way out, encoded for an envelope.
@@ -35,8 +76,20 @@ pub(super) struct Outgoing {
 impl Outbox {
     pub(super) fn new(limits: InboxLimits, health: Arc<Health>) -> Self {
         let message_bytes_max = limits.bytes.min(MESSAGE_BYTES_MAX);
-        let progress = Progress::default();
-        Self { queue: Inbox::new(limits), limits, message_bytes_max, progress, health }
+        let patient = InboxLimits {
+            messages: limits.messages.min(PATIENT.messages),
+            bytes: limits.bytes.min(PATIENT.bytes),
+        };
+        Self {
+            queue: Inbox::new(limits),
+            limits,
+            patient,
+            is_flowing: AtomicBool::new(false),
+            space: Bell::default(),
+            message_bytes_max,
+            progress: Progress::default(),
+            health,
+        }
     }
 
     /// What may wait.
@@ -59,8 +112,50 @@ impl Outbox {
             }
             self.progress.tell();
         }
+        self.append(outgoing);
+    }
+
+    /// Appends a message for which space is reserved.
+    fn append(&self, outgoing: Outgoing) {
         self.progress.queue();
         self.queue.push(outgoing);
+    }
+
+    /// [`push`](Self::push) for publishers that can wait: gives the message back where it has to.
+    pub(super) fn try_push(&self, outgoing: Outgoing) -> Result<(), Outgoing> {
+        let bytes = outgoing.message.len();
+        if !self.is_flowing.load(Ordering::Relaxed) || bytes > self.message_bytes_max {
+            self.push(outgoing);
+        } else if self.queue.reserve_within(self.patient, bytes).is_ok() {
+            self.append(outgoing);
+        } else {
+            return Err(outgoing);
+        }
+        Ok(())
+    }
+
+    /// Waits until there is space for a message, or until messages do not leave any more, and appends it.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the message is appended at once.
+    pub(super) async fn push_in_time(&self, outgoing: Outgoing) {
+        let mut waiting = Unqueued { outbox: self, outgoing: Some(outgoing) };
+        self.space.until(|| waiting.try_push()).await;
+    }
+
+    /// Notes whether messages leave at the moment. For the publishing task alone.
+    pub(super) fn set_flowing(&self, is_flowing: bool) {
+        self.is_flowing.store(is_flowing, Ordering::Relaxed);
+        self.tell_space();
+    }
+
+    /// Tells those who wait when half of what they may fill is free: each time, all of them look.
+    pub(super) fn tell_space(&self) {
+        let (messages, bytes) = self.queue.reserved();
+        let is_half_free = messages <= self.patient.messages / 2 && bytes <= self.patient.bytes / 2;
+        if is_half_free || !self.is_flowing.load(Ordering::Relaxed) {
+            self.space.ring();
+        }
     }
 
     /// Takes the oldest message.

@@ -16,10 +16,10 @@ use super::shared::Shared;
 
 /// The bytes of envelopes that are published with one round trip: enough that the round trip is
 /// hidden by the work, and what is sent twice after a failure stays small.
-const PIPELINE_BYTES_MAX: usize = 8 * ENVELOPE_BYTES_MAX;
+pub(super) const PIPELINE_BYTES_MAX: usize = 8 * ENVELOPE_BYTES_MAX;
 
 /// The messages that are gathered at once, which is what holds a worker thread: about 2 ms.
-const PIPELINE_MESSAGES_MAX: usize = 8 * ENVELOPE_MESSAGES_MAX;
+pub(super) const PIPELINE_MESSAGES_MAX: usize = 8 * ENVELOPE_MESSAGES_MAX;
 
 /// The envelopes of a node, and the messages that become envelopes.
 pub(super) struct Packing {
@@ -151,6 +151,7 @@ impl Packing {
             self.seal(channel, packer);
         }
         self.tell();
+        self.shared.outbox.tell_space();
         room.messages < PIPELINE_MESSAGES_MAX
     }
 

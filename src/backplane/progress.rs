@@ -3,17 +3,12 @@
 //! Messages leave the outbox in the order in which they entered it, so two counts tell which are out
 //! of it. Those are *settled*, acknowledged or dropped, unless the publishing task has some of them
 //! on its way; each time that it has none, it notes how far everything is settled.
-//!
-//! # Orderings
-//!
-//! Who waits counts itself and then looks, who settles notes it and then looks for somebody who
-//! waits: a `SeqCst` fence between the two steps on each side makes sure that one sees the other.
 
-use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
-use tokio::sync::Notify;
+
+use super::bell::Bell;
 
 /// What was queued, and what of it is settled.
 #[derive(Debug, Default)]
@@ -27,9 +22,8 @@ pub(super) struct Progress {
     is_carrying: AtomicBool,
     /// So many that were queued first are settled. The publishing task writes.
     settled: AtomicU64,
-    /// How many wait. They guard no other memory.
-    waiting: AtomicUsize,
-    moved: Notify,
+    /// Rung whenever something is settled.
+    moved: Bell,
 }
 
 impl Progress {
@@ -59,11 +53,7 @@ impl Progress {
 
     /// Has those that wait look again.
     pub(super) fn tell(&self) {
-        // Pairs with the fence in `settled_to`.
-        fence(Ordering::SeqCst);
-        if self.waiting.load(Ordering::Relaxed) > 0 {
-            self.moved.notify_waiters();
-        }
+        self.moved.ring();
     }
 
     /// Waits until all that is queued at the time of this call is settled.
@@ -71,21 +61,8 @@ impl Progress {
     /// # Cancel safety
     /// Nothing is changed by it.
     pub(super) fn all_settled(&self) -> impl Future<Output = ()> {
-        self.settled_to(self.queued.load(Ordering::Relaxed))
-    }
-
-    async fn settled_to(&self, goal: u64) {
-        let _waiting = Waiting::on(&self.waiting);
-        loop {
-            let mut moved = pin!(self.moved.notified());
-            moved.as_mut().enable();
-            // Pairs with the fence in `tell`.
-            fence(Ordering::SeqCst);
-            if self.is_settled(goal) {
-                return;
-            }
-            moved.await;
-        }
+        let goal = self.queued.load(Ordering::Relaxed);
+        self.moved.until(move || self.is_settled(goal))
     }
 
     /// Whether the first `goal` messages are settled. That nothing is on its way is believed only of
@@ -97,25 +74,11 @@ impl Progress {
     }
 }
 
-/// One that waits.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn on(waiting: &'a AtomicUsize) -> Self {
-        waiting.fetch_add(1, Ordering::Relaxed);
-        Self(waiting)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
     use std::task::{Context, Wake, Waker};
 
     use futures_util::FutureExt;
@@ -181,6 +144,6 @@ mod tests {
         let progress = Progress::default();
         progress.queue();
         assert!(!is_all_settled(&progress));
-        assert_eq!(progress.waiting.load(Ordering::SeqCst), 0);
+        assert_eq!(progress.moved.waiting(), 0);
     }
 }

@@ -90,6 +90,7 @@ impl<B: Backplane> Publishing<B> {
             // Either way: the hub leaves, or the sender is gone, and with it the hub.
             _ = stop.changed() => {}
         }
+        shared.outbox.set_flowing(false);
         // What is not published by then is counted as that.
         let _ = timeout(FLUSH_DEADLINE, self.flush()).await;
         shared.health.leave();
@@ -119,6 +120,7 @@ impl<B: Backplane> Publishing<B> {
                 Ok(()) => {
                     backoff.reset();
                     self.shared.up(Half::Publisher);
+                    self.shared.outbox.set_flowing(self.hold.is_none());
                 }
                 Err(Unpublished::Channels(error)) => {
                     self.refuse();
@@ -280,6 +282,7 @@ impl<B: Backplane> Attempt for &mut Publishing<B> {
                 self.begin_hold();
                 let error = self.serve(backoff).await;
                 self.publisher = None;
+                self.shared.outbox.set_flowing(false);
                 error
             }
             Err(error) => error,

@@ -67,11 +67,16 @@ impl<C> Inbox<C> {
 
     /// Reserves room for one message of `bytes`, to be given back with [`release`](Self::release).
     pub fn reserve(&self, bytes: usize) -> Result<(), Overloaded> {
+        self.reserve_within(self.limits, bytes)
+    }
+
+    /// [`reserve`](Self::reserve) within narrower bounds than those of the inbox.
+    pub fn reserve_within(&self, limits: InboxLimits, bytes: usize) -> Result<(), Overloaded> {
         let messages_before = self.messages.fetch_add(1, Ordering::Relaxed);
         let bytes_before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
         // A message larger than the whole bound still passes through an empty inbox.
-        let fits = messages_before < self.limits.messages
-            && (bytes_before == 0 || bytes_before + bytes <= self.limits.bytes);
+        let fits = messages_before < limits.messages
+            && (bytes_before == 0 || bytes_before + bytes <= limits.bytes);
         if fits {
             return Ok(());
         }

@@ -72,7 +72,7 @@ impl<T: Send + 'static> Hub<T> {
         target: &Target<'_>,
         message: &Encoded,
     ) -> Result<(), PublishError> {
-        self.publish_at(Pace::Urgent, target.address(), target.excepted(), message)
+        self.publish_at(target.address(), target.excepted(), message)
     }
 
     /// [`broadcast`](Self::broadcast), waiting while much is on its way to everyone or to several
@@ -82,7 +82,7 @@ impl<T: Send + 'static> Hub<T> {
     /// As `broadcast`, but never [`PublishError::Overloaded`].
     ///
     /// # Cancel safety
-    /// When the future is dropped before it is ready, nothing was queued.
+    /// As [`to_room_wait`](Self::to_room_wait).
     pub fn broadcast_wait<'a>(
         &'a self,
         message: &T,
@@ -96,11 +96,16 @@ impl<T: Send + 'static> Hub<T> {
     /// is less: enough to keep the shard busy. So a flood of one room delays other rooms by
     /// milliseconds. The call does not wait for the clients.
     ///
+    /// With a backplane, members here get the message first. Then the call waits while the backplane is up
+    /// and 4 MiB or 65,536 messages wait for it, so that nothing is dropped there. While the backplane is down,
+    /// or nodes are [waited for](crate::Builder::rejoin_wait), the call does not wait for it.
+    ///
     /// # Errors
     /// As `to_room`, but never [`PublishError::Overloaded`].
     ///
     /// # Cancel safety
-    /// When the future is dropped before it is ready, nothing was queued.
+    /// When the future is dropped before it is ready, either nothing was queued, or members here get the
+    /// message and it is queued for the other nodes without further waiting.
     pub fn to_room_wait<'a>(
         &'a self,
         room: &'a str,
@@ -116,7 +121,7 @@ impl<T: Send + 'static> Hub<T> {
     /// As `publish`, but never [`PublishError::Overloaded`].
     ///
     /// # Cancel safety
-    /// When the future is dropped before it is ready, nothing was queued.
+    /// As [`to_room_wait`](Self::to_room_wait).
     pub fn publish_wait<'a>(
         &'a self,
         target: &'a Target<'_>,
@@ -131,7 +136,7 @@ impl<T: Send + 'static> Hub<T> {
     /// As `publish_encoded`, but never [`PublishError::Overloaded`].
     ///
     /// # Cancel safety
-    /// When the future is dropped before it is ready, nothing was queued.
+    /// As [`to_room_wait`](Self::to_room_wait).
     pub fn publish_encoded_wait<'a>(
         &'a self,
         target: &'a Target<'_>,
@@ -154,27 +159,32 @@ impl<T: Send + 'static> Hub<T> {
             if let Some(Address::Conn(key)) = address.on(self.inner.node) {
                 return Box::pin(self.publish_to_conn(key, address, except, message)).await;
             }
-            let attempt = || self.publish_once(Pace::Patient, address, except, &message);
+            let attempt = || self.publish_here_once(Pace::Patient, address, except, &message);
             match attempt() {
-                Some(result) => result,
+                Some(result) => result?,
                 // Boxed, for it is rare, and its size would count in every future that may wait.
-                None => Box::pin(self.inner.shards.until(attempt)).await,
+                None => Box::pin(self.inner.shards.until(attempt)).await?,
             }
+            if let Some(bridge) = &self.inner.bridge {
+                bridge.publish_in_time(address, except, &message.0).await;
+            }
+            Ok(())
         }
     }
 
-    /// [`publish_at`](Self::publish_at), for callers that try again: `None` where a shard has no space.
-    fn publish_once(
+    /// To the members here, for callers that try again: `None` where a shard has no space.
+    fn publish_here_once(
         &self,
         pace: Pace,
         address: Address<'_, ConnId>,
         except: &[ConnId],
         message: &Encoded,
     ) -> Option<Result<(), PublishError>> {
-        match self.publish_at(pace, address, except, message) {
-            Err(PublishError::Overloaded) => None,
-            result => Some(result),
+        if self.is_closed() {
+            return Some(Err(PublishError::Closed));
         }
+        let Some(here) = address.on(self.inner.node) else { return Some(Ok(())) };
+        self.publish_here(pace, here, except, message).ok().map(Ok)
     }
 
     /// To a connection of this node, when there is space in its queue.
@@ -194,7 +204,7 @@ impl<T: Send + 'static> Hub<T> {
         let link = shielded(answer).await.ok().flatten().filter(|_| !is_excepted);
         let Some(link) = link else {
             // Nobody gets it, which is counted where it is no exception.
-            let attempt = || self.publish_once(Pace::Urgent, address, except, &message);
+            let attempt = || self.publish_here_once(Pace::Urgent, address, except, &message);
             return inner.shards.until(attempt).await;
         };
         let attempt = || {
@@ -217,7 +227,6 @@ impl<T: Send + 'static> Hub<T> {
     /// To local members first, and then to the other nodes.
     fn publish_at(
         &self,
-        pace: Pace,
         address: Address<'_, ConnId>,
         except: &[ConnId],
         message: &Encoded,
@@ -226,7 +235,7 @@ impl<T: Send + 'static> Hub<T> {
             return Err(PublishError::Closed);
         }
         if let Some(here) = address.on(self.inner.node) {
-            self.publish_here(pace, here, except, message)?;
+            self.publish_here(Pace::Urgent, here, except, message)?;
         }
         if let Some(bridge) = &self.inner.bridge {
             bridge.publish(address, except, &message.0);

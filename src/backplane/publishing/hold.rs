@@ -52,6 +52,7 @@ impl<B: Backplane> Publishing<B> {
 
     /// Notes what the backplane has refused, which stays until it is tried again.
     pub(super) fn refuse(&mut self) {
+        self.shared.outbox.set_flowing(false);
         self.forget_beat();
         self.packing.refuse();
         self.expect_nodes();

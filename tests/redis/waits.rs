@@ -1,0 +1,80 @@
+//! Calls that wait, wait for the backplane as long as it is up.
+
+use std::time::Duration;
+
+use roomcast::Hub;
+use tokio::time::timeout;
+
+use crate::feed::{Numbered, ROOM};
+use crate::pair::{Pair, health, is_up, node};
+use crate::servers::RedisServer;
+use crate::support::{eventually, within};
+
+fn large(number: u64) -> Numbered {
+    Numbered { number, padding: "x".repeat(1_000_000) }
+}
+
+async fn publish(hub: &Hub<Numbered>, message: Numbered) {
+    within("space", hub.to_room_wait(ROOM, &message)).await.expect("it is open");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waiting_calls_lose_nothing_to_a_queue_that_is_full() {
+    let redis = RedisServer::start();
+    let nodes = [(); 2].map(|()| node(&redis.url()).outage_bytes(8 << 20).build().unwrap());
+    let (pair, mut feed) = Pair::linked(nodes[0].clone(), nodes[1].clone()).await;
+    for _ in 0..122 {
+        publish(&pair.a.hub, large(feed.published)).await;
+        feed.published += 1;
+    }
+    eventually("all of them arrive", || pair.remote.len() as u64 == feed.published).await;
+    assert_eq!(health(&pair.a.hub).dropped, 0, "{pair:?}");
+    pair.account_for(&mut feed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_for_a_backplane_that_is_down() {
+    let mut redis = RedisServer::start();
+    let nodes = [(); 2].map(|()| node(&redis.url()).outage_bytes(8 << 20).build().unwrap());
+    let (pair, mut feed) = Pair::linked(nodes[0].clone(), nodes[1].clone()).await;
+    redis.pause();
+    // More than may wait while it is up, less than the queue holds.
+    let hub = pair.a.hub.clone();
+    let (first, count) = (feed.published, 50);
+    let flood = tokio::spawn(async move {
+        for number in first..first + count {
+            publish(&hub, large(number)).await;
+        }
+    });
+    eventually("the publisher waits", || health(&pair.a.hub).queued > 0).await;
+    redis.kill();
+    let flooded = timeout(Duration::from_secs(10), flood).await;
+    flooded.expect("nothing waits for it any more").expect("no call fails");
+    feed.published += count;
+    eventually("members here have all", || pair.local.len() as u64 == feed.published).await;
+    assert!(health(&pair.a.hub).dropped > 0, "{pair:?}");
+    redis.restart();
+    eventually("both are up", || is_up(&pair.a.hub) && is_up(&pair.b.hub)).await;
+    pair.account_for(&mut feed).await;
+}
+
+/// The message whose call was given up is either nowhere or everywhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn call_that_is_given_up_while_it_waits_is_as_good_as_done() {
+    let redis = RedisServer::start();
+    let nodes = [(); 2].map(|()| node(&redis.url()).build().unwrap());
+    let (pair, mut feed) = Pair::linked(nodes[0].clone(), nodes[1].clone()).await;
+    redis.pause();
+    loop {
+        let message = large(feed.published);
+        feed.published += 1;
+        let publish = pair.a.hub.to_room_wait(ROOM, &message);
+        if timeout(Duration::from_millis(100), publish).await.is_err() {
+            break;
+        }
+    }
+    redis.resume();
+    eventually("all of them arrive", || pair.remote.len() as u64 == feed.published).await;
+    assert_eq!(pair.local.len() as u64, feed.published);
+    pair.account_for(&mut feed).await;
+}
