@@ -1,6 +1,7 @@
 //! What is told of a backplane.
 
 use super::half::Half;
+use super::health::Rejected;
 use super::{BackplaneError, NodeId};
 use crate::telemetry::events;
 
@@ -21,6 +22,12 @@ events! {
     /// Another node did not come back in time after a break, and misses so many messages.
     warn node_absent(node: NodeId, absent: NodeId, messages: u64) for "roomcast::backplane" {
         %node, %absent, messages, "node not back in time, messages sent without it"
+    }
+
+    /// So many payloads of strangers were dropped, since this was last told; the last of them for this
+    /// reason.
+    warn payloads_rejected(node: NodeId, payloads: u64, why: Rejected) for "roomcast::backplane" {
+        %node, payloads, ?why, "payloads of strangers dropped"
     }
 
     /// So many messages of other nodes never came, since this was last told.

@@ -14,6 +14,7 @@ use super::half::Half;
 use super::{BackplaneError, NodeId, events};
 use crate::engine::Counter;
 use crate::shield::shielded;
+use crate::telemetry::Throttle;
 
 /// The nodes that are named as having been waited for in vain.
 const ABSENT_NODES_MAX: usize = 64;
@@ -141,6 +142,14 @@ counters! {
     reconnects,
 }
 
+/// Why a payload is taken for a stranger's.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Rejected {
+    Garbage,
+    UnknownVersion,
+    Unauthenticated,
+}
+
 /// A node that was not back in time after a break of the backplane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -194,6 +203,8 @@ pub(super) struct Health {
     pub(super) awaited_nodes: Gauge,
     /// The last nodes that were waited for in vain.
     absent_nodes: Mutex<VecDeque<AbsentNode>>,
+    /// Payloads that were rejected, and not told of yet.
+    rejections: Mutex<Throttle>,
     /// Messages that wait for the acknowledgement.
     pub(super) in_flight: Gauge,
     /// Of the last probe, in microseconds; zero before the first.
@@ -275,6 +286,7 @@ impl Health {
             subscriptions: Gauge::default(),
             awaited_nodes: Gauge::default(),
             absent_nodes: Mutex::default(),
+            rejections: Mutex::default(),
             in_flight: Gauge::default(),
             round_trip_us: AtomicU64::new(0),
             status: watch::Sender::new(status),
@@ -350,6 +362,20 @@ impl Health {
     fn absent_nodes(&self) -> Vec<AbsentNode> {
         let absent = self.absent_nodes.lock().unwrap_or_else(PoisonError::into_inner);
         absent.iter().copied().collect()
+    }
+
+    /// Notes that a payload was dropped which no node of this hub can have sent.
+    pub(super) fn rejected(&self, why: Rejected) {
+        match why {
+            Rejected::Garbage => &self.counters.garbage,
+            Rejected::UnknownVersion => &self.counters.unknown_version,
+            Rejected::Unauthenticated => &self.counters.unauthenticated,
+        }
+        .add(1);
+        let sum = self.rejections.lock().unwrap_or_else(PoisonError::into_inner).add(1);
+        if let Some(payloads) = sum {
+            events::payloads_rejected(self.node, payloads, why);
+        }
     }
 
     /// What is wrong now.

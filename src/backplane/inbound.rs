@@ -12,7 +12,7 @@ use super::NodeId;
 use super::channels::{Channel, Channels};
 use super::echoes::Echoes;
 use super::envelope::{self, Signing};
-use super::health::Health;
+use super::health::{Health, Rejected};
 use crate::engine::{Inbox, InboxLimits};
 
 /// What may wait. At full speed (2 million small messages a second) that is what comes while this
@@ -76,7 +76,7 @@ impl Inbound {
         // a flood of strangers does not crowd the others out.
         let Some(payload) = signing.open(channels.name(channel), payload) else {
             echoes.arrived(channel, false);
-            health.counters.unauthenticated.add(1);
+            health.rejected(Rejected::Unauthenticated);
             return;
         };
         let is_ours = envelope::sender(&payload) == Some(*own);

@@ -11,6 +11,7 @@ use super::NodeId;
 use super::channels::Channel;
 use super::envelope::{Body, Envelope, Header, Heartbeat, Message, Messages, RollCall, Unreadable};
 use super::events;
+use super::health::Rejected;
 use super::inbound::Received;
 use super::ledger::Ledger;
 use super::shared::{Members, Shared};
@@ -45,7 +46,7 @@ impl Receiving {
     }
 
     async fn receive(&mut self, channel: Channel, payload: &Bytes, members: &dyn Members) {
-        let counters = &self.shared.health.counters;
+        let health = &self.shared.health;
         match self.shared.signing.parse(payload) {
             Ok(Envelope { header, body: Body::Messages(messages) }) => {
                 self.deliver_new(channel, header, messages, members).await;
@@ -53,8 +54,8 @@ impl Receiving {
             Ok(Envelope { header, body: Body::Heartbeat(heartbeat) }) => {
                 self.hear(channel, header, heartbeat);
             }
-            Err(Unreadable::Garbage) => counters.garbage.add(1),
-            Err(Unreadable::UnknownVersion) => counters.unknown_version.add(1),
+            Err(Unreadable::Garbage) => health.rejected(Rejected::Garbage),
+            Err(Unreadable::UnknownVersion) => health.rejected(Rejected::UnknownVersion),
         }
     }
 

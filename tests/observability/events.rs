@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use roomcast::{Close, Conn, DisconnectReason, Handler, Hub, Reject, UpgradeRequest};
+use roomcast::{
+    Backplane, Close, Conn, DisconnectReason, Handler, Hub, Local, Parcel, Publisher, Reject,
+    UpgradeRequest,
+};
 use tokio_tungstenite::tungstenite::Error;
 
 use super::faulty::Faulty;
@@ -294,4 +297,26 @@ async fn rejected_connection_is_told_with_its_reason() {
     eventually("it is told", || !log.with(&line).is_empty()).await;
     let line = log.only("connection rejected");
     assert!(line.starts_with("DEBUG roomcast::server: connection rejected"), "{line}");
+}
+
+#[tokio::test]
+async fn payloads_of_strangers_are_told_in_sums() {
+    let log = Log::new("info");
+    let bus = Local::new();
+    let hub = Hub::<String>::builder().backplane(bus.clone(), "strangers").build().expect("valid");
+    eventually("up", || !log.with("backplane up").is_empty()).await;
+    let mut publisher = bus.connect_publisher().await.expect("it is there");
+    let parcel =
+        || Parcel { channel: "roomcast:strangers:all".into(), payload: "no envelope".into() };
+    for _ in 0..3 {
+        publisher.publish(&mut vec![parcel()]).await.expect("the bus takes it");
+    }
+    let garbage = || hub.backplane_health().is_some_and(|health| health.garbage == 3);
+    eventually("all are counted", garbage).await;
+    let told = log.only("payloads of strangers dropped");
+    let expected = format!(
+        "WARN roomcast::backplane: payloads of strangers dropped node={} payloads=1 why=Garbage",
+        hub.node_id(),
+    );
+    assert!(told.starts_with(&expected), "{told}");
 }
