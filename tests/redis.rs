@@ -37,6 +37,8 @@ mod secrets;
 mod servers;
 #[path = "redis/subscriptions.rs"]
 mod subscriptions;
+#[path = "redis/sums.rs"]
+mod sums;
 #[path = "hub/support.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests of one hub use more of it")]
 mod support;

@@ -8,6 +8,7 @@ use crate::feed::{Feed, Numbered};
 use crate::pair::{CHANNEL, COMMON, NOTICED, Pair, health, is_down_by, is_up};
 use crate::servers::RedisCluster;
 use crate::support::eventually;
+use crate::trio::Trio;
 
 /// Time for messages to flow before something happens.
 const A_WHILE: Duration = Duration::from_millis(500);
@@ -78,4 +79,20 @@ async fn no_message_goes_to_members_that_do_not_have_its_channel() {
     }
     eventually("all has arrived", || pair.remote.len() as u64 == feed.published).await;
     pair.account_for(&mut feed).await;
+}
+
+/// What is published once all nodes know that the master is gone waits for its replica, and for the nodes
+/// that subscribe there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_that_wait_for_a_replica_reach_every_node() {
+    let mut cluster = RedisCluster::start().await;
+    let hubs = [(); 3].map(|()| node(&cluster).build().unwrap());
+    let mut trio = Trio::of(hubs).await;
+    cluster.kill(cluster.master_of(&room_channel(&cluster)));
+    eventually("all notice", || trio.are(|hub| !is_up(hub))).await;
+    trio.publish(100);
+    let all = eventually("all messages arrive", || trio.have_all_arrived());
+    tokio::time::timeout(TAKEN_OVER, all).await.unwrap_or_else(|_| panic!("{}", trio.told()));
+    assert_eq!(trio.lost(), 0, "{}", trio.told());
+    trio.account_for().await;
 }

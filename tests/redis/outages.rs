@@ -28,9 +28,21 @@ async fn outage(redis: &mut RedisServer, trio: &mut Trio, away: Duration) {
 async fn messages_of_an_outage_reach_every_node_that_was_there() {
     let mut redis = RedisServer::start();
     let mut trio = Trio::linked(&redis).await;
+    outages(&mut redis, &mut trio).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_of_an_outage_reach_every_node_by_the_channels_of_rooms() {
+    let mut redis = RedisServer::start();
+    let hubs = [(); 3].map(|()| node(&redis.url()).channels(64).build().unwrap());
+    let mut trio = Trio::of(hubs).await;
+    outages(&mut redis, &mut trio).await;
+}
+
+async fn outages(redis: &mut RedisServer, trio: &mut Trio) {
     // After the second outage, the nodes come back seconds apart.
     for away in [1, 6, 1].map(Duration::from_secs) {
-        outage(&mut redis, &mut trio, away).await;
+        outage(redis, trio, away).await;
         let all = eventually("all messages arrive", || trio.have_all_arrived());
         tokio::time::timeout(BACK, all).await.unwrap_or_else(|_| panic!("{}", trio.told()));
         assert_eq!(trio.lost(), 0, "{}", trio.told());
