@@ -7,6 +7,8 @@ mod claims;
 mod contract;
 #[path = "redis/crowded.rs"]
 mod crowded;
+#[path = "redis/demoted.rs"]
+mod demoted;
 #[path = "redis/failover.rs"]
 mod failover;
 #[path = "redis/faults.rs"]

@@ -163,6 +163,13 @@ pub enum BackplaneError {
     /// The connection lives, but messages do not come by it any more.
     #[error("backplane subscription lost: {0}")]
     SubscriptionLost(String),
+    /// The server is a replica: it acknowledges messages, and passes them on to nobody but its own
+    /// subscribers. It is tried again; it may be promoted.
+    #[error("backplane on a replica: {server} is a replica, and passes nothing on to its master")]
+    Replica {
+        /// Its address.
+        server: String,
+    },
     /// The hub's tasks for it have ended, with the runtime that the hub was built in or by a panic.
     #[error("backplane stopped: its tasks have ended, with their runtime or by a panic")]
     Stopped,

@@ -6,7 +6,7 @@ use roomcast::{Builder, Hub, Json};
 
 use crate::feed::{Feed, Numbered};
 use crate::pair::{CHANNEL, COMMON, NOTICED, Pair, health, is_down_by, is_up};
-use crate::servers::RedisCluster;
+use crate::servers::{RedisCluster, RedisServer};
 use crate::support::eventually;
 use crate::trio::Trio;
 
@@ -63,6 +63,25 @@ async fn room_whose_master_dies_is_heard_by_its_replica() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn common_channel_whose_master_dies_is_heard_by_its_replica() {
     master_dies(|_| COMMON.to_owned()).await;
+}
+
+/// As an operator does before the machine of a master is restarted: the master becomes a replica, and no
+/// connection ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn master_that_is_demoted_by_hand_is_left_for_its_replica() {
+    let cluster = RedisCluster::start().await;
+    let (pair, mut feed) = linked(&cluster).await;
+    feed.run_for(A_WHILE).await;
+    let channel = room_channel(&cluster);
+    let master = cluster.members[cluster.master_of(&channel)].port.to_string();
+    let follows = |member: &RedisServer| member.info("master_port").as_ref() == Some(&master);
+    let replica = cluster.members.iter().position(follows).expect("each master has a replica");
+    cluster.members[replica].command(&["CLUSTER", "FAILOVER"]);
+    let is_over = || cluster.master_of(&channel) == replica;
+    feed.run_until_within(TAKEN_OVER, "the replica takes over", is_over).await;
+    pair.flow(&mut feed).await;
+    pair.account_for(&mut feed).await;
+    assert_eq!(health(&pair.a.hub).dropped, 0, "{pair:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,7 +9,7 @@ use crate::support::eventually;
 const PASSWORD: &str = "fish-and-chips";
 
 /// What the README says a user needs.
-const RIGHTS: [&str; 5] = ["-@all", "+publish", "+subscribe", "+unsubscribe", "+ping"];
+const RIGHTS: [&str; 4] = ["-@all", "+publish", "+subscribe", "+unsubscribe"];
 
 /// A server with the user `app`, who may use the channels of the chat, and no more.
 fn server_with_user() -> RedisServer {

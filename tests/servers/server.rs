@@ -149,6 +149,16 @@ impl RedisServer {
         self.signal("CONT");
     }
 
+    /// Makes it a replica of another server, as a failover would; connections stay.
+    pub(crate) fn follow(&self, master: &Self) {
+        self.command(&["REPLICAOF", "127.0.0.1", &master.port.to_string()]);
+    }
+
+    /// Makes it a master.
+    pub(crate) fn promote(&self) {
+        self.command(&["REPLICAOF", "NO", "ONE"]);
+    }
+
     /// What the server answers to a command.
     pub(crate) fn command<A: ToRedisArgs>(&self, words: &[A]) -> Value {
         self.try_command(words).expect("the server obeys")

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{Pipeline, PushKind, RedisError, ServerError, Value};
+use redis::{Cmd, Pipeline, PushKind, RedisError, ServerError, Value};
 use tokio::sync::mpsc;
 
 use super::listener::{Listener, Loss, Wanted};
 use super::remote::{Answers, Remote};
+use super::role;
 use crate::backplane::{BackplaneError, BackplaneRequest, Inbound, within};
 
 /// Channels of a pipeline. More would hold up the messages that come between the answers.
@@ -160,17 +161,26 @@ impl Link {
         }
     }
 
-    /// A round trip.
+    /// A round trip, which also shows that messages by this server reach all nodes: its role is looked
+    /// at. In a cluster there is no need for that: a server that is no master of a channel any more ends
+    /// the subscription to the channel, and answers `SPUBLISH` with an error.
     ///
     /// # Errors
     /// The connection is of no use any more.
-    pub(super) async fn ping(&self) -> Result<(), BackplaneError> {
-        let answer = self.connection.clone().send_packed_command(&redis::cmd("PING")).await;
-        match answer.map_err(|error| self.remote.explain(&error))? {
-            Value::SimpleString(text) if text == "PONG" => Ok(()),
-            Value::ServerError(error) => Err(self.remote.refused(&error)),
-            _ => Err(out_of_step("PING")),
+    pub(super) async fn probe(&self) -> Result<(), BackplaneError> {
+        match self.mode {
+            Mode::Plain => role::check(&self.ask(&role::command()).await?, &self.remote),
+            Mode::Sharded => match self.ask(&redis::cmd("PING")).await? {
+                Value::SimpleString(text) if text == "PONG" => Ok(()),
+                Value::ServerError(error) => Err(self.remote.refused(&error)),
+                _ => Err(out_of_step("PING")),
+            },
         }
+    }
+
+    async fn ask(&self, command: &Cmd) -> Result<Value, BackplaneError> {
+        let answer = self.connection.clone().send_packed_command(command).await;
+        answer.map_err(|error| self.remote.explain(&error))
     }
 
     /// One command a channel, since a server refuses a command whole, and a cluster refuses one

@@ -5,12 +5,16 @@
 //! (`remote`), a connection that messages come by (`link`), and how parcels are sent (`parcels`).
 
 mod cluster;
+mod halves;
 mod link;
 mod listener;
+mod moves;
 mod parcels;
 mod remote;
+mod role;
 mod secret;
 mod standalone;
+mod value;
 
 pub use cluster::RedisCluster;
 pub use standalone::Redis;

@@ -7,9 +7,20 @@ use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisError, ServerError, Value};
 
 use super::remote::Answers;
+use super::role;
 use crate::backplane::Parcel;
 
-/// Sends parcels in one round trip, and gives the answer to each.
+/// What a server answered to parcels.
+pub(super) struct Sent {
+    /// To each parcel.
+    pub(super) answers: Answers,
+    /// To [`role::command`], where that was asked for.
+    pub(super) role: Option<Value>,
+}
+
+/// Sends parcels in one round trip, and gives the answer to each. Asks for the role of the server, too,
+/// if `looks`: behind the parcels, so that a server which says that it is a master has been one when it
+/// took them.
 ///
 /// # Errors
 /// The connection is of no use any more.
@@ -17,17 +28,23 @@ pub(super) async fn send<'a>(
     mut connection: MultiplexedConnection,
     command: &str,
     parcels: impl ExactSizeIterator<Item = &'a Parcel>,
-) -> Result<Answers, RedisError> {
-    let count = parcels.len();
+    looks: bool,
+) -> Result<Sent, RedisError> {
+    let count = parcels.len() + usize::from(looks);
     let mut pipeline = Pipeline::with_capacity(count);
     for Parcel { channel, payload } in parcels {
         pipeline.cmd(command).arg(&**channel).arg(&payload[..]);
     }
-    let answers = connection.send_packed_commands(&pipeline, 0, count).await?;
+    if looks {
+        pipeline.add_command(role::command());
+    }
+    let mut answers = connection.send_packed_commands(&pipeline, 0, count).await?;
     if answers.len() != count {
         return Err(unexpected());
     }
-    answers.into_iter().map(read).collect()
+    let role = if looks { answers.pop() } else { None };
+    let answers: Result<Answers, RedisError> = answers.into_iter().map(read).collect();
+    Ok(Sent { answers: answers?, role })
 }
 
 fn read(answer: Value) -> Result<Result<(), ServerError>, RedisError> {

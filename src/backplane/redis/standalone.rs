@@ -1,24 +1,22 @@
 //! The backplane over one Redis server.
 
 use std::fmt;
-use std::sync::Arc;
 
-use redis::ServerError;
-use redis::aio::MultiplexedConnection;
-use tokio::sync::mpsc;
-
-use super::link::{Link, Mode};
-use super::listener::Loss;
-use super::parcels;
-use super::remote::{Answers, Remote};
-use crate::backplane::{
-    Backplane, BackplaneError, Inbound, Lost, Parcel, Publisher, Subscriber, Unpublished,
-};
+use super::halves::{RedisPublisher, RedisSubscriber};
+use super::moves::Moves;
+use super::remote::Remote;
+use crate::backplane::{Backplane, BackplaneError, Inbound};
 
 /// The backplane over one Redis server, by `PUBLISH` and `SUBSCRIBE`.
 ///
 /// It takes Redis 6 or later, or Valkey, and two connections a node. The user needs the commands
-/// `PUBLISH`, `SUBSCRIBE`, `UNSUBSCRIBE` and `PING`, and the channels of the hub.
+/// `PUBLISH`, `SUBSCRIBE` and `UNSUBSCRIBE`, with Redis 6.0 also `HELLO`, and the channels of the hub.
+///
+/// The server must be a master: a replica passes messages on to its own subscribers only. The role is
+/// looked at when a half connects, each second in which something is published, and with each probe. A
+/// replica is [`BackplaneError::Replica`], and is tried again until it is a master. After a demotion,
+/// what was published in the last second may be lost, and is counted. A replica in a Redis Cluster is
+/// no such case: it passes messages on to all members.
 ///
 /// Redis keeps nothing for a subscriber that is away: what is published while a node is not
 /// connected is lost to that node, and is counted. So is what a server had not passed on when it
@@ -55,77 +53,13 @@ impl Backplane for Redis {
     type Subscriber = RedisSubscriber;
 
     async fn connect_publisher(&self) -> Result<RedisPublisher, BackplaneError> {
-        let connection = self.remote.connect().await?;
-        Ok(RedisPublisher { remote: self.remote.clone(), connection })
+        RedisPublisher::connect(self.remote.clone(), Moves::Never).await
     }
 
     async fn connect_subscriber(
         &self,
         inbound: Inbound,
     ) -> Result<RedisSubscriber, BackplaneError> {
-        let (sender, losses) = mpsc::unbounded_channel();
-        let link = Link::connect(self.remote.clone(), Mode::Plain, 0, inbound, sender).await?;
-        Ok(RedisSubscriber { link, losses })
+        RedisSubscriber::connect(self.remote.clone(), Moves::Never, inbound).await
     }
-}
-
-/// The sending half of [`Redis`].
-pub struct RedisPublisher {
-    remote: Remote,
-    connection: MultiplexedConnection,
-}
-
-impl Publisher for RedisPublisher {
-    async fn publish(&mut self, parcels: &mut Vec<Parcel>) -> Result<(), Unpublished> {
-        let answers = parcels::send(self.connection.clone(), "PUBLISH", parcels.iter()).await;
-        let answers =
-            answers.map_err(|error| Unpublished::Everything(self.remote.explain(&error)))?;
-        let acknowledged: Vec<bool> = answers.iter().map(Result::is_ok).collect();
-        parcels::take_acknowledged(parcels, &acknowledged);
-        match answers.into_iter().find_map(Result::err) {
-            Some(error) => Err(Unpublished::Channels(self.remote.refused(&error))),
-            None => Ok(()),
-        }
-    }
-}
-
-/// The receiving half of [`Redis`].
-pub struct RedisSubscriber {
-    link: Link,
-    losses: mpsc::UnboundedReceiver<Loss>,
-}
-
-impl Subscriber for RedisSubscriber {
-    async fn subscribe(&mut self, channels: &mut Vec<Arc<str>>) -> Result<(), BackplaneError> {
-        while !channels.is_empty() {
-            let answers = self.link.subscribe(channels).await?;
-            if let Some(error) = take_subscribed(channels, answers) {
-                return Err(self.link.remote().refused(&error));
-            }
-        }
-        Ok(())
-    }
-
-    async fn unsubscribe(&mut self, channels: &[Arc<str>]) -> Result<(), BackplaneError> {
-        self.link.unsubscribe(channels).await
-    }
-
-    async fn ping(&mut self) -> Result<(), BackplaneError> {
-        self.link.ping().await
-    }
-
-    async fn lost(&mut self) -> Lost {
-        let closed = || BackplaneError::Connection("the connection has been lost".to_owned());
-        Lost::Everything(self.losses.recv().await.map_or_else(closed, |(_, error)| error))
-    }
-}
-
-/// Takes out of the list the channels at its head that were acknowledged, and moves to its end those
-/// that were refused, so that they hold up no others when all are asked for again.
-fn take_subscribed(channels: &mut Vec<Arc<str>>, answers: Answers) -> Option<ServerError> {
-    let mut refusals = answers.iter().map(Result::is_err);
-    channels.retain(|_| refusals.next().unwrap_or(true));
-    let refused: Vec<ServerError> = answers.into_iter().filter_map(Result::err).collect();
-    channels.rotate_left(refused.len());
-    refused.into_iter().next()
 }

@@ -91,8 +91,8 @@ async fn send_group<'a>(
             Some(connection) => connection,
             None => remote.connect().await?,
         };
-        let answers = parcels::send(connection.clone(), "SPUBLISH", parcels).await;
-        Ok((connection, answers.map_err(|error| remote.explain(&error))?))
+        let sent = parcels::send(connection.clone(), "SPUBLISH", parcels, false).await;
+        Ok((connection, sent.map_err(|error| remote.explain(&error))?.answers))
     };
     within(deadline, BackplaneRequest::Publish, sending).await
 }

@@ -227,5 +227,5 @@ async fn unsubscribe(link: &Link, channels: &[Arc<str>]) -> LinkResult {
 }
 
 async fn ping(link: &Link) -> LinkResult {
-    link.unless_silent(ANSWER_DEADLINE, BackplaneRequest::Ping, link.ping()).await
+    link.unless_silent(ANSWER_DEADLINE, BackplaneRequest::Ping, link.probe()).await
 }

@@ -7,6 +7,7 @@ use redis::Value;
 use redis::cluster_routing::Slot;
 
 use crate::backplane::redis::remote::Address;
+use crate::backplane::redis::value::{field, text};
 
 /// The slots and nodes of a cluster, as one of its nodes sees them.
 #[derive(Debug, Default, PartialEq)]
@@ -96,38 +97,13 @@ fn read_node(node: &Value, asked: &Address) -> Option<Address> {
     let [host, Value::Int(port), ..] = &node[..] else {
         return None;
     };
-    let host = match read_text(host) {
+    let host = match text(host) {
         // A node of which only the host name counts, and none is set.
-        Some("?") => node.get(3).and_then(read_ip).unwrap_or(&asked.host),
+        Some("?") => node.get(3).and_then(|more| field(more, "ip")).unwrap_or(&asked.host),
         Some("") | None => &asked.host,
         Some(host) => host,
     };
     Some(Address { host: host.into(), port: u16::try_from(*port).ok()? })
-}
-
-/// Reads the IP address among what else is told of a node: a list of names and values.
-fn read_ip(more: &Value) -> Option<&str> {
-    match more {
-        Value::Array(more) => {
-            let mut pairs = more.chunks_exact(2);
-            pairs
-                .find(|pair| read_text(&pair[0]) == Some("ip"))
-                .and_then(|pair| read_text(&pair[1]))
-        }
-        Value::Map(more) => more
-            .iter()
-            .find(|(name, _)| read_text(name) == Some("ip"))
-            .and_then(|(_, ip)| read_text(ip)),
-        _ => None,
-    }
-}
-
-fn read_text(value: &Value) -> Option<&str> {
-    match value {
-        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
-        Value::SimpleString(text) => Some(text),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
