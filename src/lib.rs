@@ -37,7 +37,7 @@ pub use backplane::{
     NodeId, Parcel, ParseConnIdError, Publisher, RoomMembers, Subscriber, Unpublished,
 };
 #[cfg(feature = "redis")]
-pub use backplane::{Redis, RedisCluster};
+pub use backplane::{Redis, RedisCluster, RedisSentinel};
 #[cfg(feature = "json")]
 pub use codec::Json;
 pub use codec::{Codec, DecodeError, EncodeError, Raw, RawMessage};

@@ -36,6 +36,8 @@ mod programs;
 mod quickstart;
 #[path = "redis/secrets.rs"]
 mod secrets;
+#[path = "redis/sentinel.rs"]
+mod sentinel;
 mod servers;
 #[path = "redis/subscriptions.rs"]
 mod subscriptions;

@@ -52,6 +52,19 @@ pub trait Backplane: Send + Sync + 'static {
         &self,
         inbound: Inbound,
     ) -> impl Future<Output = Result<Self::Subscriber, BackplaneError>> + Send;
+
+    /// Waits for news that make it worth while to connect at once, such as that a server has taken the
+    /// place of another. Default: there are never any.
+    ///
+    /// A half that has failed waits for a back-off before it connects again; this ends the wait, and starts
+    /// the back-off over. The hub calls it before it connects a half. So news count from the call on, whether
+    /// or not the future has been polled.
+    ///
+    /// # Cancel safety
+    /// The future is dropped when the wait ends otherwise; the next call begins anew.
+    fn invites(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
 }
 
 /// A payload for a channel.

@@ -43,7 +43,7 @@ mod subscribing;
 mod supervise;
 
 #[cfg(feature = "redis")]
-pub use self::redis::{Redis, RedisCluster};
+pub use self::redis::{Redis, RedisCluster, RedisSentinel};
 pub(crate) use bridge::{Bridge, BridgeConfig, Plan};
 pub(crate) use channels::CHANNELS_MAX;
 pub use cluster::{Cluster, Node, RoomMembers};

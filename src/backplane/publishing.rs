@@ -84,9 +84,9 @@ impl<B: Backplane> Publishing<B> {
 
     /// Publishes until the hub goes, and then what is left.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<()>) {
-        let shared = self.shared.clone();
+        let (backplane, shared) = (self.backplane.clone(), self.shared.clone());
         tokio::select! {
-            () = supervise(&mut self, &shared) => {}
+            () = supervise(&mut self, &*backplane, &shared) => {}
             // Either way: the hub leaves, or the sender is gone, and with it the hub.
             _ = stop.changed() => {}
         }

@@ -51,8 +51,8 @@ impl<B: Backplane> Subscribing<B> {
     }
 
     pub(super) async fn run(self) {
-        let shared = self.shared.clone();
-        supervise(self, &shared).await;
+        let (backplane, shared) = (self.backplane.clone(), self.shared.clone());
+        supervise(self, &*backplane, &shared).await;
     }
 
     async fn serve(

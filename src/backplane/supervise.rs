@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use tokio::time::sleep;
 
 use super::backoff::Backoff;
-use super::contract::{BackplaneError, BackplaneRequest};
+use super::contract::{Backplane, BackplaneError, BackplaneRequest};
 use super::half::Half;
 use super::shared::Shared;
 use crate::patience::timeout;
@@ -26,13 +26,21 @@ pub(super) trait Attempt: Send {
     fn attempt(&mut self, backoff: &mut Backoff) -> impl Future<Output = BackplaneError> + Send;
 }
 
-/// Attempts for ever. When the other half finds a server that works there is nothing more to wait
-/// for, also where that was during the attempt.
-pub(super) async fn supervise<A: Attempt>(mut half: A, shared: &Shared) {
+/// The shortest wait before an attempt that the driver invites to: bounds how often a driver does so.
+const INVITED_WAIT_MIN: Duration = Duration::from_millis(10);
+
+/// Attempts for ever. There is nothing more to wait for when the other half finds a server that works, or
+/// when the driver has news, also where that was during the attempt.
+pub(super) async fn supervise<A: Attempt>(
+    mut half: A,
+    backplane: &impl Backplane,
+    shared: &Shared,
+) {
     let mut backoff = Backoff::new();
     let mut recovered = shared.recovered.subscribe();
     loop {
         recovered.mark_unchanged();
+        let invited = backplane.invites();
         let attempt = AssertUnwindSafe(half.attempt(&mut backoff)).catch_unwind().await;
         let panicked = || BackplaneError::Connection("the driver panicked".to_owned());
         if shared.health.down(A::HALF, attempt.unwrap_or_else(|_| panicked())) {
@@ -43,6 +51,7 @@ pub(super) async fn supervise<A: Attempt>(mut half: A, shared: &Shared) {
         tokio::select! {
             () = sleep(backoff.wait()) => {}
             _ = recovered.changed() => {}
+            () = async { sleep(INVITED_WAIT_MIN).await; invited.await } => backoff.reset(),
         }
         shared.health.counters.reconnects.add(1);
     }

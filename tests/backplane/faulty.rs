@@ -16,6 +16,7 @@ pub(crate) struct Faulty {
     bus: Local,
     faults: Arc<Faults>,
     losses: broadcast::Sender<Lost>,
+    invitations: broadcast::Sender<()>,
 }
 
 #[derive(Default)]
@@ -43,7 +44,8 @@ pub(crate) struct Faults {
 
 impl Faulty {
     pub(crate) fn new() -> Self {
-        Self { bus: Local::new(), faults: Arc::default(), losses: broadcast::Sender::new(8) }
+        let (losses, invitations) = (broadcast::Sender::new(8), broadcast::Sender::new(8));
+        Self { bus: Local::new(), faults: Arc::default(), losses, invitations }
     }
 
     pub(crate) fn doubling_and_failing() -> Self {
@@ -65,6 +67,11 @@ impl Faulty {
     /// Has all subscribers lose something.
     pub(crate) fn lose(&self, lost: Lost) {
         self.losses.send(lost).expect("somebody is connected");
+    }
+
+    /// Has all halves that wait connect at once.
+    pub(crate) fn invite(&self) {
+        self.invitations.send(()).expect("somebody waits");
     }
 
     /// Refuses a channel, or none.
@@ -120,6 +127,11 @@ impl Backplane for Faulty {
         let half = self.bus.connect_subscriber(inbound).await?;
         let losses = self.losses.subscribe();
         Ok(FaultySubscriber { half, faults: self.faults.clone(), losses })
+    }
+
+    fn invites(&self) -> impl Future<Output = ()> + Send {
+        let mut invitations = self.invitations.subscribe();
+        async move { invitations.recv().await.expect("the bus is there") }
     }
 }
 

@@ -50,6 +50,26 @@ async fn a_backplane_that_is_away_is_told_and_comes_by_itself() {
     assert_eq!(within("the hub is gone", changes.next()).await, None);
 }
 
+/// After two minutes each wait is between five and ten seconds.
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_has_news_is_connected_without_a_wait() {
+    let bus = Faulty::new();
+    bus.set(|faults| &faults.is_away, true);
+    let hub = hub_on(&bus);
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let reconnects = || hub.backplane_health().unwrap().reconnects;
+    for _ in 0..2 {
+        let before = reconnects();
+        let failed_again = eventually("it has just failed", || reconnects() > before);
+        failed_again.await;
+    }
+    bus.set(|faults| &faults.is_away, false);
+    let began = tokio::time::Instant::now();
+    bus.invite();
+    eventually("up", || is_up(&hub)).await;
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
 #[tokio::test]
 async fn silence_is_noticed_within_seven_seconds() {
     let bus = Faulty::new();

@@ -30,7 +30,15 @@ pub(crate) struct RedisServer {
     /// or that has another password by now, still knows it.
     admin: Mutex<Option<Connection>>,
     process: Option<Process>,
+    kind: Kind,
     folder: Folder,
+}
+
+/// What the program is run as.
+#[derive(Clone, Copy)]
+enum Kind {
+    Server,
+    Sentinel,
 }
 
 impl RedisServer {
@@ -41,23 +49,28 @@ impl RedisServer {
 
     /// Starts a server with settings as in `redis.conf`, such as `("maxclients", "10")`.
     pub(crate) fn start_with(settings: &[(&str, &str)]) -> Self {
-        Self::start_on(free_port(), settings)
+        Self::start_on(free_port(), Kind::Server, settings)
     }
 
-    fn start_on(port: u16, settings: &[(&str, &str)]) -> Self {
+    /// Starts a sentinel, with settings as in `sentinel.conf`.
+    pub(crate) fn start_sentinel(settings: &[(&str, &str)]) -> Self {
+        Self::start_on(free_port(), Kind::Sentinel, settings)
+    }
+
+    fn start_on(port: u16, kind: Kind, settings: &[(&str, &str)]) -> Self {
         let folder = Folder::new();
         let path = folder.path().join("redis.conf");
         fs::write(path, configuration(&folder, port, settings)).expect("the folder is ours");
         let password = settings.iter().find(|(name, _)| *name == "requirepass");
         let password = password.map(|(_, password)| (*password).to_owned());
-        let server = Self { port, password, admin: Mutex::new(None), process: None, folder };
+        let server = Self { port, password, admin: Mutex::new(None), process: None, kind, folder };
         server.started()
     }
 
     /// Starts it for the first time; on another port where somebody has just taken this one.
     fn started(mut self) -> Self {
         for _ in 0..PORTS_TRIED {
-            match run(&self.folder) {
+            match run(&self.folder, self.kind) {
                 Ok(process) => {
                     self.process = Some(process);
                     self.check();
@@ -93,6 +106,7 @@ impl RedisServer {
         let port = free_port();
         Self::start_on(
             port,
+            Kind::Server,
             &[
                 ("tls-port", &(port + PAIR_OFFSET).to_string()),
                 ("tls-cert-file", &path(certificate.path())),
@@ -134,7 +148,7 @@ impl RedisServer {
     /// Starts it on the same port with the same settings, after ending it where it runs.
     pub(crate) fn restart(&mut self) {
         self.kill();
-        self.process = Some(run(&self.folder).unwrap_or_else(|log| panic!("{log}")));
+        self.process = Some(run(&self.folder, self.kind).unwrap_or_else(|log| panic!("{log}")));
         self.check();
     }
 
@@ -171,10 +185,14 @@ impl RedisServer {
             command.arg(word);
         });
         let mut admin = self.admin.lock().expect("no command has panicked");
-        if admin.is_none() {
-            *admin = Some(self.connect()?);
+        if let Some(connection) = admin.as_mut() {
+            match command.query(connection) {
+                // A failover ends connections to the former master.
+                Err(error) if error.is_io_error() && !error.is_timeout() => *admin = None,
+                answer => return answer,
+            }
         }
-        command.query(admin.as_mut().expect("it was just made"))
+        command.query(admin.insert(self.connect()?))
     }
 
     /// One of the fields that `INFO` tells, such as `connected_clients`.
@@ -213,13 +231,21 @@ fn configuration(folder: &Folder, port: u16, settings: &[(&str, &str)]) -> Strin
 
 /// Runs the server that a folder has the settings of, until it says that it is ready; or gives what
 /// it said instead.
-fn run(folder: &Folder) -> Result<Process, String> {
+fn run(folder: &Folder, kind: Kind) -> Result<Process, String> {
     let log = Arc::new(Mutex::new(String::new()));
     let lines = log.clone();
     let mut command = Command::new("redis-server");
-    let started = Process::start(command.arg(folder.path().join("redis.conf")), move |line| {
+    command.arg(folder.path().join("redis.conf"));
+    let ready = match kind {
+        Kind::Server => "Ready to accept connections",
+        Kind::Sentinel => {
+            command.arg("--sentinel");
+            "Sentinel ID is"
+        }
+    };
+    let started = Process::start(&mut command, move |line| {
         *lines.lock().expect("nobody panics here") += &format!("{line}\n");
-        line.contains("Ready to accept connections").then_some(())
+        line.contains(ready).then_some(())
     });
     match started {
         Ok((process, ())) => Ok(process),

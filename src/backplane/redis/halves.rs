@@ -34,10 +34,14 @@ impl RedisPublisher {
     ///
     /// # Errors
     /// Why that failed, also where the server is a replica.
-    pub(super) async fn connect(remote: Remote, moves: Moves) -> Result<Self, BackplaneError> {
-        let connection = remote.connect().await?;
-        let answer = connection.clone().send_packed_command(&role::command()).await;
-        role::check(&answer.map_err(|error| remote.explain(&error))?, &remote)?;
+    pub(super) async fn connect(remote: Remote, mut moves: Moves) -> Result<Self, BackplaneError> {
+        let connecting = async {
+            let connection = remote.connect().await?;
+            let answer = connection.clone().send_packed_command(&role::command()).await;
+            role::check(&answer.map_err(|error| remote.explain(&error))?, &remote)?;
+            Ok(connection)
+        };
+        let connection = moves.unless_moved(connecting).await?;
         Ok(Self { remote, connection, moves, looked_at: Instant::now() })
     }
 
@@ -50,11 +54,8 @@ impl RedisPublisher {
         let looks = self.looked_at.elapsed() >= ROLE_HOLDS;
         let connection = self.connection.clone();
         let sending = parcels::send(connection, "PUBLISH", parcels.iter(), looks);
-        let sent = tokio::select! {
-            biased;
-            sent = sending => sent.map_err(|error| self.remote.explain(&error))?,
-            error = self.moves.moved() => return Err(error),
-        };
+        let sending = async { sending.await.map_err(|error| self.remote.explain(&error)) };
+        let sent = self.moves.unless_moved(sending).await?;
         if let Some(answer) = sent.role {
             role::check(&answer, &self.remote)?;
             self.looked_at = Instant::now();
@@ -89,12 +90,16 @@ impl RedisSubscriber {
     /// Why that failed, also where the server is a replica.
     pub(super) async fn connect(
         remote: Remote,
-        moves: Moves,
+        mut moves: Moves,
         inbound: Inbound,
     ) -> Result<Self, BackplaneError> {
         let (sender, losses) = mpsc::unbounded_channel();
-        let link = Link::connect(remote, Mode::Plain, 0, inbound, sender).await?;
-        link.probe().await?;
+        let connecting = async {
+            let link = Link::connect(remote, Mode::Plain, 0, inbound, sender).await?;
+            link.probe().await?;
+            Ok(link)
+        };
+        let link = moves.unless_moved(connecting).await?;
         Ok(Self { link, losses, moves })
     }
 }

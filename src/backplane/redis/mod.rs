@@ -1,8 +1,9 @@
-//! Backplanes over Redis: one server, or a cluster.
+//! Backplanes over Redis: one server, the master that Sentinel names, or a cluster.
 //!
-//! Both speak RESP3, so that messages and answers share a connection, and both leave deadlines,
-//! repetition and patience to the hub. What is common to them: a server that can be connected to
-//! (`remote`), a connection that messages come by (`link`), and how parcels are sent (`parcels`).
+//! All speak RESP3, so that messages and answers share a connection, and leave deadlines, repetition
+//! and patience to the hub. They have in common: a server that can be connected to (`remote`), a
+//! connection that messages come by (`link`), and how parcels are sent (`parcels`). One server and
+//! Sentinel share both halves (`halves`), and the look at the role of a server (`role`).
 
 mod cluster;
 mod halves;
@@ -13,8 +14,10 @@ mod parcels;
 mod remote;
 mod role;
 mod secret;
+mod sentinel;
 mod standalone;
 mod value;
 
 pub use cluster::RedisCluster;
+pub use sentinel::RedisSentinel;
 pub use standalone::Redis;

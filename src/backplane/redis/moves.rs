@@ -13,7 +13,6 @@ pub(super) type LastMove = Option<Address>;
 
 /// Tells a half when the master that it is connected to is no longer the master. A server that has no
 /// Sentinel never moves.
-#[expect(dead_code, reason = "no driver asks a Sentinel yet")]
 pub(super) enum Moves {
     /// There is no Sentinel to hear of moves from.
     Never,
@@ -41,6 +40,22 @@ impl Moves {
         match &*told.borrow() {
             Some(new) if is_news && new != address => Err(moved(service, address, new)),
             _ => Ok(()),
+        }
+    }
+
+    /// The result of something that is done with the master, unless the master moves before: one that has
+    /// frozen answers nothing, and is not waited for when another has taken its place.
+    ///
+    /// # Errors
+    /// Also that the master has moved.
+    pub(super) async fn unless_moved<V>(
+        &mut self,
+        work: impl Future<Output = Result<V, BackplaneError>>,
+    ) -> Result<V, BackplaneError> {
+        tokio::select! {
+            biased;
+            result = work => result,
+            error = self.moved() => Err(error),
         }
     }
 

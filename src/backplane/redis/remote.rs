@@ -8,7 +8,7 @@ use redis::aio::MultiplexedConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
-    ProtocolVersion, PushInfo, RedisError, ServerError,
+    ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, ServerError,
 };
 
 use super::secret::Secret;
@@ -19,6 +19,9 @@ use crate::backplane::BackplaneError;
 const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_PROBES: u32 = 3;
+
+/// Where a server listens, unless its URL tells otherwise.
+const REDIS_PORT: u16 = 6_379;
 
 /// The schemes, and whether they stand for TLS. A Unix socket is not among them: what other nodes
 /// cannot reach joins no nodes.
@@ -57,10 +60,12 @@ pub(super) struct Remote {
 
 impl Remote {
     /// Reads a URL; nothing is connected.
-    ///
-    /// The number of a database is passed over: channels are the same in all of them, and each
-    /// command before the first of ours hides why a server closes the connection at once.
     pub(super) fn open(url: &str) -> Result<Self, BackplaneError> {
+        Self::open_on(url, REDIS_PORT)
+    }
+
+    /// Reads a URL, with the port that holds where it has none.
+    pub(super) fn open_on(url: &str, default_port: u16) -> Result<Self, BackplaneError> {
         prepare(url)?;
         let typed = Secret::new(url, None);
         let info = url.into_connection_info().map_err(|error| explain(&error, &typed))?;
@@ -70,12 +75,20 @@ impl Remote {
         else {
             return Err(BackplaneError::Settings(usage()));
         };
-        let address = Address { host: host.as_str().into(), port: *port };
-        let settings = info.redis_settings().clone();
-        let settings =
-            settings.set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name().set_db(0);
+        let has_port = redis::parse_redis_url(url).is_some_and(|url| url.port().is_some());
+        let port = if has_port { *port } else { default_port };
+        let address = Address { host: host.as_str().into(), port };
+        let old = info.redis_settings();
+        let settings = settings(old.username(), old.password());
         let info = info.set_redis_settings(settings).set_tcp_settings(tcp_settings());
-        Ok(Self { address, info, secret })
+        Ok(Self { address: address.clone(), info, secret }.at(&address))
+    }
+
+    /// The same server, for another user.
+    pub(super) fn with_credentials(&self, user: Option<&str>, password: Option<&str>) -> Self {
+        let info = self.info.clone().set_redis_settings(settings(user, password));
+        let secret = Arc::new(Secret::new("", password));
+        Self { address: self.address.clone(), info, secret }
     }
 
     /// Another server of the same cluster: the same user, the same TLS.
@@ -96,6 +109,15 @@ impl Remote {
 
     pub(super) fn address(&self) -> &Address {
         &self.address
+    }
+
+    pub(super) fn user(&self) -> Option<&str> {
+        self.info.redis_settings().username()
+    }
+
+    #[cfg(test)]
+    pub(super) fn credentials(&self) -> (Option<&str>, Option<&str>) {
+        (self.user(), self.info.redis_settings().password())
     }
 
     /// Connects, to ask and to publish. The connection ends with the last clone.
@@ -141,7 +163,7 @@ impl fmt::Debug for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Remote")
             .field("address", &self.address)
-            .field("user", &self.info.redis_settings().username())
+            .field("user", &self.user())
             .finish_non_exhaustive()
     }
 }
@@ -171,6 +193,23 @@ fn usage() -> String {
 /// No deadlines: the hub has its own, and drops what it does not wait for any more.
 fn patient() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None)
+}
+
+/// What a connection begins with.
+///
+/// The number of a database is left out: channels are the same in all of them, and each command before
+/// the first of ours hides why a server closes the connection at once.
+fn settings(user: Option<&str>, password: Option<&str>) -> RedisConnectionInfo {
+    let settings = RedisConnectionInfo::default();
+    let settings = settings.set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name();
+    let settings = match user {
+        Some(user) => settings.set_username(user),
+        None => settings,
+    };
+    match password {
+        Some(password) => settings.set_password(password),
+        None => settings,
+    }
 }
 
 fn tcp_settings() -> TcpSettings {

@@ -53,6 +53,38 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
         self.link(crate::backplane::RedisCluster::open(&urls), channel.into())
     }
 
+    /// [`redis`](Self::redis) over the master of a service that Redis Sentinel watches, such as `mymaster`.
+    /// After a failover a node connects to the new master at once. The URLs are of all sentinels, with their
+    /// user and password; the default port is 26379. For a master that has a password, give a
+    /// [`RedisSentinel`](crate::RedisSentinel) to [`backplane`](Self::backplane). Needs two connections to the
+    /// master, and one to each sentinel.
+    ///
+    /// # Errors
+    /// As `redis`; also where there is no URL at all, or no name of a service.
+    ///
+    /// # Examples
+    /// ```
+    /// use roomcast::Hub;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), roomcast::BuildError> {
+    /// let sentinels = ["redis://10.0.0.1", "redis://10.0.0.2", "redis://10.0.0.3"];
+    /// let hub = Hub::<String>::builder().redis_sentinel(sentinels, "mymaster", "chat").build()?;
+    /// # assert_eq!(hub.count(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "redis")]
+    pub fn redis_sentinel<U: AsRef<str>>(
+        self,
+        urls: impl IntoIterator<Item = U>,
+        service: impl Into<String>,
+        channel: impl Into<String>,
+    ) -> Self {
+        let urls: Vec<U> = urls.into_iter().collect();
+        self.link(crate::backplane::RedisSentinel::open(&urls, service), channel.into())
+    }
+
     /// Shares what is published with all hubs on the same backplane and the same channel. Default:
     /// none, the hub is alone.
     pub fn backplane<B: Backplane>(self, backplane: B, channel: impl Into<String>) -> Self {

@@ -1,0 +1,210 @@
+//! Masters that Sentinel names: they die, freeze and come back as replicas, and the nodes follow.
+
+use std::time::{Duration, Instant};
+
+use roomcast::{BackplaneError, Builder, Hub, Json, RedisSentinel};
+
+use crate::feed::{Feed, Numbered};
+use crate::pair::{CHANNEL, NOTICED, Pair, health, is_down_by, is_up};
+use crate::servers::{RedisServer, SERVICE, Watched};
+use crate::support::eventually;
+
+/// Time for messages to flow before something happens.
+const A_WHILE: Duration = Duration::from_millis(500);
+
+/// A dead master is found after a second; then the sentinels agree, in a second or two, and sometimes only
+/// at the second attempt.
+const PROMOTED: Duration = Duration::from_secs(20);
+
+/// From the promotion on, which the sentinels notice up to a second later.
+const FLOWS: Duration = Duration::from_secs(2);
+
+const PASSWORD: &str = "fish-and-chips";
+const SENTINEL_PASSWORD: &str = "salt-and-vinegar";
+
+fn builder() -> Builder<Numbered, Json> {
+    Hub::builder().shards(2).send_buffer(65_536).send_buffer_bytes(256 << 20)
+}
+
+fn node(watched: &Watched) -> Builder<Numbered, Json> {
+    builder().redis_sentinel(watched.urls(), SERVICE, CHANNEL)
+}
+
+fn node_with_password(watched: &Watched) -> Builder<Numbered, Json> {
+    let master = RedisSentinel::open(&watched.urls(), SERVICE).expect("the URLs can be read");
+    builder().backplane(master.password(PASSWORD), CHANNEL)
+}
+
+/// Waits until the other server is the master, and then until messages flow, which is timed.
+async fn follow(watched: &Watched, next: usize, pair: &Pair, feed: &mut Feed) -> Duration {
+    feed.run_until_within(PROMOTED, "a promotion", || watched.is_master(next)).await;
+    let promoted = Instant::now();
+    pair.flow_within(FLOWS, feed).await;
+    promoted.elapsed()
+}
+
+/// Kills the master again and again. Each time it comes back as a replica.
+async fn masters_die(rounds: usize, mut watched: Watched, (pair, mut feed): (Pair, Feed)) {
+    let mut times = Vec::new();
+    for _ in 0..rounds {
+        feed.run_for(A_WHILE).await;
+        let master = watched.master();
+        watched.servers[master].kill();
+        times.push(follow(&watched, 1 - master, &pair, &mut feed).await);
+        let is_well = || is_up(&pair.a.hub) && is_up(&pair.b.hub);
+        feed.run_until_within(FLOWS, "both are up", is_well).await;
+        watched.servers[master].restart();
+        feed.run_until("the former master is in sync", || watched.is_whole()).await;
+    }
+    times.sort();
+    let (health_a, health_b) = (health(&pair.a.hub), health(&pair.b.hub));
+    println!(
+        "{rounds} failovers: flows after {:?} (median), {:?} (most); published {}, lost {}, dropped {}, \
+         duplicates {}",
+        times[rounds / 2],
+        times[rounds - 1],
+        feed.published,
+        health_b.lost,
+        health_a.dropped,
+        health_b.duplicates,
+    );
+    pair.account_for(&mut feed).await;
+    assert_eq!(health(&pair.a.hub).dropped, 0, "{pair:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn masters_with_passwords_that_die_are_followed_by_their_replicas() {
+    let watched = Watched::start_with(Some(PASSWORD), Some(SENTINEL_PASSWORD)).await;
+    let [a, b] = [(); 2].map(|()| node_with_password(&watched).build().unwrap());
+    let linked = Pair::linked(a, b).await;
+    masters_die(3, watched, linked).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes some minutes"]
+async fn twenty_masters_that_die_are_followed_by_their_replicas() {
+    let watched = Watched::start().await;
+    let [a, b] = [(); 2].map(|()| node(&watched).build().unwrap());
+    let linked = Pair::linked(a, b).await;
+    masters_die(20, watched, linked).await;
+}
+
+/// Its connections stay open: only the sentinels know.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn master_that_freezes_is_left_as_soon_as_another_is_promoted() {
+    let watched = Watched::start().await;
+    let [a, b] = [(); 2].map(|()| node(&watched).build().unwrap());
+    let (pair, mut feed) = Pair::linked(a, b).await;
+    feed.run_for(A_WHILE).await;
+    let master = watched.master();
+    watched.servers[master].pause();
+    let took = follow(&watched, 1 - master, &pair, &mut feed).await;
+    println!("flows {took:?} after the promotion");
+    watched.servers[master].resume();
+    feed.run_until("the former master is in sync", || watched.is_whole()).await;
+    pair.account_for(&mut feed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn master_that_is_switched_by_hand_is_left_at_once() {
+    let watched = Watched::start().await;
+    let [a, b] = [(); 2].map(|()| node(&watched).build().unwrap());
+    let (pair, mut feed) = Pair::linked(a, b).await;
+    feed.run_for(A_WHILE).await;
+    let master = watched.master();
+    watched.sentinels[0].command(&["SENTINEL", "FAILOVER", SERVICE]);
+    follow(&watched, 1 - master, &pair, &mut feed).await;
+    feed.run_until("the former master is in sync", || watched.is_whole()).await;
+    pair.account_for(&mut feed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_sentinel_that_answers_is_enough() {
+    let mut watched = Watched::start().await;
+    watched.sentinels[0].kill();
+    watched.sentinels[1].pause();
+    let hub = node(&watched).build().unwrap();
+    eventually("up", || is_up(&hub)).await;
+    assert_eq!(health(&hub).reconnects, 0, "at the first attempt: {hub:?}");
+    watched.sentinels[1].resume();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sentinels_that_cannot_be_reached_are_named_until_one_is_back() {
+    let mut watched = Watched::start().await;
+    watched.sentinels.iter_mut().for_each(RedisServer::kill);
+    let hub = node(&watched).build().unwrap();
+    eventually("down", || hub.backplane_err().is_some()).await;
+    let error = hub.backplane_err().expect("none has been started");
+    assert!(matches!(error, BackplaneError::Connection(_)), "{error}");
+    let ports = watched.sentinels.iter().map(|sentinel| sentinel.port.to_string());
+    for port in ports {
+        assert!(error.to_string().contains(&port), "{error}");
+    }
+    watched.sentinels[2].restart();
+    eventually("up", || is_up(&hub)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn service_that_no_sentinel_knows_is_named() {
+    let watched = Watched::start().await;
+    let hub = Hub::<u64>::builder().redis_sentinel(watched.urls(), "another", CHANNEL).build();
+    let hub = hub.expect("the settings can be read");
+    let is_refused = |error: &BackplaneError| matches!(error, BackplaneError::Refused(_));
+    eventually("refused", || hub.backplane_err().is_some_and(|error| is_refused(&error))).await;
+    let error = hub.backplane_err().expect("nobody has told them").to_string();
+    assert!(error.contains("another") && error.contains("No such master"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn server_and_sentinel_are_not_taken_for_each_other() {
+    let watched = Watched::start().await;
+    let server = Hub::<u64>::builder().redis(watched.sentinels[0].url(), CHANNEL).build();
+    let sentinel =
+        Hub::<u64>::builder().redis_sentinel([watched.servers[0].url()], SERVICE, CHANNEL).build();
+    for (hub, word) in [(server, "is a Sentinel"), (sentinel, "SENTINEL")] {
+        let hub = hub.expect("the settings can be read");
+        let is_told = || hub.backplane_err().is_some_and(|error| error.to_string().contains(word));
+        eventually(word, is_told).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_passwords_are_told_and_shown_nowhere() {
+    let watched = Watched::start_with(Some(PASSWORD), Some(SENTINEL_PASSWORD)).await;
+    let wrong = "tea-and-scones";
+    let urls = watched.urls();
+    let wrong_urls: Vec<String> =
+        urls.iter().map(|url| url.replace(SENTINEL_PASSWORD, wrong)).collect();
+    for (urls, password) in [(&wrong_urls, PASSWORD), (&urls, wrong)] {
+        let master = RedisSentinel::open(urls, SERVICE).expect("the URLs can be read");
+        let master = master.password(password);
+        let mut shown = format!("{master:?}");
+        let hub = builder().backplane(master, CHANNEL).build().unwrap();
+        let is_refused = |error: &BackplaneError| matches!(error, BackplaneError::Refused(text) if text.contains("WRONGPASS"));
+        eventually("refused", || is_down_by(&hub, is_refused)).await;
+        shown += &format!("{hub:?} {:?} {}", health(&hub), hub.backplane_err().expect("as above"));
+        for password in [PASSWORD, SENTINEL_PASSWORD, wrong] {
+            assert!(!shown.contains(password), "{shown}");
+        }
+    }
+}
+
+/// The tasks that hear the sentinels end with the hub.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_to_sentinels_end_with_the_hub() {
+    let watched = Watched::start().await;
+    let listeners = |sentinel: &RedisServer| {
+        let clients = sentinel.command(&["CLIENT", "LIST", "TYPE", "PUBSUB"]);
+        let clients: String = redis::from_redis_value(clients).expect("a list of clients");
+        clients.lines().count()
+    };
+    let are_heard = |count| watched.sentinels.iter().all(|sentinel| listeners(sentinel) == count);
+    let hub = node(&watched).build().unwrap();
+    eventually("all are heard", || are_heard(1)).await;
+    hub.close();
+    drop(hub);
+    tokio::time::timeout(NOTICED, eventually("none is heard", || are_heard(0)))
+        .await
+        .expect("in time");
+}
