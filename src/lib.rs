@@ -30,6 +30,8 @@ mod telemetry;
 #[cfg(feature = "hub")]
 mod transport;
 
+#[cfg(feature = "redis-tls")]
+pub use backplane::RedisTls;
 #[cfg(feature = "hub")]
 pub use backplane::{
     AbsentNode, Backplane, BackplaneChanges, BackplaneError, BackplaneHealth, BackplaneRequest,

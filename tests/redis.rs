@@ -50,3 +50,8 @@ mod support;
 mod trio;
 #[path = "redis/waits.rs"]
 mod waits;
+#[cfg(feature = "redis-tls")]
+#[path = "redis/tls.rs"]
+mod tls;
+#[path = "redis/urls.rs"]
+mod urls;

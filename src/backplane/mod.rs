@@ -42,6 +42,8 @@ mod shared;
 mod subscribing;
 mod supervise;
 
+#[cfg(feature = "redis-tls")]
+pub use self::redis::RedisTls;
 #[cfg(feature = "redis")]
 pub use self::redis::{Redis, RedisCluster, RedisSentinel};
 pub(crate) use bridge::{Bridge, BridgeConfig, Plan};

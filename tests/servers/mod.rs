@@ -16,4 +16,6 @@ pub(crate) use folder::Folder;
 pub(crate) use proxy::Proxy;
 pub(crate) use sentinel::{SERVICE, Watched};
 pub(crate) use server::RedisServer;
+#[cfg(feature = "redis-tls")]
+pub(crate) use tls::Authority;
 pub(crate) use tls::Certificate;

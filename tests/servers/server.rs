@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use redis::{Client, Connection, ToRedisArgs, Value};
+use redis::{Client, Connection, IntoConnectionInfo, ToRedisArgs, Value};
 
 use super::folder::Folder;
 use super::ports::{PAIR_OFFSET, free_port};
@@ -100,20 +100,23 @@ impl RedisServer {
         assert_eq!(self.command(&["PING"]), Value::SimpleString("PONG".to_owned()));
     }
 
-    /// Starts a server that also speaks TLS, by a certificate.
+    /// Starts a server that also speaks TLS, by a certificate, and asks clients for none.
     pub(crate) fn start_tls(certificate: &Certificate) -> Self {
+        Self::start_tls_with(certificate, &[("tls-auth-clients", "no")])
+    }
+
+    /// Starts a server that also speaks TLS, by a certificate, with more settings.
+    pub(crate) fn start_tls_with(certificate: &Certificate, settings: &[(&str, &str)]) -> Self {
         let path = |path: PathBuf| path.to_str().expect("temporary folders are UTF-8").to_owned();
         let port = free_port();
-        Self::start_on(
-            port,
-            Kind::Server,
-            &[
-                ("tls-port", &(port + PAIR_OFFSET).to_string()),
-                ("tls-cert-file", &path(certificate.path())),
-                ("tls-key-file", &path(certificate.key_path())),
-                ("tls-auth-clients", "no"),
-            ],
-        )
+        let tls_port = (port + PAIR_OFFSET).to_string();
+        let [certificate, key] = [certificate.path(), certificate.key_path()].map(path);
+        let tls = [
+            ("tls-port", tls_port.as_str()),
+            ("tls-cert-file", &certificate),
+            ("tls-key-file", &key),
+        ];
+        Self::start_on(port, Kind::Server, &[&tls[..], settings].concat())
     }
 
     /// The URL of a server that speaks TLS.
@@ -124,6 +127,11 @@ impl RedisServer {
     /// The URL, without a user or a password.
     pub(crate) fn url(&self) -> String {
         format!("redis://{}", self.addr())
+    }
+
+    /// The path of a Unix socket, for the setting `unixsocket`: in a folder of its own.
+    pub(crate) fn socket(folder: &Folder) -> String {
+        folder.path().join("redis.sock").to_str().expect("temporary folders are UTF-8").to_owned()
     }
 
     /// The URL with `user:password`; the user of a `requirepass` is empty.
@@ -201,11 +209,15 @@ impl RedisServer {
     }
 
     fn connect(&self) -> redis::RedisResult<Connection> {
-        let url = match &self.password {
-            Some(password) => self.url_as(&format!(":{password}")),
-            None => self.url(),
+        let info = self.url().into_connection_info()?;
+        let info = match &self.password {
+            Some(password) => {
+                let settings = info.redis_settings().clone().set_password(password);
+                info.set_redis_settings(settings)
+            }
+            None => info,
         };
-        let connection = Client::open(url)?.get_connection_with_timeout(ANSWER_DEADLINE)?;
+        let connection = Client::open(info)?.get_connection_with_timeout(ANSWER_DEADLINE)?;
         connection.set_read_timeout(Some(ANSWER_DEADLINE))?;
         Ok(connection)
     }

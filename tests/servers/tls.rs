@@ -4,6 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+#[cfg(feature = "redis-tls")]
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
 use super::folder::Folder;
 
 /// For loopback by its address. It is no authority, which a client would refuse as a server's own.
@@ -19,7 +22,50 @@ basicConstraints = critical, CA:FALSE
 subjectAltName = IP:127.0.0.1, DNS:localhost
 ";
 
-/// A certificate for loopback, signed by itself, and its key.
+/// An authority of one's own.
+#[cfg(feature = "redis-tls")]
+pub(crate) struct Authority {
+    folder: Folder,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+#[cfg(feature = "redis-tls")]
+impl Authority {
+    /// Makes one. Its name is shown where it is not trusted.
+    pub(crate) fn new(name: &str) -> Self {
+        let folder = Folder::new();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().expect("there is randomness");
+        let certificate = params.self_signed(&key).expect("the key can sign");
+        fs::write(folder.path().join("authority.pem"), certificate.pem()).expect("it is ours");
+        Self { folder, issuer: Issuer::new(params, key) }
+    }
+
+    /// Its own certificate as PEM.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join("authority.pem")
+    }
+
+    pub(crate) fn pem(&self) -> Vec<u8> {
+        fs::read(self.path()).expect("it was written")
+    }
+
+    /// Signs a certificate for loopback, of a server or a client.
+    pub(crate) fn sign(&self) -> Certificate {
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let params = CertificateParams::new(names).expect("the names can be read");
+        let key = KeyPair::generate().expect("there is randomness");
+        let signed = params.signed_by(&key, &self.issuer).expect("the authority can sign");
+        let certificate = Certificate { folder: Folder::new() };
+        fs::write(certificate.path(), signed.pem()).expect("the folder is ours");
+        fs::write(certificate.key_path(), key.serialize_pem()).expect("the folder is ours");
+        certificate
+    }
+}
+
+/// A certificate for loopback, signed by itself unless an [`Authority`] has, and its key.
 pub(crate) struct Certificate {
     folder: Folder,
 }
@@ -42,6 +88,12 @@ impl Certificate {
     /// The certificate as PEM: for the server, and for clients to trust.
     pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("certificate.pem")
+    }
+
+    /// The certificate and its key as PEM.
+    #[cfg(feature = "redis-tls")]
+    pub(crate) fn pem(&self) -> [Vec<u8>; 2] {
+        [self.path(), self.key_path()].map(|path| fs::read(path).expect("it was written"))
     }
 
     pub(crate) fn key_path(&self) -> PathBuf {

@@ -16,8 +16,13 @@ mod role;
 mod secret;
 mod sentinel;
 mod standalone;
+#[cfg(feature = "redis-tls")]
+mod tls;
+mod url;
 mod value;
 
 pub use cluster::RedisCluster;
 pub use sentinel::RedisSentinel;
 pub use standalone::Redis;
+#[cfg(feature = "redis-tls")]
+pub use tls::RedisTls;

@@ -7,11 +7,14 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
-    ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, ServerError,
+    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, ProtocolVersion, PushInfo,
+    RedisConnectionInfo, RedisError, ServerError,
 };
 
 use super::secret::Secret;
+#[cfg(feature = "redis-tls")]
+use super::tls::RedisTls;
+use super::url::{self, Parts};
 use crate::backplane::BackplaneError;
 
 /// A dead peer is noticed 25 seconds after the last word. The hub's probes are faster; this frees
@@ -21,14 +24,9 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_PROBES: u32 = 3;
 
 /// Where a server listens, unless its URL tells otherwise.
-const REDIS_PORT: u16 = 6_379;
+pub(super) const REDIS_PORT: u16 = 6_379;
 
-/// The schemes, and whether they stand for TLS. A Unix socket is not among them: what other nodes
-/// cannot reach joins no nodes.
-const SCHEMES: [(&str, bool); 4] =
-    [("redis://", false), ("valkey://", false), ("rediss://", true), ("valkeys://", true)];
-
-/// Where a server is.
+/// Where a server is. A Unix socket is a path as the host, and the port zero.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Address {
     pub(super) host: Arc<str>,
@@ -37,7 +35,10 @@ pub(super) struct Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
+        match self.port {
+            0 => f.write_str(&self.host),
+            port => write!(f, "{}:{port}", self.host),
+        }
     }
 }
 
@@ -61,27 +62,38 @@ pub(super) struct Remote {
 impl Remote {
     /// Reads a URL; nothing is connected.
     pub(super) fn open(url: &str) -> Result<Self, BackplaneError> {
-        Self::open_on(url, REDIS_PORT)
-    }
-
-    /// Reads a URL, with the port that holds where it has none.
-    pub(super) fn open_on(url: &str, default_port: u16) -> Result<Self, BackplaneError> {
-        prepare(url)?;
-        let typed = Secret::new(url, None);
-        let info = url.into_connection_info().map_err(|error| explain(&error, &typed))?;
-        let secret = Arc::new(Secret::new(url, info.redis_settings().password()));
-        let (ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. }) =
-            info.addr()
-        else {
-            return Err(BackplaneError::Settings(usage()));
-        };
-        let has_port = redis::parse_redis_url(url).is_some_and(|url| url.port().is_some());
-        let port = if has_port { *port } else { default_port };
-        let address = Address { host: host.as_str().into(), port };
+        let Parts { address, info, secret } = url::read(url, REDIS_PORT)?;
         let old = info.redis_settings();
         let settings = settings(old.username(), old.password());
         let info = info.set_redis_settings(settings).set_tcp_settings(tcp_settings());
-        Ok(Self { address: address.clone(), info, secret }.at(&address))
+        Ok(Self { address, info, secret: Arc::new(secret) })
+    }
+
+    /// Reads the URL of one of several servers, with the port that holds where it has none. They name each
+    /// other by host and port.
+    pub(super) fn open_one_of(
+        kind: &str,
+        url: &str,
+        default_port: u16,
+    ) -> Result<Self, BackplaneError> {
+        let Parts { address, info, .. } = url::read(url, default_port)?;
+        if matches!(info.addr(), redis::ConnectionAddr::Unix(_)) {
+            let text = format!(
+                "{kind} names servers by host and port, so a Unix socket cannot lead to them: give a URL \
+                 with a host"
+            );
+            return Err(BackplaneError::Settings(text));
+        }
+        Ok(Self::open(url)?.at(&address))
+    }
+
+    /// The same server, with settings of TLS.
+    ///
+    /// # Errors
+    /// [`BackplaneError::Settings`]: they can never work.
+    #[cfg(feature = "redis-tls")]
+    pub(super) fn with_tls(&self, tls: &RedisTls) -> Result<Self, BackplaneError> {
+        Ok(Self { info: tls.apply(&self.info)?, ..self.clone() })
     }
 
     /// The same server, for another user.
@@ -93,17 +105,7 @@ impl Remote {
 
     /// Another server of the same cluster: the same user, the same TLS.
     pub(super) fn at(&self, address: &Address) -> Self {
-        let host = address.host.to_string();
-        let addr = match self.info.addr() {
-            ConnectionAddr::TcpTls { insecure, tls_params, .. } => ConnectionAddr::TcpTls {
-                host,
-                port: address.port,
-                insecure: *insecure,
-                tls_params: tls_params.clone(),
-            },
-            _ => ConnectionAddr::Tcp(host, address.port),
-        };
-        let info = self.info.clone().set_addr(addr);
+        let info = self.info.clone().set_addr(url::at(&self.info, address));
         Self { address: address.clone(), info, secret: self.secret.clone() }
     }
 
@@ -168,28 +170,6 @@ impl fmt::Debug for Remote {
     }
 }
 
-/// Refuses what is no URL of a server, and makes TLS ready where it is asked for.
-fn prepare(url: &str) -> Result<(), BackplaneError> {
-    let scheme = SCHEMES.iter().find(|(scheme, _)| url.starts_with(scheme));
-    let &(scheme, tls) = scheme.ok_or_else(|| BackplaneError::Settings(usage()))?;
-    if tls && !cfg!(feature = "redis-tls") {
-        let text = format!("{scheme} needs the feature `redis-tls` of roomcast, which is disabled");
-        return Err(BackplaneError::Settings(text));
-    }
-    #[cfg(feature = "redis-tls")]
-    if tls {
-        // An error says that the program has chosen a provider itself, which is as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
-    Ok(())
-}
-
-/// What is said of a URL that cannot be read. The URL is not repeated: where the password is, is
-/// not known.
-fn usage() -> String {
-    "the URL is none of redis://user:password@host:port or rediss://…".to_owned()
-}
-
 /// No deadlines: the hub has its own, and drops what it does not wait for any more.
 fn patient() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None)
@@ -220,7 +200,8 @@ fn tcp_settings() -> TcpSettings {
     TcpSettings::default().set_nodelay(true).set_keepalive(keep_alive)
 }
 
-fn explain(error: &RedisError, secret: &Secret) -> BackplaneError {
+/// What went wrong, without the password.
+pub(super) fn explain(error: &RedisError, secret: &Secret) -> BackplaneError {
     let text = match (error.code(), error.detail()) {
         (Some(code), Some(detail)) => secret.scrub(&format!("{code} {detail}")),
         _ => secret.scrub(&error.to_string()),
@@ -231,7 +212,19 @@ fn explain(error: &RedisError, secret: &Secret) -> BackplaneError {
         | ErrorKind::Extension
         | ErrorKind::AuthenticationFailed
         | ErrorKind::RESP3NotSupported => BackplaneError::Refused(text),
-        _ => BackplaneError::Connection(text),
+        _ => BackplaneError::Connection(with_hint(text)),
+    }
+}
+
+/// Says which setting helps where TLS fails for want of it.
+fn with_hint(text: String) -> String {
+    let hints = [
+        ("UnknownIssuer", "RedisTls::authority sets whom to trust"),
+        ("CertificateRequired", "RedisTls::client_certificate sets what the server is shown"),
+    ];
+    match hints.iter().find(|(sign, _)| text.contains(sign)) {
+        Some((_, hint)) => format!("{text} ({hint})"),
+        None => text,
     }
 }
 
@@ -248,7 +241,7 @@ mod tests {
 
     #[test]
     fn url_gives_the_address_and_the_user() {
-        let remote = Remote::open("redis://me:secret@[::1]:7000/3").unwrap();
+        let remote = Remote::open("redis://me:secret@[::1]:7000/0").unwrap();
         assert_eq!(remote.address(), &Address { host: "::1".into(), port: 7000 });
         assert_eq!(format!("{remote:?}"), "Remote { address: ::1:7000, user: Some(\"me\"), .. }");
         assert_eq!(Remote::open("redis://host").unwrap().address().port, 6379);
@@ -260,7 +253,7 @@ mod tests {
             "",
             "host:6379",
             "http://user:secret@host",
-            "unix:///tmp/redis.sock?pass=secret",
+            "unix://redis.sock?pass=secret",
             "redis://:secret@",
             "redis://:secret@host:port",
             "redis://:secret@host/database",
@@ -270,6 +263,14 @@ mod tests {
             let text = settings_error(url);
             assert!(!text.contains("secret"), "{url}: {text}");
         }
+    }
+
+    #[test]
+    fn socket_leads_to_one_server_only() {
+        assert!(Remote::open("unix:///redis.sock?pass=secret").is_ok());
+        let opened = Remote::open_one_of("a cluster", "unix:///redis.sock?pass=secret", 6_379);
+        let Err(BackplaneError::Settings(text)) = opened else { panic!("{opened:?}") };
+        assert!(text.contains("a cluster") && !text.contains("secret"), "{text}");
     }
 
     #[test]
@@ -285,8 +286,13 @@ mod tests {
     #[test]
     fn another_node_keeps_tls() {
         let seed = Remote::open("rediss://seed:7000").unwrap();
+        let seed = seed.with_tls(&RedisTls::new().danger_accept_invalid_certificates()).unwrap();
         let other = seed.at(&Address { host: "other".into(), port: 7001 });
-        assert!(matches!(other.info.addr(), ConnectionAddr::TcpTls { port: 7001, .. }));
+        let other = other.with_credentials(Some("me"), Some("secret"));
+        assert!(matches!(
+            other.info.addr(),
+            redis::ConnectionAddr::TcpTls { port: 7001, insecure: true, tls_params: Some(_), .. }
+        ));
     }
 
     #[cfg(not(feature = "redis-tls"))]

@@ -37,9 +37,11 @@ impl Secret {
 /// The password of a URL, as it stands there.
 fn typed(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;
-    let (user, _) = rest.rsplit_once('@')?;
-    let (_, password) = user.split_once(':')?;
-    Some(password)
+    match rest.rsplit_once('@') {
+        Some((user, _)) => user.split_once(':').map(|(_, password)| password),
+        // Of a Unix socket.
+        None => rest.split(['?', '&']).find_map(|part| part.strip_prefix("pass=")),
+    }
 }
 
 #[cfg(test)]
@@ -50,6 +52,14 @@ mod tests {
     fn password_is_scrubbed_in_every_form() {
         let secret = Secret::new("redis://me:p%40ss%2Fw^rd@host:6379", Some("p@ss/w^rd"));
         for form in ["p@ss/w^rd", "p%40ss%2Fw^rd", "p%40ss%2Fw%5Erd"] {
+            assert_eq!(secret.scrub(&format!("before {form} after")), "before *** after");
+        }
+    }
+
+    #[test]
+    fn password_for_a_socket_is_scrubbed() {
+        let secret = Secret::new("unix:///redis.sock?db=0&pass=p%40ss", Some("p@ss"));
+        for form in ["p@ss", "p%40ss"] {
             assert_eq!(secret.scrub(&format!("before {form} after")), "before *** after");
         }
     }

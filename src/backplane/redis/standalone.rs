@@ -5,6 +5,8 @@ use std::fmt;
 use super::halves::{RedisPublisher, RedisSubscriber};
 use super::moves::Moves;
 use super::remote::Remote;
+#[cfg(feature = "redis-tls")]
+use super::tls::RedisTls;
 use crate::backplane::{Backplane, BackplaneError, Inbound};
 
 /// The backplane over one Redis server, by `PUBLISH` and `SUBSCRIBE`.
@@ -29,15 +31,27 @@ pub struct Redis {
 impl Redis {
     /// The server of a URL: `redis://user:password@host:port`, where all but the host may be left
     /// out. With the feature `redis-tls`, `rediss://` stands for TLS, by the certificates that the
-    /// system trusts. Special characters of the password are percent-encoded. The number of a
-    /// database has no effect: channels are the same in all of them.
+    /// system trusts, or as `tls` sets it up. `unix:///path` or `redis+unix:///path` is a Unix socket,
+    /// which joins the processes of one machine; `?user=…&pass=…` behind the path are its credentials.
+    /// Special characters of the user and the password are percent-encoded, such as `@` as `%40`.
     ///
     /// Nothing is connected yet.
     ///
     /// # Errors
-    /// [`BackplaneError::Settings`]: the URL cannot be read, or asks for TLS without the feature.
+    /// [`BackplaneError::Settings`]: the URL cannot be read, asks for TLS without the feature, or names a
+    /// database other than 0: channels are the same in all databases, so two applications that use one
+    /// server need two channels.
     pub fn open(url: &str) -> Result<Self, BackplaneError> {
         Remote::open(url).map(|remote| Self { remote })
+    }
+
+    /// Sets up TLS.
+    ///
+    /// # Errors
+    /// [`BackplaneError::Settings`]: the URL is not `rediss://`, or the settings can never work.
+    #[cfg(feature = "redis-tls")]
+    pub fn tls(self, tls: RedisTls) -> Result<Self, BackplaneError> {
+        self.remote.with_tls(&tls).map(|remote| Self { remote })
     }
 }
 

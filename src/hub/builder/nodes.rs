@@ -11,13 +11,17 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     /// machine: see [`Backplane`] for what is promised. Default: none, the hub is alone.
     ///
     /// The URL is `redis://user:password@host:port`, of which all but the host may be left out
-    /// (`redis://:password@host` where there is no user), or `rediss://…` for TLS with the feature
-    /// `redis-tls`. Needs Redis 6 or newer, and two connections to it. Nothing is connected yet when
-    /// the hub is built, and it makes no difference to local members whether Redis is there:
-    /// [`Hub::backplane_health`](crate::Hub::backplane_health) tells.
+    /// (`redis://:password@host` where there is no user), `rediss://…` for TLS with the feature `redis-tls`,
+    /// or `unix:///path` for processes on one machine. Special characters of the password are
+    /// percent-encoded. The server is the master: one that is a replica is
+    /// [`BackplaneError::Replica`](crate::BackplaneError::Replica), for as long as it is. Needs Redis 6 or
+    /// newer, and two connections to it. Nothing is connected yet when the hub is built, and it makes no
+    /// difference to local members whether Redis is there:
+    /// [`Hub::backplane_health`](crate::Hub::backplane_health) tells. Settings of TLS, such as an authority of
+    /// your own, are those of the driver `Redis`, which [`backplane`](Self::backplane) takes.
     ///
     /// # Errors
-    /// A URL that is none makes [`build`](Self::build) fail with [`BuildError::Backplane`](crate::BuildError::Backplane).
+    /// A URL that cannot be read, or that names a database other than 0, makes [`build`](Self::build) fail with [`BuildError::Backplane`](crate::BuildError::Backplane).
     ///
     /// # Examples
     /// ```

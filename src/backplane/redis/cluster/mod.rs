@@ -11,7 +11,9 @@ use std::sync::Arc;
 use self::guide::Guide;
 use self::publisher::ClusterPublisher;
 use self::subscriber::ClusterSubscriber;
-use super::remote::Remote;
+use super::remote::{REDIS_PORT, Remote};
+#[cfg(feature = "redis-tls")]
+use super::tls::RedisTls;
 use crate::backplane::{Backplane, BackplaneError, Inbound};
 
 /// The backplane over a Redis Cluster, by its sharded channels: `SPUBLISH` and `SSUBSCRIBE`.
@@ -33,23 +35,36 @@ pub struct RedisCluster {
 
 impl RedisCluster {
     /// The cluster that some of its nodes belong to. One that answers is enough, so two or three
-    /// are a good choice. URLs are those of [`Redis::open`](super::Redis::open); the user, the
+    /// are a good choice. URLs are those of [`Redis::open`](super::Redis::open) but for sockets; the user, the
     /// password and TLS of the first one also hold for nodes that no URL is given of.
     ///
     /// Nothing is connected yet.
     ///
     /// # Errors
-    /// [`BackplaneError::Settings`]: there is no URL, one cannot be read, or one asks for TLS
-    /// without the feature.
+    /// [`BackplaneError::Settings`]: there is no URL, one cannot be read, is that of a Unix
+    /// socket, names a database, or asks for TLS without the feature.
     pub fn open<U: AsRef<str>>(urls: &[U]) -> Result<Self, BackplaneError> {
-        let seeds: Result<Arc<[Remote]>, _> =
-            urls.iter().map(|url| Remote::open(url.as_ref())).collect();
+        let seeds: Result<Arc<[Remote]>, _> = urls
+            .iter()
+            .map(|url| Remote::open_one_of("a cluster", url.as_ref(), REDIS_PORT))
+            .collect();
         let seeds = seeds?;
         if seeds.is_empty() {
             let text = "a cluster takes the URL of at least one of its nodes".to_owned();
             return Err(BackplaneError::Settings(text));
         }
         Ok(Self { seeds })
+    }
+
+    /// Sets up TLS, for all nodes.
+    ///
+    /// # Errors
+    /// [`BackplaneError::Settings`]: a URL is not `rediss://`, or the settings can never work.
+    #[cfg(feature = "redis-tls")]
+    pub fn tls(mut self, tls: RedisTls) -> Result<Self, BackplaneError> {
+        let seeds: Result<_, _> = self.seeds.iter().map(|seed| seed.with_tls(&tls)).collect();
+        self.seeds = seeds?;
+        Ok(self)
     }
 }
 

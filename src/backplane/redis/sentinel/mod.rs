@@ -10,6 +10,8 @@ use self::switches::Switches;
 use super::halves::{RedisPublisher, RedisSubscriber};
 use super::moves::Moves;
 use super::remote::Remote;
+#[cfg(feature = "redis-tls")]
+use super::tls::RedisTls;
 use crate::backplane::{Backplane, BackplaneError, Inbound};
 
 /// Where a Sentinel listens, unless its URL tells otherwise.
@@ -54,22 +56,24 @@ pub struct RedisSentinel {
 
 impl RedisSentinel {
     /// The master of a service, such as `mymaster`, which some sentinels watch. Give the URLs of all
-    /// sentinels: others are not looked for. URLs are those of [`Redis::open`](super::Redis::open), with
-    /// the user and the password of the sentinels; the default port is 26379. The master has no password,
+    /// sentinels: others are not looked for. URLs are those of [`Redis::open`](super::Redis::open) but for
+    /// sockets, with the user and the password of the sentinels; the default port is 26379. The master has no password,
     /// unless [`user`](Self::user) or [`password`](Self::password) sets one. It is spoken to over TLS if
     /// the first URL is `rediss://`.
     ///
     /// Nothing is connected yet.
     ///
     /// # Errors
-    /// [`BackplaneError::Settings`]: there is no URL, one cannot be read or asks for TLS without the
-    /// feature, or the name of the service is empty.
+    /// [`BackplaneError::Settings`]: there is no URL, one cannot be read, is that of a Unix socket, names a
+    /// database, or asks for TLS without the feature; or the name of the service is empty.
     pub fn open<U: AsRef<str>>(
         urls: &[U],
         service: impl Into<String>,
     ) -> Result<Self, BackplaneError> {
-        let sentinels: Result<Arc<[Remote]>, _> =
-            urls.iter().map(|url| Remote::open_on(url.as_ref(), SENTINEL_PORT)).collect();
+        let sentinels: Result<Arc<[Remote]>, _> = urls
+            .iter()
+            .map(|url| Remote::open_one_of("Sentinel", url.as_ref(), SENTINEL_PORT))
+            .collect();
         let sentinels = sentinels?;
         let Some(first) = sentinels.first() else {
             let text = "Sentinel takes the URL of at least one sentinel".to_owned();
@@ -94,6 +98,19 @@ impl RedisSentinel {
     pub fn password(mut self, password: impl AsRef<str>) -> Self {
         self.master = self.master.with_credentials(None, Some(password.as_ref()));
         self
+    }
+
+    /// Sets up TLS, for the sentinels and the master.
+    ///
+    /// # Errors
+    /// [`BackplaneError::Settings`]: a URL is not `rediss://`, or the settings can never work.
+    #[cfg(feature = "redis-tls")]
+    pub fn tls(mut self, tls: RedisTls) -> Result<Self, BackplaneError> {
+        let sentinels: Result<_, _> =
+            self.sentinels.iter().map(|sentinel| sentinel.with_tls(&tls)).collect();
+        self.sentinels = sentinels?;
+        self.master = self.master.with_tls(&tls)?;
+        Ok(self)
     }
 
     /// Finds the master, and what tells when it moves.

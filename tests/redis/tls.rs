@@ -1,0 +1,94 @@
+//! Redis over TLS, with certificates of one's own.
+
+use roomcast::{BackplaneError, Builder, Hub, Json, Redis, RedisTls};
+
+use crate::feed::Numbered;
+use crate::pair::{CHANNEL, Pair, is_up};
+use crate::servers::{Authority, Certificate, RedisServer};
+use crate::support::eventually;
+
+fn node(redis: &RedisServer, tls: RedisTls) -> Builder<Numbered, Json> {
+    let redis = Redis::open(&redis.tls_url()).and_then(|redis| redis.tls(tls));
+    let builder = Hub::builder().shards(2).send_buffer(65_536).send_buffer_bytes(256 << 20);
+    builder.backplane(redis.expect("the settings are right"), CHANNEL)
+}
+
+/// Waits until a hub is down, and says why.
+async fn reason(redis: &RedisServer, tls: RedisTls) -> String {
+    let hub = node(redis, tls).build().unwrap();
+    eventually("down", || hub.backplane_err().is_some()).await;
+    let error = hub.backplane_err().expect("nothing has changed");
+    assert!(matches!(error, BackplaneError::Connection(_)), "{error:?}");
+    error.to_string()
+}
+
+/// A server that asks for a certificate of the authority, as Redis does by default.
+fn asking(authority: &Authority) -> RedisServer {
+    let path = authority.path();
+    let path = path.to_str().expect("temporary folders are UTF-8");
+    RedisServer::start_tls_with(&authority.sign(), &[("tls-ca-cert-file", path)])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn server_of_an_own_authority_links_nodes() {
+    let authority = Authority::new("ours");
+    let redis = RedisServer::start_tls(&authority.sign());
+    let tls = RedisTls::new().authority(authority.pem());
+    let [a, b] = [(); 2].map(|()| node(&redis, tls.clone()).build().unwrap());
+    let (pair, mut feed) = Pair::linked(a, b).await;
+    pair.flow(&mut feed).await;
+    pair.account_for(&mut feed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn server_that_has_signed_itself_may_be_trusted() {
+    let certificate = Certificate::new();
+    let redis = RedisServer::start_tls(&certificate);
+    let [pem, _] = certificate.pem();
+    let hub = node(&redis, RedisTls::new().authority(pem)).build().unwrap();
+    eventually("up", || is_up(&hub)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn server_of_another_authority_is_refused_with_the_reason() {
+    let (authority, other) = (Authority::new("ours"), Authority::new("another"));
+    let redis = RedisServer::start_tls(&authority.sign());
+    for tls in [RedisTls::new().authority(other.pem()), RedisTls::new()] {
+        let reason = reason(&redis, tls).await;
+        assert!(reason.contains("invalid peer certificate: UnknownIssuer"), "{reason}");
+        assert!(reason.contains("RedisTls::authority"), "{reason}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn server_is_taken_unverified_by_the_setting_that_says_so() {
+    let redis = RedisServer::start_tls(&Authority::new("nobody knows").sign());
+    let tls = RedisTls::new().danger_accept_invalid_certificates();
+    let hub = node(&redis, tls).build().unwrap();
+    eventually("up", || is_up(&hub)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn client_certificate_is_shown_to_a_server_that_asks() {
+    let authority = Authority::new("ours");
+    let redis = asking(&authority);
+    let [chain, key] = authority.sign().pem();
+    let trusting = RedisTls::new().authority(authority.pem());
+    let unverified = RedisTls::new().danger_accept_invalid_certificates();
+    for tls in [trusting, unverified] {
+        let hub = node(&redis, tls.client_certificate(&*chain, &*key)).build().unwrap();
+        eventually("up", || is_up(&hub)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn client_certificate_that_is_missing_or_unknown_is_told() {
+    let authority = Authority::new("ours");
+    let redis = asking(&authority);
+    let tls = RedisTls::new().authority(authority.pem());
+    let text = reason(&redis, tls.clone()).await;
+    assert!(text.contains("RedisTls::client_certificate"), "{text}");
+    let [chain, key] = Authority::new("another").sign().pem();
+    let text = reason(&redis, tls.client_certificate(chain, key)).await;
+    assert!(text.contains("alert"), "{text}");
+}
