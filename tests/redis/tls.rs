@@ -1,16 +1,21 @@
 //! Redis over TLS, with certificates of one's own.
 
-use roomcast::{BackplaneError, Builder, Hub, Json, Redis, RedisTls};
+use std::time::Duration;
+
+use roomcast::{BackplaneError, Builder, Hub, Json, Redis, RedisSentinel, RedisTls};
 
 use crate::feed::Numbered;
 use crate::pair::{CHANNEL, Pair, is_up};
-use crate::servers::{Authority, Certificate, RedisServer};
+use crate::servers::{Authority, Certificate, RedisServer, SERVICE, Watched};
 use crate::support::eventually;
 
 fn node(redis: &RedisServer, tls: RedisTls) -> Builder<Numbered, Json> {
     let redis = Redis::open(&redis.tls_url()).and_then(|redis| redis.tls(tls));
-    let builder = Hub::builder().shards(2).send_buffer(65_536).send_buffer_bytes(256 << 20);
-    builder.backplane(redis.expect("the settings are right"), CHANNEL)
+    builder().backplane(redis.expect("the settings are right"), CHANNEL)
+}
+
+fn builder() -> Builder<Numbered, Json> {
+    Hub::builder().shards(2).send_buffer(65_536).send_buffer_bytes(256 << 20)
 }
 
 /// Waits until a hub is down, and says why.
@@ -79,6 +84,24 @@ async fn client_certificate_is_shown_to_a_server_that_asks() {
         let hub = node(&redis, tls.client_certificate(&*chain, &*key)).build().unwrap();
         eventually("up", || is_up(&hub)).await;
     }
+}
+
+/// One setting for the sentinels, the master that they name, and the next one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sentinels_and_masters_are_spoken_to_by_the_same_settings() {
+    let authority = Authority::new("ours");
+    let mut watched = Watched::start_tls(&authority).await;
+    let [chain, key] = authority.sign().pem();
+    let tls = RedisTls::new().authority(authority.pem()).client_certificate(chain, key);
+    let master = RedisSentinel::open(&watched.tls_urls(), SERVICE).and_then(|it| it.tls(tls));
+    let master = master.expect("the settings are right");
+    let [a, b] = [(); 2].map(|()| builder().backplane(master.clone(), CHANNEL).build().unwrap());
+    let (pair, mut feed) = Pair::linked(a, b).await;
+    let dies = watched.master();
+    watched.servers[dies].kill();
+    feed.run_until("a promotion", || watched.is_master(1 - dies)).await;
+    pair.flow_within(Duration::from_secs(2), &mut feed).await;
+    pair.account_for(&mut feed).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,6 +3,8 @@
 use redis::Value;
 
 use super::server::{RedisServer, field_of, text};
+#[cfg(feature = "redis-tls")]
+use super::tls::Authority;
 use crate::support::eventually;
 
 /// How many sentinels there are. Two of them agree on a failover.
@@ -26,7 +28,11 @@ pub(crate) struct Watched {
     pub(crate) servers: [RedisServer; 2],
     pub(crate) sentinels: Vec<RedisServer>,
     sentinel_password: Option<&'static str>,
+    /// The port by which a server is known to the sentinels.
+    port_of: fn(&RedisServer) -> u16,
 }
+
+type Setting = (&'static str, String);
 
 impl Watched {
     /// Starts all of them without passwords; they know each other when this returns.
@@ -39,34 +45,49 @@ impl Watched {
         password: Option<&'static str>,
         sentinel_password: Option<&'static str>,
     ) -> Self {
-        let servers = [(); 2].map(|()| {
-            let mut settings = vec![("repl-diskless-sync-delay", "0")];
-            settings.extend(password.map(|password| ("requirepass", password)));
-            settings.extend(password.map(|password| ("masterauth", password)));
-            RedisServer::start_with(&settings)
-        });
-        servers[1].follow(&servers[0]);
-        let monitor = format!("{SERVICE} 127.0.0.1 {} 2", servers[0].port);
-        let of_service = |value: &str| format!("{SERVICE} {value}");
-        let sentinels = (0..SENTINELS).map(|_| {
-            let mut settings = vec![
-                ("sentinel monitor", monitor.clone()),
-                ("sentinel down-after-milliseconds", of_service(DOWN_AFTER_MS)),
-                ("sentinel failover-timeout", of_service(FAILOVER_TIMEOUT_MS)),
-            ];
-            settings.extend(password.map(|word| ("sentinel auth-pass", of_service(word))));
-            settings.extend(sentinel_password.map(|word| ("requirepass", word.to_owned())));
-            settings
-                .extend(sentinel_password.map(|word| ("sentinel sentinel-pass", word.to_owned())));
-            let settings: Vec<_> =
-                settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
-            let sentinel = RedisServer::start_sentinel(&settings);
-            let _ = sentinel.try_command(&FASTER);
-            sentinel
-        });
-        let watched = Self { sentinels: sentinels.collect(), servers, sentinel_password };
-        eventually("the sentinels know all", || watched.is_whole()).await;
-        watched
+        let own = |name: &'static str| password.map(|word| (name, word.to_owned()));
+        let settings = [own("requirepass"), own("masterauth")].into_iter().flatten().collect();
+        let server = |settings: &[(&str, &str)]| RedisServer::start_with(settings);
+        let mut of_sentinels: Vec<Setting> = Vec::new();
+        of_sentinels
+            .extend(password.map(|word| ("sentinel auth-pass", format!("{SERVICE} {word}"))));
+        for name in ["requirepass", "sentinel sentinel-pass"] {
+            of_sentinels.extend(sentinel_password.map(|word| (name, word.to_owned())));
+        }
+        let servers = start_pair(settings, server, |server| server.port);
+        let sentinel = |settings: &[(&str, &str)]| RedisServer::start_sentinel(settings);
+        let sentinels = start_sentinels(servers[0].port, of_sentinels, sentinel);
+        let port_of = |server: &RedisServer| server.port;
+        Self { servers, sentinels, sentinel_password, port_of }.when_whole().await
+    }
+
+    /// Starts them with TLS between all of them, by certificates of an authority; clients need one, too.
+    #[cfg(feature = "redis-tls")]
+    pub(crate) async fn start_tls(authority: &Authority) -> Self {
+        let path = authority.path();
+        let path = path.to_str().expect("temporary folders are UTF-8").to_owned();
+        let settings: Vec<Setting> =
+            vec![("tls-ca-cert-file", path), ("tls-replication", "yes".to_owned())];
+        let server =
+            |settings: &[(&str, &str)]| RedisServer::start_tls_with(&authority.sign(), settings);
+        let servers = start_pair(settings.clone(), server, RedisServer::tls_port);
+        let sentinel = |settings: &[(&str, &str)]| {
+            RedisServer::start_tls_sentinel(&authority.sign(), settings)
+        };
+        let sentinels = start_sentinels(servers[0].tls_port(), settings, sentinel);
+        let port_of = RedisServer::tls_port;
+        Self { servers, sentinels, sentinel_password: None, port_of }.when_whole().await
+    }
+
+    async fn when_whole(self) -> Self {
+        eventually("the sentinels know all", || self.is_whole()).await;
+        self
+    }
+
+    /// The URLs of sentinels that speak TLS.
+    #[cfg(feature = "redis-tls")]
+    pub(crate) fn tls_urls(&self) -> Vec<String> {
+        self.sentinels.iter().map(RedisServer::tls_url).collect()
     }
 
     /// The URLs of the sentinels, with their password.
@@ -81,7 +102,7 @@ impl Watched {
     /// Which server is the master, as the sentinels see it.
     pub(crate) fn master(&self) -> usize {
         let port = self.told(&self.sentinels[0], "MASTER", "port");
-        let is_it = |server: &RedisServer| port.as_ref() == Some(&server.port.to_string());
+        let is_it = |server: &RedisServer| port == Some((self.port_of)(server).to_string());
         self.servers.iter().position(is_it).expect("it is one of the two")
     }
 
@@ -123,4 +144,43 @@ impl Watched {
         let mut pairs = fields.chunks_exact(2);
         pairs.find(|pair| pair[0] == field).map(|pair| pair[1].clone())
     }
+}
+
+/// A master and its replica.
+fn start_pair(
+    mut settings: Vec<Setting>,
+    start: impl Fn(&[(&str, &str)]) -> RedisServer,
+    port_of: fn(&RedisServer) -> u16,
+) -> [RedisServer; 2] {
+    settings.push(("repl-diskless-sync-delay", "0".to_owned()));
+    let servers = [(); 2].map(|()| start(&borrowed(&settings)));
+    servers[1].follow_port(port_of(&servers[0]));
+    servers
+}
+
+/// The sentinels of a master.
+fn start_sentinels(
+    master_port: u16,
+    mut settings: Vec<Setting>,
+    start: impl Fn(&[(&str, &str)]) -> RedisServer,
+) -> Vec<RedisServer> {
+    // The master must be known before what is set of it.
+    settings.splice(
+        0..0,
+        [
+            ("sentinel monitor", format!("{SERVICE} 127.0.0.1 {master_port} 2")),
+            ("sentinel down-after-milliseconds", format!("{SERVICE} {DOWN_AFTER_MS}")),
+            ("sentinel failover-timeout", format!("{SERVICE} {FAILOVER_TIMEOUT_MS}")),
+        ],
+    );
+    let sentinels = (0..SENTINELS).map(|_| {
+        let sentinel = start(&borrowed(&settings));
+        let _ = sentinel.try_command(&FASTER);
+        sentinel
+    });
+    sentinels.collect()
+}
+
+fn borrowed(settings: &[Setting]) -> Vec<(&str, &str)> {
+    settings.iter().map(|(name, value)| (*name, value.as_str())).collect()
 }

@@ -107,8 +107,22 @@ impl RedisServer {
 
     /// Starts a server that also speaks TLS, by a certificate, with more settings.
     pub(crate) fn start_tls_with(certificate: &Certificate, settings: &[(&str, &str)]) -> Self {
+        Self::start_tls_on(free_port(), Kind::Server, certificate, settings)
+    }
+
+    /// Starts a sentinel that also speaks TLS.
+    #[cfg(feature = "redis-tls")]
+    pub(crate) fn start_tls_sentinel(certificate: &Certificate, settings: &[(&str, &str)]) -> Self {
+        Self::start_tls_on(free_port(), Kind::Sentinel, certificate, settings)
+    }
+
+    fn start_tls_on(
+        port: u16,
+        kind: Kind,
+        certificate: &Certificate,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let path = |path: PathBuf| path.to_str().expect("temporary folders are UTF-8").to_owned();
-        let port = free_port();
         let tls_port = (port + PAIR_OFFSET).to_string();
         let [certificate, key] = [certificate.path(), certificate.key_path()].map(path);
         let tls = [
@@ -116,12 +130,16 @@ impl RedisServer {
             ("tls-cert-file", &certificate),
             ("tls-key-file", &key),
         ];
-        Self::start_on(port, Kind::Server, &[&tls[..], settings].concat())
+        Self::start_on(port, kind, &[&tls[..], settings].concat())
     }
 
     /// The URL of a server that speaks TLS.
     pub(crate) fn tls_url(&self) -> String {
-        format!("rediss://127.0.0.1:{}", self.port + PAIR_OFFSET)
+        format!("rediss://127.0.0.1:{}", self.tls_port())
+    }
+
+    pub(crate) fn tls_port(&self) -> u16 {
+        self.port + PAIR_OFFSET
     }
 
     /// The URL, without a user or a password.
@@ -173,7 +191,11 @@ impl RedisServer {
 
     /// Makes it a replica of another server, as a failover would; connections stay.
     pub(crate) fn follow(&self, master: &Self) {
-        self.command(&["REPLICAOF", "127.0.0.1", &master.port.to_string()]);
+        self.follow_port(master.port);
+    }
+
+    pub(crate) fn follow_port(&self, port: u16) {
+        self.command(&["REPLICAOF", "127.0.0.1", &port.to_string()]);
     }
 
     /// Makes it a master.

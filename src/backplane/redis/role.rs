@@ -22,10 +22,11 @@ pub(super) fn command() -> Cmd {
 
 /// Refuses a server that does not pass messages on to all nodes.
 ///
-/// A replica in a Redis Cluster does: each member of a cluster passes a `PUBLISH` on to all others.
+/// A replica in a Redis Cluster does: each member of a cluster passes a `PUBLISH` on to all others. A
+/// server that tells no role, such as a proxy, is taken for a master.
 ///
 /// # Errors
-/// The server is a replica or a Sentinel, or it has not told its role.
+/// The server is a replica or a Sentinel, or it refuses to tell.
 pub(super) fn check(answer: &Value, remote: &Remote) -> Result<(), BackplaneError> {
     if let Value::ServerError(error) = answer {
         return Err(remote.refused(error));
@@ -37,8 +38,8 @@ pub(super) fn check(answer: &Value, remote: &Remote) -> Result<(), BackplaneErro
             Err(BackplaneError::Settings(text))
         }
         (Some("standalone"), Some("replica")) => Err(BackplaneError::Replica { server: server() }),
-        (Some(_), Some(_)) => Ok(()),
-        _ => Err(BackplaneError::Connection(format!("{} does not tell its role", server()))),
+        _ if field(answer, "server").is_some() => Ok(()),
+        _ => Err(BackplaneError::Connection(format!("{} does not answer HELLO", server()))),
     }
 }
 
@@ -76,7 +77,10 @@ mod tests {
     }
 
     #[test]
-    fn answer_without_a_role_is_an_error() {
-        assert!(matches!(checked("standalone", ""), Err(BackplaneError::Connection(_))));
+    fn server_that_tells_no_role_is_taken_and_another_answer_is_not() {
+        assert_eq!(checked("standalone", ""), Ok(()));
+        let remote = Remote::open("redis://host").unwrap();
+        let pong = Value::SimpleString("PONG".to_owned());
+        assert!(matches!(check(&pong, &remote), Err(BackplaneError::Connection(_))));
     }
 }
