@@ -46,12 +46,12 @@ mod sums;
 #[path = "hub/support.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests of one hub use more of it")]
 mod support;
-#[path = "redis/trio.rs"]
-mod trio;
-#[path = "redis/waits.rs"]
-mod waits;
 #[cfg(feature = "redis-tls")]
 #[path = "redis/tls.rs"]
 mod tls;
+#[path = "redis/trio.rs"]
+mod trio;
 #[path = "redis/urls.rs"]
 mod urls;
+#[path = "redis/waits.rs"]
+mod waits;
