@@ -33,16 +33,27 @@ impl<'a> FrameReader<'a> {
     }
 
     pub(crate) async fn next(&mut self) -> &[u8] {
+        self.try_next().await.expect("the server is there")
+    }
+
+    /// The next frame; `None` when the server is gone.
+    pub(crate) async fn try_next(&mut self) -> Option<&[u8]> {
         use tokio::io::AsyncReadExt;
         while self.buffer.len() - self.at < FRAME_BYTES {
             self.buffer.drain(..self.at);
             self.at = 0;
             let read = self.client.stream.read_buf(&mut self.buffer).await;
-            assert!(read.expect("the connection is whole") > 0, "the server is there");
+            read.ok().filter(|&bytes| bytes > 0)?;
         }
         let frame = &self.buffer[self.at..self.at + FRAME_BYTES];
         assert_eq!(frame[..4], [0x81, 126, 0, MESSAGE_BYTES as u8], "one message a frame");
         self.at += FRAME_BYTES;
-        frame
+        Some(frame)
     }
+}
+
+/// The number of the message in a frame.
+pub(crate) fn number_of(frame: &[u8]) -> u64 {
+    let text = std::str::from_utf8(&frame[4..24]).expect("digits");
+    text.parse().expect("digits")
 }

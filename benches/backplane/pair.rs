@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use redis::AsyncCommands;
 use roomcast::{Hub, Raw, RawMessage};
 
-use crate::frames::{FrameReader, MESSAGE_BYTES, message};
+use crate::frames::{FrameReader, MESSAGE_BYTES, message, number_of};
 use crate::servers::RedisServer;
 use crate::support::{RawClient, Recorded, eventually};
 use crate::{Options, Result, median};
@@ -20,8 +20,9 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let server = RedisServer::start();
     let mut nodes = Nodes::start(&server, "bench", None).await?;
     let mut keyed = Nodes::start(&server, "keyed", Some([7; 32])).await?;
+    let rounds = options.rounds();
     let mut rates = [const { Vec::new() }; 4];
-    for round in 1..=options.rounds {
+    for round in 1..=rounds {
         rates[0].push(nodes.rate(options.messages).await?);
         rates[1].push(keyed.rate(options.messages).await?);
         rates[2].push(awaited_rate(&server, options.messages.div_ceil(20)).await?);
@@ -30,7 +31,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         println!("round {round}: {ours:.0}, {keyed:.0}, {awaited:.0}, {piped:.0} messages/s");
     }
     let [ours, signed, awaited, piped] = rates.map(median);
-    println!("\nmedians of {} rounds, {MESSAGE_BYTES} bytes a message", options.rounds);
+    println!("\nmedians of {} rounds, {MESSAGE_BYTES} bytes a message", rounds);
     println!("roomcast, node to node      {ours:>12.0}/s");
     println!("the same, with a key        {signed:>12.0}/s   {:.2} of it", signed / ours);
     println!(
@@ -91,10 +92,9 @@ impl Nodes {
     async fn expect(&mut self, numbers: std::ops::Range<u64>) {
         let mut frames = FrameReader::new(&mut self.client);
         for number in numbers {
-            let frame = frames.next().await;
-            let text = std::str::from_utf8(&frame[4..24]).expect("digits");
+            let came = number_of(frames.next().await);
             let health = || self.there.hub.backplane_health();
-            assert_eq!(text.parse(), Ok(number), "complete and in order: {:?}", health());
+            assert_eq!(came, number, "complete and in order: {:?}", health());
         }
     }
 

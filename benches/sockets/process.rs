@@ -39,8 +39,13 @@ impl Peer {
 
     /// Asks for something, and waits for the answer or for the reason why there is none.
     pub(crate) fn ask<A: DeserializeOwned>(&mut self, question: &impl Serialize) -> Result<A> {
-        writeln!(self.input, "{}", serde_json::to_string(question)?)?;
+        self.tell(question)?;
         Ok(self.answer::<Result<A, String>>()??)
+    }
+
+    /// Tells it something, without waiting.
+    pub(crate) fn tell(&mut self, what: &impl Serialize) -> Result<()> {
+        Ok(writeln!(self.input, "{}", serde_json::to_string(what)?)?)
     }
 
     /// Waits for a line of its output.

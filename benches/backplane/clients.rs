@@ -1,0 +1,132 @@
+//! The WebSocket clients of all nodes. They check what they get, and count it by chunk.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use crate::Result;
+use crate::frames::{FrameReader, number_of};
+use crate::plan::{CHUNK, CLIENTS, Number, Setting};
+use crate::support::RawClient;
+
+/// The most chunks of a run: 16 million messages of each node.
+pub(crate) const CHUNKS_MAX: usize = 16_384;
+
+/// The deliveries of each chunk, of all publishers at all clients.
+pub(crate) struct Tally {
+    /// Set before the chunk is published.
+    expected: Box<[AtomicU64]>,
+    received: Box<[AtomicU64]>,
+    /// What came twice, out of order within its room, or to a client that is not in the room.
+    pub(crate) wrong: AtomicU64,
+    /// Rung when a chunk is complete.
+    pub(crate) news: Notify,
+}
+
+impl Tally {
+    pub(crate) fn new() -> Self {
+        let zeros = || (0..CHUNKS_MAX).map(|_| AtomicU64::new(0)).collect();
+        Self { expected: zeros(), received: zeros(), wrong: AtomicU64::new(0), news: Notify::new() }
+    }
+
+    pub(crate) fn expect(&self, chunk: u64, deliveries: u64) {
+        self.expected[chunk as usize].store(deliveries, Ordering::Relaxed);
+    }
+
+    fn receive(&self, chunk: u64) {
+        let chunk = chunk as usize;
+        let received = 1 + self.received[chunk].fetch_add(1, Ordering::Relaxed);
+        if received == self.expected[chunk].load(Ordering::Relaxed) {
+            self.news.notify_one();
+        }
+    }
+
+    /// How many deliveries of a chunk have not come.
+    pub(crate) fn missing(&self, chunk: u64) -> u64 {
+        let chunk = chunk as usize;
+        let expected = self.expected[chunk].load(Ordering::Relaxed);
+        expected.saturating_sub(self.received[chunk].load(Ordering::Relaxed))
+    }
+
+    /// The deliveries of some chunks.
+    pub(crate) fn received(&self, chunks: std::ops::Range<u64>) -> u64 {
+        let chunks = chunks.start as usize..chunks.end as usize;
+        self.received[chunks].iter().map(|chunk| chunk.load(Ordering::Relaxed)).sum()
+    }
+}
+
+/// How many clients are in each room, on all nodes together.
+pub(crate) fn members(setting: Setting, nodes: usize) -> Vec<u64> {
+    let mut members = vec![0; setting.rooms];
+    for room in (0..nodes).flat_map(|node| setting.rooms_of(node)) {
+        members[room] += 1;
+    }
+    members
+}
+
+/// The deliveries of a chunk of all nodes.
+pub(crate) fn deliveries(setting: Setting, nodes: usize, members: &[u64], chunk: u64) -> u64 {
+    let of_node = |node| {
+        let numbers = (chunk * CHUNK..(chunk + 1) * CHUNK).map(move |index| Number { node, index });
+        numbers.map(|number| members[setting.room_of(number)]).sum::<u64>()
+    };
+    (0..nodes).map(of_node).sum()
+}
+
+/// Connects the clients of all nodes, one after another, and lets them read.
+pub(crate) async fn connect(
+    setting: Setting,
+    nodes: &[SocketAddr],
+    tally: &Arc<Tally>,
+) -> Result<JoinSet<()>> {
+    let mut reading = JoinSet::new();
+    for (node, &addr) in nodes.iter().enumerate() {
+        for client in 0..CLIENTS {
+            let mut connection = RawClient::connect(addr).await;
+            // Once it is in its rooms.
+            connection.read_frame().await.ok_or("a node has refused a client")?;
+            let seen = Seen::new(setting, nodes.len(), &setting.rooms_of_client(node, client));
+            reading.spawn(read(connection, setting, seen, tally.clone()));
+        }
+    }
+    Ok(reading)
+}
+
+async fn read(mut connection: RawClient, setting: Setting, mut seen: Seen, tally: Arc<Tally>) {
+    let mut frames = FrameReader::new(&mut connection);
+    while let Some(frame) = frames.try_next().await {
+        let number = Number::part(number_of(frame));
+        match seen.take(number, setting.room_of(number)) {
+            true => tally.receive(number.chunk()),
+            false => _ = tally.wrong.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+}
+
+/// What a client has had, of each publisher in each of its rooms.
+struct Seen {
+    /// By room, where its publishers begin in `next`; nothing where the client is no member.
+    places: Vec<Option<usize>>,
+    /// The least index that may come.
+    next: Vec<u64>,
+}
+
+impl Seen {
+    fn new(setting: Setting, nodes: usize, rooms: &[usize]) -> Self {
+        let mut places = vec![None; setting.rooms];
+        rooms.iter().enumerate().for_each(|(at, &room)| places[room] = Some(at * nodes));
+        Self { places, next: vec![0; rooms.len() * nodes] }
+    }
+
+    /// Whether this may come next.
+    fn take(&mut self, number: Number, room: usize) -> bool {
+        let Some(place) = self.places[room] else { return false };
+        let next = &mut self.next[place + number.node];
+        let is_next = number.index >= *next;
+        *next = number.index + 1;
+        is_next
+    }
+}
