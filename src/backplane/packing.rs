@@ -285,3 +285,8 @@ impl Packing {
 pub(super) fn count(parcels: &[Parcel]) -> u64 {
     parcels.iter().map(|parcel| u64::from(envelope::count(&parcel.payload))).sum()
 }
+
+/// The envelopes that have messages: all but heartbeats.
+pub(super) fn carrying(parcels: &[Parcel]) -> u64 {
+    parcels.iter().filter(|parcel| envelope::count(&parcel.payload) > 0).count() as u64
+}

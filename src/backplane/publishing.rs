@@ -26,7 +26,7 @@ use super::channels::Channel;
 use super::contract::{Backplane, BackplaneError, BackplaneRequest, Publisher, Unpublished};
 use super::envelope::Heartbeat;
 use super::half::Half;
-use super::packing::{Packing, count};
+use super::packing::{Packing, carrying, count};
 use super::shared::Shared;
 use super::supervise::{Attempt, connect, supervise};
 use crate::patience::timeout;
@@ -143,7 +143,7 @@ impl<B: Backplane> Publishing<B> {
         let bytes: usize = parcels.iter().map(|parcel| parcel.payload.len()).sum();
         let deadline = PUBLISH_DEADLINE + PUBLISH_DEADLINE_PER_MIB * (bytes >> 20) as u32;
         let began = Instant::now();
-        let (envelopes, messages) = (parcels.len(), count(parcels));
+        let (envelopes, messages) = (carrying(parcels), count(parcels));
         let silent =
             BackplaneError::Silent { request: BackplaneRequest::Publish, waited: deadline };
         self.is_publishing = true;
@@ -151,7 +151,7 @@ impl<B: Backplane> Publishing<B> {
         self.is_publishing = false;
         let result = result.unwrap_or(Err(Unpublished::Everything(silent)));
         health.counters.published.add(messages.saturating_sub(count(parcels)));
-        health.counters.envelopes.add(envelopes.saturating_sub(parcels.len()) as u64);
+        health.counters.envelopes.add(envelopes.saturating_sub(carrying(parcels)));
         self.packing.tell();
         if !has_waited {
             // A driver that is always ready must not hold the worker thread.
