@@ -21,7 +21,8 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     /// your own, are those of the driver `Redis`, which [`backplane`](Self::backplane) takes.
     ///
     /// # Errors
-    /// A URL that cannot be read, or that names a database other than 0, makes [`build`](Self::build) fail with [`BuildError::Backplane`](crate::BuildError::Backplane).
+    /// A URL that cannot be read, or that names a database other than 0, makes [`build`](Self::build) fail with
+    /// [`BuildError::Backplane`](crate::BuildError::Backplane).
     ///
     /// # Examples
     /// ```

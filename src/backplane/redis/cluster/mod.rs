@@ -24,10 +24,10 @@ use crate::backplane::{Backplane, BackplaneError, Inbound};
 /// `CLUSTER SLOTS`, and the channels of the hub.
 ///
 /// When a master fails, its channels are lost until a replica has taken over, which takes a little
-/// longer than `cluster-node-timeout`, and what is published on them waits; the others go on. When a slot moves to another master, all
-/// channels that a node had at the former one are subscribed to again. So they are when a master becomes a
-/// replica. Roles need no look here: a server that no longer owns a slot ends its subscriptions
-/// (`SUNSUBSCRIBE`), and answers a publish with `MOVED`.
+/// longer than `cluster-node-timeout`, and what is published on them waits; the others go on. When a slot
+/// moves to another master, or a master becomes a replica, all channels that a node had there are
+/// subscribed to again. Roles need no look here: a server that no longer owns a slot ends its
+/// subscriptions (`SUNSUBSCRIBE`), and answers a publish with `MOVED`.
 #[derive(Clone)]
 pub struct RedisCluster {
     seeds: Arc<[Remote]>,

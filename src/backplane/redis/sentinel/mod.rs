@@ -57,9 +57,9 @@ pub struct RedisSentinel {
 impl RedisSentinel {
     /// The master of a service, such as `mymaster`, which some sentinels watch. Give the URLs of all
     /// sentinels: others are not looked for. URLs are those of [`Redis::open`](super::Redis::open) but for
-    /// sockets, with the user and the password of the sentinels; the default port is 26379. The master has no password,
-    /// unless [`user`](Self::user) or [`password`](Self::password) sets one. It is spoken to over TLS if
-    /// the first URL is `rediss://`.
+    /// sockets, with the user and the password of the sentinels; the default port is 26379. The master
+    /// has no password, unless [`user`](Self::user) or [`password`](Self::password) sets one. It is spoken
+    /// to over TLS if the first URL is `rediss://`.
     ///
     /// Nothing is connected yet.
     ///
@@ -117,10 +117,9 @@ impl RedisSentinel {
     async fn find(&self) -> Result<(Remote, Moves), BackplaneError> {
         self.switches.hear(&self.sentinels, &self.service);
         // Before the sentinels are asked: what they tell after their answers is news.
-        let told = self.switches.told();
+        let moves = Moves::hear(self.service.clone(), self.switches.told());
         let address = asking::master(&self.sentinels, &self.service).await?;
-        let remote = self.master.at(&address);
-        Ok((remote, Moves::Of { service: self.service.clone(), address, told }))
+        Ok((self.master.at(&address), moves(address)))
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::backplane::backoff::Backoff;
-use crate::backplane::redis::moves::LastMove;
+use crate::backplane::redis::moves::Told;
 use crate::backplane::redis::remote::{Address, Remote};
 use crate::backplane::redis::value::text;
 use crate::backplane::{BackplaneError, BackplaneRequest, within};
@@ -31,7 +31,7 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(4_500);
 /// What sentinels tell of the moves of a master, and the tasks that hear it.
 #[derive(Default)]
 pub(super) struct Switches {
-    told: watch::Sender<LastMove>,
+    told: watch::Sender<Told>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -51,7 +51,7 @@ impl Switches {
     }
 
     /// What is told from now on.
-    pub(super) fn told(&self) -> watch::Receiver<LastMove> {
+    pub(super) fn told(&self) -> watch::Receiver<Told> {
         self.told.subscribe()
     }
 }
@@ -64,7 +64,7 @@ impl Drop for Switches {
 }
 
 /// Hears one sentinel, again and again, with a back-off.
-async fn hear_for_ever(sentinel: Remote, service: Arc<str>, told: watch::Sender<LastMove>) {
+async fn hear_for_ever(sentinel: Remote, service: Arc<str>, told: watch::Sender<Told>) {
     let mut backoff = Backoff::new();
     let mut is_return = false;
     loop {
@@ -80,7 +80,7 @@ async fn hear_for_ever(sentinel: Remote, service: Arc<str>, told: watch::Sender<
 async fn hear_once(
     sentinel: &Remote,
     service: &Arc<str>,
-    told: &watch::Sender<LastMove>,
+    told: &watch::Sender<Told>,
     is_return: bool,
     backoff: &mut Backoff,
 ) -> Result<(), BackplaneError> {
@@ -90,7 +90,7 @@ async fn hear_once(
     let hear = move |push: PushInfo| {
         let _ = &alive;
         if let Some(master) = read(&push, &name) {
-            sender.send_replace(Some(master));
+            sender.send_modify(|told| told.move_to(master));
         }
     };
     let connecting = sentinel.connect_to_hear(hear);
@@ -100,7 +100,7 @@ async fn hear_once(
     within(ANSWER_DEADLINE, BackplaneRequest::Subscribe, subscribing).await?;
     backoff.reset();
     if is_return {
-        // It may have told of a move meanwhile. A half that waits asks anew; others find no move.
+        // It may have told of a move meanwhile: a half that waits asks anew. Others find no move.
         told.send_modify(|_| {});
     }
     loop {
