@@ -232,9 +232,10 @@ impl<T: Send + 'static> Hub<T> {
     /// ones are refused with 503, and publishes fail with
     /// [`PublishError::Closed`](super::PublishError::Closed).
     ///
-    /// Returns at once; [`closed`](Self::closed) waits for the end. Closing twice is closing once. See
-    /// [`shutdown`](Self::shutdown) for an end in good order.
-    pub fn close(&self) {
+    /// Returns at once; [`closed`](Self::closed) waits for the end. A second call does nothing. See
+    /// [`shutdown`](Self::shutdown) for an end in good order, and [`close`](Self::close) for the end of
+    /// some connections.
+    pub fn shutdown_now(&self) {
         if self.inner.phase.advance(Phase::Closed) {
             self.expect_end();
             self.close_all(Closing::now());
@@ -255,8 +256,8 @@ impl<T: Send + 'static> Hub<T> {
     /// returns, and the program may end, unless the report tells of
     /// [`messages_unsent`](ShutdownReport::messages_unsent).
     ///
-    /// A later shutdown, or [`close`](Self::close), replaces one that is under way. The deadline of the first
-    /// one holds all the same: whoever is left then is cut.
+    /// A later shutdown, or [`shutdown_now`](Self::shutdown_now), replaces one that is under way. The deadline
+    /// of the first one holds all the same: whoever is left then is cut.
     ///
     /// # Cancel safety
     /// When the future is dropped, connections go on being closed, but at the deadline none is cut, and

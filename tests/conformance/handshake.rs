@@ -305,7 +305,7 @@ async fn client_that_was_refused_may_try_again_on_its_connection() {
 async fn closed_hub_gets_503() {
     let hub = Hub::with_codec(Raw).build().unwrap();
     let server = echo(&hub).await;
-    hub.close();
+    hub.shutdown_now();
     let row = refused("closed", good(), "HTTP/1.1 503 Service Unavailable");
     check_row(&server, &row, &[good().text().as_bytes()]).await;
     let row = refused("no handshake all the same", good().without("Host"), BAD_REQUEST);

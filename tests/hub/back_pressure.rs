@@ -176,7 +176,7 @@ async fn waiting_call_ends_when_the_hub_closes() {
     hub.broadcast(&1).unwrap();
     let mut waiting = Box::pin(hub.broadcast_wait(&2));
     assert!(futures_util::poll!(&mut waiting).is_pending());
-    hub.close();
+    hub.shutdown_now();
     assert!(matches!(within("an answer", waiting).await, Err(PublishError::Closed)));
 }
 

@@ -204,7 +204,7 @@ impl Witnessed {
         assert_eq!(self.witness.get::<u32>().await, 5);
         let hub = &self.hub;
         eventually("it is counted", || hub.stats().handler_panics == 1).await;
-        self.hub.close();
+        self.hub.shutdown_now();
         assert_eq!(self.witness.closed().await.0, 1_001);
         within("all have ended", self.hub.closed()).await;
     }

@@ -38,7 +38,7 @@ async fn time_of_a_close(
     conn.close_with(4_001.into(), "enough");
     let began = Instant::now();
     server.events.ended().await;
-    server.hub.close();
+    server.hub.shutdown_now();
     within("nothing is left", server.hub.closed()).await;
     began.elapsed()
 }

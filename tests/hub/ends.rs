@@ -239,7 +239,7 @@ impl Orphan {
         let Self { hub, reins, .. } = self;
         reins.may_answer.add_permits(1);
         eventually("it is gone", || hub.stats().disconnected == 1).await;
-        hub.close();
+        hub.shutdown_now();
         within("nothing is left", hub.closed()).await;
         let stats = hub.stats();
         assert_eq!(stats.bytes_out % FRAME_BYTES, 0, "only whole messages");
@@ -327,7 +327,7 @@ async fn end_under_senders(cause: Cause) {
     for sender in senders {
         accepted += within("a sender", sender).await.expect("it does not panic");
     }
-    hub.close();
+    hub.shutdown_now();
     within("nothing is left", hub.closed()).await;
     let accounted = || {
         let stats = hub.stats();

@@ -142,7 +142,7 @@ async fn refusals_are_counted_by_their_reason() {
     let no_key = [GET, HOST, CONNECTION, UPGRADE, VERSION];
     assert!(answer_of(&server, &no_key).await.starts_with("http/1.1 400 "));
     assert!(answer_of(&server, &[GET, HOST]).await.starts_with("http/1.1 426 "));
-    hub.close();
+    hub.shutdown_now();
     assert_eq!(turned_away(&server, &[("x-user", "u")]).await.status(), 503);
     let stats = hub.stats();
     let refused = (stats.refused_by_handler, stats.refused_malformed, stats.refused_closing);

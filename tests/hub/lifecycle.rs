@@ -164,7 +164,7 @@ async fn disconnect_is_told_once() {
     client.close_with(1_000, "").await;
     drop(client);
     server.events.ended().await;
-    server.hub.close();
+    server.hub.shutdown_now();
     within("the hub ends", server.hub.closed()).await;
     assert!(server.events.pending().is_none());
 }
@@ -268,8 +268,8 @@ async fn closed_hub_says_farewell_and_refuses_what_comes_later() {
     members[0].1.join("r").unwrap();
     hub.broadcast(&1).unwrap();
     assert!(!hub.is_closed());
-    hub.close();
-    hub.close();
+    hub.shutdown_now();
+    hub.shutdown_now();
     assert!(hub.is_closed());
     for refused in [
         hub.broadcast(&2),
@@ -301,7 +301,7 @@ async fn closed_hub_says_farewell_and_refuses_what_comes_later() {
 async fn sends_by_a_handler_after_the_hub_is_closed_are_refused() {
     let mut server = recorded().await;
     let (_client, conn) = server.connect().await;
-    server.hub.close();
+    server.hub.shutdown_now();
     // The shard has not run yet, so the connection itself does not know.
     assert!(conn.send(&1).is_err());
 }
@@ -317,7 +317,7 @@ async fn closed_waits_for_the_last_on_disconnect() {
     eventually("both count", || hub.count() == 2).await;
     let mut closed = Box::pin(hub.closed());
     assert!(futures_util::poll!(&mut closed).is_pending(), "not closed at all");
-    hub.close();
+    hub.shutdown_now();
     for client in &mut clients {
         assert_eq!(client.closed().await.0, 1_001);
     }
@@ -339,7 +339,7 @@ async fn closed_of_an_empty_hub_is_ready_once_it_is_closed() {
     });
     tokio::task::yield_now().await;
     assert!(!waiting.is_finished());
-    hub.close();
+    hub.shutdown_now();
     within("a waiter hears of a close", waiting).await.unwrap();
     within("who asks later too", hub.closed()).await;
 }
@@ -574,7 +574,7 @@ async fn panic_at_the_call_of_on_disconnect_is_counted_and_gives_the_socket_back
     let hub = Hub::<u32>::new();
     let server = serve(hub.handle(PanicsAtTheCall)).await;
     let mut client = RawClient::connect(server.addr).await;
-    hub.close();
+    hub.shutdown_now();
     within("the session ends all the same", hub.closed()).await;
     assert_eq!(hub.stats().handler_panics, 1);
     assert!(matches!(client.read_frame().await, Some((0x88, _))));
@@ -608,7 +608,7 @@ async fn closed_waits_for_upgrades_under_way_and_they_are_refused() {
     let addr = server.addr;
     let client = tokio::spawn(async move { Client::try_connect(addr, "/ws").await.map(drop) });
     within("the handler is asked", asked.notified()).await;
-    hub.close();
+    hub.shutdown_now();
     let closed = tokio::spawn({
         let hub = hub.clone();
         async move { hub.closed().await }

@@ -80,7 +80,7 @@ async fn hub_can_be_a_part_of_a_plain_hyper_service() {
     assert_eq!(events.message().await.1, 1);
     hub.broadcast(&2).unwrap();
     assert_eq!(client.get::<u32>().await, 2);
-    hub.close();
+    hub.shutdown_now();
     assert_eq!(client.closed().await.0, 1_001);
     server.abort();
 }
@@ -113,7 +113,7 @@ async fn connection_works_over_any_stream() {
     }
     client.send(Message::Ping("p".into())).await;
     assert_eq!(client.next().await, Some(Message::Pong("p".into())));
-    hub.close();
+    hub.shutdown_now();
     assert_eq!(client.closed().await.0, 1_001);
     within("all have ended", hub.closed()).await;
 }
@@ -204,7 +204,7 @@ async fn several_hubs_share_a_server() {
     assert_eq!(number.get::<u32>().await, 1);
     assert_eq!(word.get::<String>().await, "x");
     assert_eq!((numbers.count(), words.count()), (1, 1));
-    numbers.close();
+    numbers.shutdown_now();
     assert_eq!(number.closed().await.0, 1_001);
     word.send_text("\"on\"").await;
     assert_eq!(word.get::<String>().await, "ON", "the other hub goes on");

@@ -104,7 +104,7 @@ async fn while_closes_are_spread_new_clients_get_503_and_those_that_are_left_are
 #[tokio::test]
 async fn close_takes_the_place_of_a_shutdown_under_way() {
     let (server, (mut client, _), shutdown) = half_way().await;
-    server.hub.close();
+    server.hub.shutdown_now();
     assert_eq!(client.closed().await, (1_001, "hub closed".to_owned()));
     assert!(within("it is over", shutdown).await.unwrap().is_clean());
 }
@@ -209,7 +209,7 @@ async fn hub_that_is_dropped_without_a_word_leaves_no_task() {
 async fn hub_that_is_closed_already_is_not_given_time_again() {
     let mut server = Recorded::serve(Hub::<u32>::new()).await;
     let (mut client, _) = server.connect().await;
-    server.hub.close();
+    server.hub.shutdown_now();
     let hub = server.hub.clone();
     let shutdown = tokio::spawn(async move { hub.shutdown(LONG).await });
     assert_eq!(client.closed().await, (1_001, "hub closed".to_owned()));

@@ -141,7 +141,7 @@ async fn socket_of_an_evicted_client_that_never_reads_is_gone_within_the_write_t
     pair.server.events.ended().await;
     let began = Instant::now();
     // Its end shows when nobody holds the hub any more but the two sockets.
-    pair.server.hub.close();
+    pair.server.hub.shutdown_now();
     assert_eq!(pair.healthy.closed().await.0, 1_001);
     within("all have ended", pair.server.hub.closed()).await;
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
@@ -280,7 +280,7 @@ async fn closing_client_that_never_reads_is_cut_after_the_write_timeout() {
     let (_, reason) = pair.server.events.ended().await;
     assert!(matches!(reason, DisconnectReason::ClosedByServer(_)), "{reason}");
     let began = Instant::now();
-    pair.server.hub.close();
+    pair.server.hub.shutdown_now();
     assert_eq!(pair.healthy.closed().await.0, 1_001);
     within("all have ended", pair.server.hub.closed()).await;
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());

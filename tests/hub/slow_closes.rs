@@ -151,7 +151,7 @@ async fn time_of_an_eviction(bytes_per_second: Option<usize>) -> Duration {
         Some(bytes) => drop(tokio::spawn(read_at(client, bytes))),
         None => unread = Some(client),
     }
-    hub.close();
+    hub.shutdown_now();
     within("nothing is left", hub.closed()).await;
     drop(unread);
     began.elapsed()
