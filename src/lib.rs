@@ -44,8 +44,8 @@ pub use backplane::{Redis, RedisCluster, RedisSentinel};
 pub use codec::Json;
 pub use codec::{Codec, DecodeError, EncodeError, Raw, RawMessage};
 pub use engine::{
-    Close, CloseCode, DisconnectReason, Eviction, FrameKind, JoinError, LeaveError, Limit,
-    Overflow, Stats,
+    ActionError, Close, CloseCode, DisconnectReason, Eviction, FrameKind, JoinError, LeaveError,
+    Limit, Overflow, Stats,
 };
 #[cfg(feature = "hub")]
 pub use hub::{

@@ -10,7 +10,8 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use roomcast::FrameKind;
 use roomcast::internals::{
-    Carried, CarriedHeader, CarriedId, CarriedMessage, CarriedReport, CarriedTarget, read, write,
+    Carried, CarriedContent, CarriedHeader, CarriedId, CarriedMessage, CarriedReport, CarriedTarget,
+    read, write,
 };
 
 fuzz_target!(|input: &[u8]| {
@@ -53,7 +54,7 @@ fn check_envelope((node, epoch, first): CarriedHeader, carried: Carried) {
 /// As [`Carried`], but drawn from bytes.
 #[derive(Debug, Arbitrary)]
 enum MadeUp {
-    Messages(Vec<(MadeUpTarget, Vec<CarriedId>, bool, Vec<u8>)>),
+    Messages(Vec<(MadeUpTarget, Vec<CarriedId>, MadeUpContent)>),
     Heartbeat(bool, bool, Option<CarriedReport>, Option<(u64, Vec<u16>)>, Vec<([u8; 16], u64)>),
 }
 
@@ -65,13 +66,38 @@ enum MadeUpTarget {
     Conn(CarriedId),
 }
 
+#[derive(Debug, Arbitrary)]
+enum MadeUpContent {
+    Payload(bool, Vec<u8>),
+    /// A code that may be sent, by its place among them.
+    Close(u16, String),
+    Join(String),
+    Leave(String),
+}
+
+impl From<MadeUpContent> for CarriedContent {
+    fn from(made_up: MadeUpContent) -> Self {
+        match made_up {
+            MadeUpContent::Payload(is_text, payload) => {
+                let kind = if is_text { FrameKind::Text } else { FrameKind::Binary };
+                Self::Payload(kind, payload)
+            }
+            MadeUpContent::Close(place, mut reason) => {
+                reason.truncate(reason.floor_char_boundary(123));
+                Self::Close(3_000 + place % 2_000, reason)
+            }
+            MadeUpContent::Join(room) => Self::Join(room),
+            MadeUpContent::Leave(room) => Self::Leave(room),
+        }
+    }
+}
+
 impl From<MadeUp> for Carried {
     fn from(made_up: MadeUp) -> Self {
         match made_up {
             MadeUp::Messages(messages) => {
-                let messages = messages.into_iter().map(|(target, except, is_text, payload)| {
-                    let kind = if is_text { FrameKind::Text } else { FrameKind::Binary };
-                    CarriedMessage { target: target.into(), except, kind, payload }
+                let messages = messages.into_iter().map(|(target, except, content)| {
+                    CarriedMessage { target: target.into(), except, content: content.into() }
                 });
                 Self::Messages(messages.collect())
             }

@@ -16,7 +16,7 @@ use super::attendance::Attendance;
 use super::channels::Channels;
 use super::contract::{Backplane, BackplaneError};
 use super::echoes::Echoes;
-use super::envelope::{Signing, encode_message};
+use super::envelope::{Signing, encode_action, encode_message};
 use super::health::{BackplaneChanges, BackplaneHealth, Health};
 use super::identity::{ConnId, NodeId};
 use super::inbound::Inbound;
@@ -27,7 +27,7 @@ use super::receiving::Receiving;
 use super::roster::{Peer, Roster};
 use super::shared::{Members, Shared};
 use super::subscribing::Subscribing;
-use crate::engine::{Address, InboxLimits, RoomWatch};
+use crate::engine::{Action, Address, InboxLimits, RoomWatch};
 
 /// The most bytes of frames that are given to members at once: a hundred small messages share the
 /// way to the shards, and a client that is slow for a moment does not lose its turn over it.
@@ -158,48 +158,57 @@ pub(crate) struct Bridge {
 }
 
 impl Bridge {
-    /// Queues a message for the other nodes. Never waits; where nobody elsewhere can be meant, does
-    /// nothing.
-    pub(crate) fn publish(&self, address: Address<'_, ConnId>, except: &[ConnId], message: &Bytes) {
-        if let Some(outgoing) = self.outgoing(address, except, message) {
-            self.shared.outbox.push(outgoing);
-        }
-    }
-
-    /// [`publish`](Self::publish), waiting while the backplane is up and more than 4 MiB or 65,536 messages
-    /// wait for it. While it is down, or waits for other nodes to come back, nobody waits for it.
-    ///
-    /// # Cancel safety
-    /// When the future is dropped, the message is queued without waiting.
-    pub(crate) async fn publish_in_time(
-        &self,
-        address: Address<'_, ConnId>,
-        except: &[ConnId],
-        message: &Bytes,
-    ) {
-        let outgoing = self.outgoing(address, except, message);
-        let refused = outgoing.and_then(|outgoing| self.shared.outbox.try_push(outgoing).err());
-        if let Some(outgoing) = refused {
-            // Boxed, for it is rare, and its size would count in every future that may wait.
-            Box::pin(self.shared.outbox.push_in_time(outgoing)).await;
-        }
-    }
-
-    /// The message as it goes to other nodes; `None` where nobody elsewhere can be meant.
-    fn outgoing(
+    /// A message as it goes to other nodes; `None` where nobody elsewhere can be meant.
+    pub(crate) fn message(
         &self,
         address: Address<'_, ConnId>,
         except: &[ConnId],
         message: &Bytes,
     ) -> Option<Outgoing> {
+        let encode = || encode_message(address, self.elsewhere(except), message);
+        self.is_elsewhere(address).then(|| self.outgoing(address, encode()))
+    }
+
+    /// An action as it goes to other nodes, as [`message`](Self::message) does.
+    pub(crate) fn action(
+        &self,
+        address: Address<'_, ConnId>,
+        except: &[ConnId],
+        action: Action<'_>,
+    ) -> Option<Outgoing> {
+        let encode = || encode_action(address, self.elsewhere(except), action);
+        self.is_elsewhere(address).then(|| self.outgoing(address, encode()))
+    }
+
+    /// Whether a connection of another node can be meant.
+    fn is_elsewhere(&self, address: Address<'_, ConnId>) -> bool {
+        !matches!(address, Address::Conn(id) if id.node() == self.shared.node)
+    }
+
+    fn elsewhere(&self, except: &[ConnId]) -> impl Iterator<Item = ConnId> + Clone {
         let node = self.shared.node;
-        if matches!(address, Address::Conn(id) if id.node() == node) {
-            return None;
+        except.iter().copied().filter(move |id| id.node() != node)
+    }
+
+    fn outgoing(&self, address: Address<'_, ConnId>, message: Vec<u8>) -> Outgoing {
+        Outgoing { channel: self.shared.channels.of(address), message }
+    }
+
+    /// Queues something for the other nodes. Never waits.
+    pub(crate) fn send(&self, outgoing: Outgoing) {
+        self.shared.outbox.push(outgoing);
+    }
+
+    /// [`send`](Self::send), waiting while the backplane is up and more than 4 MiB or 65,536 messages wait
+    /// for it. While it is down, or waits for other nodes to come back, nobody waits for it.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the message is queued without waiting.
+    pub(crate) async fn send_in_time(&self, outgoing: Outgoing) {
+        if let Err(outgoing) = self.shared.outbox.try_push(outgoing) {
+            // Boxed, for it is rare, and its size would count in every future that may wait.
+            Box::pin(self.shared.outbox.push_in_time(outgoing)).await;
         }
-        let elsewhere = except.iter().copied().filter(|id| id.node() != node);
-        let message = encode_message(address, elsewhere, message);
-        let channel = self.shared.channels.of(address);
-        Some(Outgoing { channel, message })
     }
 
     /// Waits until all that was published before this call is acknowledged or dropped, however long

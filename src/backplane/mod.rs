@@ -57,6 +57,7 @@ pub use health::{AbsentNode, BackplaneChanges, BackplaneHealth, BackplaneState};
 pub use identity::{ConnId, NodeId, ParseConnIdError};
 pub use inbound::Inbound;
 pub use local::{Local, LocalPublisher, LocalSubscriber};
+pub(crate) use outbox::Outgoing;
 pub(crate) use shared::Members;
 #[cfg(feature = "redis")]
 use supervise::within;

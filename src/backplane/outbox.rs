@@ -68,7 +68,7 @@ impl Drop for Unqueued<'_> {
 
 /// A message on its way out, encoded for an envelope.
 #[derive(Debug)]
-pub(super) struct Outgoing {
+pub(crate) struct Outgoing {
     pub(super) channel: Channel,
     pub(super) message: Vec<u8>,
 }

@@ -9,13 +9,15 @@ use tokio::task::coop;
 
 use super::NodeId;
 use super::channels::Channel;
-use super::envelope::{Body, Envelope, Header, Heartbeat, Message, Messages, RollCall, Unreadable};
+use super::envelope::{
+    Body, Content, Envelope, Header, Heartbeat, Message, Messages, RollCall, Unreadable,
+};
 use super::events;
 use super::health::Rejected;
 use super::inbound::Received;
 use super::ledger::Ledger;
 use super::shared::{Members, Shared};
-use crate::engine::{ConnKey, FrameKind, frame};
+use crate::engine::{Action, FrameKind, frame};
 use crate::telemetry::Throttle;
 
 /// The state of the receiving task.
@@ -60,7 +62,7 @@ impl Receiving {
     }
 
     /// Delivers the messages that have not come before, those that follow each other for the same
-    /// members as one run of frames.
+    /// members as one run of frames. An action is a run of its own.
     async fn deliver_new(
         &mut self,
         channel: Channel,
@@ -108,6 +110,9 @@ impl Receiving {
             frames.shrink_to(2 * self.shared.run_bytes_max);
             self.deliver(first, &run, members).await;
         }
+        if let Content::Action(action) = first.content {
+            self.act(first, action, members).await;
+        }
         // A full envelope must not hold the worker thread.
         coop::consume_budget().await;
     }
@@ -117,12 +122,22 @@ impl Receiving {
         let node = self.shared.node;
         let rooms = message.target.rooms();
         let Some(address) = message.target.address(&rooms).on(node) else { return };
-        let except: Vec<ConnKey> =
-            message.except.clone().filter_map(|id| id.key_on(node)).collect();
+        let except = message.excepted_on(node);
         // What has come this far is not lost to a shard that is busy: the queue before this task is
         // bounded, and counts what it has no room for.
         if members.deliver(address, &except, frames).is_err() {
             members.deliver_later(address, &except, frames).await;
+        }
+    }
+
+    /// Has an action happen to the members that a message is for.
+    async fn act(&self, message: &Message<'_>, action: Action<'_>, members: &dyn Members) {
+        let node = self.shared.node;
+        let rooms = message.target.rooms();
+        let Some(address) = message.target.address(&rooms).on(node) else { return };
+        let except = message.excepted_on(node);
+        if members.act(address, &except, action).is_err() {
+            members.act_later(address, &except, action).await;
         }
     }
 
@@ -190,18 +205,25 @@ struct Run {
 impl Run {
     /// Whether a message may join the run that began with `first`.
     fn takes(&self, first: &Message<'_>, message: &Message<'_>, bytes_max: usize) -> bool {
+        let (Content::Payload(..), Content::Payload(_, payload)) = (first.content, message.content)
+        else {
+            return false;
+        };
         message.target == first.target
             && message.except == first.except
-            && self.frames.len() + frame::bytes_for(message.payload.len()) <= bytes_max
+            && self.frames.len() + frame::bytes_for(payload.len()) <= bytes_max
     }
 
     fn append(&mut self, message: &Message<'_>) {
+        let Content::Payload(kind, payload) = message.content else {
+            self.messages += 1;
+            return;
+        };
         // Over text that is none a client would have to close its connection (RFC 6455, 8.1).
-        let is_sendable = message.kind == FrameKind::Binary
-            || simdutf8::basic::from_utf8(message.payload).is_ok();
+        let is_sendable = kind == FrameKind::Binary || simdutf8::basic::from_utf8(payload).is_ok();
         if is_sendable {
             self.messages += 1;
-            frame::append(&mut self.frames, message.kind, message.payload);
+            frame::append(&mut self.frames, kind, payload);
         } else {
             self.unsendable += 1;
         }

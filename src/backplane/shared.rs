@@ -20,7 +20,7 @@ use super::inbound::Inbound;
 use super::interest::Interest;
 use super::outbox::Outbox;
 use super::roster::Roster;
-use crate::engine::{Address, ConnKey, Overloaded};
+use crate::engine::{Action, Address, ConnKey, Overloaded};
 
 /// The members here, as the bridge sees them.
 pub(crate) trait Members: Send + Sync + 'static {
@@ -38,6 +38,22 @@ pub(crate) trait Members: Send + Sync + 'static {
         address: Address<'a>,
         except: &'a [ConnKey],
         frames: &'a Bytes,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+    /// Has an action happen to connections. Why else it may be refused is counted.
+    fn act(
+        &self,
+        address: Address<'_>,
+        except: &[ConnKey],
+        action: Action<'_>,
+    ) -> Result<(), Overloaded>;
+
+    /// Has what [`act`](Self::act) has refused happen as soon as there is space.
+    fn act_later<'a>(
+        &'a self,
+        address: Address<'a>,
+        except: &'a [ConnKey],
+        action: Action<'a>,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
     /// How many connections there are.

@@ -10,7 +10,7 @@ const RETRY_AFTER: &str = "retry-after-ms=";
 
 /// Bytes of a reason on the wire: a control frame has 125 (RFC 6455, section 5.5), of which the code takes
 /// two.
-pub(super) const REASON_BYTES_MAX: usize = 123;
+pub(crate) const REASON_BYTES_MAX: usize = 123;
 
 /// A WebSocket close code (RFC 6455, section 7.4; 1012 and 1013 from the IANA registry).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -89,6 +89,15 @@ impl Close {
         Self { code, reason: reason.into() }
     }
 
+    /// As a client gets it: the reason as far as it fits, and neither a reason nor a code where the code
+    /// may not be sent.
+    pub(crate) fn as_sent(&self) -> (CloseCode, &str) {
+        match self.code.is_sendable() {
+            true => (self.code, &self.reason[..self.reason.floor_char_boundary(REASON_BYTES_MAX)]),
+            false => (CloseCode::NO_STATUS, ""),
+        }
+    }
+
     /// A normal closure, without a reason.
     pub fn normal() -> Self {
         Self::new(CloseCode::NORMAL, "")
@@ -127,6 +136,13 @@ impl Close {
     }
 }
 
+/// Without a reason.
+impl From<CloseCode> for Close {
+    fn from(code: CloseCode) -> Self {
+        Self::new(code, "")
+    }
+}
+
 impl fmt::Display for Close {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.reason.is_empty() {
@@ -143,7 +159,8 @@ impl fmt::Display for Close {
 pub enum DisconnectReason {
     /// The client sent a close frame.
     ClosedByClient(Close),
-    /// The application closed it: [`close`](crate::Conn::close), or a rejection in `on_connect`.
+    /// The application closed it: [`Conn::close`](crate::Conn::close), [`Hub::close`](crate::Hub::close) on
+    /// any node, or a rejection in `on_connect`.
     ClosedByServer(Close),
     /// Evicted: the client did not take what was sent to it. Told to the client as 1008.
     SlowClient {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::close::DisconnectReason;
+use super::close::{Close, DisconnectReason};
 use super::closing::{Closing, Shedding};
 use super::link::{ConnKey, Link, Newcomer};
 use super::pending::Pending;
@@ -29,6 +29,8 @@ pub enum Command<S> {
     Leave(Leave),
     /// A frame goes to connections of this shard.
     Deliver(Delivery),
+    /// Connections of this shard end, enter a room or leave it.
+    Act(Act),
     /// Pings are to be answered with these frames.
     Pong(ConnKey, Bytes),
     /// A connection is to end, after what was sent to it before.
@@ -61,6 +63,7 @@ impl<S> Command<S> {
         matches!(
             self,
             Self::Deliver(_)
+                | Self::Act(_)
                 | Self::Join(..)
                 | Self::Leave(..)
                 | Self::Pong(..)
@@ -79,6 +82,7 @@ impl<S> fmt::Debug for Command<S> {
             Self::Join(conn, room) => write!(f, "Join({conn}, {:?})", room.name()),
             Self::Leave(Leave { conn, room, .. }) => write!(f, "Leave({conn}, {:?})", room.name()),
             Self::Deliver(delivery) => delivery.fmt(f),
+            Self::Act(act) => act.fmt(f),
             Self::Pong(conn, _) => write!(f, "Pong({conn})"),
             Self::Close(conn, reason) => write!(f, "Close({conn}, {reason})"),
             Self::Detach(conn) => write!(f, "Detach({conn})"),
@@ -104,6 +108,33 @@ pub struct Leave {
     pub room: Arc<Room>,
     /// Whether the room counts one member fewer since this was sent.
     pub is_counted: bool,
+}
+
+/// What happens to some connections of one shard. Others that are in its audience by then are meant, too:
+/// it stands in the order of the inbox, as joins and leaves do.
+#[derive(Debug)]
+pub struct Act {
+    /// To whom it happens.
+    pub audience: Audience,
+    /// To whom of those it does not.
+    pub except: Except,
+    /// Which change it is.
+    pub change: Change,
+}
+
+/// It must not make the entries of inboxes larger.
+const _: () = assert!(size_of::<Act>() <= size_of::<Delivery>());
+
+/// What can happen to many connections at once.
+#[derive(Debug)]
+pub enum Change {
+    /// They end, after what was sent to them before.
+    Close(Arc<Close>),
+    /// They enter a room. It is claimed once for all of them, and counts this claim as a leave on its
+    /// way: the shard makes a claim for each that enters.
+    Join(Arc<Room>),
+    /// They leave a room, if they are in it.
+    Leave(Arc<Room>),
 }
 
 /// Frames on their way to some connections of one shard. They count as on their way to their address

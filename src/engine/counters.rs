@@ -89,10 +89,14 @@ counters! {
     writes,
     /// Bytes written, control frames included.
     bytes_out,
-    /// Publishes, joins and leaves that were refused because an inbox was full.
+    /// Publishes, joins, leaves and actions on targets that were refused because an inbox was full.
     refused,
-    /// Joins that were refused because the hub had as many rooms as it may have.
+    /// Joins that were refused because the hub had as many rooms as it may have, and those that another
+    /// node asked for and whose name is too long here.
     refused_rooms,
+    /// Connections that did not enter a room by [`Hub::join`](crate::Hub::join), because they were in as
+    /// many rooms as they may be.
+    refused_joins,
     /// Messages dropped by [`Overflow::DropOldest`](super::Overflow::DropOldest).
     dropped_oldest,
     /// Messages dropped by [`Overflow::DropNewest`](super::Overflow::DropNewest).

@@ -32,9 +32,10 @@ pub(crate) mod sync;
 mod wheel;
 
 pub use budget::{Budget, Budgets};
+pub(crate) use close::REASON_BYTES_MAX as CLOSE_REASON_BYTES_MAX;
 pub use close::{Close, CloseCode, DisconnectReason, Eviction, Limit};
 pub use closing::{Closing, Shedding};
-pub use command::{Audience, Command, Delivery, Except, Leave, Probe, Reply};
+pub use command::{Act, Audience, Change, Command, Delivery, Except, Leave, Probe, Reply};
 #[cfg(feature = "server")]
 pub(crate) use counters::counters;
 pub use counters::{Counter, Counters, Stats};
@@ -42,7 +43,10 @@ pub use frame::FrameKind;
 pub use inbox::{Inbox, InboxLimits, Overloaded};
 pub use link::{ConnKey, End, Link, Newcomer, Stage};
 pub use pending::{PENDING_BYTES_MAX, Pending};
-pub use port::{Address, JoinError, LeaveError, Pace, Port, RoomLimits, publish, publish_at};
+pub use port::{
+    Action, ActionError, Address, JoinError, LeaveError, Pace, Port, RoomLimits, act_at, publish,
+    publish_at,
+};
 pub use rate::{Rate, TokenBucket};
 pub use room_index::{NoMoreRooms, Room, RoomIndex, RoomWatch};
 pub use send_queue::{Amount, Burst, Overflow, Pushed, QueueLimits, SendQueue, WRITE_SLOTS_MAX};

@@ -2,6 +2,8 @@
 //!
 //! All methods may be called from any thread, and none waits.
 
+mod acting;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +22,8 @@ use super::inbox::{Inbox, InboxLimits, Overloaded};
 use super::link::{ConnKey, Link, Newcomer};
 use super::pending::Pending;
 use super::room_index::{NoMoreRooms, Room, RoomIndex, RoomWatch};
+
+pub use self::acting::{Action, ActionError, act_at};
 
 /// What bounds the rooms.
 #[derive(Debug, Clone, Copy)]
@@ -174,6 +178,11 @@ impl<S> Port<S> {
         let next_run = Duration::from_millis(self.next_run_ms.load(Ordering::Relaxed));
         let late_now = now.saturating_sub(next_run).saturating_sub(LATENESS_MIN);
         Duration::from_millis(self.late_ms.load(Ordering::Relaxed)) + late_now
+    }
+
+    /// Rooms that a connection may be in.
+    pub(super) fn rooms_per_conn(&self) -> u32 {
+        self.room_limits.rooms_per_conn
     }
 
     pub(super) fn set_next_run(&self, next: Option<Duration>, late: Duration) {

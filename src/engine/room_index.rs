@@ -91,7 +91,8 @@ impl Room {
         self.leaving.fetch_sub(1, Ordering::Relaxed);
     }
 
-    fn claim(&self) -> bool {
+    /// Claims it for one member to come, unless it is retired. Whoever holds a claim can make others.
+    pub(super) fn claim(&self) -> bool {
         // One more than `RETIRED` does not exist, which is what keeps a retired room retired.
         self.claims
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |claims| claims.checked_add(1))

@@ -2,7 +2,7 @@
 
 use crate::backplane::BackplaneError;
 use crate::codec::EncodeError;
-use crate::engine::{Close, CloseCode, Eviction, JoinError, Overloaded};
+use crate::engine::{ActionError, Close, CloseCode, Eviction, JoinError, Overloaded};
 
 /// A message was not published.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +88,18 @@ impl From<JoinError> for Close {
         let code = match error {
             JoinError::Overloaded | JoinError::NoMoreRooms { .. } => CloseCode::TRY_AGAIN,
             _ => CloseCode::POLICY,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+/// So that `hub.join(&target, room)?` works in `on_connect`: the client is told 1013 (come back later)
+/// where the hub is overloaded or closed, and 1008 otherwise.
+impl From<ActionError> for Close {
+    fn from(error: ActionError) -> Self {
+        let code = match error {
+            ActionError::NameTooLong { .. } => CloseCode::POLICY,
+            _ => CloseCode::TRY_AGAIN,
         };
         Self::new(code, error.to_string())
     }

@@ -5,6 +5,7 @@
 //! shards write.
 
 mod about;
+mod acting;
 mod builder;
 mod byte_bounds;
 mod conn;

@@ -9,7 +9,7 @@ use super::Hub;
 use crate::backplane::{
     BackplaneChanges, BackplaneError, BackplaneHealth, Bridge, Cluster, Members, NodeId,
 };
-use crate::engine::{Address, ConnKey, Overloaded, Pace};
+use crate::engine::{Action, ActionError, Address, ConnKey, Overloaded, Pace};
 use crate::transport::Shards;
 
 impl<T: Send + 'static> Hub<T> {
@@ -87,6 +87,36 @@ impl Members for Shards {
         frames: &'a Bytes,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(self.until(move || self.deliver(address, except, frames).ok()))
+    }
+
+    fn act(
+        &self,
+        address: Address<'_>,
+        except: &[ConnKey],
+        action: Action<'_>,
+    ) -> Result<(), Overloaded> {
+        if self.is_congested() {
+            return Err(Overloaded);
+        }
+        match self.act(Pace::Urgent, address, except, action) {
+            Err(ActionError::Overloaded) => return Err(Overloaded),
+            // The node that asks may have other limits.
+            Err(ActionError::NameTooLong { .. }) => {
+                self.ports()[0].counters().refused_rooms.add(1);
+            }
+            // Counted by the shard that has no more rooms.
+            Err(_) | Ok(()) => {}
+        }
+        Ok(())
+    }
+
+    fn act_later<'a>(
+        &'a self,
+        address: Address<'a>,
+        except: &'a [ConnKey],
+        action: Action<'a>,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(self.until(move || Members::act(self, address, except, action).ok()))
     }
 
     fn connections(&self) -> u64 {

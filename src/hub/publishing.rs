@@ -4,10 +4,11 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::{Hub, Inner, PublishError, Target, session};
-use crate::backplane::ConnId;
+use crate::backplane::{Bridge, ConnId, Outgoing};
 use crate::codec::encode_frame;
-use crate::engine::{Address, ConnKey, Link, Overloaded, Pace, Stage};
+use crate::engine::{Address, ConnKey, Link, Pace, Stage};
 use crate::shield::shielded;
+use crate::transport::Shards;
 
 /// A message that is encoded and framed, to be sent often. Clones share the bytes.
 #[derive(Debug, Clone)]
@@ -17,6 +18,64 @@ impl Encoded {
     /// The bytes on the wire, header included.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+}
+
+/// What goes to the shards of this node, and to the other nodes: a message, or an action on connections.
+pub(super) trait Errand {
+    /// Why it was refused.
+    type Error;
+
+    /// The hub is closed.
+    const CLOSED: Self::Error;
+
+    /// Whether a shard has no space for it.
+    fn is_overloaded(error: &Self::Error) -> bool;
+
+    /// Hands it to the shards here.
+    fn here(
+        &self,
+        shards: &Shards,
+        pace: Pace,
+        address: Address<'_>,
+        except: &[ConnKey],
+    ) -> Result<(), Self::Error>;
+
+    /// The same for the other nodes; `None` where nobody there can be meant.
+    fn elsewhere(
+        &self,
+        bridge: &Bridge,
+        address: Address<'_, ConnId>,
+        except: &[ConnId],
+    ) -> Option<Outgoing>;
+}
+
+impl Errand for Encoded {
+    type Error = PublishError;
+
+    const CLOSED: PublishError = PublishError::Closed;
+
+    fn is_overloaded(error: &PublishError) -> bool {
+        matches!(error, PublishError::Overloaded)
+    }
+
+    fn here(
+        &self,
+        shards: &Shards,
+        pace: Pace,
+        address: Address<'_>,
+        except: &[ConnKey],
+    ) -> Result<(), PublishError> {
+        Ok(shards.publish(pace, address, except, &self.0)?)
+    }
+
+    fn elsewhere(
+        &self,
+        bridge: &Bridge,
+        address: Address<'_, ConnId>,
+        except: &[ConnId],
+    ) -> Option<Outgoing> {
+        bridge.message(address, except, &self.0)
     }
 }
 
@@ -159,32 +218,46 @@ impl<T: Send + 'static> Hub<T> {
             if let Some(Address::Conn(key)) = address.on(self.inner.node) {
                 return Box::pin(self.publish_to_conn(key, address, except, message)).await;
             }
-            let attempt = || self.publish_here_once(Pace::Patient, address, except, &message);
-            match attempt() {
-                Some(result) => result?,
-                // Boxed, for it is rare, and its size would count in every future that may wait.
-                None => Box::pin(self.inner.shards.until(attempt)).await?,
-            }
-            if let Some(bridge) = &self.inner.bridge {
-                bridge.publish_in_time(address, except, &message.0).await;
-            }
-            Ok(())
+            self.publish_in_time(address, except, &message).await
         }
     }
 
+    /// To the members here when there is space, and then to the other nodes when there is space for that.
+    pub(super) async fn publish_in_time<E: Errand>(
+        &self,
+        address: Address<'_, ConnId>,
+        except: &[ConnId],
+        errand: &E,
+    ) -> Result<(), E::Error> {
+        let attempt = || self.publish_here_once(Pace::Patient, address, except, errand);
+        match attempt() {
+            Some(result) => result?,
+            // Boxed, for it is rare, and its size would count in every future that may wait.
+            None => Box::pin(self.inner.shards.until(attempt)).await?,
+        }
+        let Some(bridge) = &self.inner.bridge else { return Ok(()) };
+        if let Some(outgoing) = errand.elsewhere(bridge, address, except) {
+            bridge.send_in_time(outgoing).await;
+        }
+        Ok(())
+    }
+
     /// To the members here, for callers that try again: `None` where a shard has no space.
-    fn publish_here_once(
+    fn publish_here_once<E: Errand>(
         &self,
         pace: Pace,
         address: Address<'_, ConnId>,
         except: &[ConnId],
-        message: &Encoded,
-    ) -> Option<Result<(), PublishError>> {
+        errand: &E,
+    ) -> Option<Result<(), E::Error>> {
         if self.is_closed() {
-            return Some(Err(PublishError::Closed));
+            return Some(Err(E::CLOSED));
         }
         let Some(here) = address.on(self.inner.node) else { return Some(Ok(())) };
-        self.publish_here(pace, here, except, message).ok().map(Ok)
+        match self.publish_here(pace, here, except, errand) {
+            Err(error) if E::is_overloaded(&error) => None,
+            result => Some(result),
+        }
     }
 
     /// To a connection of this node, when there is space in its queue.
@@ -225,39 +298,40 @@ impl<T: Send + 'static> Hub<T> {
     }
 
     /// To local members first, and then to the other nodes.
-    fn publish_at(
+    pub(super) fn publish_at<E: Errand>(
         &self,
         address: Address<'_, ConnId>,
         except: &[ConnId],
-        message: &Encoded,
-    ) -> Result<(), PublishError> {
+        errand: &E,
+    ) -> Result<(), E::Error> {
         if self.is_closed() {
-            return Err(PublishError::Closed);
+            return Err(E::CLOSED);
         }
         if let Some(here) = address.on(self.inner.node) {
-            self.publish_here(Pace::Urgent, here, except, message)?;
+            self.publish_here(Pace::Urgent, here, except, errand)?;
         }
         if let Some(bridge) = &self.inner.bridge {
-            bridge.publish(address, except, &message.0);
+            errand.elsewhere(bridge, address, except).into_iter().for_each(|it| bridge.send(it));
         }
         Ok(())
     }
 
-    fn publish_here(
+    fn publish_here<E: Errand>(
         &self,
         pace: Pace,
         address: Address<'_>,
         except: &[ConnId],
-        message: &Encoded,
-    ) -> Result<(), Overloaded> {
+        errand: &E,
+    ) -> Result<(), E::Error> {
+        let shards = &*self.inner.shards;
         let key = |id: &ConnId| id.key_on(self.inner.node);
         // The usual cases, nobody and the sender, are spared the allocation.
         if let [] | [_] = except {
             let key = except.first().and_then(key);
-            return self.inner.shards.publish(pace, address, key.as_slice(), &message.0);
+            return errand.here(shards, pace, address, key.as_slice());
         }
         let keys: Vec<ConnKey> = except.iter().filter_map(key).collect();
-        self.inner.shards.publish(pace, address, &keys, &message.0)
+        errand.here(shards, pace, address, &keys)
     }
 }
 

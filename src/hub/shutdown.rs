@@ -21,7 +21,7 @@ pub(super) const WINDOW_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The most time of a shutdown that is kept for the goodbye to other nodes: many round trips, also where a
 /// connection has to be made for it.
-const LEAVE_WAIT_MAX: Duration = Duration::from_secs(1);
+const GOODBYE_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// How far the end of a hub has come. It only moves forward.
 #[derive(Debug, Clone, Copy)]
@@ -278,7 +278,7 @@ impl<T: Send + 'static> Hub<T> {
         let mut how = how.into();
         let began = Instant::now();
         let whole = how.deadline;
-        how.deadline -= self.leave_wait(how.deadline);
+        how.deadline -= self.goodbye_time(how.deadline);
         let is_replaced = self.stay_not_ready(&how).await;
         let deadline = how.deadline.saturating_sub(began.elapsed());
         self.inner.phase.advance(Phase::Closing);
@@ -394,9 +394,9 @@ impl<T: Send + 'static> Hub<T> {
     }
 
     /// How much of the time of a shutdown is kept for the goodbye.
-    fn leave_wait(&self, deadline: Duration) -> Duration {
+    fn goodbye_time(&self, deadline: Duration) -> Duration {
         match self.inner.bridge {
-            Some(_) => LEAVE_WAIT_MAX.min(deadline / 4),
+            Some(_) => GOODBYE_TIME_MAX.min(deadline / 4),
             None => Duration::ZERO,
         }
     }

@@ -3,10 +3,11 @@
 use bytes::Bytes;
 
 use crate::backplane::envelope::{
-    Body, Envelope, Header, Heartbeat, Message, Packer, Report, RollCall, Target, encode_message,
+    Body, Content, Envelope, Header, Heartbeat, Message, Packer, Report, RollCall, Target,
+    encode_action, encode_message,
 };
 use crate::backplane::{ConnId, NodeId};
-use crate::engine::{Address, ConnKey, FrameKind, frame};
+use crate::engine::{Action, Address, CloseCode, ConnKey, FrameKind, frame};
 
 /// A connection: its node and its key there.
 pub type CarriedId = ([u8; 16], u64);
@@ -44,10 +45,21 @@ pub struct CarriedMessage {
     pub target: CarriedTarget,
     /// Whom it passes by.
     pub except: Vec<CarriedId>,
-    /// What it is made of.
-    pub kind: FrameKind,
-    /// Its bytes.
-    pub payload: Vec<u8>,
+    /// What it brings.
+    pub content: CarriedContent,
+}
+
+/// What a message brings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CarriedContent {
+    /// Bytes for clients.
+    Payload(FrameKind, Vec<u8>),
+    /// The end of connections: code and reason.
+    Close(u16, String),
+    /// The way into a room.
+    Join(String),
+    /// The way out of a room.
+    Leave(String),
 }
 
 /// Whom a message is for.
@@ -117,7 +129,17 @@ fn encode(message: &CarriedMessage) -> Vec<u8> {
         CarriedTarget::Conn(id) => Address::Conn(conn_id(*id)),
     };
     let except = message.except.iter().copied().map(conn_id);
-    encode_message(address, except, &frame::encode(message.kind, &message.payload))
+    let action = match &message.content {
+        CarriedContent::Payload(kind, payload) => {
+            return encode_message(address, except, &frame::encode(*kind, payload));
+        }
+        CarriedContent::Close(code, reason) => {
+            Action::Close { code: CloseCode::from(*code), reason }
+        }
+        CarriedContent::Join(room) => Action::Join(room),
+        CarriedContent::Leave(room) => Action::Leave(room),
+    };
+    encode_action(address, except, action)
 }
 
 fn carried_message(message: Message<'_>) -> CarriedMessage {
@@ -129,8 +151,14 @@ fn carried_message(message: Message<'_>) -> CarriedMessage {
             Target::Conn(id) => CarriedTarget::Conn(carried_id(id)),
         },
         except: message.except.map(carried_id).collect(),
-        kind: message.kind,
-        payload: message.payload.to_vec(),
+        content: match message.content {
+            Content::Payload(kind, payload) => CarriedContent::Payload(kind, payload.to_vec()),
+            Content::Action(Action::Close { code, reason }) => {
+                CarriedContent::Close(code.into(), reason.to_owned())
+            }
+            Content::Action(Action::Join(room)) => CarriedContent::Join(room.to_owned()),
+            Content::Action(Action::Leave(room)) => CarriedContent::Leave(room.to_owned()),
+        },
     }
 }
 

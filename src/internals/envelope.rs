@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::backplane::NodeId;
 #[cfg(feature = "hmac")]
 use crate::backplane::Signing;
-use crate::backplane::envelope::{Body, Envelope, Header, Packer, Target, encode_message};
+use crate::backplane::envelope::{Body, Content, Envelope, Header, Packer, Target, encode_message};
 use crate::engine::Address;
 
 /// Packs messages, each a room and a frame, into one envelope.
@@ -24,8 +24,10 @@ pub fn each_message(envelope: &[u8], mut see: impl FnMut(&str, &[u8])) -> bool {
         return false;
     };
     for message in messages {
-        if let Target::Room(room) = message.target {
-            see(room, message.payload);
+        if let (Target::Room(room), Content::Payload(_, payload)) =
+            (message.target, message.content)
+        {
+            see(room, payload);
         }
     }
     true

@@ -10,7 +10,8 @@ mod upgrade;
 use bytes::Bytes;
 
 pub use carried::{
-    Carried, CarriedHeader, CarriedId, CarriedMessage, CarriedReport, CarriedTarget, read, write,
+    Carried, CarriedContent, CarriedHeader, CarriedId, CarriedMessage, CarriedReport,
+    CarriedTarget, read, write,
 };
 pub use decoder::{Decoded, FrameDecoder, decode};
 #[cfg(feature = "hmac")]

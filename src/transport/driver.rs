@@ -18,8 +18,8 @@ use super::relief::Relief;
 use super::sampler::Sampler;
 use super::stream::WriteHalf;
 use crate::engine::{
-    Address, Budgets, ConnKey, InboxLimits, Link, Overloaded, Pace, Port, Progress, RoomLimits,
-    RoomWatch, Shard, ShardConfig, publish_at,
+    Action, ActionError, Address, Budgets, ConnKey, InboxLimits, Link, Overloaded, Pace, Port,
+    Progress, RoomLimits, RoomWatch, Shard, ShardConfig, act_at, publish_at,
 };
 
 /// Small writes of a slice, before a shard lets readers and other shards run: about 0.3 ms.
@@ -145,6 +145,17 @@ impl Shards {
         frames: &Bytes,
     ) -> Result<(), Overloaded> {
         self.followed(address, || publish_at(pace, &self.ports, address, except, frames))
+    }
+
+    /// Has an action happen to connections, in every shard that has some.
+    pub(crate) fn act(
+        &self,
+        pace: Pace,
+        address: Address<'_>,
+        except: &[ConnKey],
+        action: Action<'_>,
+    ) -> Result<(), ActionError> {
+        act_at(pace, &self.ports, address, except, action)
     }
 
     /// Hands frames to the shard of one connection. With `bytes_max`, only if no more than that waits for

@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use roomcast::engine::{
-    Address, Close, CloseCode, Closing, ConnKey, DisconnectReason, FrameKind, JoinError, Overflow,
-    Shedding, Stage, frame, publish,
+    Action, Address, Close, CloseCode, Closing, ConnKey, DisconnectReason, FrameKind, JoinError,
+    Overflow, Pace, Shedding, Stage, act_at, frame, publish,
 };
 
 use super::dice::Dice;
 use super::fake::{CLOSE, Client, PONG, Parsed, Rig, Settings, assert_nothing_reserved, parse};
-use super::operation::{Kind, Operation, ROOMS, To};
+use super::operation::{Change, Kind, Operation, ROOMS, To};
 
 /// Runs `operations` random operations, or as many as `dice` has, and shows each to `see` before it
 /// is applied.
@@ -116,6 +116,7 @@ impl<D: Dice> Model<D> {
             Operation::Publish { to, except, payload_bytes } => {
                 self.publish(&to, &except, payload_bytes);
             }
+            Operation::Act { to, except, change } => self.act(&to, &except, change),
             Operation::Probe { to } => self.probe(&to),
             Operation::Pong { conn } => self.pong(conn),
             Operation::Block { conn } => self.known[conn].client.block(),
@@ -172,6 +173,30 @@ impl<D: Dice> Model<D> {
                 self.known[conn].expected.push(number);
             } else if matches!(to, To::Conn(_)) {
                 self.too_late += 1;
+            }
+        }
+    }
+
+    fn act(&mut self, to: &To, except: &[usize], change: Change) {
+        let excepted: Vec<ConnKey> = except.iter().map(|&at| self.known[at].client.id()).collect();
+        let action = match change {
+            Change::Close => Action::Close { code: CloseCode::from(4_001), reason: "" },
+            Change::Join(room) => Action::Join(ROOMS[room]),
+            Change::Leave(room) => Action::Leave(ROOMS[room]),
+        };
+        let act = |address: Address<'_>| {
+            act_at(Pace::Urgent, &self.rig.ports, address, &excepted, action)
+        };
+        self.with_address(to, act).expect("there is room");
+        let meant = self.audience(to).into_iter();
+        for conn in meant.filter(|conn| !except.contains(conn)).collect::<Vec<_>>() {
+            match change {
+                Change::Join(room) if self.known[conn].is_open => {
+                    self.rooms.entry(room).or_default().insert(conn);
+                }
+                Change::Join(_) => {}
+                Change::Leave(room) => self.remove_member(conn, room),
+                Change::Close => self.note_end(conn),
             }
         }
     }

@@ -19,6 +19,14 @@ pub(crate) enum To {
     Conn(usize),
 }
 
+/// What happens to the connections of a target; rooms by index.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Change {
+    Close,
+    Join(usize),
+    Leave(usize),
+}
+
 #[derive(Debug, Clone)]
 pub(crate) enum Operation {
     Attach,
@@ -34,6 +42,12 @@ pub(crate) enum Operation {
         to: To,
         except: Vec<usize>,
         payload_bytes: usize,
+    },
+    /// Something happens to the connections of a target.
+    Act {
+        to: To,
+        except: Vec<usize>,
+        change: Change,
     },
     /// Ask when what was published is out.
     Probe {
@@ -122,7 +136,8 @@ impl Operation {
             0..6 => (attached < CONNS_MAX).then_some(Self::Attach)?,
             6..22 => Self::Join { conn, room },
             22..28 => Self::Leave { conn, room },
-            28..60 => Self::draw_publish(dice, conn, room, conns),
+            28..55 => Self::draw_publish(dice, conn, room, conns),
+            55..60 => Self::draw_act(dice, conn, room, conns),
             60..64 => Self::Pong { conn },
             64..68 => Self::Block { conn },
             68..72 => Self::Take { conn, bytes: dice.draw(1..400) },
@@ -156,10 +171,26 @@ impl Operation {
         }
     }
 
+    fn draw_act(dice: &mut impl Dice, conn: usize, room: usize, conns: usize) -> Self {
+        let to = Self::draw_target(dice, conn, room);
+        let except = Self::draw_except(dice, conns);
+        let room = dice.draw(0..ROOMS.len());
+        let change = match dice.draw(0..12) {
+            0..7 => Change::Join(room),
+            7..11 => Change::Leave(room),
+            _ => Change::Close,
+        };
+        Self::Act { to, except, change }
+    }
+
+    fn draw_except(dice: &mut impl Dice, conns: usize) -> Vec<usize> {
+        let excepted = dice.pick([0, 0, 0, 1, 1, 2, 3]);
+        (0..excepted).map(|_| dice.draw(0..conns)).collect()
+    }
+
     fn draw_publish(dice: &mut impl Dice, conn: usize, room: usize, conns: usize) -> Self {
         let to = Self::draw_target(dice, conn, room);
-        let excepted = dice.pick([0, 0, 0, 1, 1, 2, 3]);
-        let except = (0..excepted).map(|_| dice.draw(0..conns)).collect();
+        let except = Self::draw_except(dice, conns);
         let payload_bytes = match dice.draw(0..40) {
             0..36 => dice.draw(4..40),
             36..39 => dice.draw(120..130),

@@ -204,7 +204,7 @@ async fn connections_to_sentinels_end_with_the_hub() {
     let are_heard = |count| watched.sentinels.iter().all(|sentinel| listeners(sentinel) == count);
     let hub = node(&watched).build().unwrap();
     eventually("all are heard", || are_heard(1)).await;
-    hub.close();
+    hub.shutdown_now();
     drop(hub);
     tokio::time::timeout(NOTICED, eventually("none is heard", || are_heard(0)))
         .await

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::backplane::envelope::count;
 use crate::backplane::{Lost, Parcel, Publisher, Subscriber, Unpublished};
-use crate::engine::{ConnKey, FrameKind, Overloaded, frame};
+use crate::engine::{Action, ConnKey, FrameKind, Overloaded, frame};
 
 /// A driver that acknowledges messages only when it is told to. Clones are the same.
 #[derive(Clone)]
@@ -124,6 +124,19 @@ impl Members for Nobody {
         Box::pin(std::future::ready(()))
     }
 
+    fn act(&self, _: Address<'_>, _: &[ConnKey], _: Action<'_>) -> Result<(), Overloaded> {
+        Ok(())
+    }
+
+    fn act_later<'a>(
+        &'a self,
+        _: Address<'a>,
+        _: &'a [ConnKey],
+        _: Action<'a>,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(std::future::ready(()))
+    }
+
     fn connections(&self) -> u64 {
         0
     }
@@ -151,7 +164,8 @@ fn bridge(driver: &Holding, spread: u16) -> Bridge {
 }
 
 fn publish(bridge: &Bridge, room: &str) {
-    bridge.publish(Address::Room(room), &[], &frame::encode(FrameKind::Text, b"m"));
+    let message = frame::encode(FrameKind::Text, b"m");
+    bridge.send(bridge.message(Address::Room(room), &[], &message).expect("it is for a room"));
 }
 
 async fn within<F: Future>(what: &str, future: F) -> F::Output {

@@ -1,18 +1,27 @@
-//! One message in an envelope: written by its publisher, read by other nodes.
+//! One message in an envelope, or one action on connections: written by its publisher, read by other
+//! nodes.
 
 use bytes::{Buf, BufMut, Bytes};
 
 use super::length;
 use crate::backplane::{ConnId, NodeId};
-use crate::engine::{Address, ConnKey, FrameKind, frame};
+use crate::engine::{
+    Action, Address, CLOSE_REASON_BYTES_MAX, CloseCode, ConnKey, FrameKind, frame,
+};
 
 const FLAG_BINARY: u8 = 1;
 const FLAG_EXCEPT: u8 = 2;
 const TARGET_SHIFT: u8 = 2;
+const TARGET_MASK: u8 = 3;
 const TARGET_EVERYONE: u8 = 0;
 const TARGET_ROOM: u8 = 1;
 const TARGET_ROOMS: u8 = 2;
 const TARGET_CONN: u8 = 3;
+const VERB_SHIFT: u8 = 4;
+const VERB_MESSAGE: u8 = 0;
+const VERB_CLOSE: u8 = 1;
+const VERB_JOIN: u8 = 2;
+const VERB_LEAVE: u8 = 3;
 
 /// Encodes one message, for an envelope to come.
 ///
@@ -23,10 +32,37 @@ pub(crate) fn encode_message(
     except: impl Iterator<Item = ConnId> + Clone,
     message: &Bytes,
 ) -> Vec<u8> {
-    let payload = frame::payload(message);
+    let binary = if frame::kind(message) == FrameKind::Binary { FLAG_BINARY } else { 0 };
+    encode(binary | VERB_MESSAGE << VERB_SHIFT, address, except, frame::payload(message))
+}
+
+/// Encodes one action, for an envelope to come.
+///
+/// # Panics
+/// Where a name has more than 4 GiB.
+pub(crate) fn encode_action(
+    address: Address<'_, ConnId>,
+    except: impl Iterator<Item = ConnId> + Clone,
+    action: Action<'_>,
+) -> Vec<u8> {
+    match action {
+        Action::Close { code, reason } => {
+            let payload = [&u16::from(code).to_le_bytes(), reason.as_bytes()].concat();
+            encode(VERB_CLOSE << VERB_SHIFT, address, except, &payload)
+        }
+        Action::Join(room) => encode(VERB_JOIN << VERB_SHIFT, address, except, room.as_bytes()),
+        Action::Leave(room) => encode(VERB_LEAVE << VERB_SHIFT, address, except, room.as_bytes()),
+    }
+}
+
+fn encode(
+    flags: u8,
+    address: Address<'_, ConnId>,
+    except: impl Iterator<Item = ConnId> + Clone,
+    payload: &[u8],
+) -> Vec<u8> {
     let mut out =
         Vec::with_capacity(room_for(address) + 24 * except.clone().count() + payload.len());
-    let binary = if frame::kind(message) == FrameKind::Binary { FLAG_BINARY } else { 0 };
     let has_except = except.clone().next().is_some();
     let target = match address {
         Address::Everyone => TARGET_EVERYONE,
@@ -34,7 +70,7 @@ pub(crate) fn encode_message(
         Address::Rooms(_) => TARGET_ROOMS,
         Address::Conn(_) => TARGET_CONN,
     };
-    out.put_u8(binary | if has_except { FLAG_EXCEPT } else { 0 } | target << TARGET_SHIFT);
+    out.put_u8(flags | if has_except { FLAG_EXCEPT } else { 0 } | target << TARGET_SHIFT);
     match address {
         Address::Everyone => {}
         Address::Room(room) => put_bytes(&mut out, room.as_bytes()),
@@ -106,13 +142,46 @@ impl<'a> Iterator for Messages<'a> {
     }
 }
 
-/// A message of another node.
+/// A message of another node, or an action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Message<'a> {
-    pub(crate) kind: FrameKind,
     pub(crate) target: Target<'a>,
     pub(crate) except: ConnIds<'a>,
-    pub(crate) payload: &'a [u8],
+    pub(crate) content: Content<'a>,
+}
+
+/// What it brings to its target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Content<'a> {
+    /// Bytes for clients.
+    Payload(FrameKind, &'a [u8]),
+    /// Something that happens to connections.
+    Action(Action<'a>),
+}
+
+impl<'a> Content<'a> {
+    fn parse(flags: u8, payload: &'a [u8]) -> Option<Self> {
+        let is_binary = flags & FLAG_BINARY != 0;
+        Some(match flags >> VERB_SHIFT {
+            VERB_MESSAGE if is_binary => Self::Payload(FrameKind::Binary, payload),
+            VERB_MESSAGE => Self::Payload(FrameKind::Text, payload),
+            _ if is_binary => return None,
+            VERB_CLOSE => Self::Action(parse_close(payload)?),
+            VERB_JOIN => Self::Action(Action::Join(str::from_utf8(payload).ok()?)),
+            VERB_LEAVE => Self::Action(Action::Leave(str::from_utf8(payload).ok()?)),
+            _ => return None,
+        })
+    }
+}
+
+/// A close as a client can get it: with a code that may be sent, or with neither code nor reason.
+fn parse_close(payload: &[u8]) -> Option<Action<'_>> {
+    let (code, reason) = payload.split_first_chunk()?;
+    let code = CloseCode::from(u16::from_le_bytes(*code));
+    let reason = str::from_utf8(reason).ok()?;
+    let is_whole = code.is_sendable() && reason.len() <= CLOSE_REASON_BYTES_MAX;
+    let is_empty = code == CloseCode::NO_STATUS && reason.is_empty();
+    (is_whole || is_empty).then_some(Action::Close { code, reason })
 }
 
 /// Whom it is for.
@@ -145,10 +214,14 @@ impl Target<'_> {
 }
 
 impl<'a> Message<'a> {
+    /// The connections of `node` that it passes by.
+    pub(crate) fn excepted_on(&self, node: NodeId) -> Vec<ConnKey> {
+        self.except.clone().filter_map(|id| id.key_on(node)).collect()
+    }
+
     fn parse(rest: &mut &'a [u8]) -> Option<Self> {
         let flags = rest.try_get_u8().ok()?;
-        let kind = if flags & FLAG_BINARY == 0 { FrameKind::Text } else { FrameKind::Binary };
-        let target = match flags >> TARGET_SHIFT {
+        let target = match flags >> TARGET_SHIFT & TARGET_MASK {
             TARGET_EVERYONE => Target::Everyone,
             TARGET_ROOM => Target::Room(take_name(rest)?),
             TARGET_ROOMS => Target::Rooms(Names::check(rest)?),
@@ -156,8 +229,8 @@ impl<'a> Message<'a> {
             _ => return None,
         };
         let except = if flags & FLAG_EXCEPT == 0 { ConnIds(&[]) } else { ConnIds::take(rest)? };
-        let payload = take_bytes(rest)?;
-        Some(Self { kind, target, except, payload })
+        let content = Content::parse(flags, take_bytes(rest)?)?;
+        Some(Self { target, except, content })
     }
 }
 

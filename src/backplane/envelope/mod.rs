@@ -17,9 +17,11 @@
 //! flags · target · [excepted: count (4), (node (16) · key (8))…] · length (4) · payload
 //! ```
 //!
-//! with text, binary and the kind of target in the flags, and a target of nothing (everyone), a name
-//! (a room), a count and names (rooms), or node and key (a connection). A name is a length of four
-//! bytes and UTF-8. The body of kind 1 is a [`Heartbeat`].
+//! with text, binary, the kind of target and the verb in the flags, and a target of nothing (everyone), a
+//! name (a room), a count and names (rooms), or node and key (a connection). A name is a length of four
+//! bytes and UTF-8. The verb says what the payload is: of a message (0), its bytes; of a close (1), the code
+//! (2) and the reason; of a join (2) and of a leave (3), the name of the room. The flags of the last three do
+//! not say binary. The body of kind 1 is a [`Heartbeat`].
 //!
 //! With a key, the high bit of the version is set, and the signature follows behind the body, over all
 //! that is before it and the channel's name: see [`Signing`].
@@ -36,7 +38,7 @@ mod tests;
 use bytes::{Buf, BufMut};
 
 pub(crate) use self::heartbeat::{Heartbeat, REPORT_ROOMS_MAX, Report, RollCall};
-pub(crate) use self::message::{Message, Messages, Target, encode_message};
+pub(crate) use self::message::{Content, Message, Messages, Target, encode_action, encode_message};
 pub(crate) use self::packer::{ENVELOPE_BYTES_MAX, ENVELOPE_MESSAGES_MAX, Packer};
 pub(crate) use self::signing::Signing;
 use super::NodeId;

@@ -1,6 +1,6 @@
 use super::*;
 use crate::backplane::ConnId;
-use crate::engine::{Address, ConnKey, FrameKind, frame};
+use crate::engine::{Action, Address, CloseCode, ConnKey, FrameKind, frame};
 
 const HEADER: Header = Header { node: NodeId::from_bytes([7; 16]), epoch: 1_000, first: 40 };
 
@@ -42,15 +42,80 @@ fn messages_are_read_as_they_were_written() {
     };
     let got: Vec<_> = messages.collect();
     assert_eq!(got.len(), 4);
-    assert_eq!((&got[0].target, got[0].payload), (&Target::Everyone, &b""[..]));
-    assert_eq!((got[1].kind, got[1].payload), (FrameKind::Binary, &[0xFF; 200][..]));
+    assert_eq!(got[0].target, Target::Everyone);
+    assert_eq!(got[0].content, Content::Payload(FrameKind::Text, b""));
+    assert_eq!(got[1].content, Content::Payload(FrameKind::Binary, &[0xFF; 200]));
     assert_eq!(got[1].target, Target::Room("lobby"));
     assert!(got[1].except.clone().eq([id(1, 2)]));
     let Target::Rooms(names) = &got[2].target else { panic!("rooms are expected") };
     assert!(names.clone().eq(["a", "", "é"]));
     assert!(got[2].except.clone().eq([id(1, 2), id(3, 4)]));
     assert_eq!(got[3].target, Target::Conn(id(5, 6)));
-    assert_eq!((got[3].kind, got[3].payload.len()), (FrameKind::Text, 70_000));
+    assert_eq!(got[3].content, Content::Payload(FrameKind::Text, &[b'x'; 70_000]));
+}
+
+/// An envelope with one action.
+fn envelope_of(action: Action<'_>) -> Vec<u8> {
+    let mut packer = Packer::new();
+    packer.push(&encode_action(Address::Room("lobby"), [id(1, 2)].into_iter(), action));
+    packer.seal(HEADER)
+}
+
+#[test]
+fn actions_are_read_as_they_were_written() {
+    let longest = "é".repeat(61);
+    for action in [
+        Action::Close { code: CloseCode::from(4_001), reason: &longest },
+        Action::Close { code: CloseCode::NORMAL, reason: "" },
+        Action::Close { code: CloseCode::NO_STATUS, reason: "" },
+        Action::Join(""),
+        Action::Leave("room"),
+    ] {
+        let envelope = envelope_of(action);
+        let Ok(Envelope { body: Body::Messages(mut messages), .. }) = Envelope::parse(&envelope)
+        else {
+            panic!("messages are expected")
+        };
+        let message = messages.next().expect("one");
+        assert_eq!(message.target, Target::Room("lobby"));
+        assert!(message.except.clone().eq([id(1, 2)]));
+        assert_eq!(message.content, Content::Action(action));
+    }
+}
+
+#[test]
+fn a_close_that_no_client_can_get_is_garbage() {
+    let long = "r".repeat(124);
+    for (code, reason) in
+        [(0, ""), (1_004, ""), (1_005, "r"), (1_006, ""), (5_000, ""), (1_000, &long)]
+    {
+        let envelope = envelope_of(Action::Close { code: CloseCode::from(code), reason });
+        assert_eq!(Envelope::parse(&envelope), Err(Unreadable::Garbage), "{code} {reason}");
+    }
+}
+
+#[test]
+fn actions_with_other_flags_or_bytes_are_garbage() {
+    const FLAGS_AT: usize = HEADER_BYTES;
+    for action in [
+        Action::Close { code: CloseCode::NORMAL, reason: "bye" },
+        Action::Join("room"),
+        Action::Leave("room"),
+    ] {
+        let whole = envelope_of(action);
+        for flag in [1, 0x40, 0x80] {
+            let mut other = whole.clone();
+            other[FLAGS_AT] |= flag;
+            assert_eq!(Envelope::parse(&other), Err(Unreadable::Garbage), "{action:?} {flag}");
+        }
+        let mut other = whole;
+        *other.last_mut().expect("a name or a reason") = 0xFF;
+        assert_eq!(Envelope::parse(&other), Err(Unreadable::Garbage), "{action:?}");
+    }
+    // A close without a whole code.
+    let mut packer = Packer::new();
+    packer.push(&[1 << 4, 1, 0, 0, 0, 0xE8]);
+    assert_eq!(Envelope::parse(&packer.seal(HEADER)), Err(Unreadable::Garbage));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! connection. Commands apply in the order of the inbox: a change of members that a collected
 //! delivery would see waits until that delivery is out.
 
+mod acting;
 mod audience;
 mod draining;
 mod ending;
@@ -21,6 +22,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::acting::Acting;
 use self::draining::Draining;
 use self::ending::DueQueue;
 use self::keep_alive::KeepAlive;
@@ -90,6 +92,8 @@ pub struct Shard<S: Socket> {
     keep_alive: Option<KeepAlive>,
     /// A command that must wait for the turn's deliveries.
     held: Option<Command<S>>,
+    /// An action that has begun; nothing is taken from the inbox before it is over.
+    acting: Option<Acting>,
     /// Connections that are to be ended before anything else is taken from the inbox.
     due: DueQueue,
     /// Those that are being closed, all or a share; all of them for good.
@@ -125,6 +129,7 @@ impl<S: Socket> Shard<S> {
             },
             config,
             held: None,
+            acting: None,
             due: DueQueue::new(),
             draining: None,
             is_stopped: false,
@@ -235,6 +240,7 @@ impl<S: Socket> Shard<S> {
     fn is_idle(&self) -> bool {
         !self.is_stopped
             && self.held.is_none()
+            && self.acting.is_none()
             && self.sweep.is_idle()
             && self.due.is_empty()
             && !self.is_close_due()
@@ -243,6 +249,9 @@ impl<S: Socket> Shard<S> {
 
     /// Takes commands until the turn is full, the inbox empty, or the slice used up.
     fn collect(&mut self, budget: &mut usize) {
+        if !self.go_on_acting(budget) {
+            return;
+        }
         let (mut messages, mut bytes) = (0, 0);
         let mut commands = COMMANDS_PER_SLICE;
         while *budget > 0 && !self.turn.is_full() && !self.is_stopped {
@@ -286,6 +295,7 @@ impl<S: Socket> Shard<S> {
             Command::Join(_, room) | Command::Leave(Leave { room, .. }) => {
                 self.turn.touches(room, &self.table) || self.sweep.touches(room, &self.table)
             }
+            Command::Act(act) => self.must_act_wait(act),
             Command::Attach { .. } => self.turn.touches_everyone() || self.sweep.touches_everyone(),
             Command::Deliver(delivery) => {
                 !self.sweep.takes(delivery, &self.table)
@@ -315,6 +325,7 @@ impl<S: Socket> Shard<S> {
         match command {
             Command::Attach { newcomer, socket } => self.attach(newcomer.arrive(), socket),
             Command::Deliver(delivery) => drop(self.deliver(delivery)),
+            Command::Act(act) => self.begin_acting(act, budget),
             Command::Join(id, room) => match self.open_slot(id) {
                 Some(slot) => self.table.join(slot, room),
                 None => self.table.release(&room),

@@ -295,6 +295,28 @@ impl<S> Table<S> {
         }
     }
 
+    /// Puts a connection into a room that somebody else has claimed; `false` where it is in `rooms_max`
+    /// others.
+    pub(super) fn enter(&mut self, slot: u32, room: &Arc<Room>, rooms_max: u32) -> bool {
+        if self.is_member(slot, room) {
+            return true;
+        }
+        if !self.conns[slot as usize].link.reserve_room(rooms_max) {
+            return false;
+        }
+        let is_claimed = room.claim();
+        debug_assert!(is_claimed, "a room with a claim is not retired");
+        self.join(slot, room.clone());
+        true
+    }
+
+    /// Takes a connection out of a room, if it is in it, where nobody has counted that before.
+    pub(super) fn expel(&mut self, slot: u32, room: &Room) {
+        if let Some(back) = self.position(slot, room) {
+            self.unlink(slot, back, Link::release_room);
+        }
+    }
+
     /// The rooms that a connection is in.
     pub(super) fn rooms_of(&self, slot: u32) -> Vec<Arc<Room>> {
         let memberships = &self.conns[slot as usize].memberships;
