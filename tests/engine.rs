@@ -1,5 +1,7 @@
 //! The core without a network: fake sockets, a fake clock, and oracles.
 
+#[path = "engine/acting.rs"]
+mod acting;
 #[path = "engine/budgets.rs"]
 mod budgets;
 #[path = "engine/closing.rs"]

@@ -1,5 +1,7 @@
 //! The hub through its public API, with clients that are not ours.
 
+#[path = "hub/acting.rs"]
+mod acting;
 #[path = "hub/admission.rs"]
 mod admission;
 #[path = "hub/back_pressure.rs"]

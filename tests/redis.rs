@@ -1,5 +1,7 @@
 //! Hubs over real Redis servers: what their backplane does when all is well, and when it is not.
 
+#[path = "redis/acting.rs"]
+mod acting;
 #[path = "backplane/claims.rs"]
 #[macro_use]
 mod claims;

@@ -1,7 +1,10 @@
 //! What holds on every backplane: a suite of tests, made for one by [`claims`].
 
 use bytes::Bytes;
-use roomcast::{Backplane, BackplaneState, Conn, Hub, Raw, RawMessage, Target};
+use roomcast::{
+    Backplane, BackplaneState, Close, CloseCode, Conn, DisconnectReason, Hub, Raw, RawMessage,
+    Target,
+};
 
 use crate::support::{Client, Recorded, eventually, within};
 
@@ -105,6 +108,76 @@ pub(crate) async fn excepted_connections_of_all_nodes_are_passed_by<B: Backplane
     assert_eq!(nodes[0].until(END).await, [1]);
     assert_eq!(nodes[1].until(END).await, [2, 3]);
     assert_eq!(nodes[2].until(END).await, [1, 3]);
+}
+
+pub(crate) async fn actions_reach_the_connections_of_all_nodes<B: Backplane + Clone>(bus: B) {
+    for channels in [1, 8] {
+        let mut nodes = nodes(&bus, 3, channels).await;
+        for (member, rooms) in nodes.iter().zip([&["a", "b"][..], &["b"], &["a"]]) {
+            for room in rooms {
+                member.conn.join_wait(room).await.unwrap();
+            }
+        }
+        let ids: Vec<_> = nodes.iter().map(|member| member.conn.id()).collect();
+        let hub = nodes[0].hub().clone();
+        for (number, (target, meant)) in [
+            (Target::everyone(), [1, 1, 1]),
+            (Target::everyone().except_all([ids[0], ids[1]]), [0, 0, 1]),
+            (Target::room("a"), [1, 0, 1]),
+            (Target::room("b").except(ids[0]), [0, 1, 0]),
+            (Target::rooms(["a", "b"]), [1, 1, 1]),
+            (Target::conn(ids[1]), [0, 1, 0]),
+            (Target::conn(ids[0]), [1, 0, 0]),
+            (Target::room("nobody's"), [0, 0, 0]),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let room = format!("room {number}");
+            let counts = || [0, 1, 2].map(|at| nodes[at].hub().room_count(&room));
+            hub.join(&target, &room).unwrap();
+            eventually("those who are meant have entered", || counts() == meant).await;
+            hub.leave(&target, &room).unwrap();
+            eventually("they have left", || counts() == [0, 0, 0]).await;
+        }
+        let close = Close::new(CloseCode::from(4_001), "logged out");
+        hub.close(&Target::room("a").except(ids[0]), close.clone()).unwrap();
+        assert_eq!(nodes[2].client.closed().await, (4_001, "logged out".to_owned()));
+        let (_, reason) = nodes[2].node.events.ended().await;
+        assert_eq!(reason, DisconnectReason::ClosedByServer(close));
+        hub.close(&Target::conn(ids[1]), CloseCode::NORMAL).unwrap();
+        assert_eq!(nodes[1].client.closed().await, (1_000, String::new()));
+        hub.broadcast(&END).unwrap();
+        assert_eq!(nodes[0].until(END).await, [0; 0], "it is open");
+    }
+}
+
+pub(crate) async fn actions_keep_their_place_among_messages<B: Backplane + Clone>(bus: B) {
+    let mut nodes = nodes(&bus, 2, 1).await;
+    let hub = nodes[0].hub().clone();
+    let there = Target::conn(nodes[1].conn.id());
+    for round in 0..100 {
+        let room = format!("room {}", round % 3);
+        hub.to_room(&room, &0).unwrap();
+        hub.join(&there, &room).unwrap();
+        hub.to_room(&room, &round).unwrap();
+        hub.leave(&there, &room).unwrap();
+        hub.to_room(&room, &0).unwrap();
+    }
+    hub.broadcast(&100).unwrap();
+    hub.close(&Target::everyone().except(nodes[0].conn.id()), CloseCode::NORMAL).unwrap();
+    hub.broadcast(&101).unwrap();
+    hub.broadcast(&END).unwrap();
+    let got = nodes[1].client.get_many::<u32>(101).await;
+    assert!(got.into_iter().eq(0..=100));
+    assert_eq!(nodes[1].client.closed().await.0, 1_000);
+    assert_eq!(nodes[0].until(END).await, [100, 101]);
+    let health = || nodes[1].hub().backplane_health().unwrap();
+    eventually("all are counted as messages", || health().received == 504).await;
+    assert_eq!((health().lost, health().garbage), (0, 0));
+    let published = || hub.backplane_health().unwrap().published;
+    eventually("all are acknowledged", || published() == 504).await;
+    assert!(nodes[1].hub().rooms().is_empty());
 }
 
 pub(crate) async fn an_id_that_was_written_down_still_reaches_its_connection<B>(bus: B)
@@ -223,6 +296,8 @@ macro_rules! claims {
         claims! { $bus =>
             every_target_reaches_the_members_of_all_nodes,
             excepted_connections_of_all_nodes_are_passed_by,
+            actions_reach_the_connections_of_all_nodes,
+            actions_keep_their_place_among_messages,
             an_id_that_was_written_down_still_reaches_its_connection,
             messages_of_a_publisher_arrive_complete_in_order_and_once,
             after_an_awaited_join_nothing_is_missed,

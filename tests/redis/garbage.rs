@@ -50,6 +50,18 @@ async fn payloads_that_are_no_envelopes_are_counted_and_ignored() {
         vec![b"".to_vec(), b"garbage".to_vec(), b"{\"number\":1}".to_vec(), vec![0; 99]];
     payloads.extend((1..whole.len()).map(|bytes| whole[..bytes].to_vec()));
     payloads.push(header(9, 0));
+    // Verbs of actions in bits 4 and 5: a close with a code that may not be sent, without a whole code, and
+    // with a reason that is no text; a join that says binary; a leave with a flag that nobody knows.
+    for (flags, payload) in [
+        (0x10, &b"\xEE\x03"[..]),
+        (0x10, b"\xE8"),
+        (0x10, b"\xE8\x03\xFF"),
+        (0x21, b"r"),
+        (0x70, b"r"),
+    ] {
+        let length = (payload.len() as u32).to_le_bytes();
+        payloads.push([&header(0, 1)[..], &[flags], &length, payload].concat());
+    }
     payloads.push([&header(0, u32::MAX)[..], &[0xFF; 64]].concat());
     payloads.iter().for_each(|payload| publish(&redis, payload));
     for node in [&pair.a, &pair.b] {

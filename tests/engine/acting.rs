@@ -1,0 +1,230 @@
+//! Actions on the connections of a target: limits, slices, and that nothing stays behind.
+
+use roomcast::engine::{
+    Action, ActionError, Address, CloseCode, ConnKey, DisconnectReason, Pace, Progress, act_at,
+};
+
+use super::fake::{CLOSE, Client, Rig, Settings, assert_nothing_reserved};
+
+const BYE: Action<'static> = Action::Close { code: CloseCode::NORMAL, reason: "bye" };
+
+fn act(rig: &Rig, address: Address<'_>, action: Action<'_>) -> Result<(), ActionError> {
+    act_at(Pace::Urgent, &rig.ports, address, &[], action)
+}
+
+fn ids(clients: &[Client]) -> Vec<ConnKey> {
+    clients.iter().map(Client::id).collect()
+}
+
+#[test]
+fn a_join_of_many_goes_in_slices_and_nothing_behind_it_overtakes() {
+    let mut rig = Settings::default().build();
+    let members = rig.attach_to("from", 1_000);
+    rig.run();
+    rig.publish(Address::Room("to"), "before");
+    act(&rig, Address::Room("from"), Action::Join("to")).unwrap();
+    rig.publish(Address::Room("to"), "after");
+    let mut slices = 0;
+    while rig.shards[0].run(rig.now, 10) == Progress::Busy && members[0].texts().is_empty() {
+        slices += 1;
+    }
+    assert!(slices > 5, "{slices}");
+    rig.run();
+    assert_eq!(rig.members("to").len(), 1_000);
+    assert!(members.iter().all(|member| member.texts() == ["after"]));
+}
+
+#[test]
+fn a_leave_of_many_goes_in_slices_and_they_get_what_was_sent_before() {
+    let mut rig = Settings::default().build();
+    let members = rig.attach_to("room", 1_000);
+    rig.publish(Address::Room("room"), "before");
+    act(&rig, Address::Room("room"), Action::Leave("room")).unwrap();
+    rig.publish(Address::Room("room"), "after");
+    let stays = rig.attach();
+    stays.join("room");
+    rig.publish(Address::Room("room"), "last");
+    while rig.shards[0].run(rig.now, 10) == Progress::Busy {}
+    assert!(members.iter().all(|member| member.texts() == ["before"]));
+    assert_eq!(stays.texts(), ["last"]);
+    assert_eq!(rig.members("room"), [stays.id()]);
+}
+
+#[test]
+fn a_close_of_many_goes_in_slices_behind_a_sweep_and_before_what_follows() {
+    let mut rig = Settings::default().large_audience(8).build();
+    let members = rig.attach_to("room", 500);
+    let others = rig.attach_to("other", 3);
+    rig.publish(Address::Room("room"), "before");
+    rig.shards[0].run(rig.now, 20);
+    rig.publish(Address::Everyone, "to all");
+    act(&rig, Address::Room("room"), BYE).unwrap();
+    rig.publish(Address::Everyone, "after");
+    rig.publish(Address::Conn(members[7].id()), "too late");
+    let mut slices = 0;
+    while rig.shards[0].run(rig.now, 10) == Progress::Busy {
+        slices += 1;
+    }
+    assert!(slices > 50, "{slices}");
+    for member in &members {
+        assert_eq!(member.texts(), ["before", "to all"]);
+        assert_eq!((member.count(CLOSE), member.close_code()), (1, Some(CloseCode::NORMAL)));
+        let reason = member.reason();
+        assert!(matches!(reason, Some(DisconnectReason::ClosedByServer(_))), "{reason:?}");
+    }
+    assert!(others.iter().all(|other| other.texts() == ["to all", "after"]));
+    assert_eq!(rig.counters().dropped_at_end.get(), 1);
+    assert!(rig.ports[0].rooms().find("room").is_none());
+}
+
+#[test]
+fn connections_that_end_during_an_action_are_passed_over() {
+    let mut rig = Settings::default().build();
+    let members = rig.attach_to("from", 100);
+    rig.run();
+    act(&rig, Address::Room("from"), Action::Join("to")).unwrap();
+    rig.shards[0].run(rig.now, 2);
+    // It fails when the shard writes to it, and its session goes, behind the action.
+    members.iter().for_each(|member| member.port.detach(member.id()));
+    let newcomer = rig.attach();
+    newcomer.join("from");
+    rig.run();
+    assert!(rig.members("to").is_empty());
+    assert_eq!(rig.members("from"), [newcomer.id()]);
+    assert_eq!(rig.counters().rooms.get(), 1);
+}
+
+#[test]
+fn members_of_several_rooms_count_once() {
+    let mut rig = Settings::default().rooms(64, 2).build();
+    let both = rig.attach_to("a", 3);
+    both.iter().for_each(|client| client.join("b"));
+    let rooms = ["a".to_owned(), "b".to_owned(), "nobody's".to_owned()];
+    act(&rig, Address::Rooms(&rooms), Action::Join("c")).unwrap();
+    rig.run();
+    assert_eq!(rig.counters().refused_joins.get(), 3, "each is refused once");
+    assert!(rig.ports[0].rooms().find("c").is_none());
+}
+
+#[test]
+fn an_action_that_reaches_nobody_leaves_no_room_behind() {
+    let mut rig = Settings::default().shards(2).build();
+    act(&rig, Address::Everyone, Action::Join("room")).unwrap();
+    assert!(rig.ports.iter().all(|port| port.rooms().is_empty()), "none is made for nobody");
+    let client = rig.attach();
+    act(&rig, Address::Room("nobody's"), Action::Join("room")).unwrap();
+    act(&rig, Address::Rooms(&[]), Action::Join("room")).unwrap();
+    act(&rig, Address::Conn(ConnKey::new(99, 0)), Action::Join("room")).unwrap();
+    act(&rig, Address::Conn(ConnKey::new(99, 7)), Action::Join("room")).unwrap();
+    act_at(Pace::Urgent, &rig.ports, Address::Everyone, &[client.id()], Action::Join("room"))
+        .unwrap();
+    act(&rig, Address::Everyone, Action::Leave("room")).unwrap();
+    act(&rig, Address::Room("nobody's"), BYE).unwrap();
+    rig.run();
+    assert!(rig.ports.iter().all(|port| port.rooms().is_empty()));
+    assert_eq!(rig.total(|counters| &counters.rooms), 0);
+    assert_eq!(rig.budgets.rooms.used(), 0);
+}
+
+#[test]
+fn who_is_in_as_many_rooms_as_allowed_is_counted_and_its_rooms_stay() {
+    let mut rig = Settings::default().rooms(64, 2).build();
+    let [full, free] = [rig.attach(), rig.attach()];
+    full.join("a");
+    full.join("b");
+    free.join("a");
+    act(&rig, Address::Everyone, Action::Join("a")).unwrap();
+    act(&rig, Address::Everyone, Action::Join("c")).unwrap();
+    rig.run();
+    assert_eq!(rig.counters().refused_joins.get(), 1, "to be in a room already is no refusal");
+    assert_eq!(rig.rooms_of(&full), ["a", "b"]);
+    assert_eq!(rig.rooms_of(&free), ["a", "c"]);
+    act(&rig, Address::Everyone, Action::Leave("a")).unwrap();
+    rig.run();
+    full.join("d");
+    rig.run();
+    assert_eq!(rig.rooms_of(&full), ["b", "d"], "the place of the room that it left");
+}
+
+#[test]
+fn name_that_is_too_long_is_refused() {
+    let mut rig = Settings::default().rooms(3, 8).build();
+    let client = rig.attach();
+    let error = act(&rig, Address::Everyone, Action::Join("long")).unwrap_err();
+    assert_eq!(error, ActionError::NameTooLong { bytes: 4, bytes_max: 3 });
+    act(&rig, Address::Everyone, Action::Leave("long")).unwrap();
+    act(&rig, Address::Everyone, Action::Join("abc")).unwrap();
+    rig.run();
+    assert_eq!(rig.rooms_of(&client), ["abc"]);
+}
+
+#[test]
+fn where_one_shard_can_have_no_more_rooms_nobody_enters() {
+    let mut rig = Settings::default().shards(3).max_rooms(2).build();
+    let clients: Vec<Client> = (0..3).map(|_| rig.attach()).collect();
+    for _ in 0..3 {
+        let error = act(&rig, Address::Everyone, Action::Join("room")).unwrap_err();
+        assert_eq!(error, ActionError::NoMoreRooms { rooms_max: 2 });
+        rig.run();
+    }
+    assert_eq!(rig.total(|counters| &counters.refused_rooms), 3);
+    assert!(clients.iter().all(|client| rig.rooms_of(client).is_empty()));
+    assert_eq!(rig.budgets.rooms.used(), 0);
+    assert_eq!(rig.total(|counters| &counters.rooms), 0);
+    for port in &rig.ports {
+        assert_nothing_reserved(port, Settings::default().inbox);
+    }
+}
+
+#[test]
+fn where_one_inbox_is_full_nothing_happens_to_anybody() {
+    let settings = Settings::default().shards(2).inbox(4, 1_000);
+    let mut rig = settings.build();
+    let clients = [rig.attach(), rig.attach()];
+    rig.run();
+    for text in ["1", "2", "3", "4"] {
+        rig.publish(Address::Conn(clients[1].id()), text);
+    }
+    for action in [BYE, Action::Join("room")] {
+        assert_eq!(act(&rig, Address::Everyone, action), Err(ActionError::Overloaded));
+        let patient = act_at(Pace::Patient, &rig.ports, Address::Everyone, &[], action);
+        assert_eq!(patient, Err(ActionError::Overloaded));
+    }
+    assert_eq!(rig.total(|counters| &counters.refused), 2, "who waits is not refused");
+    rig.run();
+    assert!(clients.iter().all(|client| client.reason().is_none()));
+    assert!(rig.ports.iter().all(|port| port.rooms().is_empty()));
+    rig.ports.iter().for_each(|port| assert_nothing_reserved(port, settings.inbox));
+    act(&rig, Address::Everyone, BYE).unwrap();
+    rig.run();
+    assert!(clients.iter().all(|client| client.close_code() == Some(CloseCode::NORMAL)));
+    rig.ports.iter().for_each(|port| assert_nothing_reserved(port, settings.inbox));
+}
+
+#[test]
+fn room_is_found_at_once_and_counts_its_members_when_they_are_there() {
+    let mut rig = Settings::default().build();
+    let clients = [rig.attach(), rig.attach()];
+    act(&rig, Address::Everyone, Action::Join("room")).unwrap();
+    let rooms = rig.ports[0].rooms();
+    assert!(rooms.find("room").is_some());
+    assert_eq!(rooms.members("room"), 0, "the claim of the action is no member");
+    rig.run();
+    assert_eq!(rig.ports[0].rooms().members("room"), 2);
+    let mut expected = ids(&clients);
+    expected.sort_unstable();
+    assert_eq!(rig.members("room"), expected);
+}
+
+#[test]
+fn action_for_a_shard_that_is_gone_leaves_nothing_behind() {
+    let mut rig = Settings::default().shards(2).build();
+    let clients = [rig.attach(), rig.attach()];
+    rig.run();
+    rig.shards.pop();
+    act(&rig, Address::Everyone, Action::Join("room")).unwrap();
+    rig.run();
+    assert_eq!(rig.rooms_of(&clients[0]), ["room"]);
+    assert!(rig.ports[1].rooms().is_empty());
+    assert_eq!(rig.budgets.rooms.used(), 1);
+}
