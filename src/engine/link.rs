@@ -116,7 +116,8 @@ pub struct Link {
     /// units of [`LEAVE`], the leaves that the shard has not seen yet: whoever leaves adds, the shard
     /// takes off. In one word, for a join between two steps would find one room too few or too many.
     rooms: AtomicU64,
-    /// Set by whoever asks for the close, so that sends fail before the shard has heard of it.
+    /// Set by whoever asks for the close, so that sends fail before the shard has heard of it, and by the
+    /// shard when it knows the end.
     closing: AtomicBool,
     /// Bytes that wait for the client: on their way to the shard by direct sends, and in the send queue.
     /// Senders and the shard add, the shard takes off; wraps, but what is added is taken off again.
@@ -179,7 +180,7 @@ impl Link {
         !self.closing.swap(true, Ordering::AcqRel)
     }
 
-    /// How it ended, once it has.
+    /// How it ended, once it has, or is about to.
     pub fn end(&self) -> Option<&End> {
         self.end.get().map(|end| &**end)
     }
@@ -278,9 +279,16 @@ impl Link {
 
     /// The shard says why the connection ends.
     pub(super) fn finish(&self, end: End) {
+        self.decide(end);
+        self.advance(Stage::Ended);
+    }
+
+    /// The shard knows why the connection ends, and tells the session a little later, when it takes leave of
+    /// the client. Nobody can send to it or have it join any more.
+    pub(super) fn decide(&self, end: End) {
         // The first reason counts: what was ended before its shard went is abandoned all the same.
         let _ = self.end.set(Box::new(end));
-        self.advance(Stage::Ended);
+        self.closing.store(true, Ordering::Release);
     }
 
     /// The shard is gone, and its sockets with it.

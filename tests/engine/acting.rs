@@ -1,7 +1,8 @@
 //! Actions on the connections of a target: limits, slices, and that nothing stays behind.
 
 use roomcast::engine::{
-    Action, ActionError, Address, CloseCode, ConnKey, DisconnectReason, Pace, Progress, act_at,
+    Action, ActionError, Address, CloseCode, ConnKey, DisconnectReason, Pace, Progress, Stage,
+    act_at,
 };
 
 use super::fake::{CLOSE, Client, Rig, Settings, assert_nothing_reserved};
@@ -75,6 +76,61 @@ fn a_close_of_many_goes_in_slices_behind_a_sweep_and_before_what_follows() {
     assert!(others.iter().all(|other| other.texts() == ["to all", "after"]));
     assert_eq!(rig.counters().dropped_at_end.get(), 1);
     assert!(rig.ports[0].rooms().find("room").is_none());
+}
+
+#[test]
+fn others_are_served_while_many_are_closed() {
+    let mut rig = Settings::default().build();
+    let members = rig.attach_to("room", 2_000);
+    let others = rig.attach_to("other", 2);
+    rig.run();
+    act(&rig, Address::Room("room"), BYE).unwrap();
+    rig.publish(Address::Room("other"), "meanwhile");
+    rig.publish(Address::Room("room"), "after");
+    let late: Vec<Client> = members.iter().rev().take(3).cloned().collect();
+    late.iter().for_each(|member| rig.publish(Address::Conn(member.id()), "too late"));
+    while others[0].texts().is_empty() {
+        assert_eq!(rig.shards[0].run(rig.now, 64), Progress::Busy);
+    }
+    let told = || members.iter().filter(|member| member.stage() > Stage::Open).count();
+    assert!(told() < 200, "{} were told before", told());
+    // Who has not been told yet is in no room and counts no more.
+    assert_eq!(rig.ports[0].rooms().members("room"), 0);
+    assert_eq!(rig.counters().connections.get(), 2);
+    assert!(members.iter().all(|member| member.link.is_closing()));
+    // Some fail, some go, and some are cut before it is their turn.
+    let untold: Vec<&Client> =
+        members.iter().filter(|member| member.stage() == Stage::Open).collect();
+    let [fails, goes, closes] = [untold[0], untold[1], untold[2]];
+    fails.wire().error = Some(std::io::ErrorKind::BrokenPipe);
+    goes.port.detach(goes.id());
+    closes.close();
+    rig.run();
+    assert_eq!((told(), fails.stage()), (2_000, Stage::Cut));
+    assert!(goes.wire().is_dropped && goes.close_code() == Some(CloseCode::NORMAL));
+    for member in members.iter().filter(|member| member.id() != fails.id()) {
+        assert!(member.texts().is_empty());
+        assert_eq!((member.count(CLOSE), member.close_code()), (1, Some(CloseCode::NORMAL)));
+    }
+    assert_eq!(rig.counters().dropped_at_end.get(), 3);
+    assert_eq!(rig.counters().disconnected.get(), 2_000);
+}
+
+#[test]
+fn connections_that_are_cut_before_they_have_parted_are_told_once() {
+    let mut rig = Settings::default().build();
+    let members = rig.attach_to("room", 500);
+    rig.run();
+    act(&rig, Address::Room("room"), BYE).unwrap();
+    rig.shards[0].run(rig.now, 80);
+    rig.ports[0].cut_all(Box::new(|_| {}));
+    rig.run();
+    for member in &members {
+        assert!(member.stage() >= Stage::Flushed);
+        let reason = member.reason();
+        assert!(matches!(reason, Some(DisconnectReason::ClosedByServer(_))), "{reason:?}");
+    }
+    assert_eq!(rig.counters().disconnected.get(), 500);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::outlet::{Failure, Owner};
 use super::table::{Entry, Phase};
-use super::{STEPS_PER_WRITE, Shard};
+use super::{STEPS_PER_WRITE, SWEEP_WRITES_MIN, Shard};
 use crate::engine::close::{DisconnectReason, Eviction, Farewell};
 use crate::engine::frame;
 use crate::engine::link::{ConnKey, End, Stage};
@@ -57,6 +57,28 @@ impl<S: Socket> Shard<S> {
         self.due.is_empty()
     }
 
+    /// Has connections part that have been withdrawn, for as long as the last turn took; `false` if the
+    /// budget did not reach.
+    pub(super) fn part_some(&mut self, budget: &mut usize) -> bool {
+        // An action holds up the inbox, so it comes first.
+        if self.parting.is_empty() || self.acting.is_some() {
+            self.parting_credit = 0;
+            return true;
+        }
+        let credit = self.parting_credit.max(SWEEP_WRITES_MIN);
+        let parted = credit.min(*budget).min(self.parting.len());
+        for _ in 0..parted {
+            let Some(id) = self.parting.pop_front() else { break };
+            // It may have gone meanwhile.
+            if let Some(slot) = self.table.slot(id) {
+                self.part(slot);
+            }
+        }
+        *budget -= parted;
+        self.parting_credit = if self.parting.is_empty() { 0 } else { credit - parted };
+        self.parting_credit == 0
+    }
+
     pub(super) fn fail(&mut self, id: ConnKey, failure: Failure) {
         self.end(id, failure.into());
     }
@@ -68,30 +90,50 @@ impl<S: Socket> Shard<S> {
 
     /// Ends a connection that has not ended: it gets what it is owed, leaves its rooms, its session is
     /// told, and its client is taken leave of.
-    pub(super) fn end(&mut self, id: ConnKey, mut reason: DisconnectReason) {
-        let Some(slot) = self.table.slot(id) else { return };
-        let Some(entry) = self.table.get_mut(slot) else { return };
-        if matches!(entry.phase, Phase::Closing | Phase::Shut) {
-            return;
+    pub(super) fn end(&mut self, id: ConnKey, reason: DisconnectReason) {
+        if let Some(slot) = self.withdraw(id, reason) {
+            self.part(slot);
+        }
+    }
+
+    /// The first half of an end: the connection gets what it is owed, and leaves its rooms. Gives the slot of
+    /// one that has not ended before. Whoever calls this has it [part](Self::part), sooner or later.
+    pub(super) fn withdraw(&mut self, id: ConnKey, mut reason: DisconnectReason) -> Option<u32> {
+        let slot = self.table.slot(id)?;
+        let entry = self.table.get_mut(slot)?;
+        if matches!(entry.phase, Phase::Parting | Phase::Closing | Phase::Shut) {
+            return None;
         }
         if !reason.lets_read() {
-            entry.phase = Phase::Closing;
+            entry.phase = Phase::Parting;
         }
         if let Some(failure) = self.settle(slot) {
             // It could not be given what it is owed: that is why it ends.
             reason = failure.into();
         }
-        let Some(entry) = self.table.get_mut(slot) else { return };
-        entry.phase = Phase::Closing;
+        let entry = self.table.get_mut(slot)?;
+        entry.phase = Phase::Parting;
         let link = entry.link.clone();
         if let Some(keep_alive) = &mut self.keep_alive {
             keep_alive.forget(slot, &mut self.table);
         }
         let rooms = self.table.withdraw(slot);
         self.count_end(&reason);
+        link.decide(End { reason, rooms });
+        Some(slot)
+    }
+
+    /// The second half of an end: the session is told, and the client is taken leave of.
+    pub(super) fn part(&mut self, slot: u32) {
+        let Some(entry) = self.table.get_mut(slot).filter(|entry| entry.phase == Phase::Parting)
+        else {
+            return;
+        };
+        entry.phase = Phase::Closing;
+        let Some(End { reason, .. }) = entry.link.end() else { return };
         let farewell = reason.farewell();
         let is_evicted = matches!(reason, DisconnectReason::SlowClient { .. });
-        link.finish(End { reason, rooms });
+        entry.link.advance(Stage::Ended);
         match farewell {
             Farewell::Close(close) => self.take_leave(slot, Some(frame::close(&close)), is_evicted),
             Farewell::EndOfStream => self.take_leave(slot, None, is_evicted),
@@ -206,7 +248,7 @@ impl<S: Socket> Shard<S> {
                 self.evict(id, Eviction::Stalled, queued);
             }
             // It failed after it was found to be stalled: that it did is due, too.
-            Phase::Failed => {}
+            Phase::Failed | Phase::Parting => {}
             Phase::Closing | Phase::Shut => self.cut(slot),
         }
     }
@@ -250,7 +292,7 @@ impl<S: Socket> Shard<S> {
                 self.evict(id, Eviction::Memory, queued);
             }
             Phase::Closing => self.cut(slot),
-            Phase::Failed | Phase::Shut => {}
+            Phase::Failed | Phase::Parting | Phase::Shut => {}
         }
     }
 

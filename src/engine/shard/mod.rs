@@ -16,7 +16,7 @@ mod sweep;
 mod table;
 mod turn;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ const STEPS_PER_WRITE: usize = 64;
 /// writes.
 const LONG_TURN_BYTES: usize = 4 * 1024 * 1024;
 
-/// The least that a sweep gets to write between two turns.
+/// The least that a sweep gets to write between two turns, and the least that part there.
 const SWEEP_WRITES_MIN: usize = 32;
 
 /// What a slice of work came to.
@@ -94,6 +94,10 @@ pub struct Shard<S: Socket> {
     held: Option<Command<S>>,
     /// An action that has begun; nothing is taken from the inbox before it is over.
     acting: Option<Acting>,
+    /// Connections that have been withdrawn and are to part.
+    parting: VecDeque<ConnKey>,
+    /// How many of them may part before the next turn: as many writes as the last one did.
+    parting_credit: usize,
     /// Connections that are to be ended before anything else is taken from the inbox.
     due: DueQueue,
     /// Those that are being closed, all or a share; all of them for good.
@@ -130,6 +134,8 @@ impl<S: Socket> Shard<S> {
             config,
             held: None,
             acting: None,
+            parting: VecDeque::new(),
+            parting_credit: 0,
             due: DueQueue::new(),
             draining: None,
             is_stopped: false,
@@ -175,7 +181,7 @@ impl<S: Socket> Shard<S> {
             if !self.finish_turn(budget) || !self.advance_sweep(budget) || !self.end_due(budget) {
                 return Progress::Busy;
             }
-            if !self.drain(budget) {
+            if !self.part_some(budget) || !self.drain(budget) {
                 return Progress::Busy;
             }
             self.check_blocked();
@@ -214,6 +220,7 @@ impl<S: Socket> Shard<S> {
         let before = *budget;
         let is_over = turn.fan_out(table, post, due, budget);
         self.sweep_credit += before - *budget;
+        self.parting_credit += before - *budget;
         self.has_made_space |= is_over;
         is_over
     }
@@ -241,6 +248,7 @@ impl<S: Socket> Shard<S> {
         !self.is_stopped
             && self.held.is_none()
             && self.acting.is_none()
+            && self.parting.is_empty()
             && self.sweep.is_idle()
             && self.due.is_empty()
             && !self.is_close_due()
@@ -385,6 +393,8 @@ impl<S: Socket> Shard<S> {
         // A session that goes without a word has lost its connection.
         self.end(id, DisconnectReason::Io(std::io::ErrorKind::ConnectionAborted));
         let Some(slot) = self.table.slot(id) else { return };
+        // One that had been withdrawn before is still to part.
+        self.part(slot);
         self.settle(slot);
         let Entry { mut outlet, link, phase, .. } = self.table.remove(slot);
         if phase != Phase::Shut {

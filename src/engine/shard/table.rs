@@ -27,6 +27,8 @@ pub(super) enum Phase {
     Open,
     /// It failed in this turn, and will be ended when the turn is over.
     Failed,
+    /// It is in no room and gets nothing more. Its session and its client are told soon.
+    Parting,
     /// It has ended, and its close frame is on the way.
     Closing,
     /// Nothing more is written to it.
