@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use roomcast::engine::{
-    Address, ConnKey, DisconnectReason, FrameKind, InboxLimits, LARGE_AUDIENCE, Link, Overflow,
-    Port, Progress, QueueLimits, RoomLimits, Shard, ShardConfig, Socket, frame, publish,
+    Action, Address, ConnKey, DisconnectReason, FrameKind, InboxLimits, LARGE_AUDIENCE, Link,
+    Overflow, Pace, Port, Progress, QueueLimits, RoomLimits, Shard, ShardConfig, Socket, act_at,
+    frame, publish,
 };
 
 /// A socket that takes everything at once.
@@ -107,6 +108,19 @@ impl Shards {
     }
 }
 
+impl Shards {
+    /// Runs in slices until so many messages were handed to connections.
+    pub(crate) fn run_until_deliveries(&mut self, front: &Front, deliveries: u64) {
+        let handed =
+            || front.ports.iter().map(|port| port.counters().deliveries.get()).sum::<u64>();
+        while handed() < deliveries {
+            for shard in &mut self.0 {
+                shard.run(Duration::ZERO, 64);
+            }
+        }
+    }
+}
+
 impl Front {
     /// New connections, in the shards in turn.
     pub(crate) fn connect(&mut self, connections: usize) {
@@ -147,6 +161,12 @@ impl Front {
 
     pub(crate) fn publish(&self, room: &str, frame: &Bytes) {
         publish(&self.ports, Address::Room(room), &[], frame).expect("within the limits");
+    }
+
+    /// Acts on the members of a room.
+    pub(crate) fn act(&self, room: &str, action: Action<'_>) {
+        act_at(Pace::Urgent, &self.ports, Address::Room(room), &[], action)
+            .expect("within the limits");
     }
 
     /// Throws away what waits: deliveries of `frame_bytes` each.

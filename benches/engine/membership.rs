@@ -4,8 +4,10 @@ use std::hint::black_box;
 
 use criterion::measurement::WallTime;
 use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput};
+use roomcast::CloseCode;
+use roomcast::engine::Action;
 
-use crate::hub::{Hub, room_names};
+use crate::hub::{Hub, message, room_names};
 use crate::plain::PlainRooms;
 use crate::timing::{ROUND, time_calls};
 
@@ -16,7 +18,45 @@ pub(crate) fn huge_room(c: &mut Criterion) {
     let mut group = c.benchmark_group("membership, 100000 in one room");
     group.sample_size(10);
     joins_and_leaves(&mut group, 100_000, &room_names(1));
+    actions(&mut group, 100_000);
     group.finish();
+}
+
+/// The same by one action on all of them.
+fn actions(group: &mut BenchmarkGroup<'_, WallTime>, connections: usize) {
+    let bye = Action::Close { code: CloseCode::NORMAL, reason: "bye" };
+    for (name, action) in
+        [("join", Action::Join("other")), ("leave", Action::Leave("room")), ("close", bye)]
+    {
+        group.bench_function(format!("{name}, one action"), |b| {
+            b.iter_batched_ref(
+                || Hub::with_room(1, connections),
+                |hub| {
+                    hub.front.act("room", action);
+                    hub.shards.run();
+                },
+                BatchSize::PerIteration,
+            );
+        });
+    }
+    // How long an action holds up what is behind it in the inbox.
+    group.bench_function("close, one action, until a message behind it is out", |b| {
+        b.iter_batched_ref(
+            || {
+                let mut hub = Hub::with_room(1, connections);
+                hub.front.connect(1);
+                hub.front.join(connections, "last");
+                hub.shards.run();
+                hub
+            },
+            |hub| {
+                hub.front.act("room", bye);
+                hub.front.publish("last", &message());
+                hub.shards.run_until_deliveries(&hub.front, 1);
+            },
+            BatchSize::PerIteration,
+        );
+    });
 }
 
 /// The same for 8,000 connections and rooms of 8, which are made and removed on the way.
