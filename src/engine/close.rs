@@ -91,6 +91,7 @@ impl Close {
 
     /// As a client gets it: the reason as far as it fits, and neither a reason nor a code where the code
     /// may not be sent.
+    #[cfg(feature = "hub")]
     pub(crate) fn as_sent(&self) -> (CloseCode, &str) {
         match self.code.is_sendable() {
             true => (self.code, &self.reason[..self.reason.floor_char_boundary(REASON_BYTES_MAX)]),

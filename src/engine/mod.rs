@@ -32,6 +32,7 @@ pub(crate) mod sync;
 mod wheel;
 
 pub use budget::{Budget, Budgets};
+#[cfg(feature = "hub")]
 pub(crate) use close::REASON_BYTES_MAX as CLOSE_REASON_BYTES_MAX;
 pub use close::{Close, CloseCode, DisconnectReason, Eviction, Limit};
 pub use closing::{Closing, Shedding};

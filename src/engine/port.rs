@@ -426,6 +426,8 @@ impl<S> Port<S> {
     }
 
     /// The excepted connections, as far as they concern this shard.
+    // For `publish`, which pays 5 ns a shard for the call.
+    #[inline(always)]
     fn resolve_except(&self, except: &[ConnKey]) -> Except {
         let here = || except.iter().copied().filter(|id| id.shard() == self.index);
         match here().take(2).count() {

@@ -23,8 +23,8 @@ impl<T: Send + 'static> Hub<T> {
     /// To end the whole hub, see [`shutdown`](Self::shutdown).
     ///
     /// Cost: one push per shard with connections of the target, and one encoded message for the other nodes.
-    /// A shard then needs about 5 µs per connection, in slices; what is sent to other connections of that
-    /// shard meanwhile waits for it.
+    /// A shard then takes the connections out of their rooms, 0.3 µs each, for which all that follows in its
+    /// inbox waits. The close frames are a write each, in slices beside the messages to others.
     ///
     /// # Delivery
     /// At most once, in the order of the messages of the same publisher, and counted like a message: by
@@ -80,7 +80,7 @@ impl<T: Send + 'static> Hub<T> {
     /// [`Stats::refused_rooms`](crate::Stats::refused_rooms).
     ///
     /// Cost: one push per shard with connections, and one encoded message for the other nodes. A shard then
-    /// needs less than 1 µs per connection, in slices.
+    /// needs 0.1 to 0.2 µs per connection, for which all that follows in its inbox waits.
     ///
     /// # Delivery
     /// As [`close`](Self::close). On other nodes the order holds within a channel of the backplane. With one
