@@ -86,6 +86,14 @@ impl Attendance {
         }
     }
 
+    /// Notes that an answer may not have arrived, unless the node has called again since.
+    pub(super) fn owe_again(&self, node: NodeId, call: u64) {
+        let mut state = self.lock();
+        if state.owed.len() < NODES_MAX {
+            state.owed.entry(node).or_insert(call);
+        }
+    }
+
     /// Takes the answers that are owed: the nodes that have called, and the numbers of their calls.
     pub(super) fn take_owed(&self) -> Box<[(NodeId, u64)]> {
         mem::take(&mut self.lock().owed).into_iter().collect()
@@ -136,5 +144,9 @@ mod tests {
         }
         assert_eq!(*attendance.take_owed(), [(node(1), 2), (node(2), 1)]);
         assert!(attendance.take_owed().is_empty());
+        attendance.owe(node(1), 3);
+        attendance.owe_again(node(1), 2);
+        attendance.owe_again(node(2), 1);
+        assert_eq!(*attendance.take_owed(), [(node(1), 3), (node(2), 1)]);
     }
 }

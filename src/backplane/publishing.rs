@@ -26,6 +26,7 @@ use super::channels::Channel;
 use super::contract::{Backplane, BackplaneError, BackplaneRequest, Publisher, Unpublished};
 use super::envelope::Heartbeat;
 use super::half::Half;
+use super::identity::NodeId;
 use super::packing::{Packing, carrying, count};
 use super::shared::Shared;
 use super::supervise::{Attempt, connect, supervise};
@@ -59,6 +60,8 @@ pub(super) struct Publishing<B: Backplane> {
     beating: Vec<Channel>,
     /// Whether one of them is the greeting that this node owes.
     greeting: bool,
+    /// The answers to roll calls that are on their way.
+    answering: Vec<(NodeId, u64)>,
     /// When refused channels are tried again.
     retry_at: Option<Instant>,
     /// While messages wait for nodes that are to come back.
@@ -77,6 +80,7 @@ impl<B: Backplane> Publishing<B> {
             last_beat: None,
             beating: Vec::new(),
             greeting: false,
+            answering: Vec::new(),
             retry_at: None,
             hold: None,
         }
@@ -85,15 +89,17 @@ impl<B: Backplane> Publishing<B> {
     /// Publishes until the hub goes, and then what is left.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<()>) {
         let (backplane, shared) = (self.backplane.clone(), self.shared.clone());
-        tokio::select! {
-            () = supervise(&mut self, &*backplane, &shared) => {}
-            // Either way: the hub leaves, or the sender is gone, and with it the hub.
-            _ = stop.changed() => {}
-        }
+        // Where the sender is gone, so is the hub.
+        let has_hub_left = tokio::select! {
+            () = supervise(&mut self, &*backplane, &shared) => false,
+            left = stop.changed() => left.is_ok(),
+        };
         shared.outbox.set_flowing(false);
         // What is not published by then is counted as that.
         let _ = timeout(FLUSH_DEADLINE, self.flush()).await;
-        shared.health.leave();
+        if has_hub_left {
+            shared.health.leave();
+        }
     }
 
     async fn serve(&mut self, backoff: &mut Backoff) -> BackplaneError {
@@ -159,6 +165,7 @@ impl<B: Backplane> Publishing<B> {
         }
         result?;
         self.greeting = false;
+        self.answering.clear();
         for channel in self.beating.drain(..) {
             self.shared.echoes.beaten(channel, began);
         }
@@ -199,6 +206,7 @@ impl<B: Backplane> Publishing<B> {
     fn forget_beat(&mut self) {
         self.beating.clear();
         self.packing.drop_heartbeats();
+        self.forget_answers();
         if mem::take(&mut self.greeting) {
             self.shared.greets.store(true, Ordering::Release);
         }

@@ -16,15 +16,20 @@ use crate::backplane::contract::Backplane;
 use crate::backplane::envelope::{Heartbeat, RollCall};
 use crate::backplane::events;
 
-/// How often the roll is called. A node that was not subscribed at the time of a call waits that long for
-/// the next one.
-const CALL_INTERVAL: Duration = Duration::from_millis(250);
+/// The time from the first roll call to the second, which doubles from call to call. A node that was not
+/// subscribed at the time of a call waits for the next one.
+const CALL_INTERVAL_MIN: Duration = Duration::from_millis(50);
+
+/// The longest time between two roll calls. With 4,096 channels, a call has 300 KB.
+const CALL_INTERVAL_MAX: Duration = Duration::from_secs(1);
 
 /// Messages are held back.
 pub(super) struct Hold {
     /// When nodes that are not back are waited for no longer.
     over_at: Instant,
     next_call: Instant,
+    /// The time from the next call to the one after it.
+    interval: Duration,
     /// The number of the roll call.
     number: u64,
 }
@@ -76,7 +81,7 @@ impl<B: Backplane> Publishing<B> {
         let now = Instant::now();
         // Channels that join a hold do not make it longer.
         let over_at = self.hold.as_ref().map_or(now + self.shared.rejoin_wait, |hold| hold.over_at);
-        self.hold = Some(Hold { over_at, next_call: now, number });
+        self.hold = Some(Hold { over_at, next_call: now, interval: CALL_INTERVAL_MIN, number });
         self.tell_hold();
     }
 
@@ -88,7 +93,8 @@ impl<B: Backplane> Publishing<B> {
         if now < hold.next_call {
             return;
         }
-        hold.next_call = now + CALL_INTERVAL;
+        hold.next_call = now + hold.interval;
+        hold.interval = (2 * hold.interval).min(CALL_INTERVAL_MAX);
         let number = hold.number;
         let waiting = self.packing.waiting();
         let channels = waiting.iter().map(|channel| channel.number()).collect();
@@ -137,8 +143,16 @@ impl<B: Backplane> Publishing<B> {
     pub(super) fn answer_calls(&mut self) {
         let answers = self.shared.attendance.take_owed();
         if !answers.is_empty() {
+            self.answering.extend(&answers);
             let heartbeat = Heartbeat { answers, ..Heartbeat::default() };
             self.packing.post_heartbeat(Channel::COMMON, &heartbeat);
+        }
+    }
+
+    /// Owes the answers again that may not have arrived.
+    pub(super) fn forget_answers(&mut self) {
+        for (node, call) in self.answering.drain(..) {
+            self.shared.attendance.owe_again(node, call);
         }
     }
 }
