@@ -2,7 +2,9 @@
 //!
 //! `cargo run --release --example chat`, and open the address that it prints in two tabs. With
 //! `--features redis` and `--redis URL`, several of them are one chat; a key that they share keeps
-//! others on that Redis out: `openssl rand -hex 32 > key` and `--redis-key-file key`.
+//! others on that Redis out: `openssl rand -hex 32 > key` and `--redis-key-file key`. With
+//! `--plain-channel chat:in`, other programs publish to the chat:
+//! `redis-cli PUBLISH chat:in '{"room": "lobby", "message": {"user": "cron", "text": "It is noon."}}'`.
 //!
 //! `/healthz` says whether clients should come here. With `--features metrics`, `/metrics` is for
 //! Prometheus; with `--features tracing`, `--log info` or `RUST_LOG=info` logs.
@@ -93,6 +95,10 @@ struct Options {
     #[cfg(feature = "redis")]
     #[arg(long, value_name = "FILE", requires = "redis")]
     redis_key_file: Option<PathBuf>,
+    /// A channel on that Redis by which other programs publish, as JSON; signed, where there is a key.
+    #[cfg(feature = "redis")]
+    #[arg(long, value_name = "NAME", requires = "redis")]
+    plain_channel: Option<String>,
 }
 
 impl Options {
@@ -119,6 +125,11 @@ impl Options {
         #[cfg(feature = "redis")]
         let hub = match &self.redis {
             Some(url) => self.with_key(hub.redis(url, &self.channel))?,
+            None => hub,
+        };
+        #[cfg(feature = "redis")]
+        let hub = match &self.plain_channel {
+            Some(name) => hub.plain_channel(name),
             None => hub,
         };
         Ok(hub.build()?)
@@ -295,6 +306,8 @@ struct Backplane {
     lost: u64,
     dropped_unsent: u64,
     unauthenticated: u64,
+    plain_received: u64,
+    plain_refused: u64,
 }
 
 fn stats(Watched { hub, server, .. }: &Watched, query: Option<&str>) -> String {
@@ -342,6 +355,8 @@ fn backplane(hub: &Hub<Message>, cluster: &Cluster) -> Option<Backplane> {
         lost: health.lost,
         dropped_unsent: health.dropped,
         unauthenticated: health.unauthenticated,
+        plain_received: health.plain_received,
+        plain_refused: health.plain_refused(),
     })
 }
 

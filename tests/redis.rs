@@ -33,6 +33,8 @@ mod outages;
 mod pair;
 #[path = "redis/pauses.rs"]
 mod pauses;
+#[path = "redis/plain.rs"]
+mod plain;
 mod programs;
 #[path = "redis/quickstart.rs"]
 mod quickstart;

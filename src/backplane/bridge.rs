@@ -22,6 +22,8 @@ use super::identity::{ConnId, NodeId};
 use super::inbound::Inbound;
 use super::interest::Interest;
 use super::outbox::{Outbox, Outgoing};
+#[cfg(feature = "json")]
+use super::plain::{Arrivals, Delivering, Plain};
 use super::publishing::Publishing;
 use super::receiving::Receiving;
 use super::roster::{Peer, Roster};
@@ -48,6 +50,18 @@ pub(crate) struct BridgeConfig {
     pub(crate) rejoin_wait: Duration,
     /// The bytes that the queue of a client holds.
     pub(crate) queue_bytes: usize,
+    /// The channel of other programs.
+    #[cfg(feature = "json")]
+    pub(crate) plain: Option<Plain>,
+}
+
+impl BridgeConfig {
+    fn plain_channel(&self) -> Option<Arc<str>> {
+        #[cfg(feature = "json")]
+        return self.plain.as_ref().map(|plain| plain.channel.clone());
+        #[cfg(not(feature = "json"))]
+        None
+    }
 }
 
 /// A bridge that has not been started: it can watch rooms, and does nothing else.
@@ -59,7 +73,8 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn new(config: BridgeConfig) -> Self {
-        let channels = Arc::new(Channels::new(&config.channel, config.spread));
+        let channels =
+            Arc::new(Channels::new(&config.channel, config.spread, config.plain_channel()));
         let interest = Arc::new(Interest::new(channels.clone()));
         Self { config, channels, interest }
     }
@@ -81,7 +96,19 @@ impl Plan {
         let echoes = Arc::new(Echoes::new(&self.channels));
         let signing = self.config.signing;
         let channels = self.channels.clone();
-        let inbound = Inbound::new(node, channels, signing.clone(), echoes.clone(), health.clone());
+        #[cfg(feature = "json")]
+        let plain = self.config.plain.zip(channels.plain()).map(|(plain, channel)| {
+            Arc::new(Arrivals::new(node, channel, plain, signing.clone(), health.clone()))
+        });
+        let inbound = Inbound::new(
+            node,
+            channels,
+            signing.clone(),
+            echoes.clone(),
+            health.clone(),
+            #[cfg(feature = "json")]
+            plain.clone(),
+        );
         let shared = Arc::new(Shared {
             node,
             epoch: SystemTime::now()
@@ -114,6 +141,11 @@ impl Plan {
         runtime.spawn(watch().over(publishing.run(stopped.clone())));
         runtime.spawn(watch().over(until_stopped(stopped.clone(), subscribing.run())));
         runtime.spawn(watch().over(until_stopped(stopped.clone(), receiving.run())));
+        #[cfg(feature = "json")]
+        if let Some(plain) = plain {
+            let delivering = Delivering::new(plain, shared.members.clone());
+            runtime.spawn(watch().over(until_stopped(stopped.clone(), delivering.run())));
+        }
         Bridge { shared, stop }
     }
 }

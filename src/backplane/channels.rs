@@ -31,26 +31,33 @@ impl Channel {
 }
 
 /// The channels that the nodes share: a common one, for what concerns everybody, and those that
-/// rooms are spread over. With a single channel, everything goes by the common one.
+/// rooms are spread over. With a single channel, everything goes by the common one. Where other
+/// programs may publish, there is a plain channel too, which nodes only listen to.
 pub(crate) struct Channels {
+    /// Those of nodes, and behind them the plain one, where there is one.
     names: Box<[Arc<str>]>,
     by_name: HashMap<Arc<str>, Channel>,
     spread: u16,
+    plain: Option<Channel>,
 }
 
 impl Channels {
     /// `roomcast:NAME:all` is the common channel, and `roomcast:NAME:0`, `roomcast:NAME:1`… are those of
-    /// rooms. `NAME` has no colon, so that hubs of different names have no channel in common.
-    pub(crate) fn new(name: &str, spread: u16) -> Self {
+    /// rooms. `NAME` has no colon, so that hubs of different names have no channel in common. The plain
+    /// channel is called as it is.
+    pub(crate) fn new(name: &str, spread: u16, plain: Option<Arc<str>>) -> Self {
         let name = name.replace('%', "%25").replace(':', "%3A");
         let channel = |part: &dyn fmt::Display| Arc::from(format!("roomcast:{name}:{part}"));
         let common = std::iter::once(channel(&"all"));
         let of_rooms = (0..spread).map(|number| channel(&number));
-        let names: Box<[Arc<str>]> =
+        let mut names: Vec<Arc<str>> =
             if spread == 1 { common.collect() } else { common.chain(of_rooms).collect() };
-        let by_name =
-            (0..).map(Channel).zip(&*names).map(|(channel, name)| (name.clone(), channel));
-        Self { by_name: by_name.collect(), names, spread }
+        let plain = plain.map(|name| {
+            names.push(name);
+            Channel(names.len() as u16 - 1)
+        });
+        let by_name = (0..).map(Channel).zip(&names).map(|(channel, name)| (name.clone(), channel));
+        Self { by_name: by_name.collect(), names: names.into(), spread, plain }
     }
 
     /// How many channels rooms are spread over.
@@ -58,17 +65,36 @@ impl Channels {
         self.spread
     }
 
+    /// The channels of nodes, which they publish on.
     pub(crate) fn all(&self) -> impl Iterator<Item = Channel> + use<> {
-        (0..self.names.len() as u16).map(Channel)
+        let plain = usize::from(self.plain.is_some());
+        (0..(self.names.len() - plain) as u16).map(Channel)
+    }
+
+    /// Those that a node may listen to: [`all`](Self::all), and the plain one.
+    pub(crate) fn listened(&self) -> impl Iterator<Item = Channel> + use<> {
+        self.all().chain(self.plain)
+    }
+
+    /// The channel that other programs publish on.
+    #[cfg(feature = "json")]
+    pub(crate) fn plain(&self) -> Option<Channel> {
+        self.plain
+    }
+
+    /// Whether a node needs the channel whatever rooms it has.
+    pub(crate) fn is_always_needed(&self, channel: Channel) -> bool {
+        channel == Channel::COMMON || Some(channel) == self.plain
     }
 
     pub(crate) fn name(&self, channel: Channel) -> &Arc<str> {
         &self.names[channel.index()]
     }
 
-    /// The channel of that number, if there are as many.
+    /// The channel of nodes of that number, if there are as many. The plain one has no number that nodes know.
     pub(crate) fn numbered(&self, number: u16) -> Option<Channel> {
-        (usize::from(number) < self.names.len()).then_some(Channel(number))
+        let is_of_nodes = usize::from(number) < self.names.len();
+        is_of_nodes.then_some(Channel(number)).filter(|&channel| Some(channel) != self.plain)
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<Channel> {
@@ -77,7 +103,7 @@ impl Channels {
 
     /// The channel of a room: the same on every node that has as many.
     pub(crate) fn of_room(&self, room: &str) -> Channel {
-        if self.names.len() == 1 {
+        if self.spread == 1 {
             return Channel::COMMON;
         }
         Channel(1 + (room_hash(room) % u64::from(self.spread)) as u16)
@@ -103,6 +129,7 @@ impl fmt::Debug for Channels {
         f.debug_struct("Channels")
             .field("name", &self.names[0])
             .field("spread", &self.spread)
+            .field("plain", &self.plain.map(|plain| self.name(plain)))
             .finish()
     }
 }
@@ -119,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_single_channel_carries_everything() {
-        let channels = Channels::new("chat", 1);
+        let channels = Channels::new("chat", 1, None);
         assert_eq!(channels.all().count(), 1);
         assert_eq!(&**channels.name(Channel::COMMON), "roomcast:chat:all");
         assert_eq!(channels.of_room("r"), Channel::COMMON);
@@ -127,14 +154,14 @@ mod tests {
 
     #[test]
     fn colons_of_a_name_are_encoded_and_so_is_what_encodes_them() {
-        let common = |name| Channels::new(name, 1).name(Channel::COMMON).to_string();
+        let common = |name| Channels::new(name, 1, None).name(Channel::COMMON).to_string();
         assert_eq!(common("a:b"), "roomcast:a%3Ab:all");
         assert_eq!(common("a%3Ab"), "roomcast:a%253Ab:all");
     }
 
     #[test]
     fn rooms_are_spread_by_a_hash_that_never_changes() {
-        let channels = Channels::new("chat", 64);
+        let channels = Channels::new("chat", 64, None);
         assert_eq!(channels.all().count(), 65);
         assert_eq!(
             room_hash("lobby"),
@@ -150,8 +177,23 @@ mod tests {
     }
 
     #[test]
+    fn the_plain_channel_is_listened_to_and_carries_nothing_of_nodes() {
+        for spread in [1, 64] {
+            let without = Channels::new("chat", spread, None);
+            let channels = Channels::new("chat", spread, Some("in".into()));
+            let plain = channels.find("in").expect("it is one of them");
+            assert_eq!(&**channels.name(plain), "in");
+            assert_eq!(channels.numbered(plain.index() as u16), None);
+            assert!(channels.is_always_needed(plain));
+            assert!(channels.all().eq(without.all()), "none of those that are published on");
+            assert!(channels.listened().eq(channels.all().chain([plain])));
+            assert_eq!(channels.of_room("lobby"), without.of_room("lobby"));
+        }
+    }
+
+    #[test]
     fn rooms_of_several_channels_share_the_common_one() {
-        let channels = Channels::new("chat", 64);
+        let channels = Channels::new("chat", 64, None);
         let of = |rooms: &[&str]| {
             let rooms: Vec<String> = rooms.iter().map(ToString::to_string).collect();
             channels.of(Address::Rooms(&rooms))

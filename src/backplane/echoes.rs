@@ -37,7 +37,7 @@ struct Stamp(AtomicU64);
 
 impl Echoes {
     pub(super) fn new(channels: &Channels) -> Self {
-        let stamps = channels.all().map(|_| Stamps::default()).collect();
+        let stamps = channels.listened().map(|_| Stamps::default()).collect();
         Self { began: Instant::now(), stamps, arrived: Stamp::default() }
     }
 

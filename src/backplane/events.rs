@@ -2,6 +2,8 @@
 
 use super::half::Half;
 use super::health::Rejected;
+#[cfg(feature = "json")]
+use super::plain::PlainError;
 use super::{BackplaneError, NodeId};
 use crate::telemetry::events;
 
@@ -33,5 +35,15 @@ events! {
     /// So many messages of other nodes never came, since this was last told.
     warn messages_lost(node: NodeId, lost: u64) for "roomcast::backplane" {
         %node, lost, "messages of other nodes lost"
+    }
+}
+
+#[cfg(feature = "json")]
+events! {
+    /// So many payloads of other programs were dropped for this reason, since it was last told.
+    warn plain_refused(node: NodeId, channel: &str, reason: PlainError, refused: u64)
+        for "roomcast::backplane"
+    {
+        %node, channel, %reason, refused, "plain messages refused"
     }
 }

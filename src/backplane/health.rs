@@ -140,6 +140,32 @@ counters! {
     unlisted_nodes,
     /// Times that a half of the connection was made again.
     reconnects,
+    /// Messages of other programs that were handed to this node's shards: see
+    /// `Builder::plain_channel`. Without such a channel, this count and the others of it are zero.
+    plain_received,
+    /// Payloads on the plain channel that were dropped because they are longer than allowed.
+    plain_too_large,
+    /// Payloads on the plain channel that were dropped unread, because they are not signed with a key
+    /// that this node accepts.
+    plain_unauthenticated,
+    /// Payloads on the plain channel that were dropped because they do not say a message and whom it
+    /// is for.
+    plain_malformed,
+    /// Payloads on the plain channel whose message the codec does not take.
+    plain_undecodable,
+    /// Payloads on the plain channel that were dropped because this node could not keep up.
+    plain_overrun,
+}
+
+impl BackplaneHealth {
+    /// All payloads on the plain channel that were dropped, whatever for.
+    pub fn plain_refused(&self) -> u64 {
+        self.plain_too_large
+            + self.plain_unauthenticated
+            + self.plain_malformed
+            + self.plain_undecodable
+            + self.plain_overrun
+    }
 }
 
 /// Why a payload is taken for a stranger's.

@@ -13,6 +13,8 @@ use super::channels::{Channel, Channels};
 use super::echoes::Echoes;
 use super::envelope::{self, Signing};
 use super::health::{Health, Rejected};
+#[cfg(feature = "json")]
+use super::plain::Arrivals;
 use crate::engine::{Inbox, InboxLimits};
 
 /// What may wait. At full speed (2 million small messages a second) that is what comes while this
@@ -34,6 +36,9 @@ struct Shared {
     echoes: Arc<Echoes>,
     health: Arc<Health>,
     queue: Inbox<Received>,
+    /// What other programs publish has a queue of its own: none of it crowds the nodes out.
+    #[cfg(feature = "json")]
+    plain: Option<Arc<Arrivals>>,
 }
 
 /// What the receiving task is to handle, in order.
@@ -61,17 +66,34 @@ impl Inbound {
         signing: Signing,
         echoes: Arc<Echoes>,
         health: Arc<Health>,
+        #[cfg(feature = "json")] plain: Option<Arc<Arrivals>>,
     ) -> Self {
         let queue = Inbox::new(LIMITS);
-        Self { shared: Arc::new(Shared { own, channels, signing, echoes, health, queue }) }
+        Self {
+            shared: Arc::new(Shared {
+                own,
+                channels,
+                signing,
+                echoes,
+                health,
+                queue,
+                #[cfg(feature = "json")]
+                plain,
+            }),
+        }
     }
 
     /// Takes a payload that came by a channel. Never waits: where there is no room, the payload is
     /// dropped, and the messages in it are counted as lost. With a key, its signature is checked
     /// here, at a cost that grows with its size.
     pub fn receive(&self, channel: &str, payload: Bytes) {
-        let Shared { own, channels, signing, echoes, health, queue } = &*self.shared;
+        let Shared { own, channels, signing, echoes, health, queue, .. } = &*self.shared;
         let Some(channel) = channels.find(channel) else { return };
+        #[cfg(feature = "json")]
+        if let Some(plain) = self.shared.plain.as_ref().filter(|plain| plain.is_of(channel)) {
+            echoes.arrived(channel, false);
+            return plain.receive(payload);
+        }
         // Before anything in it is believed, also that it is ours; and before it takes room, so that
         // a flood of strangers does not crowd the others out.
         let Some(payload) = signing.open(channels.name(channel), payload) else {

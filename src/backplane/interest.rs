@@ -1,6 +1,6 @@
 //! Which channels this node needs, and which it has.
 //!
-//! A channel is needed while a room of it has members here; the common one always. Whoever makes a
+//! A channel is needed while a room of it has members here; the common one and the plain one always. Whoever makes a
 //! room needs its channel; the subscribing task follows. A channel that is not needed any more is
 //! released a while later, since rooms that flap are common.
 //!
@@ -63,13 +63,15 @@ impl State {
 
 impl Interest {
     pub(super) fn new(channels: Arc<Channels>) -> Self {
-        let phase =
-            |channel| if channel == Channel::COMMON { Phase::Wanted } else { Phase::Absent };
+        let phase = |channel| match channels.is_always_needed(channel) {
+            true => Phase::Wanted,
+            false => Phase::Absent,
+        };
         let state = |channel| State {
             rooms: AtomicUsize::new(0),
             phase: AtomicU8::new(phase(channel) as u8),
         };
-        let states = channels.all().map(state).collect();
+        let states = channels.listened().map(state).collect();
         Self { channels, states, wanted: Notify::new(), subscribed: Notify::new() }
     }
 
@@ -78,7 +80,7 @@ impl Interest {
     }
 
     fn in_phase(&self, phase: Phase) -> impl Iterator<Item = Channel> + '_ {
-        self.channels.all().filter(move |&channel| self.state(channel).is(phase))
+        self.channels.listened().filter(move |&channel| self.state(channel).is(phase))
     }
 
     /// The channels that are needed and not subscribed to.
@@ -102,9 +104,9 @@ impl Interest {
 
     /// The channels that are wanted or subscribed to, and not needed.
     pub(super) fn unneeded(&self) -> impl Iterator<Item = Channel> + '_ {
-        self.channels.all().filter(|&channel| {
+        self.channels.listened().filter(|&channel| {
             let state = self.state(channel);
-            channel != Channel::COMMON
+            !self.channels.is_always_needed(channel)
                 && !state.is(Phase::Absent)
                 && state.rooms.load(Ordering::SeqCst) == 0
         })
@@ -189,7 +191,7 @@ mod tests {
     use super::*;
 
     fn interest() -> Interest {
-        Interest::new(Arc::new(Channels::new("c", 8)))
+        Interest::new(Arc::new(Channels::new("c", 8, None)))
     }
 
     #[test]
@@ -206,6 +208,17 @@ mod tests {
         assert!(interest.unneeded().eq([lobby]));
         assert!(interest.release(lobby));
         assert!(!interest.is_subscribed(lobby));
+    }
+
+    #[test]
+    fn the_plain_channel_is_always_wanted() {
+        let interest = Interest::new(Arc::new(Channels::new("c", 8, Some("in".into()))));
+        let plain = interest.channels.find("in").expect("it is there");
+        assert_eq!(interest.wanted(), [Channel::COMMON, plain]);
+        interest.acknowledge(plain);
+        assert!(interest.is_subscribed(plain) && interest.unneeded().next().is_none());
+        interest.lose(plain);
+        assert_eq!(interest.wanted(), [Channel::COMMON, plain]);
     }
 
     #[test]

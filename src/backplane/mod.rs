@@ -10,6 +10,7 @@
 //!                          bounded,  envelopes,                             bounded    ledger,
 //!                          oldest    heartbeats                                        roster
 //!                          dropped
+//!     other programs ─► driver ─► inbound ─► plain ─► Members
 //!     rooms made, gone ─► interest ─► subscribing ─► driver: subscribe, unsubscribe, ping
 //! ```
 
@@ -32,6 +33,8 @@ mod ledger;
 mod local;
 mod outbox;
 mod packing;
+#[cfg(feature = "json")]
+pub(crate) mod plain;
 mod progress;
 mod publishing;
 mod receiving;

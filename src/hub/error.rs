@@ -69,6 +69,14 @@ pub enum BuildError {
     /// The settings of the backplane cannot work.
     #[error(transparent)]
     Backplane(#[from] BackplaneError),
+    /// The plain channel can never work.
+    #[error("the plain channel {channel:?} cannot work: {reason}")]
+    PlainChannel {
+        /// Its name.
+        channel: String,
+        /// Why it cannot work.
+        reason: &'static str,
+    },
     /// A setting is out of its range.
     #[error("{setting} is {value}, out of {range}")]
     OutOfRange {

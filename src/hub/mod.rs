@@ -96,7 +96,7 @@ pub struct Hub<T> {
 struct Parts<T> {
     name: Box<str>,
     node: NodeId,
-    codec: Box<dyn Codec<T>>,
+    codec: Arc<dyn Codec<T>>,
     shards: Arc<Shards>,
     bridge: Option<Bridge>,
     read_limits: ReadLimits,
@@ -114,7 +114,7 @@ struct Parts<T> {
 struct Inner<T> {
     name: Box<str>,
     node: NodeId,
-    codec: Box<dyn Codec<T>>,
+    codec: Arc<dyn Codec<T>>,
     shards: Arc<Shards>,
     /// Dropped with the hub, which ends its tasks.
     bridge: Option<Bridge>,

@@ -5,6 +5,8 @@
 mod carried;
 mod decoder;
 mod envelope;
+#[cfg(all(feature = "hub", feature = "json"))]
+mod plain;
 mod upgrade;
 
 use bytes::Bytes;
@@ -17,6 +19,8 @@ pub use decoder::{Decoded, FrameDecoder, decode};
 #[cfg(feature = "hmac")]
 pub use envelope::Signer;
 pub use envelope::{each_message, pack};
+#[cfg(all(feature = "hub", feature = "json"))]
+pub use plain::plain;
 pub use upgrade::upgrade;
 
 use crate::codec::{Codec, EncodeError};

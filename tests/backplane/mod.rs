@@ -6,6 +6,9 @@ pub(crate) mod faulty;
 mod health;
 #[cfg(feature = "hmac")]
 mod keys;
+mod plain;
+#[cfg(feature = "hmac")]
+mod plain_keys;
 mod strangers;
 mod tenants;
 

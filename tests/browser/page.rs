@@ -189,3 +189,39 @@ async fn two_servers_on_one_redis_are_one_chat() {
     bob.say("back").await;
     ann.messages_become(&[said[0], said[1], still_here, ("Bob", "back")]).await;
 }
+
+#[cfg(feature = "redis")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_redis_cli_publishes_shows_in_tabs_of_two_servers() {
+    let redis = servers::RedisServer::start();
+    let start = || {
+        let mut command = Command::new(example("chat"));
+        let command = command.args(["--listen", "127.0.0.1:0", "--redis", &redis.url()]);
+        Chat::start(command.args(["--plain-channel", "chat:in"])).expect("the chat example starts")
+    };
+    let (first, second) = (start(), start());
+    let browser = Browser::start().await;
+    let ann = browser.open(&format!("http://{}/#tea", first.addr), true).await;
+    let bob = browser.open(&format!("http://{}/#tea", second.addr), false).await;
+    let backplane = "document.querySelector('#backplane-state').textContent";
+    for tab in [&ann, &bob] {
+        tab.state_becomes("open").await;
+        tab.eventually(backplane, json!("Backplane up")).await;
+        tab.count_becomes("members", 2).await;
+    }
+    for payload in [
+        r#"{"room": "tea", "message": {"user": "<b>cron</b>", "text": "It is noon."}}"#,
+        r#"{"room": "coffee", "message": {"user": "cron", "text": "not for them"}}"#,
+        r#"{"room": "tea", "message": {"user": "cron", "words": "no text"}}"#,
+    ] {
+        let port = redis.port.to_string();
+        let mut command = Command::new("redis-cli");
+        let said = command.args(["-p", &port, "PUBLISH", "chat:in", payload]).output();
+        assert!(said.expect("redis-cli is on the PATH").status.success());
+    }
+    for tab in [&ann, &bob] {
+        tab.messages_become(&[("<b>cron</b>", "It is noon.")]).await;
+        tab.count_becomes("counter-plain_received", 2).await;
+        tab.count_becomes("counter-plain_refused", 1).await;
+    }
+}

@@ -300,6 +300,43 @@ async fn rejected_connection_is_told_with_its_reason() {
 }
 
 #[tokio::test]
+async fn payloads_of_other_programs_are_told_in_sums_by_reason_and_nothing_of_them() {
+    let log = Log::new("warn");
+    let bus = Local::new();
+    let hub = Hub::<u32>::builder().backplane(bus.clone(), "told").plain_channel("told:in");
+    let hub = hub.build().expect("valid");
+    let health = || hub.backplane_health().expect("there is one");
+    eventually("it listens", || health().subscriptions == 2).await;
+    let mut publisher = bus.connect_publisher().await.expect("it is there");
+    for _ in 0..1_000 {
+        for payload in [
+            r#"{"room":"r","message":1,"password":"secret"}"#,
+            r#"{"room":"r","message":"secret"}"#,
+            "secret\nERROR forged",
+        ] {
+            let parcel = Parcel { channel: "told:in".into(), payload: payload.into() };
+            publisher.publish(&mut vec![parcel]).await.expect("it is there");
+        }
+    }
+    eventually("each is counted", || health().plain_refused() == 3_000).await;
+    let told = log.with("plain messages refused");
+    for reason in [
+        "the payload has a field that is not known",
+        "the codec cannot decode the message",
+        "the payload is not a JSON object, or nests too deep",
+    ] {
+        let node = hub.node_id();
+        let first = format!(
+            "WARN roomcast::backplane: plain messages refused node={node} channel=\"told:in\" \
+             reason={reason} refused=1"
+        );
+        assert!(told.contains(&first), "{told:#?}");
+    }
+    assert!(told.len() < 300, "{}", told.len());
+    assert!(log.lines().iter().all(|line| !line.contains("secret")), "{told:#?}");
+}
+
+#[tokio::test]
 async fn payloads_of_strangers_are_told_in_sums() {
     let log = Log::new("info");
     let bus = Local::new();

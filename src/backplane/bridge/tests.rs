@@ -157,6 +157,8 @@ fn bridge(driver: &Holding, spread: u16) -> Bridge {
         signing: Signing::default(),
         rejoin_wait: Duration::from_secs(20),
         queue_bytes: 1_000,
+        #[cfg(feature = "json")]
+        plain: None,
     };
     let members: Arc<dyn Members> = Arc::new(Nobody);
     let node = NodeId::from_bytes([1; 16]);

@@ -76,7 +76,7 @@ impl<T, C> Builder<T, C> {
     }
 }
 
-fn in_range(
+pub(super) fn in_range(
     setting: &'static str,
     value: usize,
     allowed: RangeInclusive<usize>,

@@ -9,6 +9,8 @@ mod memory;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod nodes;
+#[cfg(feature = "json")]
+mod plain;
 mod traffic;
 
 use std::fmt;
@@ -21,6 +23,8 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use self::memory::SetBytes;
+#[cfg(feature = "json")]
+use self::plain::PlainSettings;
 use super::{BuildError, Hub, Origins, Parts};
 use crate::backplane::{BackplaneError, Bridge, BridgeConfig, NodeId, Plan, Signing};
 use crate::codec::Codec;
@@ -75,6 +79,8 @@ pub struct Builder<T, C> {
     set: SetBytes,
     /// Or why there is none.
     signing: Result<Signing, BuildError>,
+    #[cfg(feature = "json")]
+    plain: PlainSettings,
     #[cfg(feature = "metrics")]
     metrics_interval: Duration,
     message: PhantomData<fn(T) -> T>,
@@ -131,6 +137,8 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
             rejoin_wait: Duration::from_secs(20),
             set: SetBytes::default(),
             signing: Ok(Signing::default()),
+            #[cfg(feature = "json")]
+            plain: PlainSettings::default(),
             #[cfg(feature = "metrics")]
             metrics_interval: crate::telemetry::metrics::COPY_INTERVAL,
             message: PhantomData,
@@ -152,7 +160,8 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     /// # Errors
     /// [`BuildError::NoRuntime`] outside of a tokio runtime, [`BuildError::OutOfRange`] for a
     /// setting out of its range, [`BuildError::NotAnOrigin`] for an origin that no browser sends,
-    /// [`BuildError::Backplane`] for a backplane that cannot work.
+    /// [`BuildError::Backplane`] for a backplane that cannot work, [`BuildError::PlainChannel`] for a plain
+    /// channel that cannot.
     ///
     /// # Panics
     /// On a system without randomness, and in a runtime without a time driver
@@ -160,6 +169,8 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     pub fn build(self) -> Result<Hub<T>, BuildError> {
         let runtime = Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
         self.check()?;
+        #[cfg(feature = "json")]
+        self.check_plain()?;
         let name = self.name.clone().unwrap_or_else(next_name);
         let bytes = self.byte_bounds(&name);
         let signing = self.signing?;
@@ -170,6 +181,8 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
             large_audience: LARGE_AUDIENCE,
         };
         let node = NodeId::random();
+        let has_heartbeats = self.heartbeats.unwrap_or(!self.codec.takes_empty_text());
+        let codec: Arc<dyn Codec<T>> = Arc::new(self.codec);
         let bridge = self.link.map(|link| {
             let config = BridgeConfig {
                 channel: link.channel,
@@ -178,6 +191,8 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
                 signing,
                 rejoin_wait: self.rejoin_wait,
                 queue_bytes: self.queue.bytes,
+                #[cfg(feature = "json")]
+                plain: self.plain.with(&codec, self.rooms.name_bytes),
             };
             (Plan::new(config), link.start)
         });
@@ -193,8 +208,6 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
         let shards = Arc::new(shards);
         let ends = || BridgeEnds { node, members: Arc::downgrade(&shards), runtime: &runtime };
         let bridge = bridge.map(|(plan, start)| start(plan, ends())).transpose()?;
-        let has_heartbeats = self.heartbeats.unwrap_or(!self.codec.takes_empty_text());
-        let codec = Box::new(self.codec);
         let hub = Hub::assemble(Parts {
             name: name.into(),
             node,
@@ -225,7 +238,8 @@ fn next_name() -> String {
 /// Without the backplane, which may hold a password.
 impl<T, C: fmt::Debug> fmt::Debug for Builder<T, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
+        let mut shown = f.debug_struct("Builder");
+        shown
             .field("name", &self.name)
             .field("codec", &self.codec)
             .field("shards", &self.shards)
@@ -247,7 +261,9 @@ impl<T, C: fmt::Debug> fmt::Debug for Builder<T, C> {
             .field("channels", &self.spread)
             .field("outage_messages", &self.outage_messages)
             .field("rejoin_wait", &self.rejoin_wait)
-            .field("signing", &self.signing)
-            .finish()
+            .field("signing", &self.signing);
+        #[cfg(feature = "json")]
+        shown.field("plain", &self.plain);
+        shown.finish()
     }
 }

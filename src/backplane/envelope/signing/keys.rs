@@ -1,5 +1,8 @@
 //! Keys, and what is signed with them.
 
+#[cfg(feature = "json")]
+mod plain;
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -1,0 +1,109 @@
+//! What other programs publish, and serde_json: the same payloads are read, for the same rooms, with the
+//! same text of the message. Our own rules come on top: bounds of depth and numbers.
+//!
+//! ```text
+//! input = a payload
+//! ```
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use roomcast::internals::{CarriedTarget, plain};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+const NAME_BYTES_MAX: usize = 16;
+const ROOMS_MAX: usize = 256;
+
+/// How deep a payload may nest.
+const DEPTH_MAX: usize = 65;
+
+fuzz_target!(|payload: &[u8]| {
+    match (plain(payload, NAME_BYTES_MAX), theirs(payload)) {
+        (Some((target, message)), Some((expected, text))) => {
+            assert_eq!(target, expected);
+            assert_eq!(str::from_utf8(message).expect("JSON is UTF-8"), text);
+        }
+        (None, None) => {}
+        (None, Some(_)) => {
+            let text = str::from_utf8(payload).expect("serde_json has read it");
+            assert!(is_beyond_ours(text), "refused: {text}");
+        }
+        (Some(read), None) => {
+            panic!("read: {read:?} of {}", String::from_utf8_lossy(payload));
+        }
+    }
+});
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Payload<'a> {
+    #[serde(borrow)]
+    message: &'a RawValue,
+    #[serde(default, deserialize_with = "present")]
+    room: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    rooms: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "present")]
+    everyone: Option<bool>,
+}
+
+/// A field that is there is not null.
+fn present<'de, D: serde::Deserializer<'de>, V: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<V>, D::Error> {
+    V::deserialize(deserializer).map(Some)
+}
+
+fn theirs(payload: &[u8]) -> Option<(CarriedTarget, &str)> {
+    // An array of four is a struct to serde, and a map is none: ours takes objects only.
+    let is_object = payload.trim_ascii_start().starts_with(b"{");
+    let read: Payload<'_> = serde_json::from_slice(payload).ok().filter(|_| is_object)?;
+    // A raw value is not looked into.
+    serde_json::from_str::<IgnoredAny>(read.message.get()).ok()?;
+    let target = match (read.room, read.rooms, read.everyone) {
+        (Some(room), None, None) => CarriedTarget::Room(room),
+        (None, Some(rooms), None) if (1..=ROOMS_MAX).contains(&rooms.len()) => {
+            CarriedTarget::Rooms(rooms)
+        }
+        (None, None, Some(true)) => CarriedTarget::Everyone,
+        _ => return None,
+    };
+    let is_short = |room: &String| room.len() <= NAME_BYTES_MAX;
+    let are_short = match &target {
+        CarriedTarget::Room(room) => is_short(room),
+        CarriedTarget::Rooms(rooms) => rooms.iter().all(is_short),
+        _ => true,
+    };
+    are_short.then_some((target, read.message.get()))
+}
+
+/// What simd-json refuses and serde_json does not: depth, integers of more than 64 bits, floats beyond
+/// all floats, and (in values that nobody reads) escapes of half a character.
+fn is_beyond_ours(text: &str) -> bool {
+    let (mut depth, mut deepest, mut is_string, mut is_escaped) = (0_usize, 0, false, false);
+    let mut outside = String::new();
+    for byte in text.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_string => is_escaped = true,
+            b'"' => is_string = !is_string,
+            _ if is_string => {}
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+        let is_of_number = !is_string && b"+-.eE0123456789".contains(&byte);
+        outside.push(if is_of_number { byte.into() } else { ' ' });
+    }
+    let is_extreme = |number: &str| {
+        let digits = number.strip_prefix('-').unwrap_or(number);
+        let is_integer = digits.bytes().all(|byte| byte.is_ascii_digit());
+        let is_large =
+            is_integer && number.parse::<u64>().is_err() && number.parse::<i64>().is_err();
+        is_large || number.parse::<f64>().is_ok_and(f64::is_infinite)
+    };
+    let is_half = text.to_ascii_lowercase().contains("\\ud");
+    deepest > DEPTH_MAX || is_half || outside.split_ascii_whitespace().any(is_extreme)
+}

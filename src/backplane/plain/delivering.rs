@@ -1,0 +1,63 @@
+//! The task that gives what other programs publish to the members here.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use tokio::task::coop;
+
+use super::{Arrivals, PlainError, PlainTarget, parse};
+use crate::backplane::Members;
+use crate::engine::Address;
+
+/// The state of the task.
+pub(crate) struct Delivering {
+    arrivals: Arc<Arrivals>,
+    /// Gone with the hub.
+    members: Weak<dyn Members>,
+}
+
+impl Delivering {
+    pub(crate) fn new(arrivals: Arc<Arrivals>, members: Weak<dyn Members>) -> Self {
+        Self { arrivals, members }
+    }
+
+    /// Delivers until the hub goes.
+    pub(crate) async fn run(self) {
+        loop {
+            let payload = self.arrivals.next().await;
+            let Some(members) = self.members.upgrade() else { return };
+            match self.read(&payload) {
+                Ok((target, frame)) => self.deliver(&target, &frame, &*members).await,
+                Err(error) => self.arrivals.refuse(error),
+            }
+            // A full queue must not hold the worker thread.
+            coop::consume_budget().await;
+        }
+    }
+
+    /// Whom a payload is for, and the frame that they get.
+    fn read(&self, payload: &[u8]) -> Result<(PlainTarget, Bytes), PlainError> {
+        let plain = self.arrivals.plain();
+        let read = parse(payload, plain.room_name_bytes_max)?;
+        let mut text = read.message.to_vec();
+        // The codec and the message type are the application's: a panic of theirs costs this message.
+        let frame = catch_unwind(AssertUnwindSafe(|| (plain.recode)(&mut text)));
+        let frame = frame.map_err(|_| PlainError::Panicked)??;
+        Ok((read.target, frame))
+    }
+
+    async fn deliver(&self, target: &PlainTarget, frame: &Bytes, members: &dyn Members) {
+        let address = match target {
+            PlainTarget::Everyone => Address::Everyone,
+            PlainTarget::Room(room) => Address::Room(room),
+            PlainTarget::Rooms(rooms) => Address::Rooms(rooms),
+        };
+        // While the shards are busy, it waits here: the queue is bounded, and counts what it has no
+        // space for.
+        if members.deliver(address, &[], frame).is_err() {
+            members.deliver_later(address, &[], frame).await;
+        }
+        self.arrivals.delivered();
+    }
+}

@@ -1,0 +1,192 @@
+//! Other programs publish on a real server: `redis-cli`, and Python with a signature.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use roomcast::{BackplaneError, Builder, Hub, Json};
+use serde_json::{Value, json};
+
+use crate::pair::{health, is_up};
+use crate::programs::{Chat, example};
+use crate::servers::{RedisCluster, RedisServer};
+use crate::support::{Client, Recorded, eventually};
+
+const CHANNEL: &str = "chat:in";
+const KEY: &str = "thirty-two bytes, if not random.";
+
+/// What the page about scaling shows.
+const PAGE: &str = include_str!("../../src/docs/scaling.md");
+
+/// The lines of Python on that page.
+fn documented_lines() -> &'static str {
+    let (_, after) = PAGE.split_once("```python\n").expect("the page has lines of Python");
+    after.split_once("```").expect("they end").0
+}
+
+fn node(redis: &RedisServer) -> Builder<Value, Json> {
+    Hub::builder().shards(2).redis(redis.url(), "chat").plain_channel(CHANNEL)
+}
+
+/// A node with a client in a room, which listens to other programs.
+async fn member(builder: Builder<Value, Json>, room: &str) -> (Recorded<Value>, Client) {
+    let mut node = Recorded::serve(builder.build().expect("valid settings")).await;
+    let (client, conn) = node.connect().await;
+    conn.join(room).expect("the room is new");
+    listens(&node.hub).await;
+    (node, client)
+}
+
+async fn listens(hub: &Hub<Value>) {
+    eventually("it listens", || is_up(hub) && health(hub).subscriptions >= 2).await;
+}
+
+/// Runs `redis-cli`, as a person or a script does; it must succeed.
+fn redis_cli(port: u16, arguments: &[&str], input: &[u8]) {
+    let mut command = Command::new("redis-cli");
+    command.args(["-e", "-p", &port.to_string()]).args(arguments);
+    output("redis-cli", &mut command, input);
+}
+
+/// Whether several nodes got it is for the tests to find out: the answer counts the subscriptions.
+fn publish(redis: &RedisServer, payload: &str) {
+    redis_cli(redis.port, &["PUBLISH", CHANNEL, payload], b"");
+}
+
+fn output(name: &str, command: &mut Command, input: &[u8]) -> Output {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = command.spawn().unwrap_or_else(|error| panic!("{name} is needed: {error}"));
+    let mut stdin = process.stdin.take().expect("it is piped");
+    stdin.write_all(input).expect("it reads");
+    drop(stdin);
+    let output = process.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{name}: {output:?}");
+    output
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_redis_cli_publishes_reaches_the_members_on_all_nodes() {
+    let redis = RedisServer::start();
+    let (a, mut of_a) = member(node(&redis), "tea").await;
+    let (b, mut of_b) = member(node(&redis).channels(8), "news").await;
+    publish(&redis, r#"{"room":"tea","message":{"n":1}}"#);
+    publish(&redis, r#"{"message":{"n":2},"room":"news"}"#);
+    publish(&redis, r#"{"rooms":["tea","news"],"message":{"n":3}}"#);
+    publish(&redis, r#"{"everyone":true,"message":{"n":4}}"#);
+    publish(&redis, r#"{"everyone":true,"message":{"n":5},"room":"tea"}"#);
+    publish(&redis, "garbage");
+    publish(&redis, r#"{"everyone":true,"message":"é"}"#);
+    let expected =
+        |first: u64| [json!({ "n": first }), json!({"n": 3}), json!({"n": 4}), json!("é")];
+    assert_eq!(of_a.get_many::<Value>(4).await, expected(1));
+    assert_eq!(of_b.get_many::<Value>(4).await, expected(2));
+    for hub in [&a.hub, &b.hub] {
+        let health = health(hub);
+        assert_eq!((health.plain_received, health.plain_malformed), (5, 2));
+        assert_eq!(health.plain_refused(), 2);
+        assert_eq!((health.garbage, health.lost, health.published), (0, 0, 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_documented_lines_of_python_sign_is_accepted() {
+    let redis = RedisServer::start();
+    let keyed = || node(&redis).backplane_keys([&b"another key of theirs"[..], KEY.as_bytes()]);
+    let (a, mut of_a) = member(keyed(), "tea").await;
+    let (b, mut of_b) = member(keyed(), "tea").await;
+    publish(&redis, r#"{"room":"tea","message":"unsigned"}"#);
+    for (key, text) in [("a key that is none", "forged"), (KEY, "The kettle boils.")] {
+        let lines = documented_lines().replace("The kettle boils.", text);
+        let mut python = Command::new("python3");
+        let python = python.arg("-c").arg(&lines).env("BACKPLANE_KEY", key);
+        let payload = output("python3", python, b"").stdout;
+        redis_cli(redis.port, &["-x", "PUBLISH", CHANNEL], &payload);
+    }
+    for (hub, client) in [(&a.hub, &mut of_a), (&b.hub, &mut of_b)] {
+        assert_eq!(client.get::<Value>().await, json!("The kettle boils."));
+        let health = health(hub);
+        assert_eq!((health.plain_received, health.plain_unauthenticated), (1, 2));
+        assert_eq!((health.plain_refused(), health.unauthenticated), (2, 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_listens_again_after_the_server_was_away() {
+    let mut redis = RedisServer::start();
+    let (node, mut client) = member(node(&redis), "tea").await;
+    redis.kill();
+    eventually("it is down", || !is_up(&node.hub)).await;
+    redis.restart();
+    listens(&node.hub).await;
+    publish(&redis, r#"{"room":"tea","message":1}"#);
+    assert_eq!(client.get::<Value>().await, json!(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn server_that_does_not_allow_the_channel_is_told_and_nodes_still_hear_each_other() {
+    let redis = RedisServer::start();
+    redis.command(&[
+        "ACL",
+        "SETUSER",
+        "app",
+        "on",
+        ">secret",
+        "+@all",
+        "resetchannels",
+        "&roomcast:*",
+    ]);
+    let node = || {
+        let node = Hub::<Value>::builder().redis(redis.url_as("app:secret"), "chat");
+        node.plain_channel(CHANNEL).build().expect("valid settings")
+    };
+    let (a, b) = (node(), node());
+    let is_told =
+        |hub: &Hub<Value>| matches!(hub.backplane_err(), Some(BackplaneError::Refused(_)));
+    eventually("it is told", || is_told(&a) && is_told(&b)).await;
+    eventually("they know each other", || a.cluster().nodes().len() == 2).await;
+    a.broadcast(&json!(1)).expect("there is space");
+    eventually("it arrives", || health(&b).received == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn programs_publish_to_a_cluster_with_spublish() {
+    let cluster = RedisCluster::start().await;
+    let node = || {
+        let node = Hub::builder().redis_cluster(cluster.urls(), "chat").channels(8);
+        node.plain_channel(CHANNEL)
+    };
+    let (_a, mut of_a) = member(node(), "tea").await;
+    let (_b, mut of_b) = member(node(), "tea").await;
+    let url = &cluster.urls()[0];
+    let port = url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("it has a port");
+    redis_cli(port, &["-c", "SPUBLISH", CHANNEL, r#"{"room":"tea","message":1}"#], b"");
+    for client in [&mut of_a, &mut of_b] {
+        assert_eq!(client.get::<Value>().await, json!(1));
+    }
+}
+
+#[tokio::test]
+async fn chat_takes_messages_of_redis_cli() {
+    let redis = RedisServer::start();
+    let start = || {
+        let mut command = Command::new(example("chat"));
+        command.args(["--listen", "127.0.0.1:0", "--redis", &redis.url()]);
+        Chat::start(command.args(["--plain-channel", CHANNEL])).expect("the chat example starts")
+    };
+    let nodes = [start(), start()];
+    for node in &nodes {
+        let mut client = Client::connect(node.addr, "/ws/tea").await;
+        // Until the node listens and has the client, what is published does not come to it.
+        let mut ticks = tokio::time::interval(std::time::Duration::from_millis(50));
+        let heard = async {
+            loop {
+                tokio::select! {
+                    text = client.next_text() => return text,
+                    _ = ticks.tick() => {
+                        publish(&redis, r#"{"room":"tea","message":{"user":"cron","text":"hello"}}"#);
+                    }
+                }
+            }
+        };
+        assert_eq!(heard.await, r#"{"text":"hello","user":"cron"}"#);
+    }
+}
