@@ -1,7 +1,8 @@
 //! How a backplane is: its state, and everything that it counts.
 
+mod status;
+
 use std::collections::VecDeque;
-use std::fmt;
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -10,6 +11,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+pub use self::status::BackplaneState;
+use self::status::{End, HalfState, Status};
 use super::half::Half;
 use super::{BackplaneError, NodeId, events};
 use crate::engine::Counter;
@@ -18,31 +21,6 @@ use crate::telemetry::Throttle;
 
 /// The nodes that are named as having been waited for in vain.
 const ABSENT_NODES_MAX: usize = 64;
-
-/// Whether messages reach other nodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum BackplaneState {
-    /// It has been started, and nothing has gone wrong yet.
-    Connecting,
-    /// Messages flow both ways.
-    Up,
-    /// Something is wrong: [`BackplaneHealth::last_error`] says what. It goes on trying.
-    Down,
-    /// The hub has been [shut down](crate::Hub::shutdown), and has left the other nodes.
-    Left,
-}
-
-impl fmt::Display for BackplaneState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Connecting => "connecting",
-            Self::Up => "up",
-            Self::Down => "down",
-            Self::Left => "left",
-        })
-    }
-}
 
 /// Defines the live counters and their part of the snapshot from one list.
 macro_rules! counters {
@@ -238,74 +216,8 @@ pub(super) struct Health {
     status: watch::Sender<Status>,
 }
 
-/// What changes together.
-#[derive(Debug)]
-struct Status {
-    publisher: HalfState,
-    subscriber: HalfState,
-    /// Set while another node spreads rooms over another number of channels.
-    misfit: bool,
-    /// Set for good when one of the tasks has ended.
-    end: Option<End>,
-    since: Instant,
-    last_error: Option<BackplaneError>,
-}
-
-/// How the tasks of a backplane have ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// With the hub, which has been shut down.
-    Left,
-    /// Otherwise.
-    Stopped,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum HalfState {
-    Connecting,
-    Up,
-    Down,
-}
-
-impl Status {
-    fn state(&self) -> BackplaneState {
-        let halves = [self.publisher, self.subscriber];
-        if self.end == Some(End::Left) {
-            BackplaneState::Left
-        } else if self.end.is_some() || self.misfit || halves.contains(&HalfState::Down) {
-            BackplaneState::Down
-        } else if halves.contains(&HalfState::Connecting) {
-            BackplaneState::Connecting
-        } else {
-            BackplaneState::Up
-        }
-    }
-
-    fn half(&self, half: Half) -> &HalfState {
-        match half {
-            Half::Publisher => &self.publisher,
-            Half::Subscriber => &self.subscriber,
-        }
-    }
-
-    fn half_mut(&mut self, half: Half) -> &mut HalfState {
-        match half {
-            Half::Publisher => &mut self.publisher,
-            Half::Subscriber => &mut self.subscriber,
-        }
-    }
-}
-
 impl Health {
     pub(super) fn new(node: NodeId) -> Self {
-        let status = Status {
-            publisher: HalfState::Connecting,
-            subscriber: HalfState::Connecting,
-            misfit: false,
-            end: None,
-            since: Instant::now(),
-            last_error: None,
-        };
         Self {
             node,
             counters: Counters::default(),
@@ -315,7 +227,7 @@ impl Health {
             rejections: Mutex::default(),
             in_flight: Gauge::default(),
             round_trip_us: AtomicU64::new(0),
-            status: watch::Sender::new(status),
+            status: watch::Sender::new(Status::new()),
         }
     }
 

@@ -1,9 +1,11 @@
 //! A log that a test can read.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
-use tracing::subscriber::DefaultGuard;
+use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::{DefaultGuard, Interest, set_global_default};
+use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -16,6 +18,12 @@ pub(crate) struct Log {
 impl Log {
     /// A log of what the filter lets through.
     pub(crate) fn new(filter: &str) -> Self {
+        // Whoever comes first to an event decides for all whether it is ever of interest. In a thread without
+        // a log that would be no, for good.
+        static UNDECIDED: Once = Once::new();
+        UNDECIDED.call_once(|| {
+            set_global_default(Undecided).expect("nobody else sets it");
+        });
         let lines = Lines::default();
         let subscriber = tracing_subscriber::fmt()
             .without_time()
@@ -42,6 +50,33 @@ impl Log {
         let [line] = &found[..] else { panic!("one line of {:#?}", self.lines()) };
         line.clone()
     }
+}
+
+/// Hears nothing, and has every event ask again whether it is of interest.
+struct Undecided;
+
+impl Subscriber for Undecided {
+    fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+        Interest::sometimes()
+    }
+
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        false
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, _: &Event<'_>) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
 }
 
 #[derive(Clone, Default)]

@@ -1,0 +1,103 @@
+//! The state of a backplane, and what it follows from.
+
+use std::fmt;
+
+use tokio::time::Instant;
+
+use crate::backplane::BackplaneError;
+use crate::backplane::half::Half;
+
+/// Whether messages reach other nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BackplaneState {
+    /// It has been started, and nothing has gone wrong yet.
+    Connecting,
+    /// Messages flow both ways.
+    Up,
+    /// Something is wrong: [`BackplaneHealth::last_error`] says what. It goes on trying.
+    Down,
+    /// The hub has been [shut down](crate::Hub::shutdown), and has left the other nodes.
+    Left,
+}
+
+impl fmt::Display for BackplaneState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connecting => "connecting",
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Left => "left",
+        })
+    }
+}
+
+/// What changes together.
+#[derive(Debug)]
+pub(super) struct Status {
+    pub(super) publisher: HalfState,
+    pub(super) subscriber: HalfState,
+    /// Set while another node spreads rooms over another number of channels.
+    pub(super) misfit: bool,
+    /// Set for good when one of the tasks has ended.
+    pub(super) end: Option<End>,
+    pub(super) since: Instant,
+    pub(super) last_error: Option<BackplaneError>,
+}
+
+/// How the tasks of a backplane have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// With the hub, which has been shut down.
+    Left,
+    /// Otherwise.
+    Stopped,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HalfState {
+    Connecting,
+    Up,
+    Down,
+}
+
+impl Status {
+    /// Before anything has happened.
+    pub(super) fn new() -> Self {
+        Self {
+            publisher: HalfState::Connecting,
+            subscriber: HalfState::Connecting,
+            misfit: false,
+            end: None,
+            since: Instant::now(),
+            last_error: None,
+        }
+    }
+
+    pub(super) fn state(&self) -> BackplaneState {
+        let halves = [self.publisher, self.subscriber];
+        if self.end == Some(End::Left) {
+            BackplaneState::Left
+        } else if self.end.is_some() || self.misfit || halves.contains(&HalfState::Down) {
+            BackplaneState::Down
+        } else if halves.contains(&HalfState::Connecting) {
+            BackplaneState::Connecting
+        } else {
+            BackplaneState::Up
+        }
+    }
+
+    pub(super) fn half(&self, half: Half) -> &HalfState {
+        match half {
+            Half::Publisher => &self.publisher,
+            Half::Subscriber => &self.subscriber,
+        }
+    }
+
+    pub(super) fn half_mut(&mut self, half: Half) -> &mut HalfState {
+        match half {
+            Half::Publisher => &mut self.publisher,
+            Half::Subscriber => &mut self.subscriber,
+        }
+    }
+}
