@@ -10,8 +10,8 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use roomcast::FrameKind;
 use roomcast::internals::{
-    Carried, CarriedContent, CarriedHeader, CarriedId, CarriedMessage, CarriedReport, CarriedTarget,
-    read, write,
+    Carried, CarriedContent, CarriedHeader, CarriedId, CarriedMessage, CarriedReport,
+    CarriedTarget, read, write,
 };
 
 fuzz_target!(|input: &[u8]| {

@@ -1,9 +1,9 @@
 //! What is told of a backplane.
 
 use super::half::Half;
-use super::health::Rejected;
 #[cfg(feature = "json")]
 use super::plain::PlainError;
+use super::rejected::Rejected;
 use super::{BackplaneError, NodeId};
 use crate::telemetry::events;
 

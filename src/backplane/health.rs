@@ -14,6 +14,7 @@ use tokio::time::Instant;
 pub use self::status::BackplaneState;
 use self::status::{End, HalfState, Status};
 use super::half::Half;
+use super::rejected::Rejected;
 use super::{BackplaneError, NodeId, events};
 use crate::engine::Counter;
 use crate::shield::shielded;
@@ -144,14 +145,6 @@ impl BackplaneHealth {
             + self.plain_undecodable
             + self.plain_overrun
     }
-}
-
-/// Why a payload is taken for a stranger's.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Rejected {
-    Garbage,
-    UnknownVersion,
-    Unauthenticated,
 }
 
 /// A node that was not back in time after a break of the backplane.

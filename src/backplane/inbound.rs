@@ -12,9 +12,10 @@ use super::NodeId;
 use super::channels::{Channel, Channels};
 use super::echoes::Echoes;
 use super::envelope::{self, Signing};
-use super::health::{Health, Rejected};
+use super::health::Health;
 #[cfg(feature = "json")]
 use super::plain::Arrivals;
+use super::rejected::Rejected;
 use crate::engine::{Inbox, InboxLimits};
 
 /// What may wait. At full speed (2 million small messages a second) that is what comes while this

@@ -40,6 +40,7 @@ mod publishing;
 mod receiving;
 #[cfg(feature = "redis")]
 mod redis;
+mod rejected;
 mod roster;
 mod shared;
 mod subscribing;

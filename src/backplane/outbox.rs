@@ -12,14 +12,21 @@ use std::task::{Context, Poll};
 
 use super::bell::Bell;
 use super::channels::Channel;
+use super::envelope::{ENVELOPE_BYTES_MAX, ENVELOPE_MESSAGES_MAX};
 use super::health::Health;
-use super::packing::{PIPELINE_BYTES_MAX, PIPELINE_MESSAGES_MAX};
 use super::progress::Progress;
 use crate::engine::{Inbox, InboxLimits};
 
 /// The largest message. Redis takes no more than 512 MB at once and closes the connection over more,
 /// so that a larger one would be tried for ever.
 const MESSAGE_BYTES_MAX: usize = 256 << 20;
+
+/// The bytes of envelopes that are published with one round trip: enough that the round trip is
+/// hidden by the work, and what is sent twice after a failure stays small.
+pub(super) const PIPELINE_BYTES_MAX: usize = 8 * ENVELOPE_BYTES_MAX;
+
+/// The messages that are gathered at once, which is what holds a worker thread: about 2 ms.
+pub(super) const PIPELINE_MESSAGES_MAX: usize = 8 * ENVELOPE_MESSAGES_MAX;
 
 /// The bound for publishers that can wait: two round trips of the publishing task, so that it never
 /// runs dry, and what a backplane takes in milliseconds.

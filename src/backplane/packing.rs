@@ -10,16 +10,9 @@ use std::sync::Arc;
 
 use super::channels::Channel;
 use super::contract::Parcel;
-use super::envelope::{self, ENVELOPE_BYTES_MAX, ENVELOPE_MESSAGES_MAX, Header, Heartbeat, Packer};
-use super::outbox::Outgoing;
+use super::envelope::{self, Header, Heartbeat, Packer};
+use super::outbox::{Outgoing, PIPELINE_BYTES_MAX, PIPELINE_MESSAGES_MAX};
 use super::shared::Shared;
-
-/// The bytes of envelopes that are published with one round trip: enough that the round trip is
-/// hidden by the work, and what is sent twice after a failure stays small.
-pub(super) const PIPELINE_BYTES_MAX: usize = 8 * ENVELOPE_BYTES_MAX;
-
-/// The messages that are gathered at once, which is what holds a worker thread: about 2 ms.
-pub(super) const PIPELINE_MESSAGES_MAX: usize = 8 * ENVELOPE_MESSAGES_MAX;
 
 /// The envelopes of a node, and the messages that become envelopes.
 pub(super) struct Packing {

@@ -13,9 +13,9 @@ use super::envelope::{
     Body, Content, Envelope, Header, Heartbeat, Message, Messages, RollCall, Unreadable,
 };
 use super::events;
-use super::health::Rejected;
 use super::inbound::Received;
 use super::ledger::Ledger;
+use super::rejected::Rejected;
 use super::shared::{Members, Shared};
 use crate::engine::{Action, FrameKind, frame};
 use crate::telemetry::Throttle;

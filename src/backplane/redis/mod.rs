@@ -5,7 +5,9 @@
 //! connection that messages come by (`link`), and how parcels are sent (`parcels`). One server and
 //! Sentinel share both halves (`halves`), and the look at the role of a server (`role`).
 
+mod address;
 mod cluster;
+mod explain;
 mod halves;
 mod link;
 mod listener;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::remote::Address;
+use super::address::Address;
 use crate::backplane::BackplaneError;
 
 /// What sentinels have told of the master of a service.

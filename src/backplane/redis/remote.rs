@@ -7,10 +7,12 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, ProtocolVersion, PushInfo,
-    RedisConnectionInfo, RedisError, ServerError,
+    AsyncConnectionConfig, Client, ConnectionInfo, ProtocolVersion, PushInfo, RedisConnectionInfo,
+    RedisError, ServerError,
 };
 
+use super::address::Address;
+use super::explain::explain;
 use super::secret::Secret;
 #[cfg(feature = "redis-tls")]
 use super::tls::RedisTls;
@@ -25,28 +27,6 @@ const KEEP_ALIVE_PROBES: u32 = 3;
 
 /// Where a server listens, unless its URL tells otherwise.
 pub(super) const REDIS_PORT: u16 = 6_379;
-
-/// Where a server is. A Unix socket is a path as the host, and the port zero.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct Address {
-    pub(super) host: Arc<str>,
-    pub(super) port: u16,
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.port {
-            0 => f.write_str(&self.host),
-            port => write!(f, "{}:{port}", self.host),
-        }
-    }
-}
-
-impl fmt::Debug for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
 
 /// What a server answered to each part of a request, in their order.
 pub(super) type Answers = Vec<Result<(), ServerError>>;
@@ -198,34 +178,6 @@ fn tcp_settings() -> TcpSettings {
         .with_interval(KEEP_ALIVE_INTERVAL)
         .with_retries(KEEP_ALIVE_PROBES);
     TcpSettings::default().set_nodelay(true).set_keepalive(keep_alive)
-}
-
-/// What went wrong, without the password.
-pub(super) fn explain(error: &RedisError, secret: &Secret) -> BackplaneError {
-    let text = match (error.code(), error.detail()) {
-        (Some(code), Some(detail)) => secret.scrub(&format!("{code} {detail}")),
-        _ => secret.scrub(&error.to_string()),
-    };
-    match error.kind() {
-        ErrorKind::InvalidClientConfig => BackplaneError::Settings(text),
-        ErrorKind::Server(_)
-        | ErrorKind::Extension
-        | ErrorKind::AuthenticationFailed
-        | ErrorKind::RESP3NotSupported => BackplaneError::Refused(text),
-        _ => BackplaneError::Connection(with_hint(text)),
-    }
-}
-
-/// Says which setting helps where TLS fails for want of it.
-fn with_hint(text: String) -> String {
-    let hints = [
-        ("UnknownIssuer", "RedisTls::authority sets whom to trust"),
-        ("CertificateRequired", "RedisTls::client_certificate sets what the server is shown"),
-    ];
-    match hints.iter().find(|(sign, _)| text.contains(sign)) {
-        Some((_, hint)) => format!("{text} ({hint})"),
-        None => text,
-    }
 }
 
 #[cfg(test)]

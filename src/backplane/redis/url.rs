@@ -2,7 +2,8 @@
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
-use super::remote::{Address, explain};
+use super::address::Address;
+use super::explain::explain;
 use super::secret::Secret;
 use crate::backplane::BackplaneError;
 

@@ -8,7 +8,8 @@ use futures_util::stream::FuturesUnordered;
 use redis::Value;
 
 use super::topology::Topology;
-use crate::backplane::redis::remote::{Address, Remote};
+use crate::backplane::redis::address::Address;
+use crate::backplane::redis::remote::Remote;
 use crate::backplane::{BackplaneError, BackplaneRequest, within};
 
 /// How long nodes may take to tell the topology, with the connection: half of what the hub waits.

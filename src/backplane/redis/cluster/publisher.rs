@@ -7,8 +7,9 @@ use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 
 use super::guide::{Guide, unserved};
+use crate::backplane::redis::address::Address;
 use crate::backplane::redis::parcels;
-use crate::backplane::redis::remote::{Address, Answers, Remote};
+use crate::backplane::redis::remote::{Answers, Remote};
 use crate::backplane::{BackplaneError, BackplaneRequest, Parcel, Publisher, Unpublished, within};
 
 /// How long a master may take to acknowledge its parcels, with the connection, and how much longer

@@ -9,9 +9,9 @@ use redis::ServerError;
 use tokio::sync::mpsc;
 
 use super::guide::{Guide, unserved};
+use crate::backplane::redis::address::Address;
 use crate::backplane::redis::link::{Link, Mode};
 use crate::backplane::redis::listener::Loss;
-use crate::backplane::redis::remote::Address;
 use crate::backplane::{BackplaneError, BackplaneRequest, Inbound, Lost, Subscriber, within};
 
 /// How long a node may take to connect, and how long it may be silent when it is asked something.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use redis::Value;
 use redis::cluster_routing::Slot;
 
-use crate::backplane::redis::remote::Address;
+use crate::backplane::redis::address::Address;
 use crate::backplane::redis::value::{field, text};
 
 /// The slots and nodes of a cluster, as one of its nodes sees them.

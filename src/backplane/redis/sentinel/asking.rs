@@ -7,7 +7,8 @@ use futures_util::stream::FuturesUnordered;
 use redis::Value;
 use tokio::time::{Instant, timeout_at};
 
-use crate::backplane::redis::remote::{Address, Remote};
+use crate::backplane::redis::address::Address;
+use crate::backplane::redis::remote::Remote;
 use crate::backplane::redis::value::field;
 use crate::backplane::{BackplaneError, BackplaneRequest, within};
 

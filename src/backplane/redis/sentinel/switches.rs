@@ -14,8 +14,9 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::backplane::backoff::Backoff;
+use crate::backplane::redis::address::Address;
 use crate::backplane::redis::moves::Told;
-use crate::backplane::redis::remote::{Address, Remote};
+use crate::backplane::redis::remote::Remote;
 use crate::backplane::redis::value::text;
 use crate::backplane::{BackplaneError, BackplaneRequest, within};
 
