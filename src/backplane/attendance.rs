@@ -11,13 +11,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::NodeId;
 
-/// The nodes that are expected, and those whose calls are to be answered.
+/// The most nodes that are expected, and the most whose calls may be unanswered.
 const NODES_MAX: usize = 1_024;
 
 /// Who is expected here, and whom this node has to answer.
 ///
-/// The publishing task expects and calls, the receiving task notes what it hears. Both do so after a
-/// break only, and neither holds the lock across an await.
+/// The publishing task expects and calls, the receiving task notes what it hears. Neither task holds the lock
+/// across an await.
 #[derive(Debug, Default)]
 pub(super) struct Attendance(Mutex<State>);
 
@@ -53,13 +53,13 @@ impl Attendance {
         (!state.absent.is_empty()).then_some(state.call)
     }
 
-    /// Notes that a node has answered a call; `true` if that is news of the last call.
+    /// Notes that a node has answered a call; `true` if the node was still missing in the last call.
     pub(super) fn answered(&self, node: NodeId, call: u64) -> bool {
         let mut state = self.lock();
         state.call == call && state.absent.remove(&node)
     }
 
-    /// Does not expect a node any more, which has said goodbye; `true` if it was expected.
+    /// A node has said goodbye: it is not expected any more. `true` if it was.
     pub(super) fn forget(&self, node: NodeId) -> bool {
         let mut state = self.lock();
         state.absent.remove(&node);
@@ -86,7 +86,7 @@ impl Attendance {
         }
     }
 
-    /// Notes that an answer may not have arrived, unless the node has called again since.
+    /// An answer may not have arrived: it is owed again, unless the node has called anew.
     pub(super) fn owe_again(&self, node: NodeId, call: u64) {
         let mut state = self.lock();
         if state.owed.len() < NODES_MAX {

@@ -2,8 +2,8 @@
 //!
 //! # Orderings
 //!
-//! Who waits counts itself and then looks, who rings has changed something and then looks for somebody
-//! who waits: a `SeqCst` fence between the two steps on each side makes sure that one sees the other.
+//! A waiter counts itself, and then looks at the condition. A ringer changes something, and then looks for
+//! waiters: a `SeqCst` fence between the two steps on each side makes sure that one sees the other.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};

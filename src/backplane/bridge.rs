@@ -231,7 +231,7 @@ impl Bridge {
         self.shared.outbox.push(outgoing);
     }
 
-    /// [`send`](Self::send), waiting while the backplane is up and more than 4 MiB or 65,536 messages wait
+    /// [`send`](Self::send), waiting while the backplane is up and more than 4 MiB or 32,768 messages wait
     /// for it. While it is down, or waits for other nodes to come back, nobody waits for it.
     ///
     /// # Cancel safety

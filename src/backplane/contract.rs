@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::Inbound;
 
-/// What carries bytes between the nodes that share it, by named channels.
+/// Carries bytes between nodes, by named channels.
 ///
 /// A driver moves payloads and says what went wrong; it knows nothing of rooms or messages. The hub
 /// does the rest on top of it: it batches, numbers, connects again, subscribes again, probes, and
@@ -107,8 +107,8 @@ pub enum Unpublished {
 
 /// The receiving half of a [`Backplane`].
 ///
-/// A connection that breaks must show in [`lost`](Self::lost). Each request is given up when two
-/// seconds have passed in which nothing has arrived, and the subscriber is dropped then.
+/// A connection that breaks must show in [`lost`](Self::lost). A request is given up when nothing
+/// has arrived for two seconds, and after ten seconds in any case. Then the subscriber is dropped.
 pub trait Subscriber: Send + 'static {
     /// Subscribes, and takes out of the list the channels that were acknowledged: what is published
     /// there from now on arrives. Subscribing twice is subscribing once. At most 512 channels.
@@ -156,7 +156,7 @@ pub enum Lost {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackplaneError {
-    /// The settings cannot work, such as a URL that is none.
+    /// The settings cannot work, such as a URL that cannot be read.
     #[error("backplane settings: {0}")]
     Settings(String),
     /// There is no connection, or it broke.

@@ -3,8 +3,8 @@
 //! Publishers push from any thread. Past a bound the oldest messages go, one by one, until there is
 //! space: when Redis is away for long, what is recent is worth more. Each is counted.
 //!
-//! Publishers that can wait do so at a much lower bound, so that nothing of theirs is dropped and
-//! others are not delayed by it; but only while messages flow.
+//! Publishers that can wait stop at a lower bound, so that what they publish is not dropped, and delays others
+//! by milliseconds. They wait only while messages flow.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,10 +28,10 @@ pub(super) const PIPELINE_BYTES_MAX: usize = 8 * ENVELOPE_BYTES_MAX;
 /// The messages that are gathered at once, which is what holds a worker thread: about 2 ms.
 pub(super) const PIPELINE_MESSAGES_MAX: usize = 8 * ENVELOPE_MESSAGES_MAX;
 
-/// The bound for publishers that can wait: two round trips of the publishing task, so that it never
-/// runs dry, and what a backplane takes in milliseconds.
+/// The bound for publishers that can wait: enough that the publishing task always has work, and half of
+/// the queue at most.
 const PATIENT: InboxLimits =
-    InboxLimits { messages: 2 * PIPELINE_MESSAGES_MAX, bytes: 2 * PIPELINE_BYTES_MAX };
+    InboxLimits { messages: PIPELINE_MESSAGES_MAX, bytes: 2 * PIPELINE_BYTES_MAX };
 
 /// A lock-free, bounded queue of encoded messages.
 #[derive(Debug)]
@@ -84,8 +84,8 @@ impl Outbox {
     pub(super) fn new(limits: InboxLimits, health: Arc<Health>) -> Self {
         let message_bytes_max = limits.bytes.min(MESSAGE_BYTES_MAX);
         let patient = InboxLimits {
-            messages: limits.messages.min(PATIENT.messages),
-            bytes: limits.bytes.min(PATIENT.bytes),
+            messages: limits.messages.div_ceil(2).min(PATIENT.messages),
+            bytes: limits.bytes.div_ceil(2).min(PATIENT.bytes),
         };
         Self {
             queue: Inbox::new(limits),
@@ -114,7 +114,7 @@ impl Outbox {
             let oldest = self.pop();
             self.health.counters.dropped.add(1);
             if oldest.is_none() {
-                // All the room belongs to messages that others are just about to append.
+                // All the space belongs to messages that others are about to append.
                 return;
             }
             self.progress.tell();
@@ -128,7 +128,7 @@ impl Outbox {
         self.queue.push(outgoing);
     }
 
-    /// [`push`](Self::push) for publishers that can wait: gives the message back where it has to.
+    /// [`push`](Self::push) for publishers that can wait. If the publisher has to wait, the message is given back.
     pub(super) fn try_push(&self, outgoing: Outgoing) -> Result<(), Outgoing> {
         let bytes = outgoing.message.len();
         if !self.is_flowing.load(Ordering::Relaxed) || bytes > self.message_bytes_max {

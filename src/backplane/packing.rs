@@ -1,8 +1,9 @@
 //! From messages that wait to numbered envelopes that are ready to be published.
 //!
 //! A channel that the backplane refuses at the moment is *stalled*: its envelopes are set aside, and its
-//! messages are held behind them, unnumbered, while those of the others go on. So is one whose
-//! subscribers are not back yet. What is held is bounded as the outbox is, and the oldest go first.
+//! messages are held behind them, unnumbered, while those of the others go on. A channel whose
+//! subscribers are not back yet is stalled, too. Held messages have the bounds of the outbox; past them, the
+//! oldest are dropped.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -48,13 +49,13 @@ struct Held {
     is_to_be_sifted: bool,
 }
 
-/// What a batch has room for.
-struct Room {
+/// The space that is left in a batch.
+struct Space {
     bytes: usize,
     messages: usize,
 }
 
-impl Room {
+impl Space {
     fn is_left(&self) -> bool {
         self.bytes > 0 && self.messages > 0
     }
@@ -122,18 +123,18 @@ impl Packing {
     pub(super) fn gather(&mut self) -> bool {
         self.shared.outbox.progress().carry();
         let bytes: usize = self.ready.iter().map(|parcel| parcel.payload.len()).sum();
-        let mut room = Room {
+        let mut space = Space {
             bytes: PIPELINE_BYTES_MAX.saturating_sub(bytes),
             messages: PIPELINE_MESSAGES_MAX,
         };
         let mut open = Vec::new();
         if mem::take(&mut self.held.is_to_be_sifted) {
-            self.sift(&mut room, &mut open);
+            self.sift(&mut space, &mut open);
         }
-        while room.is_left()
+        while space.is_left()
             && let Some(outgoing) = self.shared.outbox.pop()
         {
-            room.take(&outgoing);
+            space.take(&outgoing);
             match self.is_open(outgoing.channel) {
                 true => self.pack(outgoing, &mut open),
                 false => self.hold(outgoing),
@@ -145,10 +146,10 @@ impl Packing {
         }
         self.tell();
         self.shared.outbox.tell_space();
-        room.messages < PIPELINE_MESSAGES_MAX
+        space.messages < PIPELINE_MESSAGES_MAX
     }
 
-    /// Tells how many messages are on their way, and those that wait for it when there are none.
+    /// Publishes the number of messages on their way. If there are none, wakes those who wait for that.
     pub(super) fn tell(&self) {
         let messages = self.messages();
         self.shared.health.in_flight.set(messages);
@@ -158,13 +159,13 @@ impl Packing {
     }
 
     /// Goes through what is held, for what may leave now.
-    fn sift(&mut self, room: &mut Room, open: &mut Vec<(Channel, Packer)>) {
+    fn sift(&mut self, space: &mut Space, open: &mut Vec<(Channel, Packer)>) {
         for outgoing in mem::take(&mut self.held).messages {
-            self.held.is_to_be_sifted |= !room.is_left();
+            self.held.is_to_be_sifted |= !space.is_left();
             if self.held.is_to_be_sifted || !self.is_open(outgoing.channel) {
                 self.hold(outgoing);
             } else {
-                room.take(&outgoing);
+                space.take(&outgoing);
                 self.pack(outgoing, open);
             }
         }
@@ -257,7 +258,7 @@ impl Packing {
         refused
     }
 
-    /// Lets the channels flow that have waited. What was set aside leaves before anything else.
+    /// Opens the channels that were waiting. What was set aside leaves before anything else.
     pub(super) fn resume(&mut self) {
         let waiting = self.flows.iter_mut().filter(|flow| **flow == Flow::Waiting);
         waiting.for_each(|flow| *flow = Flow::Open);

@@ -9,7 +9,7 @@ use crate::transport::Shards;
 /// # Acting on connections
 /// These calls act on the connections of a [`Target`] here and, with a backplane, on the other nodes:
 /// moderation, "log out everywhere", or moving a party into a room. Each fails at once with
-/// [`ActionError::Overloaded`] where there is no room; its counterpart in `_wait` waits.
+/// [`ActionError::Overloaded`] if an inbox is full; its counterpart in `_wait` waits.
 impl<T: Send + 'static> Hub<T> {
     /// Closes the connections of a target, here at once and, with a backplane, on the other nodes.
     ///
@@ -23,23 +23,24 @@ impl<T: Send + 'static> Hub<T> {
     /// To end the whole hub, see [`shutdown`](Self::shutdown).
     ///
     /// Cost: one push per shard with connections of the target, and one encoded message for the other nodes.
-    /// A shard then takes the connections out of their rooms, 0.3 µs each, for which all that follows in its
-    /// inbox waits. The close frames are a write each, in slices beside the messages to others.
+    /// A shard then takes the connections out of their rooms. This takes 0.3 µs for each connection, and the rest of
+    /// its inbox waits. Each close frame is one write; the writes are spread over slices between messages to others.
     ///
     /// # Delivery
-    /// At most once, in the order of the messages of the same publisher, and counted like a message: by
-    /// [`BackplaneHealth`](crate::BackplaneHealth), as `published`, `received`, `lost` and `dropped`. `Ok` says
-    /// that it is queued; a node that cannot be reached closes nothing.
+    /// At most once, in the order of the messages of the same publisher; on other nodes within one channel (see
+    /// [`join`](Self::join)). [`BackplaneHealth`](crate::BackplaneHealth) counts an action as a message:
+    /// `published`, `received`, `lost`, `dropped`, `unreached`, `duplicates`. `Ok` says that the action is queued
+    /// here and for the other nodes. A node that it does not reach closes nothing.
     ///
     /// # Errors
-    /// [`ActionError::Overloaded`]: a shard has no room, nobody is closed. [`ActionError::Closed`]: the hub
+    /// [`ActionError::Overloaded`]: the inbox of a shard is full, nobody is closed. [`ActionError::Closed`]: the hub
     /// is closed.
     ///
     /// # Examples
     /// ```
     /// use roomcast::{ActionError, Close, CloseCode, Hub, Target};
     ///
-    /// // Each connection of a user has joined a room of its own name in `on_connect`.
+    /// // In `on_connect`, each connection has joined the room of its user, such as `user:7`.
     /// fn log_out_everywhere(hub: &Hub<String>, user: u64) -> Result<(), ActionError> {
     ///     let close = Close::new(CloseCode::from(4_001), "logged out");
     ///     hub.close(&Target::room(format!("user:{user}")), close)
@@ -75,8 +76,8 @@ impl<T: Send + 'static> Hub<T> {
     ///
     /// A connection that is in as many rooms as it may be
     /// ([`max_rooms_per_conn`](crate::Builder::max_rooms_per_conn)) does not enter, and is counted in
-    /// [`Stats::refused_joins`](crate::Stats::refused_joins) of its node. Another node whose limits on names and
-    /// numbers of rooms do not allow the room lets nobody enter, and counts that in
+    /// [`Stats::refused_joins`](crate::Stats::refused_joins) of its node. Another node may have other limits. If the
+    /// name is too long there, or that node has no more rooms, nobody enters there, and that node counts it in
     /// [`Stats::refused_rooms`](crate::Stats::refused_rooms).
     ///
     /// Cost: one push per shard with connections, and one encoded message for the other nodes. A shard then
@@ -91,7 +92,7 @@ impl<T: Send + 'static> Hub<T> {
     ///
     /// # Errors
     /// [`ActionError::Overloaded`], [`ActionError::NameTooLong`], [`ActionError::NoMoreRooms`]: nobody enters,
-    /// on no node. [`ActionError::Closed`]: the hub is closed.
+    /// here or on another node. If the target is a connection of another node, this node does not check the limits. [`ActionError::Closed`]: the hub is closed.
     ///
     /// # Examples
     /// ```
@@ -122,9 +123,9 @@ impl<T: Send + 'static> Hub<T> {
     /// Has the connections of a target leave a room, here at once and, with a backplane, on the other nodes.
     /// It is no error not to be in it.
     ///
-    /// A publish to the room that follows, by this task or by one that was told, does not reach the
-    /// connections of this node, and on other nodes within the order of [`join`](Self::join). A message that
-    /// was published before does. [`room_count`](Self::room_count) and the limit of rooms per connection
+    /// A later publish to the room, by this task or by one that knows of this call, does not reach the connections of
+    /// this node. On other nodes this holds within one channel: see [`join`](Self::join). An earlier message still
+    /// reaches them. [`room_count`](Self::room_count) and the limit of rooms per connection
     /// count the leaves when the shards have seen them.
     ///
     /// Cost: as [`join`](Self::join).
@@ -167,7 +168,7 @@ impl<T: Send + 'static> Hub<T> {
     }
 }
 
-/// The same here and on other nodes.
+/// The action that closes, with the code and the reason as clients get them.
 fn closing(close: &Close) -> Action<'_> {
     let (code, reason) = close.as_sent();
     Action::Close { code, reason }

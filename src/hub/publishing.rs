@@ -156,7 +156,7 @@ impl<T: Send + 'static> Hub<T> {
     /// milliseconds. The call does not wait for the clients.
     ///
     /// With a backplane, members here get the message first. Then the call waits while the backplane is up
-    /// and 4 MiB or 65,536 messages wait for it, so that nothing is dropped there. While the backplane is down,
+    /// and 4 MiB or 32,768 messages wait for it, so that nothing is dropped there. While the backplane is down,
     /// or nodes are [waited for](crate::Builder::rejoin_wait), the call does not wait for it.
     ///
     /// # Errors

@@ -125,7 +125,7 @@ impl Shutdown {
         self
     }
 
-    /// Closes with 1001, for others serve the clients, and tells each of them to come back at once: after a
+    /// Closes with 1001, because other nodes serve the clients from now on, and tells each of them to come back at once: after a
     /// time of its own of at most half a second ([`Close::with_retry_after`]).
     ///
     /// For a node among several, behind a balancer that sends no new client here by then.
@@ -202,7 +202,7 @@ impl ShutdownReport {
         self.unfinished == 0 && self.messages_lost == 0 && self.messages_unsent == 0
     }
 
-    /// What two hubs came to that were shut down together.
+    /// The sum of the reports of two hubs that were shut down together.
     #[cfg(feature = "server")]
     pub(crate) fn and(self, other: Self) -> Self {
         Self {
@@ -251,10 +251,10 @@ impl<T: Send + 'static> Hub<T> {
     /// gone and their `on_disconnect` has returned, what waits for other nodes is published, and the hub
     /// is closed. Connections that are left at the deadline are cut.
     ///
-    /// Last, a hub with a backplane says goodbye, and the other nodes forget it at once: a second of the time,
-    /// or a quarter of it if that is less, is kept for that. So all that was published has left when this
-    /// returns, and the program may end, unless the report tells of
-    /// [`messages_unsent`](ShutdownReport::messages_unsent).
+    /// Last, a hub with a backplane publishes what still waits, and says goodbye; then the other nodes forget this node
+    /// at once. One second of the time, or a quarter of it if that is less, is kept for this. When this call returns,
+    /// all messages have left, unless the report has [`messages_unsent`](ShutdownReport::messages_unsent). The program
+    /// may end.
     ///
     /// A later shutdown, or [`shutdown_now`](Self::shutdown_now), replaces one that is under way. The deadline
     /// of the first one holds all the same: whoever is left then is cut.
@@ -388,7 +388,7 @@ impl<T: Send + 'static> Hub<T> {
         }
     }
 
-    /// What of it ends from now on ends as it should.
+    /// From now on, the end of the backplane's tasks is not an error.
     fn expect_end(&self) {
         self.inner.bridge.iter().for_each(|bridge| bridge.expect_end());
     }

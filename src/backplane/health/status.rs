@@ -15,7 +15,7 @@ pub enum BackplaneState {
     Connecting,
     /// Messages flow both ways.
     Up,
-    /// Something is wrong: [`BackplaneHealth::last_error`] says what. It goes on trying.
+    /// Something is wrong: [`BackplaneHealth::last_error`](crate::BackplaneHealth::last_error) says what. It goes on trying.
     Down,
     /// The hub has been [shut down](crate::Hub::shutdown), and has left the other nodes.
     Left,

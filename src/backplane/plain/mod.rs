@@ -9,8 +9,7 @@
 //! ```
 //!
 //! Every node that listens to the channel delivers to its own members, and publishes nothing again. The queue and
-//! the task are apart from those of envelopes, so that a flood here delays and drops nothing of other
-//! nodes. This module knows no message type: the hub gives it a function ([`Recode`]).
+//! the task are apart from those of envelopes, so that a flood here takes no space from envelopes. This module knows no message type: the hub gives it a function ([`Recode`]).
 
 mod arrivals;
 mod delivering;

@@ -1,7 +1,6 @@
 //! After a break, messages wait until the nodes that were there before are back.
 //!
-//! A server that comes back passes messages on to those who are subscribed, and acknowledges them all the
-//! same where nobody is. So the publishing task calls the roll first, and lets messages flow when each
+//! A server that is back acknowledges messages even if nobody is subscribed. So the publishing task calls the roll first, and lets messages flow when each
 //! node that it knew before the break has [answered](crate::backplane::attendance), or when their time is
 //! up. What is published meanwhile waits behind. Nodes that are not back by then are counted, with what
 //! they miss.
@@ -55,7 +54,7 @@ impl<B: Backplane> Publishing<B> {
         self.hold_waiting();
     }
 
-    /// Notes what the backplane has refused, which stays until it is tried again.
+    /// Stalls the channels that the backplane has refused, until they are tried again.
     pub(super) fn refuse(&mut self) {
         self.shared.outbox.set_flowing(false);
         self.forget_beat();
@@ -75,7 +74,7 @@ impl<B: Backplane> Publishing<B> {
         self.hold_waiting();
     }
 
-    /// Calls the roll for the channels that wait; without nodes that are to come back, they flow.
+    /// Begins a roll call for the waiting channels. If no node is expected, the channels flow.
     fn hold_waiting(&mut self) {
         let Some(number) = self.shared.attendance.call() else { return self.release() };
         let now = Instant::now();
@@ -85,8 +84,8 @@ impl<B: Backplane> Publishing<B> {
         self.tell_hold();
     }
 
-    /// Calls the roll on the channels that wait, on the common one last: what it asks about should have
-    /// come before.
+    /// Calls the roll on the channels that wait. The call on the common channel is the last: the calls on the other
+    /// channels should have arrived before it.
     pub(super) fn call_if_due(&mut self) {
         let Some(hold) = &mut self.hold else { return };
         let now = Instant::now();
@@ -149,7 +148,7 @@ impl<B: Backplane> Publishing<B> {
         }
     }
 
-    /// Owes the answers again that may not have arrived.
+    /// Answers that may not have arrived are owed again.
     pub(super) fn forget_answers(&mut self) {
         for (node, call) in self.answering.drain(..) {
             self.shared.attendance.owe_again(node, call);

@@ -11,7 +11,7 @@ use crate::backplane::{Backplane, BackplaneError, Inbound};
 
 /// The backplane over one Redis server, by `PUBLISH` and `SUBSCRIBE`.
 ///
-/// It takes Redis 6 or later, or Valkey, and two connections a node. The user needs the commands
+/// It takes Redis 6 or later (Valkey should work, but was not tried), and two connections for each node. The user needs the commands
 /// `PUBLISH`, `SUBSCRIBE` and `UNSUBSCRIBE`, with Redis 6.0 also `HELLO`, and the channels of the hub.
 ///
 /// The server must be a master: a replica passes messages on to its own subscribers only. The role is

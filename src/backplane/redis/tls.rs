@@ -1,4 +1,4 @@
-//! What is trusted, and what is shown, where Redis is spoken to over TLS.
+//! Settings of TLS for connections to Redis.
 
 use std::fmt;
 
@@ -11,9 +11,8 @@ use crate::backplane::BackplaneError;
 
 /// How connections to Redis use TLS: which servers are trusted, and what a server is shown.
 ///
-/// Default: a server whose certificate names its host, and is signed by an authority that the system
-/// trusts; no certificate is shown. It acts with `rediss://` URLs only, and costs nothing but the
-/// handshake.
+/// Default: the certificate of the server must name its host and be signed by an authority that the system
+/// trusts; the server is shown no certificate. These settings need `rediss://` URLs.
 ///
 /// # Examples
 /// ```no_run
@@ -61,14 +60,14 @@ impl RedisTls {
         self
     }
 
-    /// Takes any certificate of any server, unverified. Whoever stands between can then read and change all,
-    /// the password included: for tests only.
+    /// Accepts any certificate, unverified. Somebody on the network between can then read and change everything,
+    /// also the password: for tests only.
     pub fn danger_accept_invalid_certificates(mut self) -> Self {
         self.accepts_invalid = true;
         self
     }
 
-    /// The way to a server with these settings.
+    /// The address of a server, with these settings.
     ///
     /// # Errors
     /// [`BackplaneError::Settings`]: they can never work.
@@ -93,7 +92,7 @@ impl RedisTls {
         Ok(info.clone().set_addr(ConnectionAddr::TcpTls { host, port, insecure, tls_params }))
     }
 
-    /// Looks at the PEM now: the driver would only fail when it connects, or take an empty list.
+    /// Checks the PEM now. The driver would find an error only when it connects, or would take an empty list.
     fn check(&self) -> Result<(), BackplaneError> {
         if self.accepts_invalid && self.authority.is_some() {
             let text = "certificates are accepted unverified, so the authority has no effect: leave out one";

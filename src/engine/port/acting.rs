@@ -68,8 +68,8 @@ impl From<NoMoreRooms> for ActionError {
     }
 }
 
-/// Has `action` happen to the connections of an address, in all shards that have some, or, where one has
-/// no room for it, in none.
+/// Has `action` happen to the connections of an address: in all shards that have some, or in none if an inbox
+/// is full.
 ///
 /// What is published before it does not see the change, and what is published after it does.
 pub fn act_at<S>(
@@ -83,7 +83,7 @@ pub fn act_at<S>(
     let concerned = ports.iter().filter(|port| port.is_concerned_by(action));
     let meant: Vec<(&Arc<Port<S>>, Audience)> =
         concerned.filter_map(|port| Some((port, port.resolve(address)?))).collect();
-    // Before anything is reserved: what is given back wakes others who wait, and they this one.
+    // Before anything is reserved: giving space back wakes other waiters, and they would wake this one, for ever.
     if pace == Pace::Patient && meant.iter().any(|(port, _)| port.inbox.is_congested()) {
         return Err(ActionError::Overloaded);
     }
@@ -144,8 +144,8 @@ impl<S> Port<S> {
         }
     }
 
-    /// Whether the action may change anything here. A join that reaches nobody would make a room for
-    /// nothing, which others are told of.
+    /// Whether the action may change anything here. A join that reaches nobody would create an empty
+    /// room, and the backplane would be told of it.
     fn is_concerned_by(&self, action: Action<'_>) -> bool {
         match action {
             Action::Close { .. } => true,
@@ -172,7 +172,7 @@ impl<S> Port<S> {
     fn push_act(&self, audience: Audience, except: Except, change: Change) {
         self.inbox.push(Command::Act(Act { audience, except, change }));
         if self.inbox.is_closed() {
-            // The shard may have cleared its rooms before one was there that this has claimed.
+            // The shard may have cleared its rooms before this claim made one.
             self.rooms.clear();
         }
     }

@@ -4,11 +4,11 @@
 //! taken from the inbox before it is over, so that every delivery behind it sees all of it. Meanwhile the
 //! sweep goes on, and what waits in send queues leaves.
 //!
-//! Connections that are closed only leave their rooms then, which is as quick as a move. Their close frames,
-//! each of them a write, follow in slices beside the turns of others.
+//! A close first takes the connections out of their rooms, which is as quick as a move. The close frames, one
+//! write each, follow in slices between the turns of others.
 //!
-//! The slots of the audience are noted when the action begins, and stay theirs: connections come and go by
-//! the inbox alone. Those that end meanwhile are passed over.
+//! The slots are noted when the action begins. Only an `Attach` from the inbox can reuse a slot, and nothing is
+//! taken from the inbox meanwhile. Connections that end meanwhile are passed over.
 
 use super::audience::for_each;
 use super::table::Phase;

@@ -104,8 +104,8 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
         self
     }
 
-    /// Over how many channels of the backplane rooms are spread, by a hash of their name. Default: 1,
-    /// which is the common channel alone; at most 4,096. It must be the same on all nodes.
+    /// The number of channels that rooms are spread over, by a hash of their names. Default: 1, so one channel
+    /// carries everything. At most 4,096. It must be the same on all nodes.
     ///
     /// With more than one, a node gets only what goes by the channels that its rooms need, at the
     /// cost of a subscription and a heartbeat for each. What goes to everyone, to one connection, or
@@ -133,13 +133,13 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     }
 
     /// How long, after a break of the backplane, messages for other nodes wait for the nodes that were there
-    /// before the break. Default: 20 s. At most a day; zero waits for nobody.
+    /// before the break. Default: 20 s; 10 ms to 1 day. Zero waits for nobody.
     ///
-    /// A node that comes back subscribes again, each after a wait of its own of up to 10 s, and gets nothing
-    /// that is published before. As soon as all nodes are back, messages flow. A node that has not come back in
-    /// this time misses them: [`unreached`](crate::BackplaneHealth::unreached) counts them, and
-    /// [`absent_nodes`](crate::BackplaneHealth::absent_nodes) names the node. Members of this node wait for
-    /// nothing.
+    /// After a break, each node subscribes again after its own wait of up to 10 s. It gets no message that was
+    /// published before it had subscribed. As soon as all nodes are back, messages leave. A node that is not back
+    /// in time misses the messages that waited: [`unreached`](crate::BackplaneHealth::unreached) counts them, and
+    /// [`absent_nodes`](crate::BackplaneHealth::absent_nodes) names the node. Members of this node
+    /// get all messages at once.
     ///
     /// A shorter time loses more when nodes come back late. A longer one holds messages up for longer when a
     /// node has crashed during the break: they wait within [`outage_messages`](Self::outage_messages) and

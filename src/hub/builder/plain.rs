@@ -8,10 +8,11 @@ use crate::codec::{Codec, encode_frame};
 use crate::engine::FrameKind;
 use crate::hub::BuildError;
 
-/// Channels of nodes begin like this, and of a payload there nobody could say what it is.
+/// Channels of nodes begin with this prefix. On such a channel, a payload of a node and one of another program
+/// could not be told apart.
 const RESERVED_PREFIX: &str = "roomcast:";
 
-/// What is set of it.
+/// The settings of the plain channel.
 #[derive(Debug)]
 pub(super) struct PlainSettings {
     channel: Option<String>,
@@ -51,10 +52,10 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     /// The whole payload has at most [`max_plain_bytes`](Self::max_plain_bytes) (64 KiB). Names of rooms have at
     /// most [`max_room_name_bytes`](Self::max_room_name_bytes) (255).
     ///
-    /// A payload that is anything else is dropped, as one with another field, or with a field twice. The
-    /// program that publishes it is not told. [`BackplaneHealth::plain_refused`](crate::BackplaneHealth::plain_refused)
-    /// counts it on each node, and a warning of `tracing` tells the reason: of each reason once a
-    /// second at most, and nothing of the payload.
+    /// All other payloads are dropped, such as one with an unknown field, or with a field twice. The program that
+    /// published it is not told. [`BackplaneHealth::plain_refused`](crate::BackplaneHealth::plain_refused) counts it
+    /// on each node. A warning of `tracing` tells the reason, at most once a second for each reason. It shows nothing
+    /// of the payload.
     ///
     /// # Signature
     /// With a backplane key (`backplane_key`, feature `hmac`), the payload must be signed with it, or with any of
@@ -70,8 +71,8 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     /// # Delivery
     /// At most once. A node delivers in the order in which the payloads arrive, and keeps no order with what
     /// hubs publish. Payloads have no number, so a loss is not counted: what is published while Redis is away, or
-    /// while a node is not subscribed, is lost for that node. Up to 8,192 payloads of up to 16 MiB
-    /// wait on a node; what comes then is dropped, and counted as
+    /// while a node is not subscribed, is lost for that node. At most 8,192 payloads, 16 MiB in all, wait on a
+    /// node. More are dropped, and counted as
     /// [`plain_overrun`](crate::BackplaneHealth::plain_overrun).
     ///
     /// In a Redis Cluster, nodes subscribe to sharded channels: there, programs publish with `SPUBLISH`.
@@ -109,8 +110,8 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     /// 16,777,216 (16 MiB). Default: 65,536. Longer payloads are dropped, and counted as
     /// [`plain_too_large`](crate::BackplaneHealth::plain_too_large).
     ///
-    /// It is not [`max_message_bytes`](Self::max_message_bytes), which bounds strangers: a hub whose clients send
-    /// little may well be sent much by a back end.
+    /// This is not [`max_message_bytes`](Self::max_message_bytes), which bounds what clients send. A back end may send
+    /// larger messages than clients may.
     ///
     /// # Errors
     /// A value out of that range makes [`build`](Self::build) fail with [`BuildError::OutOfRange`].

@@ -18,7 +18,7 @@ use crate::backplane::{Backplane, BackplaneError, Inbound};
 
 /// The backplane over a Redis Cluster, by its sharded channels: `SPUBLISH` and `SSUBSCRIBE`.
 ///
-/// It takes Redis 7 or later, or Valkey. Each channel belongs to one master, by its slot, and a
+/// It takes Redis 7 or later, (Valkey should work, but was not tried). Each channel belongs to one master, by its slot, and a
 /// message costs only the shard that the channel belongs to. A node has up to two connections to each
 /// master. The user needs the commands `SPUBLISH`, `SSUBSCRIBE`, `SUNSUBSCRIBE`, `PING` and
 /// `CLUSTER SLOTS`, and the channels of the hub.

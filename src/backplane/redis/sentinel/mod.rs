@@ -24,12 +24,12 @@ const SENTINEL_PORT: u16 = 26_379;
 /// [`BackplaneError::Replica`], and the sentinels are asked again.
 ///
 /// A connection to each sentinel hears of failovers. When the master moves, both halves give up the old
-/// one at once, and connect to the new one without a wait. A sentinel that cannot be heard is tried again
-/// after 0.1 to 10 s; the others tell as much.
+/// one at once, and connect to the new one without a wait. If a sentinel cannot be heard, the
+/// node tries it again, after waits that grow from 0.1 s to 10 s; the other sentinels tell the same.
 ///
-/// What a master had acknowledged and not passed on when it died is lost, and counted.
+/// Messages that a master had acknowledged, but not passed on when it died, are lost, and counted.
 ///
-/// Of the master it takes the same as [`Redis`](super::Redis). A user of the sentinels needs the commands
+/// The user of the master needs the same permissions as with [`Redis`](super::Redis). A user of the sentinels needs the commands
 /// `SENTINEL MASTER`, `SUBSCRIBE` and `PING`, and the channel `+switch-master`.
 ///
 /// # Examples
@@ -113,7 +113,7 @@ impl RedisSentinel {
         Ok(self)
     }
 
-    /// Finds the master, and what tells when it moves.
+    /// Finds the master, and a way to hear when the master moves.
     async fn find(&self) -> Result<(Remote, Moves), BackplaneError> {
         self.switches.hear(&self.sentinels, &self.service);
         // Before the sentinels are asked: what they tell after their answers is news.
