@@ -177,12 +177,12 @@ struct Chat;
 
 impl Handler<Message> for Chat {
     async fn on_connect(&self, conn: &Conn<Message>) -> Result<(), Close> {
-        Ok(conn.join(room(conn))?)
+        Ok(conn.join(room(conn)).await?)
     }
 
     async fn on_message(&self, conn: &Conn<Message>, message: Message) {
         // Waits while the hub is overloaded, and fails only when it is closed: then the client goes.
-        let _ = conn.hub().to_room_wait(room(conn), &message).await;
+        let _ = conn.hub().to_room(room(conn), &message).await;
     }
 }
 

@@ -34,7 +34,7 @@ struct Echo;
 impl Handler<RawMessage> for Echo {
     async fn on_message(&self, conn: &Conn<RawMessage>, message: RawMessage) {
         // Waits while the hub is overloaded, and fails only when the client has gone.
-        let _ = conn.send_wait(&message).await;
+        let _ = conn.send(&message).await;
     }
 }
 

@@ -53,11 +53,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
 /// Everybody in a room gets what anybody in it says.
 fn chat(hub: &Hub<String>) -> impl Handler<String> + use<> {
     let room = |conn: &roomcast::Conn<String>| conn.param("room").unwrap_or("lobby").to_owned();
-    hub.handlers().on_connect(move |conn| async move { Ok(conn.join(&room(&conn))?) }).on_message(
-        move |conn, text| async move {
-            let _ = conn.hub().to_room_wait(&room(&conn), &text).await;
-        },
-    )
+    hub.handlers()
+        .on_connect(move |conn| async move { Ok(conn.join(&room(&conn)).await?) })
+        .on_message(move |conn, text| async move {
+            let _ = conn.hub().to_room(&room(&conn), &text).await;
+        })
 }
 
 async fn reload_on_hangup(tls: Tls) {

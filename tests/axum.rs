@@ -69,12 +69,12 @@ impl Handler<String> for Teller {
             conn.remote_addr().map(|addr| addr.ip().to_string()),
             conn.extensions().get::<User>().map(|user| user.0.clone()),
         ];
-        let _ = conn.send(&known.map(|known| known.unwrap_or_default()).join("|"));
+        let _ = conn.try_send(&known.map(|known| known.unwrap_or_default()).join("|"));
         Ok(())
     }
 
     async fn on_message(&self, conn: &Conn<String>, text: String) {
-        let _ = conn.send(&text);
+        let _ = conn.try_send(&text);
     }
 }
 
@@ -255,7 +255,7 @@ async fn streams_that_are_no_sockets_work_too() {
     let mut client = Client::over(near, "/ws").await.expect("a handshake");
     assert_eq!(client.get::<String>().await, "|||");
     let text = "x".repeat(64 * 1_024);
-    hub.broadcast(&text).expect("room in the inbox");
+    hub.try_broadcast(&text).expect("room in the inbox");
     assert_eq!(client.get::<String>().await, text);
     client.close_with(1000, "").await;
     assert_eq!(client.closed().await.0, 1000);
@@ -285,7 +285,7 @@ impl Handler<String> for Undecided {
     }
 
     async fn on_message(&self, conn: &Conn<String>, text: String) {
-        let _ = conn.send(&text);
+        let _ = conn.try_send(&text);
     }
 }
 

@@ -128,7 +128,7 @@ async fn messages_of_any_size_go_both_ways_with_both_versions() {
             client.send_text(text.clone()).await;
             let (_, message) = recorded.events.message().await;
             assert_eq!(message, RawMessage::Text(text.clone()));
-            conn.send(&message).expect("it is open");
+            conn.try_send(&message).expect("it is open");
             assert_eq!(client.next_text().await, text);
         }
     }
@@ -177,7 +177,7 @@ async fn client_that_stops_reading_is_evicted_and_reset_and_others_still_receive
     let text = RawMessage::Text("x".repeat(8_192));
     let mut sent = 0;
     while recorded.hub.stats().evicted_full == 0 {
-        recorded.hub.broadcast(&text).expect("room in the inbox");
+        recorded.hub.try_broadcast(&text).expect("room in the inbox");
         other.next_data().await;
         sent += 1;
         assert!(sent < 1_000, "{sent} messages wait for a client that does not read");
@@ -209,7 +209,7 @@ async fn reloaded_certificate_is_for_those_who_come_and_connections_go_on() {
     assert!(not_yet.is_err(), "the server still shows the old one");
     tls.reload().expect("good files");
     client(&files, recorded.server.addr).await;
-    conn.send(&RawMessage::Text("still here".to_owned())).expect("it is open");
+    conn.try_send(&RawMessage::Text("still here".to_owned())).expect("it is open");
     assert_eq!(old.next_text().await, "still here");
 
     files.write("key.pem", "");
@@ -379,7 +379,7 @@ async fn client_that_floods_and_reads_at_once_gets_all() {
         sink
     });
     for round in 0..ROUNDS {
-        conn.send(&RawMessage::Text(format!("{round} {}", "x".repeat(4_000)))).expect("room");
+        conn.try_send(&RawMessage::Text(format!("{round} {}", "x".repeat(4_000)))).expect("room");
     }
     for round in 0..ROUNDS {
         let next = within("a message", futures_util::StreamExt::next(&mut stream)).await;
@@ -408,7 +408,7 @@ async fn what_waits_for_clients_that_do_not_read_is_in_the_budget() {
         clients.push(Client::over(stream, "/ws").await.expect("a handshake"));
     }
     let message = RawMessage::Text("x".repeat(60_000));
-    recorded.hub.broadcast(&message).expect("room in the inbox");
+    recorded.hub.try_broadcast(&message).expect("room in the inbox");
     let stats = || recorded.hub.stats();
     eventually("the largest queues go", || stats().evicted_for_memory > 0).await;
 }

@@ -114,7 +114,7 @@ impl Node {
             async move {
                 enter(&conn, &rooms).await?;
                 // Tells the client that it is in.
-                conn.send(&message(0)).map_err(|_| Close::normal())
+                conn.try_send(&message(0)).map_err(|_| Close::normal())
             }
         });
         let server = serve(hub.handle(enters)).await;
@@ -150,10 +150,10 @@ impl Node {
 async fn enter(conn: &Conn<RawMessage>, rooms: &[usize]) -> std::result::Result<(), JoinError> {
     let names: Vec<String> = rooms.iter().map(|&room| room_name(room)).collect();
     for name in &names {
-        conn.join(name)?;
+        conn.try_join(name)?;
     }
     for name in &names {
-        conn.join_wait(name).await?;
+        conn.join_subscribed(name).await?;
     }
     Ok(())
 }
@@ -172,7 +172,7 @@ async fn publish(
         for _ in 0..PUBLISHED_AT_ONCE {
             let number = Number { node, index };
             let room = &names[setting.room_of(number)];
-            if hub.to_room(room, &message(number.joined())).is_err() {
+            if hub.try_to_room(room, &message(number.joined())).is_err() {
                 refused.fetch_add(1, Ordering::Relaxed);
             }
             index += 1;

@@ -69,7 +69,7 @@ impl Nodes {
         let here = node().outage_messages(2 * QUEUED_MAX).build()?;
         let mut there = Recorded::serve(node().build()?).await;
         let (client, conn) = there.connect_raw().await;
-        conn.join_wait("room").await?;
+        conn.join_subscribed("room").await?;
         eventually("the nodes know each other", || here.cluster().nodes().len() == 2).await;
         Ok(Self { here, there, client, next: 0 })
     }
@@ -102,7 +102,7 @@ impl Nodes {
         let mut times = Vec::new();
         for _ in 0..2_000 {
             let began = Instant::now();
-            self.here.to_room("room", &message(self.next))?;
+            self.here.try_to_room("room", &message(self.next))?;
             self.expect(self.next..self.next + 1).await;
             times.push(began.elapsed());
             self.next += 1;
@@ -113,7 +113,7 @@ impl Nodes {
 
 fn publish(hub: &Hub<RawMessage>, numbers: std::ops::Range<u64>) {
     for number in numbers {
-        hub.to_room("room", &message(number)).expect("nobody is here who could be slow");
+        hub.try_to_room("room", &message(number)).expect("nobody is here who could be slow");
         while number % 1_024 == 0 && queued(hub) > QUEUED_MAX {
             std::thread::sleep(Duration::from_millis(1));
         }

@@ -8,8 +8,8 @@ use crate::transport::Shards;
 
 /// # Acting on connections
 /// These calls act on the connections of a [`Target`] here and, with a backplane, on the other nodes:
-/// moderation, "log out everywhere", or moving a party into a room. Each fails at once with
-/// [`ActionError::Overloaded`] if an inbox is full; its counterpart in `_wait` waits.
+/// moderation, "log out everywhere", or moving a party into a room. Each waits
+/// while there is no space; its form in `try_` fails at once with [`ActionError::Overloaded`].
 impl<T: Send + 'static> Hub<T> {
     /// Closes the connections of a target, here at once and, with a backplane, on the other nodes.
     ///
@@ -33,38 +33,41 @@ impl<T: Send + 'static> Hub<T> {
     /// here and for the other nodes. A node that it does not reach closes nothing.
     ///
     /// # Errors
-    /// [`ActionError::Overloaded`]: the inbox of a shard is full, nobody is closed. [`ActionError::Closed`]: the hub
-    /// is closed.
+    /// [`ActionError::Closed`]: the hub is closed. Never [`ActionError::Overloaded`].
+    ///
+    /// # Cancel safety
+    /// As [`to_room`](Self::to_room).
     ///
     /// # Examples
     /// ```
     /// use roomcast::{ActionError, Close, CloseCode, Hub, Target};
     ///
     /// // In `on_connect`, each connection has joined the room of its user, such as `user:7`.
-    /// fn log_out_everywhere(hub: &Hub<String>, user: u64) -> Result<(), ActionError> {
+    /// async fn log_out_everywhere(hub: &Hub<String>, user: u64) -> Result<(), ActionError> {
     ///     let close = Close::new(CloseCode::from(4_001), "logged out");
-    ///     hub.close(&Target::room(format!("user:{user}")), close)
+    ///     hub.close(&Target::room(format!("user:{user}")), close).await
     /// }
     /// ```
-    pub fn close(&self, target: &Target<'_>, close: impl Into<Close>) -> Result<(), ActionError> {
-        let close = close.into();
-        self.act(target, closing(&close))
-    }
-
-    /// [`close`](Self::close), waiting while a shard is overloaded.
-    ///
-    /// # Errors
-    /// As `close`, but never [`ActionError::Overloaded`].
-    ///
-    /// # Cancel safety
-    /// As [`Hub::to_room_wait`].
-    pub async fn close_wait(
+    pub async fn close(
         &self,
         target: &Target<'_>,
         close: impl Into<Close> + Send,
     ) -> Result<(), ActionError> {
         let close = close.into();
         self.act_wait(target, closing(&close)).await
+    }
+
+    /// [`close`](Self::close) without waiting.
+    ///
+    /// # Errors
+    /// As `close`, and [`ActionError::Overloaded`]: the inbox of a shard is full, nobody is closed.
+    pub fn try_close(
+        &self,
+        target: &Target<'_>,
+        close: impl Into<Close>,
+    ) -> Result<(), ActionError> {
+        let close = close.into();
+        self.act(target, closing(&close))
     }
 
     /// Has the connections of a target enter a room, here at once and, with a backplane, on the other nodes.
@@ -91,33 +94,31 @@ impl<T: Send + 'static> Hub<T> {
     /// node has subscribed for its new members, who then miss it.
     ///
     /// # Errors
-    /// [`ActionError::Overloaded`], [`ActionError::NameTooLong`], [`ActionError::NoMoreRooms`]: nobody enters,
+    /// [`ActionError::NameTooLong`], [`ActionError::NoMoreRooms`]: nobody enters,
     /// here or on another node. If the target is a connection of another node, this node does not check the limits. [`ActionError::Closed`]: the hub is closed.
+    ///
+    /// # Cancel safety
+    /// As [`to_room`](Self::to_room).
     ///
     /// # Examples
     /// ```
     /// use roomcast::{ActionError, ConnId, Hub, Target};
     ///
     /// // All who are in the party enter the match, but for those who watch.
-    /// fn begin(hub: &Hub<String>, watching: Vec<ConnId>) -> Result<(), ActionError> {
-    ///     hub.join(&Target::room("party:7").except_all(watching), "match:1")
+    /// async fn begin(hub: &Hub<String>, watching: Vec<ConnId>) -> Result<(), ActionError> {
+    ///     hub.join(&Target::room("party:7").except_all(watching), "match:1").await
     /// }
     /// ```
-    pub fn join(&self, target: &Target<'_>, room: &str) -> Result<(), ActionError> {
-        self.act(target, Action::Join(room))
+    pub async fn join(&self, target: &Target<'_>, room: &str) -> Result<(), ActionError> {
+        self.act_wait(target, Action::Join(room)).await
     }
 
-    /// [`join`](Self::join), waiting while a shard is overloaded.
-    ///
-    /// Unlike [`Conn::join_wait`](crate::Conn::join_wait) it does not wait for the backplane.
+    /// [`join`](Self::join) without waiting.
     ///
     /// # Errors
-    /// As `join`, but never [`ActionError::Overloaded`].
-    ///
-    /// # Cancel safety
-    /// As [`Hub::to_room_wait`].
-    pub async fn join_wait(&self, target: &Target<'_>, room: &str) -> Result<(), ActionError> {
-        self.act_wait(target, Action::Join(room)).await
+    /// As `join`, and [`ActionError::Overloaded`]: the inbox of a shard is full, nobody enters.
+    pub fn try_join(&self, target: &Target<'_>, room: &str) -> Result<(), ActionError> {
+        self.act(target, Action::Join(room))
     }
 
     /// Has the connections of a target leave a room, here at once and, with a backplane, on the other nodes.
@@ -134,29 +135,29 @@ impl<T: Send + 'static> Hub<T> {
     /// As [`close`](Self::close).
     ///
     /// # Errors
-    /// [`ActionError::Overloaded`]: nobody leaves. [`ActionError::Closed`]: the hub is closed.
+    /// [`ActionError::Closed`]: the hub is closed. Never [`ActionError::Overloaded`].
+    ///
+    /// # Cancel safety
+    /// As [`to_room`](Self::to_room).
     ///
     /// # Examples
     /// ```
     /// use roomcast::{ActionError, ConnId, Hub, Target};
     ///
-    /// fn mute(hub: &Hub<String>, id: ConnId) -> Result<(), ActionError> {
-    ///     hub.leave(&Target::conn(id), "lobby")
+    /// async fn mute(hub: &Hub<String>, id: ConnId) -> Result<(), ActionError> {
+    ///     hub.leave(&Target::conn(id), "lobby").await
     /// }
     /// ```
-    pub fn leave(&self, target: &Target<'_>, room: &str) -> Result<(), ActionError> {
-        self.act(target, Action::Leave(room))
+    pub async fn leave(&self, target: &Target<'_>, room: &str) -> Result<(), ActionError> {
+        self.act_wait(target, Action::Leave(room)).await
     }
 
-    /// [`leave`](Self::leave), waiting while a shard is overloaded.
+    /// [`leave`](Self::leave) without waiting.
     ///
     /// # Errors
-    /// As `leave`, but never [`ActionError::Overloaded`].
-    ///
-    /// # Cancel safety
-    /// As [`Hub::to_room_wait`].
-    pub async fn leave_wait(&self, target: &Target<'_>, room: &str) -> Result<(), ActionError> {
-        self.act_wait(target, Action::Leave(room)).await
+    /// As `leave`, and [`ActionError::Overloaded`]: the inbox of a shard is full, nobody leaves.
+    pub fn try_leave(&self, target: &Target<'_>, room: &str) -> Result<(), ActionError> {
+        self.act(target, Action::Leave(room))
     }
 
     async fn act_wait(&self, target: &Target<'_>, action: Action<'_>) -> Result<(), ActionError> {

@@ -56,38 +56,47 @@ impl<T: Send + 'static> Conn<T> {
         &self.inner.hub
     }
 
-    /// Enters a room, making it if need be. Joining twice is joining once, but takes a place until the
-    /// shard has seen it: a connection that is in as many rooms as it may be is refused, even for a
-    /// room that it is in.
+    /// Enters a room, making it if need be, waiting while the shard is overloaded. Joining twice is joining once, but
+    /// takes a place until the shard has seen it: a connection that is in as many rooms as it may be is refused,
+    /// even for a room that it is in.
     ///
-    /// A publish to the room that follows, by this task or by one that was told, reaches the
-    /// connection.
+    /// A publish to the room that follows, by this task or by one that was told, reaches the connection. On other
+    /// nodes this holds after [`join_subscribed`](Self::join_subscribed).
     ///
     /// # Errors
-    /// See [`JoinError`]; the connection's other rooms are as before.
-    pub fn join(&self, room: &str) -> Result<(), JoinError> {
+    /// See [`JoinError`], but never [`JoinError::Overloaded`]; the connection's other rooms are as before.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, the connection has not joined.
+    pub async fn join(&self, room: &str) -> Result<(), JoinError> {
+        let attempt = || match self.try_join(room) {
+            Err(JoinError::Overloaded) => None,
+            result => Some(result),
+        };
+        self.until(attempt).await
+    }
+
+    /// [`join`](Self::join) without waiting.
+    ///
+    /// # Errors
+    /// As `join`, and [`JoinError::Overloaded`]: the inbox of the shard is full.
+    pub fn try_join(&self, room: &str) -> Result<(), JoinError> {
         self.port().join(&self.inner.link, room)
     }
 
-    /// [`join`](Self::join), waiting while the shard is overloaded, and then until the backplane has
-    /// acknowledged that messages of other nodes to the room come here: from then on none is missed
-    /// for want of it.
+    /// [`join`](Self::join), and then waits until the backplane has acknowledged that messages of other nodes to the
+    /// room come here: from then on none is missed for want of a subscription.
     ///
     /// While the backplane is down this waits for it; the connection is a member meanwhile. Without
     /// one, it waits for nothing more.
     ///
     /// # Errors
-    /// As `join`, but never [`JoinError::Overloaded`]; and [`JoinError::Closed`] where the connection
-    /// ends while it waits.
+    /// As `join`; and [`JoinError::Closed`] where the connection ends while it waits.
     ///
     /// # Cancel safety
     /// When the future is dropped before it is ready, the connection may have joined or not.
-    pub async fn join_wait(&self, room: &str) -> Result<(), JoinError> {
-        let attempt = || match self.join(room) {
-            Err(JoinError::Overloaded) => None,
-            result => Some(result),
-        };
-        self.until(attempt).await?;
+    pub async fn join_subscribed(&self, room: &str) -> Result<(), JoinError> {
+        self.join(room).await?;
         let Some(bridge) = &self.inner.hub.inner.bridge else { return Ok(()) };
         let subscribed = async {
             tokio::select! {
@@ -99,30 +108,30 @@ impl<T: Send + 'static> Conn<T> {
         Box::pin(shielded(subscribed)).await
     }
 
-    /// Leaves a room. It is no error not to be in it.
+    /// Leaves a room, waiting while the shard is overloaded. It is no error not to be in it.
     ///
     /// A publish to the room that follows, by this task or by one that was told, does not reach the
     /// connection.
-    ///
-    /// # Errors
-    /// [`LeaveError::Overloaded`]: still a member.
-    pub fn leave(&self, room: &str) -> Result<(), LeaveError> {
-        self.port().leave(&self.inner.link, room)
-    }
-
-    /// [`leave`](Self::leave), waiting while the shard is overloaded.
     ///
     /// # Errors
     /// None today: the shard takes the leave at some time.
     ///
     /// # Cancel safety
     /// When the future is dropped before it is ready, the connection is still a member.
-    pub async fn leave_wait(&self, room: &str) -> Result<(), LeaveError> {
-        let attempt = || match self.leave(room) {
+    pub async fn leave(&self, room: &str) -> Result<(), LeaveError> {
+        let attempt = || match self.try_leave(room) {
             Err(LeaveError::Overloaded) => None,
             result => Some(result),
         };
         self.until(attempt).await
+    }
+
+    /// [`leave`](Self::leave) without waiting.
+    ///
+    /// # Errors
+    /// [`LeaveError::Overloaded`]: still a member.
+    pub fn try_leave(&self, room: &str) -> Result<(), LeaveError> {
+        self.port().leave(&self.inner.link, room)
     }
 
     /// The names of the rooms that it is in, in no order; after its end, of those that it was in.
@@ -138,23 +147,7 @@ impl<T: Send + 'static> Conn<T> {
         rooms.iter().map(|room| room.name().to_owned()).collect()
     }
 
-    /// Queues a message for this client alone.
-    ///
-    /// # Errors
-    /// See [`SendError`]; the message was not queued.
-    pub fn send(&self, message: &T) -> Result<(), SendError> {
-        self.send_encoded(&self.encode(message)?)
-    }
-
-    /// Queues an encoded message for this client alone.
-    ///
-    /// # Errors
-    /// As [`send`](Self::send), but for the encoding.
-    pub fn send_encoded(&self, message: &Encoded) -> Result<(), SendError> {
-        self.send_within(message, None)
-    }
-
-    /// [`send`](Self::send), waiting until there is space for the message.
+    /// Queues a message for this client alone, waiting until there is space for the message.
     ///
     /// There is space if the message, and what waits for this client already, do not exceed half of
     /// [`send_buffer_bytes`](crate::Builder::send_buffer_bytes). If nothing waits, a message of any size
@@ -162,25 +155,33 @@ impl<T: Send + 'static> Conn<T> {
     /// others send to the client's rooms meanwhile still finds its place.
     ///
     /// # Errors
-    /// As `send`, but never [`SendError::Overloaded`]. [`SendError::SlowClient`] where the client is
-    /// evicted while the call waits, as it is when it takes nothing for
-    /// [`write_timeout`](crate::Builder::write_timeout).
+    /// See [`SendError`], but never [`SendError::Overloaded`]; the message was not queued.
+    /// [`SendError::SlowClient`] where the client is evicted while the call waits, as it is when it takes nothing
+    /// for [`write_timeout`](crate::Builder::write_timeout).
     ///
     /// # Cancel safety
     /// When the future is dropped before it is ready, nothing was queued.
-    pub async fn send_wait(&self, message: &T) -> Result<(), SendError> {
+    pub async fn send(&self, message: &T) -> Result<(), SendError> {
         let message = self.encode(message)?;
-        self.send_encoded_wait(&message).await
+        self.send_encoded(&message).await
     }
 
-    /// [`send_encoded`](Self::send_encoded), waiting as [`send_wait`](Self::send_wait) does.
+    /// [`send`](Self::send) without waiting. The message may also take the space that `send` leaves to others.
     ///
     /// # Errors
-    /// As `send_wait`, but for the encoding.
+    /// As `send`, and [`SendError::Overloaded`]: the inbox of the shard is full.
+    pub fn try_send(&self, message: &T) -> Result<(), SendError> {
+        self.try_send_encoded(&self.encode(message)?)
+    }
+
+    /// Queues an encoded message for this client alone, waiting as [`send`](Self::send) does.
+    ///
+    /// # Errors
+    /// As `send`, but for the encoding.
     ///
     /// # Cancel safety
     /// When the future is dropped before it is ready, nothing was queued.
-    pub async fn send_encoded_wait(&self, message: &Encoded) -> Result<(), SendError> {
+    pub async fn send_encoded(&self, message: &Encoded) -> Result<(), SendError> {
         // A task that sends all the time must not hold its thread.
         coop::consume_budget().await;
         let (link, hub) = (&self.inner.link, &self.inner.hub.inner);
@@ -194,6 +195,14 @@ impl<T: Send + 'static> Conn<T> {
             // Boxed, for it is rare, and its size would count in every future that may wait.
             None => Box::pin(hub.send_in_time(link, message.0.len(), attempt)).await,
         }
+    }
+
+    /// [`send_encoded`](Self::send_encoded) without waiting.
+    ///
+    /// # Errors
+    /// As [`try_send`](Self::try_send), but for the encoding.
+    pub fn try_send_encoded(&self, message: &Encoded) -> Result<(), SendError> {
+        self.send_within(message, None)
     }
 
     /// Bytes that wait for this client in the hub, with frame headers: direct sends on their way to its
@@ -294,7 +303,7 @@ impl<T: Send + 'static> Conn<T> {
     ///     async fn on_connect(&self, conn: &Conn<String>) -> Result<(), Close> {
     ///         // `/ws?room=lobby&room=hall`
     ///         for room in conn.query_all("room") {
-    ///             conn.join(&room)?;
+    ///             conn.join(&room).await?;
     ///         }
     ///         Ok(())
     ///     }

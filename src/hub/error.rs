@@ -89,7 +89,7 @@ pub enum BuildError {
     },
 }
 
-/// So that `conn.join(room)?` works in `on_connect`: the client is told 1013 (come back later) where
+/// So that `conn.join(room).await?` works in `on_connect`: the client is told 1013 (come back later) where
 /// the hub is overloaded, and 1008 otherwise.
 impl From<JoinError> for Close {
     fn from(error: JoinError) -> Self {
@@ -101,7 +101,7 @@ impl From<JoinError> for Close {
     }
 }
 
-/// So that `hub.join(&target, room)?` works in `on_connect`: the client is told 1013 (come back later)
+/// So that `hub.join(&target, room).await?` works in `on_connect`: the client is told 1013 (come back later)
 /// where the hub is overloaded or closed, and 1008 otherwise.
 impl From<ActionError> for Close {
     fn from(error: ActionError) -> Self {

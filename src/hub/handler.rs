@@ -39,13 +39,13 @@ use crate::engine::{Close, DisconnectReason};
 ///     }
 ///
 ///     async fn on_connect(&self, conn: &Conn<String>) -> Result<(), Close> {
-///         conn.join("lobby")?;
+///         conn.join("lobby").await?;
 ///         Ok(())
 ///     }
 ///
 ///     async fn on_message(&self, conn: &Conn<String>, text: String) {
 ///         let user = conn.extensions().get::<User>().map_or("?", |user| &user.0);
-///         let _ = conn.hub().to_room_wait("lobby", &format!("{user}: {text}")).await;
+///         let _ = conn.hub().to_room("lobby", &format!("{user}: {text}")).await;
 ///     }
 /// }
 /// ```

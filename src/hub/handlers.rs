@@ -29,12 +29,12 @@ type OnEvent<T, E> = dyn Fn(Conn<T>, E) -> BoxFuture<'static, ()> + Send + Sync;
 /// let chat = hub
 ///     .handlers()
 ///     .on_connect(|conn| async move {
-///         conn.join(conn.param("room").unwrap_or("lobby"))?;
+///         conn.join(conn.param("room").unwrap_or("lobby")).await?;
 ///         Ok(())
 ///     })
 ///     .on_message(|conn, text| async move {
 ///         let room = conn.param("room").unwrap_or("lobby");
-///         let _ = conn.hub().to_room_wait(room, &text).await;
+///         let _ = conn.hub().to_room(room, &text).await;
 ///     })
 ///     .on_disconnect(|conn, reason| async move {
 ///         println!("{} has gone: {reason}", conn.id());

@@ -69,7 +69,7 @@ use crate::transport::{Admission, AdmissionLimits, ComeBack, ReadLimits, Shards,
 /// At most once. A connection gets the messages of one publisher in the order of its calls, across
 /// rooms, broadcasts and direct sends. After [`Conn::join`] has returned, a publish by the same
 /// task, or by one that was told of it, reaches the connection. Between nodes both hold within a
-/// channel of the backplane, and after [`Conn::join_wait`].
+/// channel of the backplane, and after [`Conn::join_subscribed`].
 ///
 /// A message is encoded once; recipients share the bytes. All publishing calls return before
 /// anything is written to a socket, and cost one allocation and one push per shard with recipients,
@@ -83,8 +83,8 @@ use crate::transport::{Admission, AdmissionLimits, ComeBack, ReadLimits, Shards,
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), roomcast::PublishError> {
 /// let hub = Hub::<String>::new();
-/// hub.broadcast(&"to all".to_owned())?;
-/// hub.to_room("lobby", &"to the members of a room".to_owned())?;
+/// hub.broadcast(&"to all".to_owned()).await?;
+/// hub.to_room("lobby", &"to the members of a room".to_owned()).await?;
 /// # Ok(())
 /// # }
 /// ```

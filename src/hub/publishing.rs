@@ -79,77 +79,37 @@ impl Errand for Encoded {
     }
 }
 
+/// # Publishing
+/// Each call has two forms. The plain call waits while there is no space, and should be awaited in handlers and
+/// loops: whoever publishes too fast is slowed down. The form in `try_` fails at once with
+/// [`PublishError::Overloaded`]; it is for code that cannot await, and for messages that are worth nothing
+/// later. Neither waits for clients.
 impl<T: Send + 'static> Hub<T> {
-    /// Queues `message` for every connection.
+    /// Queues `message` for every connection, waiting while much is on its way to everyone or to several
+    /// rooms, as [`to_room`](Self::to_room) does for one room.
     ///
     /// # Errors
-    /// [`PublishError::Encode`]: nothing was queued. [`PublishError::Overloaded`]: a shard has no
-    /// room, nobody gets it. [`PublishError::Closed`]: the hub is closed.
-    pub fn broadcast(&self, message: &T) -> Result<(), PublishError> {
-        self.publish(&Target::everyone(), message)
-    }
-
-    /// Queues `message` for every member of `room`. A room without members is no error.
-    ///
-    /// # Errors
-    /// As [`broadcast`](Self::broadcast).
-    pub fn to_room(&self, room: &str, message: &T) -> Result<(), PublishError> {
-        self.publish(&Target::room(room), message)
-    }
-
-    /// Queues `message` for a target.
-    ///
-    /// # Errors
-    /// As [`broadcast`](Self::broadcast).
-    ///
-    /// # Examples
-    /// ```
-    /// use roomcast::{Conn, PublishError, Target};
-    ///
-    /// fn tell_the_others(conn: &Conn<String>, text: &String) -> Result<(), PublishError> {
-    ///     conn.hub().publish(&Target::room("lobby").except(conn.id()), text)
-    /// }
-    /// ```
-    pub fn publish(&self, target: &Target<'_>, message: &T) -> Result<(), PublishError> {
-        self.publish_encoded(target, &self.encode(message)?)
-    }
-
-    /// Encodes a message once, to be sent often.
-    ///
-    /// # Errors
-    /// [`PublishError::Encode`].
-    pub fn encode(&self, message: &T) -> Result<Encoded, PublishError> {
-        Ok(Encoded(encode_frame(&*self.inner.codec, message)?))
-    }
-
-    /// Queues an encoded message for a target.
-    ///
-    /// # Errors
-    /// As [`broadcast`](Self::broadcast), but for the encoding.
-    pub fn publish_encoded(
-        &self,
-        target: &Target<'_>,
-        message: &Encoded,
-    ) -> Result<(), PublishError> {
-        self.publish_at(target.address(), target.excepted(), message)
-    }
-
-    /// [`broadcast`](Self::broadcast), waiting while much is on its way to everyone or to several
-    /// rooms, as [`to_room_wait`](Self::to_room_wait) does for one room.
-    ///
-    /// # Errors
-    /// As `broadcast`, but never [`PublishError::Overloaded`].
+    /// As [`to_room`](Self::to_room).
     ///
     /// # Cancel safety
-    /// As [`to_room_wait`](Self::to_room_wait).
-    pub fn broadcast_wait<'a>(
+    /// As [`to_room`](Self::to_room).
+    pub fn broadcast<'a>(
         &'a self,
         message: &T,
     ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, T> {
         self.wait_for_room(Address::Everyone, &[], self.encode(message))
     }
 
-    /// [`to_room`](Self::to_room), waiting while much is on its way to the room.
+    /// [`broadcast`](Self::broadcast) without waiting.
+    ///
+    /// # Errors
+    /// As [`try_to_room`](Self::try_to_room).
+    pub fn try_broadcast(&self, message: &T) -> Result<(), PublishError> {
+        self.try_publish(&Target::everyone(), message)
+    }
+
+    /// Queues `message` for every member of `room`, waiting while much is on its way to the room. A room without
+    /// members is no error.
     ///
     /// In each shard, 2 MiB may be on their way to the members of a room, or half of the inbox if that
     /// is less: enough to keep the shard busy. So a flood of one room delays other rooms by
@@ -160,12 +120,13 @@ impl<T: Send + 'static> Hub<T> {
     /// or nodes are [waited for](crate::Builder::rejoin_wait), the call does not wait for it.
     ///
     /// # Errors
-    /// As `to_room`, but never [`PublishError::Overloaded`].
+    /// [`PublishError::Encode`]: nothing was queued. [`PublishError::Closed`]: the hub is closed. Never
+    /// [`PublishError::Overloaded`].
     ///
     /// # Cancel safety
     /// When the future is dropped before it is ready, either nothing was queued, or members here get the
     /// message and it is queued for the other nodes without further waiting.
-    pub fn to_room_wait<'a>(
+    pub fn to_room<'a>(
         &'a self,
         room: &'a str,
         message: &T,
@@ -173,15 +134,33 @@ impl<T: Send + 'static> Hub<T> {
         self.wait_for_room(Address::Room(room), &[], self.encode(message))
     }
 
-    /// [`publish`](Self::publish), waiting as [`to_room_wait`](Self::to_room_wait) does; for one
-    /// connection of this node, as [`Conn::send_wait`](crate::Conn::send_wait) does.
+    /// [`to_room`](Self::to_room) without waiting.
     ///
     /// # Errors
-    /// As `publish`, but never [`PublishError::Overloaded`].
+    /// As `to_room`, and [`PublishError::Overloaded`]: the inbox of a shard is full, nobody gets the message. A full
+    /// outage queue is no error: it drops its oldest messages.
+    pub fn try_to_room(&self, room: &str, message: &T) -> Result<(), PublishError> {
+        self.try_publish(&Target::room(room), message)
+    }
+
+    /// Queues `message` for a target, waiting as [`to_room`](Self::to_room) does; for one connection of this node,
+    /// as [`Conn::send`](crate::Conn::send) does.
+    ///
+    /// # Errors
+    /// As [`to_room`](Self::to_room).
     ///
     /// # Cancel safety
-    /// As [`to_room_wait`](Self::to_room_wait).
-    pub fn publish_wait<'a>(
+    /// As [`to_room`](Self::to_room).
+    ///
+    /// # Examples
+    /// ```
+    /// use roomcast::{Conn, PublishError, Target};
+    ///
+    /// async fn tell_the_others(conn: &Conn<String>, text: &String) -> Result<(), PublishError> {
+    ///     conn.hub().publish(&Target::room("lobby").except(conn.id()), text).await
+    /// }
+    /// ```
+    pub fn publish<'a>(
         &'a self,
         target: &'a Target<'_>,
         message: &T,
@@ -189,19 +168,47 @@ impl<T: Send + 'static> Hub<T> {
         self.wait_for_room(target.address(), target.excepted(), self.encode(message))
     }
 
-    /// [`publish_encoded`](Self::publish_encoded), waiting as [`publish_wait`](Self::publish_wait) does.
+    /// [`publish`](Self::publish) without waiting.
     ///
     /// # Errors
-    /// As `publish_encoded`, but never [`PublishError::Overloaded`].
+    /// As [`try_to_room`](Self::try_to_room).
+    pub fn try_publish(&self, target: &Target<'_>, message: &T) -> Result<(), PublishError> {
+        self.try_publish_encoded(target, &self.encode(message)?)
+    }
+
+    /// Encodes a message once, to be sent often.
+    ///
+    /// # Errors
+    /// [`PublishError::Encode`].
+    pub fn encode(&self, message: &T) -> Result<Encoded, PublishError> {
+        Ok(Encoded(encode_frame(&*self.inner.codec, message)?))
+    }
+
+    /// Queues an encoded message for a target, waiting as [`publish`](Self::publish) does.
+    ///
+    /// # Errors
+    /// [`PublishError::Closed`]: the hub is closed.
     ///
     /// # Cancel safety
-    /// As [`to_room_wait`](Self::to_room_wait).
-    pub fn publish_encoded_wait<'a>(
+    /// As [`to_room`](Self::to_room).
+    pub fn publish_encoded<'a>(
         &'a self,
         target: &'a Target<'_>,
         message: &Encoded,
     ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, T> {
         self.wait_for_room(target.address(), target.excepted(), Ok(message.clone()))
+    }
+
+    /// [`publish_encoded`](Self::publish_encoded) without waiting.
+    ///
+    /// # Errors
+    /// As [`try_to_room`](Self::try_to_room), but for the encoding.
+    pub fn try_publish_encoded(
+        &self,
+        target: &Target<'_>,
+        message: &Encoded,
+    ) -> Result<(), PublishError> {
+        self.publish_at(target.address(), target.excepted(), message)
     }
 
     /// What the waiting calls have in common. Its future is part of what a handler that publishes

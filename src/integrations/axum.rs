@@ -30,7 +30,7 @@ use crate::{ConnExtensions, Endpoint, Handler, PathParams, RemoteAddr};
 /// # async fn main() {
 /// let hub = Hub::<String>::new();
 /// let chat = hub.handlers().on_connect(|conn| async move {
-///     conn.join(conn.param("room").unwrap_or("lobby"))?;
+///     conn.join(conn.param("room").unwrap_or("lobby")).await?;
 ///     Ok(())
 /// });
 /// let app: Router = Router::new().route("/ws/{room}", get(hub.handle(chat)));
@@ -93,7 +93,7 @@ pub enum ByEndpoint {}
 /// let hub = Hub::<String>::new();
 /// let endpoint = hub.handle(hub.handlers().on_message(|conn, text| async move {
 ///     if let Some(User(name)) = conn.extensions().get() {
-///         let _ = conn.hub().broadcast_wait(&format!("{name}: {text}")).await;
+///         let _ = conn.hub().broadcast(&format!("{name}: {text}")).await;
 ///     }
 /// }));
 /// let ws = |user: User, upgrade: HubUpgrade| async move { upgrade.with(user).accept(&endpoint).await };

@@ -22,15 +22,15 @@ async fn a_gap_is_counted_to_the_message_when_the_next_one_comes() {
     let bus = Faulty::new();
     let mut nodes = nodes(&bus, 2, 1).await;
     let hub = nodes[0].hub().clone();
-    hub.broadcast(&1).unwrap();
+    hub.try_broadcast(&1).unwrap();
     assert_eq!(nodes[1].client.get::<u32>().await, 1);
     bus.set(|faults| &faults.swallows, true);
     for message in 2..7 {
-        hub.broadcast(&message).unwrap();
+        hub.try_broadcast(&message).unwrap();
     }
     eventually("they are acknowledged", || hub.backplane_health().unwrap().published == 6).await;
     bus.set(|faults| &faults.swallows, false);
-    hub.broadcast(&7).unwrap();
+    hub.try_broadcast(&7).unwrap();
     assert_eq!(nodes[1].client.get::<u32>().await, 7);
     let health = nodes[1].hub().backplane_health().unwrap();
     assert_eq!((health.received, health.lost, health.duplicates), (2, 5, 0));
@@ -43,7 +43,7 @@ async fn a_lost_tail_is_noticed_by_the_next_heartbeat() {
     let hub = nodes[0].hub();
     bus.set(|faults| &faults.swallows, true);
     for message in 0..5 {
-        hub.broadcast(&message).unwrap();
+        hub.try_broadcast(&message).unwrap();
     }
     eventually("they are acknowledged", || hub.backplane_health().unwrap().published == 5).await;
     bus.set(|faults| &faults.swallows, false);
@@ -57,7 +57,7 @@ async fn what_was_carried_although_it_failed_is_delivered_once() {
     let mut nodes = nodes(&bus, 2, 1).await;
     let hub = nodes[0].hub().clone();
     for message in 0..100 {
-        hub.broadcast(&message).unwrap();
+        hub.try_broadcast(&message).unwrap();
         assert_eq!(nodes[1].client.get::<u32>().await, message);
     }
     let health = nodes[1].hub().backplane_health().unwrap();
@@ -76,7 +76,7 @@ async fn an_outage_drops_the_oldest_and_local_members_miss_nothing() {
     eventually("they know each other", || there.hub().cluster().connections() == 2).await;
     bus.set(|faults| &faults.is_away, true);
     for message in 0..1_000 {
-        here.hub().broadcast(&message).unwrap();
+        here.hub().try_broadcast(&message).unwrap();
     }
     assert!(here.client.get_many::<u32>(1_000).await.into_iter().eq(0..1_000));
     let health = here.hub().backplane_health().unwrap();
@@ -87,7 +87,7 @@ async fn an_outage_drops_the_oldest_and_local_members_miss_nothing() {
     assert_eq!(waiting, 1_000 - health.dropped - health.published);
     eventually("the outage is noticed", || !is_up(here.hub())).await;
     bus.set(|faults| &faults.is_away, false);
-    here.hub().broadcast(&1_000).unwrap();
+    here.hub().try_broadcast(&1_000).unwrap();
     let got = there.until(1_000).await;
     assert!(got.ends_with(&(901..1_000).collect::<Vec<u32>>()), "the newest are kept: {got:?}");
     accounted(1_001, here.hub(), there.hub()).await;
@@ -97,9 +97,9 @@ async fn an_outage_drops_the_oldest_and_local_members_miss_nothing() {
 async fn a_subscription_that_is_lost_is_made_again_and_the_gap_is_counted() {
     let bus = Faulty::new();
     let mut nodes = nodes(&bus, 2, 8).await;
-    nodes[0].conn.join_wait("r").await.unwrap();
+    nodes[0].conn.join_subscribed("r").await.unwrap();
     let hub = nodes[1].hub().clone();
-    hub.to_room("r", &1).unwrap();
+    hub.try_to_room("r", &1).unwrap();
     assert_eq!(nodes[0].client.get::<u32>().await, 1);
     let mut published = 1;
     for lose in [
@@ -115,11 +115,11 @@ async fn a_subscription_that_is_lost_is_made_again_and_the_gap_is_counted() {
         let mut changes = nodes[0].hub().backplane_changes().unwrap();
         bus.lose(lose(error.clone()));
         // Nobody listens: whether this is lost or waits for the connection is open, but not the sum.
-        hub.to_room("r", &2).unwrap();
+        hub.try_to_room("r", &2).unwrap();
         assert_eq!(changes.next().await, Some(BackplaneState::Down));
         assert_eq!(changes.next().await, Some(BackplaneState::Up));
         assert_eq!(nodes[0].hub().backplane_health().unwrap().last_error, Some(error));
-        hub.to_room("r", &END).unwrap();
+        hub.try_to_room("r", &END).unwrap();
         nodes[0].until(END).await;
         published += 2;
         accounted(published, &hub, nodes[0].hub()).await;
@@ -146,11 +146,11 @@ fn subscriptions(member: &Member) -> usize {
 async fn a_lost_tail_of_a_node_that_goes_is_told_by_its_goodbye() {
     let bus = Faulty::new();
     let (mut there, here) = sound_and_faulty(&bus).await;
-    there.conn.join_wait("r").await.unwrap();
-    here.hub().to_room("r", &0).unwrap();
+    there.conn.join_subscribed("r").await.unwrap();
+    here.hub().try_to_room("r", &0).unwrap();
     assert_eq!(there.client.get::<u32>().await, 0);
     bus.set(|faults| &faults.swallows, true);
-    (1..6).for_each(|message| here.hub().to_room("r", &message).unwrap());
+    (1..6).for_each(|message| here.hub().try_to_room("r", &message).unwrap());
     let published = || here.hub().backplane_health().unwrap().published;
     eventually("they are acknowledged", || published() == 6).await;
     bus.set(|faults| &faults.swallows, false);
@@ -163,17 +163,17 @@ async fn a_lost_tail_of_a_node_that_goes_is_told_by_its_goodbye() {
 async fn a_repetition_is_dropped_although_its_channel_was_let_go_of_meanwhile() {
     let bus = Faulty::new();
     let (mut there, here) = sound_and_faulty(&bus).await;
-    there.conn.join_wait("r").await.unwrap();
+    there.conn.join_subscribed("r").await.unwrap();
     bus.set(|faults| &faults.is_mute, true);
-    here.hub().to_room("r", &1).unwrap();
+    here.hub().try_to_room("r", &1).unwrap();
     assert_eq!(there.client.get::<u32>().await, 1);
     bus.set(|faults| &faults.is_away, true);
-    there.conn.leave("r").unwrap();
+    there.conn.try_leave("r").unwrap();
     eventually("the channel is let go of", || subscriptions(&there) == 1).await;
-    there.conn.join_wait("r").await.unwrap();
+    there.conn.join_subscribed("r").await.unwrap();
     bus.set(|faults| &faults.is_mute, false);
     bus.set(|faults| &faults.is_away, false);
-    here.hub().to_room("r", &2).unwrap();
+    here.hub().try_to_room("r", &2).unwrap();
     assert_eq!(there.client.get::<u32>().await, 2, "1 has come before");
 }
 
@@ -181,20 +181,20 @@ async fn a_repetition_is_dropped_although_its_channel_was_let_go_of_meanwhile() 
 async fn nothing_is_lost_on_a_channel_that_could_not_be_let_go_of_in_peace() {
     let bus = Faulty::new();
     let (here, mut there) = sound_and_faulty(&bus).await;
-    there.conn.join_wait("r").await.unwrap();
-    here.hub().to_room("r", &0).unwrap();
+    there.conn.join_subscribed("r").await.unwrap();
+    here.hub().try_to_room("r", &0).unwrap();
     assert_eq!(there.client.get::<u32>().await, 0);
     bus.set(|faults| &faults.keeps, true);
-    there.conn.leave("r").unwrap();
+    there.conn.try_leave("r").unwrap();
     let is_over = || there.hub().backplane_health().unwrap().reconnects == 1 && is_up(there.hub());
     eventually("it is connected again", is_over).await;
     bus.set(|faults| &faults.keeps, false);
     assert_eq!(subscriptions(&there), 1);
-    (1..11).for_each(|message| here.hub().to_room("r", &message).unwrap());
+    (1..11).for_each(|message| here.hub().try_to_room("r", &message).unwrap());
     let published = || here.hub().backplane_health().unwrap().published;
     eventually("they are acknowledged", || published() == 11).await;
-    there.conn.join_wait("r").await.unwrap();
-    here.hub().to_room("r", &11).unwrap();
+    there.conn.join_subscribed("r").await.unwrap();
+    here.hub().try_to_room("r", &11).unwrap();
     assert_eq!(there.client.get::<u32>().await, 11);
     assert_eq!(there.hub().backplane_health().unwrap().lost, 0, "nobody has listened");
 }
@@ -206,11 +206,11 @@ async fn a_channel_that_is_refused_holds_up_no_other_and_loses_nothing() {
     // Some of them are on the channel that will be refused.
     let rooms: Vec<String> = (0..64).map(|number| format!("room {number}")).collect();
     for room in &rooms {
-        there.conn.join_wait(room).await.unwrap();
+        there.conn.join_subscribed(room).await.unwrap();
     }
     bus.refuse(Some("roomcast:test:3"));
     let say = |room: &str, from: u32| {
-        (from..from + 50).for_each(|message| here.hub().to_room(room, &message).unwrap());
+        (from..from + 50).for_each(|message| here.hub().try_to_room(room, &message).unwrap());
     };
     rooms.iter().for_each(|room| say(room, 0));
     let received = || there.hub().backplane_health().unwrap().received;
@@ -240,9 +240,9 @@ async fn a_node_that_cannot_keep_up_counts_what_it_had_no_room_for() {
     // The runtime of this test has one thread: while it publishes, nobody receives.
     let large = hub.encode(&7).unwrap();
     for _ in 0..50_000 {
-        hub.publish_encoded(&Target::conn(nodes[1].conn.id()), &large).unwrap();
+        hub.try_publish_encoded(&Target::conn(nodes[1].conn.id()), &large).unwrap();
     }
-    hub.publish(&Target::conn(nodes[1].conn.id()), &8).unwrap();
+    hub.try_publish(&Target::conn(nodes[1].conn.id()), &8).unwrap();
     let got = nodes[1].until(8).await;
     accounted(50_001, &hub, nodes[1].hub()).await;
     let lost = nodes[1].hub().backplane_health().unwrap().lost;

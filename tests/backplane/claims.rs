@@ -70,7 +70,7 @@ pub(crate) async fn every_target_reaches_the_members_of_all_nodes<B: Backplane +
         let mut nodes = nodes(&bus, 3, channels).await;
         for (member, rooms) in nodes.iter().zip([&["a", "b"][..], &["b"], &["a"]]) {
             for room in rooms {
-                member.conn.join_wait(room).await.unwrap();
+                member.conn.join_subscribed(room).await.unwrap();
             }
         }
         let hub = nodes[0].hub();
@@ -85,7 +85,7 @@ pub(crate) async fn every_target_reaches_the_members_of_all_nodes<B: Backplane +
             (7, Target::room("nobody's"), [false, false, false]),
         ];
         for (message, target, _) in &expected {
-            hub.publish(target, message).unwrap();
+            hub.try_publish(target, message).unwrap();
         }
         for (at, member) in nodes.iter_mut().enumerate() {
             let count = expected.iter().filter(|(.., reached)| reached[at]).count();
@@ -101,10 +101,10 @@ pub(crate) async fn excepted_connections_of_all_nodes_are_passed_by<B: Backplane
     let mut nodes = nodes(&bus, 3, 1).await;
     let ids: Vec<_> = nodes.iter().map(|member| member.conn.id()).collect();
     let hub = nodes[0].hub().clone();
-    hub.publish(&Target::everyone().except(ids[1]), &1).unwrap();
-    hub.publish(&Target::everyone().except_all([ids[0], ids[2]]), &2).unwrap();
-    hub.publish(&Target::everyone().except(ids[0]), &3).unwrap();
-    hub.broadcast(&END).unwrap();
+    hub.try_publish(&Target::everyone().except(ids[1]), &1).unwrap();
+    hub.try_publish(&Target::everyone().except_all([ids[0], ids[2]]), &2).unwrap();
+    hub.try_publish(&Target::everyone().except(ids[0]), &3).unwrap();
+    hub.try_broadcast(&END).unwrap();
     assert_eq!(nodes[0].until(END).await, [1]);
     assert_eq!(nodes[1].until(END).await, [2, 3]);
     assert_eq!(nodes[2].until(END).await, [1, 3]);
@@ -115,7 +115,7 @@ pub(crate) async fn actions_reach_the_connections_of_all_nodes<B: Backplane + Cl
         let mut nodes = nodes(&bus, 3, channels).await;
         for (member, rooms) in nodes.iter().zip([&["a", "b"][..], &["b"], &["a"]]) {
             for room in rooms {
-                member.conn.join_wait(room).await.unwrap();
+                member.conn.join_subscribed(room).await.unwrap();
             }
         }
         let ids: Vec<_> = nodes.iter().map(|member| member.conn.id()).collect();
@@ -135,19 +135,19 @@ pub(crate) async fn actions_reach_the_connections_of_all_nodes<B: Backplane + Cl
         {
             let room = format!("room {number}");
             let counts = || [0, 1, 2].map(|at| nodes[at].hub().room_count(&room));
-            hub.join(&target, &room).unwrap();
+            hub.try_join(&target, &room).unwrap();
             eventually("those who are meant have entered", || counts() == meant).await;
-            hub.leave(&target, &room).unwrap();
+            hub.try_leave(&target, &room).unwrap();
             eventually("they have left", || counts() == [0, 0, 0]).await;
         }
         let close = Close::new(CloseCode::from(4_001), "logged out");
-        hub.close(&Target::room("a").except(ids[0]), close.clone()).unwrap();
+        hub.try_close(&Target::room("a").except(ids[0]), close.clone()).unwrap();
         assert_eq!(nodes[2].client.closed().await, (4_001, "logged out".to_owned()));
         let (_, reason) = nodes[2].node.events.ended().await;
         assert_eq!(reason, DisconnectReason::ClosedByServer(close));
-        hub.close(&Target::conn(ids[1]), CloseCode::NORMAL).unwrap();
+        hub.try_close(&Target::conn(ids[1]), CloseCode::NORMAL).unwrap();
         assert_eq!(nodes[1].client.closed().await, (1_000, String::new()));
-        hub.broadcast(&END).unwrap();
+        hub.try_broadcast(&END).unwrap();
         assert_eq!(nodes[0].until(END).await, [0; 0], "it is open");
     }
 }
@@ -158,16 +158,16 @@ pub(crate) async fn actions_keep_their_place_among_messages<B: Backplane + Clone
     let there = Target::conn(nodes[1].conn.id());
     for round in 0..100 {
         let room = format!("room {}", round % 3);
-        hub.to_room(&room, &0).unwrap();
-        hub.join(&there, &room).unwrap();
-        hub.to_room(&room, &round).unwrap();
-        hub.leave(&there, &room).unwrap();
-        hub.to_room(&room, &0).unwrap();
+        hub.try_to_room(&room, &0).unwrap();
+        hub.try_join(&there, &room).unwrap();
+        hub.try_to_room(&room, &round).unwrap();
+        hub.try_leave(&there, &room).unwrap();
+        hub.try_to_room(&room, &0).unwrap();
     }
-    hub.broadcast(&100).unwrap();
-    hub.close(&Target::everyone().except(nodes[0].conn.id()), CloseCode::NORMAL).unwrap();
-    hub.broadcast(&101).unwrap();
-    hub.broadcast(&END).unwrap();
+    hub.try_broadcast(&100).unwrap();
+    hub.try_close(&Target::everyone().except(nodes[0].conn.id()), CloseCode::NORMAL).unwrap();
+    hub.try_broadcast(&101).unwrap();
+    hub.try_broadcast(&END).unwrap();
     let got = nodes[1].client.get_many::<u32>(101).await;
     assert!(got.into_iter().eq(0..=100));
     assert_eq!(nodes[1].client.closed().await.0, 1_000);
@@ -186,7 +186,7 @@ where
 {
     let mut nodes = nodes(&bus, 2, 1).await;
     let written = nodes[1].conn.id().to_string();
-    nodes[0].hub().publish(&Target::conn(written.parse().unwrap()), &1).unwrap();
+    nodes[0].hub().try_publish(&Target::conn(written.parse().unwrap()), &1).unwrap();
     assert_eq!(nodes[1].client.get::<u32>().await, 1);
     assert_eq!(nodes[1].conn.id().node(), nodes[1].hub().node_id());
 }
@@ -197,12 +197,12 @@ where
 {
     const COUNT: u32 = 20_000;
     let mut nodes = nodes(&bus, 2, 8).await;
-    nodes[1].conn.join_wait("r").await.unwrap();
+    nodes[1].conn.join_subscribed("r").await.unwrap();
     let hub = nodes[0].hub().clone();
     for message in 0..COUNT {
-        hub.to_room_wait("r", &message).await.unwrap();
+        hub.to_room("r", &message).await.unwrap();
     }
-    hub.to_room_wait("r", &END).await.unwrap();
+    hub.to_room("r", &END).await.unwrap();
     assert!(nodes[1].until(END).await.into_iter().eq(0..COUNT));
     let sender = hub.backplane_health().unwrap();
     let receiver = nodes[1].hub().backplane_health().unwrap();
@@ -216,10 +216,10 @@ pub(crate) async fn after_an_awaited_join_nothing_is_missed<B: Backplane + Clone
     let hub = nodes[0].hub().clone();
     for number in 0..200 {
         let room = format!("room {number}");
-        nodes[1].conn.join_wait(&room).await.unwrap();
-        hub.to_room(&room, &number).unwrap();
+        nodes[1].conn.join_subscribed(&room).await.unwrap();
+        hub.try_to_room(&room, &number).unwrap();
         assert_eq!(nodes[1].client.get::<u32>().await, number);
-        nodes[1].conn.leave(&room).unwrap();
+        nodes[1].conn.try_leave(&room).unwrap();
     }
     let subscriptions = || nodes[1].hub().backplane_health().unwrap().subscriptions;
     eventually("what is not needed is unsubscribed", || subscriptions() == 1).await;
@@ -237,8 +237,8 @@ pub(crate) async fn kinds_and_sizes_of_payloads_are_kept<B: Backplane + Clone>(b
     eventually("they know each other", || here.cluster().connections() == 1).await;
     let sizes = [0, 1, 125, 126, 65_535, 65_536, 1 << 20];
     for size in sizes {
-        here.broadcast(&RawMessage::Text("é".repeat(size / 2))).unwrap();
-        here.broadcast(&RawMessage::Binary(Bytes::from(vec![0xFF; size]))).unwrap();
+        here.try_broadcast(&RawMessage::Text("é".repeat(size / 2))).unwrap();
+        here.try_broadcast(&RawMessage::Binary(Bytes::from(vec![0xFF; size]))).unwrap();
     }
     for size in sizes {
         let text = client.next_data().await;
@@ -250,8 +250,8 @@ pub(crate) async fn kinds_and_sizes_of_payloads_are_kept<B: Backplane + Clone>(b
 
 pub(crate) async fn nodes_know_what_the_others_have<B: Backplane + Clone>(bus: B) {
     let mut nodes = nodes(&bus, 2, 8).await;
-    nodes[0].conn.join("r").unwrap();
-    nodes[1].conn.join("r").unwrap();
+    nodes[0].conn.try_join("r").unwrap();
+    nodes[1].conn.try_join("r").unwrap();
     let asked = nodes[0].hub().clone();
     // The next heartbeat is at most five seconds away.
     eventually("the member of the other node is counted", || {
@@ -273,9 +273,9 @@ pub(crate) async fn a_hub_that_goes_publishes_what_it_has<B: Backplane + Clone>(
     let mut nodes = nodes(&bus, 2, 1).await;
     let Member { node, client, conn } = nodes.remove(0);
     for message in 0..1_000 {
-        node.hub.broadcast_wait(&message).await.unwrap();
+        node.hub.broadcast(&message).await.unwrap();
     }
-    node.hub.broadcast_wait(&END).await.unwrap();
+    node.hub.broadcast(&END).await.unwrap();
     drop((node, client, conn));
     assert!(nodes[0].until(END).await.into_iter().eq(0..1_000));
 }
@@ -284,9 +284,9 @@ pub(crate) async fn nodes_on_other_channels_hear_nothing<B: Backplane + Clone>(b
     let mut nodes = nodes(&bus, 2, 1).await;
     let stranger: Hub<u32> = Hub::builder().backplane(bus, "other").build().unwrap();
     eventually("the stranger is up", || is_up(&stranger)).await;
-    stranger.broadcast(&1).unwrap();
+    stranger.try_broadcast(&1).unwrap();
     eventually("it has published", || stranger.backplane_health().unwrap().published == 1).await;
-    nodes[0].hub().broadcast(&END).unwrap();
+    nodes[0].hub().try_broadcast(&END).unwrap();
     assert_eq!(within("the end", nodes[1].until(END)).await, [0; 0]);
 }
 

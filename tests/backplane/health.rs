@@ -26,9 +26,9 @@ async fn a_hub_without_a_backplane_has_no_health_and_is_alone() {
     assert!(hub.backplane_changes().is_none());
     assert_eq!(hub.cluster().nodes().len(), 1);
     let mut member = Member::of(hub).await;
-    within("nothing to wait for", member.conn.join_wait("r")).await.unwrap();
+    within("nothing to wait for", member.conn.join_subscribed("r")).await.unwrap();
     assert_eq!(member.hub().cluster().members("r").members, 1);
-    member.hub().to_room("r", &1).unwrap();
+    member.hub().try_to_room("r", &1).unwrap();
     assert_eq!(member.client.get::<u32>().await, 1);
 }
 
@@ -95,7 +95,7 @@ async fn a_driver_that_panics_is_connected_again() {
     let bus = Faulty::new();
     let mut nodes = nodes(&bus, 2, 1).await;
     bus.set(|faults| &faults.panics, true);
-    nodes[0].hub().broadcast(&1).unwrap();
+    nodes[0].hub().try_broadcast(&1).unwrap();
     eventually("the panic is told", || nodes[0].hub().backplane_err().is_some()).await;
     bus.set(|faults| &faults.panics, false);
     assert_eq!(nodes[1].client.get::<u32>().await, 1);
@@ -114,9 +114,9 @@ async fn a_subscriber_that_panics_is_subscribed_again() {
     bus.set(|faults| &faults.panics, false);
     for member in &nodes {
         eventually("it recovers", || is_up(member.hub())).await;
-        member.conn.join_wait("r").await.unwrap();
+        member.conn.join_subscribed("r").await.unwrap();
     }
-    nodes[0].hub().broadcast(&1).unwrap();
+    nodes[0].hub().try_broadcast(&1).unwrap();
     assert_eq!(nodes[1].client.get::<u32>().await, 1);
 }
 
@@ -128,14 +128,14 @@ async fn a_refused_channel_delays_no_other_and_is_forgotten_with_its_rooms() {
     eventually("it is up", || is_up(member.hub())).await;
     bus.refuse(Some("roomcast:test:0"));
     let rooms: Vec<String> = (0..64).map(|number| format!("room {number}")).collect();
-    rooms.iter().for_each(|room| member.conn.join(room).unwrap());
+    rooms.iter().for_each(|room| member.conn.try_join(room).unwrap());
     eventually("the refusal is told", || {
         matches!(member.hub().backplane_err(), Some(BackplaneError::Refused(_)))
     })
     .await;
     let subscriptions = || member.hub().backplane_health().unwrap().subscriptions;
     eventually("the others are subscribed", || subscriptions() == 8).await;
-    rooms.iter().for_each(|room| member.conn.leave(room).unwrap());
+    rooms.iter().for_each(|room| member.conn.try_leave(room).unwrap());
     eventually("nobody needs it any more", || is_up(member.hub()) && subscriptions() == 1).await;
 }
 
@@ -146,7 +146,7 @@ async fn silence_over_many_subscriptions_is_noticed_as_soon() {
     let member = Member::of(hub.max_rooms_per_conn(8_000).build().unwrap()).await;
     eventually("it is up", || is_up(member.hub())).await;
     bus.set(|faults| &faults.is_silent, true);
-    (0..8_000).for_each(|room| member.conn.join(&room.to_string()).unwrap());
+    (0..8_000).for_each(|room| member.conn.try_join(&room.to_string()).unwrap());
     let told = eventually("the silence is told", || member.hub().backplane_err().is_some());
     tokio::time::timeout(Duration::from_millis(7_500), told).await.expect("as with few of them");
 }
@@ -173,7 +173,7 @@ async fn a_join_that_has_waited_leaves_nothing_behind() {
     let task = Arc::new(Task);
     for _ in 0..100 {
         let waker = Waker::from(task.clone());
-        let mut joining = pin!(member.conn.join_wait("r"));
+        let mut joining = pin!(member.conn.join_subscribed("r"));
         while joining.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {}
     }
     assert_eq!(Arc::strong_count(&task), 1, "no waker is kept");
@@ -219,11 +219,11 @@ async fn an_awaited_join_waits_for_the_backplane_and_ends_with_the_connection() 
     bus.set(|faults| &faults.is_away, true);
     let mut member = Member::of(hub_on(&bus)).await;
     let conn = member.conn.clone();
-    let joining = tokio::spawn(async move { conn.join_wait("r").await });
+    let joining = tokio::spawn(async move { conn.join_subscribed("r").await });
     let conn = member.conn.clone();
-    let joining_too = tokio::spawn(async move { conn.join_wait("r").await });
+    let joining_too = tokio::spawn(async move { conn.join_subscribed("r").await });
     eventually("it is a member at once", || member.hub().room_count("r") >= 1).await;
-    member.hub().to_room("r", &1).unwrap();
+    member.hub().try_to_room("r", &1).unwrap();
     assert_eq!(member.client.get::<u32>().await, 1);
     assert!(!joining.is_finished());
     member.conn.close();

@@ -146,7 +146,7 @@ async fn what_strangers_publish_reaches_nobody_and_is_counted() {
     for payload in &forged {
         publish(&bus.bus, payload.clone()).await;
     }
-    member.hub().broadcast(&1).unwrap();
+    member.hub().try_broadcast(&1).unwrap();
     publish(&bus.bus, signed(KEY, COMMON, message([8; 16], 1, "2"))).await;
     let mut got: Vec<u32> = member.client.get_many(2).await;
     got.sort_unstable();
@@ -167,7 +167,7 @@ async fn envelopes_of_one_channel_are_worth_nothing_on_another() {
     let other = other.build().unwrap();
     know_each_other(&[&hub]).await;
     bus.sent.lock().unwrap().clear();
-    other.broadcast(&1).unwrap();
+    other.try_broadcast(&1).unwrap();
     eventually("it is published", || health(&other).published == 1).await;
     let moved = bus.sent(0);
     publish(&bus.bus, moved[0].clone()).await;
@@ -186,11 +186,11 @@ async fn nodes_with_another_key_or_none_do_not_hear_each_other_and_count_it() {
         eventually("it is up", || is_up(member.hub())).await;
     }
     for (number, member) in (1..).zip(&mut members) {
-        member.hub().broadcast(&number).unwrap();
+        member.hub().try_broadcast(&number).unwrap();
         assert_eq!(member.client.get::<u32>().await, number, "its own, and no other");
     }
     for member in &members {
-        member.hub().broadcast(&9).unwrap();
+        member.hub().try_broadcast(&9).unwrap();
         eventually("it is published", || health(member.hub()).published == 2).await;
     }
     for (member, has_key) in members.iter_mut().zip([true, true, false]) {
@@ -219,10 +219,10 @@ async fn a_key_is_changed_step_by_step_and_nothing_is_missed() {
         let (before, after) = (node(pair[0]), node(pair[1]));
         let (mut before, mut after) = (Member::of(before).await, Member::of(after).await);
         know_each_other(&[before.hub(), after.hub()]).await;
-        before.hub().broadcast(&1).unwrap();
+        before.hub().try_broadcast(&1).unwrap();
         assert_eq!(after.client.get::<u32>().await, 1);
         assert_eq!(before.client.get::<u32>().await, 1);
-        after.hub().broadcast(&2).unwrap();
+        after.hub().try_broadcast(&2).unwrap();
         assert_eq!(before.client.get::<u32>().await, 2);
         for member in [&before, &after] {
             assert_eq!(health(member.hub()).unauthenticated, 0);
@@ -237,7 +237,7 @@ async fn a_repetition_is_dropped_by_who_has_heard_it_also_when_its_sender_is_gon
     let mut member = Member::of(keyed(bus.bus.clone())).await;
     know_each_other(&[&sender, member.hub()]).await;
     for message in 0..3 {
-        sender.broadcast(&message).unwrap();
+        sender.try_broadcast(&message).unwrap();
         assert_eq!(member.client.get::<u32>().await, message);
     }
     let recorded = bus.sent(0);
@@ -245,7 +245,7 @@ async fn a_repetition_is_dropped_by_who_has_heard_it_also_when_its_sender_is_gon
     for payload in &recorded {
         publish(&bus.bus, payload.clone()).await;
     }
-    sender.broadcast(&3).unwrap();
+    sender.try_broadcast(&3).unwrap();
     assert_eq!(member.client.get::<u32>().await, 3);
     let node = bytes_of(sender.node_id());
     drop(sender);
@@ -257,7 +257,7 @@ async fn a_repetition_is_dropped_by_who_has_heard_it_also_when_its_sender_is_gon
     publish(&bus.bus, signed(KEY, COMMON, message(node, 1, "42"))).await;
     let duplicates = || health(member.hub()).duplicates;
     eventually("each is counted", || duplicates() == 3 + 3 + 1).await;
-    member.hub().broadcast(&4).unwrap();
+    member.hub().try_broadcast(&4).unwrap();
     assert_eq!(member.client.get::<u32>().await, 4);
     assert_eq!(health(member.hub()).unauthenticated, 0);
 }
@@ -267,7 +267,7 @@ async fn a_repetition_is_taken_once_by_who_was_not_there_until_it_hears_the_send
     let bus = Tapped::default();
     let sender = keyed(bus.clone());
     know_each_other(&[&sender]).await;
-    (0..2).for_each(|message| sender.broadcast(&message).unwrap());
+    (0..2).for_each(|message| sender.try_broadcast(&message).unwrap());
     eventually("they are published", || health(&sender).published == 2).await;
     let recorded = bus.sent(0);
     let mut there = Member::of(keyed(bus.bus.clone())).await;
@@ -279,7 +279,7 @@ async fn a_repetition_is_taken_once_by_who_was_not_there_until_it_hears_the_send
         publish(&bus.bus, payload.clone()).await;
     }
     for member in [&mut there, &mut later] {
-        member.hub().broadcast(&9).unwrap();
+        member.hub().try_broadcast(&9).unwrap();
     }
     let mut got = later.client.get_many::<u32>(4).await;
     got.sort_unstable();

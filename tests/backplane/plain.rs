@@ -123,7 +123,7 @@ async fn each_target_reaches_the_members_of_all_nodes_once() {
         for rooms in [&["a", "b"][..], &["b"], &[]] {
             let node = member(builder(bus.clone()).channels(channels)).await;
             for room in rooms {
-                node.conn.join(room).unwrap();
+                node.conn.try_join(room).unwrap();
             }
             nodes.push(node);
         }
@@ -161,7 +161,7 @@ async fn nodes_publish_nothing_on_the_plain_channel_and_go_on_among_themselves()
     for node in &mut nodes {
         assert_eq!(node.client.get::<u32>().await, 1);
     }
-    nodes[0].hub().broadcast(&2).unwrap();
+    nodes[0].hub().try_broadcast(&2).unwrap();
     for node in &mut nodes {
         assert_eq!(node.client.get::<u32>().await, 2);
     }
@@ -190,7 +190,7 @@ async fn a_hub_without_the_setting_does_not_listen() {
     eventually("it is up", || is_up(deaf.hub())).await;
     publish(&bus, r#"{"message":1,"everyone":true}"#).await;
     assert_eq!(node.client.get::<u32>().await, 1);
-    deaf.hub().broadcast(&2).unwrap();
+    deaf.hub().try_broadcast(&2).unwrap();
     assert_eq!(deaf.client.get::<u32>().await, 2);
     assert_eq!((counted(deaf.hub()), health(deaf.hub()).subscriptions), ([0; 5], 1));
 }
@@ -235,7 +235,7 @@ async fn a_hub_of_raw_messages_sends_the_text_of_the_message() {
 async fn what_is_no_payload_reaches_nobody_and_is_counted() {
     let bus = Local::new();
     let mut node = member(builder(bus.clone()).max_room_name_bytes(4)).await;
-    node.conn.join("tea").unwrap();
+    node.conn.try_join("tea").unwrap();
     let deep = format!(r#"{{"everyone":true,"message":{}}}"#, "[".repeat(10_000));
     let rooms = format!(r#"{{"rooms":[{}"tea"],"message":1}}"#, r#""tea","#.repeat(256));
     let malformed: [&[u8]; 12] = [
@@ -291,7 +291,7 @@ async fn what_has_no_space_to_wait_is_dropped_and_counted_and_nodes_are_not_crow
     let payloads = (0..10_000).map(|n| format!(r#"{{"everyone":true,"message":{n}}}"#));
     publish_all(&bus, payloads).await;
     assert_eq!(counted(node.hub()), [0, 0, 0, 0, 10_000 - 8_192]);
-    other.hub().broadcast(&u32::MAX).unwrap();
+    other.hub().try_broadcast(&u32::MAX).unwrap();
     let mut got: Vec<u32> = node.client.get_many(8_192 + 1).await;
     got.retain(|&message| message != u32::MAX);
     assert!(got.into_iter().eq(0..8_192));

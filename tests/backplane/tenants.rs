@@ -24,15 +24,15 @@ async fn hubs_whose_names_resemble_each_other_stay_apart() {
         others.push(tenant(&bus, name, 2).await);
     }
     for room in 0..100 {
-        spread.hub().to_room(&room.to_string(), &room).unwrap();
+        spread.hub().try_to_room(&room.to_string(), &room).unwrap();
     }
-    spread.hub().broadcast(&1).unwrap();
+    spread.hub().try_broadcast(&1).unwrap();
     let rooms: Vec<String> = (0..100).map(|room| room.to_string()).collect();
-    spread.hub().publish(&Target::rooms(rooms), &2).unwrap();
+    spread.hub().try_publish(&Target::rooms(rooms), &2).unwrap();
     let sent = || spread.hub().backplane_health().unwrap().published == 102;
     eventually("all of it has left", sent).await;
     for other in &mut others {
-        other.hub().broadcast(&END).unwrap();
+        other.hub().try_broadcast(&END).unwrap();
         assert!(other.until(END).await.is_empty());
         assert_eq!(other.hub().cluster().nodes().len(), 1);
         let health = other.hub().backplane_health().unwrap();

@@ -153,7 +153,7 @@ pub(crate) async fn check_under(limit: usize, rows: impl IntoIterator<Item = Row
 
 pub(crate) async fn echo(hub: &Hub<RawMessage>) -> Listening {
     let handlers = hub.handlers().on_message(|conn, message| async move {
-        conn.send(&message).expect("the connection is open");
+        conn.try_send(&message).expect("the connection is open");
     });
     serve(hub.handle(handlers)).await
 }

@@ -84,7 +84,7 @@ pub(crate) struct Obedient;
 
 impl Handler<Line> for Obedient {
     async fn on_connect(&self, conn: &Conn<Line>) -> Result<(), Close> {
-        Ok(conn.join(room(conn))?)
+        Ok(conn.try_join(room(conn))?)
     }
 
     async fn on_message(&self, conn: &Conn<Line>, line: Line) {
@@ -94,16 +94,16 @@ impl Handler<Line> for Obedient {
             BLOCK_THREAD => std::thread::sleep(BLOCK),
             BLOCK_IN_PLACE => tokio::task::block_in_place(|| std::thread::sleep(BLOCK)),
             PUBLISH_AND_BLOCK => {
-                let _ = conn.hub().to_room(room(conn), &line);
+                let _ = conn.hub().try_to_room(room(conn), &line);
                 std::thread::sleep(BLOCK);
             }
             NEVER_RETURN => std::future::pending().await,
             LEAVE => {
-                conn.leave(room(conn)).expect("the shard has room");
-                conn.send(&line).expect("the shard has room");
+                conn.try_leave(room(conn)).expect("the shard has room");
+                conn.try_send(&line).expect("the shard has room");
             }
             _ => {
-                let _ = conn.hub().to_room_wait(room(conn), &line).await;
+                let _ = conn.hub().to_room(room(conn), &line).await;
             }
         }
     }

@@ -86,14 +86,14 @@ impl Handler<Line> for Patient {
     }
 
     async fn on_connect(&self, conn: &Conn<Line>) -> Result<(), Close> {
-        Ok(conn.join(room(conn))?)
+        Ok(conn.try_join(room(conn))?)
     }
 
     async fn on_message(&self, conn: &Conn<Line>, line: Line) {
         if line.text == BLOCK {
             std::thread::sleep(Duration::from_millis(line.seq));
         }
-        let _ = conn.hub().to_room_wait(room(conn), &line).await;
+        let _ = conn.hub().to_room(room(conn), &line).await;
     }
 }
 

@@ -32,12 +32,12 @@ struct Relay;
 
 impl Handler<Message> for Relay {
     async fn on_connect(&self, conn: &Conn<Message>) -> Result<(), Close> {
-        Ok(conn.join(room(conn))?)
+        Ok(conn.try_join(room(conn))?)
     }
 
     async fn on_message(&self, conn: &Conn<Message>, message: Message) {
         // Fails only when the hub is closed.
-        let _ = conn.hub().to_room_wait(room(conn), &message).await;
+        let _ = conn.hub().to_room(room(conn), &message).await;
     }
 }
 
@@ -83,7 +83,5 @@ impl Floods {
 /// As fast as the hub lets it.
 async fn flood_room(hub: Hub<Message>, current: Arc<AtomicUsize>, number: usize) {
     let message = Message::padded();
-    while current.load(Ordering::Relaxed) == number
-        && hub.to_room_wait(FLOOD, &message).await.is_ok()
-    {}
+    while current.load(Ordering::Relaxed) == number && hub.to_room(FLOOD, &message).await.is_ok() {}
 }

@@ -28,7 +28,7 @@ impl Four {
         let mut members = Vec::new();
         for rooms in [&["a"][..], &["a", "b"], &["b"], &[]] {
             let (client, conn) = server.connect().await;
-            rooms.iter().for_each(|room| conn.join(room).unwrap());
+            rooms.iter().for_each(|room| conn.try_join(room).unwrap());
             members.push((client, conn));
         }
         Self { server, members }
@@ -68,7 +68,7 @@ impl Four {
 
     /// What a client gets before the end, which is sent to it last.
     async fn until_end(&mut self, at: usize) -> Vec<u32> {
-        self.server.hub.publish(&Target::conn(self.id(at)), &END).unwrap();
+        self.server.hub.try_publish(&Target::conn(self.id(at)), &END).unwrap();
         let mut got = Vec::new();
         loop {
             match self.members[at].0.get().await {
@@ -83,17 +83,17 @@ impl Four {
 async fn join_and_leave_move_the_connections_of_each_target() {
     let four = Four::new().await;
     for (target, meant) in four.targets() {
-        four.hub().join(&target, "room").unwrap();
+        four.hub().try_join(&target, "room").unwrap();
         assert_eq!(four.members_of("room").await, meant, "{target:?}");
         assert_eq!(four.hub().room_count("room"), meant.len());
-        four.hub().leave(&Target::everyone(), "room").unwrap();
+        four.hub().try_leave(&Target::everyone(), "room").unwrap();
         assert!(four.members_of("room").await.is_empty());
 
-        four.hub().join(&Target::everyone(), "room").unwrap();
-        four.hub().leave(&target, "room").unwrap();
+        four.hub().try_join(&Target::everyone(), "room").unwrap();
+        four.hub().try_leave(&target, "room").unwrap();
         let stayed: Vec<usize> = (0..4).filter(|at| !meant.contains(at)).collect();
         assert_eq!(four.members_of("room").await, stayed, "{target:?}");
-        four.hub().leave(&Target::everyone(), "room").unwrap();
+        four.hub().try_leave(&Target::everyone(), "room").unwrap();
         assert!(four.members_of("room").await.is_empty());
         assert_eq!(four.hub().rooms(), ["a", "b"], "no empty room is left: {target:?}");
     }
@@ -105,7 +105,7 @@ async fn close_ends_the_connections_of_each_target_and_no_others() {
     for case in 0..Four::new().await.targets().len() {
         let mut four = Four::new().await;
         let (target, meant) = four.targets().swap_remove(case);
-        four.hub().close(&target, Close::new(CloseCode::from(4_001), "logged out")).unwrap();
+        four.hub().try_close(&target, Close::new(CloseCode::from(4_001), "logged out")).unwrap();
         for &at in &meant {
             let told = four.members[at].0.closed().await;
             assert_eq!(told, (4_001, "logged out".to_owned()), "{at} of {target:?}");
@@ -126,16 +126,16 @@ async fn actions_keep_their_place_among_the_messages_of_a_publisher() {
     let mut four = Four::new().await;
     let hub = four.hub().clone();
     let a = Target::room("a");
-    hub.to_room("room", &1).unwrap();
-    hub.join(&a, "room").unwrap();
-    hub.to_room("room", &2).unwrap();
-    hub.join(&Target::room("room"), "next").unwrap();
-    hub.to_room("next", &3).unwrap();
-    hub.leave(&a, "room").unwrap();
-    hub.to_room("room", &4).unwrap();
-    hub.broadcast(&5).unwrap();
-    hub.close(&Target::room("next").except(four.id(0)), CloseCode::NORMAL).unwrap();
-    hub.broadcast(&6).unwrap();
+    hub.try_to_room("room", &1).unwrap();
+    hub.try_join(&a, "room").unwrap();
+    hub.try_to_room("room", &2).unwrap();
+    hub.try_join(&Target::room("room"), "next").unwrap();
+    hub.try_to_room("next", &3).unwrap();
+    hub.try_leave(&a, "room").unwrap();
+    hub.try_to_room("room", &4).unwrap();
+    hub.try_broadcast(&5).unwrap();
+    hub.try_close(&Target::room("next").except(four.id(0)), CloseCode::NORMAL).unwrap();
+    hub.try_broadcast(&6).unwrap();
     assert_eq!(four.until_end(0).await, [2, 3, 5, 6]);
     assert_eq!(four.members[1].0.get_many::<u32>(3).await, [2, 3, 5]);
     assert_eq!(four.members[1].0.closed().await, (1_000, String::new()));
@@ -155,10 +155,10 @@ async fn whoever_has_entered_gets_what_the_same_task_sends_to_the_room() {
         tasks.push(tokio::spawn(async move {
             let (target, room) = (Target::conn(conn.id()), format!("room {task}"));
             for round in 0..ROUNDS {
-                hub.join_wait(&target, &room).await.unwrap();
-                hub.to_room_wait(&room, &round).await.unwrap();
-                hub.leave_wait(&target, &room).await.unwrap();
-                hub.to_room_wait(&room, &END).await.unwrap();
+                hub.join(&target, &room).await.unwrap();
+                hub.to_room(&room, &round).await.unwrap();
+                hub.leave(&target, &room).await.unwrap();
+                hub.to_room(&room, &END).await.unwrap();
             }
             assert!(client.get_many::<u32>(ROUNDS as usize).await.into_iter().eq(0..ROUNDS));
         }));
@@ -173,12 +173,12 @@ async fn whoever_has_entered_gets_what_the_same_task_sends_to_the_room() {
 async fn an_empty_audience_leaves_no_room_behind() {
     let hub = Hub::<u32>::builder().shards(2).max_rooms(1).build().unwrap();
     let mut server = Recorded::serve(hub).await;
-    server.hub.join(&Target::everyone(), "room").unwrap();
+    server.hub.try_join(&Target::everyone(), "room").unwrap();
     assert!(server.hub.rooms().is_empty());
     let (_client, conn) = server.connect().await;
     for _ in 0..10 {
-        server.hub.join(&Target::everyone().except(conn.id()), "room").unwrap();
-        server.hub.join(&Target::room("nobody's"), "other").unwrap();
+        server.hub.try_join(&Target::everyone().except(conn.id()), "room").unwrap();
+        server.hub.try_join(&Target::room("nobody's"), "other").unwrap();
         assert!(server.hub.members("room").await.is_empty());
     }
     assert!(server.hub.rooms().is_empty());
@@ -192,23 +192,23 @@ async fn limits_of_rooms_hold_for_actions() {
     let (_first, first) = server.connect().await;
     let (_second, second) = server.connect().await;
     let (hub, everyone) = (server.hub.clone(), Target::everyone());
-    let error = hub.join(&everyone, "longer").unwrap_err();
+    let error = hub.try_join(&everyone, "longer").unwrap_err();
     assert_eq!(error, ActionError::NameTooLong { bytes: 6, bytes_max: 5 });
     assert_eq!(error.to_string(), "room name too long: 6 of at most 5 bytes");
     assert_eq!(Close::from(error).code, CloseCode::POLICY);
-    first.join("a").unwrap();
-    hub.join(&everyone, "b").unwrap();
+    first.try_join("a").unwrap();
+    hub.try_join(&everyone, "b").unwrap();
     assert_eq!(first.rooms().await, ["a"]);
     assert_eq!(second.rooms().await, ["b"]);
     assert_eq!(hub.stats().refused_joins, 1);
-    let error = hub.join(&everyone, "c").unwrap_err();
+    let error = hub.try_join(&everyone, "c").unwrap_err();
     assert_eq!(error, ActionError::NoMoreRooms { rooms_max: 2 });
     assert_eq!(Close::from(error).code, CloseCode::TRY_AGAIN);
     assert_eq!(hub.stats().refused_rooms, 1);
-    assert_eq!(first.join("b"), Err(JoinError::TooManyRooms { rooms_max: 1 }));
-    hub.leave(&everyone, "a").unwrap();
+    assert_eq!(first.try_join("b"), Err(JoinError::TooManyRooms { rooms_max: 1 }));
+    hub.try_leave(&everyone, "a").unwrap();
     assert!(first.rooms().await.is_empty());
-    hub.join(&everyone, "b").unwrap();
+    hub.try_join(&everyone, "b").unwrap();
     assert_eq!(first.rooms().await, ["b"], "the place of the room that it left");
     assert_eq!(hub.stats().refused_joins, 1, "who is in the room already is not refused");
 }
@@ -222,12 +222,12 @@ async fn close_frames_are_cut_and_codes_that_may_not_be_sent_are_left_out() {
     ] {
         let mut server = Recorded::serve(Hub::<u32>::new()).await;
         let (mut client, conn) = server.connect().await;
-        server.hub.close(&conn.id().into(), close).unwrap();
+        server.hub.try_close(&conn.id().into(), close).unwrap();
         assert_eq!(client.closed().await, told);
         let (_, reason) = server.events.ended().await;
         let expected = Close::new(CloseCode::from(told.0), told.1);
         assert_eq!(reason, DisconnectReason::ClosedByServer(expected));
-        assert!(conn.is_closed() && conn.send(&1).is_err());
+        assert!(conn.is_closed() && conn.try_send(&1).is_err());
     }
 }
 
@@ -237,16 +237,16 @@ async fn a_full_inbox_refuses_actions_and_the_calls_that_wait_wait() {
     let mut server = Recorded::serve(hub.clone()).await;
     let (mut client, conn) = server.connect().await;
     // There is one thread, so the shard takes nothing out meanwhile.
-    (0..4).for_each(|message| hub.broadcast(&message).unwrap());
+    (0..4).for_each(|message| hub.try_broadcast(&message).unwrap());
     let (everyone, before) = (Target::everyone(), hub.stats().refused);
-    assert_eq!(hub.join(&everyone, "room"), Err(ActionError::Overloaded));
-    assert_eq!(hub.close(&everyone, CloseCode::NORMAL), Err(ActionError::Overloaded));
+    assert_eq!(hub.try_join(&everyone, "room"), Err(ActionError::Overloaded));
+    assert_eq!(hub.try_close(&everyone, CloseCode::NORMAL), Err(ActionError::Overloaded));
     assert_eq!(hub.stats().refused, before + 2);
-    within("the join", hub.join_wait(&everyone, "room")).await.unwrap();
+    within("the join", hub.join(&everyone, "room")).await.unwrap();
     assert_eq!(conn.rooms().await, ["room"]);
-    within("the leave", hub.leave_wait(&everyone, "room")).await.unwrap();
+    within("the leave", hub.leave(&everyone, "room")).await.unwrap();
     assert!(conn.rooms().await.is_empty());
-    within("the close", hub.close_wait(&everyone, Close::normal())).await.unwrap();
+    within("the close", hub.close(&everyone, Close::normal())).await.unwrap();
     assert_eq!(client.get_many::<u32>(4).await, [0, 1, 2, 3]);
     assert_eq!(client.closed().await.0, 1_000);
 }
@@ -256,10 +256,10 @@ async fn a_call_that_waits_and_is_given_up_does_nothing() {
     let hub = Hub::<u32>::builder().shards(1).inbox_messages(4).build().unwrap();
     let mut server = Recorded::serve(hub.clone()).await;
     let (mut client, conn) = server.connect().await;
-    (0..4).for_each(|message| hub.broadcast(&message).unwrap());
+    (0..4).for_each(|message| hub.try_broadcast(&message).unwrap());
     let everyone = Target::everyone();
-    assert!(hub.close_wait(&everyone, Close::normal()).now_or_never().is_none());
-    assert!(hub.join_wait(&everyone, "room").now_or_never().is_none());
+    assert!(hub.close(&everyone, Close::normal()).now_or_never().is_none());
+    assert!(hub.join(&everyone, "room").now_or_never().is_none());
     assert_eq!(client.get_many::<u32>(4).await, [0, 1, 2, 3]);
     assert!(timeout(MOMENT, client.next()).await.is_err(), "it is open");
     assert!(!conn.is_closed() && hub.rooms().is_empty());
@@ -270,9 +270,9 @@ async fn a_closed_hub_acts_on_nobody() {
     let hub = Hub::<u32>::new();
     hub.shutdown_now();
     let everyone = Target::everyone();
-    assert_eq!(hub.close(&everyone, Close::normal()), Err(ActionError::Closed));
-    assert_eq!(hub.join(&everyone, "room"), Err(ActionError::Closed));
-    assert_eq!(hub.leave_wait(&everyone, "room").await, Err(ActionError::Closed));
+    assert_eq!(hub.try_close(&everyone, Close::normal()), Err(ActionError::Closed));
+    assert_eq!(hub.try_join(&everyone, "room"), Err(ActionError::Closed));
+    assert_eq!(hub.leave(&everyone, "room").await, Err(ActionError::Closed));
 }
 
 /// Moves itself by the hub, in `on_connect`.
@@ -280,9 +280,9 @@ struct Moving(mpsc::UnboundedSender<Vec<String>>);
 
 impl Handler<u32> for Moving {
     async fn on_connect(&self, conn: &Conn<u32>) -> Result<(), Close> {
-        conn.hub().join(&Target::conn(conn.id()), "lobby")?;
+        conn.hub().try_join(&Target::conn(conn.id()), "lobby")?;
         self.0.send(conn.rooms().await).unwrap();
-        conn.hub().close(&Target::room("lobby"), CloseCode::from(4_002))?;
+        conn.hub().try_close(&Target::room("lobby"), CloseCode::from(4_002))?;
         Ok(())
     }
 }

@@ -217,7 +217,7 @@ impl Handler<u32> for Gate {
     }
 
     async fn on_connect(&self, conn: &Conn<u32>) -> Result<(), roomcast::Close> {
-        conn.send(&1).expect("open");
+        conn.try_send(&1).expect("open");
         Ok(())
     }
 }
@@ -274,7 +274,7 @@ async fn send_buffer_of_the_kernel_has_the_size_that_was_asked_for() {
         let message = "x".repeat(1_000);
         let mut messages = 0;
         while server.hub.stats().evictions() == 0 {
-            let _ = conn.send(&message);
+            let _ = conn.try_send(&message);
             // The shard has seen it when it has answered.
             conn.rooms().await;
             messages += 1;

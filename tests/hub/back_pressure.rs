@@ -16,22 +16,24 @@ fn tight(messages: usize) -> Hub<u32> {
 async fn publisher_that_does_not_wait_is_told_and_nothing_of_it_is_delivered() {
     let mut server = Recorded::serve(tight(8)).await;
     let (mut client, conn) = server.connect().await;
-    conn.join("r").unwrap();
+    conn.try_join("r").unwrap();
     conn.rooms().await;
     let hub = server.hub.clone();
     // There is one thread, so the shard takes nothing out meanwhile.
-    let taken: Vec<u32> = (0..20).filter(|message| hub.to_room("r", message).is_ok()).collect();
+    let taken: Vec<u32> = (0..20).filter(|message| hub.try_to_room("r", message).is_ok()).collect();
     assert_eq!(taken, (0..8).collect::<Vec<_>>());
-    for refused in [hub.to_room("r", &9), hub.broadcast(&9), hub.publish(&conn.id().into(), &9)] {
+    for refused in
+        [hub.try_to_room("r", &9), hub.try_broadcast(&9), hub.try_publish(&conn.id().into(), &9)]
+    {
         assert!(matches!(refused, Err(PublishError::Overloaded)), "{refused:?}");
     }
-    assert!(matches!(conn.send(&9), Err(SendError::Overloaded)));
-    assert_eq!(conn.join("s"), Err(JoinError::Overloaded));
-    assert_eq!(conn.leave("r"), Err(LeaveError::Overloaded));
-    hub.to_room("nobody's", &9).unwrap();
+    assert!(matches!(conn.try_send(&9), Err(SendError::Overloaded)));
+    assert_eq!(conn.try_join("s"), Err(JoinError::Overloaded));
+    assert_eq!(conn.try_leave("r"), Err(LeaveError::Overloaded));
+    hub.try_to_room("nobody's", &9).unwrap();
     assert!(hub.stats().refused >= 12 + 6);
 
-    hub.broadcast_wait(&100).await.unwrap();
+    hub.broadcast(&100).await.unwrap();
     let mut expected = taken;
     expected.push(100);
     assert_eq!(client.get_many::<u32>(9).await, expected);
@@ -46,12 +48,12 @@ async fn message_that_one_shard_refuses_reaches_nobody() {
     let (mut a, first) = server.connect().await;
     let (mut b, second) = server.connect().await;
     // The inbox of the second is full.
-    while second.send(&1).is_ok() {}
-    assert!(matches!(hub.broadcast(&2), Err(PublishError::Overloaded)));
-    first.send(&3).unwrap();
+    while second.try_send(&1).is_ok() {}
+    assert!(matches!(hub.try_broadcast(&2), Err(PublishError::Overloaded)));
+    first.try_send(&3).unwrap();
     assert_eq!(a.get::<u32>().await, 3);
     assert_eq!(b.get_many::<u32>(4).await, [1; 4]);
-    hub.broadcast(&4).unwrap();
+    hub.try_broadcast(&4).unwrap();
     assert_eq!((a.get::<u32>().await, b.get::<u32>().await), (4, 4));
 }
 
@@ -61,12 +63,12 @@ async fn bytes_that_wait_are_bounded_too() {
     let mut server = Recorded::serve(hub.clone()).await;
     let (mut client, _) = server.connect().await;
     let kilobyte = "k".repeat(998);
-    let taken = (0..20).filter(|_| hub.broadcast(&kilobyte).is_ok()).count();
+    let taken = (0..20).filter(|_| hub.try_broadcast(&kilobyte).is_ok()).count();
     assert_eq!(taken, 9, "1,004 bytes each, with quotes and header");
     assert_eq!(client.get_many::<String>(9).await, vec![kilobyte; 9]);
     let larger = "l".repeat(50_000);
-    hub.broadcast(&larger).unwrap();
-    assert!(hub.broadcast(&larger).is_err());
+    hub.try_broadcast(&larger).unwrap();
+    assert!(hub.try_broadcast(&larger).is_err());
     assert_eq!(client.get::<String>().await, larger, "alone it passes, whatever the bound");
 }
 
@@ -74,15 +76,15 @@ async fn bytes_that_wait_are_bounded_too() {
 async fn calls_that_wait_get_through() {
     let mut server = Recorded::serve(tight(2)).await;
     let (mut client, conn) = server.connect().await;
-    conn.join("r").unwrap();
+    conn.try_join("r").unwrap();
     let hub = server.hub.clone();
     let publisher = tokio::spawn(async move {
         for message in 0..1_000 {
             match message % 4 {
-                0 => hub.broadcast_wait(&message).await.unwrap(),
-                1 => hub.to_room_wait("r", &message).await.unwrap(),
-                2 => conn.send_wait(&message).await.unwrap(),
-                _ => hub.publish_wait(&Target::rooms(["r"]), &message).await.unwrap(),
+                0 => hub.broadcast(&message).await.unwrap(),
+                1 => hub.to_room("r", &message).await.unwrap(),
+                2 => conn.send(&message).await.unwrap(),
+                _ => hub.publish(&Target::rooms(["r"]), &message).await.unwrap(),
             }
         }
     });
@@ -95,10 +97,10 @@ async fn join_that_waits_gets_through() {
     let mut server = Recorded::serve(tight(2)).await;
     let (mut client, conn) = server.connect().await;
     let hub = server.hub.clone();
-    (0..2).for_each(|message| hub.broadcast(&message).unwrap());
-    assert_eq!(conn.join("r"), Err(JoinError::Overloaded));
-    within("the join", conn.join_wait("r")).await.unwrap();
-    hub.to_room("r", &2).unwrap();
+    (0..2).for_each(|message| hub.try_broadcast(&message).unwrap());
+    assert_eq!(conn.try_join("r"), Err(JoinError::Overloaded));
+    within("the join", conn.join_subscribed("r")).await.unwrap();
+    hub.try_to_room("r", &2).unwrap();
     assert_eq!(client.get_many::<u32>(3).await, [0, 1, 2]);
 }
 
@@ -110,13 +112,13 @@ async fn waiting_call_with_a_large_message_gets_through() {
     let (mut client, conn) = server.connect().await;
     let (small, large) = ("s".repeat(3_000), "l".repeat(8_000));
     for _ in 0..3 {
-        hub.broadcast(&small).unwrap();
-        assert!(matches!(hub.broadcast(&large), Err(PublishError::Overloaded)));
-        within("the large one", hub.broadcast_wait(&large)).await.unwrap();
+        hub.try_broadcast(&small).unwrap();
+        assert!(matches!(hub.try_broadcast(&large), Err(PublishError::Overloaded)));
+        within("the large one", hub.broadcast(&large)).await.unwrap();
         // Once the shard has answered, it has taken out all that came before.
         conn.rooms().await;
-        conn.send(&small).unwrap();
-        within("the large one", conn.send_wait(&large)).await.unwrap();
+        conn.try_send(&small).unwrap();
+        within("the large one", conn.send(&large)).await.unwrap();
         for expected in [&small, &large, &small, &large] {
             assert_eq!(client.get::<String>().await, *expected);
         }
@@ -137,7 +139,7 @@ async fn many_that_wait_get_through_in_parallel() {
         let hub = hub.clone();
         tokio::spawn(async move {
             for message in 0..MESSAGES {
-                hub.broadcast_wait(&(publisher * MESSAGES + message)).await.unwrap();
+                hub.broadcast(&(publisher * MESSAGES + message)).await.unwrap();
             }
         });
     }
@@ -157,13 +159,13 @@ async fn waiting_call_that_is_dropped_has_queued_nothing() {
     let mut server = Recorded::serve(tight(2)).await;
     let (mut client, _) = server.connect().await;
     let hub = server.hub.clone();
-    hub.broadcast(&0).unwrap();
-    hub.broadcast(&1).unwrap();
+    hub.try_broadcast(&0).unwrap();
+    hub.try_broadcast(&1).unwrap();
     {
-        let mut waiting = Box::pin(hub.broadcast_wait(&2));
+        let mut waiting = Box::pin(hub.broadcast(&2));
         assert!(futures_util::poll!(&mut waiting).is_pending());
     }
-    hub.broadcast_wait(&3).await.unwrap();
+    hub.broadcast(&3).await.unwrap();
     assert_eq!(client.get_many::<u32>(3).await, [0, 1, 3]);
 }
 
@@ -172,9 +174,9 @@ async fn waiting_call_ends_when_the_hub_closes() {
     let mut server = Recorded::serve(tight(2)).await;
     let (_client, _) = server.connect().await;
     let hub = server.hub.clone();
-    hub.broadcast(&0).unwrap();
-    hub.broadcast(&1).unwrap();
-    let mut waiting = Box::pin(hub.broadcast_wait(&2));
+    hub.try_broadcast(&0).unwrap();
+    hub.try_broadcast(&1).unwrap();
+    let mut waiting = Box::pin(hub.broadcast(&2));
     assert!(futures_util::poll!(&mut waiting).is_pending());
     hub.shutdown_now();
     assert!(matches!(within("an answer", waiting).await, Err(PublishError::Closed)));
@@ -185,7 +187,7 @@ async fn relay(inbox: usize) -> (Hub<u32>, Listening) {
     let hub = Hub::<u32>::builder().shards(2).inbox_messages(inbox).send_buffer(65_536);
     let hub = hub.build().unwrap();
     let handlers = hub.handlers().on_message(|conn, message| async move {
-        conn.hub().broadcast_wait(&message).await.unwrap();
+        conn.hub().broadcast(&message).await.unwrap();
     });
     let server = serve(hub.handle(handlers)).await;
     (hub, server)
@@ -223,9 +225,9 @@ async fn flooding_client_is_slowed_and_not_disconnected_and_all_its_messages_arr
 async fn flooding_client_is_not_read_while_there_is_little_room() {
     let hub = tight(8);
     let handlers = hub.handlers();
-    let handlers = handlers.on_connect(|conn| async move { Ok(conn.join("r")?) });
+    let handlers = handlers.on_connect(|conn| async move { Ok(conn.try_join("r")?) });
     let handlers = handlers.on_message(|conn, message| async move {
-        conn.hub().publish(&Target::room("r").except(conn.id()), &message).unwrap();
+        conn.hub().try_publish(&Target::room("r").except(conn.id()), &message).unwrap();
     });
     let server = serve(hub.handle(handlers)).await;
     let mut listener = Client::connect(server.addr, "/ws").await;
@@ -274,14 +276,14 @@ async fn client_that_floods_with_pings_leaves_the_hub_as_it_was() {
     flood.extend(frame(TEXT, b"7"));
     flooder.send(&flood).await;
     assert_eq!(server.events.message().await.1, 7, "it was read to the end");
-    server.hub.broadcast_wait(&1).await.unwrap();
+    server.hub.broadcast(&1).await.unwrap();
     assert_eq!(other.get::<u32>().await, 1);
     conn.rooms().await;
     // All room was given back.
     for message in 0..8 {
-        server.hub.broadcast(&message).unwrap();
+        server.hub.try_broadcast(&message).unwrap();
     }
-    assert!(server.hub.broadcast(&8).is_err());
+    assert!(server.hub.try_broadcast(&8).is_err());
     assert_eq!(other.get_many::<u32>(8).await, (0..8).collect::<Vec<_>>());
 }
 
@@ -291,21 +293,21 @@ async fn room_in_the_inbox_is_given_back_whatever_becomes_of_the_messages() {
     let hub = server.hub.clone();
     for _ in 0..5 {
         let (client, conn) = server.connect().await;
-        conn.join("r").unwrap();
-        conn.leave("r").unwrap();
-        conn.join("r").unwrap();
-        conn.send(&1).unwrap();
-        hub.to_room("r", &1).unwrap();
+        conn.try_join("r").unwrap();
+        conn.try_leave("r").unwrap();
+        conn.try_join("r").unwrap();
+        conn.try_send(&1).unwrap();
+        hub.try_to_room("r", &1).unwrap();
         conn.close();
         drop(client);
         server.events.ended().await;
-        hub.publish(&conn.id().into(), &1).unwrap();
-        hub.broadcast(&1).unwrap();
+        hub.try_publish(&conn.id().into(), &1).unwrap();
+        hub.try_broadcast(&1).unwrap();
         conn.rooms().await;
     }
     let (mut client, conn) = server.connect().await;
     conn.rooms().await;
-    let taken = (0..20).filter(|message| hub.broadcast(message).is_ok()).count();
+    let taken = (0..20).filter(|message| hub.try_broadcast(message).is_ok()).count();
     assert_eq!(taken, 8);
     client.get_many::<u32>(8).await;
 }
@@ -322,7 +324,7 @@ async fn single_publisher_that_waits_is_always_woken() {
             for message in 0..MESSAGES {
                 // Of varying speed, so that the shard is met at all its steps.
                 (0..fastrand::u32(0..500)).for_each(|_| std::hint::spin_loop());
-                hub.broadcast_wait(&message).await.unwrap();
+                hub.broadcast(&message).await.unwrap();
             }
         });
         assert!(client.get_many::<u32>(MESSAGES as usize).await.into_iter().eq(0..MESSAGES));
@@ -338,7 +340,7 @@ async fn slice_of_a_large_fan_out_does_not_keep_other_clients_waiting() {
         crowd.push(server.connect_raw().await);
     }
     // More than one slice of writes; readers run in between, on the one thread that there is.
-    hub.broadcast(&1).unwrap();
+    hub.try_broadcast(&1).unwrap();
     let mut slices = 0;
     while hub.stats().deliveries < 200 {
         tokio::task::yield_now().await;

@@ -17,7 +17,7 @@ use crate::support::{
 /// Sends bytes, and wants to be closed with this code, while another client chats on.
 async fn refused_by<T: Send + 'static>(server: &mut Recorded<T>, bytes: &[u8], code: u16) {
     let (mut bad, conn) = server.connect_raw().await;
-    conn.join("r").unwrap();
+    conn.try_join("r").unwrap();
     bad.send(bytes).await;
     let (told, reason) = bad.closed().await;
     assert_eq!(told, code, "{reason}");
@@ -40,7 +40,7 @@ async fn refused(bytes: &[u8], code: u16) {
     refused_by(&mut server, bytes, code).await;
     let stats = server.hub.stats();
     assert_eq!(stats.closed_protocol + stats.closed_too_big, 1);
-    server.hub.broadcast(&1).unwrap();
+    server.hub.try_broadcast(&1).unwrap();
     assert_eq!(bystander.get::<u32>().await, 1);
     bystander.send_text("2").await;
     let (from, message) = server.events.message().await;
@@ -108,7 +108,7 @@ async fn text_message_to_a_binary_codec_is_refused() {
     let mut server = Recorded::serve(hub).await;
     let (mut bystander, _) = server.connect_raw().await;
     refused_by(&mut server, &frame(TEXT, b"1"), 1_003).await;
-    server.hub.broadcast(&9).unwrap();
+    server.hub.try_broadcast(&9).unwrap();
     assert_eq!(bystander.read_frame().await, Some((BINARY, vec![9])));
 }
 
@@ -124,7 +124,7 @@ async fn undecodable_text_is_told_and_counted_and_the_connection_lives() {
     }
     client.send_text("7").await;
     assert_eq!(server.events.message().await.1, 7);
-    conn.send(&8).unwrap();
+    conn.try_send(&8).unwrap();
     assert_eq!(client.get::<u32>().await, 8);
     assert_eq!(server.hub.stats().decode_errors, 5);
 }
@@ -159,14 +159,14 @@ impl Handler<u32> for Panicking {
     }
 
     async fn on_connect(&self, conn: &Conn<u32>) -> Result<(), Close> {
-        conn.join("r")?;
+        conn.try_join("r")?;
         self.panic_if(conn.param("room") == Some("connect")).await;
         Ok(())
     }
 
     async fn on_message(&self, conn: &Conn<u32>, message: u32) {
         self.panic_if(message == 13).await;
-        let _ = conn.hub().to_room("r", &message);
+        let _ = conn.hub().try_to_room("r", &message);
     }
 
     async fn on_decode_error(&self, _: &Conn<u32>, _: DecodeError) {
@@ -288,7 +288,7 @@ async fn closures_that_panic_before_they_return_a_future_end_their_connection_al
     let hub = Hub::<u32>::new();
     let handlers = hub.handlers().on_message(|conn, message| {
         assert_ne!(message, 13, "a panic that the test wants");
-        async move { conn.send(&message).unwrap() }
+        async move { conn.try_send(&message).unwrap() }
     });
     let endpoint = hub.handle(Arc::new(handlers));
     let server = serve(endpoint).await;

@@ -33,7 +33,7 @@ async fn time_of_a_close(
     let _client = connect(server.server.addr, 16 << 10).await;
     let conn = server.events.open().await;
     for _ in 0..messages {
-        conn.send(&message(bytes)).unwrap();
+        conn.try_send(&message(bytes)).unwrap();
     }
     conn.close_with(4_001.into(), "enough");
     let began = Instant::now();
@@ -68,7 +68,7 @@ async fn client_that_reads_on_may_take_far_longer_than_the_close_timeout() {
     let conn = server.events.open().await;
     let reader = tokio::spawn(read_at(client, 300_000));
     for _ in 0..12 {
-        conn.send(&message(CHUNK_BYTES)).unwrap();
+        conn.try_send(&message(CHUNK_BYTES)).unwrap();
     }
     conn.close_with(4_001.into(), "enough");
     let found = within("the client reads to the end", reader).await.unwrap();

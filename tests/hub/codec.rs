@@ -23,7 +23,7 @@ struct Chat {
 async fn json_is_typed_and_absent_fields_stay_absent() {
     let hub = Hub::<Chat>::new();
     let handlers = hub.handlers().on_message(|conn, chat| async move {
-        conn.hub().broadcast(&chat).unwrap();
+        conn.hub().try_broadcast(&chat).unwrap();
     });
     let server = serve(hub.handle(handlers)).await;
     let mut client = Client::connect(server.addr, "/ws").await;
@@ -54,14 +54,14 @@ async fn raw_passes_text_and_binary_of_any_size() {
         client.send_text(text.clone()).await;
         let (conn, message) = server.events.message().await;
         assert!(message == RawMessage::Text(text.clone()), "text of {size} bytes");
-        conn.send(&message).unwrap();
+        conn.try_send(&message).unwrap();
         assert!(client.next_data().await == Message::text(text), "text of {size} bytes");
 
         let bytes: Bytes = (0..size).map(|at| at as u8).collect();
         client.send(Message::Binary(bytes.clone())).await;
         let (conn, message) = server.events.message().await;
         assert!(message == RawMessage::Binary(bytes.clone()), "{size} bytes");
-        conn.send(&message).unwrap();
+        conn.try_send(&message).unwrap();
         assert!(client.next_data().await == Message::Binary(bytes), "{size} bytes");
     }
 }
@@ -71,7 +71,7 @@ async fn server_may_send_more_than_a_client_may() {
     let (server, mut client) = echo().await;
     for size in [65_537, 300_000, 1_000_000] {
         let bytes: Bytes = (0..size).map(|at| at as u8).collect();
-        server.hub.broadcast(&RawMessage::Binary(bytes.clone())).unwrap();
+        server.hub.try_broadcast(&RawMessage::Binary(bytes.clone())).unwrap();
         assert!(client.next_data().await == Message::Binary(bytes), "{size} bytes");
     }
 }
@@ -146,9 +146,9 @@ async fn codec_of_ones_own_works_both_ways() {
     assert_eq!(server.events.message().await.1, At(1.5, -2.0));
     client.send(Message::Binary(wire.slice(1..))).await;
     server.events.undecodable().await;
-    let error = server.hub.broadcast(&At(f32::NAN, 0.0)).unwrap_err();
+    let error = server.hub.try_broadcast(&At(f32::NAN, 0.0)).unwrap_err();
     assert_eq!(error.to_string(), "message not encodable: nowhere");
-    conn.send(&At(1.5, -2.0)).unwrap();
+    conn.try_send(&At(1.5, -2.0)).unwrap();
     assert_eq!(client.next_data().await, Message::Binary(wire));
 }
 
@@ -158,7 +158,7 @@ async fn unit_like_messages_are_messages() {
     let (mut client, _) = server.connect().await;
     client.send_text("null").await;
     server.events.message().await;
-    server.hub.broadcast(&()).unwrap();
+    server.hub.try_broadcast(&()).unwrap();
     assert_eq!(client.next_text().await, "null");
 }
 
@@ -183,6 +183,6 @@ impl Codec<()> for Greedy {
 #[tokio::test]
 async fn codec_that_shortens_the_buffer_is_an_error_and_not_a_panic() {
     let hub = Hub::with_codec(Greedy).build().unwrap();
-    let error = hub.broadcast(&()).unwrap_err();
+    let error = hub.try_broadcast(&()).unwrap_err();
     assert!(error.to_string().contains("has shortened the buffer"), "{error}");
 }

@@ -26,7 +26,7 @@ struct Echo;
 impl Handler<RawMessage> for Echo {
     async fn on_message(&self, conn: &Conn<RawMessage>, message: RawMessage) {
         // What becomes of it is counted.
-        let _ = conn.send_wait(&message).await;
+        let _ = conn.send(&message).await;
     }
 }
 
@@ -35,11 +35,11 @@ struct Chat;
 
 impl Handler<RawMessage> for Chat {
     async fn on_connect(&self, conn: &Conn<RawMessage>) -> Result<(), Close> {
-        Ok(conn.join("r")?)
+        Ok(conn.try_join("r")?)
     }
 
     async fn on_message(&self, conn: &Conn<RawMessage>, message: RawMessage) {
-        let _ = conn.hub().to_room_wait("r", &message).await;
+        let _ = conn.hub().to_room("r", &message).await;
     }
 }
 
@@ -73,7 +73,7 @@ impl Handler<RawMessage> for Hesitant {
         let _ = self.begun.send(conn.clone());
         self.may_answer.acquire().await.expect("never closed").forget();
         for _ in 0..self.answers {
-            let sent = conn.send_wait(&message).await;
+            let sent = conn.send(&message).await;
             self.accepted.fetch_add(usize::from(sent.is_ok()), Ordering::Relaxed);
         }
     }
@@ -263,7 +263,7 @@ async fn sends_after_an_end_that_the_handler_does_not_know_of_are_refused_or_cou
     let mut accepted = 0;
     for _ in 0..5 {
         for _ in 0..3 {
-            accepted += usize::from(orphan.conn.send(&message).is_ok());
+            accepted += usize::from(orphan.conn.try_send(&message).is_ok());
         }
         // The shard has seen them.
         orphan.conn.rooms().await;
@@ -285,7 +285,7 @@ async fn send_until_closed(conn: Conn<RawMessage>) -> usize {
     let message = RawMessage::Text("hello".to_owned());
     let mut accepted = 0;
     // A client that does not read is not what is tested.
-    while accepted < 4_000 && conn.send_wait(&message).await.is_ok() {
+    while accepted < 4_000 && conn.send(&message).await.is_ok() {
         accepted += 1;
         tokio::task::yield_now().await;
     }

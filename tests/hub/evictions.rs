@@ -30,7 +30,7 @@ async fn evicted(
             break;
         }
         // Refused once it is evicted.
-        let _ = conn.send(&message);
+        let _ = conn.try_send(&message);
         conn.rooms().await;
     }
     let (_, reason) = server.events.ended().await;

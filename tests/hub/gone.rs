@@ -50,9 +50,9 @@ async fn check_gone(server: &Recorded<u32>) {
     let hub = &server.hub;
     eventually("the hub says that it is closed", || hub.is_closed()).await;
     assert!(hub.is_closing());
-    assert!(is_closed(&hub.to_room("room", &1)));
-    assert!(is_closed(&hub.broadcast(&1)));
-    assert!(is_closed(&within("a wait", hub.to_room_wait("room", &1)).await));
+    assert!(is_closed(&hub.try_to_room("room", &1)));
+    assert!(is_closed(&hub.try_broadcast(&1)));
+    assert!(is_closed(&within("a wait", hub.to_room("room", &1)).await));
     assert_eq!((hub.count(), hub.room_count("room"), hub.rooms()), (0, 0, vec![]));
     assert_eq!(within("an answer", hub.members("room")).await, []);
     let stats = hub.stats();
@@ -67,22 +67,22 @@ async fn check_gone(server: &Recorded<u32>) {
 async fn hub_whose_runtime_has_ended_is_closed() {
     let (runtime, mut server) = elsewhere().await;
     let (mut client, conn) = server.connect().await;
-    conn.join("room").unwrap();
-    server.hub.to_room("room", &1).unwrap();
+    conn.try_join("room").unwrap();
+    server.hub.try_to_room("room", &1).unwrap();
     assert_eq!(client.get::<u32>().await, 1);
     end(runtime);
     check_gone(&server).await;
     assert_eq!(server.events.ended().await.0, conn);
-    assert_eq!(conn.join("room"), Err(JoinError::Closed));
-    assert!(matches!(conn.send(&1), Err(SendError::Closed)));
-    assert!(matches!(within("a wait", conn.send_wait(&1)).await, Err(SendError::Closed)));
+    assert_eq!(conn.try_join("room"), Err(JoinError::Closed));
+    assert!(matches!(conn.try_send(&1), Err(SendError::Closed)));
+    assert!(matches!(within("a wait", conn.send(&1)).await, Err(SendError::Closed)));
 }
 
 #[tokio::test]
 async fn hub_whose_runtime_was_shut_down_in_the_background_is_closed() {
     let (runtime, mut server) = elsewhere().await;
     let (_client, conn) = server.connect().await;
-    conn.join("room").unwrap();
+    conn.try_join("room").unwrap();
     runtime.shutdown_background();
     check_gone(&server).await;
 }
@@ -102,12 +102,12 @@ async fn rooms_of_a_shard_that_is_gone_are_given_back() {
     let (runtime, mut server) = elsewhere().await;
     let (_client, conn) = server.connect().await;
     // Whatever of this the shards have seen when they go.
-    let joins: Vec<_> = (0..100).map(|room| conn.join(&format!("room {room}"))).collect();
+    let joins: Vec<_> = (0..100).map(|room| conn.try_join(&format!("room {room}"))).collect();
     end(runtime);
     assert!(joins.iter().all(Result::is_ok));
     eventually("none is left", || server.hub.rooms().is_empty()).await;
     let target = Target::room("room 1");
-    assert!(is_closed(&server.hub.publish(&target, &1)));
+    assert!(is_closed(&server.hub.try_publish(&target, &1)));
 }
 
 #[tokio::test]
@@ -133,5 +133,5 @@ async fn connection_of_a_hub_that_is_gone_does_not_wait() {
     let (_client, conn): (_, Conn<u32>) = server.connect().await;
     end(runtime);
     assert!(within("an answer", conn.rooms()).await.is_empty());
-    assert_eq!(within("a join", conn.join_wait("room")).await, Err(JoinError::Closed));
+    assert_eq!(within("a join", conn.join_subscribed("room")).await, Err(JoinError::Closed));
 }

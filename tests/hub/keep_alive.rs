@@ -82,7 +82,7 @@ async fn zero_interval_neither_pings_nor_closes() {
     let mut other = pinging().await;
     let (_silent, _) = other.connect_raw().await;
     other.events.ended().await;
-    server.hub.broadcast(&1).unwrap();
+    server.hub.try_broadcast(&1).unwrap();
     assert_eq!(client.read_frame().await, Some((TEXT, b"1".to_vec())), "no ping came before");
     assert!(!conn.is_closed());
     assert_eq!(server.hub.stats().pings, 0);
@@ -101,7 +101,7 @@ async fn silence_ends_one_connection_and_not_its_neighbours() {
         }
     };
     assert_eq!((ended.id(), reason), (silent.id(), DisconnectReason::Idle));
-    server.hub.broadcast(&1).unwrap();
+    server.hub.try_broadcast(&1).unwrap();
     assert_eq!(alive.get::<u32>().await, 1);
 }
 
@@ -111,7 +111,7 @@ struct Slow(Arc<Notify>);
 impl Handler<u32> for Slow {
     async fn on_message(&self, conn: &Conn<u32>, message: u32) {
         self.0.notified().await;
-        conn.send(&message).unwrap();
+        conn.try_send(&message).unwrap();
     }
 }
 

@@ -51,7 +51,7 @@ async fn close_of_the_server_comes_after_what_was_sent_before() {
     let mut server = recorded().await;
     let (mut client, conn) = server.connect().await;
     for message in 0..20 {
-        conn.send(&message).unwrap();
+        conn.try_send(&message).unwrap();
     }
     conn.close();
     assert!(conn.is_closed());
@@ -99,15 +99,15 @@ async fn sends_to_a_closed_connection_are_refused() {
     let encoded = server.hub.encode(&1).unwrap();
     conn.close();
     for when in ["closing", "closed"] {
-        assert!(matches!(conn.send(&1), Err(SendError::Closed)), "{when}");
-        assert!(matches!(conn.send_encoded(&encoded), Err(SendError::Closed)), "{when}");
-        assert!(matches!(conn.send_wait(&1).await, Err(SendError::Closed)), "{when}");
+        assert!(matches!(conn.try_send(&1), Err(SendError::Closed)), "{when}");
+        assert!(matches!(conn.try_send_encoded(&encoded), Err(SendError::Closed)), "{when}");
+        assert!(matches!(conn.send(&1).await, Err(SendError::Closed)), "{when}");
         if when == "closing" {
             assert_eq!(client.closed().await.0, 1_000);
             server.events.ended().await;
         }
     }
-    assert_eq!(conn.send(&1).unwrap_err().to_string(), "connection closed");
+    assert_eq!(conn.try_send(&1).unwrap_err().to_string(), "connection closed");
 }
 
 #[tokio::test]
@@ -174,7 +174,7 @@ struct Rejecting(mpsc::UnboundedSender<DisconnectReason>);
 
 impl Handler<u32> for Rejecting {
     async fn on_connect(&self, conn: &Conn<u32>) -> Result<(), Close> {
-        let _ = conn.send(&1);
+        let _ = conn.try_send(&1);
         Err(Close::new(CloseCode::POLICY, "members only"))
     }
 
@@ -208,7 +208,7 @@ struct Overreaching;
 
 impl Handler<u32> for Overreaching {
     async fn on_connect(&self, conn: &Conn<u32>) -> Result<(), Close> {
-        Ok(conn.join(&"n".repeat(256))?)
+        Ok(conn.try_join(&"n".repeat(256))?)
     }
 }
 
@@ -250,7 +250,7 @@ async fn calls_for_one_connection_follow_one_another_and_do_not_hold_up_others()
     b.send_text("3").await;
     assert_eq!(within("b's, while a's is handled", handled.recv()).await, Some(3));
     assert!(handled.try_recv().is_err(), "a's second has to wait");
-    hub.broadcast(&9).unwrap();
+    hub.try_broadcast(&9).unwrap();
     assert_eq!(a.get::<u32>().await, 9, "what is sent to it does not");
     gate.add_permits(2);
     assert_eq!(within("a's second", handled.recv()).await, Some(2));
@@ -265,26 +265,26 @@ async fn closed_hub_says_farewell_and_refuses_what_comes_later() {
     for _ in 0..5 {
         members.push(server.connect().await);
     }
-    members[0].1.join("r").unwrap();
-    hub.broadcast(&1).unwrap();
+    members[0].1.try_join("r").unwrap();
+    hub.try_broadcast(&1).unwrap();
     assert!(!hub.is_closed());
     hub.shutdown_now();
     hub.shutdown_now();
     assert!(hub.is_closed());
     for refused in [
-        hub.broadcast(&2),
-        hub.to_room("r", &2),
-        hub.publish(&Target::conn(members[0].1.id()), &2),
-        hub.broadcast_wait(&2).await,
-        hub.publish_encoded(&Target::everyone(), &hub.encode(&2).unwrap()),
+        hub.try_broadcast(&2),
+        hub.try_to_room("r", &2),
+        hub.try_publish(&Target::conn(members[0].1.id()), &2),
+        hub.broadcast(&2).await,
+        hub.try_publish_encoded(&Target::everyone(), &hub.encode(&2).unwrap()),
     ] {
         assert!(matches!(refused, Err(PublishError::Closed)), "{refused:?}");
     }
     for (client, conn) in &mut members {
         assert_eq!(client.get::<u32>().await, 1, "what was published before still arrives");
         assert_eq!(client.closed().await, (1_001, "hub closed".to_owned()));
-        assert!(conn.join("r").is_err());
-        assert!(matches!(conn.send(&3), Err(SendError::Closed)));
+        assert!(conn.try_join("r").is_err());
+        assert!(matches!(conn.try_send(&3), Err(SendError::Closed)));
         let told = Close::new(CloseCode::GOING_AWAY, "hub closed");
         assert_eq!(server.events.ended().await.1, DisconnectReason::HubClosed(told));
     }
@@ -303,7 +303,7 @@ async fn sends_by_a_handler_after_the_hub_is_closed_are_refused() {
     let (_client, conn) = server.connect().await;
     server.hub.shutdown_now();
     // The shard has not run yet, so the connection itself does not know.
-    assert!(conn.send(&1).is_err());
+    assert!(conn.try_send(&1).is_err());
 }
 
 #[tokio::test]
@@ -349,13 +349,13 @@ async fn stats_count_what_happens() {
     let mut server = recorded().await;
     let (mut a, _) = server.connect().await;
     let (mut b, conn) = server.connect().await;
-    conn.join("r").unwrap();
+    conn.try_join("r").unwrap();
     a.send_text("12345").await;
     server.events.message().await;
     a.send_text("no number").await;
     server.events.undecodable().await;
-    server.hub.broadcast(&1).unwrap();
-    server.hub.to_room("r", &2).unwrap();
+    server.hub.try_broadcast(&1).unwrap();
+    server.hub.try_to_room("r", &2).unwrap();
     assert_eq!(a.get::<u32>().await, 1);
     assert_eq!(b.get_many::<u32>(2).await, [1, 2]);
     let stats = server.hub.stats();
@@ -428,11 +428,11 @@ async fn closures_make_a_handler() {
         })
         .on_connect(move |conn| {
             let _ = connect.send(format!("connect {:?}", conn.extensions().get::<u8>()));
-            async move { Ok(conn.join("r")?) }
+            async move { Ok(conn.try_join("r")?) }
         })
         .on_message(move |conn, number| {
             let _ = message.send(format!("message {number}"));
-            async move { conn.hub().to_room_wait("r", &(number + 1)).await.unwrap() }
+            async move { conn.hub().to_room("r", &(number + 1)).await.unwrap() }
         })
         .on_decode_error(move |_, error| {
             let _ = undecodable.send("decode error".to_owned());
@@ -488,7 +488,7 @@ async fn hub_lives_as_long_as_a_handle_endpoint_or_connection() {
     let (mut client, conn) = server.connect().await;
     let Recorded { hub, server: listening, events: _events } = server;
     drop((hub, listening));
-    conn.hub().broadcast(&1).unwrap();
+    conn.hub().try_broadcast(&1).unwrap();
     assert_eq!(client.get::<u32>().await, 1);
     drop(conn);
     client.send(Message::Ping("still".into())).await;
@@ -501,11 +501,11 @@ struct Counting(AtomicUsize);
 
 impl Handler<u32> for Counting {
     async fn on_connect(&self, conn: &Conn<u32>) -> Result<(), Close> {
-        Ok(conn.join("r")?)
+        Ok(conn.try_join("r")?)
     }
 
     async fn on_message(&self, conn: &Conn<u32>, message: u32) {
-        conn.hub().to_room_wait("r", &message).await.unwrap();
+        conn.hub().to_room("r", &message).await.unwrap();
     }
 
     async fn on_disconnect(&self, _: &Conn<u32>, _: &DisconnectReason) {

@@ -170,7 +170,7 @@ struct Slow(Duration);
 
 impl Handler<String> for Slow {
     async fn on_message(&self, conn: &Conn<String>, message: String) {
-        conn.send(&message).unwrap();
+        conn.try_send(&message).unwrap();
         if message == "wait" {
             tokio::time::sleep(self.0).await;
         }
@@ -211,7 +211,7 @@ struct Spent(usize);
 
 impl Handler<String> for Spent {
     async fn on_message(&self, conn: &Conn<String>, message: String) {
-        conn.send(&message).unwrap();
+        conn.try_send(&message).unwrap();
         if message == "wait" {
             tokio::time::sleep(Duration::from_millis(500)).await;
             tokio::task::yield_now().await;

@@ -22,7 +22,7 @@ async fn three() -> (Recorded<u32>, [(Client, Conn<u32>); 3]) {
 /// What a client gets before `end`, which is sent to it last.
 async fn until_end(hub: &Hub<u32>, (client, conn): &mut (Client, Conn<u32>)) -> Vec<u32> {
     const END: u32 = u32::MAX;
-    hub.publish(&Target::conn(conn.id()), &END).unwrap();
+    hub.try_publish(&Target::conn(conn.id()), &END).unwrap();
     let mut got = Vec::new();
     loop {
         match client.get().await {
@@ -35,7 +35,7 @@ async fn until_end(hub: &Hub<u32>, (client, conn): &mut (Client, Conn<u32>)) -> 
 #[tokio::test]
 async fn broadcast_reaches_every_connection() {
     let (server, mut members) = three().await;
-    server.hub.broadcast(&1).unwrap();
+    server.hub.try_broadcast(&1).unwrap();
     for member in &mut members {
         assert_eq!(until_end(&server.hub, member).await, [1]);
     }
@@ -44,10 +44,10 @@ async fn broadcast_reaches_every_connection() {
 #[tokio::test]
 async fn to_room_reaches_its_members_alone() {
     let (server, mut members) = three().await;
-    members[0].1.join("r").unwrap();
-    members[1].1.join("r").unwrap();
-    members[2].1.join("other").unwrap();
-    server.hub.to_room("r", &1).unwrap();
+    members[0].1.try_join("r").unwrap();
+    members[1].1.try_join("r").unwrap();
+    members[2].1.try_join("other").unwrap();
+    server.hub.try_to_room("r", &1).unwrap();
     assert_eq!(until_end(&server.hub, &mut members[0]).await, [1]);
     assert_eq!(until_end(&server.hub, &mut members[1]).await, [1]);
     assert_eq!(until_end(&server.hub, &mut members[2]).await, [0; 0]);
@@ -56,21 +56,21 @@ async fn to_room_reaches_its_members_alone() {
 #[tokio::test]
 async fn publish_to_nobody_is_no_error() {
     let hub = Hub::<u32>::new();
-    hub.broadcast(&1).unwrap();
-    hub.to_room("empty", &1).unwrap();
-    hub.publish(&Target::rooms(["a", "b"]), &1).unwrap();
-    hub.publish(&Target::rooms(Vec::<String>::new()), &1).unwrap();
+    hub.try_broadcast(&1).unwrap();
+    hub.try_to_room("empty", &1).unwrap();
+    hub.try_publish(&Target::rooms(["a", "b"]), &1).unwrap();
+    hub.try_publish(&Target::rooms(Vec::<String>::new()), &1).unwrap();
 }
 
 #[tokio::test]
 async fn sender_can_be_excepted() {
     let (server, mut members) = three().await;
     for (_, conn) in &members {
-        conn.join("r").unwrap();
+        conn.try_join("r").unwrap();
     }
     let sender = members[1].1.clone();
-    sender.hub().publish(&Target::room("r").except(sender.id()), &1).unwrap();
-    sender.hub().publish(&Target::everyone().except(sender.id()), &2).unwrap();
+    sender.hub().try_publish(&Target::room("r").except(sender.id()), &1).unwrap();
+    sender.hub().try_publish(&Target::everyone().except(sender.id()), &2).unwrap();
     assert_eq!(until_end(&server.hub, &mut members[0]).await, [1, 2]);
     assert_eq!(until_end(&server.hub, &mut members[1]).await, [0; 0]);
     assert_eq!(until_end(&server.hub, &mut members[2]).await, [1, 2]);
@@ -81,8 +81,8 @@ async fn several_connections_can_be_excepted() {
     let (server, mut members) = three().await;
     let ids: Vec<ConnId> = members.iter().map(|(_, conn)| conn.id()).collect();
     let target = Target::everyone().except_all([ids[0], ids[2]]);
-    server.hub.publish(&target, &1).unwrap();
-    server.hub.publish(&Target::conn(ids[2]).except(ids[2]), &2).unwrap();
+    server.hub.try_publish(&target, &1).unwrap();
+    server.hub.try_publish(&Target::conn(ids[2]).except(ids[2]), &2).unwrap();
     assert_eq!(until_end(&server.hub, &mut members[0]).await, [0; 0]);
     assert_eq!(until_end(&server.hub, &mut members[1]).await, [1]);
     assert_eq!(until_end(&server.hub, &mut members[2]).await, [0; 0]);
@@ -90,9 +90,9 @@ async fn several_connections_can_be_excepted() {
 
 async fn three_in_two_rooms() -> (Recorded<u32>, [(Client, Conn<u32>); 3]) {
     let (server, members) = three().await;
-    members[0].1.join("a").unwrap();
-    members[0].1.join("b").unwrap();
-    members[1].1.join("b").unwrap();
+    members[0].1.try_join("a").unwrap();
+    members[0].1.try_join("b").unwrap();
+    members[1].1.try_join("b").unwrap();
     (server, members)
 }
 
@@ -107,7 +107,7 @@ async fn member_of_two_rooms_gets_a_message_to_both_once() {
         (3, Target::rooms(["a", "b"]).except(ids[0])),
         (4, Target::rooms(["a", "a"])),
     ] {
-        server.hub.publish(&target, &message).unwrap();
+        server.hub.try_publish(&target, &message).unwrap();
         for (_, conn) in &members {
             conn.rooms().await;
         }
@@ -126,7 +126,7 @@ async fn member_of_two_rooms_gets_each_message_of_a_burst_once() {
             1 => Target::rooms(["b", "a", "b"]),
             _ => Target::room("b"),
         };
-        server.hub.publish(&target, &message).unwrap();
+        server.hub.try_publish(&target, &message).unwrap();
     }
     let all: Vec<u32> = (0..30).collect();
     assert_eq!(until_end(&server.hub, &mut members[0]).await, all);
@@ -138,9 +138,9 @@ async fn member_of_two_rooms_gets_each_message_of_a_burst_once() {
 async fn one_connection_can_be_addressed() {
     let (server, mut members) = three().await;
     let id = members[1].1.id();
-    server.hub.publish(&Target::conn(id), &1).unwrap();
-    server.hub.publish(&id.into(), &2).unwrap();
-    members[1].1.send(&3).unwrap();
+    server.hub.try_publish(&Target::conn(id), &1).unwrap();
+    server.hub.try_publish(&id.into(), &2).unwrap();
+    members[1].1.try_send(&3).unwrap();
     assert_eq!(until_end(&server.hub, &mut members[0]).await, [0; 0]);
     assert_eq!(until_end(&server.hub, &mut members[1]).await, [1, 2, 3]);
     assert_eq!(until_end(&server.hub, &mut members[2]).await, [0; 0]);
@@ -152,11 +152,11 @@ async fn publish_to_a_connection_that_has_ended_reaches_nobody() {
     let gone = second.1.id();
     drop(second);
     server.events.ended().await;
-    server.hub.publish(&Target::conn(gone), &1).unwrap();
+    server.hub.try_publish(&Target::conn(gone), &1).unwrap();
     // It would share the shard and the slot of the one that has gone.
     let mut fresh = server.connect().await;
     let mut next = server.connect().await;
-    server.hub.publish(&Target::conn(gone), &2).unwrap();
+    server.hub.try_publish(&Target::conn(gone), &2).unwrap();
     for member in [&mut first, &mut fresh, &mut next] {
         assert_eq!(until_end(&server.hub, member).await, [0; 0]);
     }
@@ -166,13 +166,13 @@ async fn publish_to_a_connection_that_has_ended_reaches_nobody() {
 async fn calls_that_wait_publish_like_those_that_do_not() {
     let (server, mut members) = three().await;
     let hub = &server.hub;
-    members[0].1.join("r").unwrap();
-    hub.broadcast_wait(&1).await.unwrap();
-    hub.to_room_wait("r", &2).await.unwrap();
-    hub.publish_wait(&Target::everyone().except(members[1].1.id()), &3).await.unwrap();
+    members[0].1.try_join("r").unwrap();
+    hub.broadcast(&1).await.unwrap();
+    hub.to_room("r", &2).await.unwrap();
+    hub.publish(&Target::everyone().except(members[1].1.id()), &3).await.unwrap();
     let encoded = hub.encode(&4).unwrap();
-    hub.publish_encoded_wait(&Target::room("r"), &encoded).await.unwrap();
-    members[0].1.send_wait(&5).await.unwrap();
+    hub.publish_encoded(&Target::room("r"), &encoded).await.unwrap();
+    members[0].1.send(&5).await.unwrap();
     assert_eq!(until_end(hub, &mut members[0]).await, [1, 2, 3, 4, 5]);
     assert_eq!(until_end(hub, &mut members[1]).await, [1]);
     assert_eq!(until_end(hub, &mut members[2]).await, [1, 3]);
@@ -205,15 +205,15 @@ async fn message_is_encoded_once_and_sent_often() {
     let mut server = Recorded::serve(hub.clone()).await;
     let (mut a, conn) = server.connect().await;
     let (mut b, _) = server.connect().await;
-    hub.broadcast(&"one".to_owned()).unwrap();
+    hub.try_broadcast(&"one".to_owned()).unwrap();
     assert_eq!(codec.0.load(Ordering::Relaxed), 1, "for all recipients");
 
     let encoded = hub.encode(&"two".to_owned()).unwrap();
     assert_eq!(encoded.as_bytes(), b"\x81\x03two");
     for _ in 0..2 {
-        hub.publish_encoded(&Target::everyone(), &encoded).unwrap();
+        hub.try_publish_encoded(&Target::everyone(), &encoded).unwrap();
     }
-    conn.send_encoded(&encoded.clone()).unwrap();
+    conn.try_send_encoded(&encoded.clone()).unwrap();
     assert_eq!(codec.0.load(Ordering::Relaxed), 2);
     for text in ["one", "two", "two", "two"] {
         assert_eq!(a.next_text().await, text);
@@ -243,18 +243,18 @@ async fn message_that_cannot_be_encoded_is_an_error_and_reaches_nobody() {
     let bad = Picky(Err("no such number".to_owned()));
     let hub = &server.hub;
     for refused in [
-        hub.broadcast(&bad),
-        hub.to_room("r", &bad),
+        hub.try_broadcast(&bad),
+        hub.try_to_room("r", &bad),
         hub.encode(&bad).map(drop),
-        hub.broadcast_wait(&bad).await,
+        hub.broadcast(&bad).await,
     ] {
         let error = refused.unwrap_err();
         assert!(matches!(error, PublishError::Encode(_)), "{error:?}");
         assert!(error.to_string().contains("no such number"), "{error}");
     }
-    assert!(matches!(conn.send(&bad), Err(SendError::Encode(_))));
-    assert!(matches!(conn.send_wait(&bad).await, Err(SendError::Encode(_))));
-    hub.broadcast(&Picky(Ok(7))).unwrap();
+    assert!(matches!(conn.try_send(&bad), Err(SendError::Encode(_))));
+    assert!(matches!(conn.send(&bad).await, Err(SendError::Encode(_))));
+    hub.try_broadcast(&Picky(Ok(7))).unwrap();
     assert_eq!(client.get::<u32>().await, 7);
 }
 
@@ -264,14 +264,14 @@ async fn burst_leaves_in_one_write_per_member() {
     let mut members = Vec::new();
     for _ in 0..5 {
         let (client, conn) = server.connect().await;
-        conn.join("r").unwrap();
+        conn.try_join("r").unwrap();
         members.push(client);
     }
     server.hub.members("r").await;
     let before = server.hub.stats();
     // Nothing is awaited in between, and there is one thread: the shard sees all of them together.
     for message in 0..16 {
-        server.hub.to_room("r", &message).unwrap();
+        server.hub.try_to_room("r", &message).unwrap();
     }
     for member in &mut members {
         assert_eq!(member.get_many::<u32>(16).await, (0..16).collect::<Vec<_>>());
@@ -288,13 +288,13 @@ async fn burst_to_many_rooms_leaves_in_one_write_per_member() {
     let mut members = Vec::new();
     for room in 0..8 {
         let (client, conn) = server.connect().await;
-        conn.join(&room.to_string()).unwrap();
+        conn.try_join(&room.to_string()).unwrap();
         members.push(client);
     }
     server.hub.members("0").await;
     let before = server.hub.stats();
     for message in 0..40 {
-        server.hub.to_room(&(message % 8).to_string(), &message).unwrap();
+        server.hub.try_to_room(&(message % 8).to_string(), &message).unwrap();
     }
     for (room, member) in (0..).zip(&mut members) {
         let expected: Vec<u32> = (0..5).map(|round| round * 8 + room).collect();
@@ -309,7 +309,7 @@ async fn burst_to_many_rooms_leaves_in_one_write_per_member() {
 async fn excepted_connection_gets_the_others_of_a_burst_in_order() {
     let (server, mut members) = three().await;
     for (_, conn) in &members {
-        conn.join("r").unwrap();
+        conn.try_join("r").unwrap();
     }
     let excepted = members[0].1.id();
     for message in 0..60 {
@@ -318,7 +318,7 @@ async fn excepted_connection_gets_the_others_of_a_burst_in_order() {
             1 => Target::room("r"),
             _ => Target::everyone(),
         };
-        server.hub.publish(&target, &message).unwrap();
+        server.hub.try_publish(&target, &message).unwrap();
     }
     let all: Vec<u32> = (0..60).collect();
     let others: Vec<u32> = (0..60).filter(|message| message % 3 != 0).collect();
@@ -336,17 +336,17 @@ async fn join_is_seen_by_another_task_that_was_told() {
     let id = conn.id();
     let publisher = tokio::spawn(async move {
         while let Some((room, message)) = told.recv().await {
-            hub.to_room(&room, &message).unwrap();
-            hub.publish(&Target::conn(id), &u32::MAX).unwrap();
+            hub.try_to_room(&room, &message).unwrap();
+            hub.try_publish(&Target::conn(id), &u32::MAX).unwrap();
         }
     });
     for round in 0..500 {
         // Often the room of the last round, which the shard may just be removing.
         let room = (round / 2 % 5).to_string();
-        conn.join(&room).unwrap();
+        conn.try_join(&room).unwrap();
         tell.send((room.clone(), round)).await.unwrap();
         assert_eq!(client.get_many::<u32>(2).await, [round, u32::MAX], "after the join");
-        conn.leave(&room).unwrap();
+        conn.try_leave(&room).unwrap();
         tell.send((room, round)).await.unwrap();
         assert_eq!(client.get::<u32>().await, u32::MAX, "after the leave");
     }
@@ -377,7 +377,7 @@ fn publish_mixed(hub: &Hub<u32>, ids: &[ConnId], message: u32) {
         5 => Target::room("a").except(ids[2]),
         _ => Target::everyone().except(ids[2]),
     };
-    hub.publish(&target, &message).unwrap();
+    hub.try_publish(&target, &message).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -391,7 +391,7 @@ async fn order_of_a_publisher_holds_across_rooms_broadcasts_and_direct_sends() {
     for rooms in [&["a"][..], &["b"], &["a", "b"]] {
         let (client, conn) = server.connect().await;
         for room in rooms {
-            conn.join(room).unwrap();
+            conn.try_join(room).unwrap();
         }
         members.push((client, conn.id()));
     }
@@ -428,7 +428,7 @@ async fn join_during_traffic_does_not_break_order() {
     let (mut clients, mut conns) = (Vec::new(), Vec::new());
     for _ in 0..6 {
         let (client, conn) = server.connect().await;
-        conn.join("even").unwrap();
+        conn.try_join("even").unwrap();
         clients.push(client);
         conns.push(conn);
     }
@@ -438,15 +438,15 @@ async fn join_during_traffic_does_not_break_order() {
             if message % 500 == 250
                 && let Some(conn) = conns.pop()
             {
-                tokio::spawn(async move { conn.join("odd").unwrap() });
+                tokio::spawn(async move { conn.try_join("odd").unwrap() });
             }
             let room = if message % 2 == 0 { "even" } else { "odd" };
-            hub.to_room(room, &message).unwrap();
+            hub.try_to_room(room, &message).unwrap();
             if message % 8 == 0 {
                 tokio::task::yield_now().await;
             }
         }
-        hub.broadcast(&u32::MAX).unwrap();
+        hub.try_broadcast(&u32::MAX).unwrap();
     });
     for client in &mut clients {
         let mut got = Vec::new();
@@ -474,13 +474,13 @@ async fn order_holds_in_a_large_audience_while_members_come_and_go() {
     let mut crowd = Vec::new();
     for _ in 0..CROWD {
         let (client, conn) = server.connect_raw().await;
-        conn.join("all").unwrap();
+        conn.try_join("all").unwrap();
         crowd.push(client);
     }
     let mut mover = server.connect().await;
     let conn = mover.1.clone();
-    conn.join("all").unwrap();
-    conn.join("few").unwrap();
+    conn.try_join("all").unwrap();
+    conn.try_join("few").unwrap();
     let (mut expected, mut expected_of_crowd) = (Vec::new(), Vec::new());
     for message in 0..60 {
         let (target, is_for_mover, is_for_crowd) = match message % 6 {
@@ -492,13 +492,13 @@ async fn order_holds_in_a_large_audience_while_members_come_and_go() {
             _ => (Target::everyone(), true, true),
         };
         match message {
-            20 => conn.leave("all").unwrap(),
-            40 => conn.join("all").unwrap(),
+            20 => conn.try_leave("all").unwrap(),
+            40 => conn.try_join("all").unwrap(),
             // The shard has begun with what came before.
             10 | 30 | 50 => tokio::task::yield_now().await,
             _ => {}
         }
-        hub.publish(&target, &message).unwrap();
+        hub.try_publish(&target, &message).unwrap();
         expected.extend(is_for_mover.then_some(message));
         expected_of_crowd.extend(is_for_crowd.then_some(message));
     }
@@ -522,13 +522,13 @@ async fn burst_to_a_large_audience_leaves_in_one_write_per_member() {
     let mut crowd = Vec::new();
     for _ in 0..CROWD {
         let (client, conn) = server.connect_raw().await;
-        conn.join("r").unwrap();
+        conn.try_join("r").unwrap();
         crowd.push(client);
     }
     hub.members("r").await;
     let before = hub.stats();
     for message in 0..16 {
-        hub.to_room("r", &message).unwrap();
+        hub.try_to_room("r", &message).unwrap();
     }
     for client in &mut crowd {
         for message in 0..16 {
@@ -548,8 +548,8 @@ async fn messages_that_arrive_together_leave_together() {
     let hub = Hub::<u32>::builder().shards(1).build().unwrap();
     let relay = hub
         .handlers()
-        .on_connect(|conn| async move { Ok(conn.join("r")?) })
-        .on_message(|conn, n| async move { conn.hub().to_room_wait("r", &n).await.unwrap() });
+        .on_connect(|conn| async move { Ok(conn.try_join("r")?) })
+        .on_message(|conn, n| async move { conn.hub().to_room("r", &n).await.unwrap() });
     let server = serve(hub.handle(relay)).await;
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {

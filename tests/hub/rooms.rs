@@ -15,15 +15,15 @@ async fn recorded() -> Recorded<u32> {
 async fn joining_twice_is_joining_once() {
     let mut server = recorded().await;
     let (mut client, conn) = server.connect().await;
-    conn.join("r").unwrap();
-    conn.join("r").unwrap();
+    conn.try_join("r").unwrap();
+    conn.try_join("r").unwrap();
     assert_eq!(conn.rooms().await, ["r"]);
     assert_eq!(server.hub.room_count("r"), 1);
     assert_eq!(server.hub.members("r").await, [conn.id()]);
-    server.hub.to_room("r", &1).unwrap();
-    conn.leave("r").unwrap();
-    server.hub.to_room("r", &2).unwrap();
-    server.hub.broadcast(&3).unwrap();
+    server.hub.try_to_room("r", &1).unwrap();
+    conn.try_leave("r").unwrap();
+    server.hub.try_to_room("r", &2).unwrap();
+    server.hub.try_broadcast(&3).unwrap();
     assert_eq!(client.get_many::<u32>(2).await, [1, 3]);
     assert_eq!(server.hub.room_count("r"), 0);
 }
@@ -33,9 +33,9 @@ async fn leaving_a_room_that_one_is_not_in_is_no_error() {
     let mut server = recorded().await;
     let (_a, a) = server.connect().await;
     let (_b, b) = server.connect().await;
-    b.join("r").unwrap();
-    a.leave("r").unwrap();
-    a.leave("nobody's").unwrap();
+    b.try_join("r").unwrap();
+    a.try_leave("r").unwrap();
+    a.try_leave("nobody's").unwrap();
     assert!(a.rooms().await.is_empty());
     assert_eq!(b.rooms().await, ["r"]);
     assert_eq!(server.hub.members("r").await, [b.id()]);
@@ -50,8 +50,8 @@ async fn counts_rooms_and_members_tell_who_is_where() {
     for _ in 0..5 {
         members.push(server.connect().await);
     }
-    members.iter().for_each(|(_, conn)| conn.join("b").unwrap());
-    members[0].1.join("a").unwrap();
+    members.iter().for_each(|(_, conn)| conn.try_join("b").unwrap());
+    members[0].1.try_join("a").unwrap();
     assert_eq!(hub.count(), 5);
     assert_eq!(hub.room_count("b"), 5);
     assert_eq!(hub.room_count("a"), 1);
@@ -71,7 +71,7 @@ async fn counts_rooms_and_members_tell_who_is_where() {
     server.events.ended().await;
     assert_eq!(hub.rooms(), ["b"], "an empty room is gone");
     assert_eq!((hub.count(), hub.room_count("a"), hub.room_count("b")), (4, 0, 4));
-    members[0].1.leave("b").unwrap();
+    members[0].1.try_leave("b").unwrap();
     assert_eq!(hub.members("b").await.len(), 3);
     assert_eq!(hub.room_count("b"), 3);
 }
@@ -81,11 +81,11 @@ async fn empty_name_is_a_room_like_any_other() {
     let mut server = recorded().await;
     let (mut member, conn) = server.connect().await;
     let (mut stranger, _) = server.connect().await;
-    conn.join("").unwrap();
+    conn.try_join("").unwrap();
     assert_eq!(conn.rooms().await, [""]);
-    server.hub.to_room("", &1).unwrap();
-    server.hub.publish(&Target::rooms([""]), &2).unwrap();
-    server.hub.broadcast(&3).unwrap();
+    server.hub.try_to_room("", &1).unwrap();
+    server.hub.try_publish(&Target::rooms([""]), &2).unwrap();
+    server.hub.try_broadcast(&3).unwrap();
     assert_eq!(member.get_many::<u32>(3).await, [1, 2, 3]);
     assert_eq!(stranger.get::<u32>().await, 3);
 }
@@ -96,8 +96,8 @@ async fn any_string_names_a_room() {
     let (mut client, conn) = server.connect().await;
     let names = ["é\0\n", "*", "a/b?c=d", " ", "a", "A"];
     for (message, name) in (0..).zip(names) {
-        conn.join(name).unwrap();
-        server.hub.to_room(name, &message).unwrap();
+        conn.try_join(name).unwrap();
+        server.hub.try_to_room(name, &message).unwrap();
     }
     assert_eq!(client.get_many::<u32>(6).await, [0, 1, 2, 3, 4, 5]);
     let mut sorted = names;
@@ -109,8 +109,8 @@ async fn any_string_names_a_room() {
 async fn name_past_the_limit_is_refused() {
     let mut server = recorded().await;
     let (_client, conn) = server.connect().await;
-    conn.join(&"n".repeat(255)).unwrap();
-    let error = conn.join(&"n".repeat(256)).unwrap_err();
+    conn.try_join(&"n".repeat(255)).unwrap();
+    let error = conn.try_join(&"n".repeat(256)).unwrap_err();
     assert_eq!(error, JoinError::NameTooLong { bytes: 256, bytes_max: 255 });
     assert_eq!(error.to_string(), "room name too long: 256 of at most 255 bytes");
     assert_eq!(conn.rooms().await, ["n".repeat(255)]);
@@ -118,8 +118,8 @@ async fn name_past_the_limit_is_refused() {
     let mut server =
         Recorded::serve(Hub::<u32>::builder().max_room_name_bytes(3).build().unwrap()).await;
     let (_client, conn) = server.connect().await;
-    conn.join("abc").unwrap();
-    assert!(conn.join("é€").is_err(), "bytes count, not characters");
+    conn.try_join("abc").unwrap();
+    assert!(conn.try_join("é€").is_err(), "bytes count, not characters");
     assert_eq!(server.hub.rooms(), ["abc"]);
 }
 
@@ -128,9 +128,9 @@ async fn connection_is_in_1024_rooms_at_most_by_default() {
     let mut server = recorded().await;
     let (_client, conn) = server.connect().await;
     for room in 0..1_024 {
-        conn.join(&room.to_string()).unwrap();
+        conn.try_join(&room.to_string()).unwrap();
     }
-    assert_eq!(conn.join("more"), Err(JoinError::TooManyRooms { rooms_max: 1_024 }));
+    assert_eq!(conn.try_join("more"), Err(JoinError::TooManyRooms { rooms_max: 1_024 }));
     assert_eq!(conn.rooms().await.len(), 1_024);
     assert_eq!(server.hub.room_count("more"), 0);
 }
@@ -140,23 +140,23 @@ async fn leaving_makes_room_for_another() {
     let hub = Hub::<u32>::builder().max_rooms_per_conn(2).build().unwrap();
     let mut server = Recorded::serve(hub).await;
     let (_client, conn) = server.connect().await;
-    conn.join("a").unwrap();
-    conn.join("b").unwrap();
-    assert_eq!(conn.join("c"), Err(JoinError::TooManyRooms { rooms_max: 2 }));
-    conn.leave("a").unwrap();
-    conn.join("c").unwrap();
+    conn.try_join("a").unwrap();
+    conn.try_join("b").unwrap();
+    assert_eq!(conn.try_join("c"), Err(JoinError::TooManyRooms { rooms_max: 2 }));
+    conn.try_leave("a").unwrap();
+    conn.try_join("c").unwrap();
     let mut rooms = conn.rooms().await;
     rooms.sort_unstable();
     assert_eq!(rooms, ["b", "c"]);
     // Twice is once, so it costs a room only while it is on its way.
     for _ in 0..10 {
-        let _ = conn.join("c");
+        let _ = conn.try_join("c");
     }
     rooms = conn.rooms().await;
     rooms.sort_unstable();
     assert_eq!(rooms, ["b", "c"]);
-    conn.leave("c").unwrap();
-    conn.join("d").unwrap();
+    conn.try_leave("c").unwrap();
+    conn.try_join("d").unwrap();
 }
 
 /// Joins, and then rejects.
@@ -164,8 +164,8 @@ struct Rejecting;
 
 impl Handler<u32> for Rejecting {
     async fn on_connect(&self, conn: &Conn<u32>) -> Result<(), Close> {
-        conn.join("r").unwrap();
-        conn.join("s").unwrap();
+        conn.try_join("r").unwrap();
+        conn.try_join("s").unwrap();
         Err(Close::new(CloseCode::from(4_003), "not you"))
     }
 }
@@ -189,11 +189,11 @@ async fn rejected_connection_leaves_no_ghost_in_the_rooms_that_it_joined() {
 async fn join_after_the_end_is_refused_and_leaves_no_ghost() {
     let mut server = recorded().await;
     let (client, conn) = server.connect().await;
-    conn.join("r").unwrap();
+    conn.try_join("r").unwrap();
     drop(client);
     server.events.ended().await;
-    assert_eq!(conn.join("r"), Err(JoinError::Closed));
-    conn.leave("r").unwrap();
+    assert_eq!(conn.try_join("r"), Err(JoinError::Closed));
+    conn.try_leave("r").unwrap();
     assert!(server.hub.rooms().is_empty());
     assert!(server.hub.members("r").await.is_empty());
     assert_eq!(conn.rooms().await, ["r"], "where it was");
@@ -204,7 +204,7 @@ async fn join_after_a_close_is_refused() {
     let mut server = recorded().await;
     let (mut client, conn) = server.connect().await;
     conn.close();
-    assert_eq!(conn.join("r"), Err(JoinError::Closed));
+    assert_eq!(conn.try_join("r"), Err(JoinError::Closed));
     assert_eq!(client.closed().await.0, 1_000);
     assert!(server.hub.rooms().is_empty());
 }
@@ -217,7 +217,7 @@ async fn join_that_races_with_the_end_leaves_no_ghost() {
         let (client, conn) = server.connect().await;
         let joiner = tokio::spawn(async move {
             let mut room = 0;
-            while conn.join(&(room % 50).to_string()) != Err(JoinError::Closed) {
+            while conn.try_join(&(room % 50).to_string()) != Err(JoinError::Closed) {
                 room += 1;
                 if room % 40 == 0 {
                     tokio::task::yield_now().await;
@@ -244,7 +244,7 @@ struct Looking(mpsc::UnboundedSender<(usize, usize, Vec<String>)>);
 
 impl Handler<u32> for Looking {
     async fn on_connect(&self, conn: &Conn<u32>) -> Result<(), Close> {
-        Ok(conn.join("r")?)
+        Ok(conn.try_join("r")?)
     }
 
     async fn on_disconnect(&self, conn: &Conn<u32>, _: &DisconnectReason) {
@@ -276,7 +276,7 @@ async fn disconnect_does_not_walk_the_rooms_of_others() {
     let mut server = Recorded::serve(hub.clone()).await;
     let (_resident, resident) = server.connect().await;
     for room in 0..ROOMS {
-        resident.join(&format!("room {room}")).unwrap();
+        resident.try_join(&format!("room {room}")).unwrap();
     }
     assert_eq!(resident.rooms().await.len(), ROOMS);
     let mut best = Duration::MAX;
@@ -285,7 +285,7 @@ async fn disconnect_does_not_walk_the_rooms_of_others() {
         let mut leavers = Vec::new();
         for _ in 0..LEAVERS {
             let (client, conn) = server.connect().await;
-            conn.join("room 0").unwrap();
+            conn.try_join("room 0").unwrap();
             leavers.push(client);
         }
         assert_eq!(hub.members("room 0").await.len(), LEAVERS + 1);
@@ -308,16 +308,16 @@ async fn rooms_of_a_hub_are_bounded_and_who_cannot_join_is_told_to_try_again() {
     let hub = Hub::<u32>::builder().shards(1).max_rooms(2).build().unwrap();
     let mut server = Recorded::serve(hub).await;
     let (_client, conn) = server.connect().await;
-    conn.join("a").unwrap();
-    conn.join("b").unwrap();
-    conn.join("b").unwrap();
-    let error = conn.join("c").unwrap_err();
+    conn.try_join("a").unwrap();
+    conn.try_join("b").unwrap();
+    conn.try_join("b").unwrap();
+    let error = conn.try_join("c").unwrap_err();
     assert_eq!(error, JoinError::NoMoreRooms { rooms_max: 2 });
     assert_eq!(server.hub.stats().refused_rooms, 1);
     let close = Close::from(error);
     assert_eq!(close, Close::new(CloseCode::TRY_AGAIN, "no more rooms: the hub has at most 2"));
-    conn.leave("a").unwrap();
+    conn.try_leave("a").unwrap();
     // Once the shard has answered, the room is gone.
     assert_eq!(conn.rooms().await, ["b"]);
-    conn.join("c").unwrap();
+    conn.try_join("c").unwrap();
 }

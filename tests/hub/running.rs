@@ -42,7 +42,7 @@ impl Running {
 
 fn echo(hub: &Hub<u32>) -> roomcast::Endpoint<u32, roomcast::Handlers<u32>> {
     hub.handle(hub.handlers().on_message(|conn: Conn<u32>, number| async move {
-        conn.send(&number).unwrap();
+        conn.try_send(&number).unwrap();
     }))
 }
 
@@ -241,7 +241,7 @@ async fn hub_is_served_over_a_unix_socket_beside_tcp() {
         unix.push(tokio_tungstenite::client_async(url, stream).await.unwrap().0);
         assert_eq!(events.open().await.remote_addr(), None);
     }
-    hub.broadcast(&3).unwrap();
+    hub.try_broadcast(&3).unwrap();
     assert_eq!(tcp.get::<u32>().await, 3);
     for client in unix {
         let mut client = Client(client);

@@ -25,7 +25,7 @@ use crate::support::{
 
 fn echo(hub: &Hub<u32>) -> roomcast::Endpoint<u32, roomcast::Handlers<u32>> {
     hub.handle(hub.handlers().on_message(|conn, number| async move {
-        conn.send(&number).unwrap();
+        conn.try_send(&number).unwrap();
     }))
 }
 
@@ -78,7 +78,7 @@ async fn hub_can_be_a_part_of_a_plain_hyper_service() {
     assert_eq!(conn.query("q").as_deref(), Some("1"));
     client.send_text("1").await;
     assert_eq!(events.message().await.1, 1);
-    hub.broadcast(&2).unwrap();
+    hub.try_broadcast(&2).unwrap();
     assert_eq!(client.get::<u32>().await, 2);
     hub.shutdown_now();
     assert_eq!(client.closed().await.0, 1_001);
@@ -108,7 +108,7 @@ async fn connection_works_over_any_stream() {
         client.send(Message::Binary(bytes.clone())).await;
         let (_, message) = events.message().await;
         assert!(message == RawMessage::Binary(bytes.clone()), "{size} bytes in");
-        conn.send(&message).unwrap();
+        conn.try_send(&message).unwrap();
         assert!(client.next_data().await == Message::Binary(bytes), "{size} bytes out");
     }
     client.send(Message::Ping("p".into())).await;
@@ -124,7 +124,7 @@ async fn client_over_any_stream_may_read_late() {
     let mut client = Client::over(stream, "/").await.unwrap();
     let conn = events.open().await;
     for message in 0..10 {
-        hub.broadcast(&RawMessage::Text(format!("{message:05}").repeat(100))).unwrap();
+        hub.try_broadcast(&RawMessage::Text(format!("{message:05}").repeat(100))).unwrap();
         // Each is a delivery of its own, and only a fifth of the first fits into the pipe.
         conn.rooms().await;
     }
@@ -153,7 +153,7 @@ async fn client_over_any_stream_that_does_not_read_is_evicted() {
     let mut published = 0;
     while hub.stats().evictions() == 0 {
         assert!(published < 10_000, "the pipe is full");
-        hub.broadcast(&published).unwrap();
+        hub.try_broadcast(&published).unwrap();
         published += 1;
         conn.rooms().await;
     }
@@ -191,7 +191,7 @@ async fn several_hubs_share_a_server() {
     let server = bind().await;
     let server = server.route("/numbers", numbers.handle(recorder)).unwrap();
     let handlers = words.handlers().on_message(|conn, word| async move {
-        conn.send(&word.to_uppercase()).unwrap();
+        conn.try_send(&word.to_uppercase()).unwrap();
     });
     let server = Listening::run(server.route("/words/{*rest}", words.handle(handlers)).unwrap());
     let mut number = Client::connect(server.addr, "/numbers").await;
@@ -199,8 +199,8 @@ async fn several_hubs_share_a_server() {
     let mut word = Client::connect(server.addr, "/words/a/b").await;
     word.send_text("\"w\"").await;
     assert_eq!(word.get::<String>().await, "W");
-    numbers.broadcast(&1).unwrap();
-    words.broadcast(&"x".to_owned()).unwrap();
+    numbers.try_broadcast(&1).unwrap();
+    words.try_broadcast(&"x".to_owned()).unwrap();
     assert_eq!(number.get::<u32>().await, 1);
     assert_eq!(word.get::<String>().await, "x");
     assert_eq!((numbers.count(), words.count()), (1, 1));

@@ -29,7 +29,7 @@ async fn share_of_the_clients_is_told_to_come_back_at_once_and_the_others_stay()
     let hub = Hub::<u32>::builder().shards(1).build().unwrap();
     let mut server = Recorded::serve(hub).await;
     let clients = connect::<10>(&mut server).await;
-    server.hub.broadcast(&1).unwrap();
+    server.hub.try_broadcast(&1).unwrap();
     let asked = within("it is over", server.hub.shed(0.5, Duration::from_millis(50))).await;
     assert_eq!((asked, server.hub.count(), server.hub.stats().shed), (5, 5, 5));
     for _ in 0..asked {
@@ -37,7 +37,7 @@ async fn share_of_the_clients_is_told_to_come_back_at_once_and_the_others_stay()
         assert!(matches!(reason, DisconnectReason::Shed(_)), "{reason}");
     }
     let (newcomer, _) = server.connect().await;
-    server.hub.broadcast(&2).unwrap();
+    server.hub.try_broadcast(&2).unwrap();
     let mut stayed = vec![newcomer];
     for (mut client, conn) in clients {
         assert_eq!(client.get::<u32>().await, 1);

@@ -21,7 +21,7 @@ async fn clients_get_what_was_sent_and_then_the_code_and_the_report_is_clean() {
     for _ in 0..3 {
         clients.push(server.connect().await);
     }
-    server.hub.broadcast(&1).unwrap();
+    server.hub.try_broadcast(&1).unwrap();
     let hub = server.hub.clone();
     let how = Shutdown::within(LONG).spread_over(Duration::ZERO).reason("bye");
     let shutdown = tokio::spawn(async move { hub.shutdown(how).await });
@@ -38,7 +38,7 @@ async fn clients_get_what_was_sent_and_then_the_code_and_the_report_is_clean() {
     let line = report.to_string();
     assert!(line.starts_with("3 connections closed in "), "{line}");
     assert!(line.ends_with("0 cut, 0 messages lost, 0 not sent to other nodes"), "{line}");
-    assert!(matches!(server.hub.broadcast(&2), Err(PublishError::Closed)));
+    assert!(matches!(server.hub.try_broadcast(&2), Err(PublishError::Closed)));
     assert!(server.hub.is_closed());
     within("nothing is left", server.hub.closed()).await;
 }
@@ -90,8 +90,8 @@ async fn while_closes_are_spread_new_clients_get_503_and_those_that_are_left_are
     assert!(head.starts_with("http/1.1 503 ") && head.contains("retry-after: "), "{head}");
     client.send_text("7").await;
     assert_eq!(server.events.message().await.1, 7);
-    conn.send(&8).unwrap();
-    server.hub.broadcast(&9).unwrap();
+    conn.try_send(&8).unwrap();
+    server.hub.try_broadcast(&9).unwrap();
     assert_eq!(client.get_many::<u32>(2).await, [8, 9]);
     assert!(server.hub.is_closing() && !server.hub.is_closed());
     // Nobody is left: there is no need to wait for the window.
@@ -146,7 +146,7 @@ async fn client_that_does_not_read_is_cut_at_the_deadline_and_what_it_loses_is_c
     let (mut client, conn) = server.connect_tight().await;
     let message = "x".repeat(200_000);
     for _ in 0..4 {
-        conn.send(&message).unwrap();
+        conn.try_send(&message).unwrap();
     }
     let how = Shutdown::within(Duration::from_millis(300)).spread_over(Duration::ZERO);
     let report = within("the deadline", server.hub.shutdown(how)).await;
@@ -163,10 +163,10 @@ async fn what_waits_for_other_nodes_is_published_before_it_is_over() {
     let node = || Hub::<u32>::builder().backplane(bus.clone(), "chat").build().unwrap();
     let mut other = Recorded::serve(node()).await;
     let (mut client, conn) = other.connect().await;
-    conn.join_wait("r").await.unwrap();
+    conn.join_subscribed("r").await.unwrap();
     let hub = node();
     for n in 0..100 {
-        hub.to_room("r", &n).unwrap();
+        hub.try_to_room("r", &n).unwrap();
     }
     let report = within("it is over", hub.shutdown(LONG)).await;
     assert!(report.is_clean(), "{report}");
@@ -179,7 +179,7 @@ async fn what_could_not_be_published_is_reported() {
     bus.set(|faults| &faults.is_away, true);
     let hub = Hub::<u32>::builder().backplane(bus.clone(), "chat").build().unwrap();
     for n in 0..7 {
-        hub.broadcast(&n).unwrap();
+        hub.try_broadcast(&n).unwrap();
     }
     let report = within("the deadline", hub.shutdown(Duration::from_millis(200))).await;
     assert_eq!((report.unfinished, report.messages_unsent), (0, 7), "{report}");
@@ -194,7 +194,7 @@ async fn hub_that_is_dropped_without_a_word_leaves_no_task() {
         let hub = Hub::<u32>::builder().shards(2).backplane(Faulty::new(), "chat").build().unwrap();
         let mut server = Recorded::serve(hub).await;
         let (client, conn) = server.connect().await;
-        conn.join_wait("r").await.unwrap();
+        conn.join_subscribed("r").await.unwrap();
         // One that asks, and one that is silent.
         let mut asking = RawClient::open(server.server.addr).await;
         asking.send(&upgrade_request("/ws").as_bytes()[..20]).await;

@@ -48,7 +48,7 @@ impl Pair {
 
     /// Publishes a message, and waits until the healthy client has it: each is a burst of its own.
     async fn publish(&mut self) {
-        self.server.hub.broadcast(&message(self.published)).unwrap();
+        self.server.hub.try_broadcast(&message(self.published)).unwrap();
         let got = self.healthy.next_text().await;
         assert_eq!(number(&got), self.published, "the others get everything in order");
         self.published += 1;
@@ -99,7 +99,7 @@ impl Pair {
 #[tokio::test]
 async fn slow_client_is_evicted_and_others_still_receive() {
     let mut pair = Pair::connect(hub(Overflow::Evict)).await;
-    pair.conn.join("r").unwrap();
+    pair.conn.try_join("r").unwrap();
     pair.publish_until(|pair| pair.server.hub.stats().evictions() > 0).await;
     let (ended, reason) = pair.server.events.ended().await;
     assert_eq!(ended.id(), pair.conn.id());
@@ -110,10 +110,10 @@ async fn slow_client_is_evicted_and_others_still_receive() {
     let stats = pair.server.hub.stats();
     assert_eq!((stats.evicted_full, stats.evicted_stalled), (1, 0));
     assert_eq!((pair.server.hub.count(), pair.server.hub.room_count("r")), (1, 0));
-    assert!(matches!(pair.conn.send(&message(0)), Err(SendError::SlowClient(_))));
+    assert!(matches!(pair.conn.try_send(&message(0)), Err(SendError::SlowClient(_))));
     let encoded = pair.server.hub.encode(&message(0)).unwrap();
-    assert!(matches!(pair.conn.send_encoded(&encoded), Err(SendError::SlowClient(_))));
-    assert!(matches!(pair.conn.send_wait(&message(0)).await, Err(SendError::SlowClient(_))));
+    assert!(matches!(pair.conn.try_send_encoded(&encoded), Err(SendError::SlowClient(_))));
+    assert!(matches!(pair.conn.send(&message(0)).await, Err(SendError::SlowClient(_))));
     for _ in 0..20 {
         pair.publish().await;
     }
@@ -308,7 +308,7 @@ async fn many_paused_clients_do_not_delay_the_others() {
     let mut published = 0;
     while server.hub.stats().evictions() < 40 {
         assert!(published < 20_000, "all paused ones are evicted at some time");
-        server.hub.broadcast(&message(published)).unwrap();
+        server.hub.try_broadcast(&message(published)).unwrap();
         for client in &mut healthy {
             assert_eq!(number(&client.next_text().await), published);
         }

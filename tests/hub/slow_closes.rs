@@ -47,7 +47,7 @@ impl Scene {
         let client = connect(server.server.addr, pace.receive_buffer).await;
         let conn = server.events.open().await;
         for _ in 0..pace.messages {
-            conn.send(&message(pace.message_bytes)).unwrap();
+            conn.try_send(&message(pace.message_bytes)).unwrap();
         }
         (Self { server, conn }, client)
     }
@@ -140,7 +140,7 @@ async fn time_of_an_eviction(bytes_per_second: Option<usize>) -> Duration {
     let conn = server.events.open().await;
     while hub.stats().evictions() == 0 {
         // What the kernel takes ends at some time.
-        let _ = conn.send(&message(60_000));
+        let _ = conn.try_send(&message(60_000));
         conn.rooms().await;
     }
     let (_, reason) = server.events.ended().await;

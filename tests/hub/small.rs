@@ -19,17 +19,17 @@ async fn room_has_one_member_fewer_when_a_leave_has_returned() {
     let mut members = Vec::new();
     for _ in 0..4 {
         let (client, conn) = server.connect().await;
-        conn.join("r").unwrap();
+        conn.try_join("r").unwrap();
         members.push((client, conn));
     }
     let hub = server.hub.clone();
     assert_eq!(hub.room_count("r"), 4);
-    members[0].1.leave("r").unwrap();
+    members[0].1.try_leave("r").unwrap();
     assert_eq!(hub.room_count("r"), 3);
-    members[0].1.join("r").unwrap();
+    members[0].1.try_join("r").unwrap();
     assert_eq!(hub.room_count("r"), 4);
     for (left, (_, conn)) in (0..4).rev().zip(&members) {
-        conn.leave("r").unwrap();
+        conn.try_leave("r").unwrap();
         assert_eq!(hub.room_count("r"), left);
     }
     for (_, conn) in &members {
@@ -43,19 +43,19 @@ async fn leave_of_a_room_that_one_is_not_in_takes_nobody_out_of_the_count() {
     let mut server = Recorded::serve(Hub::<u32>::builder().shards(1).build().unwrap()).await;
     let (_one, stranger) = server.connect().await;
     let (_other, member) = server.connect().await;
-    member.join("r").unwrap();
+    member.try_join("r").unwrap();
     let hub = server.hub.clone();
     for _ in 0..2 {
-        stranger.leave("r").unwrap();
+        stranger.try_leave("r").unwrap();
         assert_eq!(hub.room_count("r"), 1);
     }
     stranger.rooms().await;
     assert_eq!(hub.room_count("r"), 1);
-    member.leave("r").unwrap();
-    member.leave("r").unwrap();
+    member.try_leave("r").unwrap();
+    member.try_leave("r").unwrap();
     assert_eq!(hub.room_count("r"), 0, "left twice, counted once");
     member.rooms().await;
-    member.join("r").unwrap();
+    member.try_join("r").unwrap();
     assert_eq!(hub.room_count("r"), 1);
     member.rooms().await;
     assert_eq!(hub.room_count("r"), 1);
@@ -74,7 +74,7 @@ impl Handler<RawMessage> for Held {
         let _ = self.events.send("message");
         self.may_answer.acquire().await.expect("never closed").forget();
         // A client that is gone needs none.
-        let _ = conn.send_wait(&RawMessage::Text("answer".to_owned())).await;
+        let _ = conn.send(&RawMessage::Text("answer".to_owned())).await;
         let _ = self.events.send("answered");
     }
 

@@ -29,7 +29,7 @@ fn message(bytes: usize) -> RawMessage {
 async fn stream(conn: &Conn<RawMessage>, messages: usize, bytes: usize) -> Result<(), String> {
     let chunk = message(bytes);
     for sent in 0..messages {
-        let result = conn.send_wait(&chunk).await;
+        let result = conn.send(&chunk).await;
         result.map_err(|error| format!("{error} after {sent} of {messages}"))?;
     }
     Ok(())
@@ -126,11 +126,11 @@ async fn two_streams_and_a_room_reach_the_same_client() {
     let hub = builder().socket_send_buffer(64 << 10).build().unwrap();
     let mut server = Recorded::serve(hub.clone()).await;
     let (mut client, conn) = server.connect_raw().await;
-    conn.join_wait("news").await.unwrap();
+    conn.join_subscribed("news").await.unwrap();
     let reader = tokio::spawn(async move { read_fast(&mut client, 2 * CHUNKS + NEWS).await });
     let publisher = tokio::spawn(async move {
         for _ in 0..NEWS {
-            hub.to_room_wait("news", &message(32)).await.unwrap();
+            hub.to_room("news", &message(32)).await.unwrap();
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     });
@@ -153,7 +153,7 @@ async fn blocked(
     let client = connect(server.server.addr, 16 << 10).await;
     let conn = server.events.open().await;
     let chunk = message(64 << 10);
-    while let Ok(sent) = timeout(MOMENT, conn.send_wait(&chunk)).await {
+    while let Ok(sent) = timeout(MOMENT, conn.send(&chunk)).await {
         sent.expect("a send that cannot be queued waits");
     }
     (server, client, conn)
@@ -169,7 +169,7 @@ async fn client_that_takes_nothing_is_evicted_for_its_stall_and_the_waiting_call
     let chunk = message(64 << 10);
     let began = Instant::now();
     let error = loop {
-        match within("a send", conn.send_wait(&chunk)).await {
+        match within("a send", conn.send(&chunk)).await {
             Ok(()) => assert!(began.elapsed() < LONG, "what the kernel takes ends at some time"),
             Err(error) => break error,
         }
@@ -186,7 +186,7 @@ async fn waiting_call_ends_with(go: impl AsyncFnOnce(RawClient) -> Option<RawCli
     let (sender, is_polled) = oneshot::channel();
     let waiting = tokio::spawn(async move {
         let chunk = message(64 << 10);
-        let mut send = pin!(conn.send_wait(&chunk));
+        let mut send = pin!(conn.send(&chunk));
         assert!(futures_util::poll!(send.as_mut()).is_pending());
         sender.send(()).expect("the test waits");
         send.await
@@ -222,7 +222,7 @@ async fn waiting_call_that_is_dropped_leaves_nothing_reserved() {
     let (server, mut client, conn) = blocked(builder().write_timeout(LONG)).await;
     let (small, large) = (message(1), message(200 << 10));
     for _ in 0..100 {
-        let mut send = pin!(conn.send_wait(&large));
+        let mut send = pin!(conn.send(&large));
         assert!(futures_util::poll!(send.as_mut()).is_pending(), "there is no place for it");
     }
     let before = server.hub.stats();
@@ -238,9 +238,9 @@ async fn waiting_call_that_is_dropped_leaves_nothing_reserved() {
         found
     });
     // Were something reserved for those that were dropped, there would never be a place for these.
-    within("a large send", conn.send_wait(&large)).await.unwrap();
-    within("a large send", conn.send_wait(&large)).await.unwrap();
-    within("a small send", conn.send_wait(&small)).await.unwrap();
+    within("a large send", conn.send(&large)).await.unwrap();
+    within("a large send", conn.send(&large)).await.unwrap();
+    within("a small send", conn.send(&small)).await.unwrap();
     let found = within("the reader", reader).await.unwrap();
     assert_eq!((found.sizes[&(200 << 10)], found.sizes[&1]), (2, 1), "{:?}", found.failure);
     let stats = || server.hub.stats();

@@ -31,8 +31,8 @@ async fn bytes_on_their_way_count_until_they_have_left() {
     let (mut client, conn) = server.connect_raw().await;
     assert_eq!(conn.queued_bytes(), 0);
     // There is one thread, so the shard takes nothing out meanwhile.
-    conn.send(&message(1_000)).unwrap();
-    conn.send_encoded(&server.hub.encode(&message(1_000)).unwrap()).unwrap();
+    conn.try_send(&message(1_000)).unwrap();
+    conn.try_send_encoded(&server.hub.encode(&message(1_000)).unwrap()).unwrap();
     assert!(conn.queued_bytes() >= 2_000, "{}", conn.queued_bytes());
     assert!(conn.queued_bytes() <= 2_000 + 2 * 14, "headers beside them: {}", conn.queued_bytes());
     within("the flush", conn.flushed()).await.unwrap();
@@ -49,7 +49,7 @@ async fn blocked(
     let mut server = Recorded::serve(builder.build().unwrap()).await;
     let client = connect(server.server.addr, 16 << 10).await;
     let conn = server.events.open().await;
-    while let Ok(sent) = timeout(MOMENT, conn.send_wait(&message(CHUNK_BYTES))).await {
+    while let Ok(sent) = timeout(MOMENT, conn.send(&message(CHUNK_BYTES))).await {
         sent.expect("a send that cannot be queued waits");
     }
     (server, client, conn)
@@ -76,9 +76,9 @@ async fn bytes_that_wait_for_a_client_count_and_a_flush_waits_for_them() {
 #[tokio::test]
 async fn what_is_published_and_waits_for_a_client_counts_too() {
     let (server, _client, conn) = blocked(builder()).await;
-    conn.join("r").unwrap();
+    conn.try_join("r").unwrap();
     let before = conn.queued_bytes();
-    server.hub.to_room("r", &message(100)).unwrap();
+    server.hub.try_to_room("r", &message(100)).unwrap();
     conn.rooms().await;
     let more = conn.queued_bytes() - before;
     assert!((100..=104).contains(&more), "{more}");
@@ -117,7 +117,7 @@ async fn encoded_sends_that_wait_reach_two_clients_that_read() {
         let encoded = encoded.clone();
         let writer = tokio::spawn(async move {
             for _ in 0..MESSAGES {
-                conn.send_encoded_wait(&encoded).await?;
+                conn.send_encoded(&encoded).await?;
             }
             conn.flushed().await
         });
@@ -138,15 +138,15 @@ async fn leave_that_waits_gets_through_a_full_inbox() {
     let hub = Hub::<u32>::builder().shards(1).inbox_messages(2).send_buffer(64).build().unwrap();
     let mut server = Recorded::serve(hub.clone()).await;
     let (mut client, conn) = server.connect().await;
-    conn.join_wait("r").await.unwrap();
+    conn.join_subscribed("r").await.unwrap();
     conn.rooms().await;
-    (0..2).for_each(|message| hub.broadcast(&message).unwrap());
-    assert!(conn.leave("r").is_err());
-    within("the leave", conn.leave_wait("r")).await.unwrap();
+    (0..2).for_each(|message| hub.try_broadcast(&message).unwrap());
+    assert!(conn.try_leave("r").is_err());
+    within("the leave", conn.leave("r")).await.unwrap();
     assert_eq!(hub.room_count("r"), 0);
-    within("a leave of no room", conn.leave_wait("r")).await.unwrap();
-    hub.to_room_wait("r", &9).await.unwrap();
-    hub.broadcast_wait(&2).await.unwrap();
+    within("a leave of no room", conn.leave("r")).await.unwrap();
+    hub.to_room("r", &9).await.unwrap();
+    hub.broadcast(&2).await.unwrap();
     assert_eq!(client.get_many::<u32>(3).await, [0, 1, 2]);
 }
 
@@ -158,10 +158,10 @@ async fn stream_to_the_id_of_a_connection_arrives_whole() {
     let target = Target::conn(conn.id());
     let writer = async {
         for _ in 0..200 {
-            hub.publish_wait(&target, &message(CHUNK_BYTES)).await.unwrap();
+            hub.publish(&target, &message(CHUNK_BYTES)).await.unwrap();
         }
         let excepted = Target::conn(conn.id()).except(conn.id());
-        hub.publish_wait(&excepted, &message(1)).await.unwrap();
+        hub.publish(&excepted, &message(1)).await.unwrap();
     };
     let ((), read) = tokio::join!(writer, read_fast(&mut client, 200));
     assert_eq!(read.messages(), 200);
@@ -169,6 +169,6 @@ async fn stream_to_the_id_of_a_connection_arrives_whole() {
     // Nobody gets what is sent to a connection that has ended, which is no error.
     drop(client);
     server.events.ended().await;
-    within("no wait", hub.publish_wait(&target, &message(1))).await.unwrap();
+    within("no wait", hub.publish(&target, &message(1))).await.unwrap();
     eventually("it is counted", || hub.stats().dropped() == 1).await;
 }

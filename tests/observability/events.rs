@@ -34,7 +34,7 @@ impl Handler<String> for Talkative {
         if text == "log" {
             tracing::info!(conn = %conn.id(), "in on_message");
         }
-        conn.send(&text).expect("it is open");
+        conn.try_send(&text).expect("it is open");
     }
 
     async fn on_disconnect(&self, _: &Conn<String>, _: &DisconnectReason) {
@@ -182,7 +182,7 @@ async fn backplane_that_comes_and_goes_is_told_once_each() {
     let hub = Hub::<String>::builder().backplane(bus.clone(), "told").build().expect("valid");
     eventually("up", || !log.with("backplane up").is_empty()).await;
     bus.set(|faults| &faults.is_away, true);
-    hub.broadcast(&"to all".to_owned()).expect("published");
+    hub.try_broadcast(&"to all".to_owned()).expect("published");
     eventually("down", || !log.with("backplane down").is_empty()).await;
     let retried = || hub.backplane_health().is_some_and(|health| health.reconnects >= 3);
     eventually("it is tried again and again", retried).await;
@@ -211,14 +211,14 @@ async fn messages_that_a_backplane_lost_are_told_in_sums() {
     })
     .await;
     // The first that comes begins the count.
-    here.broadcast(&"first".to_owned()).expect("published");
+    here.try_broadcast(&"first".to_owned()).expect("published");
     eventually("it has come", || health(&there).received == 1).await;
     for lost in 1..=30 {
         bus.set(|faults| &faults.swallows, true);
-        here.broadcast(&"lost".to_owned()).expect("published");
+        here.try_broadcast(&"lost".to_owned()).expect("published");
         eventually("it is swallowed", || health(&here).published == 2 * lost).await;
         bus.set(|faults| &faults.swallows, false);
-        here.broadcast(&"not lost".to_owned()).expect("published");
+        here.try_broadcast(&"not lost".to_owned()).expect("published");
         eventually("it has come", || health(&there).received == 1 + lost).await;
     }
     assert_eq!(health(&there).lost, 30);

@@ -20,14 +20,14 @@ async fn figures_of_a_hub_are_what_was_done() {
     let mut clients = Vec::new();
     for _ in 0..3 {
         let (client, conn) = served.connect().await;
-        conn.join("r").expect("joins");
+        conn.try_join("r").expect("joins");
         clients.push(client);
     }
     clients[0].send_text("\"one\"").await;
     clients[0].send_text("no JSON").await;
     served.events.undecodable().await;
-    served.hub.to_room("r", &"to the room".to_owned()).expect("published");
-    served.hub.broadcast(&"to all".to_owned()).expect("published");
+    served.hub.try_to_room("r", &"to the room".to_owned()).expect("published");
+    served.hub.try_broadcast(&"to all".to_owned()).expect("published");
     for client in &mut clients {
         assert_eq!(client.get_many::<String>(2).await, ["to the room", "to all"]);
     }
@@ -62,14 +62,14 @@ async fn clients_that_do_not_read_are_seen_and_so_is_their_end() {
     let (_client, conn) = served.connect_tight().await;
     let message = "x".repeat(64 * 1024);
     eventually("the socket is blocked", || {
-        conn.send(&message).expect("it is open");
+        conn.try_send(&message).expect("it is open");
         served.hub.stats().blocked == 1
     })
     .await;
     let seen = Seen::in_scope(|| served.hub.record_metrics());
     assert_eq!(seen.gauge("roomcast_blocked_connections"), 1.0);
     assert!(seen.gauge("roomcast_queued_bytes") > 0.0);
-    eventually("evicted", || conn.send(&message).is_err()).await;
+    eventually("evicted", || conn.try_send(&message).is_err()).await;
     served.events.ended().await;
     eventually("its socket is gone", || served.hub.stats().blocked == 0).await;
     let seen = Seen::in_scope(|| served.hub.record_metrics());
@@ -82,15 +82,15 @@ async fn clients_that_do_not_read_are_seen_and_so_is_their_end() {
 async fn first_publish_after_a_copy_is_followed_to_its_last_write() {
     let mut served = Recorded::serve(hub()).await;
     let (mut client, conn) = served.connect().await;
-    conn.join("r").expect("joins");
+    conn.try_join("r").expect("joins");
     let began = Instant::now();
-    served.hub.to_room("r", &"nobody asks".to_owned()).expect("published");
+    served.hub.try_to_room("r", &"nobody asks".to_owned()).expect("published");
     client.next_text().await;
     let seen = Seen::in_scope(|| served.hub.record_metrics());
     assert_eq!(seen.histogram("roomcast_delivery_latency_seconds"), [0.0; 0]);
 
     let texts = ["followed", "not followed"].map(str::to_owned);
-    texts.iter().for_each(|text| served.hub.to_room("r", text).expect("published"));
+    texts.iter().for_each(|text| served.hub.try_to_room("r", text).expect("published"));
     assert_eq!(client.get_many::<String>(2).await, texts);
     let mut latencies = Vec::new();
     let mut bursts = Vec::new();
@@ -110,7 +110,7 @@ async fn first_publish_after_a_copy_is_followed_to_its_last_write() {
 async fn publish_to_nobody_is_no_sample() {
     let served = Recorded::serve(hub()).await;
     served.hub.record_metrics();
-    served.hub.broadcast(&"to all".to_owned()).expect("published");
+    served.hub.try_broadcast(&"to all".to_owned()).expect("published");
     // They take the probes along, which are right behind.
     eventually("both shards have seen it", || served.hub.stats().published == 2).await;
     let seen = Seen::in_scope(|| served.hub.record_metrics());
@@ -130,8 +130,8 @@ async fn figures_of_a_backplane_are_what_was_done() {
         [&here, &there].iter().all(|hub| hub.cluster().nodes().len() == 2)
     })
     .await;
-    here.broadcast(&"to all".to_owned()).expect("published");
-    here.to_room("r", &"to a room".to_owned()).expect("published");
+    here.try_broadcast(&"to all".to_owned()).expect("published");
+    here.try_to_room("r", &"to a room".to_owned()).expect("published");
     eventually("both have come", || {
         there.backplane_health().is_some_and(|health| health.received == 2)
             && here.backplane_health().is_some_and(|health| health.published == 2)
@@ -183,7 +183,7 @@ async fn hub_and_server_record_by_themselves_until_they_are_gone() {
     };
 
     eventually("samples are seen", || {
-        served.hub.broadcast(&"again".to_owned()).expect("published");
+        served.hub.try_broadcast(&"again".to_owned()).expect("published");
         value("roomcast_delivery_latency_seconds_count{hub=\"by itself\"}") >= Some(3.0)
     })
     .await;

@@ -19,8 +19,8 @@ impl Node {
     async fn of(hub: Hub<u32>) -> Self {
         let mut server = Recorded::serve(hub).await;
         let (user, other) = (server.connect().await, server.connect().await);
-        user.1.join_wait("user:7").await.unwrap();
-        other.1.join_wait("user:8").await.unwrap();
+        user.1.join_subscribed("user:7").await.unwrap();
+        other.1.join_subscribed("user:8").await.unwrap();
         Self { server, user, other }
     }
 
@@ -57,11 +57,11 @@ async fn user_is_logged_out_on_three_nodes_by_room() {
         let redis = RedisServer::start();
         let mut nodes = three(&redis, &redis.url(), channels).await;
         let close = Close::new(CloseCode::from(4_001), "logged out");
-        nodes[1].hub().close(&Target::room("user:7"), close).unwrap();
+        nodes[1].hub().try_close(&Target::room("user:7"), close).unwrap();
         for node in &mut nodes {
             node.user_is_told(4_001, "logged out").await;
         }
-        nodes[1].hub().broadcast(&END).unwrap();
+        nodes[1].hub().try_broadcast(&END).unwrap();
         for node in &mut nodes {
             assert_eq!(node.other.0.get::<u32>().await, END, "others are not");
             assert_eq!((node.hub().count(), node.hub().rooms().len()), (1, 1));
@@ -76,7 +76,7 @@ async fn user_is_logged_out_on_three_nodes_by_the_ids_of_the_connections() {
     let sessions: Vec<String> = nodes.iter().map(|node| node.user.1.id().to_string()).collect();
     for id in sessions {
         let target = Target::conn(id.parse().unwrap());
-        nodes[2].hub().close_wait(&target, CloseCode::from(4_001)).await.unwrap();
+        nodes[2].hub().close(&target, CloseCode::from(4_001)).await.unwrap();
     }
     for node in &mut nodes {
         node.user_is_told(4_001, "").await;
@@ -93,12 +93,12 @@ async fn actions_during_an_outage_wait_and_arrive_in_order() {
     proxy.stall();
     let hub = nodes[0].hub().clone();
     eventually("the outage is noticed", || !is_up(&hub)).await;
-    hub.join(&Target::room("user:8"), "party").unwrap();
-    hub.to_room("party", &1).unwrap();
-    hub.leave(&Target::room("user:8"), "party").unwrap();
-    hub.to_room("party", &2).unwrap();
-    hub.close(&Target::room("user:7"), CloseCode::from(4_001)).unwrap();
-    hub.broadcast(&END).unwrap();
+    hub.try_join(&Target::room("user:8"), "party").unwrap();
+    hub.try_to_room("party", &1).unwrap();
+    hub.try_leave(&Target::room("user:8"), "party").unwrap();
+    hub.try_to_room("party", &2).unwrap();
+    hub.try_close(&Target::room("user:7"), CloseCode::from(4_001)).unwrap();
+    hub.try_broadcast(&END).unwrap();
     nodes[0].user_is_told(4_001, "").await;
     assert_eq!(nodes[0].other.0.get_many::<u32>(2).await, [1, END], "here it happens at once");
     assert!(nodes[1..].iter().all(|node| !node.user.1.is_closed()));

@@ -43,7 +43,7 @@ async fn program_that_returns_after_its_shutdown_is_forgotten_and_its_last_messa
     for number in 0..5 {
         let report = program(&redis.url(), move |hub| async move {
             knows_another(&hub).await;
-            hub.broadcast(&number).expect("it is open");
+            hub.try_broadcast(&number).expect("it is open");
             let report = hub.shutdown(Duration::from_secs(5)).await;
             assert_eq!(health(&hub).state, BackplaneState::Left);
             report
@@ -65,7 +65,7 @@ async fn shutdown_is_over_in_time_where_the_backplane_swallows_the_goodbye() {
     knows_another(&here).await;
     knows_another(&there).await;
     proxy.stall();
-    here.broadcast(&1).expect("it is open");
+    here.try_broadcast(&1).expect("it is open");
     let report = here.shutdown(Duration::from_millis(1_500)).await;
     assert_eq!(report.messages_unsent, 1, "{report}");
     assert!(report.took < Duration::from_millis(2_500), "{report}");

@@ -101,8 +101,8 @@ impl Pair {
         let (mut a, mut b) = (Recorded::serve(a).await, Recorded::serve(b).await);
         let (local, local_conn) = a.connect().await;
         let (remote, remote_conn) = b.connect().await;
-        local_conn.join(ROOM).expect("the room is new");
-        remote_conn.join(ROOM).expect("the room is new");
+        local_conn.try_join(ROOM).expect("the room is new");
+        remote_conn.try_join(ROOM).expect("the room is new");
         let (local, remote) = (Reader::new(local), Reader::new(remote));
         (Self { a, b, local, remote, remote_conn }, feed)
     }
@@ -112,7 +112,7 @@ impl Pair {
     pub(crate) async fn linked(a: Hub<Numbered>, b: Hub<Numbered>) -> (Self, Feed) {
         let (pair, mut feed) = Self::start(a, b).await;
         eventually("both nodes are up", || is_up(&pair.a.hub) && is_up(&pair.b.hub)).await;
-        let joined = pair.remote_conn.join_wait(ROOM);
+        let joined = pair.remote_conn.join_subscribed(ROOM);
         within("a subscription", joined).await.expect("the connection is open");
         feed.publish();
         eventually("the first message arrives", || pair.remote.len() == 1).await;

@@ -31,7 +31,7 @@ fn node(redis: &RedisServer) -> Builder<Value, Json> {
 async fn member(builder: Builder<Value, Json>, room: &str) -> (Recorded<Value>, Client) {
     let mut node = Recorded::serve(builder.build().expect("valid settings")).await;
     let (client, conn) = node.connect().await;
-    conn.join(room).expect("the room is new");
+    conn.try_join(room).expect("the room is new");
     listens(&node.hub).await;
     (node, client)
 }
@@ -143,7 +143,7 @@ async fn server_that_does_not_allow_the_channel_is_told_and_nodes_still_hear_eac
         |hub: &Hub<Value>| matches!(hub.backplane_err(), Some(BackplaneError::Refused(_)));
     eventually("it is told", || is_told(&a) && is_told(&b)).await;
     eventually("they know each other", || a.cluster().nodes().len() == 2).await;
-    a.broadcast(&json!(1)).expect("there is space");
+    a.try_broadcast(&json!(1)).expect("there is space");
     eventually("it arrives", || health(&b).received == 1).await;
 }
 

@@ -33,10 +33,12 @@ fn subscriptions(redis: &RedisServer) -> Vec<(String, u64)> {
 async fn visit(mut client: Client, conn: Conn<u64>, other: Hub<u64>, rooms: Vec<u64>) {
     for number in rooms {
         let room = number.to_string();
-        within("a subscription", conn.join_wait(&room)).await.expect("the connection is open");
-        other.to_room(&room, &number).expect("there is room");
+        within("a subscription", conn.join_subscribed(&room))
+            .await
+            .expect("the connection is open");
+        other.try_to_room(&room, &number).expect("there is room");
         assert_eq!(client.get::<u64>().await, number, "neither lost nor another room's");
-        conn.leave(&room).expect("the connection is open");
+        conn.try_leave(&room).expect("the connection is open");
     }
 }
 
@@ -69,12 +71,12 @@ async fn room_that_flaps_keeps_its_subscription() {
     let redis = RedisServer::start();
     let (mut a, b) = (node(&redis).await, node(&redis).await);
     let (mut client, conn) = a.connect().await;
-    within("a subscription", conn.join_wait("room")).await.unwrap();
+    within("a subscription", conn.join_subscribed("room")).await.unwrap();
     // A leave is not acted on at once, so that the join which follows finds all in place.
     for number in 0..1_000 {
-        conn.leave("room").unwrap();
-        conn.join("room").unwrap();
-        b.hub.to_room("room", &number).unwrap();
+        conn.try_leave("room").unwrap();
+        conn.try_join("room").unwrap();
+        b.hub.try_to_room("room", &number).unwrap();
         assert_eq!(client.get::<u64>().await, number);
     }
     assert_eq!(health(&a.hub).lost, 0);
@@ -87,14 +89,14 @@ async fn subscriptions_are_made_again_after_a_restart() {
     let (mut a, b) = (node(&redis).await, node(&redis).await);
     let (mut client, conn) = a.connect().await;
     for room in 0..ROOMS {
-        within("a subscription", conn.join_wait(&room.to_string())).await.unwrap();
+        within("a subscription", conn.join_subscribed(&room.to_string())).await.unwrap();
     }
     let before = subscriptions(&redis).len();
     redis.restart();
     eventually("as many as before", || subscriptions(&redis).len() == before).await;
     eventually("both are up", || is_up(&a.hub) && is_up(&b.hub)).await;
     for room in 0..ROOMS {
-        b.hub.to_room(&room.to_string(), &room).unwrap();
+        b.hub.try_to_room(&room.to_string(), &room).unwrap();
         assert_eq!(client.get::<u64>().await, room);
     }
 }

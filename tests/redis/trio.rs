@@ -55,11 +55,11 @@ impl Trio {
         for hub in hubs {
             let mut node = Recorded::serve(hub).await;
             let (client, conn) = node.connect().await;
-            conn.join(ROOM).expect("the room is new");
+            conn.try_join(ROOM).expect("the room is new");
             nodes.push(Third { node, reader: Reader::new(client), conn, published: 0 });
         }
         for third in &nodes {
-            within("a subscription", third.conn.join_wait(ROOM)).await.expect("it is open");
+            within("a subscription", third.conn.join_subscribed(ROOM)).await.expect("it is open");
             let knows_all = || third.hub().cluster().nodes().len() == 3;
             eventually("the nodes know each other", || is_up(third.hub()) && knows_all()).await;
         }
@@ -75,7 +75,7 @@ impl Trio {
             for _ in 0..count {
                 let number = at as u64 * BLOCK + third.published;
                 let message = Numbered { number, padding: String::new() };
-                third.node.hub.to_room(ROOM, &message).expect("no backplane makes it fail");
+                third.node.hub.try_to_room(ROOM, &message).expect("no backplane makes it fail");
                 third.published += 1;
             }
         }

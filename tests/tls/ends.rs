@@ -18,7 +18,7 @@ struct Echo;
 impl Handler<RawMessage> for Echo {
     async fn on_message(&self, conn: &Conn<RawMessage>, message: RawMessage) {
         // What becomes of it is counted.
-        let _ = conn.send_wait(&message).await;
+        let _ = conn.send(&message).await;
     }
 }
 

@@ -39,12 +39,12 @@ struct Relay;
 
 impl<T: Send + Sync + 'static> Handler<T> for Relay {
     async fn on_connect(&self, conn: &Conn<T>) -> Result<(), Close> {
-        Ok(conn.join(room(conn))?)
+        Ok(conn.try_join(room(conn))?)
     }
 
     async fn on_message(&self, conn: &Conn<T>, message: T) {
         // Fails only when the hub is closed.
-        let _ = conn.hub().to_room_wait(room(conn), &message).await;
+        let _ = conn.hub().to_room(room(conn), &message).await;
     }
 }
 

@@ -101,7 +101,7 @@ async fn innocents(server: &mut Recorded<u32>) -> Vec<Client> {
     let mut clients = Vec::new();
     for _ in 0..10 {
         let (client, conn) = server.connect().await;
-        conn.join("room").unwrap();
+        conn.try_join("room").unwrap();
         clients.push(client);
     }
     clients
@@ -111,11 +111,11 @@ async fn check_untouched(server: &mut Recorded<u32>, clients: &mut Vec<Client>, 
     // New ones come to either shard.
     for _ in 0..4 {
         let (client, conn) = server.connect().await;
-        conn.join("room").unwrap();
+        conn.try_join("room").unwrap();
         clients.push(client);
     }
     assert_eq!(server.hub.room_count("room"), clients.len(), "{what:?}");
-    server.hub.to_room("room", &7).unwrap();
+    server.hub.try_to_room("room", &7).unwrap();
     for client in clients.iter_mut() {
         assert_eq!(client.get::<u32>().await, 7, "{what:?}");
     }
@@ -138,7 +138,7 @@ async fn panic_in(what: Step) -> DisconnectReason {
     match what {
         Step::Read => client.send_text("1").await,
         Step::Shutdown | Step::Drop => conn.close(),
-        _ => conn.send(&1).unwrap(),
+        _ => conn.try_send(&1).unwrap(),
     }
     drop(conn);
     // It answers the close, if there is one.
@@ -185,7 +185,7 @@ async fn waker_that_panics_takes_no_shard_with_it() {
     let mut server = Recorded::serve(Hub::builder().shards(1).build().unwrap()).await;
     let mut clients = innocents(&mut server).await;
     let (client, conn) = server.connect().await;
-    conn.join("other").unwrap();
+    conn.try_join("other").unwrap();
     let hub = server.hub.clone();
     let mut members = pin!(hub.members("other"));
     let mut rooms = pin!(conn.rooms());
@@ -195,7 +195,7 @@ async fn waker_that_panics_takes_no_shard_with_it() {
     assert_eq!(within("an answer", members).await, [conn.id()]);
     assert_eq!(within("an answer", rooms).await, ["other"]);
     drop(client);
-    server.hub.to_room("room", &7).unwrap();
+    server.hub.try_to_room("room", &7).unwrap();
     for client in &mut clients {
         assert_eq!(client.get::<u32>().await, 7);
     }
@@ -209,12 +209,12 @@ async fn waker_of_a_publisher_that_panics_takes_no_shard_with_it() {
     let mut server = Recorded::serve(hub).await;
     let (mut client, _conn) = server.connect().await;
     let mut sent = 0;
-    while server.hub.broadcast(&sent).is_ok() {
+    while server.hub.try_broadcast(&sent).is_ok() {
         sent += 1;
     }
     let hub = server.hub.clone();
-    let mut waiting = pin!(hub.broadcast_wait(&sent));
-    let mut innocent = pin!(hub.broadcast_wait(&(sent + 1)));
+    let mut waiting = pin!(hub.broadcast(&sent));
+    let mut innocent = pin!(hub.broadcast(&(sent + 1)));
     let (first, alarm) = poll(waiting.as_mut());
     assert!(first.is_pending());
     // The first time it only lets others run; from then on it waits.
@@ -238,13 +238,13 @@ async fn waker_of_a_join_that_panics_takes_no_shard_with_it() {
     let mut server = Recorded::serve(hub).await;
     let mut clients = innocents(&mut server).await;
     let (_client, conn) = server.connect().await;
-    let mut joining = pin!(conn.join_wait("other"));
+    let mut joining = pin!(conn.join_subscribed("other"));
     let (joined, alarm) = poll(joining.as_mut());
     assert!(joined.is_pending());
     conn.close();
     eventually("it is woken", || alarm.0.load(Ordering::SeqCst)).await;
     assert!(within("its end", joining).await.is_err());
-    server.hub.to_room("room", &7).unwrap();
+    server.hub.try_to_room("room", &7).unwrap();
     for client in &mut clients {
         assert_eq!(client.get::<u32>().await, 7);
     }
