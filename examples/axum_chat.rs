@@ -60,13 +60,18 @@ struct Chat;
 
 impl Handler<Message> for Chat {
     async fn on_connect(&self, conn: &Conn<Message>) -> Result<(), Close> {
-        Ok(conn.join(room(conn)).await?)
+        conn.join(room(conn)).await?;
+        Ok(())
     }
 
-    async fn on_message(&self, conn: &Conn<Message>, Message { text, .. }: Message) {
-        let Some(User(user)) = conn.extensions().get().cloned() else { return };
-        // Fails only when the hub is closed.
-        let _ = conn.hub().to_room(room(conn), &Message { user, text }).await;
+    async fn on_message(
+        &self,
+        conn: &Conn<Message>,
+        Message { text, .. }: Message,
+    ) -> Result<(), Close> {
+        let Some(User(user)) = conn.extensions().get().cloned() else { return Ok(()) };
+        conn.hub().to_room(room(conn), &Message { user, text }).await?;
+        Ok(())
     }
 }
 

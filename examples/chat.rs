@@ -177,12 +177,14 @@ struct Chat;
 
 impl Handler<Message> for Chat {
     async fn on_connect(&self, conn: &Conn<Message>) -> Result<(), Close> {
-        Ok(conn.join(room(conn)).await?)
+        conn.join(room(conn)).await?;
+        Ok(())
     }
 
-    async fn on_message(&self, conn: &Conn<Message>, message: Message) {
+    async fn on_message(&self, conn: &Conn<Message>, message: Message) -> Result<(), Close> {
         // Waits while the hub is overloaded, and fails only when it is closed: then the client goes.
-        let _ = conn.hub().to_room(room(conn), &message).await;
+        conn.hub().to_room(room(conn), &message).await?;
+        Ok(())
     }
 }
 

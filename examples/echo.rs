@@ -7,7 +7,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use clap::Parser;
-use roomcast::{BuildError, Conn, Handler, Hub, Raw, RawMessage, Server, shutdown_signal};
+use roomcast::{BuildError, Close, Conn, Handler, Hub, Raw, RawMessage, Server, shutdown_signal};
 
 /// The largest message that the performance cases of Autobahn send.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
@@ -32,9 +32,10 @@ struct Options {
 struct Echo;
 
 impl Handler<RawMessage> for Echo {
-    async fn on_message(&self, conn: &Conn<RawMessage>, message: RawMessage) {
+    async fn on_message(&self, conn: &Conn<RawMessage>, message: RawMessage) -> Result<(), Close> {
         // Waits while the hub is overloaded, and fails only when the client has gone.
-        let _ = conn.send(&message).await;
+        conn.send(&message).await?;
+        Ok(())
     }
 }
 

@@ -13,12 +13,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             Some(header) if header == token => Ok(()),
             _ => Err(Reject::new(StatusCode::UNAUTHORIZED)),
         })
-        .on_connect(
-            |conn| async move { Ok(conn.join(conn.param("room").unwrap_or("lobby")).await?) },
-        )
+        .on_connect(|conn| async move {
+            conn.join(conn.param("room").unwrap_or("lobby")).await?;
+            Ok(())
+        })
         .on_message(|conn, text| async move {
             let room = conn.param("room").unwrap_or("lobby");
-            let _ = conn.hub().to_room(room, &text).await;
+            conn.hub().to_room(room, &text).await?;
+            Ok(())
         });
     let server = Server::bind(var("LISTEN")?).await?.route("/ws/{room}", hub.handle(rooms))?;
     println!("listening on http://{}", server.local_addr()?);

@@ -54,9 +54,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
 fn chat(hub: &Hub<String>) -> impl Handler<String> + use<> {
     let room = |conn: &roomcast::Conn<String>| conn.param("room").unwrap_or("lobby").to_owned();
     hub.handlers()
-        .on_connect(move |conn| async move { Ok(conn.join(&room(&conn)).await?) })
+        .on_connect(move |conn| async move {
+            conn.join(&room(&conn)).await?;
+            Ok(())
+        })
         .on_message(move |conn, text| async move {
-            let _ = conn.hub().to_room(&room(&conn), &text).await;
+            conn.hub().to_room(&room(&conn), &text).await?;
+            Ok(())
         })
 }
 

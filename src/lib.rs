@@ -49,8 +49,8 @@ pub use engine::{
 };
 #[cfg(feature = "hub")]
 pub use hub::{
-    BuildError, Builder, Conn, Encoded, Endpoint, Handler, Handlers, Hub, PublishError, Reject,
-    SendError, Shutdown, ShutdownReport, Target, UpgradeRequest,
+    BuildError, Builder, Conn, Encoded, Endpoint, Handler, Handlers, Hub, Outcome, PublishError,
+    Reject, SendError, Shutdown, ShutdownReport, Target, UpgradeRequest,
 };
 #[cfg(feature = "hub")]
 pub use hyper::{Request, Response, StatusCode, header};

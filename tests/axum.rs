@@ -73,8 +73,9 @@ impl Handler<String> for Teller {
         Ok(())
     }
 
-    async fn on_message(&self, conn: &Conn<String>, text: String) {
+    async fn on_message(&self, conn: &Conn<String>, text: String) -> Result<(), Close> {
         let _ = conn.try_send(&text);
+        Ok(())
     }
 }
 
@@ -284,8 +285,9 @@ impl Handler<String> for Undecided {
         }
     }
 
-    async fn on_message(&self, conn: &Conn<String>, text: String) {
+    async fn on_message(&self, conn: &Conn<String>, text: String) -> Result<(), Close> {
         let _ = conn.try_send(&text);
+        Ok(())
     }
 }
 

@@ -13,6 +13,8 @@ mod claims;
 mod backplane;
 #[path = "hub/bad_input.rs"]
 mod bad_input;
+#[path = "hub/callbacks.rs"]
+mod callbacks;
 #[path = "hub/close_timeouts.rs"]
 mod close_timeouts;
 #[path = "hub/codec.rs"]

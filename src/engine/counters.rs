@@ -134,6 +134,8 @@ counters! {
     pongs_replaced,
     /// Messages that the codec could not decode.
     decode_errors,
+    /// Callbacks that returned an error, which closed the connection with it.
+    callback_errors,
     /// Handlers that panicked.
     handler_panics,
     /// Streams of the application that panicked below a connection; each ended that connection alone.

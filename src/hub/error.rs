@@ -2,7 +2,7 @@
 
 use crate::backplane::BackplaneError;
 use crate::codec::EncodeError;
-use crate::engine::{ActionError, Close, CloseCode, Eviction, JoinError, Overloaded};
+use crate::engine::{ActionError, Close, CloseCode, Eviction, JoinError, LeaveError, Overloaded};
 
 /// A message was not published.
 #[derive(Debug, thiserror::Error)]
@@ -110,5 +110,38 @@ impl From<ActionError> for Close {
             _ => CloseCode::TRY_AGAIN,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+/// So that `?` works on publishing calls in callbacks: 1013 (come back later) where a shard is overloaded, 1011
+/// where the message cannot be encoded, 1001 where the hub is closed.
+impl From<PublishError> for Close {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Overloaded => Self::new(CloseCode::TRY_AGAIN, error.to_string()),
+            PublishError::Encode(_) => Self::new(CloseCode::INTERNAL, "internal error"),
+            PublishError::Closed => Self::new(CloseCode::GOING_AWAY, error.to_string()),
+        }
+    }
+}
+
+/// So that `?` works on sends in callbacks, as on [publishing calls](PublishError). A connection that has ended
+/// stays as it is.
+impl From<SendError> for Close {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Overloaded => Self::new(CloseCode::TRY_AGAIN, error.to_string()),
+            SendError::Encode(_) => Self::new(CloseCode::INTERNAL, "internal error"),
+            SendError::Closed | SendError::SlowClient(_) => {
+                Self::new(CloseCode::GOING_AWAY, error.to_string())
+            }
+        }
+    }
+}
+
+/// So that `conn.leave(room).await?` works in callbacks: 1013 (come back later) where a shard is overloaded.
+impl From<LeaveError> for Close {
+    fn from(error: LeaveError) -> Self {
+        Self::new(CloseCode::TRY_AGAIN, error.to_string())
     }
 }

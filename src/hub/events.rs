@@ -10,7 +10,7 @@ use hyper::header::HeaderName;
 use super::byte_bounds::ByteBounds;
 use super::{ShutdownReport, UpgradeRequest};
 use crate::codec::DecodeError;
-use crate::engine::DisconnectReason;
+use crate::engine::{Close, DisconnectReason};
 use crate::process::{Memory, Shortfall};
 use crate::telemetry::events;
 #[cfg(feature = "tracing")]
@@ -28,6 +28,12 @@ events! {
     /// A message of it could not be decoded.
     debug undecodable(error: &DecodeError) for "roomcast::conn" {
         error = ?error.to_string(), "message not decoded"
+    }
+
+    /// One of its callbacks returned an error, which closed it.
+    debug callback_failed(callback: &str, close: &Close) for "roomcast::conn" {
+        callback, code = u16::from(close.code), reason = &*close.reason,
+        "callback failed"
     }
 
     /// One of its callbacks, or the codec, panicked.

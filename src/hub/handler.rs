@@ -22,6 +22,21 @@ use crate::engine::{Close, DisconnectReason};
 ///
 /// [`Handlers`](super::Handlers) makes a handler of closures.
 ///
+/// # Errors of callbacks
+/// A callback that returns an error closes its connection with that [`Close`]. Each error of this crate becomes a
+/// close by itself, so `?` works on every call:
+///
+/// | error | code |
+/// |---|---|
+/// | a shard is overloaded, or the hub has no more rooms | 1013, come back later |
+/// | a name is too long, or the connection is in too many rooms | 1008 |
+/// | the message cannot be encoded | 1011, with the reason `internal error` |
+/// | the hub is closed | 1001 |
+/// | the connection has ended | none: it stays as it is |
+///
+/// [`Stats::callback_errors`](crate::Stats::callback_errors) counts these errors, and an event of `tracing` tells
+/// each, but for those of connections that were ending already and of hubs that are closed.
+///
 /// # Examples
 /// ```
 /// use roomcast::{Close, Conn, Handler, Reject, StatusCode, UpgradeRequest};
@@ -43,9 +58,10 @@ use crate::engine::{Close, DisconnectReason};
 ///         Ok(())
 ///     }
 ///
-///     async fn on_message(&self, conn: &Conn<String>, text: String) {
+///     async fn on_message(&self, conn: &Conn<String>, text: String) -> Result<(), Close> {
 ///         let user = conn.extensions().get::<User>().map_or("?", |user| &user.0);
-///         let _ = conn.hub().to_room("lobby", &format!("{user}: {text}")).await;
+///         conn.hub().to_room("lobby", &format!("{user}: {text}")).await?;
+///         Ok(())
 ///     }
 /// }
 /// ```
@@ -76,31 +92,35 @@ pub trait Handler<T: Send + 'static>: Send + Sync + 'static {
     ///
     /// The future is allocated for each message, and goes with it: an idle connection does not pay for
     /// its size.
-    fn on_message(&self, conn: &Conn<T>, message: T) -> impl Future<Output = ()> + Send {
+    fn on_message(
+        &self,
+        conn: &Conn<T>,
+        message: T,
+    ) -> impl Future<Output = Result<(), Close>> + Send {
         let _ = (conn, message);
-        ready(())
+        ready(Ok(()))
     }
 
-    /// The client has sent what the codec cannot decode. The connection lives on unless the handler
-    /// closes it.
+    /// The client has sent a message that the codec cannot decode. The connection lives on unless this closes it.
     fn on_decode_error(
         &self,
         conn: &Conn<T>,
         error: DecodeError,
-    ) -> impl Future<Output = ()> + Send {
+    ) -> impl Future<Output = Result<(), Close>> + Send {
         let _ = (conn, error);
-        ready(())
+        ready(Ok(()))
     }
 
     /// The connection has ended. It is in no room any more, and no longer counts;
-    /// [`Conn::rooms`] still tells where it was. Called once for each connection that was opened.
+    /// [`Conn::rooms`] still tells where it was. Called once for each connection that was opened. An error
+    /// is counted, and closes nothing.
     fn on_disconnect(
         &self,
         conn: &Conn<T>,
         reason: &DisconnectReason,
-    ) -> impl Future<Output = ()> + Send {
+    ) -> impl Future<Output = Result<(), Close>> + Send {
         let _ = (conn, reason);
-        ready(())
+        ready(Ok(()))
     }
 }
 
@@ -116,7 +136,11 @@ impl<T: Send + 'static, H: Handler<T>> Handler<T> for Arc<H> {
         (**self).on_connect(conn)
     }
 
-    fn on_message(&self, conn: &Conn<T>, message: T) -> impl Future<Output = ()> + Send {
+    fn on_message(
+        &self,
+        conn: &Conn<T>,
+        message: T,
+    ) -> impl Future<Output = Result<(), Close>> + Send {
         (**self).on_message(conn, message)
     }
 
@@ -124,7 +148,7 @@ impl<T: Send + 'static, H: Handler<T>> Handler<T> for Arc<H> {
         &self,
         conn: &Conn<T>,
         error: DecodeError,
-    ) -> impl Future<Output = ()> + Send {
+    ) -> impl Future<Output = Result<(), Close>> + Send {
         (**self).on_decode_error(conn, error)
     }
 
@@ -132,7 +156,7 @@ impl<T: Send + 'static, H: Handler<T>> Handler<T> for Arc<H> {
         &self,
         conn: &Conn<T>,
         reason: &DisconnectReason,
-    ) -> impl Future<Output = ()> + Send {
+    ) -> impl Future<Output = Result<(), Close>> + Send {
         (**self).on_disconnect(conn, reason)
     }
 }

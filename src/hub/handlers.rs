@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::{Conn, Handler, Reject, UpgradeRequest};
@@ -11,13 +12,47 @@ use crate::engine::{Close, DisconnectReason};
 
 type OnUpgrade = dyn Fn(&mut UpgradeRequest) -> Result<(), Reject> + Send + Sync;
 type OnConnect<T> = dyn Fn(Conn<T>) -> BoxFuture<'static, Result<(), Close>> + Send + Sync;
-type OnEvent<T, E> = dyn Fn(Conn<T>, E) -> BoxFuture<'static, ()> + Send + Sync;
+type OnEvent<T, E> = dyn Fn(Conn<T>, E) -> BoxFuture<'static, Result<(), Close>> + Send + Sync;
+
+/// What a closure of [`Handlers`] may return: nothing, or a `Result` whose error closes the connection.
+#[diagnostic::on_unimplemented(
+    message = "a callback returns `()` or `Result<(), Close>`, not `{Self}`",
+    label = "this closure returns something else",
+    note = "`?` turns each error of roomcast into a `Close`; end the closure with `Ok(())`"
+)]
+pub trait Outcome: sealed::Sealed {
+    /// The result.
+    #[doc(hidden)]
+    fn into_result(self) -> Result<(), Close>;
+}
+
+impl Outcome for () {
+    fn into_result(self) -> Result<(), Close> {
+        Ok(())
+    }
+}
+
+impl Outcome for Result<(), Close> {
+    fn into_result(self) -> Self {
+        self
+    }
+}
+
+mod sealed {
+    use super::Close;
+
+    pub trait Sealed {}
+
+    impl Sealed for () {}
+    impl Sealed for Result<(), Close> {}
+}
 
 /// A [`Handler`] made of closures, for programs that fit on a page. From
 /// [`Hub::handlers`](super::Hub::handlers).
 ///
 /// A closure gets the connection by value and returns a future, which is boxed: an allocation a
-/// message that an implementation of [`Handler`] does not have.
+/// message that an implementation of [`Handler`] does not have. The future gives nothing, or a `Result` whose error
+/// [closes the connection](Handler#errors-of-callbacks).
 ///
 /// # Examples
 /// ```
@@ -34,7 +69,8 @@ type OnEvent<T, E> = dyn Fn(Conn<T>, E) -> BoxFuture<'static, ()> + Send + Sync;
 ///     })
 ///     .on_message(|conn, text| async move {
 ///         let room = conn.param("room").unwrap_or("lobby");
-///         let _ = conn.hub().to_room(room, &text).await;
+///         conn.hub().to_room(room, &text).await?;
+///         Ok(())
 ///     })
 ///     .on_disconnect(|conn, reason| async move {
 ///         println!("{} has gone: {reason}", conn.id());
@@ -70,9 +106,9 @@ impl<T: Send + 'static> Handlers<T> {
     pub fn on_connect<F, R>(mut self, f: F) -> Self
     where
         F: Fn(Conn<T>) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<(), Close>> + Send + 'static,
+        R: Future<Output: Outcome> + Send + 'static,
     {
-        self.connect = Some(Box::new(move |conn| Box::pin(f(conn))));
+        self.connect = Some(Box::new(move |conn| Box::pin(f(conn).map(Outcome::into_result))));
         self
     }
 
@@ -80,9 +116,11 @@ impl<T: Send + 'static> Handlers<T> {
     pub fn on_message<F, R>(mut self, f: F) -> Self
     where
         F: Fn(Conn<T>, T) -> R + Send + Sync + 'static,
-        R: Future<Output = ()> + Send + 'static,
+        R: Future<Output: Outcome> + Send + 'static,
     {
-        self.message = Some(Box::new(move |conn, message| Box::pin(f(conn, message))));
+        self.message = Some(Box::new(move |conn, message| {
+            Box::pin(f(conn, message).map(Outcome::into_result))
+        }));
         self
     }
 
@@ -90,9 +128,10 @@ impl<T: Send + 'static> Handlers<T> {
     pub fn on_decode_error<F, R>(mut self, f: F) -> Self
     where
         F: Fn(Conn<T>, DecodeError) -> R + Send + Sync + 'static,
-        R: Future<Output = ()> + Send + 'static,
+        R: Future<Output: Outcome> + Send + 'static,
     {
-        self.decode_error = Some(Box::new(move |conn, error| Box::pin(f(conn, error))));
+        self.decode_error =
+            Some(Box::new(move |conn, error| Box::pin(f(conn, error).map(Outcome::into_result))));
         self
     }
 
@@ -100,9 +139,10 @@ impl<T: Send + 'static> Handlers<T> {
     pub fn on_disconnect<F, R>(mut self, f: F) -> Self
     where
         F: Fn(Conn<T>, DisconnectReason) -> R + Send + Sync + 'static,
-        R: Future<Output = ()> + Send + 'static,
+        R: Future<Output: Outcome> + Send + 'static,
     {
-        self.disconnect = Some(Box::new(move |conn, reason| Box::pin(f(conn, reason))));
+        self.disconnect =
+            Some(Box::new(move |conn, reason| Box::pin(f(conn, reason).map(Outcome::into_result))));
         self
     }
 }
@@ -119,21 +159,24 @@ impl<T: Send + 'static> Handler<T> for Handlers<T> {
         }
     }
 
-    async fn on_message(&self, conn: &Conn<T>, message: T) {
-        if let Some(f) = &self.message {
-            f(conn.clone(), message).await;
+    async fn on_message(&self, conn: &Conn<T>, message: T) -> Result<(), Close> {
+        match &self.message {
+            Some(f) => f(conn.clone(), message).await,
+            None => Ok(()),
         }
     }
 
-    async fn on_decode_error(&self, conn: &Conn<T>, error: DecodeError) {
-        if let Some(f) = &self.decode_error {
-            f(conn.clone(), error).await;
+    async fn on_decode_error(&self, conn: &Conn<T>, error: DecodeError) -> Result<(), Close> {
+        match &self.decode_error {
+            Some(f) => f(conn.clone(), error).await,
+            None => Ok(()),
         }
     }
 
-    async fn on_disconnect(&self, conn: &Conn<T>, reason: &DisconnectReason) {
-        if let Some(f) = &self.disconnect {
-            f(conn.clone(), reason.clone()).await;
+    async fn on_disconnect(&self, conn: &Conn<T>, reason: &DisconnectReason) -> Result<(), Close> {
+        match &self.disconnect {
+            Some(f) => f(conn.clone(), reason.clone()).await,
+            None => Ok(()),
         }
     }
 }

@@ -42,7 +42,7 @@ pub use self::conn::Conn;
 pub use self::endpoint::Endpoint;
 pub use self::error::{BuildError, PublishError, SendError};
 pub use self::handler::Handler;
-pub use self::handlers::Handlers;
+pub use self::handlers::{Handlers, Outcome};
 use self::origins::Origins;
 pub use self::publishing::Encoded;
 pub use self::request::{Reject, UpgradeRequest};

@@ -88,11 +88,34 @@ async fn open<T: Send + 'static, H: Handler<T>>(
     reader: &mut FrameReader,
 ) -> Served {
     let (result, ahead) = beside(conn.span().hold(handler.on_connect(conn)), conn, reader).await;
-    result.map_err(|close| Some(DisconnectReason::ClosedByServer(close)))?;
+    outcome(conn, "on_connect", result)?;
     match ahead {
         // Boxed, for it is rare, and its size would count in every beginning.
         Some(step) => Box::pin(handle(step, conn, handler, reader)).await,
         None => Ok(()),
+    }
+}
+
+/// Ends the connection if a callback has returned an error. The usual reason is that the connection is ending
+/// already, which is no fault.
+fn outcome<T: Send + 'static>(
+    conn: &Conn<T>,
+    callback: &'static str,
+    result: Result<(), Close>,
+) -> Served {
+    result.map_err(|close| {
+        if !conn.link().is_closing() {
+            note_error(conn, callback, &close);
+        }
+        Some(DisconnectReason::ClosedByServer(close))
+    })
+}
+
+/// Counts and tells the error of a callback. A hub that is closed makes callbacks fail, which is no fault.
+fn note_error<T: Send + 'static>(conn: &Conn<T>, callback: &'static str, close: &Close) {
+    if !conn.hub().is_closed() {
+        conn.port().counters().callback_errors.add(1);
+        conn.span().enter(|| events::callback_failed(callback, close));
     }
 }
 
@@ -109,11 +132,15 @@ fn handle<'a, T: Send + 'static, H: Handler<T>>(
             next = match step {
                 Step::Message(message) => {
                     let answer = conn.span().hold(handler.on_message(conn, message));
-                    beside(answer, conn, reader).await.1
+                    let (result, ahead) = beside(answer, conn, reader).await;
+                    outcome(conn, "on_message", result)?;
+                    ahead
                 }
                 Step::Undecodable(error) => {
                     let answer = conn.span().hold(handler.on_decode_error(conn, error));
-                    beside(answer, conn, reader).await.1
+                    let (result, ahead) = beside(answer, conn, reader).await;
+                    outcome(conn, "on_decode_error", result)?;
+                    ahead
                 }
                 Step::Answered | Step::Handled => None,
                 Step::End(reason) => return Err(reason),
@@ -332,8 +359,11 @@ async fn finish<T: Send + 'static, H: Handler<T>>(
         let Some(end) = link.end() else { return };
         conn.span().enter(|| events::disconnected(&end.reason));
         let told = async { conn.span().hold(handler.on_disconnect(conn, &end.reason)).await };
-        let told = AssertUnwindSafe(told).catch_unwind().await;
-        let _ = told.inspect_err(|payload| note_panic(conn, &**payload));
+        match AssertUnwindSafe(told).catch_unwind().await {
+            Ok(Ok(())) => {}
+            Ok(Err(close)) => note_error(conn, "on_disconnect", &close),
+            Err(payload) => note_panic(conn, &*payload),
+        }
     };
     let patience = patience(link.end().map(|end| &end.reason), conn.hub().inner.close_timeout);
     tokio::join!(disconnect, async {

@@ -93,8 +93,9 @@ pub enum ByEndpoint {}
 /// let hub = Hub::<String>::new();
 /// let endpoint = hub.handle(hub.handlers().on_message(|conn, text| async move {
 ///     if let Some(User(name)) = conn.extensions().get() {
-///         let _ = conn.hub().broadcast(&format!("{name}: {text}")).await;
+///         conn.hub().broadcast(&format!("{name}: {text}")).await?;
 ///     }
+///     Ok(())
 /// }));
 /// let ws = |user: User, upgrade: HubUpgrade| async move { upgrade.with(user).accept(&endpoint).await };
 /// let app: Router = Router::new().route("/ws", get(ws));

@@ -88,7 +88,8 @@ pub enum ServerError {
 /// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
 /// let hub = Hub::<String>::new();
 /// let echo = hub.handlers().on_message(|conn, message| async move {
-///     let _ = conn.send(&message).await;
+///     conn.send(&message).await?;
+///     Ok(())
 /// });
 /// let server = Server::bind("127.0.0.1:0").await?.route("/ws/{room}", hub.handle(echo))?;
 /// println!("listening on {}", server.local_addr()?);

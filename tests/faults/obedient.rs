@@ -87,7 +87,7 @@ impl Handler<Line> for Obedient {
         Ok(conn.try_join(room(conn))?)
     }
 
-    async fn on_message(&self, conn: &Conn<Line>, line: Line) {
+    async fn on_message(&self, conn: &Conn<Line>, line: Line) -> Result<(), Close> {
         match line.text.as_str() {
             // Without a word from the panic hook.
             PANIC => std::panic::resume_unwind(Box::new("a panic that the test wants")),
@@ -106,6 +106,7 @@ impl Handler<Line> for Obedient {
                 let _ = conn.hub().to_room(room(conn), &line).await;
             }
         }
+        Ok(())
     }
 }
 

@@ -89,11 +89,12 @@ impl Handler<Line> for Patient {
         Ok(conn.try_join(room(conn))?)
     }
 
-    async fn on_message(&self, conn: &Conn<Line>, line: Line) {
+    async fn on_message(&self, conn: &Conn<Line>, line: Line) -> Result<(), Close> {
         if line.text == BLOCK {
             std::thread::sleep(Duration::from_millis(line.seq));
         }
         let _ = conn.hub().to_room(room(conn), &line).await;
+        Ok(())
     }
 }
 

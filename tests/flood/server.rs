@@ -35,9 +35,10 @@ impl Handler<Message> for Relay {
         Ok(conn.try_join(room(conn))?)
     }
 
-    async fn on_message(&self, conn: &Conn<Message>, message: Message) {
+    async fn on_message(&self, conn: &Conn<Message>, message: Message) -> Result<(), Close> {
         // Fails only when the hub is closed.
         let _ = conn.hub().to_room(room(conn), &message).await;
+        Ok(())
     }
 }
 

@@ -164,18 +164,25 @@ impl Handler<u32> for Panicking {
         Ok(())
     }
 
-    async fn on_message(&self, conn: &Conn<u32>, message: u32) {
+    async fn on_message(&self, conn: &Conn<u32>, message: u32) -> Result<(), Close> {
         self.panic_if(message == 13).await;
         let _ = conn.hub().try_to_room("r", &message);
+        Ok(())
     }
 
-    async fn on_decode_error(&self, _: &Conn<u32>, _: DecodeError) {
+    async fn on_decode_error(&self, _: &Conn<u32>, _: DecodeError) -> Result<(), Close> {
         self.panic_if(true).await;
+        Ok(())
     }
 
-    async fn on_disconnect(&self, conn: &Conn<u32>, reason: &DisconnectReason) {
+    async fn on_disconnect(
+        &self,
+        conn: &Conn<u32>,
+        reason: &DisconnectReason,
+    ) -> Result<(), Close> {
         let _ = self.0.send(reason.clone());
         self.panic_if(conn.param("room") == Some("disconnect")).await;
+        Ok(())
     }
 }
 

@@ -24,9 +24,10 @@ fn hub(shards: usize) -> Hub<RawMessage> {
 struct Echo;
 
 impl Handler<RawMessage> for Echo {
-    async fn on_message(&self, conn: &Conn<RawMessage>, message: RawMessage) {
+    async fn on_message(&self, conn: &Conn<RawMessage>, message: RawMessage) -> Result<(), Close> {
         // What becomes of it is counted.
         let _ = conn.send(&message).await;
+        Ok(())
     }
 }
 
@@ -38,8 +39,9 @@ impl Handler<RawMessage> for Chat {
         Ok(conn.try_join("r")?)
     }
 
-    async fn on_message(&self, conn: &Conn<RawMessage>, message: RawMessage) {
+    async fn on_message(&self, conn: &Conn<RawMessage>, message: RawMessage) -> Result<(), Close> {
         let _ = conn.hub().to_room("r", &message).await;
+        Ok(())
     }
 }
 
@@ -69,13 +71,14 @@ impl Hesitant {
 }
 
 impl Handler<RawMessage> for Hesitant {
-    async fn on_message(&self, conn: &Conn<RawMessage>, message: RawMessage) {
+    async fn on_message(&self, conn: &Conn<RawMessage>, message: RawMessage) -> Result<(), Close> {
         let _ = self.begun.send(conn.clone());
         self.may_answer.acquire().await.expect("never closed").forget();
         for _ in 0..self.answers {
             let sent = conn.send(&message).await;
             self.accepted.fetch_add(usize::from(sent.is_ok()), Ordering::Relaxed);
         }
+        Ok(())
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use roomcast::{Codec, Conn, DecodeError, EncodeError, FrameKind, Handler, Hub, Raw, RawMessage};
+use roomcast::{
+    Close, Codec, Conn, DecodeError, EncodeError, FrameKind, Handler, Hub, Raw, RawMessage,
+};
 use tokio::sync::Semaphore;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -46,9 +48,10 @@ async fn heartbeats_that_come_together_with_pings_are_answered_together_in_their
 struct Busy(Arc<Semaphore>);
 
 impl Handler<u32> for Busy {
-    async fn on_message(&self, conn: &Conn<u32>, number: u32) {
+    async fn on_message(&self, conn: &Conn<u32>, number: u32) -> Result<(), Close> {
         self.0.acquire().await.expect("never closed").forget();
         conn.try_send(&number).expect("it is open");
+        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roomcast::{Conn, DisconnectReason, Handler, Hub};
+use roomcast::{Close, Conn, DisconnectReason, Handler, Hub};
 use tokio::sync::Notify;
 
 use crate::support::{Client, PING, PONG, Recorded, TEXT, eventually, frame, parse_close, serve};
@@ -109,9 +109,10 @@ async fn silence_ends_one_connection_and_not_its_neighbours() {
 struct Slow(Arc<Notify>);
 
 impl Handler<u32> for Slow {
-    async fn on_message(&self, conn: &Conn<u32>, message: u32) {
+    async fn on_message(&self, conn: &Conn<u32>, message: u32) -> Result<(), Close> {
         self.0.notified().await;
         conn.try_send(&message).unwrap();
+        Ok(())
     }
 }
 

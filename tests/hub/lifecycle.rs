@@ -178,12 +178,13 @@ impl Handler<u32> for Rejecting {
         Err(Close::new(CloseCode::POLICY, "members only"))
     }
 
-    async fn on_message(&self, _: &Conn<u32>, _: u32) {
+    async fn on_message(&self, _: &Conn<u32>, _: u32) -> Result<(), Close> {
         panic!("a rejected connection is not served");
     }
 
-    async fn on_disconnect(&self, _: &Conn<u32>, reason: &DisconnectReason) {
+    async fn on_disconnect(&self, _: &Conn<u32>, reason: &DisconnectReason) -> Result<(), Close> {
         let _ = self.0.send(reason.clone());
+        Ok(())
     }
 }
 
@@ -226,13 +227,15 @@ async fn failed_join_can_reject_a_connection() {
 struct Gated(Arc<Semaphore>, mpsc::UnboundedSender<u32>);
 
 impl Handler<u32> for Gated {
-    async fn on_message(&self, _: &Conn<u32>, message: u32) {
+    async fn on_message(&self, _: &Conn<u32>, message: u32) -> Result<(), Close> {
         let _ = self.1.send(message);
         self.0.acquire().await.unwrap().forget();
+        Ok(())
     }
 
-    async fn on_disconnect(&self, _: &Conn<u32>, _: &DisconnectReason) {
+    async fn on_disconnect(&self, _: &Conn<u32>, _: &DisconnectReason) -> Result<(), Close> {
         self.0.acquire().await.unwrap().forget();
+        Ok(())
     }
 }
 
@@ -504,12 +507,14 @@ impl Handler<u32> for Counting {
         Ok(conn.try_join("r")?)
     }
 
-    async fn on_message(&self, conn: &Conn<u32>, message: u32) {
+    async fn on_message(&self, conn: &Conn<u32>, message: u32) -> Result<(), Close> {
         conn.hub().to_room("r", &message).await.unwrap();
+        Ok(())
     }
 
-    async fn on_disconnect(&self, _: &Conn<u32>, _: &DisconnectReason) {
+    async fn on_disconnect(&self, _: &Conn<u32>, _: &DisconnectReason) -> Result<(), Close> {
         self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -561,11 +566,11 @@ impl Handler<u32> for PanicsAtTheCall {
         &self,
         _: &Conn<u32>,
         _: &DisconnectReason,
-    ) -> impl Future<Output = ()> + Send {
+    ) -> impl Future<Output = Result<(), Close>> + Send {
         if true {
             panic!("on purpose");
         }
-        async {}
+        async { Ok(()) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use roomcast::{Conn, DisconnectReason, Handler, Hub, Limit, Stats};
+use roomcast::{Close, Conn, DisconnectReason, Handler, Hub, Limit, Stats};
 
 use crate::support::{
     CLOSE, CONTINUATION, FIN, PING, PONG, RawClient, Recorded, TEXT, frame, parse_close, serve,
@@ -169,11 +169,12 @@ async fn client_that_sends_more_bytes_than_its_rate_is_refused_though_no_message
 struct Slow(Duration);
 
 impl Handler<String> for Slow {
-    async fn on_message(&self, conn: &Conn<String>, message: String) {
+    async fn on_message(&self, conn: &Conn<String>, message: String) -> Result<(), Close> {
         conn.try_send(&message).unwrap();
         if message == "wait" {
             tokio::time::sleep(self.0).await;
         }
+        Ok(())
     }
 }
 
@@ -210,7 +211,7 @@ async fn goodbye_is_no_message_too_many() {
 struct Spent(usize);
 
 impl Handler<String> for Spent {
-    async fn on_message(&self, conn: &Conn<String>, message: String) {
+    async fn on_message(&self, conn: &Conn<String>, message: String) -> Result<(), Close> {
         conn.try_send(&message).unwrap();
         if message == "wait" {
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -220,6 +221,7 @@ impl Handler<String> for Spent {
                 tokio::task::coop::consume_budget().await;
             }
         }
+        Ok(())
     }
 }
 

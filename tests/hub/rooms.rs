@@ -247,9 +247,10 @@ impl Handler<u32> for Looking {
         Ok(conn.try_join("r")?)
     }
 
-    async fn on_disconnect(&self, conn: &Conn<u32>, _: &DisconnectReason) {
+    async fn on_disconnect(&self, conn: &Conn<u32>, _: &DisconnectReason) -> Result<(), Close> {
         let hub = conn.hub();
         self.0.send((hub.count(), hub.room_count("r"), conn.rooms().await)).unwrap();
+        Ok(())
     }
 }
 

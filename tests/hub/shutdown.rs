@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use roomcast::{
-    CloseCode, Conn, DisconnectReason, Handler, Hub, PublishError, Shutdown, ShutdownReport,
+    Close, CloseCode, Conn, DisconnectReason, Handler, Hub, PublishError, Shutdown, ShutdownReport,
 };
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -113,8 +113,9 @@ async fn close_takes_the_place_of_a_shutdown_under_way() {
 struct Lingering(Arc<Semaphore>);
 
 impl Handler<u32> for Lingering {
-    async fn on_disconnect(&self, _: &Conn<u32>, _: &DisconnectReason) {
+    async fn on_disconnect(&self, _: &Conn<u32>, _: &DisconnectReason) -> Result<(), Close> {
         self.0.acquire().await.expect("never closed").forget();
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use roomcast::{Conn, DisconnectReason, Handler, Hub, Raw, RawMessage};
+use roomcast::{Close, Conn, DisconnectReason, Handler, Hub, Raw, RawMessage};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
@@ -69,17 +69,19 @@ struct Held {
 }
 
 impl Handler<RawMessage> for Held {
-    async fn on_message(&self, conn: &Conn<RawMessage>, _: RawMessage) {
+    async fn on_message(&self, conn: &Conn<RawMessage>, _: RawMessage) -> Result<(), Close> {
         self.messages.fetch_add(1, Ordering::Relaxed);
         let _ = self.events.send("message");
         self.may_answer.acquire().await.expect("never closed").forget();
         // A client that is gone needs none.
         let _ = conn.send(&RawMessage::Text("answer".to_owned())).await;
         let _ = self.events.send("answered");
+        Ok(())
     }
 
-    async fn on_disconnect(&self, _: &Conn<RawMessage>, _: &DisconnectReason) {
+    async fn on_disconnect(&self, _: &Conn<RawMessage>, _: &DisconnectReason) -> Result<(), Close> {
         let _ = self.events.send("ended");
+        Ok(())
     }
 }
 

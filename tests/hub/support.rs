@@ -63,16 +63,19 @@ impl<T: Send + 'static> Handler<T> for Recorder<T> {
         Ok(())
     }
 
-    async fn on_message(&self, conn: &Conn<T>, message: T) {
+    async fn on_message(&self, conn: &Conn<T>, message: T) -> Result<(), Close> {
         self.tell(Event::Message(conn.clone(), message));
+        Ok(())
     }
 
-    async fn on_decode_error(&self, conn: &Conn<T>, error: DecodeError) {
+    async fn on_decode_error(&self, conn: &Conn<T>, error: DecodeError) -> Result<(), Close> {
         self.tell(Event::Undecodable(conn.clone(), error));
+        Ok(())
     }
 
-    async fn on_disconnect(&self, conn: &Conn<T>, reason: &DisconnectReason) {
+    async fn on_disconnect(&self, conn: &Conn<T>, reason: &DisconnectReason) -> Result<(), Close> {
         self.tell(Event::Ended(conn.clone(), reason.clone()));
+        Ok(())
     }
 }
 

@@ -28,17 +28,19 @@ impl Handler<String> for Talkative {
         Ok(())
     }
 
-    async fn on_message(&self, conn: &Conn<String>, text: String) {
+    async fn on_message(&self, conn: &Conn<String>, text: String) -> Result<(), Close> {
         assert_ne!(text, "panic", "as it was told to");
         tokio::task::yield_now().await;
         if text == "log" {
             tracing::info!(conn = %conn.id(), "in on_message");
         }
         conn.try_send(&text).expect("it is open");
+        Ok(())
     }
 
-    async fn on_disconnect(&self, _: &Conn<String>, _: &DisconnectReason) {
+    async fn on_disconnect(&self, _: &Conn<String>, _: &DisconnectReason) -> Result<(), Close> {
         tracing::info!("in on_disconnect");
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Ends over TLS: `close_notify` with and without a close frame before it.
 
-use roomcast::{Conn, Handler, Hub, Raw, RawMessage};
+use roomcast::{Close, Conn, Handler, Hub, Raw, RawMessage};
 use rustls::client::ClientConnection;
 use std::io::Write;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,9 +16,10 @@ use crate::{Files, over_tls};
 struct Echo;
 
 impl Handler<RawMessage> for Echo {
-    async fn on_message(&self, conn: &Conn<RawMessage>, message: RawMessage) {
+    async fn on_message(&self, conn: &Conn<RawMessage>, message: RawMessage) -> Result<(), Close> {
         // What becomes of it is counted.
         let _ = conn.send(&message).await;
+        Ok(())
     }
 }
 

@@ -42,9 +42,10 @@ impl<T: Send + Sync + 'static> Handler<T> for Relay {
         Ok(conn.try_join(room(conn))?)
     }
 
-    async fn on_message(&self, conn: &Conn<T>, message: T) {
+    async fn on_message(&self, conn: &Conn<T>, message: T) -> Result<(), Close> {
         // Fails only when the hub is closed.
         let _ = conn.hub().to_room(room(conn), &message).await;
+        Ok(())
     }
 }
 

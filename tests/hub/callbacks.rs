@@ -1,0 +1,159 @@
+//! `?` in callbacks: each error of the crate becomes a close with a fitting code, which is counted.
+
+use roomcast::{
+    Close, CloseCode, Codec, Conn, DecodeError, DisconnectReason, EncodeError, FrameKind, Handler,
+    Hub, Json, Target,
+};
+
+use crate::support::{Client, Recorded, eventually, serve};
+
+/// Text that may be anything but `secret`, which cannot be encoded.
+struct Discreet;
+
+impl Codec<String> for Discreet {
+    fn encode(&self, text: &String, out: &mut Vec<u8>) -> Result<FrameKind, EncodeError> {
+        match &**text {
+            "secret" => Err(EncodeError::new("the text is a secret")),
+            _ => Json::new().encode(text, out),
+        }
+    }
+
+    fn accepts(&self, kind: FrameKind) -> bool {
+        kind == FrameKind::Text
+    }
+
+    fn decode(&self, kind: FrameKind, payload: &mut [u8]) -> Result<String, DecodeError> {
+        Json::new().decode(kind, payload)
+    }
+}
+
+/// Does what the client says, on a hub whose names of rooms have four bytes at most.
+struct Obedient;
+
+impl Handler<String> for Obedient {
+    async fn on_connect(&self, conn: &Conn<String>) -> Result<(), Close> {
+        let room = conn.query("room").unwrap_or_default();
+        conn.join(&room).await?;
+        Ok(())
+    }
+
+    async fn on_message(&self, conn: &Conn<String>, text: String) -> Result<(), Close> {
+        match &*text {
+            "join" => conn.join("a long name").await?,
+            "join all" => conn.hub().join(&Target::everyone(), "a long name").await?,
+            "send" => conn.send(&"secret".to_owned()).await?,
+            "publish" => conn.hub().broadcast(&"secret".to_owned()).await?,
+            "closed" => {
+                conn.hub().shutdown_now();
+                conn.hub().broadcast(&text).await?;
+            }
+            "ended" => {
+                conn.close_with(CloseCode::from(4_000), "as it was told to");
+                conn.send(&text).await?;
+            }
+            _ => conn.leave("none").await?,
+        }
+        conn.send(&text).await?;
+        Ok(())
+    }
+
+    async fn on_decode_error(&self, _: &Conn<String>, _: DecodeError) -> Result<(), Close> {
+        Err(Close::new(CloseCode::INVALID_PAYLOAD, "not JSON"))
+    }
+
+    async fn on_disconnect(&self, conn: &Conn<String>, _: &DisconnectReason) -> Result<(), Close> {
+        conn.hub().broadcast(&"secret".to_owned()).await?;
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn errors_of_callbacks_close_with_a_code_that_fits() {
+    let expected = [
+        ("join", 1_008, "room name too long: 11 of at most 4 bytes"),
+        ("join all", 1_008, "room name too long: 11 of at most 4 bytes"),
+        ("send", 1_011, "internal error"),
+        ("publish", 1_011, "internal error"),
+        ("closed", 1_001, "hub closed"),
+        ("ended", 4_000, "as it was told to"),
+    ];
+    for (text, code, reason) in expected {
+        let hub = Hub::with_codec(Discreet).max_room_name_bytes(4).build().unwrap();
+        let server = serve(hub.handle(Obedient)).await;
+        let mut client = Client::connect(server.addr, "/ws").await;
+        client.send_text(format!("{text:?}")).await;
+        assert_eq!(client.closed().await, (code, reason.to_owned()), "{text}");
+        // The callback's error, unless the connection was ending, and that of `on_disconnect`; none where
+        // the hub is closed.
+        let count = match text {
+            "closed" => 0,
+            "ended" => 1,
+            _ => 2,
+        };
+        eventually("all is counted", || hub.stats().callback_errors == count).await;
+    }
+}
+
+#[tokio::test]
+async fn error_of_on_connect_rejects_and_one_of_on_decode_error_closes() {
+    let hub = Hub::with_codec(Discreet).max_room_name_bytes(4).build().unwrap();
+    let server = serve(hub.handle(Obedient)).await;
+    let mut client = Client::connect(server.addr, "/ws?room=a+long+name").await;
+    assert_eq!(client.closed().await.0, 1_008);
+    let mut client = Client::connect(server.addr, "/ws").await;
+    client.send_text("no JSON").await;
+    assert_eq!(client.closed().await, (1_007, "not JSON".to_owned()));
+    eventually("both are counted, twice", || hub.stats().callback_errors == 4).await;
+}
+
+#[tokio::test]
+async fn without_an_error_the_connection_goes_on() {
+    let hub = Hub::with_codec(Discreet).build().unwrap();
+    let server = serve(hub.handle(Obedient)).await;
+    let mut client = Client::connect(server.addr, "/ws").await;
+    client.send_text("\"leave\"").await;
+    assert_eq!(client.get::<String>().await, "leave");
+    assert_eq!(hub.stats().callback_errors, 0);
+}
+
+/// Closures return nothing or a result, each as it needs.
+#[tokio::test]
+async fn closures_return_nothing_or_a_result() {
+    let hub = Hub::<u32>::new();
+    let handlers = hub
+        .handlers()
+        .on_connect(|conn| async move {
+            conn.join("room").await?;
+            Ok(())
+        })
+        .on_message(|conn, number| async move {
+            if number == 0 {
+                return Err(Close::new(CloseCode::from(4_001), "zero"));
+            }
+            conn.hub().to_room("room", &(100 / number)).await?;
+            Ok(())
+        })
+        .on_decode_error(|conn, _| async move { conn.close() })
+        .on_disconnect(|_, reason| async move { drop(reason) });
+    let server = serve(hub.handle(handlers)).await;
+    let mut client = Client::connect(server.addr, "/ws").await;
+    client.send_text("4").await;
+    assert_eq!(client.get::<u32>().await, 25);
+    client.send_text("0").await;
+    assert_eq!(client.closed().await, (4_001, "zero".to_owned()));
+    let mut client = Client::connect(server.addr, "/ws").await;
+    client.send_text("none").await;
+    assert_eq!(client.closed().await.0, 1_000);
+}
+
+/// A callback that fails because its client has gone is no fault of the callback.
+#[tokio::test]
+async fn failure_for_a_client_that_has_gone_is_not_counted() {
+    let mut server = Recorded::serve(Hub::<u32>::new()).await;
+    let (client, conn) = server.connect().await;
+    drop(client);
+    server.events.ended().await;
+    let close: Close = conn.send(&1).await.unwrap_err().into();
+    assert_eq!(close.code, CloseCode::GOING_AWAY);
+    assert_eq!(server.hub.stats().callback_errors, 0);
+}
