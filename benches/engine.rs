@@ -39,6 +39,7 @@ criterion_group! {
     config = settings::settings();
     targets =
         publish::calls,
+        publish::to_one,
         fan_out::turns,
         membership::huge_room,
         membership::small_rooms,

@@ -163,6 +163,10 @@ impl Front {
         publish(&self.ports, Address::Room(room), &[], frame).expect("within the limits");
     }
 
+    pub(crate) fn publish_to(&self, conn: ConnKey, frame: &Bytes) {
+        publish(&self.ports, Address::Conn(conn), &[], frame).expect("within the limits");
+    }
+
     /// Acts on the members of a room.
     pub(crate) fn act(&self, room: &str, action: Action<'_>) {
         act_at(Pace::Urgent, &self.ports, Address::Room(room), &[], action)

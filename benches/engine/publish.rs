@@ -24,6 +24,22 @@ pub(crate) fn calls(c: &mut Criterion) {
     group.finish();
 }
 
+/// The call that publishes to one connection: it visits the shard of the connection alone.
+pub(crate) fn to_one(c: &mut Criterion) {
+    let mut group = c.benchmark_group("publish to one connection");
+    for shards in [1, 64] {
+        group.bench_function(format!("{shards} shards"), |b| {
+            let hub = Hub::new(shards, shards);
+            let front = &hub.front;
+            let last = front.links.last().expect("there is one for each shard").id();
+            let frame = message();
+            let publish = |_, _| front.publish_to(black_box(last), &frame);
+            b.iter_custom(|calls| time_calls(1, calls, publish, |_| front.discard(frame.len())));
+        });
+    }
+    group.finish();
+}
+
 fn ours(group: &mut BenchmarkGroup<'_, WallTime>, threads: usize, members: usize) {
     group.bench_function(format!("room of {members}, threads: {threads}"), |b| {
         let hub = Hub::with_room(2, members);

@@ -5,6 +5,7 @@
 mod acting;
 
 use std::fmt;
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -464,7 +465,7 @@ pub fn publish<S>(
 
 /// [`publish`] at a pace.
 ///
-/// Goes through the ports one call deep each. On the way down it finds out who is meant; at the bottom
+/// The ports are those of shards 0, 1, 2 and so on. Goes through them one call deep each. On the way down it finds out who is meant; at the bottom
 /// it reserves space in every inbox; on the way back, when nothing can fail any more, it pushes the
 /// deliveries.
 pub fn publish_at<S>(
@@ -474,7 +475,15 @@ pub fn publish_at<S>(
     except: &[ConnKey],
     frames: &Bytes,
 ) -> Result<(), Overloaded> {
-    Publish { pace, address, except, frames }.go_on(ports, None)
+    Publish { pace, address, except, frames }.go_on(concerned(ports, address), None)
+}
+
+/// The ports that an address can concern: all, or that of the connection.
+fn concerned<'p, S>(ports: &'p [Arc<Port<S>>], address: Address<'_>) -> &'p [Arc<Port<S>>] {
+    match address {
+        Address::Conn(id) => ports.get(id.shard()).map(slice::from_ref).unwrap_or_default(),
+        _ => ports,
+    }
 }
 
 /// A publish on its way through the ports.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{Address, Pace, Port};
+use super::{Address, Pace, Port, concerned};
 use crate::engine::close::{Close, CloseCode};
 use crate::engine::command::{Act, Audience, Change, Command, Except};
 use crate::engine::inbox::Overloaded;
@@ -80,9 +80,9 @@ pub fn act_at<S>(
     action: Action<'_>,
 ) -> Result<(), ActionError> {
     ports.first().map_or(Ok(()), |port| port.check_name(action))?;
-    let concerned = ports.iter().filter(|port| port.is_concerned_by(action));
+    let ports = concerned(ports, address).iter().filter(|port| port.is_concerned_by(action));
     let meant: Vec<(&Arc<Port<S>>, Audience)> =
-        concerned.filter_map(|port| Some((port, port.resolve(address)?))).collect();
+        ports.filter_map(|port| Some((port, port.resolve(address)?))).collect();
     // Before anything is reserved: giving space back wakes other waiters, and they would wake this one, for ever.
     if pace == Pace::Patient && meant.iter().any(|(port, _)| port.inbox.is_congested()) {
         return Err(ActionError::Overloaded);
