@@ -4,7 +4,6 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
@@ -124,18 +123,10 @@ impl Inbound {
     /// # Cancel safety
     /// Nothing is lost.
     pub(super) async fn next(&self) -> Received {
-        poll_fn(|cx| self.poll_next(cx)).await
-    }
-
-    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Received> {
         let queue = &self.shared.queue;
-        loop {
-            if let Some(received) = queue.pop() {
-                queue.release(1, received.bytes());
-                return Poll::Ready(received);
-            }
-            ready!(queue.poll_filled(cx));
-        }
+        let received = poll_fn(|cx| queue.poll_pop(cx)).await;
+        queue.release(1, received.bytes());
+        received
     }
 }
 

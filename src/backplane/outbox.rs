@@ -152,8 +152,9 @@ impl Outbox {
 
     /// Notes whether messages leave at the moment. For the publishing task alone.
     pub(super) fn set_flowing(&self, is_flowing: bool) {
-        self.is_flowing.store(is_flowing, Ordering::Relaxed);
-        self.tell_space();
+        if self.is_flowing.swap(is_flowing, Ordering::Relaxed) != is_flowing {
+            self.tell_space();
+        }
     }
 
     /// Tells those who wait when half of what they may fill is free: each time, all of them look.

@@ -5,7 +5,7 @@
 //! subscribers are not back yet is stalled, too. Held messages have the bounds of the outbox; past them, the
 //! oldest are dropped.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::mem;
 use std::sync::Arc;
 
@@ -26,6 +26,8 @@ pub(super) struct Packing {
     pub(super) ready: Vec<Parcel>,
     /// Envelopes of stalled channels.
     aside: Vec<Parcel>,
+    /// The number of the first message that is set aside, by channel.
+    first_aside: HashMap<Channel, u64>,
     flows: Box<[Flow]>,
     held: Held,
 }
@@ -75,6 +77,7 @@ impl Packing {
             shared,
             ready: Vec::new(),
             aside: Vec::new(),
+            first_aside: HashMap::new(),
             held: Held::default(),
         }
     }
@@ -211,11 +214,8 @@ impl Packing {
     /// Adds a heartbeat to what is ready. It tells the number of the next message that leaves: one that
     /// is set aside is not lost.
     pub(super) fn post_heartbeat(&mut self, channel: Channel, heartbeat: &Heartbeat) {
-        let name = self.shared.channels.name(channel);
-        let aside = self.aside.iter().find(|parcel| parcel.channel == *name);
         let mut header = self.header(channel);
-        header.first =
-            aside.and_then(|parcel| envelope::first(&parcel.payload)).unwrap_or(header.first);
+        header.first = self.first_aside.get(&channel).copied().unwrap_or(header.first);
         self.post(channel, heartbeat.seal(header));
     }
 
@@ -247,7 +247,17 @@ impl Packing {
 
     fn set_aside(&mut self) {
         self.drop_heartbeats();
-        self.aside.append(&mut self.ready);
+        for parcel in mem::take(&mut self.ready) {
+            self.put_aside(parcel);
+        }
+    }
+
+    fn put_aside(&mut self, parcel: Parcel) {
+        let channel = self.shared.channels.find(&parcel.channel);
+        if let Some((channel, first)) = channel.zip(envelope::first(&parcel.payload)) {
+            self.first_aside.entry(channel).or_insert(first);
+        }
+        self.aside.push(parcel);
     }
 
     /// Has the channels that were refused wait until nodes are back, and returns them.
@@ -262,12 +272,13 @@ impl Packing {
     pub(super) fn resume(&mut self) {
         let waiting = self.flows.iter_mut().filter(|flow| **flow == Flow::Waiting);
         waiting.for_each(|flow| *flow = Flow::Open);
+        self.first_aside.clear();
         let aside = mem::take(&mut self.aside);
         let newer = mem::take(&mut self.ready);
         for parcel in aside.into_iter().chain(newer) {
             let channel = self.shared.channels.find(&parcel.channel);
             match channel.is_some_and(|channel| self.is_refused(channel)) {
-                true => self.aside.push(parcel),
+                true => self.put_aside(parcel),
                 false => self.ready.push(parcel),
             }
         }

@@ -123,11 +123,7 @@ impl Receiving {
         let rooms = message.target.rooms();
         let Some(address) = message.target.address(&rooms).on(node) else { return };
         let except = message.excepted_on(node);
-        // What has come this far is not lost to a shard that is busy: the queue before this task is
-        // bounded, and counts what it has no room for.
-        if members.deliver(address, &except, frames).is_err() {
-            members.deliver_later(address, &except, frames).await;
-        }
+        members.deliver_in_time(address, &except, frames).await;
     }
 
     /// Has an action happen to the members that a message is for.

@@ -66,6 +66,21 @@ pub(crate) trait Members: Send + Sync + 'static {
     fn for_each_room(&self, visit: &mut dyn FnMut(&str, usize));
 }
 
+impl dyn Members {
+    /// Hands frames over, as soon as there is space. What has come this far is not lost to a shard that is
+    /// busy: the queue before the task that delivers is bounded, and counts what it has no space for.
+    pub(super) async fn deliver_in_time(
+        &self,
+        address: Address<'_>,
+        except: &[ConnKey],
+        frames: &Bytes,
+    ) {
+        if self.deliver(address, except, frames).is_err() {
+            self.deliver_later(address, except, frames).await;
+        }
+    }
+}
+
 /// What the hub and the tasks of its bridge share.
 pub(super) struct Shared {
     pub(super) node: NodeId,

@@ -17,7 +17,7 @@
 //! two steps on each side makes sure that at least one of them sees the other. A model checks that
 //! (`tests/models/loom/inbox.rs`).
 
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use crossbeam_utils::CachePadded;
 
@@ -165,6 +165,16 @@ impl<C> Inbox<C> {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// Ready with the oldest command. For the consumer alone, who gives its space back.
+    pub fn poll_pop(&self, cx: &mut Context<'_>) -> Poll<C> {
+        loop {
+            if let Some(command) = self.pop() {
+                return Poll::Ready(command);
+            }
+            ready!(self.poll_filled(cx));
+        }
     }
 
     /// Ready when there is something to pop. For the consumer alone.

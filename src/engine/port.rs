@@ -465,9 +465,9 @@ pub fn publish<S>(
 
 /// [`publish`] at a pace.
 ///
-/// The ports are those of shards 0, 1, 2 and so on. Goes through them one call deep each. On the way down it finds out who is meant; at the bottom
-/// it reserves space in every inbox; on the way back, when nothing can fail any more, it pushes the
-/// deliveries.
+/// The ports are those of shards 0, 1, 2 and so on. Goes through them one call deep each. On the way
+/// down it finds out who is meant; at the bottom it reserves space in every inbox; on the way back,
+/// when nothing can fail any more, it pushes the deliveries.
 pub fn publish_at<S>(
     pace: Pace,
     ports: &[Arc<Port<S>>],

@@ -249,7 +249,7 @@ impl<T: Send + 'static> Hub<T> {
         Ok(())
     }
 
-    /// To the members here, for callers that try again: `None` where a shard has no space.
+    /// [`publish_here`](Self::publish_here), for callers that try again: `None` where a shard has no space.
     fn publish_here_once<E: Errand>(
         &self,
         pace: Pace,
@@ -257,11 +257,7 @@ impl<T: Send + 'static> Hub<T> {
         except: &[ConnId],
         errand: &E,
     ) -> Option<Result<(), E::Error>> {
-        if self.is_closed() {
-            return Some(Err(E::CLOSED));
-        }
-        let Some(here) = address.on(self.inner.node) else { return Some(Ok(())) };
-        match self.publish_here(pace, here, except, errand) {
+        match self.publish_here(pace, address, except, errand) {
             Err(error) if E::is_overloaded(&error) => None,
             result => Some(result),
         }
@@ -311,25 +307,25 @@ impl<T: Send + 'static> Hub<T> {
         except: &[ConnId],
         errand: &E,
     ) -> Result<(), E::Error> {
-        if self.is_closed() {
-            return Err(E::CLOSED);
-        }
-        if let Some(here) = address.on(self.inner.node) {
-            self.publish_here(Pace::Urgent, here, except, errand)?;
-        }
+        self.publish_here(Pace::Urgent, address, except, errand)?;
         if let Some(bridge) = &self.inner.bridge {
             errand.elsewhere(bridge, address, except).into_iter().for_each(|it| bridge.send(it));
         }
         Ok(())
     }
 
+    /// To the members here, if any can be meant.
     fn publish_here<E: Errand>(
         &self,
         pace: Pace,
-        address: Address<'_>,
+        address: Address<'_, ConnId>,
         except: &[ConnId],
         errand: &E,
     ) -> Result<(), E::Error> {
+        if self.is_closed() {
+            return Err(E::CLOSED);
+        }
+        let Some(address) = address.on(self.inner.node) else { return Ok(()) };
         let shards = &*self.inner.shards;
         let key = |id: &ConnId| id.key_on(self.inner.node);
         // The usual cases, nobody and the sender, are spared the allocation.

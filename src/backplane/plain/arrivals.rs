@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
@@ -104,16 +103,8 @@ impl Arrivals {
     /// # Cancel safety
     /// Nothing is lost.
     pub(super) async fn next(&self) -> Bytes {
-        poll_fn(|cx| self.poll_next(cx)).await
-    }
-
-    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Bytes> {
-        loop {
-            if let Some(payload) = self.queue.pop() {
-                self.queue.release(1, payload.len());
-                return Poll::Ready(payload);
-            }
-            ready!(self.queue.poll_filled(cx));
-        }
+        let payload = poll_fn(|cx| self.queue.poll_pop(cx)).await;
+        self.queue.release(1, payload.len());
+        payload
     }
 }

@@ -53,11 +53,7 @@ impl Delivering {
             PlainTarget::Room(room) => Address::Room(room),
             PlainTarget::Rooms(rooms) => Address::Rooms(rooms),
         };
-        // While the shards are busy, it waits here: the queue is bounded, and counts what it has no
-        // space for.
-        if members.deliver(address, &[], frame).is_err() {
-            members.deliver_later(address, &[], frame).await;
-        }
+        members.deliver_in_time(address, &[], frame).await;
         self.arrivals.delivered();
     }
 }
