@@ -84,7 +84,7 @@ struct App {
     /// Signs the cookies. Another one at each start: everybody logs in again.
     key: Key,
     password: String,
-    chat: Endpoint<Message, Chat>,
+    chat: Endpoint<Chat, Message>,
 }
 
 impl FromRef<App> for Key {

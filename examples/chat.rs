@@ -24,9 +24,9 @@ use clap::Parser;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use roomcast::header::{CACHE_CONTROL, CONTENT_TYPE};
 #[cfg(feature = "redis")]
-use roomcast::{Builder, Json};
+use roomcast::Builder;
+use roomcast::header::{CACHE_CONTROL, CONTENT_TYPE};
 use roomcast::{
     Close, Cluster, Conn, Handler, Hub, Request, Response, Server, ServerMonitor, Shutdown,
     StatusCode, shutdown_signal,
@@ -155,7 +155,7 @@ impl Options {
     }
 
     #[cfg(feature = "redis")]
-    fn with_key(&self, hub: Builder<Message, Json>) -> Result<Builder<Message, Json>, io::Error> {
+    fn with_key(&self, hub: Builder<Message>) -> Result<Builder<Message>, io::Error> {
         let Some(path) = &self.redis_key_file else { return Ok(hub) };
         Ok(hub.backplane_keys(fs::read_to_string(path)?.lines()))
     }

@@ -40,9 +40,9 @@ pub use backplane::{
 };
 #[cfg(feature = "redis")]
 pub use backplane::{Redis, RedisCluster, RedisSentinel};
+pub use codec::{Codec, DecodeError, EncodeError, Never, Raw, RawMessage};
 #[cfg(feature = "json")]
-pub use codec::Json;
-pub use codec::{Codec, DecodeError, EncodeError, Raw, RawMessage};
+pub use codec::{FromJson, Json};
 pub use engine::{
     ActionError, Close, CloseCode, DisconnectReason, Eviction, FrameKind, JoinError, LeaveError,
     Limit, Overflow, Stats,

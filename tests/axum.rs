@@ -117,7 +117,7 @@ struct User(String);
 #[derive(Clone)]
 struct App {
     token: &'static str,
-    endpoint: Endpoint<String, Teller>,
+    endpoint: Endpoint<Teller, String>,
 }
 
 impl FromRequestParts<App> for User {

@@ -19,6 +19,8 @@ mod callbacks;
 mod close_timeouts;
 #[path = "hub/codec.rs"]
 mod codec;
+#[path = "hub/directions.rs"]
+mod directions;
 #[path = "hub/ends.rs"]
 mod ends;
 #[path = "hub/evictions.rs"]

@@ -11,7 +11,7 @@ use std::fmt::{self, Debug};
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use roomcast::{Codec, FrameKind, Json};
+use roomcast::{FrameKind, Json};
 use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -1,12 +1,13 @@
 //! JSON in text frames, by simd-json.
 
+use std::any::TypeId;
 use std::cell::Cell;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use simd_json::Buffers;
 
-use super::{Codec, DecodeError, EncodeError};
+use super::{Codec, DecodeError, EncodeError, Never, Raw, RawMessage};
 use crate::engine::FrameKind;
 
 /// How deep arrays and objects may nest by default. The parser's own default of 1,024 lets a client
@@ -59,17 +60,30 @@ impl Default for Json {
     }
 }
 
-impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
-    fn encode(&self, message: &T, out: &mut Vec<u8>) -> Result<FrameKind, EncodeError> {
+/// For codecs that do something else with a part of their messages.
+impl Json {
+    /// As [`Codec::encode`], for any type.
+    ///
+    /// # Errors
+    /// When `message` has no representation in JSON.
+    pub fn encode<T: Serialize + ?Sized>(
+        &self,
+        message: &T,
+        out: &mut Vec<u8>,
+    ) -> Result<FrameKind, EncodeError> {
         simd_json::serde::to_writer(out, message).map_err(EncodeError::new)?;
         Ok(FrameKind::Text)
     }
 
-    fn accepts(&self, kind: FrameKind) -> bool {
-        kind == FrameKind::Text
-    }
-
-    fn decode(&self, _: FrameKind, payload: &mut [u8]) -> Result<T, DecodeError> {
+    /// As [`Codec::decode`], for any type. It reads `payload` as JSON, whatever the kind of its frame.
+    ///
+    /// # Errors
+    /// When the payload is no JSON, nests too deep, or is not what `T` expects.
+    pub fn decode<T: DeserializeOwned>(
+        &self,
+        _: FrameKind,
+        payload: &mut [u8],
+    ) -> Result<T, DecodeError> {
         // With the depth that they were made for.
         thread_local!(static BUFFERS: Cell<Option<(usize, Buffers)>> = const { Cell::new(None) });
         let kept = BUFFERS.take().filter(|(depth_max, _)| *depth_max == self.depth_max);
@@ -85,18 +99,54 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
     }
 }
 
+impl<Out: Serialize, In: DeserializeOwned + 'static> Codec<Out, In> for Json {
+    fn encode(&self, message: &Out, out: &mut Vec<u8>) -> Result<FrameKind, EncodeError> {
+        self.encode(message, out)
+    }
+
+    fn accepts(&self, kind: FrameKind) -> bool {
+        kind == FrameKind::Text && TypeId::of::<In>() != TypeId::of::<Never>()
+    }
+
+    fn decode(&self, kind: FrameKind, payload: &mut [u8]) -> Result<In, DecodeError> {
+        self.decode(kind, payload)
+    }
+}
+
+/// A message that other programs can publish on the
+/// [plain channel](crate::Builder::plain_channel): any type that implements `serde::Deserialize`, and
+/// [`RawMessage`], which becomes a text message with the JSON as it is.
+#[diagnostic::on_unimplemented(
+    message = "other programs cannot publish `{Self}` as JSON",
+    label = "this hub sends `{Self}`, which does not implement `serde::Deserialize`"
+)]
+pub trait FromJson: Sized {
+    /// Reads it; the text may be written to.
+    #[doc(hidden)]
+    fn from_json(text: &mut [u8]) -> Result<Self, DecodeError>;
+}
+
+impl<T: DeserializeOwned> FromJson for T {
+    fn from_json(text: &mut [u8]) -> Result<Self, DecodeError> {
+        Json::new().decode(FrameKind::Text, text)
+    }
+}
+
+impl FromJson for RawMessage {
+    fn from_json(text: &mut [u8]) -> Result<Self, DecodeError> {
+        Raw.decode(FrameKind::Text, text)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn decode<T: Serialize + DeserializeOwned>(text: &str) -> Result<T, DecodeError> {
+    fn decode<T: DeserializeOwned>(text: &str) -> Result<T, DecodeError> {
         decode_within(DEPTH_MAX, text)
     }
 
-    fn decode_within<T: Serialize + DeserializeOwned>(
-        depth_max: usize,
-        text: &str,
-    ) -> Result<T, DecodeError> {
+    fn decode_within<T: DeserializeOwned>(depth_max: usize, text: &str) -> Result<T, DecodeError> {
         let json = Json::new().max_depth(depth_max);
         json.decode(FrameKind::Text, &mut text.as_bytes().to_vec())
     }
@@ -105,7 +155,9 @@ mod tests {
     fn what_is_encoded_is_decoded() {
         let message = (1_u64, "é\n\"".to_owned(), vec![Some(2.5), None]);
         let mut out = Vec::new();
-        assert_eq!(Json::new().encode(&message, &mut out).ok(), Some(FrameKind::Text));
+        let json: &dyn Codec<_, Never> = &Json::new();
+        assert_eq!(json.encode(&message, &mut out).ok(), Some(FrameKind::Text));
+        assert!(!json.accepts(FrameKind::Text));
         let text = String::from_utf8(out).expect("JSON is UTF-8");
         assert_eq!(decode::<(u64, String, Vec<Option<f64>>)>(&text).ok(), Some(message));
     }

@@ -1,4 +1,4 @@
-//! How a message `T` becomes the payload of a frame, and back.
+//! How messages become payloads of frames, and back.
 //!
 //! [`Json`] is the default. [`Raw`] passes text and binary through. A codec of one's own is an
 //! implementation of [`Codec`]:
@@ -35,6 +35,7 @@
 
 #[cfg(feature = "json")]
 mod json;
+mod never;
 mod raw;
 
 use std::cell::Cell;
@@ -44,7 +45,8 @@ use std::fmt;
 use bytes::Bytes;
 
 #[cfg(feature = "json")]
-pub use self::json::Json;
+pub use self::json::{FromJson, Json};
+pub use self::never::Never;
 pub use self::raw::{Raw, RawMessage};
 use crate::engine::FrameKind;
 use crate::engine::frame::{self, HEADER_BYTES_MAX};
@@ -54,17 +56,17 @@ const BUFFER_BYTES_KEPT: usize = 64 * 1024;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Turns messages into payloads and back.
+/// Encodes what the server sends (`Out`), and decodes what clients send (`In`).
 ///
 /// A hub encodes a message once, whatever the number of its recipients, and decodes each message
 /// that a client sends before the handler sees it.
-pub trait Codec<T>: Send + Sync + 'static {
+pub trait Codec<Out, In = Out>: Send + Sync + 'static {
     /// Appends the payload of `message` to `out`, and says what kind of frame it needs. A
     /// [`FrameKind::Text`] payload must be UTF-8.
     ///
     /// # Errors
     /// When `message` has no representation. What was appended is thrown away.
-    fn encode(&self, message: &T, out: &mut Vec<u8>) -> Result<FrameKind, EncodeError>;
+    fn encode(&self, message: &Out, out: &mut Vec<u8>) -> Result<FrameKind, EncodeError>;
 
     /// Whether clients may send this kind of frame. Others close the connection with 1003.
     fn accepts(&self, kind: FrameKind) -> bool;
@@ -79,14 +81,14 @@ pub trait Codec<T>: Send + Sync + 'static {
     ///
     /// # Errors
     /// When the payload is no message. The handler is told, and the connection lives.
-    fn decode(&self, kind: FrameKind, payload: &mut [u8]) -> Result<T, DecodeError>;
+    fn decode(&self, kind: FrameKind, payload: &mut [u8]) -> Result<In, DecodeError>;
 }
 
 /// Encodes `message` into one frame.
 #[cfg_attr(not(feature = "hub"), expect(dead_code, reason = "the hub is what encodes"))]
-pub(crate) fn encode_frame<T: 'static>(
-    codec: &dyn Codec<T>,
-    message: &T,
+pub(crate) fn encode_frame<Out: 'static, In: 'static>(
+    codec: &dyn Codec<Out, In>,
+    message: &Out,
 ) -> Result<Bytes, EncodeError> {
     thread_local!(static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) });
     // Taken, not borrowed: a `Serialize` of the user's may itself encode.

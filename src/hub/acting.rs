@@ -10,7 +10,7 @@ use crate::transport::Shards;
 /// These calls act on the connections of a [`Target`] here and, with a backplane, on the other nodes:
 /// moderation, "log out everywhere", or moving a party into a room. Each waits
 /// while there is no space; its form in `try_` fails at once with [`ActionError::Overloaded`].
-impl<T: Send + 'static> Hub<T> {
+impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// Closes the connections of a target, here at once and, with a backplane, on the other nodes.
     ///
     /// Each gets what was sent to it before this call, and then a close frame. Its `on_disconnect` is told

@@ -23,19 +23,19 @@ use crate::transport::WriteHalf;
 /// A connection. A handle: clones are the same connection, and may outlive it.
 ///
 /// All calls may be made from any task, and none but the `async` ones waits.
-pub struct Conn<T> {
-    inner: Arc<Inner<T>>,
+pub struct Conn<Out, In = Out> {
+    inner: Arc<Inner<Out, In>>,
 }
 
-struct Inner<T> {
-    hub: Hub<T>,
+struct Inner<Out, In> {
+    hub: Hub<Out, In>,
     link: Arc<Link>,
     about: About,
     span: ConnSpan,
 }
 
-impl<T: Send + 'static> Conn<T> {
-    pub(super) fn new(hub: Hub<T>, link: Arc<Link>, about: About) -> Self {
+impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
+    pub(super) fn new(hub: Hub<Out, In>, link: Arc<Link>, about: About) -> Self {
         let id = ConnId::new(hub.inner.node, link.id());
         let span = ConnSpan::new(id, about.remote_addr);
         Self { inner: Arc::new(Inner { hub, link, about, span }) }
@@ -52,7 +52,7 @@ impl<T: Send + 'static> Conn<T> {
     }
 
     /// The hub.
-    pub fn hub(&self) -> &Hub<T> {
+    pub fn hub(&self) -> &Hub<Out, In> {
         &self.inner.hub
     }
 
@@ -161,7 +161,7 @@ impl<T: Send + 'static> Conn<T> {
     ///
     /// # Cancel safety
     /// When the future is dropped before it is ready, nothing was queued.
-    pub async fn send(&self, message: &T) -> Result<(), SendError> {
+    pub async fn send(&self, message: &Out) -> Result<(), SendError> {
         let message = self.encode(message)?;
         self.send_encoded(&message).await
     }
@@ -170,7 +170,7 @@ impl<T: Send + 'static> Conn<T> {
     ///
     /// # Errors
     /// As `send`, and [`SendError::Overloaded`]: the inbox of the shard is full.
-    pub fn try_send(&self, message: &T) -> Result<(), SendError> {
+    pub fn try_send(&self, message: &Out) -> Result<(), SendError> {
         self.try_send_encoded(&self.encode(message)?)
     }
 
@@ -232,7 +232,7 @@ impl<T: Send + 'static> Conn<T> {
         }
     }
 
-    fn encode(&self, message: &T) -> Result<Encoded, SendError> {
+    fn encode(&self, message: &Out) -> Result<Encoded, SendError> {
         self.check_open()?;
         Ok(Encoded(crate::codec::encode_frame(&*self.inner.hub.inner.codec, message)?))
     }
@@ -345,28 +345,28 @@ impl<T: Send + 'static> Conn<T> {
     }
 }
 
-impl<T> Clone for Conn<T> {
+impl<Out, In> Clone for Conn<Out, In> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone() }
     }
 }
 
 /// Whether both are the same connection.
-impl<T> PartialEq for Conn<T> {
+impl<Out, In> PartialEq for Conn<Out, In> {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 }
 
-impl<T> Eq for Conn<T> {}
+impl<Out, In> Eq for Conn<Out, In> {}
 
-impl<T> Hash for Conn<T> {
+impl<Out, In> Hash for Conn<Out, In> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.inner.link.id().hash(state);
     }
 }
 
-impl<T> fmt::Debug for Conn<T> {
+impl<Out, In> fmt::Debug for Conn<Out, In> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Conn")
             .field("id", &self.inner.link.id())

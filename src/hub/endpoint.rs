@@ -14,38 +14,39 @@ use super::{Handler, Hub};
 
 /// A hub with a handler: a hyper service that makes a connection of each request, and a route for
 /// the `Server`. From [`Hub::handle`]. Clones share the handler.
-pub struct Endpoint<T, H> {
-    hub: Hub<T>,
+pub struct Endpoint<H, Out, In = Out> {
+    hub: Hub<Out, In>,
     handler: Arc<H>,
 }
 
-impl<T, H> Endpoint<T, H> {
-    pub(super) fn new(hub: Hub<T>, handler: H) -> Self {
+impl<H, Out, In> Endpoint<H, Out, In> {
+    pub(super) fn new(hub: Hub<Out, In>, handler: H) -> Self {
         Self { hub, handler: Arc::new(handler) }
     }
 
     /// The hub.
-    pub fn hub(&self) -> &Hub<T> {
+    pub fn hub(&self) -> &Hub<Out, In> {
         &self.hub
     }
 }
 
-impl<T, H> Clone for Endpoint<T, H> {
+impl<H, Out, In> Clone for Endpoint<H, Out, In> {
     fn clone(&self) -> Self {
         Self { hub: self.hub.clone(), handler: self.handler.clone() }
     }
 }
 
-impl<T, H> fmt::Debug for Endpoint<T, H> {
+impl<H, Out, In> fmt::Debug for Endpoint<H, Out, In> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Endpoint").field("hub", &self.hub).finish_non_exhaustive()
     }
 }
 
-impl<T, H, B> Service<Request<B>> for Endpoint<T, H>
+impl<H, Out, In, B> Service<Request<B>> for Endpoint<H, Out, In>
 where
-    T: Send + 'static,
-    H: Handler<T>,
+    Out: 'static,
+    In: Send + 'static,
+    H: Handler<Out, In>,
     B: Send + 'static,
 {
     type Response = Response<Full<Bytes>>;

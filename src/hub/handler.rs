@@ -65,7 +65,7 @@ use crate::engine::{Close, DisconnectReason};
 ///     }
 /// }
 /// ```
-pub trait Handler<T: Send + 'static>: Send + Sync + 'static {
+pub trait Handler<Out: 'static, In: Send + 'static = Out>: Send + Sync + 'static {
     /// Sees the request before the handshake: accepts it, picks a subprotocol, adds headers to the
     /// response, attaches data to the connection, or refuses with a status of choice.
     ///
@@ -82,7 +82,7 @@ pub trait Handler<T: Send + 'static>: Send + Sync + 'static {
 
     /// The connection is open: it can join, send and be sent to. An error closes it with that code;
     /// it leaves the rooms that it has joined, and `on_disconnect` is called.
-    fn on_connect(&self, conn: &Conn<T>) -> impl Future<Output = Result<(), Close>> + Send {
+    fn on_connect(&self, conn: &Conn<Out, In>) -> impl Future<Output = Result<(), Close>> + Send {
         let _ = conn;
         ready(Ok(()))
     }
@@ -94,8 +94,8 @@ pub trait Handler<T: Send + 'static>: Send + Sync + 'static {
     /// its size.
     fn on_message(
         &self,
-        conn: &Conn<T>,
-        message: T,
+        conn: &Conn<Out, In>,
+        message: In,
     ) -> impl Future<Output = Result<(), Close>> + Send {
         let _ = (conn, message);
         ready(Ok(()))
@@ -104,7 +104,7 @@ pub trait Handler<T: Send + 'static>: Send + Sync + 'static {
     /// The client has sent a message that the codec cannot decode. The connection lives on unless this closes it.
     fn on_decode_error(
         &self,
-        conn: &Conn<T>,
+        conn: &Conn<Out, In>,
         error: DecodeError,
     ) -> impl Future<Output = Result<(), Close>> + Send {
         let _ = (conn, error);
@@ -116,7 +116,7 @@ pub trait Handler<T: Send + 'static>: Send + Sync + 'static {
     /// is counted, and closes nothing.
     fn on_disconnect(
         &self,
-        conn: &Conn<T>,
+        conn: &Conn<Out, In>,
         reason: &DisconnectReason,
     ) -> impl Future<Output = Result<(), Close>> + Send {
         let _ = (conn, reason);
@@ -124,7 +124,7 @@ pub trait Handler<T: Send + 'static>: Send + Sync + 'static {
     }
 }
 
-impl<T: Send + 'static, H: Handler<T>> Handler<T> for Arc<H> {
+impl<Out: 'static, In: Send + 'static, H: Handler<Out, In>> Handler<Out, In> for Arc<H> {
     fn on_upgrade(
         &self,
         request: &mut UpgradeRequest,
@@ -132,21 +132,21 @@ impl<T: Send + 'static, H: Handler<T>> Handler<T> for Arc<H> {
         (**self).on_upgrade(request)
     }
 
-    fn on_connect(&self, conn: &Conn<T>) -> impl Future<Output = Result<(), Close>> + Send {
+    fn on_connect(&self, conn: &Conn<Out, In>) -> impl Future<Output = Result<(), Close>> + Send {
         (**self).on_connect(conn)
     }
 
     fn on_message(
         &self,
-        conn: &Conn<T>,
-        message: T,
+        conn: &Conn<Out, In>,
+        message: In,
     ) -> impl Future<Output = Result<(), Close>> + Send {
         (**self).on_message(conn, message)
     }
 
     fn on_decode_error(
         &self,
-        conn: &Conn<T>,
+        conn: &Conn<Out, In>,
         error: DecodeError,
     ) -> impl Future<Output = Result<(), Close>> + Send {
         (**self).on_decode_error(conn, error)
@@ -154,7 +154,7 @@ impl<T: Send + 'static, H: Handler<T>> Handler<T> for Arc<H> {
 
     fn on_disconnect(
         &self,
-        conn: &Conn<T>,
+        conn: &Conn<Out, In>,
         reason: &DisconnectReason,
     ) -> impl Future<Output = Result<(), Close>> + Send {
         (**self).on_disconnect(conn, reason)

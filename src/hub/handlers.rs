@@ -11,8 +11,10 @@ use crate::codec::DecodeError;
 use crate::engine::{Close, DisconnectReason};
 
 type OnUpgrade = dyn Fn(&mut UpgradeRequest) -> Result<(), Reject> + Send + Sync;
-type OnConnect<T> = dyn Fn(Conn<T>) -> BoxFuture<'static, Result<(), Close>> + Send + Sync;
-type OnEvent<T, E> = dyn Fn(Conn<T>, E) -> BoxFuture<'static, Result<(), Close>> + Send + Sync;
+type OnConnect<Out, In> =
+    dyn Fn(Conn<Out, In>) -> BoxFuture<'static, Result<(), Close>> + Send + Sync;
+type OnEvent<Out, In, E> =
+    dyn Fn(Conn<Out, In>, E) -> BoxFuture<'static, Result<(), Close>> + Send + Sync;
 
 /// What a closure of [`Handlers`] may return: nothing, or a `Result` whose error closes the connection.
 #[diagnostic::on_unimplemented(
@@ -80,15 +82,15 @@ mod sealed {
 /// # }
 /// ```
 #[must_use = "handlers do nothing until `Hub::handle`"]
-pub struct Handlers<T> {
+pub struct Handlers<Out, In = Out> {
     upgrade: Option<Box<OnUpgrade>>,
-    connect: Option<Box<OnConnect<T>>>,
-    message: Option<Box<OnEvent<T, T>>>,
-    decode_error: Option<Box<OnEvent<T, DecodeError>>>,
-    disconnect: Option<Box<OnEvent<T, DisconnectReason>>>,
+    connect: Option<Box<OnConnect<Out, In>>>,
+    message: Option<Box<OnEvent<Out, In, In>>>,
+    decode_error: Option<Box<OnEvent<Out, In, DecodeError>>>,
+    disconnect: Option<Box<OnEvent<Out, In, DisconnectReason>>>,
 }
 
-impl<T: Send + 'static> Handlers<T> {
+impl<Out: 'static, In: Send + 'static> Handlers<Out, In> {
     pub(super) fn new() -> Self {
         Self { upgrade: None, connect: None, message: None, decode_error: None, disconnect: None }
     }
@@ -105,7 +107,7 @@ impl<T: Send + 'static> Handlers<T> {
     /// Called when a connection is open.
     pub fn on_connect<F, R>(mut self, f: F) -> Self
     where
-        F: Fn(Conn<T>) -> R + Send + Sync + 'static,
+        F: Fn(Conn<Out, In>) -> R + Send + Sync + 'static,
         R: Future<Output: Outcome> + Send + 'static,
     {
         self.connect = Some(Box::new(move |conn| Box::pin(f(conn).map(Outcome::into_result))));
@@ -115,7 +117,7 @@ impl<T: Send + 'static> Handlers<T> {
     /// Called for each message of a client.
     pub fn on_message<F, R>(mut self, f: F) -> Self
     where
-        F: Fn(Conn<T>, T) -> R + Send + Sync + 'static,
+        F: Fn(Conn<Out, In>, In) -> R + Send + Sync + 'static,
         R: Future<Output: Outcome> + Send + 'static,
     {
         self.message = Some(Box::new(move |conn, message| {
@@ -127,7 +129,7 @@ impl<T: Send + 'static> Handlers<T> {
     /// Called for each message that cannot be decoded.
     pub fn on_decode_error<F, R>(mut self, f: F) -> Self
     where
-        F: Fn(Conn<T>, DecodeError) -> R + Send + Sync + 'static,
+        F: Fn(Conn<Out, In>, DecodeError) -> R + Send + Sync + 'static,
         R: Future<Output: Outcome> + Send + 'static,
     {
         self.decode_error =
@@ -138,7 +140,7 @@ impl<T: Send + 'static> Handlers<T> {
     /// Called when a connection has ended.
     pub fn on_disconnect<F, R>(mut self, f: F) -> Self
     where
-        F: Fn(Conn<T>, DisconnectReason) -> R + Send + Sync + 'static,
+        F: Fn(Conn<Out, In>, DisconnectReason) -> R + Send + Sync + 'static,
         R: Future<Output: Outcome> + Send + 'static,
     {
         self.disconnect =
@@ -147,33 +149,37 @@ impl<T: Send + 'static> Handlers<T> {
     }
 }
 
-impl<T: Send + 'static> Handler<T> for Handlers<T> {
+impl<Out: 'static, In: Send + 'static> Handler<Out, In> for Handlers<Out, In> {
     async fn on_upgrade(&self, request: &mut UpgradeRequest) -> Result<(), Reject> {
         self.upgrade.as_ref().map_or(Ok(()), |f| f(request))
     }
 
-    async fn on_connect(&self, conn: &Conn<T>) -> Result<(), Close> {
+    async fn on_connect(&self, conn: &Conn<Out, In>) -> Result<(), Close> {
         match &self.connect {
             Some(f) => f(conn.clone()).await,
             None => Ok(()),
         }
     }
 
-    async fn on_message(&self, conn: &Conn<T>, message: T) -> Result<(), Close> {
+    async fn on_message(&self, conn: &Conn<Out, In>, message: In) -> Result<(), Close> {
         match &self.message {
             Some(f) => f(conn.clone(), message).await,
             None => Ok(()),
         }
     }
 
-    async fn on_decode_error(&self, conn: &Conn<T>, error: DecodeError) -> Result<(), Close> {
+    async fn on_decode_error(&self, conn: &Conn<Out, In>, error: DecodeError) -> Result<(), Close> {
         match &self.decode_error {
             Some(f) => f(conn.clone(), error).await,
             None => Ok(()),
         }
     }
 
-    async fn on_disconnect(&self, conn: &Conn<T>, reason: &DisconnectReason) -> Result<(), Close> {
+    async fn on_disconnect(
+        &self,
+        conn: &Conn<Out, In>,
+        reason: &DisconnectReason,
+    ) -> Result<(), Close> {
         match &self.disconnect {
             Some(f) => f(conn.clone(), reason.clone()).await,
             None => Ok(()),
@@ -181,7 +187,7 @@ impl<T: Send + 'static> Handler<T> for Handlers<T> {
     }
 }
 
-impl<T> fmt::Debug for Handlers<T> {
+impl<Out, In> fmt::Debug for Handlers<Out, In> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handlers").finish_non_exhaustive()
     }

@@ -178,7 +178,7 @@ const ELSEWHERE: &[Metric<Elsewhere>] = &[
         Counter(|it| it.health.reconnects)),
 ];
 
-impl<T: Send + 'static> Hub<T> {
+impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// Copies what the hub counts to the recorder of the facade [`metrics`], with a label `hub` that is
     /// its [`name`](crate::Builder::name). The page [`metrics`](crate::docs::metrics) lists what there is.
     ///
@@ -208,7 +208,7 @@ impl<T: Send + 'static> Hub<T> {
     }
 }
 
-async fn report<T: Send + 'static>(hub: Weak<Inner<T>>, interval: Duration) {
+async fn report<Out: 'static, In: Send + 'static>(hub: Weak<Inner<Out, In>>, interval: Duration) {
     let Some(inner) = hub.upgrade() else { return };
     let copyist = Copyist::of("hub", &inner.name);
     let sampler = inner.shards.sampler().clone();

@@ -56,7 +56,11 @@ use crate::engine::{Counters, Port, Reply, Stats};
 use crate::shield::shielded;
 use crate::transport::{Admission, AdmissionLimits, ComeBack, ReadLimits, Shards, WriteHalf};
 
-/// A WebSocket hub: connections, rooms, and messages of type `T` to them.
+/// A WebSocket hub: it sends messages of type `Out` to connections and rooms, and accepts messages of type `In`
+/// from clients.
+///
+/// `Hub<Message>` has one type for both directions. `Hub<Event, Never>` only sends; see [`Never`](crate::Never).
+/// `Out` needs `serde::Serialize`, and `In` needs `serde::Deserialize`, where the codec is JSON.
 ///
 /// With a backplane, the hubs of several processes act as one: see [`Builder::backplane`].
 ///
@@ -88,15 +92,15 @@ use crate::transport::{Admission, AdmissionLimits, ComeBack, ReadLimits, Shards,
 /// # Ok(())
 /// # }
 /// ```
-pub struct Hub<T> {
-    inner: Arc<Inner<T>>,
+pub struct Hub<Out, In = Out> {
+    inner: Arc<Inner<Out, In>>,
 }
 
 /// What the builder makes a hub of.
-struct Parts<T> {
+struct Parts<Out, In> {
     name: Box<str>,
     node: NodeId,
-    codec: Arc<dyn Codec<T>>,
+    codec: Arc<dyn Codec<Out, In>>,
     shards: Arc<Shards>,
     bridge: Option<Bridge>,
     read_limits: ReadLimits,
@@ -111,10 +115,10 @@ struct Parts<T> {
     socket_send_buffer: Option<usize>,
 }
 
-struct Inner<T> {
+struct Inner<Out, In> {
     name: Box<str>,
     node: NodeId,
-    codec: Arc<dyn Codec<T>>,
+    codec: Arc<dyn Codec<Out, In>>,
     shards: Arc<Shards>,
     /// Dropped with the hub, which ends its tasks.
     bridge: Option<Bridge>,
@@ -136,9 +140,10 @@ struct Inner<T> {
 }
 
 #[cfg(feature = "json")]
-impl<T> Hub<T>
+impl<Out, In> Hub<Out, In>
 where
-    T: serde::Serialize + serde::de::DeserializeOwned + Send + 'static,
+    Out: serde::Serialize + 'static,
+    In: serde::de::DeserializeOwned + Send + 'static,
 {
     /// A hub with the default settings, speaking JSON.
     ///
@@ -149,22 +154,23 @@ where
     }
 
     /// The settings of a hub that speaks JSON.
-    pub fn builder() -> Builder<T, crate::codec::Json> {
+    pub fn builder() -> Builder<Out, In> {
         Builder::new(crate::codec::Json::new())
     }
 }
 
 #[cfg(feature = "json")]
-impl<T> Default for Hub<T>
+impl<Out, In> Default for Hub<Out, In>
 where
-    T: serde::Serialize + serde::de::DeserializeOwned + Send + 'static,
+    Out: serde::Serialize + 'static,
+    In: serde::de::DeserializeOwned + Send + 'static,
 {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<T: Send + 'static> Hub<T> {
+impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// The settings of a hub with a codec of choice.
     ///
     /// # Examples
@@ -178,11 +184,11 @@ impl<T: Send + 'static> Hub<T> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn with_codec<C: Codec<T>>(codec: C) -> Builder<T, C> {
+    pub fn with_codec<C: Codec<Out, In>>(codec: C) -> Builder<Out, In> {
         Builder::new(codec)
     }
 
-    fn assemble(parts: Parts<T>) -> Self {
+    fn assemble(parts: Parts<Out, In>) -> Self {
         let inner = Inner {
             name: parts.name,
             node: parts.node,
@@ -218,14 +224,14 @@ impl<T: Send + 'static> Hub<T> {
     }
 
     /// Handlers made of closures, for connections with this hub's type of message.
-    pub fn handlers(&self) -> Handlers<T> {
+    pub fn handlers(&self) -> Handlers<Out, In> {
         Handlers::new()
     }
 
     /// The hub as a service: each request that it gets becomes a connection with this handler.
     ///
     /// The endpoint can be a route of a `Server`, or any hyper service.
-    pub fn handle<H: Handler<T>>(&self, handler: H) -> Endpoint<T, H> {
+    pub fn handle<H: Handler<Out, In>>(&self, handler: H) -> Endpoint<H, Out, In> {
         Endpoint::new(self.clone(), handler)
     }
 
@@ -287,13 +293,13 @@ impl<T: Send + 'static> Hub<T> {
     }
 }
 
-impl<T> Clone for Hub<T> {
+impl<Out, In> Clone for Hub<Out, In> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone() }
     }
 }
 
-impl<T> fmt::Debug for Hub<T> {
+impl<Out, In> fmt::Debug for Hub<Out, In> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub")
             .field("name", &self.inner.name)

@@ -12,7 +12,7 @@ use crate::backplane::{
 use crate::engine::{Action, ActionError, Address, ConnKey, Overloaded, Pace};
 use crate::transport::Shards;
 
-impl<T: Send + 'static> Hub<T> {
+impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// The identity of this hub among the nodes that share a backplane.
     pub fn node_id(&self) -> NodeId {
         self.inner.node

@@ -84,7 +84,7 @@ impl Errand for Encoded {
 /// loops: whoever publishes too fast is slowed down. The form in `try_` fails at once with
 /// [`PublishError::Overloaded`]; it is for code that cannot await, and for messages that are worth nothing
 /// later. Neither waits for clients.
-impl<T: Send + 'static> Hub<T> {
+impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// Queues `message` for every connection, waiting while much is on its way to everyone or to several
     /// rooms, as [`to_room`](Self::to_room) does for one room.
     ///
@@ -95,8 +95,8 @@ impl<T: Send + 'static> Hub<T> {
     /// As [`to_room`](Self::to_room).
     pub fn broadcast<'a>(
         &'a self,
-        message: &T,
-    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, T> {
+        message: &Out,
+    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, Out, In> {
         self.wait_for_room(Address::Everyone, &[], self.encode(message))
     }
 
@@ -104,7 +104,7 @@ impl<T: Send + 'static> Hub<T> {
     ///
     /// # Errors
     /// As [`try_to_room`](Self::try_to_room).
-    pub fn try_broadcast(&self, message: &T) -> Result<(), PublishError> {
+    pub fn try_broadcast(&self, message: &Out) -> Result<(), PublishError> {
         self.try_publish(&Target::everyone(), message)
     }
 
@@ -129,8 +129,8 @@ impl<T: Send + 'static> Hub<T> {
     pub fn to_room<'a>(
         &'a self,
         room: &'a str,
-        message: &T,
-    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, T> {
+        message: &Out,
+    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, Out, In> {
         self.wait_for_room(Address::Room(room), &[], self.encode(message))
     }
 
@@ -139,7 +139,7 @@ impl<T: Send + 'static> Hub<T> {
     /// # Errors
     /// As `to_room`, and [`PublishError::Overloaded`]: the inbox of a shard is full, nobody gets the message. A full
     /// outage queue is no error: it drops its oldest messages.
-    pub fn try_to_room(&self, room: &str, message: &T) -> Result<(), PublishError> {
+    pub fn try_to_room(&self, room: &str, message: &Out) -> Result<(), PublishError> {
         self.try_publish(&Target::room(room), message)
     }
 
@@ -163,8 +163,8 @@ impl<T: Send + 'static> Hub<T> {
     pub fn publish<'a>(
         &'a self,
         target: &'a Target<'_>,
-        message: &T,
-    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, T> {
+        message: &Out,
+    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, Out, In> {
         self.wait_for_room(target.address(), target.excepted(), self.encode(message))
     }
 
@@ -172,7 +172,7 @@ impl<T: Send + 'static> Hub<T> {
     ///
     /// # Errors
     /// As [`try_to_room`](Self::try_to_room).
-    pub fn try_publish(&self, target: &Target<'_>, message: &T) -> Result<(), PublishError> {
+    pub fn try_publish(&self, target: &Target<'_>, message: &Out) -> Result<(), PublishError> {
         self.try_publish_encoded(target, &self.encode(message)?)
     }
 
@@ -180,7 +180,7 @@ impl<T: Send + 'static> Hub<T> {
     ///
     /// # Errors
     /// [`PublishError::Encode`].
-    pub fn encode(&self, message: &T) -> Result<Encoded, PublishError> {
+    pub fn encode(&self, message: &Out) -> Result<Encoded, PublishError> {
         Ok(Encoded(encode_frame(&*self.inner.codec, message)?))
     }
 
@@ -195,7 +195,7 @@ impl<T: Send + 'static> Hub<T> {
         &'a self,
         target: &'a Target<'_>,
         message: &Encoded,
-    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, T> {
+    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, Out, In> {
         self.wait_for_room(target.address(), target.excepted(), Ok(message.clone()))
     }
 
@@ -219,7 +219,7 @@ impl<T: Send + 'static> Hub<T> {
         address: Address<'a, ConnId>,
         except: &'a [ConnId],
         message: Result<Encoded, PublishError>,
-    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, T> {
+    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, Out, In> {
         async move {
             let message = message?;
             if let Some(Address::Conn(key)) = address.on(self.inner.node) {
@@ -338,7 +338,7 @@ impl<T: Send + 'static> Hub<T> {
     }
 }
 
-impl<T> Inner<T> {
+impl<Out, In> Inner<Out, In> {
     /// Tries to send `bytes` to a connection until there is a result, each time that there may be space:
     /// in its queue, and then in the inbox of its shard.
     pub(super) async fn send_in_time<R>(

@@ -21,14 +21,15 @@ use crate::transport::{Event, FrameReader, Listener, ReadError};
 /// The task of a connection. Its size counts in every idle one, so what only a busy one needs is
 /// boxed: also the future of a message, at about 15 of the 400 ns that a message of a burst takes.
 #[expect(clippy::manual_async_fn, reason = "an async fn would hold its arguments twice")]
-pub(super) fn run<T, H>(
-    attached: Attached<T>,
+pub(super) fn run<Out, In, H>(
+    attached: Attached<Out, In>,
     handler: H,
     mut reader: FrameReader,
 ) -> impl Future<Output = ()> + Send
 where
-    T: Send + 'static,
-    H: Handler<T>,
+    Out: 'static,
+    In: Send + 'static,
+    H: Handler<Out, In>,
 {
     async move {
         let conn = &attached.0;
@@ -47,8 +48,8 @@ where
 
 /// Serves the client until there is a reason to end, or the shard has one (`None`).
 #[expect(clippy::manual_async_fn, reason = "an async fn would hold its arguments twice")]
-fn serve<'a, T: Send + 'static, H: Handler<T>>(
-    conn: &'a Conn<T>,
+fn serve<'a, Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
+    conn: &'a Conn<Out, In>,
     handler: &'a H,
     reader: &'a mut FrameReader,
 ) -> impl Future<Output = Option<DisconnectReason>> + Send + 'a {
@@ -82,8 +83,8 @@ fn serve<'a, T: Send + 'static, H: Handler<T>>(
 /// Whether the client is to be served on; otherwise the reason to end, unless the shard has one.
 type Served = Result<(), Option<DisconnectReason>>;
 
-async fn open<T: Send + 'static, H: Handler<T>>(
-    conn: &Conn<T>,
+async fn open<Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
+    conn: &Conn<Out, In>,
     handler: &H,
     reader: &mut FrameReader,
 ) -> Served {
@@ -98,8 +99,8 @@ async fn open<T: Send + 'static, H: Handler<T>>(
 
 /// Ends the connection if a callback has returned an error. The usual reason is that the connection is ending
 /// already, which is no fault.
-fn outcome<T: Send + 'static>(
-    conn: &Conn<T>,
+fn outcome<Out: 'static, In: Send + 'static>(
+    conn: &Conn<Out, In>,
     callback: &'static str,
     result: Result<(), Close>,
 ) -> Served {
@@ -112,7 +113,11 @@ fn outcome<T: Send + 'static>(
 }
 
 /// Counts and tells the error of a callback. A hub that is closed makes callbacks fail, which is no fault.
-fn note_error<T: Send + 'static>(conn: &Conn<T>, callback: &'static str, close: &Close) {
+fn note_error<Out: 'static, In: Send + 'static>(
+    conn: &Conn<Out, In>,
+    callback: &'static str,
+    close: &Close,
+) {
     if !conn.hub().is_closed() {
         conn.port().counters().callback_errors.add(1);
         conn.span().enter(|| events::callback_failed(callback, close));
@@ -120,9 +125,9 @@ fn note_error<T: Send + 'static>(conn: &Conn<T>, callback: &'static str, close: 
 }
 
 /// Calls the handler for something that the client has sent, and for what it sends meanwhile.
-fn handle<'a, T: Send + 'static, H: Handler<T>>(
-    first: Step<T>,
-    conn: &'a Conn<T>,
+fn handle<'a, Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
+    first: Step<In>,
+    conn: &'a Conn<Out, In>,
     handler: &'a H,
     reader: &'a mut FrameReader,
 ) -> impl Future<Output = Served> + Send + 'a {
@@ -155,15 +160,15 @@ fn handle<'a, T: Send + 'static, H: Handler<T>>(
 const STEPS_MAX: usize = 64;
 
 /// What the client has sent while a callback ran, and comes next.
-type Ahead<T> = Option<Step<T>>;
+type Ahead<In> = Option<Step<In>>;
 
 /// Runs a callback, and reads beside it: pings are answered meanwhile. At the first thing that has to
 /// wait for the callback, the reading stops, so that TCP slows the client down.
-async fn beside<T: Send + 'static, F: Future>(
+async fn beside<Out: 'static, In: Send + 'static, F: Future>(
     callback: F,
-    conn: &Conn<T>,
+    conn: &Conn<Out, In>,
     reader: &mut FrameReader,
-) -> (F::Output, Ahead<T>) {
+) -> (F::Output, Ahead<In>) {
     let mut callback = pin!(callback);
     let mut ahead = None;
     let mut has_read = false;
@@ -202,17 +207,17 @@ async fn beside<T: Send + 'static, F: Future>(
     (output, ahead)
 }
 
-fn note_panic<T: Send + 'static>(conn: &Conn<T>, payload: &(dyn Any + Send)) {
+fn note_panic<Out: 'static, In: Send + 'static>(conn: &Conn<Out, In>, payload: &(dyn Any + Send)) {
     conn.port().counters().handler_panics.add(1);
     conn.span().enter(|| events::panicked(payload));
 }
 
 /// Ready when there is something to do; from then on nobody listens.
-fn poll_step<T: Send + 'static>(
-    conn: &Conn<T>,
+fn poll_step<Out: 'static, In: Send + 'static>(
+    conn: &Conn<Out, In>,
     reader: &mut FrameReader,
     cx: &mut Context<'_>,
-) -> Poll<Step<T>> {
+) -> Poll<Step<In>> {
     let link = conn.link();
     // One pong at most waits for the shard: a flood of pings would hold up all that comes after it.
     if link.awaits_pong(cx.waker()) && link.stage() == Stage::Open {
@@ -235,14 +240,14 @@ fn poll_step<T: Send + 'static>(
     })
 }
 
-async fn relieved_or_ended<T: Send + 'static>(conn: &Conn<T>) {
+async fn relieved_or_ended<Out: 'static, In: Send + 'static>(conn: &Conn<Out, In>) {
     tokio::select! {
         () = conn.hub().inner.shards.relieved() => {}
         () = ended(conn.link()) => {}
     }
 }
 
-impl<T: Send + 'static> Listener for Conn<T> {
+impl<Out: 'static, In: Send + 'static> Listener for Conn<Out, In> {
     fn heard(&self) {
         self.port().hear(self.link());
     }
@@ -253,8 +258,8 @@ impl<T: Send + 'static> Listener for Conn<T> {
 }
 
 /// What is to be done about an event.
-enum Step<T> {
-    Message(T),
+enum Step<In> {
+    Message(In),
     Undecodable(DecodeError),
     /// A ping or a heartbeat, whose answer is on its way.
     Answered,
@@ -263,7 +268,7 @@ enum Step<T> {
     End(Option<DisconnectReason>),
 }
 
-impl<T> Step<T> {
+impl<In> Step<In> {
     fn of_error(error: ReadError) -> Self {
         Self::End(match error {
             ReadError::Ended => None,
@@ -273,11 +278,11 @@ impl<T> Step<T> {
     }
 }
 
-fn interpret<T: Send + 'static>(
-    conn: &Conn<T>,
+fn interpret<Out: 'static, In: Send + 'static>(
+    conn: &Conn<Out, In>,
     event: Event<'_>,
     answers: &mut Answers,
-) -> Step<T> {
+) -> Step<In> {
     let codec = &conn.hub().inner.codec;
     let counters = conn.port().counters();
     match event {
@@ -338,7 +343,7 @@ impl Answers {
         self.count >= ANSWERS_MAX
     }
 
-    fn send<T: Send + 'static>(self, conn: &Conn<T>) {
+    fn send<Out: 'static, In: Send + 'static>(self, conn: &Conn<Out, In>) {
         if self.count > 0 {
             conn.link().start_pong();
             conn.port().pongs(conn.key(), self.frames.into());
@@ -348,8 +353,8 @@ impl Answers {
 
 /// Waits until the shard has ended the connection, tells the handler, and lets the close frame
 /// arrive meanwhile.
-async fn finish<T: Send + 'static, H: Handler<T>>(
-    conn: &Conn<T>,
+async fn finish<Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
+    conn: &Conn<Out, In>,
     handler: &H,
     reader: FrameReader,
 ) {
@@ -426,9 +431,9 @@ pub(super) async fn watch(link: &Link, mut is_so: impl FnMut() -> bool) {
 
 /// A connection that the shard knows, and that counts in its hub. However its task ends, the shard gets
 /// the socket back.
-pub(super) struct Attached<T: Send + 'static>(pub(super) Conn<T>);
+pub(super) struct Attached<Out: 'static, In: Send + 'static>(pub(super) Conn<Out, In>);
 
-impl<T: Send + 'static> Drop for Attached<T> {
+impl<Out: 'static, In: Send + 'static> Drop for Attached<Out, In> {
     fn drop(&mut self) {
         self.0.port().detach(self.0.key());
         self.0.hub().end_session(self.0.remote_addr());
@@ -455,7 +460,7 @@ mod tests {
 
     #[test]
     fn a_session_fits_into_a_task_of_256_bytes() {
-        let bytes = future_bytes(run::<String, Arc<Quiet>>);
+        let bytes = future_bytes(run::<String, String, Arc<Quiet>>);
         assert!(bytes <= TASK_FUTURE_BYTES, "{bytes}");
     }
 }

@@ -7,7 +7,7 @@ use super::shutdown::WINDOW_MAX;
 use super::{Hub, events};
 use crate::engine::{Close, CloseCode, Closing, Shedding};
 
-impl<T: Send + 'static> Hub<T> {
+impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// Asks a share of the clients of this node to come back elsewhere, spread over a window of time, and
     /// returns how many were asked when that is over.
     ///

@@ -227,7 +227,7 @@ impl fmt::Display for ShutdownReport {
     }
 }
 
-impl<T: Send + 'static> Hub<T> {
+impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// Closes the hub: connections get what was sent to them and then a close frame with 1001, new
     /// ones are refused with 503, and publishes fail with
     /// [`PublishError::Closed`](super::PublishError::Closed).

@@ -20,7 +20,7 @@ use crate::engine::{ConnKey, Link};
 use crate::patience::timeout;
 use crate::transport::{self, FrameReader, NoUpgrade, Owner, RemoteAddr};
 
-impl<T: Send + 'static> Hub<T> {
+impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// Answers a request for a WebSocket, and runs the connection in a task of its own once the
     /// response has left. For use in any hyper service whose connections allow upgrades
     /// (`with_upgrades`); [`handle`](Self::handle) makes such a service.
@@ -53,7 +53,7 @@ impl<T: Send + 'static> Hub<T> {
     /// ```
     pub async fn upgrade<B, H>(&self, request: Request<B>, handler: H) -> Response<Full<Bytes>>
     where
-        H: Handler<T>,
+        H: Handler<Out, In>,
     {
         let (parts, _) = request.into_parts();
         let remote_addr = parts.extensions.get::<RemoteAddr>().map(|addr| addr.0);
@@ -63,7 +63,7 @@ impl<T: Send + 'static> Hub<T> {
         }
     }
 
-    async fn answer<H: Handler<T>>(
+    async fn answer<H: Handler<Out, In>>(
         &self,
         mut parts: Parts,
         handler: H,
@@ -119,7 +119,7 @@ impl<T: Send + 'static> Hub<T> {
     }
 
     /// Asks the handler, which may take its time within a bound.
-    async fn ask<H: Handler<T>>(
+    async fn ask<H: Handler<Out, In>>(
         &self,
         handler: &H,
         request: &mut UpgradeRequest,
@@ -165,10 +165,15 @@ impl<T: Send + 'static> Hub<T> {
 
 /// Waits for the stream and starts the connection in a task of its own: what this one needs for the
 /// upgrade is not kept for its life.
-async fn open<T, H>(admitted: Admitted<T>, handler: H, on_upgrade: OnUpgrade, about: About)
-where
-    T: Send + 'static,
-    H: Handler<T>,
+async fn open<Out, In, H>(
+    admitted: Admitted<Out, In>,
+    handler: H,
+    on_upgrade: OnUpgrade,
+    about: About,
+) where
+    Out: 'static,
+    In: Send + 'static,
+    H: Handler<Out, In>,
 {
     let Some(hub) = admitted.hub.clone() else { return };
     let upgraded = match timeout(hub.inner.upgrade_timeout, on_upgrade).await {
@@ -190,13 +195,13 @@ where
 }
 
 /// A connection in the making. Counts in its hub, unless it has opened and counts there by itself.
-struct Admitted<T: Send + 'static> {
-    hub: Option<Hub<T>>,
+struct Admitted<Out: 'static, In: Send + 'static> {
+    hub: Option<Hub<Out, In>>,
     addr: Option<SocketAddr>,
 }
 
-impl<T: Send + 'static> Admitted<T> {
-    fn new(hub: &Hub<T>, addr: Option<SocketAddr>) -> Result<Self, Refusal> {
+impl<Out: 'static, In: Send + 'static> Admitted<Out, In> {
+    fn new(hub: &Hub<Out, In>, addr: Option<SocketAddr>) -> Result<Self, Refusal> {
         hub.inner.admission.begin(addr).map_err(Refusal::Denied)?;
         let admitted = Self { hub: Some(hub.clone()), addr };
         // Only now, when `closed` waits for it.
@@ -213,7 +218,7 @@ impl<T: Send + 'static> Admitted<T> {
     }
 }
 
-impl<T: Send + 'static> Drop for Admitted<T> {
+impl<Out: 'static, In: Send + 'static> Drop for Admitted<Out, In> {
     fn drop(&mut self) {
         if let Some(hub) = &self.hub {
             hub.inner.admission.end_handshake();

@@ -38,10 +38,11 @@ use crate::{ConnExtensions, Endpoint, Handler, PathParams, RemoteAddr};
 /// # }
 /// ```
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
-impl<T, H, S> AxumHandler<ByEndpoint, S> for Endpoint<T, H>
+impl<H, Out, In, S> AxumHandler<ByEndpoint, S> for Endpoint<H, Out, In>
 where
-    T: Send + 'static,
-    H: Handler<T>,
+    Out: 'static,
+    In: Send + 'static,
+    H: Handler<Out, In>,
     S: Send + Sync + 'static,
 {
     type Future = BoxFuture<'static, Response>;
@@ -130,10 +131,11 @@ impl HubUpgrade {
     ///
     /// # Cancel safety
     /// Dropped before it is ready, no connection comes about.
-    pub async fn accept<T, H>(self, endpoint: &Endpoint<T, H>) -> Response
+    pub async fn accept<Out, In, H>(self, endpoint: &Endpoint<H, Out, In>) -> Response
     where
-        T: Send + 'static,
-        H: Handler<T>,
+        Out: 'static,
+        In: Send + 'static,
+        H: Handler<Out, In>,
     {
         let answered = hyper::service::Service::call(endpoint, self.request).await;
         answered.unwrap_or_else(|never| match never {}).map(Body::new)

@@ -32,10 +32,11 @@ use crate::{Endpoint, Handler};
 /// # }
 /// ```
 #[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
-impl<T, H, B> Service<Request<B>> for Endpoint<T, H>
+impl<H, Out, In, B> Service<Request<B>> for Endpoint<H, Out, In>
 where
-    T: Send + 'static,
-    H: Handler<T>,
+    Out: 'static,
+    In: Send + 'static,
+    H: Handler<Out, In>,
     B: Send + 'static,
 {
     type Response = Response<Full<Bytes>>;

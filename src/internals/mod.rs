@@ -29,6 +29,9 @@ use crate::codec::{Codec, EncodeError};
 ///
 /// # Errors
 /// Where the codec fails.
-pub fn encode_frame<T: 'static>(codec: &dyn Codec<T>, message: &T) -> Result<Bytes, EncodeError> {
+pub fn encode_frame<Out: 'static, In: 'static>(
+    codec: &dyn Codec<Out, In>,
+    message: &Out,
+) -> Result<Bytes, EncodeError> {
     crate::codec::encode_frame(codec, message)
 }

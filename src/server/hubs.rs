@@ -21,7 +21,7 @@ trait AnyHub: Send + Sync {
     fn shutdown(&self, how: Shutdown) -> BoxFuture<'_, ShutdownReport>;
 }
 
-impl<T: Send + 'static> AnyHub for Hub<T> {
+impl<Out: 'static, In: Send + 'static> AnyHub for Hub<Out, In> {
     fn id(&self) -> usize {
         self.identity()
     }
@@ -40,7 +40,7 @@ impl<T: Send + 'static> AnyHub for Hub<T> {
 pub(super) struct Hubs(Arc<Mutex<Vec<Arc<dyn AnyHub>>>>);
 
 impl Hubs {
-    fn add<T: Send + 'static>(&self, hub: &Hub<T>) {
+    fn add<Out: 'static, In: Send + 'static>(&self, hub: &Hub<Out, In>) {
         let mut hubs = self.lock();
         if hubs.iter().all(|other| other.id() != hub.identity()) {
             hubs.push(Arc::new(hub.clone()));
@@ -73,10 +73,10 @@ impl Server {
     ///
     /// # Errors
     /// When the path is malformed or collides with another route.
-    pub fn route<T: Send + 'static, H: Handler<T>>(
+    pub fn route<Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
         self,
         path: &str,
-        endpoint: Endpoint<T, H>,
+        endpoint: Endpoint<H, Out, In>,
     ) -> Result<Self, ServerError> {
         self.hubs.add(endpoint.hub());
         self.service(path, endpoint)
@@ -84,7 +84,7 @@ impl Server {
 
     /// Ends this hub together with the server, and includes it in [`health`](Self::health). For a hub that
     /// has no [`route`](Self::route) here: one that is behind a layer, or that only publishes.
-    pub fn ends<T: Send + 'static>(self, hub: &Hub<T>) -> Self {
+    pub fn ends<Out: 'static, In: Send + 'static>(self, hub: &Hub<Out, In>) -> Self {
         self.hubs.add(hub);
         self
     }

@@ -1,6 +1,6 @@
 //! No silent loss: what was published is delivered, lost or dropped, and counted as that.
 
-use roomcast::{BackplaneError, BackplaneState, Builder, Hub, Json, Local, Lost, Target};
+use roomcast::{BackplaneError, BackplaneState, Builder, Hub, Local, Lost, Target};
 
 use super::faulty::Faulty;
 use crate::claims::{Member, is_up, nodes};
@@ -128,7 +128,7 @@ async fn a_subscription_that_is_lost_is_made_again_and_the_gap_is_counted() {
 
 /// Two nodes on eight channels, one with a driver that works and one with faults.
 async fn sound_and_faulty(bus: &Faulty) -> (Member, Member) {
-    let build = |builder: Builder<u32, Json>| builder.channels(8).build().unwrap();
+    let build = |builder: Builder<u32>| builder.channels(8).build().unwrap();
     let sound = build(Hub::builder().send_buffer(65_536).backplane(bus.sound(), "test"));
     let faulty = build(Hub::builder().backplane(bus.clone(), "test"));
     let (sound, faulty) = (Member::of(sound).await, Member::of(faulty).await);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
 use roomcast::{
-    Backplane, BackplaneError, BackplaneHealth, BuildError, Builder, Hub, Inbound, Json, Local,
+    Backplane, BackplaneError, BackplaneHealth, BuildError, Builder, Hub, Inbound, Local,
     LocalPublisher, LocalSubscriber, NodeId, Parcel, Publisher, Unpublished,
 };
 use sha2::Sha256;
@@ -62,7 +62,7 @@ impl Publisher for TappedPublisher {
     }
 }
 
-fn builder<B: Backplane>(bus: B) -> Builder<u32, Json> {
+fn builder<B: Backplane>(bus: B) -> Builder<u32> {
     Hub::builder().backplane(bus, "test")
 }
 
@@ -324,7 +324,7 @@ async fn a_stranger_cannot_make_a_dead_subscription_look_alive() {
 
 #[tokio::test]
 async fn keys_that_are_too_short_or_too_many_are_refused_and_shown_nowhere() {
-    let refused = |builder: Builder<u32, Json>| match builder.build() {
+    let refused = |builder: Builder<u32>| match builder.build() {
         Err(error @ BuildError::OutOfRange { .. }) => error.to_string(),
         other => panic!("{other:?}"),
     };

@@ -222,7 +222,7 @@ impl Handler<u32> for Gate {
     }
 }
 
-fn gate(hub: &Hub<u32>) -> (Endpoint<u32, Gate>, Arc<Semaphore>) {
+fn gate(hub: &Hub<u32>) -> (Endpoint<Gate, u32>, Arc<Semaphore>) {
     let semaphore = Arc::new(Semaphore::new(0));
     (hub.handle(Gate(semaphore.clone())), semaphore)
 }

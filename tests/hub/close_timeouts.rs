@@ -15,7 +15,7 @@ const SHORT: Duration = Duration::from_millis(500);
 /// How much later it may be on a busy machine.
 const LATE: Duration = Duration::from_secs(2);
 
-fn builder() -> Builder<RawMessage, Raw> {
+fn builder() -> Builder<RawMessage> {
     Hub::with_codec(Raw).shards(1).send_buffer(64).send_buffer_bytes(8 << 20)
 }
 
@@ -24,11 +24,7 @@ fn message(bytes: usize) -> RawMessage {
 }
 
 /// For how long the socket is there after a close, of a client that takes nothing and says nothing.
-async fn time_of_a_close(
-    builder: Builder<RawMessage, Raw>,
-    messages: usize,
-    bytes: usize,
-) -> Duration {
+async fn time_of_a_close(builder: Builder<RawMessage>, messages: usize, bytes: usize) -> Duration {
     let mut server = Recorded::serve(builder.build().unwrap()).await;
     let _client = connect(server.server.addr, 16 << 10).await;
     let conn = server.events.open().await;

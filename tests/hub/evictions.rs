@@ -10,14 +10,14 @@ use crate::support::Recorded;
 
 const MESSAGE_BYTES: usize = 40_000;
 
-fn builder() -> Builder<RawMessage, Raw> {
+fn builder() -> Builder<RawMessage> {
     let builder = Hub::with_codec(Raw).shards(1).write_timeout(Duration::from_secs(60));
     builder.socket_send_buffer(4_096)
 }
 
 /// Sends to a client that takes nothing, until `is_enough`; then what it was evicted for.
 async fn evicted(
-    builder: Builder<RawMessage, Raw>,
+    builder: Builder<RawMessage>,
     is_enough: impl Fn(&Hub<RawMessage>) -> bool,
 ) -> (Eviction, usize, usize) {
     let mut server = Recorded::serve(builder.build().unwrap()).await;

@@ -40,7 +40,7 @@ impl Running {
     }
 }
 
-fn echo(hub: &Hub<u32>) -> roomcast::Endpoint<u32, roomcast::Handlers<u32>> {
+fn echo(hub: &Hub<u32>) -> roomcast::Endpoint<roomcast::Handlers<u32, u32>, u32> {
     hub.handle(hub.handlers().on_message(|conn: Conn<u32>, number| async move {
         conn.try_send(&number).unwrap();
     }))

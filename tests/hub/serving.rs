@@ -23,7 +23,7 @@ use crate::support::{
     frames, parse_close, upgrade_request, within,
 };
 
-fn echo(hub: &Hub<u32>) -> roomcast::Endpoint<u32, roomcast::Handlers<u32>> {
+fn echo(hub: &Hub<u32>) -> roomcast::Endpoint<roomcast::Handlers<u32, u32>, u32> {
     hub.handle(hub.handlers().on_message(|conn, number| async move {
         conn.try_send(&number).unwrap();
     }))

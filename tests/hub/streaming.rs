@@ -16,7 +16,7 @@ const MOMENT: Duration = Duration::from_millis(300);
 
 const LONG: Duration = Duration::from_secs(60);
 
-fn builder() -> Builder<RawMessage, Raw> {
+fn builder() -> Builder<RawMessage> {
     Hub::with_codec(Raw)
 }
 
@@ -36,7 +36,7 @@ async fn stream(conn: &Conn<RawMessage>, messages: usize, bytes: usize) -> Resul
 }
 
 /// Sends to a client that reads as fast as it can: all arrives, and nothing is dropped for it.
-async fn stream_to_fast_reader(builder: Builder<RawMessage, Raw>, messages: usize, bytes: usize) {
+async fn stream_to_fast_reader(builder: Builder<RawMessage>, messages: usize, bytes: usize) {
     let mut server = Recorded::serve(builder.build().unwrap()).await;
     let (mut client, conn) = server.connect_raw().await;
     let reader = tokio::spawn(async move { read_fast(&mut client, messages).await });
@@ -146,7 +146,7 @@ async fn two_streams_and_a_room_reach_the_same_client() {
 
 /// A client that takes nothing, and the task of which the last send waits.
 async fn blocked(
-    builder: Builder<RawMessage, Raw>,
+    builder: Builder<RawMessage>,
 ) -> (Recorded<RawMessage>, RawClient, Conn<RawMessage>) {
     let builder = builder.socket_send_buffer(16 << 10).send_buffer_bytes(256 << 10);
     let mut server = Recorded::serve(builder.build().unwrap()).await;

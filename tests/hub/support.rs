@@ -170,11 +170,21 @@ pub(crate) async fn bind() -> Server {
 }
 
 /// Serves an endpoint at `/ws` and `/ws/{room}`.
-pub(crate) async fn serve<T: Send + 'static, H: Handler<T>>(endpoint: Endpoint<T, H>) -> Listening {
+pub(crate) async fn serve<Out, In, H>(endpoint: Endpoint<H, Out, In>) -> Listening
+where
+    Out: 'static,
+    In: Send + 'static,
+    H: Handler<Out, In>,
+{
     Listening::run(route(bind().await, endpoint))
 }
 
-fn route<T: Send + 'static, H: Handler<T>>(server: Server, endpoint: Endpoint<T, H>) -> Server {
+fn route<Out, In, H>(server: Server, endpoint: Endpoint<H, Out, In>) -> Server
+where
+    Out: 'static,
+    In: Send + 'static,
+    H: Handler<Out, In>,
+{
     let server = server.route("/ws", endpoint.clone()).expect("a free path");
     server.route("/ws/{room}", endpoint).expect("a free path")
 }

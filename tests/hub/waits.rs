@@ -21,7 +21,7 @@ fn message(bytes: usize) -> RawMessage {
     RawMessage::Binary(Bytes::from(vec![7; bytes]))
 }
 
-fn builder() -> Builder<RawMessage, Raw> {
+fn builder() -> Builder<RawMessage> {
     Hub::with_codec(Raw).shards(1).write_timeout(LONG)
 }
 
@@ -43,7 +43,7 @@ async fn bytes_on_their_way_count_until_they_have_left() {
 
 /// A client that takes nothing, and for which there is no place for a chunk any more.
 async fn blocked(
-    builder: Builder<RawMessage, Raw>,
+    builder: Builder<RawMessage>,
 ) -> (Recorded<RawMessage>, RawClient, Conn<RawMessage>) {
     let builder = builder.socket_send_buffer(16 << 10).send_buffer_bytes(4 * CHUNK_BYTES);
     let mut server = Recorded::serve(builder.build().unwrap()).await;

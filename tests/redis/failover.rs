@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use roomcast::{Builder, Hub, Json};
+use roomcast::{Builder, Hub};
 
 use crate::feed::{Feed, Numbered};
 use crate::pair::{CHANNEL, COMMON, NOTICED, Pair, health, is_down_by, is_up};
@@ -19,7 +19,7 @@ const TAKEN_OVER: Duration = Duration::from_secs(10);
 /// A failover by hand is given up after five seconds, as when a vote is missing, and is asked for again.
 const BY_HAND: Duration = Duration::from_secs(6);
 
-fn node(cluster: &RedisCluster) -> Builder<Numbered, Json> {
+fn node(cluster: &RedisCluster) -> Builder<Numbered> {
     let builder = Hub::builder().shards(2).send_buffer(65_536).send_buffer_bytes(256 << 20);
     builder.redis_cluster(cluster.urls(), CHANNEL).channels(64)
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use roomcast::{BackplaneError, BackplaneHealth, BackplaneState, Builder, Conn, Hub, Json};
+use roomcast::{BackplaneError, BackplaneHealth, BackplaneState, Builder, Conn, Hub};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -23,7 +23,7 @@ pub(crate) const COMMON: &str = "roomcast:chat:all";
 pub(crate) const NOTICED: Duration = Duration::from_secs(7);
 
 /// The settings of a node. Its clients may be slow: what they miss is the backplane's fault.
-pub(crate) fn node(url: &str) -> Builder<Numbered, Json> {
+pub(crate) fn node(url: &str) -> Builder<Numbered> {
     let builder = Hub::builder().shards(2).send_buffer(65_536).send_buffer_bytes(256 << 20);
     builder.redis(url, CHANNEL)
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-use roomcast::{BackplaneError, Builder, Hub, Json};
+use roomcast::{BackplaneError, Builder, Hub};
 use serde_json::{Value, json};
 
 use crate::pair::{health, is_up};
@@ -23,12 +23,12 @@ fn documented_lines() -> &'static str {
     after.split_once("```").expect("they end").0
 }
 
-fn node(redis: &RedisServer) -> Builder<Value, Json> {
+fn node(redis: &RedisServer) -> Builder<Value> {
     Hub::builder().shards(2).redis(redis.url(), "chat").plain_channel(CHANNEL)
 }
 
 /// A node with a client in a room, which listens to other programs.
-async fn member(builder: Builder<Value, Json>, room: &str) -> (Recorded<Value>, Client) {
+async fn member(builder: Builder<Value>, room: &str) -> (Recorded<Value>, Client) {
     let mut node = Recorded::serve(builder.build().expect("valid settings")).await;
     let (client, conn) = node.connect().await;
     conn.try_join(room).expect("the room is new");

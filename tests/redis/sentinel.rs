@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use roomcast::{BackplaneError, Builder, Hub, Json, RedisSentinel};
+use roomcast::{BackplaneError, Builder, Hub, RedisSentinel};
 
 use crate::feed::{Feed, Numbered};
 use crate::pair::{CHANNEL, NOTICED, Pair, health, is_down_by, is_up};
@@ -22,15 +22,15 @@ const FLOWS: Duration = Duration::from_secs(2);
 const PASSWORD: &str = "fish-and-chips";
 const SENTINEL_PASSWORD: &str = "salt-and-vinegar";
 
-fn builder() -> Builder<Numbered, Json> {
+fn builder() -> Builder<Numbered> {
     Hub::builder().shards(2).send_buffer(65_536).send_buffer_bytes(256 << 20)
 }
 
-fn node(watched: &Watched) -> Builder<Numbered, Json> {
+fn node(watched: &Watched) -> Builder<Numbered> {
     builder().redis_sentinel(watched.urls(), SERVICE, CHANNEL)
 }
 
-fn node_with_password(watched: &Watched) -> Builder<Numbered, Json> {
+fn node_with_password(watched: &Watched) -> Builder<Numbered> {
     let master = RedisSentinel::open(&watched.urls(), SERVICE).expect("the URLs can be read");
     builder().backplane(master.password(PASSWORD), CHANNEL)
 }

@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use roomcast::{BackplaneError, Builder, Hub, Json, Redis, RedisSentinel, RedisTls};
+use roomcast::{BackplaneError, Builder, Hub, Redis, RedisSentinel, RedisTls};
 
 use crate::feed::Numbered;
 use crate::pair::{CHANNEL, Pair, is_up};
 use crate::servers::{Authority, Certificate, RedisServer, SERVICE, Watched};
 use crate::support::eventually;
 
-fn node(redis: &RedisServer, tls: RedisTls) -> Builder<Numbered, Json> {
+fn node(redis: &RedisServer, tls: RedisTls) -> Builder<Numbered> {
     let redis = Redis::open(&redis.tls_url()).and_then(|redis| redis.tls(tls));
     builder().backplane(redis.expect("the settings are right"), CHANNEL)
 }
 
-fn builder() -> Builder<Numbered, Json> {
+fn builder() -> Builder<Numbered> {
     Hub::builder().shards(2).send_buffer(65_536).send_buffer_bytes(256 << 20)
 }
 

@@ -9,8 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::routing::get;
 use roomcast::{
-    Builder, Close, Codec, Conn, Handler, Hub, HubUpgrade, Json, Overflow, Raw, RawMessage, Server,
-    Tls,
+    Builder, Close, Conn, Handler, Hub, HubUpgrade, Json, Overflow, Raw, RawMessage, Server, Tls,
 };
 use serde::{Deserialize, Serialize};
 
@@ -69,10 +68,10 @@ pub(crate) async fn serve_flood(listener: TcpListener, shards: usize) -> Result<
     flood::server::serve(Server::from_listener(listener), shards).await
 }
 
-async fn serve<T: Send + Sync + 'static, C: Codec<T>>(
+async fn serve<T: Send + Sync + 'static>(
     listener: TcpListener,
     settings: Settings,
-    builder: Builder<T, C>,
+    builder: Builder<T>,
 ) -> Result<()> {
     let builder = match settings.is_lossy {
         true => builder.overflow(Overflow::DropNewest).write_timeout(HOUR),

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use super::{BuildError, Builder};
-use crate::codec::Codec;
 use crate::engine::Rate;
 use crate::hub::UpgradeRequest;
 
-impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
+impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// Which pages may connect: a list of origins, exact in scheme, host and port, where upper and lower
     /// case are the same. Pages of other origins get 403. Default: pages of the host and port that the
     /// request itself is for. An empty list leaves the rule as it is.

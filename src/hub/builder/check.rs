@@ -13,7 +13,7 @@ const TIME_MIN: Duration = Duration::from_millis(10);
 /// Longer ones would find nothing that TCP does not find by itself.
 const TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-impl<T, C> Builder<T, C> {
+impl<Out, In> Builder<Out, In> {
     pub(super) fn check(&self) -> Result<(), BuildError> {
         if let Some(error) = &self.not_an_origin {
             return Err(error.clone());

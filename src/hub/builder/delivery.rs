@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use super::Builder;
-use crate::codec::Codec;
 use crate::engine::Overflow;
 
-impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
+impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// How many shards the connections are spread over, 1 to 1,024. Default: the number of cores.
     ///
     /// Each shard is a task that writes its own connections. More shards use more cores; each one

@@ -2,7 +2,6 @@
 
 use super::Builder;
 use crate::backplane::Signing;
-use crate::codec::Codec;
 use crate::hub::BuildError;
 
 /// Shorter keys could be guessed: 128 bits are the strength of the signature, too.
@@ -12,7 +11,7 @@ const KEY_BYTES_MIN: usize = 16;
 /// of a stranger.
 const KEYS_MAX: usize = 8;
 
-impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
+impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// A key that all nodes on the backplane share. What they send to each other is signed with it,
     /// and what is not is dropped before it is read. Default: none, and whoever can publish on the
     /// backplane's channels reaches every client. At least 16 bytes, which are to be random; more

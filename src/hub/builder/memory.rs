@@ -14,7 +14,7 @@ pub(super) struct SetBytes {
     pub(super) connections: Option<usize>,
 }
 
-impl<T, C> Builder<T, C> {
+impl<Out, In> Builder<Out, In> {
     /// What holds: settings, and else defaults. Tells of them and of limits that are too low for them.
     pub(super) fn byte_bounds(&self, hub: &str) -> ByteBounds {
         let limits = ProcessLimits::read();

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use super::Builder;
-use crate::codec::Codec;
 
-impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
+impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// How often the hub copies what it counts to the recorder of the facade `metrics`. Default: 1 s; 10 ms
     /// to 1 day. Zero: only when [`Hub::record_metrics`](crate::Hub::record_metrics) is called.
     ///

@@ -14,7 +14,6 @@ mod plain;
 mod traffic;
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -53,9 +52,9 @@ use crate::transport::{AdmissionLimits, DecodeLimits, Layout, Rates, ReadLimits,
 /// # }
 /// ```
 #[must_use = "a builder does nothing until `build`"]
-pub struct Builder<T, C> {
+pub struct Builder<Out, In = Out> {
     name: Option<String>,
-    codec: C,
+    codec: Arc<dyn Codec<Out, In>>,
     shards: usize,
     ping_interval: Duration,
     queue: QueueLimits,
@@ -83,7 +82,6 @@ pub struct Builder<T, C> {
     plain: PlainSettings,
     #[cfg(feature = "metrics")]
     metrics_interval: Duration,
-    message: PhantomData<fn(T) -> T>,
 }
 
 /// The way to the other nodes.
@@ -102,11 +100,11 @@ struct BridgeEnds<'a> {
     runtime: &'a Handle,
 }
 
-impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
-    pub(super) fn new(codec: C) -> Self {
+impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
+    pub(super) fn new(codec: impl Codec<Out, In>) -> Self {
         Self {
             name: None,
-            codec,
+            codec: Arc::new(codec),
             shards: std::thread::available_parallelism().map_or(1, NonZero::get),
             ping_interval: Duration::from_secs(30),
             queue: QueueLimits { slots: 16, bytes: 1024 * 1024, overflow: Overflow::Evict },
@@ -141,7 +139,6 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
             plain: PlainSettings::default(),
             #[cfg(feature = "metrics")]
             metrics_interval: crate::telemetry::metrics::COPY_INTERVAL,
-            message: PhantomData,
         }
     }
 
@@ -166,7 +163,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     /// # Panics
     /// On a system without randomness, and in a runtime without a time driver
     /// ([`enable_time`](tokio::runtime::Builder::enable_time)).
-    pub fn build(self) -> Result<Hub<T>, BuildError> {
+    pub fn build(self) -> Result<Hub<Out, In>, BuildError> {
         let runtime = Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
         self.check()?;
         #[cfg(feature = "json")]
@@ -182,7 +179,6 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
         };
         let node = NodeId::random();
         let has_heartbeats = self.heartbeats.unwrap_or(!self.codec.takes_empty_text());
-        let codec: Arc<dyn Codec<T>> = Arc::new(self.codec);
         let bridge = self.link.map(|link| {
             let config = BridgeConfig {
                 channel: link.channel,
@@ -192,7 +188,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
                 rejoin_wait: self.rejoin_wait,
                 queue_bytes: self.queue.bytes,
                 #[cfg(feature = "json")]
-                plain: self.plain.with(&codec, self.rooms.name_bytes),
+                plain: self.plain.for_bridge(self.rooms.name_bytes),
             };
             (Plan::new(config), link.start)
         });
@@ -211,7 +207,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
         let hub = Hub::assemble(Parts {
             name: name.into(),
             node,
-            codec,
+            codec: self.codec,
             shards,
             bridge,
             read_limits: self.read,
@@ -236,12 +232,11 @@ fn next_name() -> String {
 }
 
 /// Without the backplane, which may hold a password.
-impl<T, C: fmt::Debug> fmt::Debug for Builder<T, C> {
+impl<Out, In> fmt::Debug for Builder<Out, In> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Builder");
         shown
             .field("name", &self.name)
-            .field("codec", &self.codec)
             .field("shards", &self.shards)
             .field("ping_interval", &self.ping_interval)
             .field("queue", &self.queue)

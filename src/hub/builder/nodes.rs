@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use super::{BridgeEnds, Builder, Link, Start};
 use crate::backplane::{Backplane, BackplaneError};
-use crate::codec::Codec;
 
-impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
+impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// Shares what is published with all hubs on the same Redis and the same channel, on whatever
     /// machine: see [`Backplane`] for what is promised. Default: none, the hub is alone.
     ///

@@ -1,11 +1,11 @@
 //! The channel by which other programs publish.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::Builder;
-use crate::backplane::plain::{PAYLOAD_BYTES_LIMIT, Plain, PlainError};
-use crate::codec::{Codec, encode_frame};
-use crate::engine::FrameKind;
+use crate::backplane::plain::{PAYLOAD_BYTES_LIMIT, Plain, PlainError, Recode};
+use crate::codec::{FromJson, encode_frame};
 use crate::hub::BuildError;
 
 /// Channels of nodes begin with this prefix. On such a channel, a payload of a node and one of another program
@@ -13,10 +13,19 @@ use crate::hub::BuildError;
 const RESERVED_PREFIX: &str = "roomcast:";
 
 /// The settings of the plain channel.
-#[derive(Debug)]
 pub(super) struct PlainSettings {
-    channel: Option<String>,
+    /// Its name, and the way from the JSON of a message to the frame that clients get.
+    channel: Option<(String, Recode)>,
     payload_bytes_max: usize,
+}
+
+impl fmt::Debug for PlainSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PlainSettings")
+            .field("channel", &self.channel.as_ref().map(|(name, _)| name))
+            .field("payload_bytes_max", &self.payload_bytes_max)
+            .finish()
+    }
 }
 
 impl Default for PlainSettings {
@@ -25,7 +34,7 @@ impl Default for PlainSettings {
     }
 }
 
-impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
+impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// A channel of the backplane on which other programs publish to the clients: a cron job, a back end
     /// in PHP or Python, `redis-cli`. Default: none, and only hubs publish.
     ///
@@ -46,8 +55,9 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     /// | `rooms` | a list of 1 to 256 strings | the members of any of these rooms, each once |
     /// | `everyone` | `true` | all connections |
     ///
-    /// The codec decodes the message as if a client had sent that text, and encodes it again. So clients get what
-    /// the hub itself would send, and nothing that `T` does not know. No handler sees the message.
+    /// The message is decoded from JSON as an `Out`, whatever codec the hub has, and then encoded by that codec. So
+    /// clients get only what the hub itself could send. No handler sees the message. For a hub of
+    /// [`RawMessage`](crate::RawMessage) it becomes a text message with the JSON as it was written.
     ///
     /// The whole payload has at most [`max_plain_bytes`](Self::max_plain_bytes) (64 KiB). Names of rooms have at
     /// most [`max_room_name_bytes`](Self::max_room_name_bytes) (255).
@@ -83,7 +93,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     ///
     /// # Errors
     /// [`build`](Self::build) fails with [`BuildError::PlainChannel`] where the channel can
-    /// never work: without a backplane, with a codec that does not accept text, or with a name that is empty,
+    /// never work: without a backplane, or with a name that is empty,
     /// begins with `roomcast:` or has a NUL in it.
     ///
     /// # Examples
@@ -101,8 +111,16 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn plain_channel(mut self, name: impl Into<String>) -> Self {
-        self.plain.channel = Some(name.into());
+    pub fn plain_channel(mut self, name: impl Into<String>) -> Self
+    where
+        Out: FromJson,
+    {
+        let codec = self.codec.clone();
+        let recode = move |text: &mut [u8]| {
+            let message = Out::from_json(text).map_err(|_| PlainError::Undecodable)?;
+            encode_frame(&*codec, &message).map_err(|_| PlainError::Unencodable)
+        };
+        self.plain.channel = Some((name.into(), Arc::new(recode)));
         self
     }
 
@@ -125,10 +143,9 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
         let PlainSettings { channel, payload_bytes_max } = &self.plain;
         let (setting, range) = ("max_plain_bytes", "1 to 16,777,216");
         super::check::in_range(setting, *payload_bytes_max, 1..=PAYLOAD_BYTES_LIMIT, range)?;
-        let Some(channel) = channel else { return Ok(()) };
+        let Some((channel, _)) = channel else { return Ok(()) };
         let fault = [
             (self.link.is_none(), "the hub has no backplane"),
-            (!self.codec.accepts(FrameKind::Text), "the codec of the hub accepts no text"),
             (channel.is_empty(), "it is empty"),
             (channel.starts_with(RESERVED_PREFIX), "channels of nodes begin with \"roomcast:\""),
             (channel.contains('\0'), "it has a NUL in it"),
@@ -141,23 +158,14 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
 }
 
 impl PlainSettings {
-    /// The channel for a bridge, with the way from the text of a message to the frame that clients get.
-    pub(super) fn with<T: 'static>(
-        self,
-        codec: &Arc<dyn Codec<T>>,
-        room_name_bytes_max: usize,
-    ) -> Option<Plain> {
-        let codec = codec.clone();
-        let recode = move |text: &mut [u8]| {
-            let message =
-                codec.decode(FrameKind::Text, text).map_err(|_| PlainError::Undecodable)?;
-            encode_frame(&*codec, &message).map_err(|_| PlainError::Unencodable)
-        };
+    /// The channel for a bridge.
+    pub(super) fn for_bridge(self, room_name_bytes_max: usize) -> Option<Plain> {
+        let (channel, recode) = self.channel?;
         Some(Plain {
-            channel: self.channel?.into(),
+            channel: channel.into(),
             payload_bytes_max: self.payload_bytes_max,
             room_name_bytes_max,
-            recode: Arc::new(recode),
+            recode,
         })
     }
 }

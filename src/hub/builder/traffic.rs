@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use super::Builder;
-use crate::codec::Codec;
 use crate::engine::Rate;
 
-impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
+impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// The largest message that a client may send, in bytes of payload over all its fragments, at
     /// least 1. Default: 64 KiB. Past it the connection is closed with 1009, before the message is
     /// buffered.
@@ -59,7 +58,7 @@ impl<T: Send + 'static, C: Codec<T>> Builder<T, C> {
     }
 
     /// Whether an empty text message of a client is a heartbeat. Default: yes, unless the codec
-    /// [takes empty text](Codec::takes_empty_text) for a message, as [`Raw`](crate::Raw) does.
+    /// [takes empty text](crate::Codec::takes_empty_text) for a message, as [`Raw`](crate::Raw) does.
     ///
     /// Pages cannot send pings, so they could not tell a silent hub from a dead link. The hub answers a
     /// heartbeat by an empty text message, as it answers a ping by a pong: by itself, also while a callback

@@ -1,0 +1,34 @@
+//! The type of a hub that accepts no messages.
+
+/// What a hub that only sends accepts: nothing. A value of this type cannot exist.
+///
+/// A hub of server events is a `Hub<Event, Never>`. With [`Json`](crate::Json), a client that sends it a message is
+/// closed with 1003; heartbeats and pings are answered as always. A codec of your own says in
+/// [`accepts`](crate::Codec::accepts) that it accepts nothing.
+///
+/// # Examples
+/// ```
+/// use roomcast::{Hub, Never};
+///
+/// #[derive(serde::Serialize)]
+/// struct Price {
+///     symbol: &'static str,
+///     cents: u64,
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), roomcast::PublishError> {
+/// let ticker = Hub::<Price, Never>::new();
+/// ticker.to_room("ACME", &Price { symbol: "ACME", cents: 1_250 }).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Never {}
+
+#[cfg(feature = "json")]
+impl<'de> serde::Deserialize<'de> for Never {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(serde::de::Error::custom("this hub accepts no messages"))
+    }
+}
