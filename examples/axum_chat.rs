@@ -47,10 +47,15 @@ struct Options {
     password: String,
 }
 
-/// What is said; the name is the server's to fill in.
-#[derive(Serialize, Deserialize)]
-struct Message {
-    #[serde(default)]
+/// What a client says. It does not say who it is: the cookie does.
+#[derive(Deserialize)]
+struct Say {
+    text: String,
+}
+
+/// What everybody in the room gets.
+#[derive(Serialize)]
+struct Event {
     user: String,
     text: String,
 }
@@ -58,25 +63,17 @@ struct Message {
 /// Everybody in a room gets what anybody in it says.
 struct Chat;
 
-impl Handler<Message> for Chat {
-    async fn on_connect(&self, conn: &Conn<Message>) -> Result<(), Close> {
-        conn.join(room(conn)).await?;
+impl Handler<Event, Say> for Chat {
+    async fn on_connect(&self, conn: &Conn<Event, Say>) -> Result<(), Close> {
+        conn.join(conn.param("room")).await?;
         Ok(())
     }
 
-    async fn on_message(
-        &self,
-        conn: &Conn<Message>,
-        Message { text, .. }: Message,
-    ) -> Result<(), Close> {
-        let Some(User(user)) = conn.extensions().get().cloned() else { return Ok(()) };
-        conn.hub().to_room(room(conn), &Message { user, text }).await?;
+    async fn on_message(&self, conn: &Conn<Event, Say>, Say { text }: Say) -> Result<(), Close> {
+        let User(user) = conn.get();
+        conn.hub().to_room(conn.param("room"), &Event { user: user.clone(), text }).await?;
         Ok(())
     }
-}
-
-fn room(conn: &Conn<Message>) -> &str {
-    conn.param("room").unwrap_or("lobby")
 }
 
 #[derive(Clone)]
@@ -84,7 +81,7 @@ struct App {
     /// Signs the cookies. Another one at each start: everybody logs in again.
     key: Key,
     password: String,
-    chat: Endpoint<Chat, Message>,
+    chat: Endpoint<Chat, Event, Say>,
 }
 
 impl FromRef<App> for Key {
@@ -153,7 +150,7 @@ async fn enter(user: User, State(app): State<App>, upgrade: HubUpgrade) -> Respo
 async fn main() -> Result<(), Box<dyn Error>> {
     let told_to_end = shutdown_signal();
     let Options { listen, password } = Options::parse();
-    let hub = Hub::<Message>::new();
+    let hub = Hub::<Event, Say>::new();
     let app = App { key: Key::generate(), password, chat: hub.handle(Chat) };
     let script = ([(header::CONTENT_TYPE, "text/javascript")], CLIENT);
     let router = Router::new()
@@ -171,7 +168,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Resolves when the hub has been shut down: axum knows nothing of connections that were upgraded.
-async fn shut_down(hub: Hub<Message>, told_to_end: impl Future<Output = ()>) {
+async fn shut_down(hub: Hub<Event, Say>, told_to_end: impl Future<Output = ()>) {
     told_to_end.await;
     println!("{}", hub.shutdown(Shutdown::within(Duration::from_secs(5))).await);
 }

@@ -189,7 +189,7 @@ impl Handler<Message> for Chat {
 }
 
 fn room(conn: &Conn<Message>) -> &str {
-    conn.param("room").unwrap_or("lobby")
+    conn.try_param("room").unwrap_or("lobby")
 }
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -1,5 +1,5 @@
 //! Rooms for those who know the token, on every server that shares the Redis. `README.md` says how to run it.
-use roomcast::{Hub, Reject, Server, StatusCode, shutdown_signal};
+use roomcast::{Hub, Server, StatusCode, shutdown_signal};
 use std::{env::var, time::Duration};
 
 #[tokio::main]
@@ -9,17 +9,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let hub = Hub::<String>::builder().redis(&var("REDIS_URL")?, "quickstart").build()?;
     let rooms = hub
         .handlers()
-        .on_upgrade(move |request| match request.header("authorization") {
-            Some(header) if header == token => Ok(()),
-            _ => Err(Reject::new(StatusCode::UNAUTHORIZED)),
+        .with_state(token)
+        .on_upgrade(async |token, request| match request.header("authorization") {
+            Some(header) if header == token => Ok(request),
+            _ => Err(StatusCode::UNAUTHORIZED.into()),
         })
-        .on_connect(|conn| async move {
-            conn.join(conn.param("room").unwrap_or("lobby")).await?;
+        .on_connect(async |_, conn| {
+            conn.join(conn.param("room")).await?;
             Ok(())
         })
-        .on_message(|conn, text| async move {
-            let room = conn.param("room").unwrap_or("lobby");
-            conn.hub().to_room(room, &text).await?;
+        .on_message(async |_, conn, text| {
+            conn.hub().to_room(conn.param("room"), &text).await?;
             Ok(())
         });
     let server = Server::bind(var("LISTEN")?).await?.route("/ws/{room}", hub.handle(rooms))?;

@@ -52,14 +52,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 /// Everybody in a room gets what anybody in it says.
 fn chat(hub: &Hub<String>) -> impl Handler<String> + use<> {
-    let room = |conn: &roomcast::Conn<String>| conn.param("room").unwrap_or("lobby").to_owned();
     hub.handlers()
-        .on_connect(move |conn| async move {
-            conn.join(&room(&conn)).await?;
+        .on_connect(async |conn| {
+            conn.join(conn.param("room")).await?;
             Ok(())
         })
-        .on_message(move |conn, text| async move {
-            conn.hub().to_room(&room(&conn), &text).await?;
+        .on_message(async |conn, text| {
+            conn.hub().to_room(conn.param("room"), &text).await?;
             Ok(())
         })
 }

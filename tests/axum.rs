@@ -64,10 +64,10 @@ struct Teller;
 impl Handler<String> for Teller {
     async fn on_connect(&self, conn: &Conn<String>) -> Result<(), Close> {
         let known = [
-            conn.param("room").map(str::to_owned),
+            conn.try_param("room").map(str::to_owned),
             conn.query("q").map(|value| value.into_owned()),
             conn.remote_addr().map(|addr| addr.ip().to_string()),
-            conn.extensions().get::<User>().map(|user| user.0.clone()),
+            conn.try_get::<User>().map(|user| user.0.clone()),
         ];
         let _ = conn.try_send(&known.map(|known| known.unwrap_or_default()).join("|"));
         Ok(())

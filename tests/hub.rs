@@ -9,6 +9,8 @@ mod back_pressure;
 #[path = "backplane/claims.rs"]
 #[macro_use]
 mod claims;
+#[path = "hub/attached.rs"]
+mod attached;
 #[path = "backplane/mod.rs"]
 mod backplane;
 #[path = "hub/bad_input.rs"]

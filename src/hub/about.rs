@@ -28,10 +28,35 @@ impl About {
         }
     }
 
+    /// A parameter that the route must have.
+    #[track_caller]
+    pub(super) fn param(&self, name: &str) -> &str {
+        self.params.get(name).unwrap_or_else(|| {
+            panic!(
+                "the route has no parameter {name:?}, only {:?}",
+                self.params.names().collect::<Vec<_>>()
+            )
+        })
+    }
+
     /// The values of a key in the query string, decoded, in their order.
     pub(super) fn query_values(&self, key: &str) -> impl Iterator<Item = Cow<'_, str>> {
         let query = self.query.as_deref().unwrap_or_default();
         let pairs = form_urlencoded::parse(query.as_bytes());
         pairs.filter(move |(name, _)| name == key).map(|(_, value)| value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = r#"the route has no parameter "rom", only ["tenant", "room"]"#)]
+    fn a_parameter_that_the_route_lacks_is_a_panic_with_its_name() {
+        let params = PathParams::from_iter([("tenant", "acme"), ("room", "tea")]);
+        let about = About { params, ..About::default() };
+        assert_eq!(about.param("room"), "tea");
+        about.param("rom");
     }
 }

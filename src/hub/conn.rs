@@ -6,7 +6,6 @@ use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hyper::http::Extensions;
 use tokio::sync::oneshot;
 use tokio::task::coop;
 
@@ -277,7 +276,18 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
     }
 
     /// A parameter of the route, percent-decoded: `room` of `/ws/{room}`.
-    pub fn param(&self, name: &str) -> Option<&str> {
+    ///
+    /// # Panics
+    /// If the route has no parameter of that name, which is a mistake in the program: the panic names those that it
+    /// has, and closes the connection with 1011. For a handler that is behind routes with and without it there is
+    /// [`try_param`](Self::try_param).
+    #[track_caller]
+    pub fn param(&self, name: &str) -> &str {
+        self.inner.about.param(name)
+    }
+
+    /// A parameter of the route, percent-decoded, if the route has one of that name.
+    pub fn try_param(&self, name: &str) -> Option<&str> {
         self.inner.about.params.get(name)
     }
 
@@ -318,9 +328,25 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
         self.inner.about.remote_addr
     }
 
-    /// What `on_upgrade` attached, by type.
-    pub fn extensions(&self) -> &Extensions {
-        &self.inner.about.extensions
+    /// The value of this type that `on_upgrade` attached ([`insert`](crate::UpgradeRequest::insert)), or a layer of
+    /// the server before it ([`ConnExtensions`](crate::ConnExtensions)): the user who has logged in, say.
+    ///
+    /// # Panics
+    /// If none was attached, which is a mistake in the program: the panic names the type, and closes the connection
+    /// with 1011. For what is attached to some connections only there is [`try_get`](Self::try_get).
+    #[track_caller]
+    pub fn get<V: Send + Sync + 'static>(&self) -> &V {
+        self.try_get().unwrap_or_else(|| {
+            let name = std::any::type_name::<V>();
+            panic!(
+                "no `{name}` is attached to this connection; `on_upgrade` attaches one by `insert`"
+            )
+        })
+    }
+
+    /// The value of this type that `on_upgrade` attached, or a layer before it, if one did.
+    pub fn try_get<V: Send + Sync + 'static>(&self) -> Option<&V> {
+        self.inner.about.extensions.get()
     }
 
     pub(super) fn link(&self) -> &Arc<Link> {

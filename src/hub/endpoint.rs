@@ -24,6 +24,11 @@ impl<H, Out, In> Endpoint<H, Out, In> {
         Self { hub, handler: Arc::new(handler) }
     }
 
+    /// The handler.
+    pub fn handler(&self) -> &H {
+        &self.handler
+    }
+
     /// The hub.
     pub fn hub(&self) -> &Hub<Out, In> {
         &self.hub

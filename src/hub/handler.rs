@@ -49,7 +49,7 @@ use crate::engine::{Close, DisconnectReason};
 /// impl Handler<String> for Chat {
 ///     async fn on_upgrade(&self, request: &mut UpgradeRequest) -> Result<(), Reject> {
 ///         let user = request.header("x-user").ok_or(StatusCode::UNAUTHORIZED)?.to_owned();
-///         request.extensions_mut().insert(User(user));
+///         request.insert(User(user));
 ///         Ok(())
 ///     }
 ///
@@ -59,7 +59,7 @@ use crate::engine::{Close, DisconnectReason};
 ///     }
 ///
 ///     async fn on_message(&self, conn: &Conn<String>, text: String) -> Result<(), Close> {
-///         let user = conn.extensions().get::<User>().map_or("?", |user| &user.0);
+///         let User(user) = conn.get();
 ///         conn.hub().to_room("lobby", &format!("{user}: {text}")).await?;
 ///         Ok(())
 ///     }

@@ -6,55 +6,26 @@ use std::future::Future;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::{Conn, Handler, Reject, UpgradeRequest};
+use super::{Conn, Handler, Outcome, Reject, UpgradeRequest};
 use crate::codec::DecodeError;
 use crate::engine::{Close, DisconnectReason};
 
-type OnUpgrade = dyn Fn(&mut UpgradeRequest) -> Result<(), Reject> + Send + Sync;
+type OnUpgrade =
+    dyn Fn(UpgradeRequest) -> BoxFuture<'static, Result<UpgradeRequest, Reject>> + Send + Sync;
 type OnConnect<Out, In> =
     dyn Fn(Conn<Out, In>) -> BoxFuture<'static, Result<(), Close>> + Send + Sync;
 type OnEvent<Out, In, E> =
     dyn Fn(Conn<Out, In>, E) -> BoxFuture<'static, Result<(), Close>> + Send + Sync;
 
-/// What a closure of [`Handlers`] may return: nothing, or a `Result` whose error closes the connection.
-#[diagnostic::on_unimplemented(
-    message = "a callback returns `()` or `Result<(), Close>`, not `{Self}`",
-    label = "this closure returns something else",
-    note = "`?` turns each error of roomcast into a `Close`; end the closure with `Ok(())`"
-)]
-pub trait Outcome: sealed::Sealed {
-    /// The result.
-    #[doc(hidden)]
-    fn into_result(self) -> Result<(), Close>;
-}
-
-impl Outcome for () {
-    fn into_result(self) -> Result<(), Close> {
-        Ok(())
-    }
-}
-
-impl Outcome for Result<(), Close> {
-    fn into_result(self) -> Self {
-        self
-    }
-}
-
-mod sealed {
-    use super::Close;
-
-    pub trait Sealed {}
-
-    impl Sealed for () {}
-    impl Sealed for Result<(), Close> {}
-}
-
 /// A [`Handler`] made of closures, for programs that fit on a page. From
 /// [`Hub::handlers`](super::Hub::handlers).
 ///
-/// A closure gets the connection by value and returns a future, which is boxed: an allocation a
-/// message that an implementation of [`Handler`] does not have. The future gives nothing, or a `Result` whose error
-/// [closes the connection](Handler#errors-of-callbacks).
+/// A closure gets the connection by value. It is an async closure, or returns a future; the future is boxed, which is
+/// an allocation a message that an implementation of [`Handler`] does not have. The closure returns nothing, or a
+/// `Result` whose error [closes the connection](Handler#errors-of-callbacks).
+///
+/// An async closure cannot use variables from around it, as it may be called many times. What it needs is handed in:
+/// see [`with_state`](Self::with_state).
 ///
 /// # Examples
 /// ```
@@ -65,24 +36,34 @@ mod sealed {
 /// let hub = Hub::<String>::new();
 /// let chat = hub
 ///     .handlers()
-///     .on_connect(|conn| async move {
-///         conn.join(conn.param("room").unwrap_or("lobby")).await?;
+///     .on_connect(async |conn| {
+///         conn.join(conn.param("room")).await?;
 ///         Ok(())
 ///     })
-///     .on_message(|conn, text| async move {
-///         let room = conn.param("room").unwrap_or("lobby");
-///         conn.hub().to_room(room, &text).await?;
+///     .on_message(async |conn, text| {
+///         conn.hub().to_room(conn.param("room"), &text).await?;
 ///         Ok(())
 ///     })
-///     .on_disconnect(|conn, reason| async move {
-///         println!("{} has gone: {reason}", conn.id());
-///     });
+///     .on_disconnect(async |conn, reason| println!("{} has gone: {reason}", conn.id()));
 /// let endpoint = hub.handle(chat);
 /// # drop(endpoint);
 /// # }
 /// ```
 #[must_use = "handlers do nothing until `Hub::handle`"]
-pub struct Handlers<Out, In = Out> {
+pub struct Handlers<Out, In = Out, S = Stateless> {
+    state: S,
+    callbacks: Callbacks<Out, In>,
+}
+
+/// The state of [`Handlers`] that have none.
+#[derive(Debug, Clone, Copy)]
+pub struct Stateless(());
+
+/// The state of [`Handlers`] after [`with_state`](Handlers::with_state).
+#[derive(Debug, Clone, Copy)]
+pub struct State<S>(S);
+
+struct Callbacks<Out, In> {
     upgrade: Option<Box<OnUpgrade>>,
     connect: Option<Box<OnConnect<Out, In>>>,
     message: Option<Box<OnEvent<Out, In, In>>>,
@@ -92,84 +73,254 @@ pub struct Handlers<Out, In = Out> {
 
 impl<Out: 'static, In: Send + 'static> Handlers<Out, In> {
     pub(super) fn new() -> Self {
-        Self { upgrade: None, connect: None, message: None, decode_error: None, disconnect: None }
+        Self { state: Stateless(()), callbacks: Callbacks::default() }
     }
 
-    /// Called with the request before the handshake. Not a future: implement [`Handler`] to wait.
-    pub fn on_upgrade<F>(mut self, f: F) -> Self
+    /// Hands `state` to the closures that follow, as their first argument. Each call of a closure gets a clone: put
+    /// what is large, or what the calls share, into an [`Arc`](std::sync::Arc).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::collections::HashMap;
+    /// use std::sync::Arc;
+    /// use roomcast::{Hub, StatusCode};
+    ///
+    /// #[derive(Clone)]
+    /// struct User(String);
+    ///
+    /// /// Who has which token.
+    /// type Users = Arc<HashMap<String, User>>;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let users = Users::default();
+    /// let hub = Hub::<String>::new();
+    /// let chat = hub
+    ///     .handlers()
+    ///     .with_state(users)
+    ///     .on_upgrade(async |users, mut request| {
+    ///         let token = request.query("token").unwrap_or_default();
+    ///         let user = users.get(&*token).ok_or(StatusCode::UNAUTHORIZED)?.clone();
+    ///         request.insert(user);
+    ///         Ok(request)
+    ///     })
+    ///     .on_message(async |_, conn, text| {
+    ///         let User(name) = conn.get();
+    ///         conn.hub().broadcast(&format!("{name}: {text}")).await?;
+    ///         Ok(())
+    ///     });
+    /// let endpoint = hub.handle(chat);
+    /// # drop(endpoint);
+    /// # }
+    /// ```
+    pub fn with_state<S: Clone + Send + Sync + 'static>(
+        self,
+        state: S,
+    ) -> Handlers<Out, In, State<S>> {
+        Handlers { state: State(state), callbacks: self.callbacks }
+    }
+
+    /// Called with the request before the handshake. It gives the request back to accept it, with what it
+    /// [has inserted](UpgradeRequest::insert) and chosen there, or refuses with a status. See
+    /// [`Handler::on_upgrade`].
+    pub fn on_upgrade<F, R>(mut self, f: F) -> Self
     where
-        F: Fn(&mut UpgradeRequest) -> Result<(), Reject> + Send + Sync + 'static,
+        F: Fn(UpgradeRequest) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<UpgradeRequest, Reject>> + Send + 'static,
     {
-        self.upgrade = Some(Box::new(f));
+        self.callbacks.on_upgrade(f);
+        self
+    }
+
+    /// Called when a connection is open. See [`Handler::on_connect`].
+    pub fn on_connect<F, R>(mut self, f: F) -> Self
+    where
+        F: Fn(Conn<Out, In>) -> R + Send + Sync + 'static,
+        R: Future<Output: Outcome> + Send + 'static,
+    {
+        self.callbacks.on_connect(f);
+        self
+    }
+
+    /// Called for each message of a client. See [`Handler::on_message`].
+    pub fn on_message<F, R>(mut self, f: F) -> Self
+    where
+        F: Fn(Conn<Out, In>, In) -> R + Send + Sync + 'static,
+        R: Future<Output: Outcome> + Send + 'static,
+    {
+        self.callbacks.on_message(f);
+        self
+    }
+
+    /// Called for each message that cannot be decoded. See [`Handler::on_decode_error`].
+    pub fn on_decode_error<F, R>(mut self, f: F) -> Self
+    where
+        F: Fn(Conn<Out, In>, DecodeError) -> R + Send + Sync + 'static,
+        R: Future<Output: Outcome> + Send + 'static,
+    {
+        self.callbacks.on_decode_error(f);
+        self
+    }
+
+    /// Called when a connection has ended. See [`Handler::on_disconnect`].
+    pub fn on_disconnect<F, R>(mut self, f: F) -> Self
+    where
+        F: Fn(Conn<Out, In>, DisconnectReason) -> R + Send + Sync + 'static,
+        R: Future<Output: Outcome> + Send + 'static,
+    {
+        self.callbacks.on_disconnect(f);
+        self
+    }
+}
+
+/// # With state
+/// The same, with a clone of the state as the first argument of each closure.
+impl<Out, In, S> Handlers<Out, In, State<S>>
+where
+    Out: 'static,
+    In: Send + 'static,
+    S: Clone + Send + Sync + 'static,
+{
+    /// Called with the request before the handshake, which it gives back to accept it.
+    pub fn on_upgrade<F, R>(mut self, f: F) -> Self
+    where
+        F: Fn(S, UpgradeRequest) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<UpgradeRequest, Reject>> + Send + 'static,
+    {
+        let state = self.state.0.clone();
+        self.callbacks.on_upgrade(move |request| f(state.clone(), request));
         self
     }
 
     /// Called when a connection is open.
     pub fn on_connect<F, R>(mut self, f: F) -> Self
     where
-        F: Fn(Conn<Out, In>) -> R + Send + Sync + 'static,
+        F: Fn(S, Conn<Out, In>) -> R + Send + Sync + 'static,
         R: Future<Output: Outcome> + Send + 'static,
     {
-        self.connect = Some(Box::new(move |conn| Box::pin(f(conn).map(Outcome::into_result))));
+        let state = self.state.0.clone();
+        self.callbacks.on_connect(move |conn| f(state.clone(), conn));
         self
     }
 
     /// Called for each message of a client.
     pub fn on_message<F, R>(mut self, f: F) -> Self
     where
-        F: Fn(Conn<Out, In>, In) -> R + Send + Sync + 'static,
+        F: Fn(S, Conn<Out, In>, In) -> R + Send + Sync + 'static,
         R: Future<Output: Outcome> + Send + 'static,
     {
-        self.message = Some(Box::new(move |conn, message| {
-            Box::pin(f(conn, message).map(Outcome::into_result))
-        }));
+        let state = self.state.0.clone();
+        self.callbacks.on_message(move |conn, message| f(state.clone(), conn, message));
         self
     }
 
     /// Called for each message that cannot be decoded.
     pub fn on_decode_error<F, R>(mut self, f: F) -> Self
     where
-        F: Fn(Conn<Out, In>, DecodeError) -> R + Send + Sync + 'static,
+        F: Fn(S, Conn<Out, In>, DecodeError) -> R + Send + Sync + 'static,
         R: Future<Output: Outcome> + Send + 'static,
     {
-        self.decode_error =
-            Some(Box::new(move |conn, error| Box::pin(f(conn, error).map(Outcome::into_result))));
+        let state = self.state.0.clone();
+        self.callbacks.on_decode_error(move |conn, error| f(state.clone(), conn, error));
         self
     }
 
     /// Called when a connection has ended.
     pub fn on_disconnect<F, R>(mut self, f: F) -> Self
     where
-        F: Fn(Conn<Out, In>, DisconnectReason) -> R + Send + Sync + 'static,
+        F: Fn(S, Conn<Out, In>, DisconnectReason) -> R + Send + Sync + 'static,
         R: Future<Output: Outcome> + Send + 'static,
     {
-        self.disconnect =
-            Some(Box::new(move |conn, reason| Box::pin(f(conn, reason).map(Outcome::into_result))));
+        let state = self.state.0.clone();
+        self.callbacks.on_disconnect(move |conn, reason| f(state.clone(), conn, reason));
         self
     }
 }
 
-impl<Out: 'static, In: Send + 'static> Handler<Out, In> for Handlers<Out, In> {
+impl<Out: 'static, In: 'static> Callbacks<Out, In> {
+    fn on_upgrade<R>(&mut self, f: impl Fn(UpgradeRequest) -> R + Send + Sync + 'static)
+    where
+        R: Future<Output = Result<UpgradeRequest, Reject>> + Send + 'static,
+    {
+        self.upgrade = Some(Box::new(move |request| Box::pin(f(request))));
+    }
+
+    fn on_connect<R>(&mut self, f: impl Fn(Conn<Out, In>) -> R + Send + Sync + 'static)
+    where
+        R: Future<Output: Outcome> + Send + 'static,
+    {
+        self.connect = Some(Box::new(move |conn| Box::pin(f(conn).map(Outcome::into_result))));
+    }
+
+    fn on_message<R>(&mut self, f: impl Fn(Conn<Out, In>, In) -> R + Send + Sync + 'static)
+    where
+        R: Future<Output: Outcome> + Send + 'static,
+    {
+        self.message = Some(boxed(f));
+    }
+
+    fn on_decode_error<R>(
+        &mut self,
+        f: impl Fn(Conn<Out, In>, DecodeError) -> R + Send + Sync + 'static,
+    ) where
+        R: Future<Output: Outcome> + Send + 'static,
+    {
+        self.decode_error = Some(boxed(f));
+    }
+
+    fn on_disconnect<R>(
+        &mut self,
+        f: impl Fn(Conn<Out, In>, DisconnectReason) -> R + Send + Sync + 'static,
+    ) where
+        R: Future<Output: Outcome> + Send + 'static,
+    {
+        self.disconnect = Some(boxed(f));
+    }
+}
+
+fn boxed<Out, In, E, R>(
+    f: impl Fn(Conn<Out, In>, E) -> R + Send + Sync + 'static,
+) -> Box<OnEvent<Out, In, E>>
+where
+    R: Future<Output: Outcome> + Send + 'static,
+{
+    Box::new(move |conn, event| Box::pin(f(conn, event).map(Outcome::into_result)))
+}
+
+impl<Out, In> Default for Callbacks<Out, In> {
+    fn default() -> Self {
+        Self { upgrade: None, connect: None, message: None, decode_error: None, disconnect: None }
+    }
+}
+
+impl<Out, In, S> Handler<Out, In> for Handlers<Out, In, S>
+where
+    Out: 'static,
+    In: Send + 'static,
+    S: Send + Sync + 'static,
+{
     async fn on_upgrade(&self, request: &mut UpgradeRequest) -> Result<(), Reject> {
-        self.upgrade.as_ref().map_or(Ok(()), |f| f(request))
+        let Some(f) = &self.callbacks.upgrade else { return Ok(()) };
+        *request = f(request.take()).await?;
+        Ok(())
     }
 
     async fn on_connect(&self, conn: &Conn<Out, In>) -> Result<(), Close> {
-        match &self.connect {
+        match &self.callbacks.connect {
             Some(f) => f(conn.clone()).await,
             None => Ok(()),
         }
     }
 
     async fn on_message(&self, conn: &Conn<Out, In>, message: In) -> Result<(), Close> {
-        match &self.message {
+        match &self.callbacks.message {
             Some(f) => f(conn.clone(), message).await,
             None => Ok(()),
         }
     }
 
     async fn on_decode_error(&self, conn: &Conn<Out, In>, error: DecodeError) -> Result<(), Close> {
-        match &self.decode_error {
+        match &self.callbacks.decode_error {
             Some(f) => f(conn.clone(), error).await,
             None => Ok(()),
         }
@@ -180,14 +331,14 @@ impl<Out: 'static, In: Send + 'static> Handler<Out, In> for Handlers<Out, In> {
         conn: &Conn<Out, In>,
         reason: &DisconnectReason,
     ) -> Result<(), Close> {
-        match &self.disconnect {
+        match &self.callbacks.disconnect {
             Some(f) => f(conn.clone(), reason.clone()).await,
             None => Ok(()),
         }
     }
 }
 
-impl<Out, In> fmt::Debug for Handlers<Out, In> {
+impl<Out, In, S> fmt::Debug for Handlers<Out, In, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handlers").finish_non_exhaustive()
     }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::mem;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -9,15 +10,15 @@ use http_body_util::Full;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::Extensions;
 use hyper::http::request::Parts;
-use hyper::{Response, StatusCode, Uri};
+use hyper::{Request, Response, StatusCode, Uri};
 
 use super::about::About;
 use crate::transport::{self, Objection};
 
 /// The request for a connection, before it is answered.
 ///
-/// Here the headers can be seen; a [`Conn`](crate::Conn) does not keep them. What is put into
-/// [`extensions_mut`](Self::extensions_mut) becomes [`Conn::extensions`](crate::Conn::extensions).
+/// Here the headers can be seen; a [`Conn`](crate::Conn) does not keep them. What a handler needs later, it attaches to
+/// the connection by [`insert`](Self::insert).
 pub struct UpgradeRequest {
     parts: Parts,
     about: About,
@@ -43,6 +44,12 @@ impl UpgradeRequest {
         let target = self.parts.uri.authority().map(|authority| authority.as_str().as_bytes());
         let host = || self.parts.headers.get(header::HOST).map(HeaderValue::as_bytes);
         target.or_else(host).map(start_of)
+    }
+
+    /// Leaves a request for nothing in the place of this one.
+    pub(super) fn take(&mut self) -> Self {
+        let (nothing, ()) = Request::default().into_parts();
+        mem::replace(self, Self::new(nothing))
     }
 
     pub(super) fn parts(&self) -> &Parts {
@@ -84,8 +91,18 @@ impl UpgradeRequest {
         &self.parts.uri
     }
 
-    /// A parameter of the route, percent-decoded.
-    pub fn param(&self, name: &str) -> Option<&str> {
+    /// A parameter of the route, percent-decoded: `room` of `/ws/{room}`.
+    ///
+    /// # Panics
+    /// If the route has no parameter of that name, which is a mistake in the program. For a handler that is behind
+    /// routes with and without it there is [`try_param`](Self::try_param).
+    #[track_caller]
+    pub fn param(&self, name: &str) -> &str {
+        self.about.param(name)
+    }
+
+    /// A parameter of the route, percent-decoded, if the route has one of that name.
+    pub fn try_param(&self, name: &str) -> Option<&str> {
         self.about.params.get(name)
     }
 
@@ -123,14 +140,15 @@ impl UpgradeRequest {
         self.about.remote_addr
     }
 
-    /// What outer layers attached to the request.
-    pub fn request_extensions(&self) -> &Extensions {
+    /// What outer layers attached to the request. A connection does not keep it.
+    pub fn extensions(&self) -> &Extensions {
         &self.parts.extensions
     }
 
-    /// What the connection will carry.
-    pub fn extensions_mut(&mut self) -> &mut Extensions {
-        &mut self.about.extensions
+    /// Attaches a value to the connection, such as the user who has logged in. [`Conn::get`](crate::Conn::get) finds
+    /// it by its type. A value of the same type that was there is replaced.
+    pub fn insert<V: Clone + Send + Sync + 'static>(&mut self, value: V) {
+        self.about.extensions.insert(value);
     }
 
     /// Headers that the response carries if the handshake is accepted, such as `Set-Cookie`. A refusal

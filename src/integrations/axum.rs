@@ -29,8 +29,8 @@ use crate::{ConnExtensions, Endpoint, Handler, PathParams, RemoteAddr};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// let hub = Hub::<String>::new();
-/// let chat = hub.handlers().on_connect(|conn| async move {
-///     conn.join(conn.param("room").unwrap_or("lobby")).await?;
+/// let chat = hub.handlers().on_connect(async |conn| {
+///     conn.join(conn.param("room")).await?;
 ///     Ok(())
 /// });
 /// let app: Router = Router::new().route("/ws/{room}", get(hub.handle(chat)));
@@ -92,10 +92,9 @@ pub enum ByEndpoint {}
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// let hub = Hub::<String>::new();
-/// let endpoint = hub.handle(hub.handlers().on_message(|conn, text| async move {
-///     if let Some(User(name)) = conn.extensions().get() {
-///         conn.hub().broadcast(&format!("{name}: {text}")).await?;
-///     }
+/// let endpoint = hub.handle(hub.handlers().on_message(async |conn, text| {
+///     let User(name) = conn.get();
+///     conn.hub().broadcast(&format!("{name}: {text}")).await?;
 ///     Ok(())
 /// }));
 /// let ws = |user: User, upgrade: HubUpgrade| async move { upgrade.with(user).accept(&endpoint).await };

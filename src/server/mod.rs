@@ -87,7 +87,7 @@ pub enum ServerError {
 ///
 /// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
 /// let hub = Hub::<String>::new();
-/// let echo = hub.handlers().on_message(|conn, message| async move {
+/// let echo = hub.handlers().on_message(async |conn, message| {
 ///     conn.send(&message).await?;
 ///     Ok(())
 /// });

@@ -9,7 +9,7 @@ use rustls::pki_types::CertificateDer;
 /// TLS.
 ///
 /// [`on_upgrade`](crate::Handler::on_upgrade) finds it in
-/// [`request_extensions`](crate::UpgradeRequest::request_extensions), other services in the request. Clones share
+/// [`extensions`](crate::UpgradeRequest::extensions), other services in the request. Clones share
 /// one block of memory, which goes when the last of them does; a connection does not keep it.
 ///
 /// # Examples
@@ -18,7 +18,7 @@ use rustls::pki_types::CertificateDer;
 ///
 /// // In `on_upgrade`, behind a verifier that makes client certificates optional:
 /// fn check(request: &UpgradeRequest) -> Result<(), Reject> {
-///     let info = request.request_extensions().get::<TlsInfo>();
+///     let info = request.extensions().get::<TlsInfo>();
 ///     match info.and_then(|info| info.peer_certificates().first()) {
 ///         Some(_certificate) => Ok(()),
 ///         None => Err(Reject::new(StatusCode::FORBIDDEN).with_body("certificate required")),

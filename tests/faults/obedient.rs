@@ -111,5 +111,5 @@ impl Handler<Line> for Obedient {
 }
 
 fn room(conn: &Conn<Line>) -> &str {
-    conn.param("room").expect("the route has one")
+    conn.param("room")
 }

@@ -43,7 +43,7 @@ impl Handler<Message> for Relay {
 }
 
 fn room(conn: &Conn<Message>) -> &str {
-    conn.param("room").unwrap_or(QUIET)
+    conn.try_param("room").unwrap_or(QUIET)
 }
 
 struct Floods {

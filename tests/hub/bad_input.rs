@@ -154,13 +154,13 @@ impl Panicking {
 
 impl Handler<u32> for Panicking {
     async fn on_upgrade(&self, request: &mut UpgradeRequest) -> Result<(), Reject> {
-        self.panic_if(request.param("room") == Some("upgrade")).await;
+        self.panic_if(request.try_param("room") == Some("upgrade")).await;
         Ok(())
     }
 
     async fn on_connect(&self, conn: &Conn<u32>) -> Result<(), Close> {
         conn.try_join("r")?;
-        self.panic_if(conn.param("room") == Some("connect")).await;
+        self.panic_if(conn.try_param("room") == Some("connect")).await;
         Ok(())
     }
 
@@ -181,7 +181,7 @@ impl Handler<u32> for Panicking {
         reason: &DisconnectReason,
     ) -> Result<(), Close> {
         let _ = self.0.send(reason.clone());
-        self.panic_if(conn.param("room") == Some("disconnect")).await;
+        self.panic_if(conn.try_param("room") == Some("disconnect")).await;
         Ok(())
     }
 }

@@ -82,8 +82,8 @@ impl Handler<u32> for Doorkeeper {
         if user == "fine" {
             return Err(Reject::new(StatusCode::OK));
         }
-        request.extensions_mut().insert(User(user));
-        request.extensions_mut().insert(7_u64);
+        request.insert(User(user));
+        request.insert(7_u64);
         if !request.select_protocol("chat.v9") {
             request.select_protocol("chat.v2");
         }
@@ -173,9 +173,9 @@ async fn on_upgrade_attaches_typed_data_that_the_connection_carries() {
     let (hub, server, mut conns) = doorkeeper().await;
     knock(&server, &[("x-user", "ann")]).await.unwrap();
     let conn = within("on_connect", conns.recv()).await.unwrap();
-    assert_eq!(conn.extensions().get(), Some(&User("ann".to_owned())));
-    assert_eq!(conn.extensions().get(), Some(&7_u64));
-    assert_eq!(conn.extensions().get::<u8>(), None);
+    assert_eq!(conn.get::<User>(), &User("ann".to_owned()));
+    assert_eq!(conn.get::<u64>(), &7);
+    assert_eq!(conn.try_get::<u8>(), None);
     assert_eq!(conn.hub().count(), hub.count());
 }
 
@@ -233,15 +233,15 @@ impl Handler<u32> for Observer {
     async fn on_upgrade(&self, request: &mut UpgradeRequest) -> Result<(), Reject> {
         let seen = [
             request.uri().path(),
-            request.param("room").unwrap_or("none"),
-            request.param("other").unwrap_or("none"),
+            request.try_param("room").unwrap_or("none"),
+            request.try_param("other").unwrap_or("none"),
             &request.query("token").unwrap_or("none".into()),
             &request.query_all("tag").collect::<Vec<_>>().join("+"),
             request.header("host").unwrap_or("none"),
             &request.headers().contains_key("sec-websocket-key").to_string(),
             &request.protocols().collect::<Vec<_>>().join("+"),
             &request.remote_addr().map_or("none".to_owned(), |addr| addr.ip().to_string()),
-            &request.request_extensions().is_empty().to_string(),
+            &request.extensions().is_empty().to_string(),
         ];
         let _ = self.0.send(seen.map(str::to_owned).into());
         Err(StatusCode::FORBIDDEN.into())
@@ -268,8 +268,8 @@ async fn connection_knows_its_params_query_and_address() {
     let mut server = Recorded::serve(Hub::<u32>::new()).await;
     let path = "/ws/caf%C3%A9%2F1?a=1&b=x%20y+z&a=2&empty=&flag&%C3%A9=e";
     let (client, conn) = server.connect_at(path).await;
-    assert_eq!(conn.param("room"), Some("café/1"));
-    assert_eq!(conn.param("other").unwrap_or("default"), "default");
+    assert_eq!(conn.param("room"), "café/1");
+    assert_eq!(conn.try_param("other"), None);
     assert_eq!(conn.query("a").as_deref(), Some("1"), "the first of several");
     assert_eq!(conn.query("b").as_deref(), Some("x y z"));
     assert_eq!(conn.query("empty").as_deref(), Some(""));
@@ -280,10 +280,10 @@ async fn connection_knows_its_params_query_and_address() {
     assert_eq!(conn.query_all("c").count(), 0);
     let addr = client.0.get_ref().local_addr().unwrap();
     assert_eq!(conn.remote_addr(), Some(addr));
-    assert!(conn.extensions().is_empty());
+    assert_eq!(conn.try_get::<User>(), None);
 
     let (_client, conn) = server.connect().await;
-    assert_eq!(conn.param("room"), None);
+    assert_eq!(conn.try_param("room"), None);
     assert_eq!(conn.query("a"), None, "there is no query at all");
     assert_eq!(conn.query_all("a").count(), 0);
 }

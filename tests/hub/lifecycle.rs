@@ -421,29 +421,30 @@ async fn settings_out_of_range_are_named() {
 async fn closures_make_a_handler() {
     let hub = Hub::<u32>::new();
     let (told, mut events) = mpsc::unbounded_channel();
-    let [upgrade, connect, message, undecodable, disconnect] =
-        std::array::from_fn(|_| told.clone());
     let handlers = hub
         .handlers()
-        .on_upgrade(move |request| {
-            request.extensions_mut().insert(7_u8);
-            upgrade.send("upgrade".to_owned()).map_err(|_| roomcast::StatusCode::GONE.into())
+        .with_state(told)
+        .on_upgrade(async |told, mut request| {
+            request.insert(7_u8);
+            told.send("upgrade".to_owned()).map_err(|_| roomcast::StatusCode::GONE)?;
+            Ok(request)
         })
-        .on_connect(move |conn| {
-            let _ = connect.send(format!("connect {:?}", conn.extensions().get::<u8>()));
-            async move { Ok(conn.try_join("r")?) }
+        .on_connect(async |told, conn| {
+            told.send(format!("connect {:?}", conn.get::<u8>())).expect("the test listens");
+            conn.join("r").await?;
+            Ok(())
         })
-        .on_message(move |conn, number| {
-            let _ = message.send(format!("message {number}"));
-            async move { conn.hub().to_room("r", &(number + 1)).await.unwrap() }
+        .on_message(async |told, conn, number| {
+            told.send(format!("message {number}")).expect("the test listens");
+            conn.hub().to_room("r", &(number + 1)).await?;
+            Ok(())
         })
-        .on_decode_error(move |_, error| {
-            let _ = undecodable.send("decode error".to_owned());
-            async move { assert!(error.to_string().starts_with("message not decodable")) }
+        .on_decode_error(async |told, _, error| {
+            told.send("decode error".to_owned()).expect("the test listens");
+            assert!(error.to_string().starts_with("message not decodable"));
         })
-        .on_disconnect(move |_, reason| {
-            let _ = disconnect.send(reason.to_string());
-            async {}
+        .on_disconnect(async |told, _, reason| {
+            told.send(reason.to_string()).expect("the test listens");
         });
     let server = serve(hub.handle(handlers)).await;
     let mut client = Client::connect(server.addr, "/ws").await;
@@ -455,7 +456,7 @@ async fn closures_make_a_handler() {
     client.close_with(1_000, "done").await;
     for expected in [
         "upgrade",
-        "connect Some(7)",
+        "connect 7",
         "message 1",
         "decode error",
         "message 2",

@@ -74,7 +74,7 @@ async fn hub_can_be_a_part_of_a_plain_hyper_service() {
     let mut client = Client::connect(addr, "/chat?q=1").await;
     let conn = events.open().await;
     assert_eq!(conn.remote_addr(), client.0.get_ref().local_addr().ok());
-    assert_eq!(conn.param("room"), Some("lobby"));
+    assert_eq!(conn.param("room"), "lobby");
     assert_eq!(conn.query("q").as_deref(), Some("1"));
     client.send_text("1").await;
     assert_eq!(events.message().await.1, 1);

@@ -7,14 +7,14 @@ use crate::support::{Listening, RawClient, bind, eventually, upgrade_request};
 
 async fn served(with: impl FnOnce(Server) -> Server) -> Listening {
     let hub = Hub::<u32>::new();
-    let handlers = hub.handlers().on_upgrade(|request| {
+    let handlers = hub.handlers().on_upgrade(async |mut request| {
         request.select_protocol("chat");
         let basic = HeaderValue::from_static("Basic");
         match request.query("refuse") {
             Some(_) => {
                 Err(Reject::new(StatusCode::UNAUTHORIZED).with_header(WWW_AUTHENTICATE, basic))
             }
-            None => Ok(()),
+            None => Ok(request),
         }
     });
     Listening::run(with(bind().await.route("/ws", hub.handle(handlers)).expect("a free path")))

@@ -21,7 +21,7 @@ struct Witness(mpsc::UnboundedSender<Option<TlsInfo>>);
 
 impl Handler<RawMessage> for Witness {
     async fn on_upgrade(&self, request: &mut UpgradeRequest) -> Result<(), Reject> {
-        let info = request.request_extensions().get().cloned();
+        let info = request.extensions().get().cloned();
         self.0.send(info).expect("the test listens");
         Ok(())
     }

@@ -49,7 +49,7 @@ impl<T: Send + Sync + 'static> Handler<T> for Relay {
 }
 
 fn room<T: Send + 'static>(conn: &Conn<T>) -> &str {
-    conn.param("room").unwrap_or("lobby")
+    conn.try_param("room").unwrap_or("lobby")
 }
 
 /// A hub that passes text on as it is, as all other contestants do.

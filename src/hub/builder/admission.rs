@@ -76,7 +76,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// // Each tenant has pages at a domain of its own, and a route `/ws/{tenant}`.
     /// let hub = Hub::<String>::builder()
     ///     .check_origin(|origin, request| {
-    ///         request.param("tenant").is_some_and(|tenant| origin == format!("https://{tenant}.example"))
+    ///         origin == format!("https://{}.example", request.param("tenant"))
     ///     })
     ///     .build()?;
     /// # assert_eq!(hub.count(), 0);

@@ -1,0 +1,87 @@
+//! What a connection carries from its handshake: parameters of the route, values that were attached to it, and the
+//! state of its closures.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use roomcast::{Hub, StatusCode};
+use tokio::sync::Semaphore;
+
+use crate::support::{Client, eventually, serve};
+
+#[derive(Clone)]
+struct User(String);
+
+/// What the closures share.
+#[derive(Clone)]
+struct App {
+    users: Arc<HashMap<&'static str, User>>,
+    /// Opened by the test, so that a login takes as long as it likes.
+    gate: Arc<Semaphore>,
+}
+
+#[tokio::test]
+async fn closures_share_a_state_and_a_login_may_wait() {
+    let users = [("t1", "ann"), ("t2", "bob")];
+    let users = users.map(|(token, name)| (token, User(name.to_owned())));
+    let app = App { users: Arc::new(users.into()), gate: Arc::new(Semaphore::new(0)) };
+    let hub = Hub::<String>::new();
+    let handlers = hub
+        .handlers()
+        .with_state(app.clone())
+        .on_upgrade(async |app, mut request| {
+            app.gate.acquire().await.map_err(|_| StatusCode::GONE)?.forget();
+            let token = request.query("token").unwrap_or_default();
+            let user = app.users.get(&*token).ok_or(StatusCode::UNAUTHORIZED)?.clone();
+            request.insert(user);
+            Ok(request)
+        })
+        .on_message(async |app, conn, text| {
+            let User(name) = conn.get();
+            conn.send(&format!("{name}: {text} of {}", app.users.len())).await?;
+            Ok(())
+        });
+    let endpoint = hub.handle(handlers);
+    let server = serve(endpoint.clone()).await;
+    let connect = tokio::spawn(async move { Client::connect(server.addr, "/ws?token=t2").await });
+    tokio::task::yield_now().await;
+    assert_eq!(hub.count(), 0, "the login waits");
+    app.gate.add_permits(2);
+    let mut client = connect.await.expect("connected");
+    client.send_text(r#""hi""#).await;
+    assert_eq!(client.next_text().await, r#""bob: hi of 2""#);
+    let refused = Client::try_connect(server.addr, "/ws?token=t3").await;
+    assert!(refused.is_err());
+    assert!(format!("{:?}", endpoint.handler()).contains("Handlers"));
+}
+
+#[tokio::test]
+async fn a_parameter_that_the_route_lacks_ends_the_connection_and_the_panic_names_it() {
+    let hub = Hub::<String>::new();
+    let handlers = hub.handlers().on_connect(async |conn| {
+        let named = conn.param("room").to_owned();
+        conn.join(&named).await?;
+        conn.send(&format!("{named} {:?}", conn.try_param("rom"))).await?;
+        conn.param("rom");
+        Ok(())
+    });
+    let server = serve(hub.handle(handlers)).await;
+    let mut client = Client::connect(server.addr, "/ws/tea").await;
+    assert_eq!(client.next_text().await, r#""tea None""#);
+    assert_eq!(client.closed().await.0, 1011);
+    assert_eq!(Client::connect(server.addr, "/ws").await.closed().await.0, 1011);
+    eventually("both are counted", || hub.stats().handler_panics == 2).await;
+}
+
+#[tokio::test]
+async fn a_value_that_was_not_attached_ends_the_connection() {
+    let hub = Hub::<String>::new();
+    let handlers = hub.handlers().on_connect(async |conn| {
+        let User(name) = conn.get();
+        conn.send(name).await?;
+        Ok(())
+    });
+    let server = serve(hub.handle(handlers)).await;
+    assert_eq!(Client::connect(server.addr, "/ws").await.closed().await.0, 1011);
+    eventually("it is counted", || hub.stats().handler_panics == 1).await;
+}
