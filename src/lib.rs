@@ -49,8 +49,9 @@ pub use engine::{
 };
 #[cfg(feature = "hub")]
 pub use hub::{
-    BuildError, Builder, Conn, Encoded, Endpoint, Handler, Handlers, Hub, Outcome, PublishError,
-    Reject, SendError, Shutdown, ShutdownReport, State, Stateless, Target, UpgradeRequest,
+    AsMessage, BuildError, Builder, Conn, Encoded, Endpoint, Handler, Handlers, Hub, Outcome,
+    PublishError, Reject, SendError, Shutdown, ShutdownReport, State, Stateless, Target,
+    UpgradeRequest,
 };
 #[cfg(feature = "hub")]
 pub use hyper::{Request, Response, StatusCode, header};

@@ -11,7 +11,7 @@ use tokio::task::coop;
 
 use super::about::About;
 use super::span::ConnSpan;
-use super::{Encoded, Hub, SendError};
+use super::{AsMessage, Encoded, Hub, SendError};
 use crate::backplane::ConnId;
 use crate::engine::{
     Close, CloseCode, ConnKey, DisconnectReason, JoinError, LeaveError, Link, Port, Stage,
@@ -160,7 +160,7 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
     ///
     /// # Cancel safety
     /// When the future is dropped before it is ready, nothing was queued.
-    pub async fn send(&self, message: &Out) -> Result<(), SendError> {
+    pub async fn send<M: AsMessage<Out> + ?Sized>(&self, message: &M) -> Result<(), SendError> {
         let message = self.encode(message)?;
         self.send_encoded(&message).await
     }
@@ -169,7 +169,7 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
     ///
     /// # Errors
     /// As `send`, and [`SendError::Overloaded`]: the inbox of the shard is full.
-    pub fn try_send(&self, message: &Out) -> Result<(), SendError> {
+    pub fn try_send<M: AsMessage<Out> + ?Sized>(&self, message: &M) -> Result<(), SendError> {
         self.try_send_encoded(&self.encode(message)?)
     }
 
@@ -231,9 +231,11 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
         }
     }
 
-    fn encode(&self, message: &Out) -> Result<Encoded, SendError> {
+    fn encode<M: AsMessage<Out> + ?Sized>(&self, message: &M) -> Result<Encoded, SendError> {
         self.check_open()?;
-        Ok(Encoded(crate::codec::encode_frame(&*self.inner.hub.inner.codec, message)?))
+        let codec = &*self.inner.hub.inner.codec;
+        let frame = message.with_message(|message| crate::codec::encode_frame(codec, message));
+        Ok(Encoded(frame?))
     }
 
     fn send_within(&self, message: &Encoded, bytes_max: Option<usize>) -> Result<(), SendError> {

@@ -6,6 +6,7 @@
 
 mod about;
 mod acting;
+mod as_message;
 mod builder;
 mod byte_bounds;
 mod conn;
@@ -38,6 +39,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
+pub use self::as_message::AsMessage;
 pub use self::builder::Builder;
 pub use self::conn::Conn;
 pub use self::endpoint::Endpoint;
@@ -142,21 +144,25 @@ struct Inner<Out, In> {
 }
 
 #[cfg(feature = "json")]
-impl<Out, In> Hub<Out, In>
-where
-    Out: serde::Serialize + 'static,
-    In: serde::de::DeserializeOwned + Send + 'static,
-{
+impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// A hub with the default settings, speaking JSON.
     ///
     /// # Panics
     /// Outside of a tokio runtime; [`build`](Builder::build) returns an error instead.
-    pub fn new() -> Self {
+    pub fn new() -> Self
+    where
+        Out: serde::Serialize,
+        In: serde::de::DeserializeOwned,
+    {
         Self::builder().build().expect("the defaults are in range, and there is a tokio runtime")
     }
 
     /// The settings of a hub that speaks JSON.
-    pub fn builder() -> Builder<Out, In> {
+    pub fn builder() -> Builder<Out, In>
+    where
+        Out: serde::Serialize,
+        In: serde::de::DeserializeOwned,
+    {
         Builder::new(crate::codec::Json::new())
     }
 }

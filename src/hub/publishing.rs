@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::{Hub, Inner, PublishError, Target, session};
+use super::{AsMessage, Hub, Inner, PublishError, Target, session};
 use crate::backplane::{Bridge, ConnId, Outgoing};
 use crate::codec::encode_frame;
 use crate::engine::{Address, ConnKey, Link, Pace, Stage};
@@ -93,10 +93,10 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     ///
     /// # Cancel safety
     /// As [`to_room`](Self::to_room).
-    pub fn broadcast<'a>(
+    pub fn broadcast<'a, M: AsMessage<Out> + ?Sized>(
         &'a self,
-        message: &Out,
-    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, Out, In> {
+        message: &M,
+    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, M, Out, In> {
         self.wait_for_room(Address::Everyone, &[], self.encode(message))
     }
 
@@ -104,7 +104,10 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     ///
     /// # Errors
     /// As [`try_to_room`](Self::try_to_room).
-    pub fn try_broadcast(&self, message: &Out) -> Result<(), PublishError> {
+    pub fn try_broadcast<M: AsMessage<Out> + ?Sized>(
+        &self,
+        message: &M,
+    ) -> Result<(), PublishError> {
         self.try_publish(&Target::everyone(), message)
     }
 
@@ -126,11 +129,11 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// # Cancel safety
     /// When the future is dropped before it is ready, either nothing was queued, or members here get the
     /// message and it is queued for the other nodes without further waiting.
-    pub fn to_room<'a>(
+    pub fn to_room<'a, M: AsMessage<Out> + ?Sized>(
         &'a self,
         room: &'a str,
-        message: &Out,
-    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, Out, In> {
+        message: &M,
+    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, M, Out, In> {
         self.wait_for_room(Address::Room(room), &[], self.encode(message))
     }
 
@@ -139,7 +142,11 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// # Errors
     /// As `to_room`, and [`PublishError::Overloaded`]: the inbox of a shard is full, nobody gets the message. A full
     /// outage queue is no error: it drops its oldest messages.
-    pub fn try_to_room(&self, room: &str, message: &Out) -> Result<(), PublishError> {
+    pub fn try_to_room<M: AsMessage<Out> + ?Sized>(
+        &self,
+        room: &str,
+        message: &M,
+    ) -> Result<(), PublishError> {
         self.try_publish(&Target::room(room), message)
     }
 
@@ -160,11 +167,11 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     ///     conn.hub().publish(&Target::room("lobby").except(conn.id()), text).await
     /// }
     /// ```
-    pub fn publish<'a>(
+    pub fn publish<'a, M: AsMessage<Out> + ?Sized>(
         &'a self,
         target: &'a Target<'_>,
-        message: &Out,
-    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, Out, In> {
+        message: &M,
+    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, M, Out, In> {
         self.wait_for_room(target.address(), target.excepted(), self.encode(message))
     }
 
@@ -172,7 +179,11 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     ///
     /// # Errors
     /// As [`try_to_room`](Self::try_to_room).
-    pub fn try_publish(&self, target: &Target<'_>, message: &Out) -> Result<(), PublishError> {
+    pub fn try_publish<M: AsMessage<Out> + ?Sized>(
+        &self,
+        target: &Target<'_>,
+        message: &M,
+    ) -> Result<(), PublishError> {
         self.try_publish_encoded(target, &self.encode(message)?)
     }
 
@@ -180,8 +191,9 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     ///
     /// # Errors
     /// [`PublishError::Encode`].
-    pub fn encode(&self, message: &Out) -> Result<Encoded, PublishError> {
-        Ok(Encoded(encode_frame(&*self.inner.codec, message)?))
+    pub fn encode<M: AsMessage<Out> + ?Sized>(&self, message: &M) -> Result<Encoded, PublishError> {
+        let frame = message.with_message(|message| encode_frame(&*self.inner.codec, message));
+        Ok(Encoded(frame?))
     }
 
     /// Queues an encoded message for a target, waiting as [`publish`](Self::publish) does.

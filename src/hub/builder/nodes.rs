@@ -5,6 +5,16 @@ use std::time::Duration;
 use super::{BridgeEnds, Builder, Link, Start};
 use crate::backplane::{Backplane, BackplaneError};
 
+/// Nothing implements it.
+#[cfg(not(feature = "redis"))]
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`Builder::redis` needs the feature `redis` of the crate roomcast",
+    label = "the feature `redis` is off",
+    note = "in Cargo.toml: roomcast = {{ version = \"…\", features = [\"redis\"] }}"
+)]
+pub trait NeedsRedis {}
+
 impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// Shares what is published with all hubs on the same Redis and the same channel, on whatever
     /// machine: see [`Backplane`] for what is promised. Default: none, the hub is alone.
@@ -37,6 +47,16 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     #[cfg(feature = "redis")]
     pub fn redis(self, url: impl AsRef<str>, channel: impl Into<String>) -> Self {
         self.link(crate::backplane::Redis::open(url.as_ref()), channel.into())
+    }
+
+    /// Tells who has forgotten the feature.
+    #[cfg(not(feature = "redis"))]
+    #[doc(hidden)]
+    pub fn redis(self, _: impl AsRef<str>, _: impl Into<String>) -> Self
+    where
+        Self: NeedsRedis,
+    {
+        self
     }
 
     /// [`redis`](Self::redis) over a Redis Cluster, by sharded pub/sub: with

@@ -1,0 +1,46 @@
+//! In which forms a message may be handed over.
+
+use std::sync::Arc;
+
+/// What the publishing calls take for a message of type `Out`: an `Out`, and an `Out` behind a reference, a [`Box`] or
+/// an [`Arc`]. A hub of `String` also takes a `str`, which costs a copy.
+#[diagnostic::on_unimplemented(
+    message = "this hub sends `{Out}`, not `{Self}`",
+    label = "not a message of this hub",
+    note = "the first type of a `Hub<Out, In>` is what it sends"
+)]
+pub trait AsMessage<Out> {
+    /// Lends the message to `f`.
+    #[doc(hidden)]
+    fn with_message<R>(&self, f: impl FnOnce(&Out) -> R) -> R;
+}
+
+impl<Out> AsMessage<Out> for Out {
+    fn with_message<R>(&self, f: impl FnOnce(&Out) -> R) -> R {
+        f(self)
+    }
+}
+
+impl<Out> AsMessage<Out> for &Out {
+    fn with_message<R>(&self, f: impl FnOnce(&Out) -> R) -> R {
+        f(self)
+    }
+}
+
+impl<Out> AsMessage<Out> for Box<Out> {
+    fn with_message<R>(&self, f: impl FnOnce(&Out) -> R) -> R {
+        f(self)
+    }
+}
+
+impl<Out> AsMessage<Out> for Arc<Out> {
+    fn with_message<R>(&self, f: impl FnOnce(&Out) -> R) -> R {
+        f(self)
+    }
+}
+
+impl AsMessage<String> for str {
+    fn with_message<R>(&self, f: impl FnOnce(&String) -> R) -> R {
+        f(&self.to_owned())
+    }
+}

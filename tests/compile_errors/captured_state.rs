@@ -1,0 +1,12 @@
+//! Moves a state into a closure that is called many times.
+use roomcast::Hub;
+
+fn main() {
+    let greeting = "hello".to_owned();
+    Hub::<String>::new().handlers().on_connect(async move |conn| {
+        conn.send(&greeting).await?;
+        Ok(())
+    });
+}
+
+//~ async closure does not implement `Fn` because it captures state from its environment

@@ -1,0 +1,14 @@
+//! Has messages that cannot become JSON.
+use roomcast::Hub;
+
+enum Event {
+    Said(String),
+}
+
+fn main() {
+    Hub::<Event>::new();
+}
+
+//~ the trait bound `Event: serde::Serialize` is not satisfied
+//~ Hub::<Event>::new();
+//~ consider adding `#[derive(serde::Serialize)]` to your `Event` type
