@@ -11,6 +11,8 @@ mod back_pressure;
 mod claims;
 #[path = "hub/attached.rs"]
 mod attached;
+#[path = "hub/auto_traits.rs"]
+mod auto_traits;
 #[path = "backplane/mod.rs"]
 mod backplane;
 #[path = "hub/bad_input.rs"]
