@@ -6,6 +6,8 @@ use super::{BuildError, Builder};
 use crate::engine::Rate;
 use crate::hub::UpgradeRequest;
 
+/// # Who may connect
+/// Which pages, how many connections, and how long a handshake may take.
 impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// Which pages may connect: a list of origins, exact in scheme, host and port, where upper and lower
     /// case are the same. Pages of other origins get 403. Default: pages of the host and port that the

@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::Builder;
 use crate::engine::Overflow;
 
+/// # Delivery, memory and keep-alive
+/// How much may wait for a client and for a shard, when a client is slow, and how an end of a connection is noticed.
 impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// How many shards the connections are spread over, 1 to 1,024. Default: the number of cores.
     ///

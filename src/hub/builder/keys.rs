@@ -11,6 +11,8 @@ const KEY_BYTES_MIN: usize = 16;
 /// of a stranger.
 const KEYS_MAX: usize = 8;
 
+/// # Keys of the backplane
+/// So that strangers on it are not believed.
 impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// A key that all nodes on the backplane share. What they send to each other is signed with it,
     /// and what is not is dropped before it is read. Default: none, and whoever can publish on the

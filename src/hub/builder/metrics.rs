@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use super::Builder;
 
+/// # Metrics
+/// Recorded with the feature `metrics`.
 impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// How often the hub copies what it counts to the recorder of the facade `metrics`. Default: 1 s; 10 ms
     /// to 1 day. Zero: only when [`Hub::record_metrics`](crate::Hub::record_metrics) is called.

@@ -32,19 +32,39 @@ use crate::engine::{
 };
 use crate::transport::{AdmissionLimits, DecodeLimits, Layout, Rates, ReadLimits, Shards};
 
-/// The settings of a [`Hub`], from [`Hub::builder`](Hub) or [`Hub::with_codec`].
+/// The settings of a [`Hub`], from [`Hub::builder`](Hub) or [`Hub::with_codec`]. All have defaults.
+///
+/// These are the settings that most programs look at:
+///
+/// | setting | says | default |
+/// |---|---|---|
+/// | [`allow_origins`](Self::allow_origins) | which web pages may connect, besides those of the server's own host | no others |
+/// | [`redis`](Self::redis) | by which Redis several hubs act as one | none |
+/// | [`max_message_bytes`](Self::max_message_bytes) | how large a client's message may be | 64 KiB |
+/// | [`message_rate`](Self::message_rate) | how many messages a client may send in a second | no limit |
+/// | [`overflow`](Self::overflow) | what becomes of a client that reads too slowly | it is closed |
+///
+/// The others bound what a hub takes, and seldom need a change:
+///
+/// | bounded | settings |
+/// |---|---|
+/// | handshakes and connections | [`max_connections`](Self::max_connections), [`max_handshakes`](Self::max_handshakes), [`max_connections_per_addr`](Self::max_connections_per_addr), [`connection_rate_per_addr`](Self::connection_rate_per_addr), [`upgrade_timeout`](Self::upgrade_timeout), [`check_origin`](Self::check_origin), [`require_origin`](Self::require_origin), [`allow_any_origin`](Self::allow_any_origin) |
+/// | what a client sends | [`max_fragments`](Self::max_fragments), [`message_timeout`](Self::message_timeout), [`byte_rate`](Self::byte_rate) |
+/// | rooms | [`max_rooms`](Self::max_rooms), [`max_rooms_per_conn`](Self::max_rooms_per_conn), [`max_room_name_bytes`](Self::max_room_name_bytes) |
+/// | what waits for a client | [`send_buffer_bytes`](Self::send_buffer_bytes), [`send_buffer`](Self::send_buffer), [`socket_send_buffer`](Self::socket_send_buffer), [`max_queued_bytes`](Self::max_queued_bytes) (of all clients) |
+/// | what waits for a shard | [`inbox_messages`](Self::inbox_messages), [`inbox_bytes`](Self::inbox_bytes), [`shards`](Self::shards) |
+/// | what waits for other nodes | [`outage_messages`](Self::outage_messages), [`outage_bytes`](Self::outage_bytes), [`rejoin_wait`](Self::rejoin_wait), [`channels`](Self::channels) |
+/// | time | [`ping_interval`](Self::ping_interval), [`write_timeout`](Self::write_timeout), [`close_timeout`](Self::close_timeout), [`heartbeats`](Self::heartbeats) |
 ///
 /// # Examples
 /// ```
-/// use std::time::Duration;
 /// use roomcast::{Hub, Overflow};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), roomcast::BuildError> {
 /// let hub = Hub::<String>::builder()
-///     .shards(2)
-///     .ping_interval(Duration::from_secs(10))
-///     .send_buffer(64)
+///     .allow_origins(["https://www.example.com"])
+///     .message_rate(10, 20)
 ///     .overflow(Overflow::DropOldest)
 ///     .build()?;
 /// # assert_eq!(hub.count(), 0);

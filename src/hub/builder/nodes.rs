@@ -15,6 +15,8 @@ use crate::backplane::{Backplane, BackplaneError};
 )]
 pub trait NeedsRedis {}
 
+/// # Several nodes
+/// The backplane, and what waits for it.
 impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// Shares what is published with all hubs on the same Redis and the same channel, on whatever
     /// machine: see [`Backplane`] for what is promised. Default: none, the hub is alone.

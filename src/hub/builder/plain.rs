@@ -34,6 +34,8 @@ impl Default for PlainSettings {
     }
 }
 
+/// # Other programs
+/// How programs without this crate publish.
 impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// A channel of the backplane on which other programs publish to the clients: a cron job, a back end
     /// in PHP or Python, `redis-cli`. Default: none, and only hubs publish.

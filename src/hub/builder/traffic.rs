@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::Builder;
 use crate::engine::Rate;
 
+/// # What clients may do
+/// Sizes and rates of what they send, and the rooms that they may be in.
 impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// The largest message that a client may send, in bytes of payload over all its fragments, at
     /// least 1. Default: 64 KiB. Past it the connection is closed with 1009, before the message is
