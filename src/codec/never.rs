@@ -2,7 +2,7 @@
 
 /// What a hub that only sends accepts: nothing. A value of this type cannot exist.
 ///
-/// A hub of server events is a `Hub<Event, Never>`. With [`Json`](crate::Json), a client that sends it a message is
+/// A hub of server events is a `Hub<Event, Never>`. With the codec `Json`, a client that sends it a message is
 /// closed with 1003; heartbeats and pings are answered as always. A codec of your own says in
 /// [`accepts`](crate::Codec::accepts) that it accepts nothing.
 ///

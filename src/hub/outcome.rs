@@ -2,7 +2,7 @@
 
 use crate::engine::Close;
 
-/// What a closure of [`Handlers`] may return: nothing, or a `Result` whose error closes the connection.
+/// What a closure of [`Handlers`](crate::Handlers) may return: nothing, or a `Result` whose error closes the connection.
 #[diagnostic::on_unimplemented(
     message = "a callback returns `()` or `Result<(), Close>`, not `{Self}`",
     label = "this closure returns something else",

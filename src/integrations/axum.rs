@@ -110,7 +110,7 @@ pub struct HubUpgrade {
 
 impl HubUpgrade {
     /// Attaches something to the connection to be, of which
-    /// [`Conn::extensions`](crate::Conn::extensions) tells. It replaces what was there of its type.
+    /// [`Conn::get`](crate::Conn::get) tells. It replaces what was there of its type.
     pub fn with<E: Clone + Send + Sync + 'static>(mut self, extension: E) -> Self {
         let extensions = self.request.extensions_mut();
         let ConnExtensions(kept) = extensions.get_or_insert_default();

@@ -24,7 +24,7 @@ use super::authority::Authority;
 pub struct RemoteAddr(pub SocketAddr);
 
 /// What the connection will carry, as a request extension: for middleware in front of a hub, such as one
-/// that authenticates. See [`Conn::extensions`](crate::Conn::extensions).
+/// that authenticates. See [`Conn::get`](crate::Conn::get).
 #[derive(Debug, Clone, Default)]
 pub struct ConnExtensions(pub Extensions);
 
