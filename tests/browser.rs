@@ -1,4 +1,4 @@
-//! The page of the chat example and the client that it uses, in a headless Chromium that is driven
+//! The page of the chat and the client that it uses, in a headless Chromium that is driven
 //! through `chromedriver`. `bash tests/run.sh` installs both where they are missing.
 //!
 //! Server, driver and browser are processes of these tests, and end with them, also when they fail.

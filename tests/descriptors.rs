@@ -108,7 +108,7 @@ async fn clients_without_a_descriptor_are_told_503_and_other_requests_are_answer
 
 #[tokio::test]
 async fn clients_that_say_nothing_are_refused_when_few_descriptors_are_left() {
-    let chat = limited("chat");
+    let chat = limited("load_server");
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
         clients.push(TcpStream::connect(chat.addr).await.expect("it listens"));

@@ -21,7 +21,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The examples, with what they need.
 const EXAMPLES: [(&str, &[&str]); 5] = [
-    ("chat", &["--listen", "127.0.0.1:0"]),
+    ("load_server", &["--listen", "127.0.0.1:0"]),
     ("echo", &["--listen", "127.0.0.1:0"]),
     ("tls", &["--listen", "127.0.0.1:0"]),
     ("axum_chat", &["--listen", "127.0.0.1:0", "--password", "secret"]),
@@ -81,7 +81,7 @@ async fn examples_end_as_the_first_process_of_a_container() {
 #[tokio::test]
 async fn clients_of_the_examples_get_a_close_frame_before() {
     for (name, path, code) in
-        [("chat", "/ws/room", 1_012), ("echo", "/", 1_001), ("quickstart", "/ws/r", 1_001)]
+        [("load_server", "/ws/room", 1_012), ("echo", "/", 1_001), ("quickstart", "/ws/r", 1_001)]
     {
         let (_, arguments) =
             EXAMPLES.into_iter().find(|(other, _)| *other == name).expect("listed");

@@ -1,7 +1,7 @@
-//! Load on the chat example with thousands of real clients. Ignored by default; run it with
+//! Load on the example `load_server` with thousands of real clients. Ignored by default; run it with
 //!
 //! ```text
-//! cargo build --release --example chat
+//! cargo build --release --example load_server
 //! cargo test --release --test load -- --ignored --nocapture --test-threads 1
 //! ```
 //!

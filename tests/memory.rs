@@ -41,8 +41,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 fn chat(before: &str) -> Chat {
     let flags = "--listen 127.0.0.1:0 --threads 2 --message-rate 0 --byte-rate 0";
     let script = format!("{before}; exec \"$0\" {flags} --socket-send-buffer {SOCKET_BYTES}");
-    Chat::start(Command::new("bash").arg("-c").arg(script).arg(example("chat")))
-        .expect("the chat example starts")
+    Chat::start(Command::new("bash").arg("-c").arg(script).arg(example("load_server")))
+        .expect("the load server starts")
 }
 
 async fn connect(addr: SocketAddr, room: &str) -> WebSocketStream<TcpStream> {

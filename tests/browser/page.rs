@@ -1,4 +1,4 @@
-//! The page of the chat example, as people use it.
+//! The page of the chat, as people use it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use crate::programs::{Chat, Process, example};
 use crate::servers;
 
 fn start_chat(listen: &str) -> io::Result<Chat> {
-    Chat::start(Command::new(example("chat")).args(["--listen", listen]))
+    Chat::start(Command::new(example("load_server")).args(["--listen", listen]))
 }
 
 /// Ends a process as a service manager does.
@@ -70,7 +70,7 @@ impl Tab<'_> {
 
 #[tokio::test]
 async fn two_tabs_chat_and_come_back_after_a_restart_of_the_server() {
-    let server = start_chat("127.0.0.1:0").expect("the chat example starts");
+    let server = start_chat("127.0.0.1:0").expect("the load server starts");
     let addr = server.addr;
     let url = format!("http://{addr}/#tea");
     let browser = Browser::start().await;
@@ -111,9 +111,9 @@ async fn two_tabs_chat_and_come_back_after_a_restart_of_the_server() {
 
 #[tokio::test]
 async fn tabs_come_back_to_a_server_that_was_told_to_end_and_is_started_again() {
-    let mut command = Command::new(example("chat"));
+    let mut command = Command::new(example("load_server"));
     let command = command.args(["--listen", "127.0.0.1:0", "--shutdown-seconds", "1"]);
-    let server = Chat::start(command).expect("the chat example starts");
+    let server = Chat::start(command).expect("the load server starts");
     let browser = Browser::start().await;
     let url = format!("http://{}/#tea", server.addr);
     let (ann, bob) = (browser.open(&url, true).await, browser.open(&url, false).await);
@@ -147,9 +147,9 @@ async fn tabs_come_back_to_a_server_that_was_told_to_end_and_is_started_again() 
 async fn two_servers_on_one_redis_are_one_chat() {
     let mut redis = servers::RedisServer::start();
     let start = || {
-        let mut command = Command::new(example("chat"));
+        let mut command = Command::new(example("load_server"));
         let command = command.args(["--listen", "127.0.0.1:0", "--redis", &redis.url()]);
-        Chat::start(command).expect("the chat example starts")
+        Chat::start(command).expect("the load server starts")
     };
     let (first, second) = (start(), start());
     let browser = Browser::start().await;
@@ -195,9 +195,9 @@ async fn two_servers_on_one_redis_are_one_chat() {
 async fn what_redis_cli_publishes_shows_in_tabs_of_two_servers() {
     let redis = servers::RedisServer::start();
     let start = || {
-        let mut command = Command::new(example("chat"));
+        let mut command = Command::new(example("load_server"));
         let command = command.args(["--listen", "127.0.0.1:0", "--redis", &redis.url()]);
-        Chat::start(command.args(["--plain-channel", "chat:in"])).expect("the chat example starts")
+        Chat::start(command.args(["--plain-channel", "chat:in"])).expect("the load server starts")
     };
     let (first, second) = (start(), start());
     let browser = Browser::start().await;

@@ -39,9 +39,9 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn set(flags: &[&str]) -> Self {
-        let mut command = Command::new(example("chat"));
+        let mut command = Command::new(example("load_server"));
         let chat = Chat::start(command.args(["--listen", "127.0.0.1:0"]).args(flags));
-        Self { chat: chat.expect("the chat example starts"), browser: Browser::start().await }
+        Self { chat: chat.expect("the load server starts"), browser: Browser::start().await }
     }
 
     /// A tab that can import the client.

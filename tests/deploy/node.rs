@@ -77,7 +77,7 @@ impl Node {
 }
 
 fn run(addr: SocketAddr, redis: &str) -> Chat {
-    let mut command = Command::new(example("chat"));
+    let mut command = Command::new(example("load_server"));
     command.args(["--listen", &addr.to_string(), "--redis", redis]);
     command.args(["--message-rate", "0", "--byte-rate", "0", "--shutdown-seconds", "8"]);
     command.args(["--not-ready-seconds", &NOT_READY_SECONDS.to_string()]);

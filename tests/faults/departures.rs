@@ -126,7 +126,7 @@ async fn wave(server: &Server, crowd: &mut Crowd, clients: usize) -> Duration {
 async fn depart(scale: Scale) {
     raise_descriptor_limit();
     // With an arena a thread, glibc's allocator takes dozens of waves to settle.
-    let mut command = Command::new(example("chat"));
+    let mut command = Command::new(example("load_server"));
     command.env("MALLOC_ARENA_MAX", "1").args(["--listen", "127.0.0.1:0"]).args(ANY_RATE);
     let server = Server::start(&mut command).await;
     let mut crowd = Crowd::gather(&server, "crowd", scale.members, TEXT_BYTES).await;

@@ -23,7 +23,7 @@ const BUSY_MAX: f64 = 0.1;
 /// A chat that cannot raise its limit.
 async fn limited_chat(descriptors: usize) -> Server {
     let script = format!("ulimit -n {descriptors}; exec \"$0\" --listen 127.0.0.1:0");
-    Server::start(Command::new("bash").arg("-c").arg(script).arg(example("chat"))).await
+    Server::start(Command::new("bash").arg("-c").arg(script).arg(example("load_server"))).await
 }
 
 /// How many clients were served, and how many told to come back.

@@ -14,7 +14,7 @@ use crate::programs::{Chat, example};
 /// What takes longer than this never happens. Far above what a busy machine needs.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Switches the rate limits of the chat off.
+/// Switches the rate limits of the load server off.
 pub(crate) const ANY_RATE: &[&str] = &["--message-rate", "0", "--byte-rate", "0"];
 
 /// What `/stats` tells; zero where a server does not tell it.
@@ -46,9 +46,9 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// The chat example, with these arguments.
+    /// The load server, with these arguments.
     pub(crate) async fn chat(arguments: &[&str]) -> Self {
-        let mut command = Command::new(example("chat"));
+        let mut command = Command::new(example("load_server"));
         Self::start(command.args(["--listen", "127.0.0.1:0"]).args(arguments)).await
     }
 

@@ -10,7 +10,7 @@ use super::programs::{Chat, example};
 use super::support::{Client, eventually, within};
 
 fn chat(arguments: &[&str]) -> Chat {
-    let mut command = Command::new(example("chat"));
+    let mut command = Command::new(example("load_server"));
     let command = command.args(["--listen", "127.0.0.1:0"]).args(arguments);
     Chat::start(command).expect("the server starts")
 }
@@ -133,7 +133,7 @@ impl Drop for LogFile {
 #[tokio::test]
 async fn chat_logs_what_it_is_told_to() {
     let log = LogFile::new("told");
-    let mut command = Command::new(example("chat"));
+    let mut command = Command::new(example("load_server"));
     command.args(["--listen", "127.0.0.1:0", "--log", "roomcast=debug"]).stderr(log.stdio());
     let chat = Chat::start(&mut command).expect("the server starts");
     drop(Client::connect(chat.addr, "/ws/lobby").await);
@@ -148,7 +148,7 @@ async fn server_with_few_descriptors_left_warns_once_a_second() {
     let log = LogFile::new("descriptors");
     let script = "ulimit -n 64; exec \"$0\" --listen 127.0.0.1:0 --log info";
     let mut command = Command::new("bash");
-    command.arg("-c").arg(script).arg(example("chat")).stderr(log.stdio());
+    command.arg("-c").arg(script).arg(example("load_server")).stderr(log.stdio());
     let began = std::time::Instant::now();
     let chat = Chat::start(&mut command).expect("the server starts");
     let mut clients = Vec::new();

@@ -44,7 +44,7 @@ impl Drop for Process {
     }
 }
 
-/// An example that serves, most often the chat.
+/// An example that serves, most often the load server.
 pub(crate) struct Chat {
     pub(crate) process: Process,
     pub(crate) addr: SocketAddr,

@@ -19,7 +19,7 @@ const CLIENTS: usize = 230;
 fn limited_chat(redis: &RedisServer) -> Chat {
     let script = format!("ulimit -n {DESCRIPTORS}; exec \"$@\"");
     let mut command = Command::new("bash");
-    let command = command.args(["-c", &script, "bash"]).arg(example("chat"));
+    let command = command.args(["-c", &script, "bash"]).arg(example("load_server"));
     Chat::start(command.args(["--listen", "127.0.0.1:0", "--redis", &redis.url()]))
         .expect("the chat starts")
 }

@@ -111,9 +111,9 @@ async fn chat_has_its_key_from_a_file() {
     let folder = Folder::new();
     let path = folder.path().join("key");
     std::fs::write(&path, [KEY, b"\nanother one that it accepts\n"].concat()).unwrap();
-    let mut command = Command::new(example("chat"));
+    let mut command = Command::new(example("load_server"));
     command.args(["--listen", "127.0.0.1:0", "--redis", &redis.url(), "--redis-key-file"]);
-    let _chat = Chat::start(command.arg(&path)).expect("the chat example starts");
+    let _chat = Chat::start(command.arg(&path)).expect("the load server starts");
     let node = |key: &[u8]| {
         let node = Hub::<u64>::builder().redis(redis.url(), "roomcast-chat");
         node.backplane_key(key).build().unwrap()

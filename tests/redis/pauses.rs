@@ -26,7 +26,7 @@ struct Node {
 
 impl Node {
     async fn start(url: &str) -> Self {
-        let mut command = Command::new(example("chat"));
+        let mut command = Command::new(example("load_server"));
         command.args(["--listen", "127.0.0.1:0", "--redis", url]).stderr(Stdio::piped());
         let mut chat = Chat::start(&mut command).expect("the server starts");
         let told: Arc<Mutex<Vec<String>>> = Arc::default();

@@ -168,9 +168,9 @@ async fn programs_publish_to_a_cluster_with_spublish() {
 async fn chat_takes_messages_of_redis_cli() {
     let redis = RedisServer::start();
     let start = || {
-        let mut command = Command::new(example("chat"));
+        let mut command = Command::new(example("load_server"));
         command.args(["--listen", "127.0.0.1:0", "--redis", &redis.url()]);
-        Chat::start(command.args(["--plain-channel", CHANNEL])).expect("the chat example starts")
+        Chat::start(command.args(["--plain-channel", CHANNEL])).expect("the load server starts")
     };
     let nodes = [start(), start()];
     for node in &nodes {

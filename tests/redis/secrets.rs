@@ -110,9 +110,9 @@ mod tls {
     const LINE: &str = r#"{"text":"hello"}"#;
 
     fn chat(redis: &RedisServer, trusted: &Path) -> Chat {
-        let mut command = Command::new(example("chat"));
+        let mut command = Command::new(example("load_server"));
         command.args(["--listen", "127.0.0.1:0", "--redis", &redis.tls_url()]);
-        Chat::start(command.env("SSL_CERT_FILE", trusted)).expect("the chat example starts")
+        Chat::start(command.env("SSL_CERT_FILE", trusted)).expect("the load server starts")
     }
 
     /// Says the line again and again until the listener hears it.

@@ -42,7 +42,7 @@ impl Stage {
         let network = Arc::new(Network::lay_or_skip(profiles)?);
         let stage = network.clone();
         let scene = network.server.spawn(async move {
-            let mut command = Command::new(example("chat"));
+            let mut command = Command::new(example("load_server"));
             command.args(["--listen", "0.0.0.0:0"]).args(ANY_RATE);
             let server = Server::start(&mut command).await;
             scene(Self { network: stage, server }).await

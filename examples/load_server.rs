@@ -1,6 +1,7 @@
-//! A chat: one page, a room per path, live counters.
+//! The chat that the tests with load, faults and browsers run, with a flag for each setting that they need:
+//! one page, a room per path, live counters. The example `chat` is the chat to read first.
 //!
-//! `cargo run --release --example chat`, and open the address that it prints in two tabs. With
+//! `cargo run --release --example load_server`, and open the address that it prints in two tabs. With
 //! `--features redis` and `--redis URL`, several of them are one chat; a key that they share keeps
 //! others on that Redis out: `openssl rand -hex 32 > key` and `--redis-key-file key`. With
 //! `--plain-channel chat:in`, other programs publish to the chat:
@@ -9,7 +10,7 @@
 //! `/healthz` says whether clients should come here. With `--features metrics`, `/metrics` is for
 //! Prometheus; with `--features tracing`, `--log info` or `RUST_LOG=info` logs.
 
-#[path = "chat/observability.rs"]
+#[path = "load_server/observability.rs"]
 mod observability;
 
 use std::convert::Infallible;
@@ -64,6 +65,9 @@ struct Options {
     /// Bytes that a client may send in a second on average, and twice as many at once; 0: no limit.
     #[arg(long, default_value_t = 128 * 1024)]
     byte_rate: u32,
+    /// Milliseconds between two pings to a client; 0: none [default: what the hub does].
+    #[arg(long)]
+    ping_ms: Option<u64>,
     /// Connections that one address may have [default: no limit, for all may come through a proxy].
     #[arg(long)]
     max_per_addr: Option<u32>,
@@ -118,6 +122,9 @@ impl Options {
         }
         if let Some(bytes) = self.socket_send_buffer {
             hub = hub.socket_send_buffer(bytes);
+        }
+        if let Some(millis) = self.ping_ms {
+            hub = hub.ping_interval(Duration::from_millis(millis));
         }
         if let Some(connections) = self.max_per_addr {
             hub = hub.max_connections_per_addr(connections);
