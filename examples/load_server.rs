@@ -20,16 +20,14 @@ use std::time::Duration;
 #[cfg(feature = "redis")]
 use std::{fs, path::PathBuf};
 
-use bytes::Bytes;
 use clap::Parser;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 #[cfg(feature = "redis")]
 use roomcast::Builder;
 use roomcast::header::{CACHE_CONTROL, CONTENT_TYPE};
 use roomcast::{
-    Close, Cluster, Conn, Handler, Hub, Request, Response, Server, ServerMonitor, Shutdown,
+    Body, Close, Cluster, Conn, Handler, Hub, Request, Response, Server, ServerMonitor, Shutdown,
     StatusCode, shutdown_signal,
 };
 use serde::{Deserialize, Serialize};
@@ -247,7 +245,7 @@ struct Watched {
     metrics: Metrics,
 }
 
-fn page(watched: &Watched, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+fn page(watched: &Watched, request: &Request<Incoming>) -> Response {
     match request.uri().path() {
         "/" => respond(StatusCode::OK, "text/html; charset=utf-8", PAGE),
         "/roomcast.js" => respond(StatusCode::OK, "text/javascript; charset=utf-8", CLIENT),
@@ -266,12 +264,12 @@ fn page(watched: &Watched, request: &Request<Incoming>) -> Response<Full<Bytes>>
     }
 }
 
-fn respond(status: StatusCode, kind: &str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+fn respond(status: StatusCode, kind: &str, body: impl Into<Body>) -> Response {
     Response::builder()
         .status(status)
         .header(CONTENT_TYPE, kind)
         .header(CACHE_CONTROL, "no-store")
-        .body(Full::new(body.into()))
+        .body(body.into())
         .expect("the status and the headers are valid")
 }
 

@@ -54,7 +54,7 @@ pub use hub::{
     UpgradeRequest,
 };
 #[cfg(feature = "hub")]
-pub use hyper::{Request, Response, StatusCode, header};
+pub use hyper::{Request, StatusCode, header};
 #[cfg(feature = "axum")]
 pub use integrations::HubUpgrade;
 #[cfg(feature = "server")]
@@ -64,7 +64,7 @@ pub use server::{Listener, Server, ServerError, ServerMonitor, ServerStats, shut
 #[cfg(feature = "tls")]
 pub use server::{Tls, TlsError, TlsInfo};
 #[cfg(feature = "hub")]
-pub use transport::{ConnExtensions, PathParams, RemoteAddr};
+pub use transport::{Body, ConnExtensions, PathParams, RemoteAddr, Response};
 
 /// The README's programs, compiled.
 #[cfg(all(doctest, feature = "axum", feature = "json", feature = "redis", feature = "server"))]

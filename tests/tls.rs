@@ -294,9 +294,7 @@ async fn flood_of_pending_handshakes_is_bounded() {
 async fn https_serves_other_routes_too() {
     let files = Files::new("https");
     let hello = hyper::service::service_fn(|_| async {
-        Ok::<_, std::convert::Infallible>(roomcast::Response::new(http_body_util::Full::<
-            bytes::Bytes,
-        >::from("hello")))
+        Ok::<_, std::convert::Infallible>(roomcast::Response::new(roomcast::Body::from("hello")))
     });
     let tls = files.load().expect("good files");
     let server = Listening::run(bind().await.tls(&tls).fallback(hello));
@@ -341,7 +339,7 @@ async fn client_that_does_not_read_a_response_is_closed_whatever_tls_holds_for_i
     for kibibytes in [24, 48, 72, 256] {
         let body = bytes::Bytes::from(vec![b'x'; kibibytes * 1_024]);
         let page = hyper::service::service_fn(move |_| {
-            let body = http_body_util::Full::new(body.clone());
+            let body = roomcast::Body::from(body.clone());
             async { Ok::<_, std::convert::Infallible>(roomcast::Response::new(body)) }
         });
         let server = tight().tls(&tls).write_timeout(timeout).fallback(page);

@@ -4,13 +4,12 @@ use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http_body_util::Full;
+use hyper::Request;
 use hyper::service::Service;
-use hyper::{Request, Response};
 
 use super::{Handler, Hub};
+use crate::transport::Response;
 
 /// A hub with a handler: a hyper service that makes a connection of each request, and a route for
 /// the `Server`. From [`Hub::handle`]. Clones share the handler.
@@ -54,7 +53,7 @@ where
     H: Handler<Out, In>,
     B: Send + 'static,
 {
-    type Response = Response<Full<Bytes>>;
+    type Response = Response;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
+use hyper::StatusCode;
 use hyper::header::{self, HeaderValue};
-use hyper::{Response, StatusCode};
 
 use super::Reject;
 use crate::engine::{Counter, Counters};
-use crate::transport::{self, ComeBack, Denied, NoUpgrade, Objection};
+use crate::transport::{self, ComeBack, Denied, NoUpgrade, Objection, Response};
 
 /// Why a request does not become a connection.
 #[derive(Debug)]
@@ -64,7 +62,7 @@ impl Refusal {
     }
 
     /// The answer, which says when to come back where that helps.
-    pub(super) fn into_response(self, come_back: &ComeBack) -> Response<Full<Bytes>> {
+    pub(super) fn into_response(self, come_back: &ComeBack) -> Response {
         let reason = self.reason();
         match self {
             Self::Malformed(objection) => objection.into_response(),
@@ -86,7 +84,7 @@ impl Refusal {
     }
 }
 
-fn come_back_in(seconds: u64, status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
+fn come_back_in(seconds: u64, status: StatusCode, text: &'static str) -> Response {
     let mut response = transport::refusal(status, text);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response

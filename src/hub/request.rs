@@ -5,15 +5,13 @@ use std::fmt;
 use std::mem;
 use std::net::SocketAddr;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::Extensions;
 use hyper::http::request::Parts;
-use hyper::{Request, Response, StatusCode, Uri};
+use hyper::{Request, StatusCode, Uri};
 
 use super::about::About;
-use crate::transport::{self, Objection};
+use crate::transport::{self, Body, Objection, Response};
 
 /// The request for a connection, before it is answered.
 ///
@@ -67,7 +65,7 @@ impl UpgradeRequest {
     }
 
     /// The response that accepts it, and what its connection keeps.
-    pub(super) fn accept(self) -> Result<(Response<Full<Bytes>>, About), Objection> {
+    pub(super) fn accept(self) -> Result<(Response, About), Objection> {
         let mut response = transport::accept(self.parts)?;
         response.headers_mut().extend(self.response_headers);
         if let Some(protocol) = self.protocol {
@@ -222,19 +220,19 @@ fn start_of(value: &[u8]) -> Cow<'_, str> {
 /// # assert_eq!(reject.status(), 401);
 /// ```
 #[derive(Debug, Clone)]
-pub struct Reject(Box<Response<Bytes>>);
+pub struct Reject(Box<Response>);
 
 impl Reject {
     /// A refusal with a status. One that refuses nothing (1xx, 2xx) becomes 400.
     pub fn new(status: StatusCode) -> Self {
         let is_refusal = !status.is_informational() && !status.is_success();
-        let mut response = Response::new(Bytes::new());
+        let mut response = Response::new(Body::empty());
         *response.status_mut() = if is_refusal { status } else { StatusCode::BAD_REQUEST };
         Self(Box::new(response))
     }
 
     /// Adds a text for the client.
-    pub fn with_body(mut self, body: impl Into<Bytes>) -> Self {
+    pub fn with_body(mut self, body: impl Into<Body>) -> Self {
         *self.0.body_mut() = body.into();
         self
     }
@@ -250,8 +248,8 @@ impl Reject {
         self.0.status()
     }
 
-    pub(super) fn into_response(self) -> Response<Full<Bytes>> {
-        self.0.map(Full::new)
+    pub(super) fn into_response(self) -> Response {
+        *self.0
     }
 }
 

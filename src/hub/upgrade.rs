@@ -5,12 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
-use http_body_util::Full;
+use hyper::Request;
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
-use hyper::{Request, Response};
 
 use super::about::About;
 use super::refusal::Refusal;
@@ -18,7 +16,7 @@ use super::session::{Attached, run};
 use super::{Conn, Handler, Hub, UpgradeRequest, events};
 use crate::engine::{ConnKey, Link};
 use crate::patience::timeout;
-use crate::transport::{self, FrameReader, NoUpgrade, Owner, RemoteAddr};
+use crate::transport::{self, FrameReader, NoUpgrade, Owner, RemoteAddr, Response};
 
 impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// Answers a request for a WebSocket, and runs the connection in a task of its own once the
@@ -47,11 +45,11 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     ///     hub: Hub<String>,
     ///     handler: Arc<H>,
     ///     request: Request<hyper::body::Incoming>,
-    /// ) -> Response<http_body_util::Full<bytes::Bytes>> {
+    /// ) -> Response {
     ///     hub.upgrade(request, handler).await
     /// }
     /// ```
-    pub async fn upgrade<B, H>(&self, request: Request<B>, handler: H) -> Response<Full<Bytes>>
+    pub async fn upgrade<B, H>(&self, request: Request<B>, handler: H) -> Response
     where
         H: Handler<Out, In>,
     {
@@ -67,7 +65,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         &self,
         mut parts: Parts,
         handler: H,
-    ) -> Result<Response<Full<Bytes>>, Refusal> {
+    ) -> Result<Response, Refusal> {
         if let Some(objection) = transport::objection(&parts) {
             return Err(Refusal::Malformed(objection));
         }
@@ -83,7 +81,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         Ok(response)
     }
 
-    fn refuse(&self, refusal: Refusal, remote_addr: Option<SocketAddr>) -> Response<Full<Bytes>> {
+    fn refuse(&self, refusal: Refusal, remote_addr: Option<SocketAddr>) -> Response {
         refusal.counter(self.counters()).add(1);
         let reason = refusal.reason();
         if let Refusal::NoUpgrade(NoUpgrade::Lost) = refusal

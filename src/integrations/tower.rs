@@ -3,13 +3,11 @@
 use std::convert::Infallible;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http_body_util::Full;
-use hyper::{Request, Response};
+use hyper::Request;
 use tower_service::Service;
 
-use crate::{Endpoint, Handler};
+use crate::{Endpoint, Handler, Response};
 
 /// Always ready: what is too much is answered with 503. A timeout around it bounds the handshake, not the
 /// connection, which has a task of its own from the response on.
@@ -39,7 +37,7 @@ where
     H: Handler<Out, In>,
     B: Send + 'static,
 {
-    type Response = Response<Full<Bytes>>;
+    type Response = Response;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 

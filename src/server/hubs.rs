@@ -3,15 +3,13 @@
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use futures_util::future::{BoxFuture, join_all};
-use http_body_util::Full;
+use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, HeaderValue};
-use hyper::{Response, StatusCode};
 
 use super::{Server, ServerError};
 use crate::hub::{Endpoint, Handler, Hub, Shutdown, ShutdownReport};
-use crate::transport::refusal;
+use crate::transport::{Response, refusal};
 
 /// A hub, whatever its messages are.
 trait AnyHub: Send + Sync {
@@ -107,7 +105,7 @@ impl Server {
     }
 }
 
-fn health(hubs: &Hubs) -> Response<Full<Bytes>> {
+fn health(hubs: &Hubs) -> Response {
     let (status, text) = match hubs.are_ready() {
         true => (StatusCode::OK, "ready"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),

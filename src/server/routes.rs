@@ -9,9 +9,9 @@ use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body, Incoming};
 use hyper::service::{Service, service_fn};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, StatusCode};
 
-use crate::transport::{PathParams, refusal};
+use crate::transport::{PathParams, Response, refusal};
 
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 pub(super) type AnyResponse = Response<UnsyncBoxBody<Bytes, BoxError>>;

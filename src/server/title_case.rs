@@ -3,18 +3,17 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
-use http_body_util::Empty;
+use hyper::Request;
 use hyper::body::Incoming;
 use hyper::http::Extensions;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{join, sink};
 
 use super::Server;
+use crate::transport::{Body, Response};
 
 /// A request with the names that hyper's title case gets wrong, as in `Sec-Websocket-Accept`.
 const EXCEPTIONS: &[u8] = b"GET / HTTP/1.1\r\n\
@@ -30,7 +29,7 @@ pub(super) fn exceptions() -> Extensions {
     let service = service_fn(|request: Request<Incoming>| {
         let (parts, _) = request.into_parts();
         found.set(parts.extensions);
-        async { Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())) }
+        async { Ok::<_, Infallible>(Response::new(Body::empty())) }
     });
     let connection = http1::Builder::new()
         .preserve_header_case(true)

@@ -6,6 +6,7 @@
 
 mod admission;
 mod authority;
+mod body;
 mod decoder;
 mod driver;
 mod ends;
@@ -30,6 +31,7 @@ mod upgrade;
 pub(crate) use admission::{Admission, AdmissionLimits, Denied};
 #[cfg(feature = "server")]
 pub(crate) use authority::port;
+pub use body::{Body, Response};
 pub(crate) use decoder::{DecodeLimits, Decoder, Event};
 pub(crate) use driver::{Layout, Shards};
 pub(crate) use guard::{Listener, Rates};

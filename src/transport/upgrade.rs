@@ -5,16 +5,15 @@ use std::iter;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
 use futures_util::FutureExt;
-use http_body_util::Full;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::Extensions;
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::{Method, Request, StatusCode, Version};
 
 use super::authority::Authority;
+use super::body::{Body, Response};
 
 /// The address of the client, as a request extension.
 ///
@@ -106,11 +105,11 @@ pub(crate) fn take_upgrade(parts: &mut Parts) -> Result<OnUpgrade, NoUpgrade> {
 }
 
 /// The response that accepts a request without an [`objection`].
-pub(crate) fn accept(parts: Parts) -> Result<Response<Full<Bytes>>, Objection> {
+pub(crate) fn accept(parts: Parts) -> Result<Response, Objection> {
     let mut request = Request::from_parts(parts, ());
     let accepted = fastwebsockets::upgrade::upgrade(&mut request);
     let (response, _) = accepted.map_err(|_| Objection::bad_request("handshake not understood"))?;
-    Ok(response.map(|_| Full::default()))
+    Ok(response.map(|_| Body::empty()))
 }
 
 /// Whether a header of the response belongs to the handshake itself, or to a body, which it has not.
@@ -140,7 +139,7 @@ impl Objection {
     }
 
     /// The answer.
-    pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
+    pub(crate) fn into_response(self) -> Response {
         let mut response = refusal(self.status, self.reason);
         if let Some((name, value)) = self.required {
             let headers = response.headers_mut();
@@ -181,8 +180,8 @@ pub(crate) fn objection(parts: &Parts) -> Option<Objection> {
 }
 
 /// A response that refuses a request.
-pub(crate) fn refusal(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(text));
+pub(crate) fn refusal(status: StatusCode, text: &'static str) -> Response {
+    let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
     response
 }

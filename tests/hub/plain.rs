@@ -3,8 +3,6 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -50,10 +48,7 @@ impl Plain {
     }
 }
 
-async fn answer(
-    hub: Hub<u32>,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(hub: Hub<u32>, request: Request<Incoming>) -> Result<Response, Infallible> {
     let handlers = hub.handlers();
     Ok(hub.upgrade(request, handlers).await)
 }

@@ -4,8 +4,6 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderName};
 use hyper::service::service_fn;
@@ -26,9 +24,9 @@ fn proxies() -> [IpNet; 1] {
 }
 
 /// Tells each client its address.
-async fn mirror(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn mirror(request: Request<Incoming>) -> Result<Response, Infallible> {
     let RemoteAddr(addr) = request.extensions().get().expect("the server tells it");
-    Ok(Response::new(Full::from(addr.to_string())))
+    Ok(Response::new(addr.to_string().into()))
 }
 
 /// A server that answers with the address of the client, and with a hub at `/ws`.

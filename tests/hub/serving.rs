@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -29,8 +28,8 @@ fn echo(hub: &Hub<u32>) -> roomcast::Endpoint<roomcast::Handlers<u32, u32>, u32>
     }))
 }
 
-fn text(text: &str) -> Response<Full<Bytes>> {
-    Response::new(Full::from(text.to_owned()))
+fn text(text: &str) -> Response {
+    Response::new(text.to_owned().into())
 }
 
 /// The head and the body of the response to a GET.
@@ -242,7 +241,7 @@ async fn fallback_serves_what_no_route_matches() {
 async fn service_that_fails_is_a_500_and_one_that_panics_takes_its_connection_alone() {
     let failing = service_fn(|request: Request<Incoming>| async move {
         assert!(!request.uri().path().ends_with("panic"), "a panic that the test wants");
-        Err::<Response<Full<Bytes>>, _>("no page today")
+        Err::<Response, _>("no page today")
     });
     let server = Listening::run(bind().await.fallback(failing));
     let (head, body) = get(&server, "/").await;
