@@ -20,7 +20,8 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The examples, with what they need.
-const EXAMPLES: [(&str, &[&str]); 5] = [
+const EXAMPLES: [(&str, &[&str]); 6] = [
+    ("chat", &[]),
     ("load_server", &["--listen", "127.0.0.1:0"]),
     ("echo", &["--listen", "127.0.0.1:0"]),
     ("tls", &["--listen", "127.0.0.1:0"]),
@@ -31,7 +32,7 @@ const EXAMPLES: [(&str, &[&str]); 5] = [
 /// An example by a command that runs what follows it, such as `nice`.
 fn start(command: &mut Command, name: &str, arguments: &[&str]) -> Chat {
     command.arg(example(name)).args(arguments);
-    // For quickstart. There is no Redis at that port.
+    // For chat and quickstart. There is no Redis at that port.
     command.env("TOKEN", "secret").env("REDIS_URL", "redis://127.0.0.1:1");
     Chat::start(command.env("LISTEN", "127.0.0.1:0")).expect("the example starts")
 }

@@ -110,6 +110,25 @@ async fn two_tabs_chat_and_come_back_after_a_restart_of_the_server() {
 }
 
 #[tokio::test]
+async fn page_of_a_server_without_counters_shows_messages_alone() {
+    let mut command = Command::new(example("chat"));
+    let server = Chat::start(command.env("LISTEN", "127.0.0.1:0")).expect("the chat starts");
+    let browser = Browser::start().await;
+    let url = format!("http://{}/#tea", server.addr);
+    let (ann, bob) = (browser.open(&url, true).await, browser.open(&url, false).await);
+    for tab in [&ann, &bob] {
+        tab.state_becomes("open").await;
+        tab.select().await;
+        tab.eventually("document.querySelector('aside').hidden", json!(true)).await;
+    }
+    ann.fill("name", "Ann").await;
+    ann.say("hello").await;
+    for tab in [&ann, &bob] {
+        tab.messages_become(&[("Ann", "hello")]).await;
+    }
+}
+
+#[tokio::test]
 async fn tabs_come_back_to_a_server_that_was_told_to_end_and_is_started_again() {
     let mut command = Command::new(example("load_server"));
     let command = command.args(["--listen", "127.0.0.1:0", "--shutdown-seconds", "1"]);
