@@ -45,6 +45,8 @@ mod kept_alive;
 mod lifecycle;
 #[path = "hub/limits.rs"]
 mod limits;
+#[path = "hub/listing.rs"]
+mod listing;
 #[path = "hub/mounting.rs"]
 mod mounting;
 #[path = "hub/paced.rs"]

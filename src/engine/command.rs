@@ -45,8 +45,8 @@ pub enum Command<S> {
     Shed(Shedding, Reply<usize>),
     /// All connections that are left are to be given up; how many there were?
     CutAll(Reply<usize>),
-    /// Who is in the room?
-    Members(Arc<Room>, Reply<Vec<ConnKey>>),
+    /// Who is connected, or in a room?
+    List(Listing),
     /// Where is the connection?
     Rooms(ConnKey, Reply<Vec<Arc<Room>>>),
     /// What does the connection share with its session? Nothing, if it has ended.
@@ -67,7 +67,7 @@ impl<S> Command<S> {
                 | Self::Join(..)
                 | Self::Leave(..)
                 | Self::Pong(..)
-                | Self::Members(..)
+                | Self::List(..)
                 | Self::Rooms(..)
                 | Self::Link(..)
                 | Self::Shed(..)
@@ -90,7 +90,7 @@ impl<S> fmt::Debug for Command<S> {
             Self::CloseAll(closing) => write!(f, "CloseAll({closing:?})"),
             Self::Shed(shedding, _) => shedding.fmt(f),
             Self::CutAll(_) => f.write_str("CutAll"),
-            Self::Members(room, _) => write!(f, "Members({:?})", room.name()),
+            Self::List(listing) => listing.fmt(f),
             Self::Rooms(conn, _) => write!(f, "Rooms({conn})"),
             Self::Link(conn, _) => write!(f, "Link({conn})"),
             Self::Probe(probe) => probe.fmt(f),
@@ -238,6 +238,39 @@ impl fmt::Debug for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Probe").field("audience", &self.audience).finish_non_exhaustive()
     }
+}
+
+/// The question for a slice of a list of connections: of those that are open, or of the members of a room.
+///
+/// A list is read from its end to its begin. An entry that leaves the list gives its place to the last entry, so
+/// an entry only ever moves towards the begin: whoever is in the list all the time is in one slice at least, and
+/// may be in two. Those that enter the list between two slices may be missing.
+pub struct Listing {
+    /// The room; without one, all connections that are open.
+    pub room: Option<Arc<Room>>,
+    /// The slice ends before this place.
+    pub before: usize,
+    /// Takes the slice.
+    pub reply: Reply<Slice>,
+}
+
+/// It must not make the entries of inboxes larger.
+const _: () = assert!(size_of::<Listing>() <= size_of::<Delivery>());
+
+impl fmt::Debug for Listing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let room = self.room.as_ref().map(|room| room.name());
+        f.debug_struct("Listing").field("room", &room).field("before", &self.before).finish()
+    }
+}
+
+/// A part of a list of connections.
+#[derive(Debug, Default)]
+pub struct Slice {
+    /// The connections.
+    pub links: Vec<Arc<Link>>,
+    /// Where the slice begins: the next one ends there. Zero, if there is no next one.
+    pub begin: usize,
 }
 
 /// Connections of an audience that a delivery passes by.

@@ -5,8 +5,9 @@
 //! They are noted where they are used. Models check them (`tests/models/loom/link.rs`,
 //! `memberships.rs`).
 
+use std::any::Any;
 use std::fmt;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -131,11 +132,21 @@ pub struct Link {
     session: AtomicWaker,
     /// Who else waits for the end; made for the first of them. Locked to push or to take.
     others: OnceLock<Box<Mutex<Slab<Waker>>>>,
+    owner: Owner,
 }
 
+/// The object that the caller keeps for a connection, and finds again by its link. The object holds the link,
+/// so the link must not hold the object.
+pub type Owner = Weak<dyn Any + Send + Sync>;
+
 impl Link {
-    /// The link of a connection that has not been attached yet.
+    /// The link of a connection that has not been attached yet, and has no owner.
     pub fn new(id: ConnKey) -> Self {
+        Self::owned(id, Weak::<()>::new())
+    }
+
+    /// The link of a connection that has not been attached yet.
+    pub fn owned(id: ConnKey, owner: Owner) -> Self {
         Self {
             id,
             heard_ms: AtomicU64::new(0),
@@ -147,7 +158,13 @@ impl Link {
             end: OnceLock::new(),
             session: AtomicWaker::new(),
             others: OnceLock::new(),
+            owner,
         }
+    }
+
+    /// The object that the caller keeps for the connection, while it exists.
+    pub fn owner(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.owner.upgrade()
     }
 
     /// The identity.

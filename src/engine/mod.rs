@@ -36,20 +36,22 @@ pub use budget::{Budget, Budgets};
 pub(crate) use close::REASON_BYTES_MAX as CLOSE_REASON_BYTES_MAX;
 pub use close::{Close, CloseCode, DisconnectReason, Eviction, Limit};
 pub use closing::{Closing, Shedding};
-pub use command::{Act, Audience, Change, Command, Delivery, Except, Leave, Probe, Reply};
+pub use command::{
+    Act, Audience, Change, Command, Delivery, Except, Leave, Listing, Probe, Reply, Slice,
+};
 #[cfg(feature = "server")]
 pub(crate) use counters::counters;
 pub use counters::{Counter, Counters, Stats};
 pub use frame::FrameKind;
 pub use inbox::{Inbox, InboxLimits, Overloaded};
-pub use link::{ConnKey, End, Link, Newcomer, Stage};
+pub use link::{ConnKey, End, Link, Newcomer, Owner, Stage};
 pub use pending::{PENDING_BYTES_MAX, Pending};
 pub use port::{
     Action, ActionError, Address, JoinError, LeaveError, Pace, Port, RoomLimits, act_at, publish,
     publish_at,
 };
 pub use rate::{Rate, TokenBucket};
-pub use room_index::{NoMoreRooms, Room, RoomIndex, RoomWatch};
+pub use room_index::{NoMoreRooms, Room, RoomIndex, RoomWatch, Snapshot};
 pub use send_queue::{Amount, Burst, Overflow, Pushed, QueueLimits, SendQueue, WRITE_SLOTS_MAX};
 pub use shard::{LARGE_AUDIENCE, Progress, Shard, ShardConfig};
 pub use socket::{Acknowledged, Socket};

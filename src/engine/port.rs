@@ -3,6 +3,7 @@
 //! All methods may be called from any thread, and none waits.
 
 mod acting;
+mod asking;
 
 use std::fmt;
 use std::slice;
@@ -16,13 +17,13 @@ use super::budget::{Budget, Budgets};
 use super::clock::LATENESS_MIN;
 use super::close::DisconnectReason;
 use super::closing::{Closing, Shedding};
-use super::command::{Audience, Command, Delivery, Except, Leave, Payer, Probe, Reply};
+use super::command::{Audience, Command, Delivery, Except, Leave, Payer, Reply};
 use super::counters::Counters;
 use super::frame;
 use super::inbox::{Inbox, InboxLimits, Overloaded};
 use super::link::{ConnKey, Link, Newcomer};
 use super::pending::Pending;
-use super::room_index::{NoMoreRooms, Room, RoomIndex, RoomWatch};
+use super::room_index::{NoMoreRooms, RoomIndex, RoomWatch};
 
 pub use self::acting::{Action, ActionError, act_at};
 
@@ -350,42 +351,6 @@ impl<S> Port<S> {
     pub fn pongs(&self, conn: ConnKey, frames: Bytes) {
         self.inbox.take_room();
         self.inbox.push(Command::Pong(conn, frames));
-    }
-
-    /// Asks for the rooms of a connection.
-    pub fn ask_rooms(&self, conn: ConnKey, reply: Reply<Vec<Arc<Room>>>) {
-        self.inbox.take_room();
-        self.inbox.push(Command::Rooms(conn, reply));
-    }
-
-    /// Asks for the link of a connection.
-    pub fn ask_link(&self, conn: ConnKey, reply: Reply<Option<Arc<Link>>>) {
-        self.inbox.take_room();
-        self.inbox.push(Command::Link(conn, reply));
-    }
-
-    /// Asks for the members of a room; without a question where the room is not known here.
-    pub fn ask_members(&self, name: &str, reply: Reply<Vec<ConnKey>>) {
-        match self.rooms.find(name) {
-            Some(room) => {
-                self.inbox.take_room();
-                self.inbox.push(Command::Members(room, reply));
-            }
-            None => reply(Vec::new()),
-        }
-    }
-
-    /// Asks to be told when what was published to an address before is out ([`Probe::reply`]); without a
-    /// question where nobody here can be meant. Where the shard is gone, the reply is dropped.
-    ///
-    /// Unlike other questions it takes no room, so that it does not change what it measures. Whoever asks
-    /// sees to it that few are on their way.
-    pub fn probe(&self, address: Address<'_>, reply: Reply<usize>) {
-        match self.resolve(address) {
-            Some(audience) => self.inbox.push(Command::Probe(Probe { audience, reply })),
-            None if self.is_gone() => {}
-            None => reply(0),
-        }
     }
 
     /// Ends the shard.

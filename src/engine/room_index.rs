@@ -167,6 +167,16 @@ pub struct RoomIndex {
     budget: Arc<Budget>,
 }
 
+/// The rooms of an index at one moment.
+pub struct Snapshot(Arc<RoomSet>);
+
+impl Snapshot {
+    /// Their names, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|room| room.0.name())
+    }
+}
+
 /// A room was not made because there are as many as there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoMoreRooms {
@@ -201,9 +211,9 @@ impl RoomIndex {
         self.rooms.load().get(name).map_or(0, |room| room.0.members())
     }
 
-    /// The names of all rooms, in no order.
-    pub fn names(&self) -> Vec<String> {
-        self.rooms.load_full().iter().map(|room| room.0.name.to_string()).collect()
+    /// All rooms as they are now. What comes and goes later does not change the snapshot.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot(self.rooms.load_full())
     }
 
     /// Shows each room to `visit`, in no order.
@@ -417,11 +427,14 @@ mod tests {
     #[test]
     fn each_room_is_named_and_shown_once() {
         let index = RoomIndex::new();
-        assert!(index.is_empty() && index.names().is_empty());
+        assert!(index.is_empty() && index.snapshot().names().next().is_none());
+        let before = index.snapshot();
         for name in ["b", "a", "b"] {
             index.claim(name).expect("no bound");
         }
-        let mut names = index.names();
+        assert!(before.names().next().is_none());
+        let now = index.snapshot();
+        let mut names: Vec<_> = now.names().collect();
         names.sort_unstable();
         assert_eq!(names, ["a", "b"]);
         let mut shown = Vec::new();

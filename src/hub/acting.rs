@@ -75,7 +75,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     ///
     /// A publish to the room that follows, by this task or by one that was told, reaches the connections of
     /// this node. A message that was published before does not. Those that are in the room already stay in it.
-    /// [`room_count`](Self::room_count) counts the joins when the shards have seen them.
+    /// [`member_count`](Self::member_count) counts the joins when the shards have seen them.
     ///
     /// A connection that is in as many rooms as it may be
     /// ([`max_rooms_per_conn`](crate::Builder::max_rooms_per_conn)) does not enter, and is counted in
@@ -126,7 +126,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     ///
     /// A later publish to the room, by this task or by one that knows of this call, does not reach the connections of
     /// this node. On other nodes this holds within one channel: see [`join`](Self::join). An earlier message still
-    /// reaches them. [`room_count`](Self::room_count) and the limit of rooms per connection
+    /// reaches them. [`member_count`](Self::member_count) and the limit of rooms per connection
     /// count the leaves when the shards have seen them.
     ///
     /// Cost: as [`join`](Self::join).

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio::sync::oneshot;
 use tokio::task::coop;
@@ -34,10 +34,19 @@ struct Inner<Out, In> {
 }
 
 impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
-    pub(super) fn new(hub: Hub<Out, In>, link: Arc<Link>, about: About) -> Self {
-        let id = ConnId::new(hub.inner.node, link.id());
-        let span = ConnSpan::new(id, about.remote_addr);
-        Self { inner: Arc::new(Inner { hub, link, about, span }) }
+    pub(super) fn new(hub: Hub<Out, In>, key: ConnKey, about: About) -> Self {
+        let span = ConnSpan::new(ConnId::new(hub.inner.node, key), about.remote_addr);
+        let inner = Arc::new_cyclic(|inner: &Weak<Inner<Out, In>>| {
+            let link = Arc::new(Link::owned(key, inner.clone()));
+            Inner { hub, link, about, span }
+        });
+        Self { inner }
+    }
+
+    /// The connection of a link, as long as anybody has it.
+    pub(super) fn of(link: &Link) -> Option<Self> {
+        let inner = link.owner()?.downcast().ok()?;
+        Some(Self { inner })
     }
 
     /// The identity, unique among the hubs of all nodes.

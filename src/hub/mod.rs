@@ -15,6 +15,7 @@ mod error;
 mod events;
 mod handler;
 mod handlers;
+mod listing;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod nodes;
@@ -31,7 +32,6 @@ mod target;
 mod upgrade;
 mod warnings;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -54,7 +54,7 @@ use self::shutdown::PhaseCell;
 pub use self::shutdown::{Shutdown, ShutdownReport};
 pub use self::target::Target;
 use self::warnings::Warnings;
-use crate::backplane::{Bridge, ConnId, NodeId};
+use crate::backplane::{Bridge, NodeId};
 use crate::codec::Codec;
 use crate::engine::{Counters, Port, Reply, Stats};
 use crate::shield::shielded;
@@ -241,34 +241,6 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// The endpoint can be a route of a `Server`, or any hyper service.
     pub fn handle<H: Handler<Out, In>>(&self, handler: H) -> Endpoint<H, Out, In> {
         Endpoint::new(self.clone(), handler)
-    }
-
-    /// How many connections are open on this node.
-    pub fn count(&self) -> usize {
-        self.inner.shards.connections()
-    }
-
-    /// How many members a room has on this node. A join or a leave counts when the call has returned, a
-    /// disconnect when the shard has seen it. A connection that is in other rooms and leaves this one
-    /// without being a member makes the count one too few until its shard has seen that.
-    pub fn room_count(&self, room: &str) -> usize {
-        self.inner.shards.members(room)
-    }
-
-    /// The names of all rooms with members on this node, sorted. Cost: a copy of them all.
-    pub fn rooms(&self) -> Vec<String> {
-        let ports = self.inner.shards.ports().iter();
-        let names: BTreeSet<String> = ports.flat_map(|port| port.rooms().names()).collect();
-        names.into_iter().collect()
-    }
-
-    /// The members of a room on this node. Asks the shards, so it sees what this task did before.
-    ///
-    /// # Cancel safety
-    /// Nothing happens when the future is dropped.
-    pub async fn members(&self, room: &str) -> Vec<ConnId> {
-        let keys = self.ask_shards(|port, reply| port.ask_members(room, reply)).await;
-        keys.into_iter().flatten().map(|key| ConnId::new(self.inner.node, key)).collect()
     }
 
     /// Asks all shards at once. One that is gone answers with nothing.

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures_util::FutureExt;
@@ -14,7 +13,7 @@ use super::about::About;
 use super::refusal::Refusal;
 use super::session::{Attached, run};
 use super::{Conn, Handler, Hub, UpgradeRequest, events};
-use crate::engine::{ConnKey, Link};
+use crate::engine::ConnKey;
 use crate::patience::timeout;
 use crate::transport::{self, FrameReader, NoUpgrade, Owner, RemoteAddr, Response};
 
@@ -184,10 +183,9 @@ async fn open<Out, In, H>(
     let id = ConnKey::new(serial, hub.inner.shards.place(serial).unwrap_or_default());
     let owner = Owner { id, port: hub.inner.shards.ports()[id.shard()].clone() };
     let streams = transport::into_streams(upgraded, hub.inner.socket_send_buffer, owner);
-    let link = Arc::new(Link::new(id));
     let reader = FrameReader::new(streams.read, &streams.early, &hub.inner.read_limits);
-    let conn = Conn::new(hub, link.clone(), about);
-    conn.port().attach(link, streams.write);
+    let conn = Conn::new(hub, id, about);
+    conn.port().attach(conn.link().clone(), streams.write);
     admitted.open();
     tokio::spawn(run(Attached(conn), handler, reader));
 }

@@ -134,7 +134,7 @@ pub(crate) async fn actions_reach_the_connections_of_all_nodes<B: Backplane + Cl
         .enumerate()
         {
             let room = format!("room {number}");
-            let counts = || [0, 1, 2].map(|at| nodes[at].hub().room_count(&room));
+            let counts = || [0, 1, 2].map(|at| nodes[at].hub().member_count(&room));
             hub.try_join(&target, &room).unwrap();
             eventually("those who are meant have entered", || counts() == meant).await;
             hub.try_leave(&target, &room).unwrap();
@@ -177,7 +177,7 @@ pub(crate) async fn actions_keep_their_place_among_messages<B: Backplane + Clone
     assert_eq!((health().lost, health().garbage), (0, 0));
     let published = || hub.backplane_health().unwrap().published;
     eventually("all are acknowledged", || published() == 504).await;
-    assert!(nodes[1].hub().rooms().is_empty());
+    assert!(nodes[1].hub().rooms().await.is_empty());
 }
 
 pub(crate) async fn an_id_that_was_written_down_still_reaches_its_connection<B>(bus: B)

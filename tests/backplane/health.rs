@@ -222,7 +222,7 @@ async fn an_awaited_join_waits_for_the_backplane_and_ends_with_the_connection() 
     let joining = tokio::spawn(async move { conn.join_subscribed("r").await });
     let conn = member.conn.clone();
     let joining_too = tokio::spawn(async move { conn.join_subscribed("r").await });
-    eventually("it is a member at once", || member.hub().room_count("r") >= 1).await;
+    eventually("it is a member at once", || member.hub().member_count("r") >= 1).await;
     member.hub().try_to_room("r", &1).unwrap();
     assert_eq!(member.client.get::<u32>().await, 1);
     assert!(!joining.is_finished());

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use loom::sync::{Mutex, MutexGuard};
 use roomcast::engine::{
     Acknowledged, Address, Budgets, Close, CloseCode, ConnKey, Counter, Counters, DisconnectReason,
-    FrameKind, InboxLimits, LARGE_AUDIENCE, Link, Overflow, Port, Progress, QueueLimits,
-    RoomLimits, Shard, ShardConfig, Socket, Stage, frame, publish,
+    FrameKind, InboxLimits, LARGE_AUDIENCE, Link, Overflow, Port, Progress, QueueLimits, Reply,
+    RoomLimits, Shard, ShardConfig, Slice, Socket, Stage, frame, publish,
 };
 
 /// Writes of a slice that no test runs out of.
@@ -459,15 +459,27 @@ impl Rig {
 
     /// The members of a room, as the shards tell it.
     pub(crate) fn members(&mut self, room: &str) -> Vec<ConnKey> {
-        let answer = Arc::new(Mutex::new(Vec::new()));
-        for port in &self.ports {
-            let answer = answer.clone();
-            port.ask_members(room, Box::new(move |ids| answer.lock().unwrap().extend(ids)));
+        let mut ids: Vec<ConnKey> = Vec::new();
+        for port in self.ports.clone() {
+            let mut before = usize::MAX;
+            while before > 0 {
+                let slice = self.slice(|reply| port.ask_members(room, before, reply));
+                ids.extend(slice.links.iter().map(|link| link.id()));
+                before = slice.begin;
+            }
         }
-        self.run();
-        let mut ids = std::mem::take(&mut *answer.lock().unwrap());
         ids.sort_unstable();
         ids
+    }
+
+    /// A slice of a list, as its shard tells it.
+    pub(crate) fn slice(&mut self, ask: impl FnOnce(Reply<Slice>)) -> Slice {
+        let answer = Arc::new(Mutex::new(None));
+        let reply = answer.clone();
+        ask(Box::new(move |slice| *reply.lock().unwrap() = Some(slice)));
+        self.run();
+        let slice = answer.lock().unwrap().take();
+        slice.expect("an answer")
     }
 
     /// The rooms of a connection, as its shard tells it.

@@ -356,3 +356,79 @@ fn leaves_of_rooms_that_it_is_not_in_do_not_take_a_connection_past_all_bounds() 
     }
     assert!(rig.ports[0].rooms().len() <= 2 * 3 + 1, "{} rooms", rig.ports[0].rooms().len());
 }
+
+/// The ids of a list that is read slice by slice, while `between` changes it.
+fn listed(
+    rig: &mut Rig,
+    room: Option<&str>,
+    mut between: impl FnMut(&mut Rig, usize),
+) -> (Vec<ConnKey>, usize) {
+    let (mut ids, mut before, mut slices) = (Vec::new(), usize::MAX, 0);
+    while before > 0 {
+        let port = rig.ports[0].clone();
+        let slice = rig.slice(|reply| match room {
+            Some(room) => port.ask_members(room, before, reply),
+            None => port.ask_conns(before, reply),
+        });
+        assert!(slice.links.len() <= 1_024, "{} in one slice", slice.links.len());
+        ids.extend(slice.links.iter().map(|link| link.id()));
+        before = slice.begin;
+        slices += 1;
+        between(rig, slices);
+    }
+    (ids, slices)
+}
+
+#[test]
+fn list_at_the_bounds_of_its_slices_is_whole() {
+    for (members, slices) in [(0, 1), (1, 1), (1_024, 1), (1_025, 2), (2_048, 2), (2_049, 3)] {
+        let mut rig = Settings::default().build();
+        let expected: Vec<_> = rig.attach_to("r", members).iter().map(Client::id).collect();
+        for room in [None, Some("r")] {
+            let (mut ids, asked) = listed(&mut rig, room, |_, _| {});
+            ids.sort_unstable();
+            assert_eq!((ids, asked), (expected.clone(), slices), "{room:?}");
+        }
+    }
+}
+
+#[test]
+fn list_has_all_who_are_there_all_the_time_whoever_comes_and_goes_between_slices() {
+    const MEMBERS: usize = 5_000;
+    for room in [None, Some("r")] {
+        let mut rig = Settings::default().build();
+        let members = rig.attach_to("r", MEMBERS);
+        rig.run();
+        // Two of three go, some before each slice, from both ends of the list; as many come.
+        let mut going = members.iter().enumerate().filter(|(at, _)| at % 3 > 0).map(|(_, it)| it);
+        let mut newcomers = Vec::new();
+        let (mut ids, slices) = listed(&mut rig, room, |rig, _| {
+            for _ in 0..300 {
+                going.next().into_iter().chain(going.next_back()).for_each(Client::close);
+            }
+            newcomers.extend(rig.attach_to("r", 300));
+            rig.run();
+        });
+        ids.sort_unstable();
+        ids.dedup();
+        assert!(slices >= 3, "{slices} slices");
+        for stays in members.iter().step_by(3) {
+            assert!(ids.binary_search(&stays.id()).is_ok(), "{} was missed", stays.id());
+        }
+        assert!(ids.len() <= MEMBERS + newcomers.len());
+    }
+}
+
+#[test]
+fn shard_serves_others_between_the_slices_of_a_list() {
+    let mut rig = Settings::default().build();
+    let members = rig.attach_to("r", 4_000);
+    rig.run();
+    let heard = |member: &Client| member.texts().len();
+    let (_, slices) = listed(&mut rig, Some("r"), |rig, slices| {
+        rig.publish(Address::Conn(members[0].id()), "a message");
+        rig.run();
+        assert_eq!(heard(&members[0]), slices);
+    });
+    assert_eq!(slices, 4);
+}

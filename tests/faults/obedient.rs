@@ -59,9 +59,9 @@ pub(crate) async fn serve() {
 pub(crate) fn stats(hub: &Hub<Line>, query: &str) -> Bytes {
     let stats = hub.stats();
     let counters = json!({
-        "members": hub.room_count(query.strip_prefix("room=").unwrap_or_default()),
+        "members": hub.member_count(query.strip_prefix("room=").unwrap_or_default()),
         "connections": stats.connections,
-        "rooms": hub.rooms().len(),
+        "rooms": stats.rooms,
         "deliveries": stats.deliveries,
         "writes": stats.writes,
         "disconnects": stats.disconnected,

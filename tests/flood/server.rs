@@ -74,8 +74,8 @@ impl Floods {
         let stats = self.hub.stats();
         Counts {
             connections: stats.connections,
-            members: self.hub.room_count(FLOOD),
-            quiet: self.hub.room_count(QUIET),
+            members: self.hub.member_count(FLOOD),
+            quiet: self.hub.member_count(QUIET),
             dropped: stats.dropped(),
         }
     }

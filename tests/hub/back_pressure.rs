@@ -38,7 +38,7 @@ async fn publisher_that_does_not_wait_is_told_and_nothing_of_it_is_delivered() {
     expected.push(100);
     assert_eq!(client.get_many::<u32>(9).await, expected);
     assert_eq!(conn.rooms().await, ["r"]);
-    assert_eq!(hub.rooms(), ["r"], "nothing is left of the room that could not be joined");
+    assert_eq!(hub.rooms().await, ["r"], "nothing is left of the room that could not be joined");
 }
 
 #[tokio::test]
@@ -231,7 +231,7 @@ async fn flooding_client_is_not_read_while_there_is_little_room() {
     });
     let server = serve(hub.handle(handlers)).await;
     let mut listener = Client::connect(server.addr, "/ws").await;
-    eventually("it is in", || hub.room_count("r") == 1).await;
+    eventually("it is in", || hub.member_count("r") == 1).await;
     let mut flooder = RawClient::connect(server.addr).await;
     let flood: Vec<u8> =
         (0..1_000).flat_map(|message| frame(TEXT, message.to_string().as_bytes())).collect();

@@ -28,7 +28,7 @@ async fn refused_by<T: Send + 'static>(server: &mut Recorded<T>, bytes: &[u8], c
         _ => DisconnectReason::Protocol(Close::new(CloseCode::from(code), reason)),
     };
     assert_eq!(end, expected, "told what the client was told");
-    assert_eq!(server.hub.room_count("r"), 0);
+    assert_eq!(server.hub.member_count("r"), 0);
     assert!(server.events.pending().is_none(), "no message of it was handled");
 }
 
@@ -199,14 +199,14 @@ impl Witnessed {
         let (sender, ends) = mpsc::unbounded_channel();
         let server = serve(hub.handle(Panicking(sender))).await;
         let witness = Client::connect(server.addr, "/ws").await;
-        eventually("the witness is in", || hub.room_count("r") == 1).await;
+        eventually("the witness is in", || hub.member_count("r") == 1).await;
         Self { hub, server, ends, witness }
     }
 
     /// The panicking one is cleaned up, and the witness chats on.
     async fn lives(mut self, reason: DisconnectReason) {
         assert_eq!(within("on_disconnect", self.ends.recv()).await, Some(reason));
-        assert_eq!((self.hub.count(), self.hub.room_count("r")), (1, 1));
+        assert_eq!((self.hub.count(), self.hub.member_count("r")), (1, 1));
         self.witness.send_text("5").await;
         assert_eq!(self.witness.get::<u32>().await, 5);
         let hub = &self.hub;

@@ -555,7 +555,7 @@ async fn messages_that_arrive_together_leave_together() {
     for _ in 0..CLIENTS {
         clients.push(RawClient::connect(server.addr).await);
     }
-    eventually("all have joined", || hub.room_count("r") == CLIENTS).await;
+    eventually("all have joined", || hub.member_count("r") == CLIENTS).await;
     // That thread is busy with this until all have sent.
     let sending = tokio::spawn(async move {
         for client in &clients {

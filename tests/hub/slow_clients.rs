@@ -109,7 +109,7 @@ async fn slow_client_is_evicted_and_others_still_receive() {
     assert!(bytes <= most && bytes > most - FRAME_BYTES, "{bytes} bytes in {messages} messages");
     let stats = pair.server.hub.stats();
     assert_eq!((stats.evicted_full, stats.evicted_stalled), (1, 0));
-    assert_eq!((pair.server.hub.count(), pair.server.hub.room_count("r")), (1, 0));
+    assert_eq!((pair.server.hub.count(), pair.server.hub.member_count("r")), (1, 0));
     assert!(matches!(pair.conn.try_send(&message(0)), Err(SendError::SlowClient(_))));
     let encoded = pair.server.hub.encode(&message(0)).unwrap();
     assert!(matches!(pair.conn.try_send_encoded(&encoded), Err(SendError::SlowClient(_))));

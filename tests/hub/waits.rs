@@ -143,7 +143,7 @@ async fn leave_that_waits_gets_through_a_full_inbox() {
     (0..2).for_each(|message| hub.try_broadcast(&message).unwrap());
     assert!(conn.try_leave("r").is_err());
     within("the leave", conn.leave("r")).await.unwrap();
-    assert_eq!(hub.room_count("r"), 0);
+    assert_eq!(hub.member_count("r"), 0);
     within("a leave of no room", conn.leave("r")).await.unwrap();
     hub.to_room("r", &9).await.unwrap();
     hub.broadcast(&2).await.unwrap();

@@ -64,7 +64,7 @@ async fn user_is_logged_out_on_three_nodes_by_room() {
         nodes[1].hub().try_broadcast(&END).unwrap();
         for node in &mut nodes {
             assert_eq!(node.other.0.get::<u32>().await, END, "others are not");
-            assert_eq!((node.hub().count(), node.hub().rooms().len()), (1, 1));
+            assert_eq!((node.hub().count(), node.hub().rooms().await.len()), (1, 1));
         }
     }
 }

@@ -32,7 +32,7 @@ use self::table::{Entry, Phase, Table};
 use self::turn::{Lane, Turn};
 use super::clock::Clock;
 use super::close::DisconnectReason;
-use super::command::{Command, Delivery, Leave};
+use super::command::{Command, Delivery, Leave, Listing};
 use super::frame;
 use super::link::{ConnKey, Link};
 use super::port::Port;
@@ -346,10 +346,10 @@ impl<S: Socket> Shard<S> {
                     room.finish_leaving();
                 }
             }
-            Command::Members(room, reply) => {
-                let members = self.table.ids(&room);
-                *budget = budget.saturating_sub(members.len() / STEPS_PER_WRITE);
-                reply(members);
+            Command::List(Listing { room, before, reply }) => {
+                let slice = self.table.slice(room.as_deref(), before);
+                *budget = budget.saturating_sub(slice.links.len() / STEPS_PER_WRITE);
+                reply(slice);
             }
             Command::Rooms(id, reply) => {
                 reply(self.open_slot(id).map_or_else(Vec::new, |slot| self.table.rooms_of(slot)));

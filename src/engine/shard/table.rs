@@ -15,10 +15,14 @@ use hashbrown::HashTable;
 use slab::Slab;
 
 use super::outlet::Outlet;
+use crate::engine::command::Slice;
 use crate::engine::link::{ConnKey, Link};
 use crate::engine::port::Port;
 use crate::engine::room_index::{NO_SLOT, Room};
 use crate::engine::wheel::WheelPosition;
+
+/// Connections of one slice of a list: about 50 µs of work, as that of ten writes.
+const SLICE_CONNS: usize = 1_024;
 
 /// Where a connection is in its life, as the shard sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -325,10 +329,19 @@ impl<S> Table<S> {
         memberships.iter().map(|at| self.rooms[at.room as usize].room.clone()).collect()
     }
 
-    /// The ids of a room's members.
-    pub(super) fn ids(&self, room: &Room) -> Vec<ConnKey> {
-        let members = self.members(room).map_or(&[][..], |members| &members.members);
-        members.iter().map(|member| self.conns[member.conn as usize].id).collect()
+    /// The slice before a place of the members of a room, or of all that are open.
+    pub(super) fn slice(&self, room: Option<&Room>, before: usize) -> Slice {
+        let members = room.and_then(|room| self.members(room));
+        let len =
+            if room.is_some() { members.map_or(0, Members::len) } else { self.everyone.len() };
+        let end = before.min(len);
+        let begin = end.saturating_sub(SLICE_CONNS);
+        let slot = |place: usize| match members {
+            Some(members) => members.members[place].conn,
+            None => self.everyone[place],
+        };
+        let link = |place| self.conns[slot(place) as usize].link.clone();
+        Slice { links: (begin..end).map(link).collect(), begin }
     }
 
     /// The number of the last delivery that went to the sweep, of those to the connection and to its

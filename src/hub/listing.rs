@@ -1,0 +1,170 @@
+//! Looking at the connections and rooms of this node: one by its id, lists, and counts.
+
+use std::collections::{BTreeSet, HashSet};
+
+use tokio::sync::oneshot;
+use tokio::task::yield_now;
+
+use super::{Conn, Hub};
+use crate::backplane::ConnId;
+use crate::engine::{ConnKey, Port, Reply, Slice};
+use crate::shield::shielded;
+use crate::transport::WriteHalf;
+
+/// Names that are copied before other tasks have their turn: about 0.2 ms.
+const NAMES_PER_TURN: usize = 1_024;
+
+/// # Looking at connections and rooms
+/// These calls tell what is on this node. Those that give connections or names are `async`: they ask the
+/// shards, or let other tasks run between slices. Those that count read a few numbers, and do not wait. For
+/// the other nodes, see [`cluster`](Self::cluster).
+impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
+    /// The connection with this id, if it is open and of this node. Asks its shard, so it sees what this task did
+    /// before.
+    ///
+    /// A connection of another node has no [`Conn`] here. [`to_conn`](Self::to_conn), [`close`](Self::close),
+    /// [`join`](Self::join) and [`leave`](Self::leave) reach it by its id all the same.
+    ///
+    /// # Cancel safety
+    /// Nothing happens when the future is dropped.
+    ///
+    /// # Examples
+    /// ```
+    /// use roomcast::{ConnId, Hub};
+    ///
+    /// async fn address_of(hub: &Hub<String>, id: ConnId) -> String {
+    ///     let conn = hub.conn(id).await;
+    ///     let addr = conn.and_then(|conn| conn.remote_addr());
+    ///     addr.map_or("unknown".to_owned(), |addr| addr.to_string())
+    /// }
+    /// ```
+    pub async fn conn(&self, id: ConnId) -> Option<Conn<Out, In>> {
+        let key = id.key_on(self.inner.node)?;
+        let port = self.inner.shards.port(key)?;
+        let (sender, answer) = oneshot::channel();
+        port.ask_link(key, Box::new(move |link| drop(sender.send(link))));
+        Conn::of(&*shielded(answer).await.ok().flatten()?)
+    }
+
+    /// All connections that are open on this node, in no order, also those whose `on_connect` still runs.
+    ///
+    /// Asks the shards, so it sees what this task did before. A shard answers in slices of 1,024 connections, and
+    /// serves others in between. A connection that is open all the time is in the list, once. One that opens
+    /// meanwhile may be missing. One that ends meanwhile may be in the list: see
+    /// [`is_closed`](Conn::is_closed).
+    ///
+    /// Cost: 8 bytes for each connection of the list, and as much again where a shard has more than one slice. A
+    /// connection that ends stays in memory for as long as the list holds it: about a kilobyte.
+    ///
+    /// # Cancel safety
+    /// Nothing happens when the future is dropped.
+    pub async fn conns(&self) -> Vec<Conn<Out, In>> {
+        self.list(|port, before, reply| port.ask_conns(before, reply)).await
+    }
+
+    /// The members of a room on this node, in no order. As [`conns`](Self::conns): a connection that is a member
+    /// all the time is in the list, once; one that joins meanwhile may be missing; one that leaves meanwhile may
+    /// be in the list.
+    ///
+    /// # Cancel safety
+    /// Nothing happens when the future is dropped.
+    ///
+    /// # Examples
+    /// ```
+    /// use roomcast::Hub;
+    ///
+    /// #[derive(Clone)]
+    /// struct User(String);
+    ///
+    /// /// The names of those who are in a room; `on_upgrade` has attached a `User` to each connection.
+    /// async fn who_is_in(hub: &Hub<String>, room: &str) -> Vec<String> {
+    ///     let members = hub.members(room).await;
+    ///     members.iter().map(|conn| conn.get::<User>().0.clone()).collect()
+    /// }
+    /// ```
+    pub async fn members(&self, room: &str) -> Vec<Conn<Out, In>> {
+        self.list(|port, before, reply| port.ask_members(room, before, reply)).await
+    }
+
+    /// The names of all rooms with members on this node, sorted. A join counts when the call has returned, a leave
+    /// or the end of a connection when the shard has seen it. A room that comes meanwhile may be missing.
+    ///
+    /// Cost: a copy of all names. Other tasks run after each 1,024 of them. For the number of rooms alone, see
+    /// [`Stats::rooms`](crate::Stats::rooms).
+    ///
+    /// # Cancel safety
+    /// Nothing happens when the future is dropped.
+    pub async fn rooms(&self) -> Vec<String> {
+        let mut names = BTreeSet::new();
+        for port in self.inner.shards.ports() {
+            let rooms = port.rooms().snapshot();
+            for (at, room) in rooms.names().enumerate() {
+                names.insert(room.to_owned());
+                if at % NAMES_PER_TURN == NAMES_PER_TURN - 1 {
+                    yield_now().await;
+                }
+            }
+        }
+        names.into_iter().collect()
+    }
+
+    /// How many connections are open on this node. Cost: one atomic load per shard.
+    pub fn count(&self) -> usize {
+        self.inner.shards.connections()
+    }
+
+    /// How many members a room has on this node. A join or a leave counts when the call has returned, a
+    /// disconnect when the shard has seen it. A connection that is in other rooms and leaves this one
+    /// without being a member makes the count one too few until its shard has seen that.
+    ///
+    /// Cost: one look-up per shard.
+    pub fn member_count(&self, room: &str) -> usize {
+        self.inner.shards.members(room)
+    }
+
+    /// Reads a list of connections from all shards at once, slice by slice.
+    async fn list(
+        &self,
+        ask: impl Fn(&Port<WriteHalf>, usize, Reply<Slice>),
+    ) -> Vec<Conn<Out, In>> {
+        let asked = |index: usize, before| {
+            let (sender, answer) = oneshot::channel();
+            let port = &self.inner.shards.ports()[index];
+            ask(port, before, Box::new(move |slice| drop(sender.send(slice))));
+            (index, answer)
+        };
+        let mut answers: Vec<_> =
+            (0..self.inner.shards.ports().len()).map(|index| asked(index, usize::MAX)).collect();
+        let mut found = Found { conns: Vec::new(), seen: HashSet::new() };
+        let mut is_first = true;
+        while !answers.is_empty() {
+            let mut next = Vec::new();
+            for (index, answer) in answers {
+                // A shard that is gone has nobody.
+                let Ok(Slice { links, begin }) = shielded(answer).await else { continue };
+                let conns = links.iter().filter_map(|link| Conn::of(link));
+                match begin {
+                    0 if is_first => found.conns.extend(conns),
+                    _ => found.add(conns),
+                }
+                if begin > 0 {
+                    next.push(asked(index, begin));
+                }
+            }
+            (answers, is_first) = (next, false);
+        }
+        found.conns
+    }
+}
+
+/// The connections of a list that takes several slices: one may be in two slices of its shard.
+struct Found<Out, In> {
+    conns: Vec<Conn<Out, In>>,
+    seen: HashSet<ConnKey>,
+}
+
+impl<Out: 'static, In: Send + 'static> Found<Out, In> {
+    fn add(&mut self, conns: impl Iterator<Item = Conn<Out, In>>) {
+        self.conns.extend(conns.filter(|conn| self.seen.insert(conn.key())));
+    }
+}
