@@ -23,13 +23,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let hub = Hub::<Message>::new();
     let chat = hub
         .handlers()
-        .on_connect(|conn| async move {
-            conn.join(conn.param("room").unwrap_or("lobby")).await?;
+        .on_connect(async |conn| {
+            conn.join(conn.param("room")).await?;
             Ok(())
         })
-        .on_message(|conn, message| async move {
-            let room = conn.param("room").unwrap_or("lobby");
-            conn.hub().to_room(room, &message).await?;
+        .on_message(async |conn, message| {
+            conn.hub().to_room(conn.param("room"), &message).await?;
             Ok(())
         });
     let listen = env::var("LISTEN").unwrap_or("127.0.0.1:8080".into());

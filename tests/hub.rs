@@ -29,6 +29,8 @@ mod directions;
 mod ends;
 #[path = "hub/evictions.rs"]
 mod evictions;
+#[path = "hub/examples.rs"]
+mod examples;
 #[path = "servers/folder.rs"]
 mod folder;
 #[path = "hub/gone.rs"]
@@ -53,6 +55,7 @@ mod mounting;
 mod paced;
 #[path = "hub/plain.rs"]
 mod plain;
+mod programs;
 #[path = "hub/proxies.rs"]
 mod proxies;
 #[path = "hub/publish.rs"]

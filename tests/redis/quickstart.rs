@@ -1,4 +1,4 @@
-//! The program that the README begins with, as two nodes.
+//! The program that the README begins with, as two nodes, and a job that publishes to its clients.
 
 use std::process::Command;
 use std::time::Duration;
@@ -45,4 +45,26 @@ async fn quickstart_joins_two_nodes_and_lets_in_who_knows_the_token() {
     assert_eq!(within("a message of the other node", heard).await, "\"hello\"");
     elsewhere.send_text("\"alone\"").await;
     assert_eq!(elsewhere.next_text().await, "\"alone\"", "only of its own room");
+}
+
+#[tokio::test]
+async fn a_job_of_cron_reaches_the_clients_of_a_server() {
+    let redis = RedisServer::start();
+    let server = start(&redis);
+    let mut client = enter(&server, "/ws/lobby").await;
+    // Until the server has subscribed, nobody hears the job.
+    let mut ticks = tokio::time::interval(Duration::from_millis(100));
+    let heard = async {
+        loop {
+            tokio::select! {
+                text = client.next_text() => return text,
+                _ = ticks.tick() => {
+                    let mut job = Command::new(example("cron"));
+                    let status = job.args([&redis.url(), "It is noon."]).status();
+                    assert!(status.expect("it runs").success());
+                }
+            }
+        }
+    };
+    assert_eq!(within("the message of the job", heard).await, r#""It is noon.""#);
 }
