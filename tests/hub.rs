@@ -43,6 +43,8 @@ mod heartbeats;
 mod keep_alive;
 #[path = "hub/kept_alive.rs"]
 mod kept_alive;
+#[path = "hub/kept_slow.rs"]
+mod kept_slow;
 #[path = "hub/lifecycle.rs"]
 mod lifecycle;
 #[path = "hub/limits.rs"]

@@ -97,7 +97,8 @@ counters! {
     /// Connections that did not enter a room by [`Hub::join`](crate::Hub::join), because they were in as
     /// many rooms as they may be.
     refused_joins,
-    /// Messages dropped by [`Overflow::DropOldest`](super::Overflow::DropOldest).
+    /// Messages dropped by [`Overflow::DropOldest`](super::Overflow::DropOldest) and
+    /// [`Overflow::KeepNewest`](super::Overflow::KeepNewest).
     dropped_oldest,
     /// Messages dropped by [`Overflow::DropNewest`](super::Overflow::DropNewest).
     dropped_newest,

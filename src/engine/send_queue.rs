@@ -40,12 +40,26 @@ pub enum Overflow {
     /// [`DisconnectReason::SlowClient`](super::DisconnectReason::SlowClient).
     #[default]
     Evict,
-    /// The oldest queued messages are dropped until the new one fits. For streams of which only the
-    /// newest counts: set [`send_buffer_bytes`](crate::Builder::send_buffer_bytes) to how far a
-    /// client may be behind.
+    /// The oldest queued messages are dropped until the new one fits. For streams of which the newest messages
+    /// count most: set [`send_buffer_bytes`](crate::Builder::send_buffer_bytes) to how far a client may be
+    /// behind.
     DropOldest,
     /// The new message is dropped.
     DropNewest,
+    /// The new message replaces all that wait, whatever their size: a client that has been slow gets the newest
+    /// message next. For a state that each message tells as a whole, such as a game tick, a price or a
+    /// position. Needs no other setting: the kernel, too, is given no more than it sends at once (on Linux, for
+    /// TCP and TLS).
+    ///
+    /// All messages to a connection count as one stream, also those of other rooms and direct sends.
+    KeepNewest,
+}
+
+impl Overflow {
+    /// Whether a client that takes nothing stays, for as long as it answers.
+    pub fn keeps_slow_clients(self) -> bool {
+        self != Self::Evict
+    }
 }
 
 /// The bounds of a send queue.
@@ -258,14 +272,22 @@ impl SendQueue {
 
     /// Appends a burst of which `written` bytes have left, to an empty queue, which takes it whatever
     /// its size.
-    pub fn start(&mut self, burst: Burst, written: usize, limits: &QueueLimits) {
+    pub fn start(&mut self, burst: Burst, written: usize, limits: &QueueLimits) -> Pushed {
         debug_assert!(self.is_empty());
         self.append(burst, limits);
         self.advance(written);
+        match limits.overflow {
+            Overflow::KeepNewest => self.keep_newest(),
+            _ => Pushed::Queued,
+        }
     }
 
     /// Appends a burst, or does what the policy says where it does not fit.
     pub fn push(&mut self, burst: Burst, limits: &QueueLimits) -> Pushed {
+        if limits.overflow == Overflow::KeepNewest {
+            self.append_slot(burst);
+            return self.keep_newest();
+        }
         if self.fits(&burst, limits) {
             self.append(burst, limits);
             return Pushed::Queued;
@@ -273,7 +295,7 @@ impl SendQueue {
         match limits.overflow {
             Overflow::Evict => Pushed::Full,
             Overflow::DropNewest => Pushed::DroppedNewest(Amount::from(&burst)),
-            Overflow::DropOldest => self.push_over_oldest(burst, limits),
+            Overflow::DropOldest | Overflow::KeepNewest => self.push_over_oldest(burst, limits),
         }
     }
 
@@ -371,15 +393,20 @@ impl SendQueue {
     }
 
     fn append(&mut self, burst: Burst, limits: &QueueLimits) {
-        self.data_bytes += burst.frames.len();
         let whole = self.whole_slots();
         // By invariant 3, the last slot is one of these.
         if whole > 0
             && whole >= limits.slots
             && let Some(last) = self.slots.back_mut().filter(|last| !last.is_oversize(limits))
         {
+            self.data_bytes += burst.frames.len();
             return last.join(&burst);
         }
+        self.append_slot(burst);
+    }
+
+    fn append_slot(&mut self, burst: Burst) {
+        self.data_bytes += burst.frames.len();
         self.data_slots += 1;
         let content = Content::Data { messages: burst.messages };
         self.slots.push_back(Slot { frames: Frames::Shared(burst.frames), content });
@@ -402,6 +429,19 @@ impl SendQueue {
         }
         self.append(burst, limits);
         Pushed::DroppedOldest(dropped)
+    }
+
+    /// Drops all messages of which nothing has left, but for the last.
+    fn keep_newest(&mut self) -> Pushed {
+        self.free_whole_frames();
+        let first = usize::from(self.written > 0);
+        let whole: usize = self.slots.range(first..).map(Slot::messages).sum();
+        let mut dropped = Amount::default();
+        for _ in 1..whole {
+            dropped.bytes += self.drop_oldest_message();
+            dropped.messages += 1;
+        }
+        if dropped.messages == 0 { Pushed::Queued } else { Pushed::DroppedOldest(dropped) }
     }
 
     /// Moves the frames behind a torn one into a slot of their own, so that they can be dropped, and

@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 /// What the peer of a socket has acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,13 @@ pub trait Socket: Send + 'static {
 
     /// What the peer has acknowledged; `None` where that is not known. A system call.
     fn acknowledged(&self) -> Option<Acknowledged> {
+        None
+    }
+
+    /// Whether the peer still answers, be it that it takes nothing; `None` where that is not known. One that has
+    /// been sent something may be silent for `patience`. A system call.
+    fn is_answered(&self, patience: Duration) -> Option<bool> {
+        let _ = patience;
         None
     }
 

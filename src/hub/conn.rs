@@ -165,7 +165,8 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
     /// # Errors
     /// See [`SendError`], but never [`SendError::Overloaded`]; the message was not queued.
     /// [`SendError::SlowClient`] where the client is evicted while the call waits, as it is when it takes nothing
-    /// for [`write_timeout`](crate::Builder::write_timeout).
+    /// for [`write_timeout`](crate::Builder::write_timeout). Where [`overflow`](crate::Builder::overflow) is not
+    /// `Evict`, the call may wait for as long as the client takes nothing: use [`try_send`](Self::try_send).
     ///
     /// # Cancel safety
     /// When the future is dropped before it is ready, nothing was queued.

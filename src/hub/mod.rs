@@ -58,7 +58,9 @@ use crate::backplane::{Bridge, NodeId};
 use crate::codec::Codec;
 use crate::engine::{Counters, Port, Reply, Stats};
 use crate::shield::shielded;
-use crate::transport::{Admission, AdmissionLimits, ComeBack, ReadLimits, Shards, WriteHalf};
+use crate::transport::{
+    Admission, AdmissionLimits, ComeBack, KernelBuffer, ReadLimits, Shards, WriteHalf,
+};
 
 /// A WebSocket hub: it sends messages of type `Out` to connections and rooms, and accepts messages of type `In`
 /// from clients.
@@ -116,7 +118,7 @@ struct Parts<Out, In> {
     origins: Origins,
     admission: AdmissionLimits,
     upgrade_timeout: Duration,
-    socket_send_buffer: Option<usize>,
+    kernel_buffer: KernelBuffer,
 }
 
 struct Inner<Out, In> {
@@ -135,7 +137,7 @@ struct Inner<Out, In> {
     come_back: ComeBack,
     warnings: Warnings,
     upgrade_timeout: Duration,
-    socket_send_buffer: Option<usize>,
+    kernel_buffer: KernelBuffer,
     /// Connections that were ever opened; the next one's number.
     serial: AtomicU64,
     phase: PhaseCell,
@@ -212,7 +214,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
             come_back: ComeBack::default(),
             warnings: Warnings::default(),
             upgrade_timeout: parts.upgrade_timeout,
-            socket_send_buffer: parts.socket_send_buffer,
+            kernel_buffer: parts.kernel_buffer,
             serial: AtomicU64::new(0),
             phase: PhaseCell::default(),
             all_ended: Notify::new(),

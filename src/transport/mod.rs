@@ -43,7 +43,7 @@ pub(crate) use reader::{FrameReader, ReadError, ReadLimits};
 pub(crate) use received::Received;
 #[cfg(feature = "metrics")]
 pub(crate) use sampler::{Sample, Sampler};
-pub(crate) use stream::{Owner, WriteHalf, into_streams};
+pub(crate) use stream::{KernelBuffer, Owner, WriteHalf, into_streams};
 #[cfg(feature = "server")]
 pub(crate) use upgrade::has_token;
 pub(crate) use upgrade::{

@@ -39,6 +39,8 @@ pub(crate) struct Wire {
     pub(crate) holds_flush: bool,
     /// What the peer has acknowledged, where it tells.
     pub(crate) acknowledged: Option<u64>,
+    /// Whether the peer answers, where it tells.
+    pub(crate) answers: Option<bool>,
     /// Whether something that was received waits to be read.
     pub(crate) has_unread: bool,
     /// Whether a write or a flush has ever blocked.
@@ -122,6 +124,10 @@ impl Socket for FakeSocket {
         let wire = self.0.lock().unwrap();
         let all = wire.written.len() as u64;
         wire.acknowledged.map(|bytes| Acknowledged { bytes, is_all: bytes == all })
+    }
+
+    fn is_answered(&self, _: Duration) -> Option<bool> {
+        self.0.lock().unwrap().answers
     }
 
     fn has_unread(&self) -> bool {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use roomcast::engine::{Address, CloseCode, DisconnectReason, Eviction, Progress, Stage};
+use roomcast::engine::{Address, CloseCode, DisconnectReason, Eviction, Overflow, Progress, Stage};
 
 use super::fake::{Client, PING, Rig, Settings};
 use super::wakes::Wakes;
@@ -243,4 +243,41 @@ fn session_that_waits_for_its_pong_is_woken_when_it_has_left() {
     assert!(client.link.awaits_pong(&waker));
     rig.run();
     assert!(woken() >= 1 && !client.link.awaits_pong(&waker));
+}
+
+#[test]
+fn silence_of_a_slow_client_that_answers_says_nothing_where_the_policy_keeps_it() {
+    // Blocked; or with something in its kernel buffer that it has not acknowledged.
+    for (window, acknowledged) in [(Some(3), None), (None, Some(1))] {
+        let settings = Settings::default().queue(16, 100, Overflow::DropOldest);
+        let mut rig = settings.ping_interval(INTERVAL).build();
+        let client = rig.attach();
+        {
+            let mut wire = client.wire();
+            (wire.window, wire.acknowledged, wire.answers) = (window, acknowledged, Some(true));
+        }
+        rig.publish(Address::Everyone, "a message");
+        rig.pass(100 * INTERVAL);
+        assert_eq!(client.reason(), None, "{window:?}");
+        // It has taken all, and is silent from then on.
+        client.unblock();
+        rig.run();
+        client.wire().acknowledged = None;
+        rig.pass(4 * INTERVAL);
+        assert_eq!(client.reason(), Some(DisconnectReason::Idle), "{window:?}");
+    }
+}
+
+#[test]
+fn a_silent_client_that_does_not_answer_is_idle_whatever_the_policy() {
+    for answers in [Some(false), None] {
+        let settings = Settings::default().queue(16, 100, Overflow::KeepNewest);
+        let mut rig = settings.ping_interval(INTERVAL).build();
+        let client = rig.attach();
+        client.wire().acknowledged = Some(0);
+        client.wire().answers = answers;
+        rig.publish(Address::Everyone, "a message");
+        rig.pass(3 * INTERVAL);
+        assert_eq!(client.reason(), Some(DisconnectReason::Idle), "{answers:?}");
+    }
 }

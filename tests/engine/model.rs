@@ -412,7 +412,8 @@ impl<D: Dice> Model<D> {
         let writes: usize = wires().map(|wire| wire.writes.len()).sum();
         assert_eq!(self.rig.total(|counters| &counters.bytes_out), written as u64);
         assert_eq!(self.rig.total(|counters| &counters.writes), writes as u64);
-        let is_told = self.settings.shard.queue.overflow == Overflow::DropOldest;
+        let overflow = self.settings.shard.queue.overflow;
+        let is_told = matches!(overflow, Overflow::DropOldest | Overflow::KeepNewest);
         assert!(is_told || self.rig.total(|counters| &counters.dropped_oldest) == 0);
         assert!(!self.is_lossless() || self.rig.total(|counters| &counters.dropped_newest) == 0);
     }
@@ -485,7 +486,9 @@ fn settings(dice: &mut impl Dice, kind: Kind) -> Settings {
     settings.inbox.messages = 1_024;
     // Sweeps of whatever audience, of large ones, and none.
     settings.shard.large_audience = dice.pick([1, 3, 8, usize::MAX]);
-    let overflow = dice.pick([Overflow::Evict, Overflow::DropOldest, Overflow::DropNewest]);
+    let policies =
+        [Overflow::Evict, Overflow::DropOldest, Overflow::DropNewest, Overflow::KeepNewest];
+    let overflow = dice.pick(policies);
     let is_unbounded = kind == Kind::Gentle && overflow == Overflow::Evict;
     let (slots, bytes) = match (is_unbounded, dice.draw(0..4)) {
         (true, _) => (1 << 20, 1 << 30),

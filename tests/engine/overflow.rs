@@ -224,6 +224,72 @@ fn drop_newest_keeps_the_oldest_and_counts_what_went() {
 }
 
 #[test]
+fn keep_newest_gives_a_slow_client_the_newest_next_and_counts_what_went() {
+    // Bytes bound nothing here.
+    let settings = Settings::default().queue(16, 1, Overflow::KeepNewest);
+    let (mut rig, slow, others) = slow_and_others(settings, FRAME + 1);
+    publish_each(&mut rig, 0..10);
+    assert_eq!(slow.link.waiting(), 2 * FRAME, "the torn one and the newest");
+    slow.unblock();
+    rig.run();
+    assert_eq!(slow.texts(), ["0000", "0001", "0009"]);
+    assert_eq!(slow.reason(), None);
+    assert_eq!(rig.counters().dropped_oldest.get(), 7);
+    assert_eq!(rig.counters().deliveries.get(), 30);
+    assert!(others.iter().all(|other| other.texts() == numbers(0..10)));
+    // One that takes all misses nothing, however many come at once.
+    rig.publish_run(Address::Room("r"), &numbers(10..20));
+    rig.run();
+    assert!(others.iter().all(|other| other.texts() == numbers(0..20)));
+}
+
+const KEEPING: [Overflow; 3] = [Overflow::DropOldest, Overflow::DropNewest, Overflow::KeepNewest];
+
+#[test]
+fn a_policy_that_drops_keeps_a_client_that_stalls_and_answers() {
+    for policy in KEEPING {
+        let (mut rig, slow, _) = slow_and_others(Settings::default().queue(16, 100, policy), 3);
+        slow.wire().answers = Some(true);
+        publish_each(&mut rig, 0..2);
+        rig.pass(1_000 * WRITE_TIMEOUT);
+        assert_eq!(slow.reason(), None, "{policy:?}");
+        slow.unblock();
+        rig.run();
+        assert_eq!(slow.texts(), numbers(0..2), "{policy:?}");
+    }
+}
+
+#[test]
+fn a_client_that_stalls_and_does_not_answer_is_evicted_whatever_the_policy() {
+    for policy in KEEPING.into_iter().chain([Overflow::Evict]) {
+        for answers in [Some(false), None] {
+            let (mut rig, slow, _) = slow_and_others(Settings::default().queue(16, 100, policy), 3);
+            slow.wire().answers = Some(true);
+            publish_each(&mut rig, 0..2);
+            if policy != Overflow::Evict {
+                rig.pass(10 * WRITE_TIMEOUT);
+            }
+            slow.wire().answers = answers;
+            rig.pass(WRITE_TIMEOUT + 2 * CHECK);
+            let expected = slow_client(Eviction::Stalled, 2, 2 * FRAME - 3);
+            assert_eq!(slow.reason(), Some(expected), "{policy:?} {answers:?}");
+        }
+    }
+}
+
+#[test]
+fn a_closed_client_that_takes_nothing_is_cut_in_time_whatever_the_policy() {
+    for policy in KEEPING {
+        let (mut rig, slow, _) = slow_and_others(Settings::default().queue(16, 100, policy), 3);
+        slow.wire().answers = Some(true);
+        publish_each(&mut rig, 0..2);
+        slow.close();
+        rig.pass(WRITE_TIMEOUT + 2 * CHECK);
+        assert_eq!(slow.stage(), Stage::Cut, "{policy:?}");
+    }
+}
+
+#[test]
 fn a_message_larger_than_the_queue_reaches_all_for_whom_nothing_waits() {
     for policy in [Overflow::Evict, Overflow::DropOldest, Overflow::DropNewest] {
         let settings = Settings::default().queue(16, 100, policy);

@@ -12,7 +12,11 @@ use roomcast::engine::{
 
 use super::fake::{CLOSE, PING, PONG, parse, text_frame};
 
-const POLICIES: [Overflow; 3] = [Overflow::Evict, Overflow::DropOldest, Overflow::DropNewest];
+const POLICIES: [Overflow; 4] =
+    [Overflow::Evict, Overflow::DropOldest, Overflow::DropNewest, Overflow::KeepNewest];
+
+/// Those that bytes make a difference to.
+const BOUNDED: [Overflow; 3] = [Overflow::Evict, Overflow::DropOldest, Overflow::DropNewest];
 
 fn limits(slots: usize, bytes: usize, overflow: Overflow) -> QueueLimits {
     QueueLimits { slots, bytes, overflow }
@@ -65,7 +69,7 @@ fn texts(written: &[u8]) -> Vec<String> {
 #[test]
 fn bursts_past_the_slots_are_joined_to_the_last_and_meet_no_policy() {
     for slots in [0, 1, 2, 16] {
-        for policy in POLICIES {
+        for policy in BOUNDED {
             let limits = limits(slots, 1 << 20, policy);
             let mut queue = SendQueue::new(&limits);
             let sent: Vec<String> = (0..1_000).map(|n| n.to_string()).collect();
@@ -95,7 +99,7 @@ fn a_slot_that_has_begun_to_leave_grows_no_more() {
 
 #[test]
 fn bytes_are_taken_up_to_the_bound_and_the_next_one_meets_the_policy() {
-    for policy in POLICIES {
+    for policy in BOUNDED {
         let limits = limits(16, 15, policy);
         let mut queue = SendQueue::new(&limits);
         assert_eq!(queue.push(burst(&["one", "two"]), &limits), Pushed::Queued);
@@ -112,7 +116,7 @@ fn bytes_are_taken_up_to_the_bound_and_the_next_one_meets_the_policy() {
 
 #[test]
 fn an_empty_queue_takes_a_burst_of_any_size_and_has_space_for_others_beside_it() {
-    for policy in POLICIES {
+    for policy in BOUNDED {
         let limits = limits(2, 20, policy);
         let large = "x".repeat(100);
         let mut queue = SendQueue::new(&limits);
@@ -121,6 +125,38 @@ fn an_empty_queue_takes_a_burst_of_any_size_and_has_space_for_others_beside_it()
         let pushed = queue.push(burst(&[""]), &limits);
         assert_ne!(pushed, Pushed::Queued, "more than half of the bound");
     }
+}
+
+#[test]
+fn the_newest_message_replaces_those_that_wait_whatever_their_size() {
+    let limits = limits(1, 1, Overflow::KeepNewest);
+    let mut queue = SendQueue::new(&limits);
+    // Nothing of it has left: the last one stays.
+    let dropped = |messages, bytes| Pushed::DroppedOldest(Amount { messages, bytes });
+    assert_eq!(queue.start(burst(&["one", "two", "three"]), 0, &limits), dropped(2, 10));
+    assert_eq!(queue.push(burst(&["four"]), &limits), dropped(1, 7));
+    let large = "x".repeat(100_000);
+    assert_eq!(queue.push(burst(&["five", &large, "last"]), &limits), dropped(3, 6 + 6 + 100_010));
+    assert_eq!(queue.queued(), Amount { messages: 1, bytes: 6 });
+    assert_eq!(texts(&drain(&mut queue, 3)), ["last"]);
+    assert_eq!(queue.push(burst(&["alone"]), &limits), Pushed::Queued);
+    assert_eq!(texts(&drain(&mut queue, 3)), ["alone"]);
+}
+
+#[test]
+fn a_torn_message_is_finished_before_the_newest() {
+    let limits = limits(16, 1 << 20, Overflow::KeepNewest);
+    let mut queue = SendQueue::new(&limits);
+    let run = burst(&["torn", "second", "third"]);
+    let begun = run.frames[..3].to_vec();
+    let second = Pushed::DroppedOldest(Amount { messages: 1, bytes: 8 });
+    assert_eq!(queue.start(run, 3, &limits), second);
+    let third = Pushed::DroppedOldest(Amount { messages: 1, bytes: 7 });
+    assert_eq!(queue.push(burst(&["fourth"]), &limits), third);
+    queue.push_ping(frame::ping());
+    let written = [begun, drain(&mut queue, 2)].concat();
+    let written: Vec<_> = told(&written).into_iter().map(|(_, text)| text).collect();
+    assert_eq!(written, ["torn", "", "fourth"]);
 }
 
 #[test]
@@ -174,7 +210,7 @@ fn nothing_old_is_dropped_for_what_finds_no_space_anyway() {
 
 #[test]
 fn control_frames_pass_the_data_that_has_not_begun_and_are_never_refused() {
-    for policy in POLICIES {
+    for policy in BOUNDED {
         let limits = limits(2, 20, policy);
         let mut queue = SendQueue::new(&limits);
         queue.push(burst(&["torn"]), &limits);
@@ -328,12 +364,32 @@ impl Oracle {
         weights.is_empty() || weights.iter().sum::<usize>() + bytes <= self.limits.bytes
     }
 
-    fn start(&mut self, burst: &Burst, written: usize) {
+    fn start(&mut self, burst: &Burst, written: usize) -> Pushed {
         self.append(burst);
         self.advance(written);
+        match self.limits.overflow {
+            Overflow::KeepNewest => self.keep_newest(),
+            _ => Pushed::Queued,
+        }
+    }
+
+    fn keep_newest(&mut self) -> Pushed {
+        let whole: Vec<usize> = (self.first_whole()..self.frames.len())
+            .filter(|&at| self.frames[at].is_data())
+            .collect();
+        let mut dropped = Amount::default();
+        for &at in whole.iter().rev().skip(1) {
+            dropped.messages += 1;
+            dropped.bytes += self.frames.remove(at).map_or(0, |frame| frame.bytes.len());
+        }
+        if dropped.messages > 0 { Pushed::DroppedOldest(dropped) } else { Pushed::Queued }
     }
 
     fn push(&mut self, burst: &Burst) -> Pushed {
+        if self.limits.overflow == Overflow::KeepNewest {
+            self.append(burst);
+            return self.keep_newest();
+        }
         let amount = Amount { messages: burst.messages, bytes: burst.frames.len() };
         if self.fits(amount.bytes) {
             self.append(burst);
@@ -421,7 +477,7 @@ fn random_burst(rng: &mut Rng, bytes_max: usize) -> Burst {
 fn random_operations_agree_with_a_plain_list() {
     for seed in 0..5_000 {
         let mut rng = Rng::with_seed(seed);
-        let limits = limits(rng.usize(0..6), rng.usize(0..200), POLICIES[rng.usize(0..3)]);
+        let limits = limits(rng.usize(0..6), rng.usize(0..200), POLICIES[rng.usize(0..4)]);
         let mut queue = SendQueue::new(&limits);
         let mut oracle = Oracle { frames: VecDeque::new(), written: 0, limits };
         for step in 0..60 {
@@ -431,8 +487,8 @@ fn random_operations_agree_with_a_plain_list() {
                     let burst = random_burst(&mut rng, limits.bytes);
                     if oracle.frames.is_empty() && rng.bool() {
                         let written = rng.usize(0..=burst.frames.len());
-                        queue.start(burst.clone(), written, &limits);
-                        oracle.start(&burst, written);
+                        let started = queue.start(burst.clone(), written, &limits);
+                        assert_eq!(started, oracle.start(&burst, written));
                     } else {
                         let pushed = queue.push(burst.clone(), &limits);
                         assert_eq!(pushed, oracle.push(&burst), "{context}");

@@ -229,7 +229,7 @@ impl<S: Socket> Shard<S> {
         let Self { post, table, due, .. } = self;
         for &slot in &post.blocked {
             let Some(entry) = table.get_mut(slot) else { continue };
-            if entry.outlet.is_stalled(post) {
+            if entry.outlet.is_stalled(entry.phase == Phase::Open, post) {
                 due.push_back((entry.id, Due::Stalled));
             }
         }
@@ -239,7 +239,7 @@ impl<S: Socket> Shard<S> {
     fn end_stalled(&mut self, id: ConnKey) {
         let Some(slot) = self.table.slot(id) else { return };
         let Some(entry) = self.table.get_mut(slot) else { return };
-        if !entry.outlet.is_stalled(&self.post) {
+        if !entry.outlet.is_stalled(entry.phase == Phase::Open, &self.post) {
             return;
         }
         match entry.phase {

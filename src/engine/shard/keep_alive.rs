@@ -3,7 +3,9 @@
 //! A connection is on the wheel until the earlier of its next ping and the moment at which it will
 //! have been silent for two intervals. Any byte that its session receives is a sign of life. The
 //! session stamps it with the shard's clock, which may be a tick old, so the check waits that much
-//! longer. Where bytes wait to be read, the session is late and not the client. While the session does
+//! longer. Where bytes wait to be read, the session is late and not the client. Where the policy keeps slow
+//! clients, and something waits for one that still answers, its pings wait as well, and its silence says
+//! nothing. While the session does
 //! not listen (a handler runs, or the hub is congested) silence says nothing; a dead peer is then found
 //! by the pings that its socket does not take.
 
@@ -77,7 +79,7 @@ impl<S: Socket> Shard<S> {
             let heard = entry.link.heard().max(Duration::from_millis(entry.attached_ms));
             let mut silent_until = heard.saturating_add(keep_alive.patience());
             if silent_until <= now {
-                if !entry.outlet.has_unread() {
+                if !entry.outlet.has_unread() && !entry.outlet.is_silent_for_slowness(&self.post) {
                     *budget -= 1;
                     self.end(id, DisconnectReason::Idle);
                     continue;

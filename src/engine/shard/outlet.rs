@@ -316,8 +316,9 @@ impl<S: Socket> Outlet<S> {
 
     /// Whether it has made no progress for too long. Bytes that leave for the socket are progress, and
     /// so are bytes of those that the peer acknowledges: the kernel may hold more than a slow link
-    /// takes in the write timeout.
-    pub(super) fn is_stalled(&mut self, post: &Post<S>) -> bool {
+    /// takes in the write timeout. Where the policy keeps slow clients, an open connection may make none for
+    /// as long as its client answers.
+    pub(super) fn is_stalled(&mut self, is_open: bool, post: &Post<S>) -> bool {
         let Some(backlog) = &mut self.backlog else { return false };
         // A look costs a system call. After the first one, which tells where it stands, there is time.
         let is_late = backlog.deadline <= post.now + post.write_timeout / 2;
@@ -328,7 +329,22 @@ impl<S: Socket> Outlet<S> {
             }
             backlog.acknowledged = acknowledged;
         }
-        backlog.deadline <= post.now
+        if backlog.deadline > post.now {
+            return false;
+        }
+        let stays = is_open && is_kept(&self.socket, post);
+        if stays {
+            backlog.extend(post);
+        }
+        !stays
+    }
+
+    /// Whether the client is silent because it is slow: something waits for it, perhaps a ping, and it still
+    /// answers.
+    pub(super) fn is_silent_for_slowness(&self, post: &Post<S>) -> bool {
+        post.limits.overflow.keeps_slow_clients()
+            && (self.backlog.is_some() || self.is_unacknowledged())
+            && is_kept(&self.socket, post)
     }
 
     /// Whether the peer has still to acknowledge bytes that were written.
@@ -380,12 +396,11 @@ impl<S: Socket> Outlet<S> {
         let bytes = burst.frames.len();
         let had_backlog = self.backlog.is_some();
         let pushed = self.requeue(owner, post, |queue| {
-            if had_backlog {
-                return queue.push(burst, &limits);
+            match had_backlog {
+                true => queue.push(burst, &limits),
+                // Bytes that have left are queued all the same where a flush is still owed.
+                false => queue.start(burst, written, &limits),
             }
-            // Bytes that have left are queued all the same where a flush is still owed.
-            queue.start(burst, written, &limits);
-            Pushed::Queued
         });
         let counters = post.port.counters();
         match pushed {
@@ -433,6 +448,12 @@ impl<S> Backlog<S> {
             self.acknowledged = None;
         }
     }
+}
+
+/// Whether the policy keeps slow clients, and this one still answers.
+fn is_kept<S: Socket>(socket: &S, post: &Post<S>) -> bool {
+    post.limits.overflow.keeps_slow_clients()
+        && socket.is_answered(post.write_timeout) == Some(true)
 }
 
 /// Whether the socket holds nothing back.

@@ -79,6 +79,21 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
 
     /// What happens to a message for a client whose send buffer is full. Default:
     /// [`Overflow::Evict`].
+    ///
+    /// With the other policies, a client is not evicted for being slow: see [`write_timeout`](Self::write_timeout).
+    ///
+    /// # Examples
+    /// A game that publishes its state 20 times a second. A client that is slow skips ticks:
+    /// ```
+    /// use roomcast::{Hub, Overflow};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), roomcast::BuildError> {
+    /// let hub = Hub::<String>::builder().overflow(Overflow::KeepNewest).build()?;
+    /// # assert_eq!(hub.count(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.queue.overflow = overflow;
         self
@@ -89,6 +104,10 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     ///
     /// A client takes something when its socket takes bytes, and on Linux also when it acknowledges
     /// bytes that the kernel holds.
+    ///
+    /// Where [`overflow`](Self::overflow) is another policy than [`Overflow::Evict`], a client may take nothing for
+    /// any time, as long as its system still answers. One that does not answer is evicted after this time. Where the
+    /// hub is not told (it is for TCP, and TLS over it, on Linux), this time holds for all.
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.write_timeout = timeout;
         self

@@ -30,7 +30,9 @@ use crate::codec::Codec;
 use crate::engine::{
     Budgets, InboxLimits, LARGE_AUDIENCE, Overflow, QueueLimits, RoomLimits, ShardConfig,
 };
-use crate::transport::{AdmissionLimits, DecodeLimits, Layout, Rates, ReadLimits, Shards};
+use crate::transport::{
+    AdmissionLimits, DecodeLimits, KernelBuffer, Layout, Rates, ReadLimits, Shards,
+};
 
 /// The settings of a [`Hub`], from [`Hub::builder`](Hub) or [`Hub::with_codec`]. All have defaults.
 ///
@@ -231,17 +233,29 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
             shards,
             bridge,
             read_limits: self.read,
-            send_wait_bytes_max: self.queue.bytes / 2,
+            send_wait_bytes_max: send_wait_bytes_max(self.queue),
             close_timeout: self.close_timeout,
             has_heartbeats,
             origins: self.origins,
             admission: self.admission,
             upgrade_timeout: self.upgrade_timeout,
-            socket_send_buffer: bytes.socket_send_buffer,
+            kernel_buffer: KernelBuffer {
+                send_buffer: bytes.socket_send_buffer,
+                is_short: self.queue.overflow == Overflow::KeepNewest,
+            },
         });
         #[cfg(feature = "metrics")]
         hub.report(self.metrics_interval, &runtime);
         Ok(hub)
+    }
+}
+
+/// Bytes that may wait for a client when a call that waits adds some. Where a new message replaces those that
+/// wait, none may, so that such calls replace nothing.
+fn send_wait_bytes_max(queue: QueueLimits) -> usize {
+    match queue.overflow {
+        Overflow::KeepNewest => 0,
+        _ => queue.bytes / 2,
     }
 }
 

@@ -22,6 +22,10 @@ const ACK_DELAY_MAX: Duration = Duration::from_millis(200);
 /// How many probes of a closed window a peer that is there may leave unanswered: one is on its way.
 const PROBES_MAX: u8 = 1;
 
+/// As [`PROBES_MAX`], where the question is whether the peer has died. Probes get lost, and their number only
+/// grows while none is answered.
+const PROBES_LOST_MAX: u8 = 2;
+
 /// How long the kernel goes on trying to tell a peer that does not answer.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(180);
 
@@ -56,6 +60,11 @@ impl Info {
         self.0[3]
     }
 
+    /// The time to the next attempt. It doubles with each that is not answered.
+    fn retransmission_timeout(&self) -> Duration {
+        Duration::from_micros(self.u32(8).into())
+    }
+
     /// Segments that were sent and not acknowledged.
     fn unacked(&self) -> u32 {
         self.u32(24)
@@ -84,6 +93,14 @@ impl Info {
             self.unacked() == 0 || self.since_last_ack() <= 2 * self.round_trip() + ACK_DELAY_MAX;
         answers_data && self.probes() <= PROBES_MAX
     }
+
+    /// The same, where the peer may be silent for `patience`. A peer without space acknowledges nothing new,
+    /// and the kernel asks it ever more seldom: between two attempts its silence says nothing.
+    fn is_answered_within(&self, patience: Duration) -> bool {
+        let attempt = self.retransmission_timeout() + 2 * self.round_trip() + ACK_DELAY_MAX;
+        let answers_data = self.unacked() == 0 || self.since_last_ack() <= patience.max(attempt);
+        answers_data && self.probes() <= PROBES_LOST_MAX
+    }
 }
 
 /// Whether this kernel tells all of [`TCP_INFO_BYTES`].
@@ -104,6 +121,11 @@ pub(super) fn acknowledged(socket: &impl AsFd) -> Option<Acknowledged> {
     let info = Info::of(socket)?;
     let is_all = info.unacked() == 0 && info.notsent_bytes() == 0;
     Some(Acknowledged { bytes: info.bytes_acked(), is_all })
+}
+
+/// Whether the peer still answers, be it that it takes nothing.
+pub(super) fn is_answered(socket: &impl AsFd, patience: Duration) -> Option<bool> {
+    Some(Info::of(socket)?.is_answered_within(patience))
 }
 
 /// Whether bytes, or the end of the stream, wait to be read.

@@ -46,20 +46,40 @@ pub(crate) struct Owner {
     pub(crate) port: Arc<Port<WriteHalf>>,
 }
 
-/// Takes an upgraded connection apart, down to the socket where that is known, whose send buffer gets
-/// this size. Small messages do not wait there for the answer to others (`TCP_NODELAY`).
-pub(crate) fn into_streams(
-    upgraded: Upgraded,
-    send_buffer: Option<usize>,
-    owner: Owner,
-) -> Streams {
-    let tune = |socket: SockRef<'_>| {
-        // A failure means that the client is gone already.
-        let _ = socket.set_tcp_nodelay(true);
-        if let Some(bytes) = send_buffer {
+/// What the kernel holds for a client.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct KernelBuffer {
+    /// The size of the send buffer, where it is not that of the system.
+    pub(crate) send_buffer: Option<usize>,
+    /// Whether messages wait in the hub until the kernel can send them, rather than in the kernel.
+    pub(crate) is_short: bool,
+}
+
+/// Bytes that were not sent yet, from which on a short kernel buffer takes no more: a few segments, so that
+/// the kernel has some to send when an acknowledgement comes.
+#[cfg(target_os = "linux")]
+const UNSENT_BYTES_MAX: u32 = 4_096;
+
+impl KernelBuffer {
+    fn set(self, socket: &SockRef<'_>) {
+        if let Some(bytes) = self.send_buffer {
             // The kernel takes any size, and makes of it what it allows.
             let _ = socket.set_send_buffer_size(bytes);
         }
+        #[cfg(target_os = "linux")]
+        if self.is_short {
+            let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
+        }
+    }
+}
+
+/// Takes an upgraded connection apart, down to the socket where that is known, whose kernel buffer is set.
+/// Small messages do not wait there for the answer to others (`TCP_NODELAY`).
+pub(crate) fn into_streams(upgraded: Upgraded, buffer: KernelBuffer, owner: Owner) -> Streams {
+    let tune = |socket: SockRef<'_>| {
+        // A failure means that the client is gone already.
+        let _ = socket.set_tcp_nodelay(true);
+        buffer.set(&socket);
     };
     match Known::of(upgraded) {
         Known::Tcp(stream, early) => {
@@ -234,6 +254,11 @@ impl Socket for WriteHalf {
     #[cfg(target_os = "linux")]
     fn acknowledged(&self) -> Option<Acknowledged> {
         self.with_socket(|socket| kernel::acknowledged(&*socket)).flatten()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn is_answered(&self, patience: Duration) -> Option<bool> {
+        self.with_socket(|socket| kernel::is_answered(&*socket, patience)).flatten()
     }
 
     #[cfg(target_os = "linux")]
