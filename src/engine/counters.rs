@@ -135,6 +135,9 @@ counters! {
     pongs_replaced,
     /// Messages that the codec could not decode.
     decode_errors,
+    /// Joins whose room was not subscribed to within
+    /// [`subscribe_timeout`](crate::Builder::subscribe_timeout).
+    subscribe_timeouts,
     /// Callbacks that returned an error, which closed the connection with it.
     callback_errors,
     /// Handlers that panicked.

@@ -92,30 +92,6 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
         self.port().join(&self.inner.link, room)
     }
 
-    /// [`join`](Self::join), and then waits until the backplane has acknowledged that messages of other nodes to the
-    /// room come here: from then on none is missed for want of a subscription.
-    ///
-    /// While the backplane is down this waits for it; the connection is a member meanwhile. Without
-    /// one, it waits for nothing more.
-    ///
-    /// # Errors
-    /// As `join`; and [`JoinError::Closed`] where the connection ends while it waits.
-    ///
-    /// # Cancel safety
-    /// When the future is dropped before it is ready, the connection may have joined or not.
-    pub async fn join_subscribed(&self, room: &str) -> Result<(), JoinError> {
-        self.join(room).await?;
-        let Some(bridge) = &self.inner.hub.inner.bridge else { return Ok(()) };
-        let subscribed = async {
-            tokio::select! {
-                biased;
-                () = bridge.subscribed_to(room) => Ok(()),
-                () = self.watch(|| false) => Err(JoinError::Closed),
-            }
-        };
-        Box::pin(shielded(subscribed)).await
-    }
-
     /// Leaves a room, waiting while the shard is overloaded. It is no error not to be in it.
     ///
     /// A publish to the room that follows, by this task or by one that was told, does not reach the
@@ -262,7 +238,7 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
     }
 
     /// Waits until the link is as asked, or the connection has ended.
-    async fn watch(&self, mut is_so: impl FnMut() -> bool) {
+    pub(super) async fn watch(&self, mut is_so: impl FnMut() -> bool) {
         let link = &self.inner.link;
         super::session::watch(link, || link.stage() > Stage::Open || is_so()).await;
     }

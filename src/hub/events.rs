@@ -78,6 +78,13 @@ events! {
         "response header left out: it belongs to the handshake, and `on_upgrade` cannot set it"
     }
 
+    /// So many joins waited in vain for the subscription to their room, since this was last told.
+    warn not_subscribed(hub: &str, waited: Duration, times: u64) for "roomcast::hub" {
+        hub, ?waited, times,
+        "joined without a subscription: the backplane has not subscribed to the room in time, and messages of \
+         other nodes are missed until it has"
+    }
+
     /// So many handshakes got no stream from their server, since this was last told.
     warn upgrades_unsupported(hub: &str, times: u64) for "roomcast::hub" {
         hub, times,

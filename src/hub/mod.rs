@@ -28,6 +28,7 @@ mod session;
 mod shed;
 mod shutdown;
 mod span;
+mod subscribing;
 mod target;
 mod upgrade;
 mod warnings;
@@ -118,6 +119,7 @@ struct Parts<Out, In> {
     origins: Origins,
     admission: AdmissionLimits,
     upgrade_timeout: Duration,
+    subscribe_timeout: Duration,
     kernel_buffer: KernelBuffer,
 }
 
@@ -137,6 +139,7 @@ struct Inner<Out, In> {
     come_back: ComeBack,
     warnings: Warnings,
     upgrade_timeout: Duration,
+    subscribe_timeout: Duration,
     kernel_buffer: KernelBuffer,
     /// Connections that were ever opened; the next one's number.
     serial: AtomicU64,
@@ -214,6 +217,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
             come_back: ComeBack::default(),
             warnings: Warnings::default(),
             upgrade_timeout: parts.upgrade_timeout,
+            subscribe_timeout: parts.subscribe_timeout,
             kernel_buffer: parts.kernel_buffer,
             serial: AtomicU64::new(0),
             phase: PhaseCell::default(),

@@ -374,7 +374,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     }
 
     /// Waits for something that is rung for.
-    async fn when(&self, condition: impl Fn() -> bool) {
+    pub(super) async fn when(&self, condition: impl Fn() -> bool) {
         loop {
             let mut all_ended = pin!(self.inner.all_ended.notified());
             let mut shard_ended = pin!(self.inner.shards.ends().notified());

@@ -4,6 +4,7 @@
 mod accounting;
 pub(crate) mod faulty;
 mod health;
+mod joining;
 #[cfg(feature = "hmac")]
 mod keys;
 mod plain;

@@ -63,6 +63,7 @@ impl<Out, In> Builder<Out, In> {
             ("close_timeout", self.close_timeout, false),
             ("message_timeout", self.read.message_timeout, false),
             ("upgrade_timeout", self.upgrade_timeout, false),
+            ("subscribe_timeout", self.subscribe_timeout, false),
             ("rejoin_wait", self.rejoin_wait, self.rejoin_wait.is_zero()),
             #[cfg(feature = "metrics")]
             ("metrics_interval", self.metrics_interval, self.metrics_interval.is_zero()),

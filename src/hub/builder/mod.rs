@@ -96,6 +96,7 @@ pub struct Builder<Out, In = Out> {
     spread: u16,
     outage_messages: usize,
     rejoin_wait: Duration,
+    subscribe_timeout: Duration,
     /// The defaults of others depend on the memory of the process.
     set: SetBytes,
     /// Or why there is none.
@@ -155,6 +156,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
             spread: 1,
             outage_messages: 65_536,
             rejoin_wait: Duration::from_secs(20),
+            subscribe_timeout: Duration::from_secs(5),
             set: SetBytes::default(),
             signing: Ok(Signing::default()),
             #[cfg(feature = "json")]
@@ -239,6 +241,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
             origins: self.origins,
             admission: self.admission,
             upgrade_timeout: self.upgrade_timeout,
+            subscribe_timeout: self.subscribe_timeout,
             kernel_buffer: KernelBuffer {
                 send_buffer: bytes.socket_send_buffer,
                 is_short: self.queue.overflow == Overflow::KeepNewest,
@@ -290,6 +293,7 @@ impl<Out, In> fmt::Debug for Builder<Out, In> {
             .field("channels", &self.spread)
             .field("outage_messages", &self.outage_messages)
             .field("rejoin_wait", &self.rejoin_wait)
+            .field("subscribe_timeout", &self.subscribe_timeout)
             .field("signing", &self.signing);
         #[cfg(feature = "json")]
         shown.field("plain", &self.plain);

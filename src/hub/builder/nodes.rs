@@ -169,4 +169,15 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
         self.rejoin_wait = time;
         self
     }
+
+    /// How long [`Conn::join_subscribed`](crate::Conn::join_subscribed) waits for the subscription. Default: 5 s;
+    /// 10 ms to 1 day. Past it the call gives `false`, and
+    /// [`Stats::subscribe_timeouts`](crate::Stats::subscribe_timeouts) counts it.
+    ///
+    /// It is how long a client gets nothing from an `on_connect` that waits while the backplane is away. Longer
+    /// waits through longer breaks.
+    pub fn subscribe_timeout(mut self, timeout: Duration) -> Self {
+        self.subscribe_timeout = timeout;
+        self
+    }
 }

@@ -1,0 +1,73 @@
+//! Joining a room, and waiting until messages of other nodes to it come here.
+
+use futures_util::FutureExt;
+
+use super::{Conn, Hub, events};
+use crate::backplane::Bridge;
+use crate::engine::JoinError;
+use crate::patience::timeout;
+use crate::shield::shielded;
+
+/// How the wait for a subscription ended.
+enum Waited {
+    Subscribed,
+    /// The connection has ended.
+    Ended,
+    /// The hub closes.
+    Closing,
+}
+
+impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
+    /// [`join`](Self::join), and then waits until the backplane has acknowledged that messages of other nodes to the
+    /// room come here: from then on none is missed for want of a subscription.
+    ///
+    /// Gives `true` then, and at once where there is no backplane. Gives `false` after
+    /// [`subscribe_timeout`](crate::Builder::subscribe_timeout), as while the backplane is away, and at once
+    /// when the hub closes. The connection is a member in both cases: it gets the messages of its own node, and
+    /// those of other nodes as soon as the backplane has subscribed.
+    /// [`Stats::subscribe_timeouts`](crate::Stats::subscribe_timeouts) counts the waits that took too long.
+    ///
+    /// # Errors
+    /// As `join`; and [`JoinError::Closed`] where the connection ends while it waits.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, the connection may have joined or not.
+    pub async fn join_subscribed(&self, room: &str) -> Result<bool, JoinError> {
+        self.join(room).await?;
+        let Some(bridge) = &self.hub().inner.bridge else { return Ok(true) };
+        if bridge.subscribed_to(room).now_or_never().is_some() {
+            return Ok(true);
+        }
+        Box::pin(self.subscribed(bridge, room)).await
+    }
+
+    async fn subscribed(&self, bridge: &Bridge, room: &str) -> Result<bool, JoinError> {
+        let hub = self.hub();
+        let waiting = async {
+            tokio::select! {
+                biased;
+                () = bridge.subscribed_to(room) => Waited::Subscribed,
+                () = self.watch(|| false) => Waited::Ended,
+                () = hub.when(|| hub.is_closing()) => Waited::Closing,
+            }
+        };
+        match shielded(timeout(hub.inner.subscribe_timeout, waiting)).await {
+            Ok(Waited::Subscribed) => Ok(true),
+            Ok(Waited::Ended) => Err(JoinError::Closed),
+            Ok(Waited::Closing) => Ok(false),
+            Err(_) => {
+                self.port().counters().subscribe_timeouts.add(1);
+                hub.tell_unsubscribed();
+                Ok(false)
+            }
+        }
+    }
+}
+
+impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
+    fn tell_unsubscribed(&self) {
+        if let Some(times) = self.inner.warnings.unsubscribed.add() {
+            events::not_subscribed(self.name(), self.inner.subscribe_timeout, times);
+        }
+    }
+}
