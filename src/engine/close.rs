@@ -29,7 +29,7 @@ impl CloseCode {
     pub const NO_STATUS: Self = Self(1005);
     /// 1006: the connection ended without a close frame. Never sent.
     pub const ABNORMAL: Self = Self(1006);
-    /// 1007: text that is not UTF-8.
+    /// 1007: text that is not UTF-8, or a message that cannot be decoded.
     pub const INVALID_PAYLOAD: Self = Self(1007);
     /// 1008: against the server's policy; what a slow client is told.
     pub const POLICY: Self = Self(1008);

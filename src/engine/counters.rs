@@ -133,7 +133,8 @@ counters! {
     /// Pongs that were replaced by a newer one before they could leave; those of pings that came together
     /// count as one.
     pongs_replaced,
-    /// Messages that the codec could not decode.
+    /// Messages that the codec could not decode; see
+    /// [`on_decode_error`](crate::Handler::on_decode_error).
     decode_errors,
     /// Joins whose room was not subscribed to within
     /// [`subscribe_timeout`](crate::Builder::subscribe_timeout).

@@ -1,7 +1,7 @@
 //! What can go wrong for a caller.
 
 use crate::backplane::BackplaneError;
-use crate::codec::EncodeError;
+use crate::codec::{DecodeError, EncodeError};
 use crate::engine::{ActionError, Close, CloseCode, Eviction, JoinError, LeaveError, Overloaded};
 
 /// A message was not published.
@@ -143,5 +143,13 @@ impl From<SendError> for Close {
 impl From<LeaveError> for Close {
     fn from(error: LeaveError) -> Self {
         Self::new(CloseCode::TRY_AGAIN, error.to_string())
+    }
+}
+
+/// So that `on_decode_error` can return `Err(error.into())`: the client is told 1007, and not why, for the reason may
+/// quote what is none of its business.
+impl From<DecodeError> for Close {
+    fn from(_: DecodeError) -> Self {
+        Self::new(CloseCode::INVALID_PAYLOAD, "message not decodable")
     }
 }

@@ -8,8 +8,8 @@ use hyper::StatusCode;
 use hyper::header::HeaderName;
 
 use super::byte_bounds::ByteBounds;
+use super::undecodable::Undecodable;
 use super::{ShutdownReport, UpgradeRequest};
-use crate::codec::DecodeError;
 use crate::engine::{Close, DisconnectReason};
 use crate::process::{Memory, Shortfall};
 use crate::telemetry::events;
@@ -25,9 +25,16 @@ events! {
         ?reason, "disconnected"
     }
 
-    /// A message of it could not be decoded.
-    debug undecodable(error: &DecodeError) for "roomcast::conn" {
-        error = ?error.to_string(), "message not decoded"
+    /// Messages could not be decoded, so many of the hub since this was last told. The last of them.
+    warn undecodable(hub: &str, message: &Undecodable<'_>, times: u64) for "roomcast::conn" {
+        hub, times, error = %message.reason(), bytes = message.bytes(), start = %message.start(),
+        "message not decoded: `on_decode_error` can answer it, or close the connection"
+    }
+
+    /// The same of one of them, where it is not yet time to tell the next sum.
+    debug undecodable_too(message: &Undecodable<'_>) for "roomcast::conn" {
+        error = %message.reason(), bytes = message.bytes(), start = %message.start(),
+        "message not decoded"
     }
 
     /// One of its callbacks returned an error, which closed it.

@@ -31,6 +31,7 @@ use crate::engine::{Close, DisconnectReason};
 /// | a shard is overloaded, or the hub has no more rooms | 1013, come back later |
 /// | a name is too long, or the connection is in too many rooms | 1008 |
 /// | the message cannot be encoded | 1011, with the reason `internal error` |
+/// | a message of the client cannot be decoded | 1007 |
 /// | the hub is closed | 1001 |
 /// | the connection has ended | none: it stays as it is |
 ///
@@ -102,6 +103,33 @@ pub trait Handler<Out: 'static, In: Send + 'static = Out>: Send + Sync + 'static
     }
 
     /// The client has sent a message that the codec cannot decode. The connection lives on unless this closes it.
+    ///
+    /// The hub has counted the message ([`Stats::decode_errors`](crate::Stats::decode_errors)), and told of it by an
+    /// event of `tracing`: at `warn` once a second at most, with the reason, the size and the first 64 bytes. The
+    /// client is told nothing unless this callback tells it.
+    ///
+    /// # Examples
+    /// Close with 1007, or answer and go on:
+    /// ```
+    /// use roomcast::{Close, Conn, DecodeError, Handler};
+    ///
+    /// struct Strict;
+    ///
+    /// impl Handler<String> for Strict {
+    ///     async fn on_decode_error(&self, _: &Conn<String>, error: DecodeError) -> Result<(), Close> {
+    ///         Err(error.into())
+    ///     }
+    /// }
+    ///
+    /// struct Kind;
+    ///
+    /// impl Handler<String> for Kind {
+    ///     async fn on_decode_error(&self, conn: &Conn<String>, _: DecodeError) -> Result<(), Close> {
+    ///         conn.send(&"that was no message".to_owned()).await?;
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
     fn on_decode_error(
         &self,
         conn: &Conn<Out, In>,

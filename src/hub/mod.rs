@@ -30,6 +30,7 @@ mod shutdown;
 mod span;
 mod subscribing;
 mod target;
+mod undecodable;
 mod upgrade;
 mod warnings;
 

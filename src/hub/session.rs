@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::task::coop;
 
+use super::undecodable::{self, Start};
 use super::{Conn, Handler, events};
 use crate::codec::DecodeError;
 use crate::engine::{Close, CloseCode, DisconnectReason, FrameKind, Link, Stage, frame};
@@ -300,11 +301,11 @@ fn interpret<Out: 'static, In: Send + 'static>(
         Event::Message { kind, payload } => {
             counters.messages_in.add(1);
             counters.bytes_in.add(payload.len() as u64);
+            let start = Start::of(kind, payload);
             match codec.decode(kind, payload) {
                 Ok(message) => Step::Message(message),
                 Err(error) => {
-                    counters.decode_errors.add(1);
-                    conn.span().enter(|| events::undecodable(&error));
+                    undecodable::note(conn, &error, &start);
                     Step::Undecodable(error)
                 }
             }

@@ -13,6 +13,8 @@ pub(super) struct Warnings {
     pub(super) unsupported: Sum,
     /// Headers of the handshake that a handler has set.
     pub(super) reserved_headers: Sum,
+    /// Messages that could not be decoded.
+    pub(super) undecodable: Sum,
     /// Joins whose room was not subscribed to in time.
     pub(super) unsubscribed: Sum,
     /// Requests without an address, where addresses are limited. Told once.

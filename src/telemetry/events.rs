@@ -1,7 +1,7 @@
 //! Events for the subscriber of `tracing`. Each layer defines its own.
 //!
 //! What a client can bring about at will is told at `debug`, for logs must not be filled from outside;
-//! what an operator should look at, at `warn` or above, where it cannot come often or is summed up.
+//! what an operator should look at, at `warn` or above, where it cannot come often or is summed up in short lines.
 //! What a client has sent is told in its `Debug` form, so that no line of a log is its work.
 
 #[cfg(feature = "tracing")]

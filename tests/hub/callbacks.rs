@@ -57,8 +57,8 @@ impl Handler<String> for Obedient {
         Ok(())
     }
 
-    async fn on_decode_error(&self, _: &Conn<String>, _: DecodeError) -> Result<(), Close> {
-        Err(Close::new(CloseCode::INVALID_PAYLOAD, "not JSON"))
+    async fn on_decode_error(&self, _: &Conn<String>, error: DecodeError) -> Result<(), Close> {
+        Err(error.into())
     }
 
     async fn on_disconnect(&self, conn: &Conn<String>, _: &DisconnectReason) -> Result<(), Close> {
@@ -102,7 +102,7 @@ async fn error_of_on_connect_rejects_and_one_of_on_decode_error_closes() {
     assert_eq!(client.closed().await.0, 1_008);
     let mut client = Client::connect(server.addr, "/ws").await;
     client.send_text("no JSON").await;
-    assert_eq!(client.closed().await, (1_007, "not JSON".to_owned()));
+    assert_eq!(client.closed().await, (1_007, "message not decodable".to_owned()));
     eventually("both are counted, twice", || hub.stats().callback_errors == 4).await;
 }
 

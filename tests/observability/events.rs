@@ -69,7 +69,7 @@ async fn what_happens_to_a_connection_is_told_in_its_span_with_the_events_of_its
         ("DEBUG", "roomcast::conn: connected"),
         ("INFO", "in on_connect"),
         ("INFO", "in on_message"),
-        ("DEBUG", "roomcast::conn: message not decoded error="),
+        ("WARN", "roomcast::conn: message not decoded: `on_decode_error` can answer it"),
         (
             "DEBUG",
             r#"disconnected reason=ClosedByClient(Close { code: CloseCode(1000), reason: "bye\n"#,
@@ -97,13 +97,43 @@ async fn messages_and_lives_of_clients_leave_nothing_in_a_log_of_level_info() {
     assert!(Client::try_connect(server.addr, "/ws?refuse").await.is_err());
     eventually("the end", || !log.with("in on_disconnect").is_empty()).await;
     let told = log.lines();
-    assert_eq!(told.len(), 2, "but of the handler: {told:#?}");
-    assert!(told.iter().all(|line| line.starts_with("INFO roomcast::conn{id=")), "{told:#?}");
+    assert_eq!(log.with("message not decoded").len(), 1, "once a second at most: {told:#?}");
+    assert_eq!(told.len(), 3, "but of the handler: {told:#?}");
+    let own = told.iter().filter(|line| !line.contains("message not decoded"));
+    assert!({ own }.all(|line| line.starts_with("INFO roomcast::conn{id=")), "{told:#?}");
 
     hub.shutdown(Duration::from_secs(20)).await;
     let report = log.only("hub shut down");
     assert!(report.starts_with("INFO roomcast::hub: hub shut down hub=\""), "{report}");
     assert!(report.contains("connections=0 unfinished=0"), "{report}");
+}
+
+/// All of it comes from the client, which would like to write into the log.
+#[tokio::test]
+async fn message_that_is_not_decoded_is_told_with_its_reason_and_a_bounded_start() {
+    let log = Log::new("debug");
+    let (hub, server) = talkative().await;
+    let mut client = Client::connect(server.addr, "/ws").await;
+    let hostile = format!("{{\"\u{1b}[31m\nERROR forged \u{202e}{}", "x".repeat(60_000));
+    for _ in 0..10 {
+        client.send_text(&*hostile).await;
+    }
+    client.send_text("\"log\"").await;
+    assert_eq!(client.get::<String>().await, "log", "it is served on");
+    assert_eq!(hub.stats().decode_errors, 10);
+    let told = log.with("message not decoded");
+    assert_eq!(told.len(), 10);
+    let first = &told[0];
+    assert!(first.starts_with("WARN roomcast::conn{id="), "{first}");
+    assert!(first.ends_with("x\""), "{first}");
+    let expected =
+        format!("bytes={} start=\"{{\\\"\\u{{1b}}[31m\\nERROR forged \\u{{202e}}x", hostile.len());
+    assert!(first.contains(&expected), "{first}");
+    assert!(first.contains(" times=1 error=\"message not decodable: "), "{first}");
+    assert!(told.iter().all(|line| line.len() < 1_000), "{} bytes", first.len());
+    let rest = &told[1..];
+    assert!(rest.iter().filter(|line| line.starts_with("WARN")).count() <= 2, "{told:#?}");
+    assert!(log.lines().iter().all(|line| !line.starts_with("ERROR")), "{:#?}", log.lines());
 }
 
 #[tokio::test]
