@@ -50,7 +50,7 @@ pub use engine::{
 #[cfg(feature = "hub")]
 pub use hub::{
     AsMessage, BuildError, Builder, Conn, Encoded, Endpoint, Handler, Handlers, Hub, Outcome,
-    PublishError, Reject, SendError, Shutdown, ShutdownReport, State, Stateless, Target,
+    PublishError, Reject, RoomState, SendError, Shutdown, ShutdownReport, State, Stateless, Target,
     UpgradeRequest,
 };
 #[cfg(feature = "hub")]

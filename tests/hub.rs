@@ -64,6 +64,8 @@ mod proxies;
 mod publish;
 #[path = "hub/requests.rs"]
 mod requests;
+#[path = "hub/room_state.rs"]
+mod room_state;
 #[path = "hub/rooms.rs"]
 mod rooms;
 #[path = "hub/running.rs"]

@@ -27,6 +27,10 @@ pub mod browser {}
 pub mod delivery {}
 
 #[cfg(all(feature = "json", feature = "server"))]
+#[doc = include_str!("state.md")]
+pub mod state {}
+
+#[cfg(all(feature = "json", feature = "server"))]
 #[doc = include_str!("slow_clients.md")]
 pub mod slow_clients {}
 

@@ -143,6 +143,8 @@ counters! {
     callback_errors,
     /// Handlers that panicked.
     handler_panics,
+    /// Calls of a [`RoomState`](crate::RoomState) that panicked: it may lack that message, or keep that room.
+    room_state_panics,
     /// Streams of the application that panicked below a connection; each ended that connection alone.
     stream_panics,
     /// Shards that are gone, with their runtime or by a panic. Their connections were cut, and no new one

@@ -5,6 +5,8 @@
 //! [`HEADER_BYTES_MAX`] bytes of headroom; [`seal`] puts the header right before it, without
 //! moving the payload.
 
+use std::iter;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::close::{Close, REASON_BYTES_MAX};
@@ -117,6 +119,19 @@ pub fn count(mut frames: &[u8]) -> usize {
         count += 1;
     }
     count
+}
+
+/// The frames of `frames`, a run of whole server frames, each in memory of its own: whoever keeps one does not
+/// keep the run.
+pub fn split(frames: &Bytes) -> impl Iterator<Item = Bytes> + '_ {
+    let mut start = 0;
+    iter::from_fn(move || {
+        let rest = frames.get(start..).filter(|rest| !rest.is_empty())?;
+        let bytes = frame_bytes(rest);
+        start += bytes;
+        let is_alone = bytes == frames.len();
+        Some(if is_alone { frames.clone() } else { Bytes::copy_from_slice(&rest[..bytes]) })
+    })
 }
 
 /// How many frames of `frames` end within its first `bytes` bytes.
@@ -233,6 +248,10 @@ mod tests {
         assert_eq!(frame_end(&run, 1), first.len());
         assert_eq!(frame_end(&run, first.len()), first.len());
         assert_eq!(frame_end(&run, first.len() + 1), run.len());
+        let run = Bytes::from(run);
+        assert_eq!(split(&run).collect::<Vec<_>>(), [first.clone(), second]);
+        let alone = split(&first).next().expect("there is one");
+        assert_eq!((alone.as_ptr(), split(&Bytes::new()).count()), (first.as_ptr(), 0));
         let within = |bytes| count_within(&run, bytes);
         assert_eq!(
             [0, first.len() - 1, first.len(), run.len() - 1, run.len()].map(within),

@@ -4,6 +4,7 @@
 
 mod acting;
 mod asking;
+mod membership;
 
 use std::fmt;
 use std::slice;
@@ -17,13 +18,13 @@ use super::budget::{Budget, Budgets};
 use super::clock::LATENESS_MIN;
 use super::close::DisconnectReason;
 use super::closing::{Closing, Shedding};
-use super::command::{Audience, Command, Delivery, Except, Leave, Payer, Reply};
+use super::command::{Audience, Command, Delivery, Except, Payer, Reply};
 use super::counters::Counters;
 use super::frame;
 use super::inbox::{Inbox, InboxLimits, Overloaded};
 use super::link::{ConnKey, Link, Newcomer};
 use super::pending::Pending;
-use super::room_index::{NoMoreRooms, RoomIndex, RoomWatch};
+use super::room_index::{RoomIndex, RoomWatch};
 
 pub use self::acting::{Action, ActionError, act_at};
 
@@ -227,62 +228,6 @@ impl<S> Port<S> {
         self.rooms.clear();
         self.counters.rooms.take();
         self.counters.shards_gone.add(1);
-    }
-
-    /// Puts the connection into the room, making the room if need be.
-    ///
-    /// A publish that follows, by this thread or one that it tells, reaches the connection.
-    pub fn join(&self, link: &Link, name: &str) -> Result<(), JoinError> {
-        let RoomLimits { name_bytes, rooms_per_conn } = self.room_limits;
-        if name.len() > name_bytes {
-            return Err(JoinError::NameTooLong { bytes: name.len(), bytes_max: name_bytes });
-        }
-        if link.is_closing() {
-            return Err(JoinError::Closed);
-        }
-        if !link.reserve_room(rooms_per_conn) {
-            return Err(JoinError::TooManyRooms { rooms_max: rooms_per_conn });
-        }
-        if self.inbox.reserve(0).is_err() {
-            link.release_room();
-            self.counters.refused.add(1);
-            return Err(JoinError::Overloaded);
-        }
-        match self.rooms.claim(name) {
-            Ok(room) => {
-                self.inbox.push(Command::Join(link.id(), room));
-                if self.inbox.is_closed() {
-                    // The shard may have cleared them before this one was there.
-                    self.rooms.clear();
-                    return Err(JoinError::Closed);
-                }
-            }
-            Err(NoMoreRooms { rooms_max }) => {
-                self.inbox.give_back(1, 0);
-                link.release_room();
-                self.counters.refused_rooms.add(1);
-                return Err(JoinError::NoMoreRooms { rooms_max });
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the connection out of the room, if it is in it.
-    pub fn leave(&self, link: &Link, name: &str) -> Result<(), LeaveError> {
-        let Some(room) = self.rooms.find(name) else {
-            return Ok(());
-        };
-        if self.inbox.reserve(0).is_err() {
-            self.counters.refused.add(1);
-            return Err(LeaveError::Overloaded);
-        }
-        // Who has no membership left to give up is not in the room.
-        let is_counted = link.start_leaving();
-        if is_counted {
-            room.start_leaving();
-        }
-        self.inbox.push(Command::Leave(Leave { conn: link.id(), room, is_counted }));
-        Ok(())
     }
 
     /// Sends frames to one connection. They count as waiting for it from now on.

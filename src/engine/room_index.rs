@@ -206,6 +206,11 @@ impl RoomIndex {
         self.rooms.load().get(name).map(|room| room.0.clone())
     }
 
+    /// Whether there is a room of that name; without taking a reference.
+    pub fn contains(&self, name: &str) -> bool {
+        self.rooms.load().contains(name)
+    }
+
     /// Members of a room, and joins on their way to it; without taking a reference.
     pub fn members(&self, name: &str) -> usize {
         self.rooms.load().get(name).map_or(0, |room| room.0.members())

@@ -89,7 +89,7 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
     /// # Errors
     /// As `join`, and [`JoinError::Overloaded`]: the inbox of the shard is full.
     pub fn try_join(&self, room: &str) -> Result<(), JoinError> {
-        self.port().join(&self.inner.link, room)
+        self.inner.hub.inner.shards.join(&self.inner.link, room)
     }
 
     /// Leaves a room, waiting while the shard is overloaded. It is no error not to be in it.
@@ -230,7 +230,7 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
     }
 
     /// Tries until there is a result, each time that a shard has made space.
-    async fn until<R>(&self, mut attempt: impl FnMut() -> Option<R>) -> R {
+    pub(super) async fn until<R>(&self, mut attempt: impl FnMut() -> Option<R>) -> R {
         match attempt() {
             Some(result) => result,
             None => Box::pin(self.inner.hub.inner.shards.until(attempt)).await,

@@ -121,6 +121,8 @@ const HERE: &[Metric<Here>] = &[
         Counter(|hub| hub.stats.callback_errors)),
     Metric("roomcast_handler_panics_total", Count, "Handlers that panicked",
         Counter(|hub| hub.stats.handler_panics)),
+    Metric("roomcast_room_state_panics_total", Count, "Calls of a room state that panicked",
+        Counter(|hub| hub.stats.room_state_panics)),
     Metric("roomcast_stream_panics_total", Count, "Streams of the application that panicked",
         Counter(|hub| hub.stats.stream_panics)),
     Metric("roomcast_shards_gone", Count, "Shards that are gone, with their runtime or by a panic",
@@ -306,6 +308,7 @@ mod tests {
             subscribe_timeouts: next(),
             callback_errors: next(),
             handler_panics: next(),
+            room_state_panics: next(),
             stream_panics: next(),
             shards_gone: next(),
         };

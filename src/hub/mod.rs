@@ -15,6 +15,7 @@ mod error;
 mod events;
 mod handler;
 mod handlers;
+mod joining;
 mod listing;
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -24,6 +25,7 @@ mod outcome;
 mod publishing;
 mod refusal;
 mod request;
+mod room_state;
 mod session;
 mod shed;
 mod shutdown;
@@ -52,6 +54,7 @@ use self::origins::Origins;
 pub use self::outcome::Outcome;
 pub use self::publishing::Encoded;
 pub use self::request::{Reject, UpgradeRequest};
+pub use self::room_state::RoomState;
 use self::shutdown::PhaseCell;
 pub use self::shutdown::{Shutdown, ShutdownReport};
 pub use self::target::Target;
@@ -86,7 +89,7 @@ use crate::transport::{
 /// A message is encoded once; recipients share the bytes. All publishing calls return before
 /// anything is written to a socket, and cost one allocation and one push per shard with recipients,
 /// whatever their number; several rooms or exceptions cost an allocation per shard more. They take
-/// no lock.
+/// no lock, unless the hub has a [`RoomState`].
 ///
 /// # Examples
 /// ```

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use super::{AsMessage, Hub, Inner, PublishError, Target, session};
 use crate::backplane::{Bridge, ConnId, Outgoing};
 use crate::codec::encode_frame;
-use crate::engine::{Address, ConnKey, Link, Pace, Stage};
+use crate::engine::{Address, ConnKey, Link, Pace, Stage, frame};
 use crate::shield::shielded;
 use crate::transport::Shards;
 
@@ -18,6 +18,11 @@ impl Encoded {
     /// The bytes on the wire, header included.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The bytes that the codec has written, without the header.
+    pub fn payload(&self) -> &[u8] {
+        frame::payload(&self.0)
     }
 }
 

@@ -15,11 +15,12 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::ends::{End, Ends};
 use super::relief::Relief;
+use super::room_state::{Emptied, LastRooms, RoomHooks, RoomStates};
 use super::sampler::Sampler;
 use super::stream::WriteHalf;
 use crate::engine::{
-    Action, ActionError, Address, Budgets, ConnKey, InboxLimits, Link, Overloaded, Pace, Port,
-    Progress, RoomLimits, RoomWatch, Shard, ShardConfig, act_at, publish_at,
+    Action, ActionError, Address, Budgets, ConnKey, InboxLimits, JoinError, Link, Overloaded, Pace,
+    Port, Progress, RoomLimits, RoomWatch, Shard, ShardConfig, act_at, publish_at,
 };
 
 /// Small writes of a slice, before a shard lets readers and other shards run: about 0.3 ms.
@@ -30,7 +31,9 @@ const TIMER_SLACK: Duration = Duration::from_millis(1);
 
 /// The shards of a hub, as publishers and sessions see them.
 pub(crate) struct Shards {
-    ports: Box<[Arc<Port<WriteHalf>>]>,
+    ports: Arc<[Arc<Port<WriteHalf>>]>,
+    /// The state beside the rooms, if the application keeps any.
+    room_states: Option<Arc<RoomStates>>,
     /// When the clocks of the shards began.
     epoch: Instant,
     relief: Arc<Relief>,
@@ -53,9 +56,12 @@ impl Shards {
     pub(crate) fn start(
         layout: Layout,
         room_watch: Option<Arc<dyn RoomWatch>>,
+        room_hooks: Option<Box<dyn RoomHooks>>,
         runtime: &Handle,
     ) -> Self {
         let Layout { count, shard, inbox, rooms, budgets } = layout;
+        let hooks = room_hooks.map(|hooks| (hooks, Arc::new(Emptied::over(room_watch.clone()))));
+        let room_watch = hooks.as_ref().map_or(room_watch, |(_, emptied)| Some(emptied.clone()));
         let port = |index| {
             let port = Port::new(index, inbox, rooms).within(budgets.clone());
             Arc::new(match &room_watch {
@@ -63,7 +69,9 @@ impl Shards {
                 None => port,
             })
         };
-        let ports: Box<[_]> = (0..count).map(port).collect();
+        let ports: Arc<[_]> = (0..count).map(port).collect();
+        let room_states =
+            hooks.map(|(hooks, emptied)| Arc::new(RoomStates::new(hooks, ports.clone(), emptied)));
         let relief = Arc::new(Relief::default());
         let ends = Arc::new(Ends::of(count));
         let epoch = Instant::now();
@@ -71,6 +79,7 @@ impl Shards {
             let driver = Driver {
                 end: End { index, relief: relief.clone(), ends: ends.clone(), is_expected: false },
                 shard: Shard::new(shard, port.clone()),
+                last_rooms: LastRooms(room_states.clone()),
                 port: port.clone(),
                 epoch,
                 // Made here, so that a runtime without a timer is the caller's panic.
@@ -79,7 +88,7 @@ impl Shards {
             // The driver takes turns by itself. Tokio's budget would make sockets look blocked.
             runtime.spawn(coop::unconstrained(driver.run()));
         }
-        Self { ports, epoch, relief, ends, sampler: Sampler::default() }
+        Self { ports, room_states, epoch, relief, ends, sampler: Sampler::default() }
     }
 
     /// All ports, in the order of the shards.
@@ -144,7 +153,37 @@ impl Shards {
         except: &[ConnKey],
         frames: &Bytes,
     ) -> Result<(), Overloaded> {
-        self.followed(address, || publish_at(pace, &self.ports, address, except, frames))
+        let publish =
+            || self.followed(address, || publish_at(pace, &self.ports, address, except, frames));
+        match &self.room_states {
+            None => publish(),
+            Some(states) => states.publish(address, frames, publish),
+        }
+    }
+
+    /// Has a connection enter a room.
+    pub(crate) fn join(&self, link: &Link, room: &str) -> Result<(), JoinError> {
+        self.enter(room, || self.ports[link.id().shard()].join(link, room))
+    }
+
+    /// Has a connection enter a room, and first sends it the frames that `first` gives. With `bytes_max`, it is
+    /// also refused where more would wait for the client then, unless nothing else does.
+    pub(crate) fn join_with(
+        &self,
+        link: &Arc<Link>,
+        room: &str,
+        first: impl FnOnce() -> Bytes,
+        bytes_max: Option<usize>,
+    ) -> Result<(), JoinError> {
+        let port = &self.ports[link.id().shard()];
+        self.enter(room, || port.join_with(link, room, first(), bytes_max))
+    }
+
+    fn enter<E>(&self, room: &str, enter: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        match &self.room_states {
+            None => enter(),
+            Some(states) => states.enter(room, enter),
+        }
     }
 
     /// Has an action happen to connections, in every shard that has some.
@@ -155,7 +194,11 @@ impl Shards {
         except: &[ConnKey],
         action: Action<'_>,
     ) -> Result<(), ActionError> {
-        act_at(pace, &self.ports, address, except, action)
+        let act = || act_at(pace, &self.ports, address, except, action);
+        match action {
+            Action::Join(room) => self.enter(room, act),
+            Action::Close { .. } | Action::Leave(_) => act(),
+        }
     }
 
     /// Hands frames to the shard of one connection. With `bytes_max`, only if no more than that waits for
@@ -251,7 +294,8 @@ impl Drop for Shards {
 
 struct Driver {
     shard: Shard<WriteHalf>,
-    /// Behind the shard, which goes first.
+    /// These two stand behind the shard, which goes first.
+    last_rooms: LastRooms,
     end: End,
     port: Arc<Port<WriteHalf>>,
     epoch: Instant,
@@ -262,6 +306,7 @@ impl Driver {
     async fn run(mut self) {
         loop {
             let progress = self.shard.run(self.epoch.elapsed(), WRITES_PER_SLICE);
+            self.last_rooms.tell_emptied();
             self.end.is_expected = self.shard.is_ending();
             if self.shard.take_made_space() {
                 self.end.relief.ring();
@@ -330,7 +375,7 @@ mod tests {
             rooms: RoomLimits { name_bytes: 16, rooms_per_conn: 16 },
             budgets: Budgets::default(),
         };
-        Shards::start(layout, None, &Handle::current())
+        Shards::start(layout, None, None, &Handle::current())
     }
 
     async fn end(shards: &Shards, index: usize) {

@@ -20,6 +20,7 @@ mod reader;
 #[cfg(feature = "server")]
 mod received;
 mod relief;
+mod room_state;
 #[cfg(feature = "metrics")]
 mod sampler;
 #[cfg(not(feature = "metrics"))]
@@ -41,6 +42,7 @@ pub(crate) use patient::Patient;
 pub(crate) use reader::{FrameReader, ReadError, ReadLimits};
 #[cfg(feature = "server")]
 pub(crate) use received::Received;
+pub(crate) use room_state::RoomHooks;
 #[cfg(feature = "metrics")]
 pub(crate) use sampler::{Sample, Sampler};
 pub(crate) use stream::{KernelBuffer, Owner, WriteHalf, into_streams};

@@ -432,3 +432,88 @@ fn shard_serves_others_between_the_slices_of_a_list() {
     });
     assert_eq!(slices, 4);
 }
+
+fn join_with(
+    client: &Client,
+    room: &str,
+    texts: &[&str],
+    bytes_max: Option<usize>,
+) -> Result<(), JoinError> {
+    let run = texts.iter().map(|text| text_frame(text)).collect::<Vec<_>>().concat();
+    client.port.join_with(&client.link, room, run.into(), bytes_max)
+}
+
+#[test]
+fn a_joiner_gets_first_messages_before_those_of_the_room_in_any_mix_of_audiences() {
+    let mut settings = Settings::default();
+    settings.shard.large_audience = 3;
+    let mut rig = settings.build();
+    let members = rig.attach_to("r", 4);
+    let joiner = rig.attach();
+    rig.run();
+    rig.publish(Address::Room("r"), "before");
+    rig.publish(Address::Everyone, "all 1");
+    assert_eq!(join_with(&joiner, "r", &["first 1", "first 2"], None), Ok(()));
+    rig.publish(Address::Room("r"), "after");
+    rig.publish(Address::Everyone, "all 2");
+    rig.run();
+    assert_eq!(joiner.texts(), ["all 1", "first 1", "first 2", "after", "all 2"]);
+    for member in &members {
+        assert_eq!(member.texts(), ["before", "all 1", "after", "all 2"]);
+    }
+    assert_nothing_reserved(&rig.ports[0], settings.inbox);
+}
+
+#[test]
+fn a_join_with_first_messages_happens_whole_or_not_at_all() {
+    let mut settings = Settings::default().inbox(2, 1_000);
+    settings.rooms.rooms_per_conn = 1;
+    settings.rooms_max = 1;
+    let mut rig = settings.build();
+    let [client, other] = [rig.attach(), rig.attach()];
+    rig.run();
+    // One place is left: enough for the join, and not for the messages.
+    client.port.inbox().reserve(0).unwrap();
+    assert_eq!(join_with(&client, "r", &["first"], None), Err(JoinError::Overloaded));
+    client.port.inbox().give_back(1, 0);
+    assert!(join_with(&client, &"n".repeat(65), &["first"], None).is_err());
+    rig.run();
+    assert_eq!((client.texts().len(), client.link.waiting(), room_count(&rig)), (0, 0, (0, 0)));
+    assert_nothing_reserved(&rig.ports[0], settings.inbox);
+
+    assert_eq!(join_with(&client, "r", &["first"], None), Ok(()));
+    rig.run();
+    let too_many = JoinError::TooManyRooms { rooms_max: 1 };
+    assert_eq!(join_with(&client, "s", &["no"], None), Err(too_many));
+    assert_eq!(join_with(&other, "s", &["no"], None), Err(JoinError::NoMoreRooms { rooms_max: 1 }));
+    assert_eq!(join_with(&other, "r", &[], None), Ok(()));
+    rig.run();
+    assert_eq!((client.texts(), other.texts().len()), (vec!["first".to_owned()], 0));
+    client.close();
+    assert!(client.link.start_closing());
+    assert_eq!(join_with(&client, "r", &["no"], None), Err(JoinError::Closed));
+    rig.run();
+    assert_eq!(client.link.waiting(), 0);
+    assert_eq!(rig.members("r"), [other.id()]);
+    assert_nothing_reserved(&rig.ports[0], settings.inbox);
+}
+
+#[test]
+fn a_patient_join_with_first_messages_leaves_the_queue_of_its_client_within_a_bound() {
+    let mut rig = Settings::default().build();
+    let client = rig.attach();
+    client.block();
+    rig.run();
+    // If nothing waits, any size passes.
+    assert_eq!(join_with(&client, "a", &["large enough"], Some(1)), Ok(()));
+    rig.run();
+    assert_eq!(join_with(&client, "b", &["b"], Some(16)), Err(JoinError::Overloaded));
+    assert_eq!(join_with(&client, "b", &["b"], Some(17)), Ok(()));
+    assert_eq!(join_with(&client, "c", &[], Some(1)), Ok(()), "it needs no space there");
+    client.unblock();
+    rig.run();
+    assert_eq!(
+        (client.texts(), client.link.waiting()),
+        (vec!["large enough".to_owned(), "b".to_owned()], 0)
+    );
+}

@@ -72,6 +72,7 @@ fn futures_of_a_connection(conn: &Conn<String>, encoded: &Encoded) {
     assert_small(conn.send_encoded(encoded), 0);
     assert_small(conn.join("lobby"), 0);
     assert_small(conn.join_subscribed("lobby"), 0);
+    assert_small(conn.join_with("lobby", || [encoded.clone()]), 0);
     assert_small(conn.leave("lobby"), 0);
     assert_small(conn.rooms(), 0);
     assert_small(conn.flushed(), 0);

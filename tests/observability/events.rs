@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use roomcast::{
-    Backplane, Close, Conn, DisconnectReason, Handler, Hub, Local, Parcel, Publisher, Reject,
-    UpgradeRequest,
+    Backplane, Close, Conn, DisconnectReason, Encoded, Handler, Hub, Local, Parcel, Publisher,
+    Reject, RoomState, UpgradeRequest,
 };
 use tokio_tungstenite::tungstenite::Error;
 
@@ -296,6 +296,26 @@ fn shards_that_end_with_their_hub_or_after_it_was_closed_are_not_told_of() {
     drop(runtime);
     assert!(hub.is_closed());
     assert_eq!(log.with("shard gone"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn panics_of_a_room_state_are_told_once_a_second_at_most() {
+    struct Panicking;
+
+    impl RoomState for Panicking {
+        fn on_publish(&self, _: &str, _: &Encoded) {
+            panic!("as it was told to");
+        }
+    }
+
+    let log = Log::new("info");
+    let hub = Hub::<u32>::builder().room_state(Panicking).build().expect("valid");
+    (0..100).for_each(|message| hub.try_to_room("r", &message).expect("it is idle"));
+    assert_eq!(hub.stats().room_state_panics, 100);
+    let told = log.with("room state panicked");
+    let line = r#"ERROR roomcast::hub: room state panicked panic="as it was told to" times=1"#;
+    assert_eq!(told.first().map(String::as_str), Some(line));
+    assert!(told.len() < 10, "{told:#?}");
 }
 
 #[tokio::test]

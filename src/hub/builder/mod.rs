@@ -11,6 +11,7 @@ mod metrics;
 mod nodes;
 #[cfg(feature = "json")]
 mod plain;
+mod room_state;
 mod traffic;
 
 use std::fmt;
@@ -31,7 +32,7 @@ use crate::engine::{
     Budgets, InboxLimits, LARGE_AUDIENCE, Overflow, QueueLimits, RoomLimits, ShardConfig,
 };
 use crate::transport::{
-    AdmissionLimits, DecodeLimits, KernelBuffer, Layout, Rates, ReadLimits, Shards,
+    AdmissionLimits, DecodeLimits, KernelBuffer, Layout, Rates, ReadLimits, RoomHooks, Shards,
 };
 
 /// The settings of a [`Hub`], from [`Hub::builder`](Hub) or [`Hub::with_codec`]. All have defaults.
@@ -91,6 +92,7 @@ pub struct Builder<Out, In = Out> {
     inbox_messages: usize,
     rooms: RoomLimits,
     rooms_max: usize,
+    room_hooks: Option<Box<dyn RoomHooks>>,
     socket_send_buffer: Option<usize>,
     link: Option<Link>,
     spread: u16,
@@ -151,6 +153,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
             inbox_messages: 65_536,
             rooms: RoomLimits { name_bytes: 255, rooms_per_conn: 1_024 },
             rooms_max: 1 << 20,
+            room_hooks: None,
             socket_send_buffer: None,
             link: None,
             spread: 1,
@@ -224,7 +227,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
             rooms: self.rooms,
             budgets: Budgets::new(self.rooms_max, bytes.queued, self.shards),
         };
-        let shards = Shards::start(layout, watch, &runtime);
+        let shards = Shards::start(layout, watch, self.room_hooks, &runtime);
         let shards = Arc::new(shards);
         let ends = || BridgeEnds { node, members: Arc::downgrade(&shards), runtime: &runtime };
         let bridge = bridge.map(|(plan, start)| start(plan, ends())).transpose()?;
@@ -287,6 +290,7 @@ impl<Out, In> fmt::Debug for Builder<Out, In> {
             .field("inbox_messages", &self.inbox_messages)
             .field("rooms", &self.rooms)
             .field("rooms_max", &self.rooms_max)
+            .field("room_state", &self.room_hooks.is_some())
             .field("set", &self.set)
             .field("socket_send_buffer", &self.socket_send_buffer)
             .field("channel", &self.link.as_ref().map(|link| &link.channel))

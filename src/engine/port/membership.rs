@@ -1,0 +1,106 @@
+//! Joins and leaves of one connection.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{JoinError, LeaveError, Port, RoomLimits};
+use crate::engine::command::{Command, Delivery, Leave};
+use crate::engine::link::Link;
+use crate::engine::room_index::{NoMoreRooms, Room};
+
+impl<S> Port<S> {
+    /// Puts the connection into the room, making the room if need be.
+    ///
+    /// A publish that follows, by this thread or one that it tells, reaches the connection.
+    pub fn join(&self, link: &Link, name: &str) -> Result<(), JoinError> {
+        let room = self.admit(link, name)?;
+        self.push_join(link, room)
+    }
+
+    /// [`join`](Self::join), and sends the connection `first`, whole frames, before all that is published to
+    /// the room after this call. Both happen or neither. With `bytes_max`, it is also refused where more than
+    /// that would wait for the client, unless nothing else does.
+    pub fn join_with(
+        &self,
+        link: &Arc<Link>,
+        name: &str,
+        first: Bytes,
+        bytes_max: Option<usize>,
+    ) -> Result<(), JoinError> {
+        let bytes = first.len();
+        if bytes == 0 {
+            return self.join(link, name);
+        }
+        match bytes_max {
+            Some(bytes_max) if !link.reserve_waiting(bytes, bytes_max) => {
+                return Err(JoinError::Overloaded);
+            }
+            Some(_) => {}
+            None => link.add_waiting(bytes),
+        }
+        // Where it is dropped, its bytes wait no longer.
+        let delivery = Delivery::reserved(first, link.clone());
+        if self.inbox.reserve(bytes).is_err() {
+            self.counters.refused.add(1);
+            return Err(JoinError::Overloaded);
+        }
+        let room = self.admit(link, name).inspect_err(|_| self.inbox.give_back(1, bytes))?;
+        // Before the join: a message to the room that comes between the two is not for this connection.
+        self.inbox.push(Command::Deliver(delivery));
+        self.push_join(link, room)
+    }
+
+    /// Claims the room for a connection, with space in the inbox for its join.
+    fn admit(&self, link: &Link, name: &str) -> Result<Arc<Room>, JoinError> {
+        let RoomLimits { name_bytes, rooms_per_conn } = self.room_limits;
+        if name.len() > name_bytes {
+            return Err(JoinError::NameTooLong { bytes: name.len(), bytes_max: name_bytes });
+        }
+        if link.is_closing() {
+            return Err(JoinError::Closed);
+        }
+        if !link.reserve_room(rooms_per_conn) {
+            return Err(JoinError::TooManyRooms { rooms_max: rooms_per_conn });
+        }
+        if self.inbox.reserve(0).is_err() {
+            link.release_room();
+            self.counters.refused.add(1);
+            return Err(JoinError::Overloaded);
+        }
+        self.rooms.claim(name).map_err(|NoMoreRooms { rooms_max }| {
+            self.inbox.give_back(1, 0);
+            link.release_room();
+            self.counters.refused_rooms.add(1);
+            JoinError::NoMoreRooms { rooms_max }
+        })
+    }
+
+    fn push_join(&self, link: &Link, room: Arc<Room>) -> Result<(), JoinError> {
+        self.inbox.push(Command::Join(link.id(), room));
+        if self.inbox.is_closed() {
+            // The shard may have cleared them before this one was there.
+            self.rooms.clear();
+            return Err(JoinError::Closed);
+        }
+        Ok(())
+    }
+
+    /// Takes the connection out of the room, if it is in it.
+    pub fn leave(&self, link: &Link, name: &str) -> Result<(), LeaveError> {
+        let Some(room) = self.rooms.find(name) else {
+            return Ok(());
+        };
+        if self.inbox.reserve(0).is_err() {
+            self.counters.refused.add(1);
+            return Err(LeaveError::Overloaded);
+        }
+        // Who has no membership left to give up is not in the room.
+        let is_counted = link.start_leaving();
+        if is_counted {
+            room.start_leaving();
+        }
+        self.inbox.push(Command::Leave(Leave { conn: link.id(), room, is_counted }));
+        Ok(())
+    }
+}

@@ -1,0 +1,115 @@
+//! Joining a room with first messages.
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Conn, Encoded};
+use crate::engine::JoinError;
+
+impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
+    /// [`join`](Self::join), with first messages: those that `first` gives, which this connection gets before all
+    /// messages that are published to the room afterwards.
+    ///
+    /// If the hub has a [`RoomState`](crate::RoomState) and `first` reads it, the connection gets each message to the
+    /// room once, by the state or after the join: none is lost and none comes twice. Without a state, a message that
+    /// is published while `first` runs may be in neither.
+    ///
+    /// The connection joins and is sent the messages, or neither. The call waits while the shard is overloaded, and
+    /// for space in the queue of this client as [`send`](Self::send) does, where the messages count as one. Each
+    /// attempt calls `first` again. A connection that is in the room already gets the messages, too.
+    ///
+    /// `first` runs while everyone who uses the room waits: return soon. It may neither publish to a room nor join
+    /// one.
+    ///
+    /// Cost: as `join`; two or more messages are copied into one buffer.
+    ///
+    /// # Errors
+    /// As `join`.
+    ///
+    /// # Panics
+    /// If `first` panics. The connection has not joined then.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, the connection has not joined and gets none of the messages.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::collections::HashMap;
+    /// use std::sync::Mutex;
+    /// use roomcast::{Conn, Encoded, JoinError};
+    ///
+    /// /// Kept by a `RoomState`.
+    /// type Last = Mutex<HashMap<String, Encoded>>;
+    ///
+    /// async fn enter(conn: &Conn<String>, room: &str, last: &Last) -> Result<(), JoinError> {
+    ///     conn.join_with(room, || last.lock().unwrap().get(room).cloned()).await
+    /// }
+    /// ```
+    pub async fn join_with<M>(
+        &self,
+        room: &str,
+        mut first: impl FnMut() -> M + Send,
+    ) -> Result<(), JoinError>
+    where
+        M: IntoIterator<Item = Encoded>,
+    {
+        let (link, bytes_max) = (self.link(), self.hub().inner.send_wait_bytes_max);
+        loop {
+            let mut bytes = 0;
+            let attempt = || match self.join_once(room, &mut first, Some(bytes_max), &mut bytes) {
+                // The client has to make space, and not the shard.
+                Err(JoinError::Overloaded) if !link.has_space(bytes, bytes_max) => Some(None),
+                Err(JoinError::Overloaded) => None,
+                result => Some(Some(result)),
+            };
+            if let Some(result) = self.until(attempt).await {
+                return result;
+            }
+            self.watch(|| link.has_space(bytes, bytes_max)).await;
+        }
+    }
+
+    /// [`join_with`](Self::join_with) without waiting. The messages may also take the space that `send` leaves to
+    /// others.
+    ///
+    /// # Errors
+    /// As `join_with`, and [`JoinError::Overloaded`]: the inbox of the shard is full.
+    ///
+    /// # Panics
+    /// As `join_with`.
+    pub fn try_join_with<M>(&self, room: &str, first: impl FnOnce() -> M) -> Result<(), JoinError>
+    where
+        M: IntoIterator<Item = Encoded>,
+    {
+        self.join_once(room, first, None, &mut 0)
+    }
+
+    /// Joins with first messages, and notes how many bytes they are.
+    fn join_once<M>(
+        &self,
+        room: &str,
+        first: impl FnOnce() -> M,
+        bytes_max: Option<usize>,
+        bytes: &mut usize,
+    ) -> Result<(), JoinError>
+    where
+        M: IntoIterator<Item = Encoded>,
+    {
+        let first = || {
+            let run = run_of(first());
+            *bytes = run.len();
+            run
+        };
+        self.hub().inner.shards.join_with(self.link(), room, first, bytes_max)
+    }
+}
+
+/// Messages as one run of frames.
+fn run_of(messages: impl IntoIterator<Item = Encoded>) -> Bytes {
+    let mut messages = messages.into_iter();
+    let Some(Encoded(first)) = messages.next() else { return Bytes::new() };
+    let Some(Encoded(second)) = messages.next() else { return first };
+    let mut run = BytesMut::from(&first[..]);
+    run.extend_from_slice(&second);
+    messages.for_each(|Encoded(frame)| run.extend_from_slice(&frame));
+    run.freeze()
+}

@@ -1,0 +1,104 @@
+//! State that an application keeps beside its rooms.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Encoded;
+use crate::transport::RoomHooks;
+
+/// State that an application keeps beside the rooms of this node: the last messages, a document, who is typing.
+///
+/// The hub tells the state of each message to a room ([`on_publish`](Self::on_publish)) and of each room without
+/// members ([`on_empty`](Self::on_empty)). A joiner reads the state in
+/// [`Conn::join_with`](crate::Conn::join_with). Give the state to
+/// [`Builder::room_state`](crate::Builder::room_state). The page [`docs::state`](crate::docs) has a recipe for one
+/// node and for several.
+///
+/// # Ordering
+/// The hub holds a lock of the room while it hands a message to the members and calls `on_publish`, while a
+/// connection joins, and while it calls `on_empty`. So the calls for one room come one after the other, members here
+/// get its messages in the order of the calls, and a joiner gets each message once: by the state or after the join.
+/// Rooms share 64 such locks, so calls for different rooms may run in parallel: the state needs a lock of its own.
+///
+/// # Rules
+/// - Do not hold the lock of the state while you publish to a room or join one: two threads would wait for each other.
+/// - Neither method, nor the closure of `join_with`, may publish to a room or join one. Such a call panics. Messages
+///   to everyone and to one connection are allowed.
+/// - Both methods run on the thread of a publisher or of a shard, and everyone who uses the room waits: return soon,
+///   within some microseconds.
+///
+/// A method that panics ends nothing else. [`Stats::room_state_panics`](crate::Stats::room_state_panics) counts it,
+/// and an event tells it.
+///
+/// # Examples
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::Mutex;
+/// use roomcast::{Encoded, RoomState};
+///
+/// /// The last message of each room.
+/// #[derive(Default)]
+/// struct Last(Mutex<HashMap<String, Encoded>>);
+///
+/// impl RoomState for Last {
+///     fn on_publish(&self, room: &str, message: &Encoded) {
+///         self.0.lock().unwrap().insert(room.to_owned(), message.clone());
+///     }
+///
+///     fn on_empty(&self, room: &str) {
+///         self.0.lock().unwrap().remove(room);
+///     }
+/// }
+/// ```
+pub trait RoomState: Send + Sync + 'static {
+    /// A message was published to a room: by a client's handler or any other publisher of this node, by another
+    /// node, or by another program on the plain channel. The default does nothing.
+    ///
+    /// A message to several rooms is told once for each room, and whether or not a connection is excepted. Messages to
+    /// everyone and to one connection are not told. A publish that fails is not told.
+    ///
+    /// Publishes of this node are told whether or not the room has members here. With a backplane, this node hears
+    /// other nodes only by the channels that it has subscribed to. With one channel
+    /// ([`Builder::channels`](crate::Builder::channels), the default), these are the messages to all rooms. With
+    /// several, these are the messages to rooms whose channel a room with members here needs.
+    ///
+    /// A message of another node has its own memory, as one of this node has: to keep it keeps nothing else.
+    fn on_publish(&self, room: &str, message: &Encoded) {
+        let _ = (room, message);
+    }
+
+    /// A room has no member on this node: drop what is kept for it, or note the time. The default does nothing.
+    ///
+    /// It is called after the last member of a room has left or has disconnected, and after
+    /// [`on_publish`](Self::on_publish) for a room without members (once for messages of another node that come together). So a state that drops the room here keeps nothing
+    /// for rooms without members. It is never called for a room that has a member, and may be called more than once. A
+    /// connection that joins at the same moment finds the state as it was before this call, whole, or as it is
+    /// afterwards. A leave counts when the shard has seen it.
+    fn on_empty(&self, room: &str) {
+        let _ = room;
+    }
+}
+
+impl<S: RoomState + ?Sized> RoomState for Arc<S> {
+    fn on_publish(&self, room: &str, message: &Encoded) {
+        (**self).on_publish(room, message);
+    }
+
+    fn on_empty(&self, room: &str) {
+        (**self).on_empty(room);
+    }
+}
+
+/// A state, as the shards see it.
+pub(super) struct Hooks<S>(pub(super) S);
+
+impl<S: RoomState> RoomHooks for Hooks<S> {
+    fn published(&self, room: &str, frame: &Bytes) {
+        self.0.on_publish(room, &Encoded(frame.clone()));
+    }
+
+    fn emptied(&self, room: &str) {
+        self.0.on_empty(room);
+    }
+}
