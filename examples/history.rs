@@ -1,7 +1,9 @@
-//! Rooms that remember: `cargo run --example history`, then `websocat ws://127.0.0.1:8080/lobby` in two terminals.
+//! `cargo run --example history`, then `npx wscat -c ws://127.0.0.1:8080/lobby` in two terminals.
 //!
-//! Whoever joins first gets the last 50 messages of the room, and then all that follow.
+//! Rooms that remember: whoever joins first gets the last 50 messages of the room, and then all that follow.
+
 use std::collections::{HashMap, VecDeque};
+use std::env;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use roomcast::{Encoded, Hub, Raw, RawMessage, RoomState, Server};
@@ -52,6 +54,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             conn.hub().to_room(conn.param("room"), &message).await?;
             Ok(())
         });
-    Server::bind("127.0.0.1:8080").await?.route("/{room}", hub.handle(rooms))?.run().await;
+    let listen = env::var("LISTEN").unwrap_or("127.0.0.1:8080".into());
+    let server = Server::bind(listen).await?.route("/{room}", hub.handle(rooms))?;
+    println!("listening on ws://{}", server.local_addr()?);
+    server.run().await;
     Ok(())
 }
