@@ -27,6 +27,8 @@ mod server;
 mod shield;
 #[cfg(feature = "hub")]
 mod telemetry;
+#[cfg(feature = "test-util")]
+pub mod test;
 #[cfg(feature = "hub")]
 mod transport;
 
@@ -67,6 +69,6 @@ pub use server::{Tls, TlsError, TlsInfo};
 pub use transport::{Body, ConnExtensions, PathParams, RemoteAddr, Response};
 
 /// The README's programs, compiled.
-#[cfg(all(doctest, feature = "axum", feature = "json", feature = "redis", feature = "server"))]
+#[cfg(all(doctest, feature = "axum", feature = "json", feature = "redis", feature = "test-util"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -90,6 +90,10 @@ async fn open<Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
     reader: &mut FrameReader,
 ) -> Served {
     let (result, ahead) = beside(conn.span().hold(handler.on_connect(conn)), conn, reader).await;
+    #[cfg(feature = "test-util")]
+    if let Some(opening) = conn.try_get::<crate::transport::Opening>() {
+        opening.tell();
+    }
     outcome(conn, "on_connect", result)?;
     match ahead {
         // Boxed, for it is rare, and its size would count in every beginning.

@@ -26,6 +26,8 @@ use super::routes::{AnyResponse, Routes, any_body};
 use super::tls_info::TlsInfo;
 use crate::engine::Counter;
 use crate::telemetry::Throttle;
+#[cfg(feature = "test-util")]
+use crate::transport::Opening;
 use crate::transport::{Admission, ComeBack, Denied, has_token, refusal};
 
 /// What the connections of a server share.
@@ -52,18 +54,39 @@ pub(super) struct Peer {
     pub(super) addr: Option<SocketAddr>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<TlsInfo>,
+    /// For the connections of a test.
+    #[cfg(feature = "test-util")]
+    pub(super) opening: Option<Opening>,
+}
+
+impl Peer {
+    pub(super) fn new(addr: Option<SocketAddr>) -> Self {
+        Self {
+            addr,
+            #[cfg(feature = "tls")]
+            tls: None,
+            #[cfg(feature = "test-util")]
+            opening: None,
+        }
+    }
 }
 
 impl Front {
     pub(super) fn deny(&self, stream: &impl Stream, addr: Option<SocketAddr>, denied: Denied) {
+        let status = self.count_denied(addr, denied);
+        self.refuse(stream, status);
+    }
+
+    /// Counts a connection that is not let in, and says with which status it is refused.
+    pub(super) fn count_denied(&self, addr: Option<SocketAddr>, denied: Denied) -> StatusCode {
         match denied {
             Denied::Full => {
                 self.count_rejected(addr, "full", |counters| &counters.refused_full);
-                self.refuse(stream, StatusCode::SERVICE_UNAVAILABLE);
+                StatusCode::SERVICE_UNAVAILABLE
             }
             Denied::Addr(_) => {
                 self.count_rejected(addr, "address", |counters| &counters.refused_addrs);
-                self.refuse(stream, StatusCode::TOO_MANY_REQUESTS);
+                StatusCode::TOO_MANY_REQUESTS
             }
         }
     }
@@ -162,6 +185,10 @@ impl Front {
         #[cfg(feature = "tls")]
         if let Some(tls) = &peer.tls {
             request.extensions_mut().insert(tls.clone());
+        }
+        #[cfg(feature = "test-util")]
+        if let Some(opening) = &peer.opening {
+            opening.clone().attach(request.extensions_mut());
         }
     }
 

@@ -7,6 +7,8 @@ mod events;
 mod front;
 mod heads;
 mod hubs;
+#[cfg(feature = "test-util")]
+mod in_memory;
 mod limits;
 mod listening;
 #[cfg(feature = "metrics")]
@@ -40,6 +42,8 @@ use self::descriptors::Descriptors;
 use self::ending::Ending;
 use self::front::Front;
 use self::hubs::Hubs;
+#[cfg(feature = "test-util")]
+pub(crate) use self::in_memory::InMemory;
 use self::limits::Limits;
 pub use self::listening::Listener;
 pub use self::monitor::{ServerMonitor, ServerStats};

@@ -12,6 +12,8 @@ use hyper::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+#[cfg(feature = "test-util")]
+use tokio::io::DuplexStream;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 #[cfg(feature = "tls")]
@@ -25,6 +27,8 @@ use super::proxy_header::{self, HeaderError};
 #[cfg(feature = "tls")]
 use super::tls_info::TlsInfo;
 use crate::patience::{Elapsed, timeout};
+#[cfg(feature = "test-util")]
+use crate::transport::Opening;
 use crate::transport::Patient;
 
 /// A connection that is not a hub's; counts as pending until it is, or has ended.
@@ -52,6 +56,28 @@ impl Pending {
                 if let Some(pending) = Self::admit(front, &stream, None) {
                     tokio::spawn(async move { pending.serve(stream, None).await });
                 }
+            }
+        }
+    }
+
+    /// Serves a stream in memory in a task of its own, or drops it.
+    #[cfg(feature = "test-util")]
+    pub(super) fn receive_in_memory(
+        front: &Arc<Front>,
+        stream: DuplexStream,
+        addr: SocketAddr,
+        opening: Opening,
+    ) {
+        front.monitor.0.accepted.add(1);
+        let counted = front.proxies.counted(addr);
+        match front.admission.begin(counted) {
+            Ok(()) => {
+                let pending = Self { front: front.clone(), counted, is_brief: false };
+                let peer = Peer { opening: Some(opening), ..Peer::new(Some(addr)) };
+                tokio::spawn(async move { pending.serve_http(stream, peer).await });
+            }
+            Err(denied) => {
+                front.count_denied(Some(addr), denied);
             }
         }
     }
@@ -93,12 +119,7 @@ impl Pending {
         if let Some(tls) = &self.front.tls {
             return Box::pin(self.serve_tls(tls, stream, addr)).await;
         }
-        let peer = Peer {
-            addr,
-            #[cfg(feature = "tls")]
-            tls: None,
-        };
-        self.serve_http(stream, peer).await;
+        self.serve_http(stream, Peer::new(addr)).await;
     }
 
     /// Waits for a step before the first request. `None` if the server ends meanwhile.
@@ -152,7 +173,7 @@ impl Pending {
         match accepted {
             Ok(Ok(stream)) => {
                 let tls = Some(TlsInfo::of(stream.get_ref().1));
-                self.serve_http(stream, Peer { addr, tls }).await;
+                self.serve_http(stream, Peer { tls, ..Peer::new(addr) }).await;
             }
             Ok(Err(_)) => front.count_rejected(addr, "tls", |counters| &counters.tls_failed),
             Err(_) => front.count_rejected(addr, "tls_timeout", |counters| &counters.tls_timed_out),

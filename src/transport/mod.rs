@@ -13,6 +13,8 @@ mod ends;
 mod events;
 mod forwarded;
 mod guard;
+#[cfg(feature = "test-util")]
+mod opening;
 mod origin;
 #[cfg(feature = "server")]
 mod patient;
@@ -36,6 +38,8 @@ pub use body::{Body, Response};
 pub(crate) use decoder::{DecodeLimits, Decoder, Event};
 pub(crate) use driver::{Layout, Shards};
 pub(crate) use guard::{Listener, Rates};
+#[cfg(feature = "test-util")]
+pub(crate) use opening::Opening;
 pub(crate) use origin::{OriginRule, Verdict};
 #[cfg(feature = "server")]
 pub(crate) use patient::Patient;

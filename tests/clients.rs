@@ -1,0 +1,26 @@
+//! The clients in memory that test an application (`roomcast::test`), against hubs of all kinds. Time is paused: a wait
+//! that is in vain ends at once, and nothing depends on how busy the machine is.
+
+#[path = "clients/closing.rs"]
+mod closing;
+#[path = "clients/handshake.rs"]
+mod handshake;
+#[path = "clients/messages.rs"]
+mod messages;
+#[path = "clients/reading.rs"]
+mod reading;
+
+use std::time::Duration;
+
+use roomcast::test::TestClient;
+use tokio::time::timeout;
+
+/// How long is waited for what does not come. No real time passes.
+const NEVER: Duration = Duration::from_secs(3);
+
+/// Nothing comes to this client while everything else is idle.
+async fn receives_nothing<Out: 'static, In: 'static>(client: &mut TestClient<Out, In>) {
+    if let Ok(received) = timeout(NEVER, client.recv_raw()).await {
+        panic!("{received:?}");
+    }
+}
