@@ -23,6 +23,14 @@ pub mod deploying {}
 pub mod browser {}
 
 #[cfg(all(feature = "json", feature = "server"))]
+#[doc = include_str!("calls.md")]
+pub mod calls {}
+
+#[cfg(all(feature = "json", feature = "server"))]
+#[doc = include_str!("requests.md")]
+pub mod requests {}
+
+#[cfg(all(feature = "json", feature = "server"))]
 #[doc = include_str!("delivery.md")]
 pub mod delivery {}
 

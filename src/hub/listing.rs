@@ -22,7 +22,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// The connection with this id, if it is open and of this node. Asks its shard, so it sees what this task did
     /// before.
     ///
-    /// A connection of another node has no [`Conn`] here. [`to_conn`](Self::to_conn), [`close`](Self::close),
+    /// A connection of another node has no [`Conn`] here. [`publish`](Self::publish), [`close`](Self::close),
     /// [`join`](Self::join) and [`leave`](Self::leave) reach it by its id all the same.
     ///
     /// # Cancel safety
