@@ -64,7 +64,7 @@ use crate::codec::Codec;
 use crate::engine::{Counters, Port, Reply, Stats};
 use crate::shield::shielded;
 use crate::transport::{
-    Admission, AdmissionLimits, ComeBack, KernelBuffer, ReadLimits, Shards, WriteHalf,
+    Admission, AdmissionLimits, ComeBack, ReadLimits, Shards, SocketOptions, WriteHalf,
 };
 
 /// A WebSocket hub: it sends messages of type `Out` to connections and rooms, and accepts messages of type `In`
@@ -124,7 +124,7 @@ struct Parts<Out, In> {
     admission: AdmissionLimits,
     upgrade_timeout: Duration,
     subscribe_timeout: Duration,
-    kernel_buffer: KernelBuffer,
+    socket_options: SocketOptions,
 }
 
 struct Inner<Out, In> {
@@ -144,7 +144,7 @@ struct Inner<Out, In> {
     warnings: Warnings,
     upgrade_timeout: Duration,
     subscribe_timeout: Duration,
-    kernel_buffer: KernelBuffer,
+    socket_options: SocketOptions,
     /// Connections that were ever opened; the next one's number.
     serial: AtomicU64,
     phase: PhaseCell,
@@ -222,7 +222,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
             warnings: Warnings::default(),
             upgrade_timeout: parts.upgrade_timeout,
             subscribe_timeout: parts.subscribe_timeout,
-            kernel_buffer: parts.kernel_buffer,
+            socket_options: parts.socket_options,
             serial: AtomicU64::new(0),
             phase: PhaseCell::default(),
             all_ended: Notify::new(),

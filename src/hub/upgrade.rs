@@ -182,7 +182,7 @@ async fn open<Out, In, H>(
     // Where the last shard has gone since the handshake was accepted, any of them ends the connection.
     let id = ConnKey::new(serial, hub.inner.shards.place(serial).unwrap_or_default());
     let owner = Owner { id, port: hub.inner.shards.ports()[id.shard()].clone() };
-    let streams = transport::into_streams(upgraded, hub.inner.kernel_buffer, owner);
+    let streams = transport::into_streams(upgraded, hub.inner.socket_options, owner);
     let reader = FrameReader::new(streams.read, &streams.early, &hub.inner.read_limits);
     let conn = Conn::new(hub, id, about);
     conn.port().attach(conn.link().clone(), streams.write);

@@ -49,7 +49,7 @@ pub(crate) use received::Received;
 pub(crate) use room_state::RoomHooks;
 #[cfg(feature = "metrics")]
 pub(crate) use sampler::{Sample, Sampler};
-pub(crate) use stream::{KernelBuffer, Owner, WriteHalf, into_streams};
+pub(crate) use stream::{Owner, SocketOptions, WriteHalf, into_streams};
 #[cfg(feature = "server")]
 pub(crate) use upgrade::has_token;
 pub(crate) use upgrade::{

@@ -32,7 +32,7 @@ use crate::engine::{
     Budgets, InboxLimits, LARGE_AUDIENCE, Overflow, QueueLimits, RoomLimits, ShardConfig,
 };
 use crate::transport::{
-    AdmissionLimits, DecodeLimits, KernelBuffer, Layout, Rates, ReadLimits, RoomHooks, Shards,
+    AdmissionLimits, DecodeLimits, Layout, Rates, ReadLimits, RoomHooks, Shards, SocketOptions,
 };
 
 /// The settings of a [`Hub`], from [`Hub::builder`](Hub) or [`Hub::with_codec`]. All have defaults.
@@ -245,9 +245,10 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
             admission: self.admission,
             upgrade_timeout: self.upgrade_timeout,
             subscribe_timeout: self.subscribe_timeout,
-            kernel_buffer: KernelBuffer {
+            socket_options: SocketOptions {
                 send_buffer: bytes.socket_send_buffer,
-                is_short: self.queue.overflow == Overflow::KeepNewest,
+                holds_little: self.queue.overflow == Overflow::KeepNewest,
+                is_probed: self.queue.overflow.keeps_slow_clients(),
             },
         });
         #[cfg(feature = "metrics")]

@@ -26,6 +26,10 @@ const PROBES_MAX: u8 = 1;
 /// grows while none is answered.
 const PROBES_LOST_MAX: u8 = 2;
 
+/// How often the kernel asks a peer without space whether it has some, at the least. By itself it asks ever more
+/// seldom, up to every two minutes. Kernels know this bound since Linux 6.15.
+const PROBE_INTERVAL_MS: libc::c_int = 5_000;
+
 /// How long the kernel goes on trying to tell a peer that does not answer.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(180);
 
@@ -114,6 +118,13 @@ fn is_known() -> bool {
         let version = (next(), next());
         version >= (Some(4), Some(6))
     })
+}
+
+/// Has the kernel notice sooner that a peer without space has died. It also gives up sooner a peer that
+/// acknowledges nothing: after a minute or so.
+pub(super) fn probe_often(socket: &SockRef<'_>) {
+    // Older kernels refuse it, and go on as they do.
+    let _ = setsockopt(&**socket, RtoMax, &PROBE_INTERVAL_MS);
 }
 
 /// What the peer has acknowledged.

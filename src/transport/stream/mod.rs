@@ -46,40 +46,46 @@ pub(crate) struct Owner {
     pub(crate) port: Arc<Port<WriteHalf>>,
 }
 
-/// What the kernel holds for a client.
+/// What is asked of the kernel for the socket of a client.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct KernelBuffer {
+pub(crate) struct SocketOptions {
     /// The size of the send buffer, where it is not that of the system.
     pub(crate) send_buffer: Option<usize>,
     /// Whether messages wait in the hub until the kernel can send them, rather than in the kernel.
-    pub(crate) is_short: bool,
+    pub(crate) holds_little: bool,
+    /// Whether a client that takes nothing stays, so that the kernel has to find out often whether it lives.
+    pub(crate) is_probed: bool,
 }
 
-/// Bytes that were not sent yet, from which on a short kernel buffer takes no more: a few segments, so that
+/// Bytes that were not sent yet, from which on a kernel that holds little takes no more: a few segments, so that
 /// the kernel has some to send when an acknowledgement comes.
 #[cfg(target_os = "linux")]
 const UNSENT_BYTES_MAX: u32 = 4_096;
 
-impl KernelBuffer {
+impl SocketOptions {
     fn set(self, socket: &SockRef<'_>) {
         if let Some(bytes) = self.send_buffer {
             // The kernel takes any size, and makes of it what it allows.
             let _ = socket.set_send_buffer_size(bytes);
         }
         #[cfg(target_os = "linux")]
-        if self.is_short {
+        if self.holds_little {
             let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
+        }
+        #[cfg(target_os = "linux")]
+        if self.is_probed {
+            kernel::probe_often(socket);
         }
     }
 }
 
-/// Takes an upgraded connection apart, down to the socket where that is known, whose kernel buffer is set.
+/// Takes an upgraded connection apart, down to the socket where that is known, whose options are set.
 /// Small messages do not wait there for the answer to others (`TCP_NODELAY`).
-pub(crate) fn into_streams(upgraded: Upgraded, buffer: KernelBuffer, owner: Owner) -> Streams {
+pub(crate) fn into_streams(upgraded: Upgraded, options: SocketOptions, owner: Owner) -> Streams {
     let tune = |socket: SockRef<'_>| {
         // A failure means that the client is gone already.
         let _ = socket.set_tcp_nodelay(true);
-        buffer.set(&socket);
+        options.set(&socket);
     };
     match Known::of(upgraded) {
         Known::Tcp(stream, early) => {
