@@ -27,8 +27,8 @@ use hyper::service::service_fn;
 use roomcast::Builder;
 use roomcast::header::{CACHE_CONTROL, CONTENT_TYPE};
 use roomcast::{
-    Body, Close, Cluster, Conn, Handler, Hub, Request, Response, Server, ServerMonitor, Shutdown,
-    StatusCode, shutdown_signal,
+    BackplaneHealth, Body, Close, Conn, Handler, Hub, Request, Response, Server, ServerMonitor,
+    ServerStats, Shutdown, Stats, StatusCode, shutdown_signal,
 };
 use serde::{Deserialize, Serialize};
 
@@ -273,98 +273,36 @@ fn respond(status: StatusCode, kind: &str, body: impl Into<Body>) -> Response {
         .expect("the status and the headers are valid")
 }
 
-/// The counters that the page shows.
+/// What `/stats` tells, as it is counted.
 #[derive(Serialize)]
-struct Counters {
+struct Told {
     room: String,
     members: u64,
-    connections: u64,
-    rooms: u64,
-    messages_in: u64,
-    deliveries: u64,
-    writes: u64,
-    bytes_out: u64,
-    evictions: u64,
-    dropped: u64,
-    disconnects: u64,
-    closed_protocol: u64,
-    closed_too_big: u64,
-    closed_fragments: u64,
-    closed_slow_message: u64,
-    closed_flooding: u64,
-    decode_errors: u64,
-    handler_panics: u64,
-    heads_timed_out: u64,
-    heads_too_large: u64,
-    requests_refused: u64,
     nodes: usize,
-    backplane: Option<Backplane>,
-}
-
-/// What the page shows of the backplane.
-#[derive(Serialize)]
-struct Backplane {
-    state: String,
-    error: Option<String>,
     all_connections: u64,
-    published: u64,
-    received: u64,
-    queued: usize,
-    lost: u64,
-    dropped_unsent: u64,
-    unauthenticated: u64,
-    plain_received: u64,
-    plain_refused: u64,
+    hub: Stats,
+    server: ServerStats,
+    backplane: Option<BackplaneHealth>,
+    /// What is wrong with the backplane now.
+    backplane_error: Option<String>,
 }
 
 fn stats(Watched { hub, server, .. }: &Watched, query: Option<&str>) -> String {
     let room = form_urlencoded::parse(query.unwrap_or_default().as_bytes())
         .find_map(|(key, value)| (key == "room").then(|| value.into_owned()))
         .unwrap_or_default();
-    let (stats, server, cluster) = (hub.stats(), server.stats(), hub.cluster());
-    let counters = Counters {
+    let cluster = hub.cluster();
+    let told = Told {
         members: cluster.members(&room).members,
         room,
-        connections: stats.connections,
-        rooms: stats.rooms,
-        messages_in: stats.messages_in,
-        deliveries: stats.deliveries,
-        writes: stats.writes,
-        bytes_out: stats.bytes_out,
-        evictions: stats.evictions(),
-        dropped: stats.dropped(),
-        disconnects: stats.disconnected,
-        closed_protocol: stats.closed_protocol,
-        closed_too_big: stats.closed_too_big,
-        closed_fragments: stats.closed_fragments,
-        closed_slow_message: stats.closed_slow_message,
-        closed_flooding: stats.closed_flooding,
-        decode_errors: stats.decode_errors,
-        handler_panics: stats.handler_panics,
-        heads_timed_out: server.heads_timed_out,
-        heads_too_large: server.heads_too_large,
-        requests_refused: server.refused_full + server.refused_addrs,
         nodes: cluster.nodes().len(),
-        backplane: backplane(hub, &cluster),
-    };
-    simd_json::to_string(&counters).expect("counters are plain numbers and a string")
-}
-
-fn backplane(hub: &Hub<Message>, cluster: &Cluster) -> Option<Backplane> {
-    let health = hub.backplane_health()?;
-    Some(Backplane {
-        state: health.state.to_string(),
-        error: hub.backplane_err().map(|error| error.to_string()),
         all_connections: cluster.connections(),
-        published: health.published,
-        received: health.received,
-        queued: health.queued,
-        lost: health.lost,
-        dropped_unsent: health.dropped,
-        unauthenticated: health.unauthenticated,
-        plain_received: health.plain_received,
-        plain_refused: health.plain_refused(),
-    })
+        hub: hub.stats(),
+        server: server.stats(),
+        backplane: hub.backplane_health(),
+        backplane_error: hub.backplane_err().map(|error| error.to_string()),
+    };
+    simd_json::to_string(&told).expect("it is made of plain values")
 }
 
 /// A connection is a descriptor, and shells hand out as few as 1,024. Returns how many there are.

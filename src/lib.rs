@@ -21,6 +21,8 @@ pub mod internals;
 mod patience;
 #[cfg(feature = "hub")]
 mod process;
+#[cfg(all(feature = "serde", feature = "hub"))]
+mod seconds;
 #[cfg(feature = "server")]
 mod server;
 #[cfg(feature = "hub")]

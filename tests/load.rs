@@ -112,7 +112,7 @@ async fn run_rooms(rooms: usize, members: usize, publishers: usize) {
     let clients = connect_all(server.addr(), names).await;
     server
         .eventually("room0", "all have joined", |stats| {
-            stats.members == members && stats.connections == rooms * members
+            stats.members == members && stats.hub.connections == (rooms * members) as u64
         })
         .await;
     let cpu_before = server.cpu();
@@ -124,16 +124,17 @@ async fn run_rooms(rooms: usize, members: usize, publishers: usize) {
         tasks.spawn(take_part(client, publishers, publish, 100));
     }
     let received: u64 = tasks.join_all().await.iter().sum();
-    let stats = server.eventually("room0", "all are gone", |stats| stats.connections == 0).await;
+    let stats =
+        server.eventually("room0", "all are gone", |stats| stats.hub.connections == 0).await;
     println!(
         "{rooms} rooms of {members}: {received} messages received in {} writes, {:.2} µs of server \
          CPU each, {} KiB resident",
-        stats.writes,
+        stats.hub.writes,
         (server.cpu() - cpu_before).as_secs_f64() * 1e6 / received as f64,
         server.resident()
     );
-    assert_eq!(stats.deliveries, received, "nobody got more or less than was delivered");
-    assert_eq!((stats.evictions, stats.dropped), (0, 0));
+    assert_eq!(stats.hub.deliveries, received, "nobody got more or less than was delivered");
+    assert_eq!((stats.hub.evictions(), stats.hub.dropped()), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,9 +171,11 @@ async fn a_hundred_that_stop_reading_are_evicted_and_nine_hundred_miss_nothing()
     let stats = server.stats("r").await;
     println!("with 100 of 1,000 stalled: {} messages each, {stats:?}", received[0]);
     assert!(received.iter().all(|count| *count == received[0]), "all got the same");
-    server.eventually("r", "all but the stalled are gone", |stats| stats.connections == 0).await;
-    assert_eq!(stats.evictions, 100);
-    assert!(stats.disconnects >= 100);
+    server
+        .eventually("r", "all but the stalled are gone", |stats| stats.hub.connections == 0)
+        .await;
+    assert_eq!(stats.hub.evictions(), 100);
+    assert!(stats.hub.disconnected >= 100);
     drop(stalled);
 }
 
@@ -183,7 +186,7 @@ async fn an_idle_connection_costs_at_most_a_kibibyte_and_a_quarter() {
     let server = Server::chat(ANY_RATE).await;
     // What is allocated once, as the threads' buffers, is not a connection's.
     drop(connect_all(server.addr(), (0..500).map(|_| "r".to_owned())).await);
-    server.eventually("r", "the first are gone", |stats| stats.connections == 0).await;
+    server.eventually("r", "the first are gone", |stats| stats.hub.connections == 0).await;
     let before = server.resident();
     let clients = connect_all(server.addr(), (0..16_000).map(|_| "r".to_owned())).await;
     server.eventually("r", "all have joined", |stats| stats.members == 16_000).await;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use cgroup::Cgroup;
 use futures_util::{SinkExt, StreamExt};
 use programs::{Chat, example};
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -84,7 +85,8 @@ async fn evictions(addr: SocketAddr) -> u64 {
     stream.read_to_string(&mut response).await.expect("answered");
     let (_, body) = response.split_once("\r\n\r\n").expect("a head and a body");
     let counters: Value = serde_json::from_str(body).expect("counters");
-    counters["evictions"].as_u64().expect("a number")
+    let stats = roomcast::Stats::deserialize(&counters["hub"]).expect("counters of a hub");
+    stats.evictions()
 }
 
 /// All that do not read are evicted, and others are served.

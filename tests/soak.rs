@@ -212,7 +212,7 @@ async fn clients_that_come_and_go_for_ten_minutes_leave_nothing_and_others_miss_
         crowd.leave().await;
     }
     let stats = server.nothing_is_left().await;
-    assert_eq!(stats.evictions, 0, "nobody is too slow");
+    assert_eq!(stats.hub.evictions(), 0, "nobody is too slow");
     let (first, last) = (resident[0], resident[resident.len() - 1]);
     assert!(last <= first + first / 10, "memory grows: {resident:?} KiB");
 }

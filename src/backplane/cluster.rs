@@ -12,6 +12,7 @@ use super::shared::Members;
 
 /// A node of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Node {
     /// Its identity.
@@ -19,11 +20,13 @@ pub struct Node {
     /// Its open connections.
     pub connections: u64,
     /// How old that figure is; zero for the node that was asked, up to 15 seconds for others.
+    #[cfg_attr(feature = "serde", serde(rename = "age_seconds", with = "crate::seconds"))]
     pub age: Duration,
 }
 
 /// The members of a room, summed over nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RoomMembers {
     /// How many there are.
@@ -32,6 +35,7 @@ pub struct RoomMembers {
     /// a smaller room may have more members than are counted here.
     pub is_exact: bool,
     /// How old the oldest of the figures in it is.
+    #[cfg_attr(feature = "serde", serde(rename = "age_seconds", with = "crate::seconds"))]
     pub age: Duration,
 }
 

@@ -36,14 +36,20 @@ macro_rules! counters {
         ///
         /// Messages are counted, not envelopes. On an idle pair of nodes, what one has published is
         /// what the other has received and lost, once a heartbeat has told of the last message.
+        ///
+        /// With the feature `serde`, durations are seconds (`since_seconds`, `probe_round_trip_seconds`), and
+        /// `last_error` is its text.
         #[derive(Debug, Clone, PartialEq)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize))]
         #[non_exhaustive]
         pub struct BackplaneHealth {
             /// Whether messages reach other nodes.
             pub state: BackplaneState,
             /// For how long it has been in this state.
+            #[cfg_attr(feature = "serde", serde(rename = "since_seconds", with = "crate::seconds"))]
             pub since: Duration,
             /// What went wrong last; it stays when all is well again.
+            #[cfg_attr(feature = "serde", serde(serialize_with = "error_text"))]
             pub last_error: Option<BackplaneError>,
             /// Messages in the outage queue, which wait to be published.
             pub queued: usize,
@@ -52,6 +58,10 @@ macro_rules! counters {
             /// queue holds. After a failure they are sent again.
             pub in_flight: usize,
             /// The round trip of the last probe of the subscription; none before the first.
+            #[cfg_attr(
+                feature = "serde",
+                serde(rename = "probe_round_trip_seconds", with = "crate::seconds::option")
+            )]
             pub probe_round_trip: Option<Duration>,
             /// Channels that are subscribed to.
             pub subscriptions: usize,
@@ -136,6 +146,17 @@ counters! {
     plain_overrun,
 }
 
+#[cfg(feature = "serde")]
+fn error_text<S>(error: &Option<BackplaneError>, to: S) -> Result<S::Ok, S::Error>
+where
+    S: serde::Serializer,
+{
+    match error {
+        Some(error) => to.collect_str(error),
+        None => to.serialize_none(),
+    }
+}
+
 impl BackplaneHealth {
     /// All payloads on the plain channel that were dropped, whatever for.
     pub fn plain_refused(&self) -> u64 {
@@ -149,6 +170,7 @@ impl BackplaneHealth {
 
 /// A node that was not back in time after a break of the backplane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct AbsentNode {
     /// The node.

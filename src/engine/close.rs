@@ -14,6 +14,8 @@ pub(crate) const REASON_BYTES_MAX: usize = 123;
 
 /// A WebSocket close code (RFC 6455, section 7.4; 1012 and 1013 from the IANA registry).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
 pub struct CloseCode(u16);
 
 impl CloseCode {
@@ -76,6 +78,7 @@ impl fmt::Display for CloseCode {
 ///
 /// On the wire the reason is cut at 123 bytes, on a character boundary: a close frame holds no more.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Close {
     /// The code.
     pub code: CloseCode,
@@ -156,6 +159,8 @@ impl fmt::Display for Close {
 
 /// How a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum DisconnectReason {
     /// The client sent a close frame.
@@ -181,7 +186,7 @@ pub enum DisconnectReason {
     /// A handler panicked. Told to the client as 1011.
     HandlerPanicked,
     /// The connection broke, or ended without a close frame.
-    Io(io::ErrorKind),
+    Io(#[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))] io::ErrorKind),
     /// The hub was closed; the close that the client was told, 1001 or 1012.
     HubClosed(Close),
     /// The client was one of those that were asked to come back elsewhere
@@ -192,8 +197,15 @@ pub enum DisconnectReason {
     Overloaded,
 }
 
+#[cfg(feature = "serde")]
+fn as_text<S: serde::Serializer>(kind: &io::ErrorKind, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(kind)
+}
+
 /// Why a slow client was evicted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Eviction {
     /// More bytes waited for it than [`send_buffer_bytes`](crate::Builder::send_buffer_bytes).
@@ -228,6 +240,8 @@ pub(super) enum Farewell {
 
 /// A limit on what a client may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Limit {
     /// [`max_message_bytes`](crate::Builder::max_message_bytes).

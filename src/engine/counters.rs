@@ -19,6 +19,7 @@ macro_rules! counters {
 
         $(#[$snapshot_doc])+
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
         #[non_exhaustive]
         pub struct $snapshot {
             $($(#[doc = $doc])+ pub $name: u64,)+

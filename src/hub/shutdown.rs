@@ -175,6 +175,7 @@ impl From<Duration> for Shutdown {
 
 /// What a shutdown came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ShutdownReport {
     /// Connections and handshakes under way when the hub began to refuse new ones.
@@ -193,6 +194,7 @@ pub struct ShutdownReport {
     /// Messages for other nodes that have not been published.
     pub messages_unsent: usize,
     /// How long it took.
+    #[cfg_attr(feature = "serde", serde(rename = "took_seconds", with = "crate::seconds"))]
     pub took: Duration,
 }
 

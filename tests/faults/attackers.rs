@@ -117,7 +117,7 @@ async fn withstand(attack: Attack, scale: &Scale, arguments: &[&str]) -> Outcome
     let outcome = Outcome { tally, stats, without, with, elsewhere, busy, kib_per_attacker };
     outcome.print(attack, scale, arguments);
     assert!(kib_per_attacker <= KIB_PER_ATTACKER_MAX, "{kib_per_attacker} KiB an attacker");
-    assert_eq!(outcome.stats.evictions, 0, "nobody is too slow");
+    assert_eq!(outcome.stats.hub.evictions(), 0, "nobody is too slow");
     outcome
 }
 
@@ -155,7 +155,7 @@ impl Fate {
             Self::Gone => assert!(only(&["stayed", "gone"]), "{tally:?}"),
             _ => {
                 assert!(only(&["stayed"]), "nobody is thrown out: {tally:?}");
-                assert_eq!((stats.closed_flooding, stats.closed_slow_message), (0, 0));
+                assert_eq!((stats.hub.closed_flooding, stats.hub.closed_slow_message), (0, 0));
                 if let Self::Noticed(counted) = self {
                     assert!(counted(stats) >= scale.attackers as u64, "{stats:?}");
                 }
@@ -194,17 +194,17 @@ macro_rules! attacks {
 
 // Lines in the last column but one: forty are a second.
 attacks! {
-    endless_fragments: Fragments, &[], 120, Fate::Told("1008", |stats| stats.closed_fragments);
-    huge_lengths: HugeLength, &[], 120, Fate::Told("1009", |stats| stats.closed_too_big);
-    trickles: Trickle, &[], 500, Fate::ToldLate("1008", |stats| stats.closed_slow_message);
-    floods_of_pings: Pings, &[], 120, Fate::Told("1008", |stats| stats.closed_flooding);
+    endless_fragments: Fragments, &[], 120, Fate::Told("1008", |stats| stats.hub.closed_fragments);
+    huge_lengths: HugeLength, &[], 120, Fate::Told("1009", |stats| stats.hub.closed_too_big);
+    trickles: Trickle, &[], 500, Fate::ToldLate("1008", |stats| stats.hub.closed_slow_message);
+    floods_of_pings: Pings, &[], 120, Fate::Told("1008", |stats| stats.hub.closed_flooding);
     floods_of_pings_at_any_rate: Pings, ANY_RATE, 120, Fate::Endured;
     lawful_pings: LawfulPings, &[], 120, Fate::Endured;
     bytes_one_by_one: SlowMessages, &[], 120, Fate::Endured;
-    deep_json: DeepJson, &[], 120, Fate::Noticed(|stats| stats.decode_errors);
-    slow_handshakes: SlowHandshake, &[], 280, Fate::ToldLate("cut off", |stats| stats.heads_timed_out);
-    many_headers: ManyHeaders, &[], 120, Fate::Told("431", |stats| stats.heads_too_large);
-    long_headers: LongHeader, &[], 120, Fate::Told("431", |stats| stats.heads_too_large);
-    slow_heads: SlowHead, &[], 280, Fate::ToldLate("cut off", |stats| stats.heads_timed_out);
+    deep_json: DeepJson, &[], 120, Fate::Noticed(|stats| stats.hub.decode_errors);
+    slow_handshakes: SlowHandshake, &[], 280, Fate::ToldLate("cut off", |stats| stats.server.heads_timed_out);
+    many_headers: ManyHeaders, &[], 120, Fate::Told("431", |stats| stats.server.heads_too_large);
+    long_headers: LongHeader, &[], 120, Fate::Told("431", |stats| stats.server.heads_too_large);
+    slow_heads: SlowHead, &[], 280, Fate::ToldLate("cut off", |stats| stats.server.heads_timed_out);
     floods_of_connects: Connects, &[], 120, Fate::Gone;
 }

@@ -33,7 +33,9 @@ async fn beside(text: &str, culprits: usize) -> Latencies {
     crowd.leave().await;
     if text == NEVER_RETURN {
         // A callback that runs holds its connection.
-        server.eventually("", "the others are gone", |stats| stats.connections == culprits).await;
+        server
+            .eventually("", "the others are gone", |stats| stats.hub.connections == culprits as u64)
+            .await;
         return latencies;
     }
     for mut client in clients {

@@ -110,7 +110,7 @@ async fn wave(server: &Server, crowd: &mut Crowd, clients: usize) -> Duration {
         left.push(client.go(WAYS[index % WAYS.len()]).await);
     }
     // The silent ones among those that are sent to are found only by that.
-    while server.stats("").await.connections > there {
+    while server.stats("").await.hub.connections > there as u64 {
         crowd.publish_in_turn(1).await;
     }
     server.descriptors_fall_to(there + 1).await;

@@ -83,7 +83,7 @@ async fn never_answer(clients: usize, gone_within: Duration) {
     }
     let began = Instant::now();
     let closed = |closed| closed == clients as u64;
-    server.eventually("", "all are refused", |stats| closed(stats.closed_too_big)).await;
+    server.eventually("", "all are refused", |stats| closed(stats.hub.closed_too_big)).await;
     let refused = Instant::now();
     server.nothing_is_left().await;
     println!(

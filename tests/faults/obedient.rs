@@ -57,24 +57,9 @@ pub(crate) async fn serve() {
 }
 
 pub(crate) fn stats(hub: &Hub<Line>, query: &str) -> Bytes {
-    let stats = hub.stats();
     let counters = json!({
         "members": hub.member_count(query.strip_prefix("room=").unwrap_or_default()),
-        "connections": stats.connections,
-        "rooms": stats.rooms,
-        "deliveries": stats.deliveries,
-        "writes": stats.writes,
-        "disconnects": stats.disconnected,
-        "evictions": stats.evictions(),
-        "dropped": stats.dropped(),
-        "closed_too_big": stats.closed_too_big,
-        "closed_fragments": stats.closed_fragments,
-        "closed_slow_message": stats.closed_slow_message,
-        "closed_flooding": stats.closed_flooding,
-        "decode_errors": stats.decode_errors,
-        "handler_panics": stats.handler_panics,
-        "heads_timed_out": 0,
-        "heads_too_large": 0,
+        "hub": hub.stats(),
     });
     counters.to_string().into()
 }

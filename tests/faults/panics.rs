@@ -48,15 +48,15 @@ async fn panic_all(panics: usize, members: usize) {
     let latencies = crowd.publish(200, Duration::from_millis(10)).await;
     panicking.await.expect("each was told");
     let stats = server.eventually("crowd", "only they are gone", |stats| {
-        stats.members == members && stats.connections == members
+        stats.members == members && stats.hub.connections == members as u64
     });
-    assert_eq!(stats.await.handler_panics, panics as u64);
+    assert_eq!(stats.await.hub.handler_panics, panics as u64);
     println!(
         "{panics} handlers panicked: {members} others got all 200 messages, p99 {} µs",
         latencies.value_at_quantile(0.99)
     );
     crowd.leave().await;
-    assert_eq!(server.nothing_is_left().await.handler_panics, panics as u64);
+    assert_eq!(server.nothing_is_left().await.hub.handler_panics, panics as u64);
 }
 
 #[tokio::test(flavor = "multi_thread")]

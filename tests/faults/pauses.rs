@@ -151,12 +151,12 @@ async fn what_a_client_sends_at_its_rate_during_a_pause_is_no_flood() {
         let copy = within("its own copy", client.next()).await.expect("open").expect("a message");
         assert!(copy.is_text(), "message {seq}: {copy}");
     }
-    assert_eq!(server.stats("room").await.closed_flooding, 0);
+    assert_eq!(server.stats("room").await.hub.closed_flooding, 0);
     for seq in 0..40 {
         client.feed(say(seq)).await.expect("there is space");
     }
     client.flush().await.expect("sent");
-    let flooding = |stats: &crate::server::Stats| stats.closed_flooding == 1;
+    let flooding = |stats: &crate::server::Stats| stats.hub.closed_flooding == 1;
     server.eventually("room", "a flood is still refused", flooding).await;
 }
 
@@ -375,7 +375,7 @@ impl Company {
         let closed = timeout(6 * PINGS, self.ends.join_next()).await;
         let (closed, more) = (closed.ok().flatten(), self.ends.len());
         assert!(closed.is_none(), "closed: {closed:?}, and {more} others are there");
-        assert_eq!(server.stats("room").await.connections, size);
+        assert_eq!(server.stats("room").await.hub.connections, size as u64);
     }
 }
 

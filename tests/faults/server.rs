@@ -22,21 +22,8 @@ pub(crate) const ANY_RATE: &[&str] = &["--message-rate", "0", "--byte-rate", "0"
 #[serde(default)]
 pub(crate) struct Stats {
     pub(crate) members: usize,
-    pub(crate) connections: usize,
-    pub(crate) rooms: usize,
-    pub(crate) deliveries: u64,
-    pub(crate) writes: u64,
-    pub(crate) disconnects: u64,
-    pub(crate) evictions: u64,
-    pub(crate) dropped: u64,
-    pub(crate) closed_too_big: u64,
-    pub(crate) closed_fragments: u64,
-    pub(crate) closed_slow_message: u64,
-    pub(crate) closed_flooding: u64,
-    pub(crate) decode_errors: u64,
-    pub(crate) handler_panics: u64,
-    pub(crate) heads_timed_out: u64,
-    pub(crate) heads_too_large: u64,
+    pub(crate) hub: roomcast::Stats,
+    pub(crate) server: roomcast::ServerStats,
 }
 
 /// A server, with a look at its process.
@@ -56,7 +43,7 @@ impl Server {
     pub(crate) async fn start(command: &mut Command) -> Self {
         let chat = Chat::start(command).expect("the server starts");
         let mut server = Self { chat, descriptors_at_start: 0 };
-        server.eventually("", "it serves", |stats| stats.connections == 0).await;
+        server.eventually("", "it serves", |stats| stats.hub.connections == 0).await;
         server.descriptors_at_start = server.settled_descriptors();
         server
     }
@@ -105,7 +92,7 @@ impl Server {
     pub(crate) async fn nothing_is_left(&self) -> Stats {
         let stats = self
             .eventually("", "no connection and no room is left", |stats| {
-                (stats.connections, stats.rooms, stats.members) == (0, 0, 0)
+                (stats.hub.connections, stats.hub.rooms, stats.members) == (0, 0, 0)
             })
             .await;
         self.descriptors_fall_to(0).await;

@@ -26,7 +26,7 @@ struct Scale {
 /// Waits until there were so many evictions; tells how long after the last its socket was there.
 async fn watch(server: &Server, readers: usize, evictions: u64) -> Duration {
     let deadline = Instant::now() + DEADLINE;
-    while server.stats("crowd").await.evictions < evictions {
+    while server.stats("crowd").await.hub.evictions() < evictions {
         assert!(Instant::now() < deadline, "they are evicted in time");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -80,7 +80,7 @@ async fn stall(scale: &Scale) -> Vec<Round> {
         rounds.push(stall_once(&server, &mut crowd, scale, rounds.len() + 1).await);
     }
     crowd.leave().await;
-    let evictions = server.nothing_is_left().await.evictions;
+    let evictions = server.nothing_is_left().await.hub.evictions();
     assert_eq!(evictions, (scale.stalled * scale.rounds) as u64);
     rounds
 }
@@ -136,7 +136,7 @@ async fn evicted_reader_that_reads_on_at_once_is_told_1008() {
     let server = Server::chat(ANY_RATE).await;
     let mut crowd = Crowd::gather(&server, "crowd", 3, 16_384).await;
     let mut stalled = enter(server.addr(), "crowd", Some(65_536)).await;
-    while server.stats("crowd").await.evictions == 0 {
+    while server.stats("crowd").await.hub.evictions() == 0 {
         crowd.publish_in_turn(1).await;
     }
     let code = timeout(DEADLINE, read_to_close(&mut stalled)).await.expect("it is over in time");

@@ -9,6 +9,8 @@ use crate::backplane::half::Half;
 
 /// Whether messages reach other nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum BackplaneState {
     /// It has been started, and nothing has gone wrong yet.

@@ -57,7 +57,7 @@ async fn die(stage: Stage, length: Duration) -> Outcome {
     let mut heard = all_of(members).await;
     publishing.await.expect("the publisher does not panic");
     let dying = heard.remove(DYING);
-    let evictions = stage.server.stats("room").await.evictions;
+    let evictions = stage.server.stats("room").await.hub.evictions();
     let told_after = dying.end_at.saturating_duration_since(back);
     Outcome { dying, told_after, others: heard, evictions }
 }

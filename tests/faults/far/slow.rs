@@ -55,7 +55,7 @@ fn links() -> Vec<Profile> {
 /// Waits for the eviction; tells when it was.
 async fn evicted(stage: &Stage, began: Instant, within: Duration) -> Option<Duration> {
     while began.elapsed() < within {
-        if stage.server.stats("room").await.evictions > 0 {
+        if stage.server.stats("room").await.hub.evictions() > 0 {
             return Some(began.elapsed());
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -88,7 +88,7 @@ async fn be_slow(stage: Stage, slowness: Slowness, flow: Flow) -> Outcome {
     publishing.await.expect("the publisher does not panic");
     let others = all_of(others).await;
     let grown = stage.server.resident_peak().saturating_sub(resident);
-    let evictions = stage.server.stats("room").await.evictions;
+    let evictions = stage.server.stats("room").await.hub.evictions();
     Outcome { evicted_after, slow, others, grown, evictions }
 }
 

@@ -178,7 +178,7 @@ impl Stage {
         Report {
             members,
             lines: flow.lines as u64,
-            evictions: stats.evictions,
+            evictions: stats.hub.evictions(),
             grown: self.server.resident_peak().saturating_sub(resident),
             began,
         }
