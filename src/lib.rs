@@ -9,6 +9,7 @@
 mod backplane;
 mod codec;
 pub mod docs;
+#[doc(hidden)]
 pub mod engine;
 #[cfg(feature = "hub")]
 mod hub;

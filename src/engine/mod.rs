@@ -1,7 +1,7 @@
 //! The core: no I/O, no clock, no async runtime, no log. Time is an argument, a socket a trait.
 //!
-//! It is public for benchmarks, fuzzing and runtimes of one's own, and may change between minor
-//! versions. The way of a message through it:
+//! Tests, benchmarks and fuzz targets of this crate use it. It is no part of the API: it may change or go in any
+//! version. The way of a message through it:
 //!
 //! 1. a frame is made once ([`frame`]) and published ([`publish`]): each shard's room index is
 //!    looked up, and one [`Delivery`] enters the [`Inbox`] of each shard that has members;
