@@ -52,8 +52,10 @@ pub(crate) struct SocketOptions {
     /// The size of the send buffer, where it is not that of the system.
     pub(crate) send_buffer: Option<usize>,
     /// Whether messages wait in the hub until the kernel can send them, rather than in the kernel.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux has it"))]
     pub(crate) holds_little: bool,
     /// Whether a client that takes nothing stays, so that the kernel has to find out often whether it lives.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux has it"))]
     pub(crate) is_probed: bool,
 }
 
