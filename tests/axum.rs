@@ -326,16 +326,11 @@ async fn post(addr: SocketAddr, path: &str, form: &str) -> (String, Option<Strin
 
 #[tokio::test]
 async fn example_lets_nobody_in_without_a_login_and_tells_who_speaks() {
-    let chat = Chat::start(Command::new(example("axum_chat")).args([
-        "--listen",
-        "127.0.0.1:0",
-        "--password",
-        "tea",
-    ]))
-    .expect("the example starts");
-    let (status, cookie) = post(chat.addr, "/login", "name=ada&password=coffee").await;
-    assert_eq!((&*status, cookie), ("HTTP/1.1 401 Unauthorized", None));
+    let mut command = Command::new(example("axum_chat"));
+    let chat = Chat::start(command.env("LISTEN", "127.0.0.1:0")).expect("the example starts");
     let (status, cookie) = post(chat.addr, "/login", "name=ada&password=tea").await;
+    assert_eq!((&*status, cookie), ("HTTP/1.1 401 Unauthorized", None));
+    let (status, cookie) = post(chat.addr, "/login", "name=ada&password=open+sesame").await;
     assert_eq!(status, "HTTP/1.1 303 See Other");
     let cookie = cookie.expect("a cookie");
 
