@@ -50,5 +50,6 @@ criterion_group! {
         send_queue::bursts,
         send_queue::overflow,
         inbox::pushing,
+        inbox::asking,
 }
 criterion_main!(benches);

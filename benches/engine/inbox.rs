@@ -1,13 +1,13 @@
 //! A shard's inbox, by itself.
 
 use std::hint::black_box;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use bytes::Bytes;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
 use crossbeam_queue::SegQueue;
-use roomcast::engine::{Inbox, InboxLimits};
+use roomcast::engine::{Congestion, Inbox, InboxLimits};
 
 use crate::hub::{frame_of, message};
 use crate::timing::time_calls;
@@ -89,4 +89,41 @@ fn push_and_pop(group: &mut BenchmarkGroup<'_, WallTime>) {
             receiver.try_recv()
         });
     });
+}
+
+/// What a reader asks before each message of a client: whether the inbox of any shard is congested. Alone, and
+/// beside a publisher that writes to each inbox in turn. Beside it, a look at each inbox.
+pub(crate) fn asking(c: &mut Criterion) {
+    let mut group = c.benchmark_group("congestion");
+    for shards in [1, 8, 64] {
+        for threads in [1, 2] {
+            ask(&mut group, shards, threads);
+        }
+    }
+    group.finish();
+}
+
+fn ask(group: &mut BenchmarkGroup<'_, WallTime>, shards: usize, threads: usize) {
+    let beside = if threads == 1 { "" } else { ", beside a publisher" };
+    let congestion = Arc::new(Congestion::new());
+    let inboxes: Vec<_> = (0..shards).map(|_| inbox().telling(congestion.clone())).collect();
+    let publish = |call: usize| {
+        let inbox = &inboxes[call % shards];
+        inbox.reserve(128).expect("within the limits");
+        inbox.release(1, 128);
+    };
+    let mut time = |name: &str, look: &(dyn Fn() -> bool + Sync)| {
+        group.bench_function(format!("{name}shards: {shards}{beside}"), |b| {
+            b.iter_custom(|calls| {
+                let call = |thread, call| match thread {
+                    0 => assert!(!black_box(look())),
+                    _ => publish(call),
+                };
+                time_calls(threads, calls, call, |_| {})
+            });
+        });
+    };
+    let look_at_each = || inboxes.iter().any(Inbox::is_congested);
+    time("", &|| congestion.is_likely() && look_at_each());
+    time("each inbox, ", &look_at_each);
 }

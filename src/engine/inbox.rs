@@ -17,10 +17,12 @@
 //! two steps on each side makes sure that at least one of them sees the other. A model checks that
 //! (`tests/models/loom/inbox.rs`).
 
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use crossbeam_utils::CachePadded;
 
+use super::congestion::Congestion;
 use super::sync::{AtomicBool, AtomicUsize, AtomicWaker, Ordering, SegQueue, fence};
 
 /// The bounds of an inbox.
@@ -41,6 +43,7 @@ pub struct Overloaded;
 pub struct Inbox<C> {
     queue: SegQueue<C>,
     limits: InboxLimits,
+    congestion: Arc<Congestion>,
     /// What is reserved. Producers add, the consumer takes off; they guard no other memory.
     messages: CachePadded<AtomicUsize>,
     bytes: AtomicUsize,
@@ -57,12 +60,19 @@ impl<C> Inbox<C> {
         Self {
             queue: SegQueue::new(),
             limits,
+            congestion: Arc::default(),
             messages: CachePadded::new(AtomicUsize::new(0)),
             bytes: AtomicUsize::new(0),
             asleep: CachePadded::new(AtomicBool::new(false)),
             consumer: AtomicWaker::new(),
             closed: AtomicBool::new(false),
         }
+    }
+
+    /// Has the inbox tell `congestion`, as others do, when it is congested. For an inbox that is empty.
+    pub fn telling(mut self, congestion: Arc<Congestion>) -> Self {
+        self.congestion = congestion;
+        self
     }
 
     /// Reserves room for one message of `bytes`, to be given back with [`release`](Self::release).
@@ -72,8 +82,8 @@ impl<C> Inbox<C> {
 
     /// [`reserve`](Self::reserve) within narrower bounds than those of the inbox.
     pub fn reserve_within(&self, limits: InboxLimits, bytes: usize) -> Result<(), Overloaded> {
-        let messages_before = self.messages.fetch_add(1, Ordering::Relaxed);
-        let bytes_before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let messages_before = self.add(&self.messages, 1, self.limits.messages);
+        let bytes_before = self.add(&self.bytes, bytes, self.limits.bytes);
         // A message larger than the whole bound still passes through an empty inbox.
         let fits = messages_before < limits.messages
             && (bytes_before == 0 || bytes_before + bytes <= limits.bytes);
@@ -94,13 +104,29 @@ impl<C> Inbox<C> {
 
     /// Takes room for one message, be there any or not; to be given back like what is reserved.
     pub fn take_room(&self) {
-        self.messages.fetch_add(1, Ordering::Relaxed);
+        self.add(&self.messages, 1, self.limits.messages);
     }
 
     /// Gives the room of what was popped back. For the consumer alone.
     pub fn release(&self, messages: usize, bytes: usize) {
-        self.messages.fetch_sub(messages, Ordering::Relaxed);
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.take_off(&self.messages, messages, self.limits.messages);
+        self.take_off(&self.bytes, bytes, self.limits.bytes);
+    }
+
+    /// Adds to what is reserved of a bound, and returns what it was before.
+    fn add(&self, reserved: &AtomicUsize, amount: usize, max: usize) -> usize {
+        let before = reserved.fetch_add(amount, Ordering::Relaxed);
+        if !is_past_half(before, max) && is_past_half(before + amount, max) {
+            self.congestion.rise();
+        }
+        before
+    }
+
+    fn take_off(&self, reserved: &AtomicUsize, amount: usize, max: usize) {
+        let before = reserved.fetch_sub(amount, Ordering::Relaxed);
+        if is_past_half(before, max) && !is_past_half(before - amount, max) {
+            self.congestion.fall();
+        }
     }
 
     /// What is reserved: messages, and bytes.
@@ -112,9 +138,10 @@ impl<C> Inbox<C> {
     /// are already on their way still find room.
     pub fn is_congested(&self) -> bool {
         // Nobody will give back what a consumer that is gone had not popped.
+        let (messages, bytes) = self.reserved();
         !self.is_closed()
-            && (self.messages.load(Ordering::Relaxed) > self.limits.messages / 2
-                || self.bytes.load(Ordering::Relaxed) > self.limits.bytes / 2)
+            && (is_past_half(messages, self.limits.messages)
+                || is_past_half(bytes, self.limits.bytes))
     }
 
     /// Appends a command, and wakes the consumer if it sleeps.
@@ -192,6 +219,10 @@ impl<C> Inbox<C> {
         self.asleep.store(false, Ordering::Relaxed);
         Poll::Ready(())
     }
+}
+
+fn is_past_half(reserved: usize, max: usize) -> bool {
+    reserved > max / 2
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod clock;
 mod close;
 mod closing;
 mod command;
+mod congestion;
 mod counters;
 pub mod frame;
 mod inbox;
@@ -39,6 +40,7 @@ pub use closing::{Closing, Shedding};
 pub use command::{
     Act, Audience, Change, Command, Delivery, Except, Leave, Listing, Probe, Reply, Slice,
 };
+pub use congestion::Congestion;
 #[cfg(feature = "server")]
 pub(crate) use counters::counters;
 pub use counters::{Counter, Counters, Stats};

@@ -19,6 +19,7 @@ use super::clock::LATENESS_MIN;
 use super::close::DisconnectReason;
 use super::closing::{Closing, Shedding};
 use super::command::{Audience, Command, Delivery, Except, Payer, Reply};
+use super::congestion::Congestion;
 use super::counters::Counters;
 use super::frame;
 use super::inbox::{Inbox, InboxLimits, Overloaded};
@@ -139,6 +140,13 @@ impl<S> Port<S> {
     /// Tells `watch` of the rooms from now on. For a port that has none yet.
     pub fn watch_rooms(mut self, watch: Arc<dyn RoomWatch>) -> Self {
         self.rooms = self.rooms.watched(watch);
+        self
+    }
+
+    /// Has the inbox tell `congestion`, as those of other ports do, when it is congested. For a port that
+    /// has no connections yet.
+    pub fn telling(mut self, congestion: Arc<Congestion>) -> Self {
+        self.inbox = self.inbox.telling(congestion);
         self
     }
 

@@ -19,8 +19,9 @@ use super::room_state::{Emptied, LastRooms, RoomHooks, RoomStates};
 use super::sampler::Sampler;
 use super::stream::WriteHalf;
 use crate::engine::{
-    Action, ActionError, Address, Budgets, ConnKey, InboxLimits, JoinError, Link, Overloaded, Pace,
-    Port, Progress, RoomLimits, RoomWatch, Shard, ShardConfig, act_at, publish_at,
+    Action, ActionError, Address, Budgets, Congestion, ConnKey, InboxLimits, JoinError, Link,
+    Overloaded, Pace, Port, Progress, RoomLimits, RoomWatch, Shard, ShardConfig, act_at,
+    publish_at,
 };
 
 /// Small writes of a slice, before a shard lets readers and other shards run: about 0.3 ms.
@@ -37,6 +38,8 @@ pub(crate) struct Shards {
     /// When the clocks of the shards began.
     epoch: Instant,
     relief: Arc<Relief>,
+    /// Of all inboxes.
+    congestion: Arc<Congestion>,
     /// Shared with the tasks of the shards.
     ends: Arc<Ends>,
     sampler: Sampler,
@@ -62,8 +65,10 @@ impl Shards {
         let Layout { count, shard, inbox, rooms, budgets } = layout;
         let hooks = room_hooks.map(|hooks| (hooks, Arc::new(Emptied::over(room_watch.clone()))));
         let room_watch = hooks.as_ref().map_or(room_watch, |(_, emptied)| Some(emptied.clone()));
+        let congestion = Arc::new(Congestion::new());
         let port = |index| {
-            let port = Port::new(index, inbox, rooms).within(budgets.clone());
+            let port = Port::new(index, inbox, rooms);
+            let port = port.telling(congestion.clone()).within(budgets.clone());
             Arc::new(match &room_watch {
                 Some(watch) => port.watch_rooms(watch.clone()),
                 None => port,
@@ -88,7 +93,7 @@ impl Shards {
             // The driver takes turns by itself. Tokio's budget would make sockets look blocked.
             runtime.spawn(coop::unconstrained(driver.run()));
         }
-        Self { ports, room_states, epoch, relief, ends, sampler: Sampler::default() }
+        Self { ports, room_states, epoch, relief, congestion, ends, sampler: Sampler::default() }
     }
 
     /// All ports, in the order of the shards.
@@ -279,9 +284,9 @@ impl Shards {
         self.relief.until(attempt).await
     }
 
-    /// Whether any inbox is congested.
+    /// Whether any inbox is congested. Reads one number, unless one is.
     pub(crate) fn is_congested(&self) -> bool {
-        self.ports.iter().any(|port| port.inbox().is_congested())
+        self.congestion.is_likely() && self.ports.iter().any(|port| port.inbox().is_congested())
     }
 }
 

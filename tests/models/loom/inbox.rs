@@ -4,7 +4,7 @@ use std::iter;
 use std::sync::Arc;
 
 use loom::thread;
-use roomcast::engine::{Inbox, InboxLimits};
+use roomcast::engine::{Congestion, Inbox, InboxLimits};
 
 use super::{check, check_within, sleep_until};
 
@@ -85,5 +85,25 @@ fn nothing_stays_in_a_closed_inbox() {
         }
         assert_eq!(inbox.len(), 0);
         assert_eq!(Arc::strong_count(&command), 1, "what was pushed is dropped");
+    });
+}
+
+/// Guards the hint: whoever takes a number past its half, or back, says so, also where it gives back what it
+/// was refused. When all have done so, the hint is right.
+#[test]
+fn congestion_is_told_by_whoever_crosses_the_half() {
+    check_within(3, || {
+        let congestion = Arc::new(Congestion::new());
+        let inbox = Arc::new(Inbox::<()>::new(LIMITS).telling(congestion.clone()));
+        assert!(inbox.reserve(40).is_ok());
+        let publishers = [20, 80].map(|bytes| {
+            let inbox = inbox.clone();
+            thread::spawn(move || inbox.reserve(bytes).is_ok())
+        });
+        inbox.release(1, 40);
+        for publisher in publishers {
+            publisher.join().unwrap();
+        }
+        assert_eq!(congestion.is_likely(), inbox.is_congested());
     });
 }
