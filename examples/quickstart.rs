@@ -11,12 +11,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .handlers()
         .with_state(token)
         .on_upgrade(async |token, request| match request.header("authorization") {
-            Some(header) if header == token => Ok(request),
+            Some(header) if header == token => {
+                request.join(request.param("room"));
+                Ok(request)
+            }
             _ => Err(StatusCode::UNAUTHORIZED.into()),
-        })
-        .on_connect(async |_, conn| {
-            conn.join(conn.param("room")).await?;
-            Ok(())
         })
         .on_message(async |_, conn, text| {
             conn.hub().to_room(conn.param("room"), &text).await?;

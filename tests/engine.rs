@@ -2,6 +2,8 @@
 
 #[path = "engine/acting.rs"]
 mod acting;
+#[path = "engine/arrival.rs"]
+mod arrival;
 #[path = "engine/budgets.rs"]
 mod budgets;
 #[path = "engine/closing.rs"]

@@ -25,6 +25,8 @@ mod close_timeouts;
 mod codec;
 #[path = "hub/directions.rs"]
 mod directions;
+#[path = "hub/early.rs"]
+mod early;
 #[path = "hub/ends.rs"]
 mod ends;
 #[path = "hub/evictions.rs"]

@@ -23,6 +23,8 @@ pub enum Command<S> {
         /// Where its frames go.
         socket: S,
     },
+    /// The socket of a connection that began without one.
+    Socket(ConnKey, S),
     /// A connection enters a room, which its joiner has claimed.
     Join(ConnKey, Arc<Room>),
     /// A connection leaves a room.
@@ -79,6 +81,7 @@ impl<S> fmt::Debug for Command<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Attach { newcomer, .. } => write!(f, "Attach({newcomer:?})"),
+            Self::Socket(conn, _) => write!(f, "Socket({conn})"),
             Self::Join(conn, room) => write!(f, "Join({conn}, {:?})", room.name()),
             Self::Leave(Leave { conn, room, .. }) => write!(f, "Leave({conn}, {:?})", room.name()),
             Self::Deliver(delivery) => delivery.fmt(f),

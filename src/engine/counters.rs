@@ -48,15 +48,15 @@ counters! {
     /// off by what happened meanwhile.
     Stats;
 
-    /// Connections that are open now.
+    /// Connections that are open now, and those whose handshake is just being answered.
     connections,
     /// Rooms with members now; a room counts once per shard that has members of it.
     rooms,
     /// Connections for which something waits now, because their socket takes no more.
     blocked,
-    /// Connections that were opened.
+    /// Connections that were opened. One counts from just before its client is told.
     connected,
-    /// Connections that have ended, for whatever reason.
+    /// Connections that have ended, for whatever reason, and those whose client never took the answer.
     disconnected,
     /// Handshakes that came to nothing: the handler took too long, or the client did, or it went.
     upgrades_failed,
@@ -72,6 +72,9 @@ counters! {
     refused_origins,
     /// Handshakes that the handler refused.
     refused_by_handler,
+    /// Handshakes refused because of the rooms that [`UpgradeRequest::join`](crate::UpgradeRequest::join)
+    /// named: with 400 if there were too many or a name was too long, with 503 if the hub had no more rooms.
+    refused_for_rooms,
     /// Handshakes refused with 503 because the hub was closing.
     refused_closing,
     /// Handshakes refused with 503 because there were too many connections or handshakes.

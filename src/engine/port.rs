@@ -206,7 +206,8 @@ impl<S> Port<S> {
         self.now_ms.store(now_ms, Ordering::Relaxed);
     }
 
-    /// Hands a new connection to the shard. It counts from now on.
+    /// Hands a new connection to the shard. It counts from now on, and can be in rooms and be sent to. A
+    /// socket that [is not there](super::Socket::is_there) follows by [`set_socket`](Self::set_socket).
     pub fn attach(&self, link: Arc<Link>, socket: S) {
         self.counters.connections.add(1);
         self.counters.connected.add(1);
@@ -215,6 +216,11 @@ impl<S> Port<S> {
         if self.inbox.is_closed() {
             self.count_out();
         }
+    }
+
+    /// Hands over the socket of a connection that began without one. What waits for the client leaves.
+    pub fn set_socket(&self, conn: ConnKey, socket: S) {
+        self.inbox.push(Command::Socket(conn, socket));
     }
 
     /// Counts all connections as ended. For a shard that goes after it has closed the inbox, and for

@@ -18,6 +18,12 @@ pub struct Acknowledged {
 /// The shard is the only writer. It tries first, and polls when the socket has not taken everything:
 /// an implementation registers the waker of its last call.
 pub trait Socket: Send + 'static {
+    /// Whether there is a stream at all. `false` for what keeps the place of one that is still to come:
+    /// that takes nothing, and no timeout runs before [`Port::set_socket`](super::Port::set_socket).
+    fn is_there(&self) -> bool {
+        true
+    }
+
     /// Writes what it can of `frames`, one after the other, in one system call where it can.
     fn poll_write(
         &mut self,

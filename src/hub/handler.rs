@@ -68,7 +68,8 @@ use crate::engine::{Close, DisconnectReason};
 /// ```
 pub trait Handler<Out: 'static, In: Send + 'static = Out>: Send + Sync + 'static {
     /// Sees the request before the handshake: accepts it, picks a subprotocol, adds headers to the
-    /// response, attaches data to the connection, or refuses with a status of choice.
+    /// response, attaches data to the connection, names the rooms that it begins in
+    /// ([`UpgradeRequest::join`]), or refuses with a status of choice.
     ///
     /// # Cancel safety
     /// Dropped with the request when the client leaves. An accepted request may still not become a
@@ -83,6 +84,9 @@ pub trait Handler<Out: 'static, In: Send + 'static = Out>: Send + Sync + 'static
 
     /// The connection is open: it can join, send and be sent to. An error closes it with that code;
     /// it leaves the rooms that it has joined, and `on_disconnect` is called.
+    ///
+    /// This is also called for a connection that was closed after its handshake was accepted, such as by
+    /// [`Hub::close`](crate::Hub::close).
     fn on_connect(&self, conn: &Conn<Out, In>) -> impl Future<Output = Result<(), Close>> + Send {
         let _ = conn;
         ready(Ok(()))

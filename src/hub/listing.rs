@@ -108,7 +108,10 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         names.into_iter().collect()
     }
 
-    /// How many connections are open on this node. Cost: one atomic load per shard.
+    /// How many connections are open on this node. A connection counts from just before its client is told; if
+    /// the client never takes the response, for at most [`upgrade_timeout`](crate::Builder::upgrade_timeout).
+    ///
+    /// Cost: one atomic load per shard.
     pub fn count(&self) -> usize {
         self.inner.shards.connections()
     }

@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use hyper::header::{self, HeaderValue};
 
 use super::Reject;
-use crate::engine::{Counter, Counters};
+use crate::engine::{Counter, Counters, JoinError};
 use crate::transport::{self, ComeBack, Denied, NoUpgrade, Objection, Response};
 
 /// Why a request does not become a connection.
@@ -26,6 +26,8 @@ pub(super) enum Refusal {
     Late,
     /// The handler refuses it.
     Handler(Reject),
+    /// It cannot be in the rooms that the handler has named.
+    Rooms(JoinError),
     /// The handler panicked.
     Panicked,
 }
@@ -41,6 +43,7 @@ impl Refusal {
             Self::Denied(Denied::Addr(_)) => &counters.refused_addrs,
             Self::Closing => &counters.refused_closing,
             Self::Handler(_) => &counters.refused_by_handler,
+            Self::Rooms(_) => &counters.refused_for_rooms,
             Self::Panicked => &counters.handler_panics,
         }
     }
@@ -57,6 +60,9 @@ impl Refusal {
             Self::Closing => "hub closed",
             Self::Late => "handshake took too long",
             Self::Handler(_) => "refused by the handler",
+            Self::Rooms(JoinError::NameTooLong { .. }) => "room name too long",
+            Self::Rooms(JoinError::TooManyRooms { .. }) => "too many rooms",
+            Self::Rooms(_) => "no more rooms",
             Self::Panicked => "internal error",
         }
     }
@@ -67,6 +73,9 @@ impl Refusal {
         match self {
             Self::Malformed(objection) => objection.into_response(),
             Self::Handler(reject) => reject.into_response(),
+            Self::Rooms(JoinError::NameTooLong { .. } | JoinError::TooManyRooms { .. }) => {
+                transport::refusal(StatusCode::BAD_REQUEST, reason)
+            }
             // The same for all reasons.
             Self::Origin(_) => transport::refusal(StatusCode::FORBIDDEN, "origin not allowed"),
             Self::NoUpgrade(NoUpgrade::Lost) | Self::Panicked => {
@@ -77,6 +86,7 @@ impl Refusal {
                 come_back_in(seconds, StatusCode::TOO_MANY_REQUESTS, reason)
             }
             Self::Denied(Denied::Full)
+            | Self::Rooms(_)
             | Self::NoUpgrade(NoUpgrade::Gone)
             | Self::Closing
             | Self::Late => come_back_in(come_back.next(), StatusCode::SERVICE_UNAVAILABLE, reason),

@@ -1,9 +1,11 @@
 //! What a handler sees of a handshake, and how it refuses one.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::mem;
 use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::Extensions;
@@ -22,12 +24,20 @@ pub struct UpgradeRequest {
     about: About,
     protocol: Option<HeaderValue>,
     response_headers: HeaderMap,
+    /// Behind a lock, so that a name may be borrowed from the request itself.
+    rooms: Mutex<BTreeSet<Box<str>>>,
 }
 
 impl UpgradeRequest {
     pub(super) fn new(mut parts: Parts) -> Self {
         let about = About::take(&mut parts);
-        Self { parts, about, protocol: None, response_headers: HeaderMap::new() }
+        Self {
+            parts,
+            about,
+            protocol: None,
+            response_headers: HeaderMap::new(),
+            rooms: Mutex::default(),
+        }
     }
 
     /// The start of the first origin, for a log.
@@ -64,6 +74,11 @@ impl UpgradeRequest {
         reserved
     }
 
+    /// Takes the rooms that the connection will begin in.
+    pub(super) fn take_rooms(&mut self) -> BTreeSet<Box<str>> {
+        mem::take(self.rooms.get_mut().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The response that accepts it, and what its connection keeps.
     pub(super) fn accept(self) -> Result<(Response, About), Objection> {
         let mut response = transport::accept(self.parts)?;
@@ -72,6 +87,61 @@ impl UpgradeRequest {
             response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
         }
         Ok((response, self.about))
+    }
+
+    /// Has the connection begin in a room, which is made if need be. Naming a room twice is naming it once.
+    ///
+    /// The connection is a member before the client is told that it is open. A client
+    /// whose `open` event has fired misses nothing that is published to the room afterwards, whoever publishes.
+    /// With [`Conn::join`](crate::Conn::join) in `on_connect`, there is a moment after `open` in which it does.
+    ///
+    /// The room is joined when `on_upgrade` has accepted the request. What is published to the room from then
+    /// on waits for the client in its send queue, within the bounds of
+    /// [`send_buffer_bytes`](crate::Builder::send_buffer_bytes) and [`Overflow`](crate::Overflow), and is the
+    /// first thing that the client gets, in order. The client may get it before `on_connect` is called.
+    /// [`write_timeout`](crate::Builder::write_timeout) begins when the stream is there.
+    ///
+    /// With a backplane, the node subscribes as for [`Conn::join`](crate::Conn::join). This call does not wait
+    /// for it: messages of other nodes come after
+    /// [`Conn::join_subscribed`](crate::Conn::join_subscribed) in `on_connect`.
+    ///
+    /// # Refusals
+    /// The handshake is refused if the connection cannot be in all its rooms, and
+    /// [`Stats::refused_for_rooms`](crate::Stats::refused_for_rooms) counts it:
+    ///
+    /// - with 400 if a name is longer than [`max_room_name_bytes`](crate::Builder::max_room_name_bytes), or
+    ///   there are more than [`max_rooms_per_conn`](crate::Builder::max_rooms_per_conn);
+    /// - with 503 and `Retry-After` if the hub has no more rooms ([`max_rooms`](crate::Builder::max_rooms)).
+    ///
+    /// While the inbox of its shard is full the join waits, within
+    /// [`upgrade_timeout`](crate::Builder::upgrade_timeout); then the handshake is refused with 503
+    /// ([`Stats::upgrades_failed`](crate::Stats::upgrades_failed)).
+    ///
+    /// A client that goes before it has the response leaves its rooms at once; one that does not take the
+    /// response, after [`upgrade_timeout`](crate::Builder::upgrade_timeout). Neither `on_connect` nor
+    /// `on_disconnect` is called for it. What waited for it is counted in
+    /// [`Stats::dropped_at_end`](crate::Stats::dropped_at_end). A connection that is closed before it is open,
+    /// such as by [`Hub::close`](crate::Hub::close), is opened and then told so.
+    ///
+    /// # Examples
+    /// ```
+    /// use roomcast::{Handler, Reject, UpgradeRequest};
+    ///
+    /// struct Rooms;
+    ///
+    /// impl Handler<String> for Rooms {
+    ///     async fn on_upgrade(&self, request: &mut UpgradeRequest) -> Result<(), Reject> {
+    ///         // `/ws?room=lobby&room=hall`
+    ///         for room in request.query_all("room") {
+    ///             request.join(&room);
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    pub fn join(&self, room: &str) {
+        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        rooms.insert(room.into());
     }
 
     /// The headers.

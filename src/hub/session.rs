@@ -55,7 +55,6 @@ fn serve<'a, Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
     reader: &'a mut FrameReader,
 ) -> impl Future<Output = Option<DisconnectReason>> + Send + 'a {
     async move {
-        conn.link().pause_listening();
         conn.span().enter(events::connected);
         if let Err(reason) = Box::pin(open(conn, handler, reader)).await {
             return reason;

@@ -13,9 +13,9 @@ use super::about::About;
 use super::refusal::Refusal;
 use super::session::{Attached, run};
 use super::{Conn, Handler, Hub, UpgradeRequest, events};
-use crate::engine::ConnKey;
+use crate::engine::{ConnKey, JoinError};
 use crate::patience::timeout;
-use crate::transport::{self, FrameReader, NoUpgrade, Owner, RemoteAddr, Response};
+use crate::transport::{self, FrameReader, NoUpgrade, Owner, RemoteAddr, Response, WriteHalf};
 
 impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// Answers a request for a WebSocket, and runs the connection in a task of its own once the
@@ -69,15 +69,49 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
             return Err(Refusal::Malformed(objection));
         }
         let on_upgrade = transport::take_upgrade(&mut parts).map_err(Refusal::NoUpgrade)?;
-        let mut request = UpgradeRequest::new(parts);
+        let request = UpgradeRequest::new(parts);
         self.check_origin(&request)?;
         self.look_for_addr(request.remote_addr());
-        let admitted = Admitted::new(self, request.remote_addr())?;
-        self.ask(&handler, &mut request).await?;
-        self.drop_reserved(&mut request);
-        let (response, about) = request.accept().map_err(Refusal::Malformed)?;
-        tokio::spawn(open(admitted, handler, on_upgrade, about));
+        let mut admitted = Admitted::new(self, request.remote_addr())?;
+        let accepted = AssertUnwindSafe(self.accept(&mut admitted, &handler, request));
+        let (response, attached) =
+            match timeout(self.inner.upgrade_timeout, accepted.catch_unwind()).await {
+                Ok(Ok(accepted)) => accepted?,
+                Ok(Err(payload)) => {
+                    events::panicked(&*payload);
+                    return Err(Refusal::Panicked);
+                }
+                Err(_) => return Err(Refusal::Late),
+            };
+        tokio::spawn(open(admitted, attached, handler, on_upgrade));
         Ok(response)
+    }
+
+    /// Asks the handler, and has the connection begin: the client may know of the response before the hub
+    /// has its stream, and then counts on its rooms.
+    async fn accept<H: Handler<Out, In>>(
+        &self,
+        admitted: &mut Admitted<Out, In>,
+        handler: &H,
+        mut request: UpgradeRequest,
+    ) -> Result<(Response, Attached<Out, In>), Refusal> {
+        handler.on_upgrade(&mut request).await.map_err(Refusal::Handler)?;
+        if self.is_closing() {
+            return Err(Refusal::Closing);
+        }
+        self.drop_reserved(&mut request);
+        let rooms = request.take_rooms();
+        self.inner.shards.ports()[0].check_rooms(&rooms).map_err(Refusal::Rooms)?;
+        let (response, about) = request.accept().map_err(Refusal::Malformed)?;
+        let attached = admitted.attach(about);
+        for room in &rooms {
+            match attached.0.join(room).await {
+                // It has ended already. The close frame will say why.
+                Ok(()) | Err(JoinError::Closed) => {}
+                Err(error) => return Err(Refusal::Rooms(error)),
+            }
+        }
+        Ok((response, attached))
     }
 
     fn refuse(&self, refusal: Refusal, remote_addr: Option<SocketAddr>) -> Response {
@@ -115,26 +149,6 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         }
     }
 
-    /// Asks the handler, which may take its time within a bound.
-    async fn ask<H: Handler<Out, In>>(
-        &self,
-        handler: &H,
-        request: &mut UpgradeRequest,
-    ) -> Result<(), Refusal> {
-        // In a block of its own, so that a panic before the first await is caught, too.
-        let accepted = AssertUnwindSafe(async { handler.on_upgrade(request).await }).catch_unwind();
-        match timeout(self.inner.upgrade_timeout, accepted).await {
-            Ok(Ok(Ok(()))) if self.is_closing() => Err(Refusal::Closing),
-            Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(reject))) => Err(Refusal::Handler(reject)),
-            Ok(Err(payload)) => {
-                events::panicked(&*payload);
-                Err(Refusal::Panicked)
-            }
-            Err(_) => Err(Refusal::Late),
-        }
-    }
-
     /// Leaves headers out of the response that the handler may not set.
     fn drop_reserved(&self, request: &mut UpgradeRequest) {
         for name in request.take_reserved() {
@@ -160,46 +174,45 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     }
 }
 
-/// Waits for the stream and starts the connection in a task of its own: what this one needs for the
+/// Waits for the stream and starts the session in a task of its own: what this one needs for the
 /// upgrade is not kept for its life.
 async fn open<Out, In, H>(
     admitted: Admitted<Out, In>,
+    attached: Attached<Out, In>,
     handler: H,
     on_upgrade: OnUpgrade,
-    about: About,
 ) where
     Out: 'static,
     In: Send + 'static,
     H: Handler<Out, In>,
 {
-    let Some(hub) = admitted.hub.clone() else { return };
+    let conn = &attached.0;
+    let hub = conn.hub();
     let upgraded = match timeout(hub.inner.upgrade_timeout, on_upgrade).await {
         Ok(Ok(upgraded)) => upgraded,
-        Ok(Err(error)) => return hub.fail(admitted.addr, Some(&error)),
-        Err(_) => return hub.fail(admitted.addr, None),
+        Ok(Err(error)) => return hub.fail(conn.remote_addr(), Some(&error)),
+        Err(_) => return hub.fail(conn.remote_addr(), None),
     };
-    let serial = hub.inner.serial.fetch_add(1, Ordering::Relaxed);
-    // Where the last shard has gone since the handshake was accepted, any of them ends the connection.
-    let id = ConnKey::new(serial, hub.inner.shards.place(serial).unwrap_or_default());
-    let owner = Owner { id, port: hub.inner.shards.ports()[id.shard()].clone() };
+    let owner = Owner { id: conn.key(), port: conn.port().clone() };
     let streams = transport::into_streams(upgraded, hub.inner.socket_options, owner);
     let reader = FrameReader::new(streams.read, &streams.early, &hub.inner.read_limits);
-    let conn = Conn::new(hub, id, about);
-    conn.port().attach(conn.link().clone(), streams.write);
-    admitted.open();
-    tokio::spawn(run(Attached(conn), handler, reader));
+    conn.port().set_socket(conn.key(), streams.write);
+    drop(admitted);
+    tokio::spawn(run(attached, handler, reader));
 }
 
-/// A connection in the making. Counts in its hub, unless it has opened and counts there by itself.
+/// A handshake, which counts in its hub until it is dropped. So does its connection, until this or its
+/// [`Attached`] is dropped.
 struct Admitted<Out: 'static, In: Send + 'static> {
-    hub: Option<Hub<Out, In>>,
+    hub: Hub<Out, In>,
     addr: Option<SocketAddr>,
+    is_attached: bool,
 }
 
 impl<Out: 'static, In: Send + 'static> Admitted<Out, In> {
     fn new(hub: &Hub<Out, In>, addr: Option<SocketAddr>) -> Result<Self, Refusal> {
         hub.inner.admission.begin(addr).map_err(Refusal::Denied)?;
-        let admitted = Self { hub: Some(hub.clone()), addr };
+        let admitted = Self { hub: hub.clone(), addr, is_attached: false };
         // Only now, when `closed` waits for it.
         match hub.is_closing() {
             true => Err(Refusal::Closing),
@@ -207,18 +220,26 @@ impl<Out: 'static, In: Send + 'static> Admitted<Out, In> {
         }
     }
 
-    fn open(mut self) {
-        if let Some(hub) = self.hub.take() {
-            hub.inner.admission.end_handshake();
-        }
+    /// The connection begins, before its stream is there.
+    fn attach(&mut self, about: About) -> Attached<Out, In> {
+        let inner = &self.hub.inner;
+        let serial = inner.serial.fetch_add(1, Ordering::Relaxed);
+        // Where the last shard has gone since the handler was asked, any of them ends the connection.
+        let id = ConnKey::new(serial, inner.shards.place(serial).unwrap_or_default());
+        let conn = Conn::new(self.hub.clone(), id, about);
+        conn.port().attach(conn.link().clone(), WriteHalf::Awaited);
+        // Nobody listens to the client before its session does, so its silence says nothing.
+        conn.link().pause_listening();
+        self.is_attached = true;
+        Attached(conn)
     }
 }
 
 impl<Out: 'static, In: Send + 'static> Drop for Admitted<Out, In> {
     fn drop(&mut self) {
-        if let Some(hub) = &self.hub {
-            hub.inner.admission.end_handshake();
-            hub.end_session(self.addr);
+        self.hub.inner.admission.end_handshake();
+        if !self.is_attached {
+            self.hub.end_session(self.addr);
         }
     }
 }

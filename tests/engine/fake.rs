@@ -47,6 +47,8 @@ pub(crate) struct Wire {
     pub(crate) has_blocked: bool,
     /// The waker of the last call that blocked.
     pub(crate) waker: Option<Waker>,
+    /// Whether it keeps the place of another socket that is still to come.
+    pub(crate) is_awaited: bool,
     pub(crate) is_shut_down: bool,
     pub(crate) is_aborted: bool,
     pub(crate) is_dropped: bool,
@@ -81,6 +83,10 @@ impl Wire {
 pub(crate) struct FakeSocket(Arc<Mutex<Wire>>);
 
 impl Socket for FakeSocket {
+    fn is_there(&self) -> bool {
+        !self.0.lock().unwrap().is_awaited
+    }
+
     fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
@@ -207,6 +213,20 @@ impl Client {
         let (link, wire) = (Arc::new(Link::new(id)), Arc::default());
         port.attach(Arc::clone(&link), FakeSocket(Arc::clone(&wire)));
         Self { link, port: port.clone(), wire }
+    }
+
+    /// A connection whose socket is still to come.
+    pub(crate) fn attach_early(id: ConnKey, port: &Arc<Port<FakeSocket>>) -> Self {
+        let (link, wire) = (Arc::new(Link::new(id)), Arc::default());
+        let awaited = Wire { window: Some(0), is_awaited: true, ..Wire::default() };
+        port.attach(Arc::clone(&link), FakeSocket(Arc::new(Mutex::new(awaited))));
+        link.pause_listening();
+        Self { link, port: port.clone(), wire }
+    }
+
+    /// The socket has come.
+    pub(crate) fn arrive(&self) {
+        self.port.set_socket(self.id(), FakeSocket(Arc::clone(&self.wire)));
     }
 
     pub(crate) fn id(&self) -> ConnKey {
@@ -394,10 +414,21 @@ impl Rig {
 
     /// A new connection, in the shards in turn.
     pub(crate) fn attach(&mut self) -> Client {
+        let id = self.next_id();
+        Client::attach(id, &self.ports[id.shard()])
+    }
+
+    /// A new connection whose socket is still to come.
+    pub(crate) fn attach_early(&mut self) -> Client {
+        let id = self.next_id();
+        Client::attach_early(id, &self.ports[id.shard()])
+    }
+
+    fn next_id(&mut self) -> ConnKey {
         let shard = self.serial as usize % self.ports.len();
         let id = ConnKey::new(self.serial, shard);
         self.serial += 1;
-        Client::attach(id, &self.ports[shard])
+        id
     }
 
     /// New connections, all in `room`.

@@ -43,6 +43,7 @@ struct Known {
     expected: Vec<usize>,
     /// Payloads of the pongs that it is to get.
     pongs: Vec<[u8; 4]>,
+    has_socket: bool,
     is_open: bool,
     is_detached: bool,
 }
@@ -98,16 +99,19 @@ impl<D: Dice> Model<D> {
 
     fn apply(&mut self, operation: Operation) {
         match operation {
-            Operation::Attach => {
-                let client = self.rig.attach();
+            Operation::Attach { is_early } => {
+                let client = if is_early { self.rig.attach_early() } else { self.rig.attach() };
+                client.wire().has_blocked = is_early;
                 self.known.push(Known {
                     client,
                     expected: Vec::new(),
                     pongs: Vec::new(),
+                    has_socket: !is_early,
                     is_open: true,
                     is_detached: false,
                 });
             }
+            Operation::Arrive { conn } => self.arrive(conn),
             Operation::Join { conn, room } => self.join(conn, room),
             Operation::Leave { conn, room } => {
                 self.known[conn].client.leave(ROOMS[room]);
@@ -142,6 +146,14 @@ impl<D: Dice> Model<D> {
                 }
             }
             Operation::Settle => self.settle(),
+        }
+    }
+
+    fn arrive(&mut self, conn: usize) {
+        let known = &mut self.known[conn];
+        if !known.has_socket && !known.is_detached {
+            known.has_socket = true;
+            known.client.arrive();
         }
     }
 
@@ -365,7 +377,8 @@ impl<D: Dice> Model<D> {
         );
         for known in &self.known {
             assert_eq!(known.is_open, known.client.stage() == Stage::Open);
-            assert_eq!(known.is_detached, known.client.wire().is_dropped);
+            let is_dropped = known.is_detached && known.has_socket;
+            assert_eq!(is_dropped, known.client.wire().is_dropped);
         }
     }
 
@@ -387,7 +400,7 @@ impl<D: Dice> Model<D> {
         assert!(is_subsequence(&pongs, &known.pongs), "{pongs:?} of {:?}", known.pongs);
         let is_blocked = {
             let wire = known.client.wire();
-            wire.window.is_some() || wire.holds_flush || wire.error.is_some()
+            !known.has_socket || wire.window.is_some() || wire.holds_flush || wire.error.is_some()
         };
         if known.is_open && !is_blocked {
             assert_eq!(torn, 0, "an open connection with an open socket has whole frames");
@@ -427,6 +440,7 @@ impl<D: Dice> Model<D> {
     /// Ends the run: all sockets take all, then all sessions go.
     fn finish(mut self) {
         self.known.iter().for_each(|known| known.client.unblock());
+        (0..self.known.len()).for_each(|conn| self.arrive(conn));
         self.settle();
         for conn in 0..self.known.len() {
             self.detach(conn);

@@ -29,7 +29,14 @@ pub(crate) enum Change {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Operation {
-    Attach,
+    /// A connection begins, with its socket or before it.
+    Attach {
+        is_early: bool,
+    },
+    /// The socket of a connection that began before it.
+    Arrive {
+        conn: usize,
+    },
     Join {
         conn: usize,
         room: usize,
@@ -127,14 +134,15 @@ impl Operation {
     ) -> Option<Self> {
         let is_rough = kind == Kind::Rough;
         if conns == 0 {
-            return Some(Self::Attach);
+            return Some(Self::Attach { is_early: dice.flip() });
         }
         // Mostly one of the newest: the others are gone.
         let conn = conns - 1 - dice.draw(0..conns.min(CONNS_MAX + 2));
         let room = dice.draw(0..ROOMS.len());
         Some(match dice.draw(0..100) {
-            0..6 => (attached < CONNS_MAX).then_some(Self::Attach)?,
-            6..22 => Self::Join { conn, room },
+            0..6 => (attached < CONNS_MAX).then_some(Self::Attach { is_early: dice.flip() })?,
+            6..8 => Self::Arrive { conn },
+            8..22 => Self::Join { conn, room },
             22..28 => Self::Leave { conn, room },
             28..55 => Self::draw_publish(dice, conn, room, conns),
             55..60 => Self::draw_act(dice, conn, room, conns),

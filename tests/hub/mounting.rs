@@ -32,7 +32,8 @@ async fn server_without_upgrades_is_told_from_clients_that_went_away() {
     client.ended().await;
     eventually("it is counted", || hub.stats().upgrades_unsupported == 1).await;
     eventually("nothing is left of it", || hub.stats().connections == 0).await;
-    assert_eq!((hub.stats().upgrades_failed, hub.stats().connected), (0, 0));
+    let stats = hub.stats();
+    assert_eq!((stats.upgrades_failed, stats.connected, stats.disconnected), (0, 1, 1));
     let correct = Plain::serve(&hub, |request| request, true).await;
     Client::connect(correct.addr, "/ws").await;
 }

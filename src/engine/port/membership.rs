@@ -1,15 +1,33 @@
 //! Joins and leaves of one connection.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{JoinError, LeaveError, Port, RoomLimits};
+use super::{JoinError, LeaveError, Port};
 use crate::engine::command::{Command, Delivery, Leave};
 use crate::engine::link::Link;
 use crate::engine::room_index::{NoMoreRooms, Room};
 
 impl<S> Port<S> {
+    /// Whether a new connection may be in all these rooms, as far as its own limits go.
+    pub fn check_rooms(&self, names: &BTreeSet<Box<str>>) -> Result<(), JoinError> {
+        let rooms_max = self.rooms_per_conn();
+        if names.len() > rooms_max as usize {
+            return Err(JoinError::TooManyRooms { rooms_max });
+        }
+        names.iter().try_for_each(|name| self.check_room_name(name))
+    }
+
+    fn check_room_name(&self, name: &str) -> Result<(), JoinError> {
+        let bytes_max = self.room_limits.name_bytes;
+        match name.len() {
+            bytes if bytes > bytes_max => Err(JoinError::NameTooLong { bytes, bytes_max }),
+            _ => Ok(()),
+        }
+    }
+
     /// Puts the connection into the room, making the room if need be.
     ///
     /// A publish that follows, by this thread or one that it tells, reaches the connection.
@@ -53,10 +71,8 @@ impl<S> Port<S> {
 
     /// Claims the room for a connection, with space in the inbox for its join.
     fn admit(&self, link: &Link, name: &str) -> Result<Arc<Room>, JoinError> {
-        let RoomLimits { name_bytes, rooms_per_conn } = self.room_limits;
-        if name.len() > name_bytes {
-            return Err(JoinError::NameTooLong { bytes: name.len(), bytes_max: name_bytes });
-        }
+        let rooms_per_conn = self.rooms_per_conn();
+        self.check_room_name(name)?;
         if link.is_closing() {
             return Err(JoinError::Closed);
         }

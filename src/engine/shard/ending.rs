@@ -21,7 +21,7 @@ use crate::engine::socket::Socket;
 /// How long an evicted connection has for its close frame. The client has shown that it does not
 /// read, so there is little to wait for: it is gone within a second, with the time to the next look at
 /// blocked sockets.
-const EVICTED_CLOSE_TIMEOUT: Duration = Duration::from_millis(800);
+pub(super) const EVICTED_CLOSE_TIMEOUT: Duration = Duration::from_millis(800);
 
 /// How often blocked sockets are looked at, as a part of the shorter of their two timeouts: how much
 /// later than it they may be ended.

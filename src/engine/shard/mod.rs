@@ -6,6 +6,7 @@
 //! delivery would see waits until that delivery is out.
 
 mod acting;
+mod arrival;
 mod audience;
 mod draining;
 mod ending;
@@ -31,7 +32,6 @@ use self::sweep::Sweep;
 use self::table::{Entry, Phase, Table};
 use self::turn::{Lane, Turn};
 use super::clock::Clock;
-use super::close::DisconnectReason;
 use super::command::{Command, Delivery, Leave, Listing};
 use super::frame;
 use super::link::{ConnKey, Link};
@@ -332,6 +332,7 @@ impl<S: Socket> Shard<S> {
     fn apply(&mut self, command: Command<S>, budget: &mut usize) {
         match command {
             Command::Attach { newcomer, socket } => self.attach(newcomer.arrive(), socket),
+            Command::Socket(id, socket) => self.set_socket(id, socket, budget),
             Command::Deliver(delivery) => drop(self.deliver(delivery)),
             Command::Act(act) => self.begin_acting(act, budget),
             Command::Join(id, room) => match self.open_slot(id) {
@@ -373,33 +374,6 @@ impl<S: Socket> Shard<S> {
             Command::Shed(shedding, reply) => self.shed(shedding, reply, budget),
             Command::CutAll(reply) => reply(self.cut_all()),
             Command::Stop => self.is_stopped = true,
-        }
-    }
-
-    fn attach(&mut self, link: Arc<Link>, socket: S) {
-        let id = link.id();
-        let slot = self.table.insert(link, Outlet::new(socket), self.post.now);
-        if let Some(keep_alive) = &mut self.keep_alive {
-            keep_alive.watch(slot, self.post.now, &mut self.table);
-        }
-        if let Some(reason) = self.end_of_all(id) {
-            self.end(id, reason);
-        } else if self.post.port.queued_bytes().excess() > 0 {
-            self.end(id, DisconnectReason::Overloaded);
-        }
-    }
-
-    fn detach(&mut self, id: ConnKey) {
-        // A session that goes without a word has lost its connection.
-        self.end(id, DisconnectReason::Io(std::io::ErrorKind::ConnectionAborted));
-        let Some(slot) = self.table.slot(id) else { return };
-        // One that had been withdrawn before is still to part.
-        self.part(slot);
-        self.settle(slot);
-        let Entry { mut outlet, link, phase, .. } = self.table.remove(slot);
-        if phase != Phase::Shut {
-            let lost = outlet.abort(Owner { slot, link: &link, id }, &mut self.post);
-            self.count_lost(lost);
         }
     }
 

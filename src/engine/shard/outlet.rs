@@ -176,6 +176,15 @@ impl<S: Socket> Outlet<S> {
         Self { socket, backlog: None }
     }
 
+    /// Takes the socket in place of one that was not there. The timeouts begin now.
+    pub(super) fn set_socket(&mut self, socket: S, timeout: Duration, post: &Post<S>) {
+        self.socket = socket;
+        if let Some(backlog) = &mut self.backlog {
+            backlog.deadline = post.now + timeout;
+            backlog.acknowledged = None;
+        }
+    }
+
     /// Writes the burst, or queues what the socket does not take of it.
     pub(super) fn send(
         &mut self,
@@ -320,6 +329,9 @@ impl<S: Socket> Outlet<S> {
     /// as long as its client answers.
     pub(super) fn is_stalled(&mut self, is_open: bool, post: &Post<S>) -> bool {
         let Some(backlog) = &mut self.backlog else { return false };
+        if !self.socket.is_there() {
+            return false;
+        }
         // A look costs a system call. After the first one, which tells where it stands, there is time.
         let is_late = backlog.deadline <= post.now + post.write_timeout / 2;
         if !backlog.is_final && (is_late || backlog.acknowledged.is_none()) {

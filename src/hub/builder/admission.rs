@@ -145,7 +145,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
         self
     }
 
-    /// How long `on_upgrade` may take, and then how long the response may take to leave. Default: 10 s;
+    /// How long `on_upgrade` may take, with joining the rooms that it names, and then how long the response may take to leave. Default: 10 s;
     /// 10 ms to 1 day. Past the first the client gets 503, past the second it is closed.
     pub fn upgrade_timeout(mut self, timeout: Duration) -> Self {
         self.upgrade_timeout = timeout;

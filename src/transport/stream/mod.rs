@@ -204,9 +204,15 @@ pub(crate) enum WriteHalf {
     #[cfg(feature = "tls")]
     Tls(TlsWriteHalf),
     Any(AnyWriteHalf),
+    /// Keeps the place of a stream that is still to come.
+    Awaited,
 }
 
 impl Socket for WriteHalf {
+    fn is_there(&self) -> bool {
+        !matches!(self, Self::Awaited)
+    }
+
     fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
@@ -217,6 +223,7 @@ impl Socket for WriteHalf {
             #[cfg(feature = "tls")]
             Self::Tls(half) => half.poll_write(cx, frames),
             Self::Any(half) => half.poll_write(cx, frames),
+            Self::Awaited => Poll::Pending,
         }
     }
 
@@ -234,6 +241,7 @@ impl Socket for WriteHalf {
             #[cfg(feature = "tls")]
             Self::Tls(half) => half.poll_flush(cx),
             Self::Any(half) => half.poll_flush(cx),
+            Self::Awaited => Poll::Pending,
         }
     }
 
@@ -250,6 +258,7 @@ impl Socket for WriteHalf {
                 let _ = half.poll_shutdown(&mut cx);
             }
             Self::Any(half) => half.shut_down(&mut cx),
+            Self::Awaited => {}
         }
     }
 
@@ -282,7 +291,7 @@ impl WriteHalf {
             Self::Tcp(half) => Some(act(SockRef::from(half.as_ref()))),
             #[cfg(feature = "tls")]
             Self::Tls(half) => Some(half.with_socket(act)),
-            Self::Any(_) => None,
+            Self::Any(_) | Self::Awaited => None,
         }
     }
 }

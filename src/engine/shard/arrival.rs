@@ -1,0 +1,66 @@
+//! How connections come and go: with their socket, or before it.
+//!
+//! A connection may begin before its stream is there: it is in rooms already, and what is sent to it waits
+//! in its queue, within the bounds of any client. The timeouts of a socket begin when the socket is there.
+
+use std::io;
+use std::sync::Arc;
+
+use super::Shard;
+use super::ending::EVICTED_CLOSE_TIMEOUT;
+use super::outlet::{Outlet, Owner};
+use super::table::{Entry, Phase};
+use crate::engine::close::DisconnectReason;
+use crate::engine::link::{ConnKey, Link, Stage};
+use crate::engine::socket::Socket;
+
+impl<S: Socket> Shard<S> {
+    /// A connection begins.
+    pub(super) fn attach(&mut self, link: Arc<Link>, socket: S) {
+        let id = link.id();
+        let slot = self.table.insert(link, Outlet::new(socket), self.post.now);
+        if let Some(keep_alive) = &mut self.keep_alive {
+            keep_alive.watch(slot, self.post.now, &mut self.table);
+        }
+        if let Some(reason) = self.end_of_all(id) {
+            self.end(id, reason);
+        } else if self.post.port.queued_bytes().excess() > 0 {
+            self.end(id, DisconnectReason::Overloaded);
+        }
+    }
+
+    /// The socket of a connection that began without one is there: what waits leaves.
+    pub(super) fn set_socket(&mut self, id: ConnKey, socket: S, budget: &mut usize) {
+        let Self { table, post, config, .. } = self;
+        let Some(slot) = table.slot(id) else { return };
+        let Some(Entry { outlet, link, phase, .. }) = table.get_mut(slot) else { return };
+        let timeout = match outlet.is_hurried() {
+            true => EVICTED_CLOSE_TIMEOUT.min(config.write_timeout),
+            false => config.write_timeout,
+        };
+        outlet.set_socket(socket, timeout, post);
+        match *phase {
+            // It has ended with nothing to say.
+            Phase::Shut if link.stage() == Stage::Cut => {
+                outlet.abort(Owner { slot, link, id }, post);
+            }
+            Phase::Shut => outlet.shut_down(),
+            _ => self.writable(id, budget),
+        }
+    }
+
+    /// The session is over: the socket goes.
+    pub(super) fn detach(&mut self, id: ConnKey) {
+        // A session that goes without a word has lost its connection.
+        self.end(id, DisconnectReason::Io(io::ErrorKind::ConnectionAborted));
+        let Some(slot) = self.table.slot(id) else { return };
+        // One that had been withdrawn before is still to part.
+        self.part(slot);
+        self.settle(slot);
+        let Entry { mut outlet, link, phase, .. } = self.table.remove(slot);
+        if phase != Phase::Shut {
+            let lost = outlet.abort(Owner { slot, link: &link, id }, &mut self.post);
+            self.count_lost(lost);
+        }
+    }
+}
