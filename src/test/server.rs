@@ -18,7 +18,7 @@ use crate::{Codec, Endpoint, Handler, Server};
 ///
 /// `Out` is what its clients receive, and `In` what they send: the types of the hub. The clients use the codec of the
 /// hub the other way round, so with JSON `In` needs `serde::Serialize`, and `Out` `serde::Deserialize`. Where the types
-/// of the hub lack these, name others with [`of`](Self::of), such as `serde_json::Value`.
+/// of the hub lack these, name others with `of`, such as `serde_json::Value`.
 ///
 /// Clones are the same server. See the [module](crate::test) for an example.
 pub struct TestServer<Out, In = Out> {
@@ -69,7 +69,7 @@ where
 }
 
 impl<Out: Send + 'static, In: Send + 'static> TestServer<Out, In> {
-    /// As [`new`](Self::new), for a hub with a codec of choice. The clients encode `In` and decode `Out`.
+    /// As `new`, for a hub with a codec of choice. The clients encode `In` and decode `Out`.
     ///
     /// # Panics
     /// If the path is malformed.
@@ -99,7 +99,7 @@ impl<Out: Send + 'static, In: Send + 'static> TestServer<Out, In> {
         Self::of_codec(codec, server.unwrap_or_else(|error| panic!("{error:?}")))
     }
 
-    /// As [`of`](Self::of), with a codec of choice.
+    /// As `of`, with a codec of choice.
     pub fn of_codec(codec: impl Codec<In, Out>, server: Server) -> Self {
         Self { server: server.into_memory(), codec: Arc::new(codec) }
     }
