@@ -1,8 +1,8 @@
 //! `cargo run --features axum --example axum_chat`, and open <http://127.0.0.1:8080>. The password is `open sesame`.
 //!
 //! A chat with a login, in axum. The login sets a signed cookie. The extractor [`User`] reads it before the handshake
-//! of a WebSocket, answers 401 without it, and is then what the connection carries. Who speaks is told by the cookie,
-//! not by the message: clients send `Say`, and get `Said`.
+//! of a WebSocket, answers 401 without it, and is then what the connection carries. The cookie names the
+//! speaker, not the message: clients send `Say`, and get `Said`.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Form, Router};
 use axum_extra::extract::{SignedCookieJar, cookie::Cookie, cookie::Key, cookie::SameSite};
-use roomcast::{Close, Conn, Endpoint, Handler, Hub, HubUpgrade, Shutdown, shutdown_signal};
+use roomcast::{Close, Conn, Endpoint, Handler, Hub, HubUpgrade, shutdown_signal};
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
@@ -41,8 +41,8 @@ impl Handler<Said, Say> for Chat {
     }
 
     async fn on_message(&self, conn: &Conn<Said, Say>, Say { text }: Say) -> Result<(), Close> {
-        let User(user) = conn.get::<User>().clone();
-        conn.hub().to_room(conn.param("room"), &Said { user, text }).await?;
+        let User(user) = conn.get();
+        conn.hub().to_room(conn.param("room"), &Said { user: user.clone(), text }).await?;
         Ok(())
     }
 }
@@ -114,14 +114,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/roomcast.js", get(script))
         .route("/ws/{room}", get(enter))
         .with_state(App { key: Key::generate(), chat: hub.handle(Chat) });
-    let listen = env::var("LISTEN").unwrap_or("127.0.0.1:8080".into());
+    let listen = env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:8080".into());
     let listener = tokio::net::TcpListener::bind(listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
+    // So that connections know the address of their client.
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     // axum knows nothing of connections that have become WebSockets.
     let ended = async move {
         told_to_end.await;
-        println!("{}", hub.shutdown(Shutdown::within(Duration::from_secs(5))).await);
+        println!("{}", hub.shutdown(Duration::from_secs(5)).await);
     };
     axum::serve(listener, service).with_graceful_shutdown(ended).await?;
     Ok(())

@@ -8,7 +8,7 @@ use hyper::{body::Incoming, service::service_fn};
 use roomcast::{Hub, Request, Response, Server, StatusCode, header, shutdown_signal};
 use serde::{Deserialize, Serialize};
 
-/// What the page sends, and gets.
+/// What the page sends, and gets: what is said, by whom (as the page says), its number and its time there.
 #[derive(Serialize, Deserialize)]
 struct Message {
     text: String,
@@ -31,7 +31,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             conn.hub().to_room(conn.param("room"), &message).await?;
             Ok(())
         });
-    let listen = env::var("LISTEN").unwrap_or("127.0.0.1:8080".into());
+    let listen = env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:8080".into());
     let pages = service_fn(async |request| Ok::<_, Infallible>(page(&request)));
     let server = Server::bind(listen).await?.route("/ws/{room}", hub.handle(chat))?.fallback(pages);
     println!("listening on http://{}", server.local_addr()?);

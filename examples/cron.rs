@@ -1,13 +1,14 @@
 //! `cargo run --features redis --example cron -- redis://127.0.0.1 "It is noon."`
 //!
 //! A program that publishes and ends: a job of cron, a worker, a back end without clients of its own. Its message
-//! reaches the clients of every hub on that Redis with the same channel, such as those of the example `quickstart`.
+//! reaches the room `lobby` of every hub on that Redis with the same channel, such as `/ws/lobby` of the example
+//! `quickstart`.
 
 use std::env;
 use std::error::Error;
 use std::time::Duration;
 
-use roomcast::{Hub, Shutdown};
+use roomcast::Hub;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -17,7 +18,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let hub = Hub::<String>::builder().redis(url, "quickstart").build()?;
     hub.to_room("lobby", &text).await?;
     // Waits until the message has reached Redis.
-    let report = hub.shutdown(Shutdown::within(Duration::from_secs(5))).await;
+    let report = hub.shutdown(Duration::from_secs(5)).await;
     match report.messages_unsent {
         0 => Ok(()),
         _ => Err(report.to_string().into()),

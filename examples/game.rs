@@ -1,16 +1,16 @@
 //! `cargo run --example game`, then `npx wscat -c ws://127.0.0.1:8080` and type `{"dx":1,"dy":0}`.
 //!
-//! A game that sends its whole world 20 times in a second. A client that is too slow misses ticks, and always gets the
+//! A game that sends its whole world 20 times a second. A client that is too slow misses ticks, and always gets the
 //! newest one next.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{env, error::Error};
 
 use roomcast::{ConnId, Hub, Overflow, Server};
 use serde::{Deserialize, Serialize};
-use tokio::{sync::Mutex, time::interval};
+use tokio::time::{MissedTickBehavior, interval};
 
 #[derive(Deserialize)]
 struct Step {
@@ -24,7 +24,14 @@ struct World {
     players: Vec<(f32, f32)>,
 }
 
-type Players = Arc<Mutex<HashMap<ConnId, (f32, f32)>>>;
+#[derive(Clone, Default)]
+struct Players(Arc<Mutex<HashMap<ConnId, (f32, f32)>>>);
+
+impl Players {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ConnId, (f32, f32)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -33,24 +40,28 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let moves = hub
         .handlers()
         .with_state(players.clone())
+        .on_connect(async |players, conn| {
+            players.lock().insert(conn.id(), (0.0, 0.0));
+        })
         .on_message(async |players, conn, Step { dx, dy }| {
-            let mut players = players.lock().await;
-            let (x, y) = players.entry(conn.id()).or_default();
-            (*x, *y) = (*x + dx, *y + dy);
+            let (dx, dy) = (dx.clamp(-1.0, 1.0), dy.clamp(-1.0, 1.0));
+            players.lock().entry(conn.id()).and_modify(|(x, y)| (*x, *y) = (*x + dx, *y + dy));
         })
         .on_disconnect(async |players, conn, _| {
-            players.lock().await.remove(&conn.id());
+            players.lock().remove(&conn.id());
         });
-    let listen = env::var("LISTEN").unwrap_or("127.0.0.1:8080".into());
+    let listen = env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:8080".into());
     let server = Server::bind(listen).await?.route("/", hub.handle(moves))?;
     println!("listening on ws://{}", server.local_addr()?);
     tokio::spawn(server.run());
 
     let mut clock = interval(Duration::from_millis(50));
-    for tick in 0.. {
+    clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut tick = 0;
+    loop {
         clock.tick().await;
-        let players = players.lock().await.values().copied().collect();
+        let players = players.lock().values().copied().collect();
         hub.broadcast(&World { tick, players }).await?;
+        tick += 1;
     }
-    Ok(())
 }

@@ -1,12 +1,12 @@
 //! `cargo run --example history`, then `npx wscat -c ws://127.0.0.1:8080/lobby` in two terminals.
 //!
-//! Rooms that remember: whoever joins first gets the last 50 messages of the room, and then all that follow.
+//! A joiner first gets the last 50 messages of its room, and then the new ones. A room without members is forgotten.
 
 use std::collections::{HashMap, VecDeque};
 use std::env;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use roomcast::{Encoded, Hub, Raw, RawMessage, RoomState, Server};
+use roomcast::{Encoded, Hub, RoomState, Server};
 
 const KEPT_MAX: usize = 50;
 
@@ -42,7 +42,7 @@ impl RoomState for History {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let history = Arc::new(History::default());
-    let hub = Hub::<RawMessage>::with_codec(Raw).room_state(history.clone()).build()?;
+    let hub = Hub::<String>::builder().room_state(history.clone()).build()?;
     let rooms = hub
         .handlers()
         .with_state(history)
@@ -54,7 +54,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             conn.hub().to_room(conn.param("room"), &message).await?;
             Ok(())
         });
-    let listen = env::var("LISTEN").unwrap_or("127.0.0.1:8080".into());
+    let listen = env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:8080".into());
     let server = Server::bind(listen).await?.route("/{room}", hub.handle(rooms))?;
     println!("listening on ws://{}", server.local_addr()?);
     server.run().await;

@@ -1,7 +1,8 @@
 //! `cargo run --example moderated`, then `npx wscat -c "ws://127.0.0.1:8080/?name=ann"`, more of them with other names,
 //! and `name=admin` for the moderator. Type `{"say":"hello"}`, `"list"`, `{"mute":"bob"}` or `{"kick":"bob"}`.
 //!
-//! A room with a moderator. Who is in the room, and what each member carries, is asked of the hub.
+//! A room with a moderator. The hub tells who is in the room, and what each member carries. A real program checks who
+//! somebody is, and keeps who is muted in its database: here a client that comes back may speak again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -65,17 +66,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let handlers = hub
         .handlers()
         .on_upgrade(async |mut request| {
+            // There is no login: whoever says so is the moderator.
             let name = request.query("name").ok_or(StatusCode::UNAUTHORIZED)?.into_owned();
+            request.join("room");
+            request.join(&format!("user:{name}"));
             request.insert(User { name, is_muted: Arc::default() });
             Ok(request)
         })
-        .on_connect(async |conn| {
-            conn.join("room").await?;
-            conn.join(&format!("user:{}", conn.get::<User>().name)).await?;
-            Ok(())
-        })
         .on_message(answer);
-    let listen = env::var("LISTEN").unwrap_or("127.0.0.1:8080".into());
+    let listen = env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:8080".into());
     let server = Server::bind(listen).await?.route("/", hub.handle(handlers))?;
     println!("listening on ws://{}", server.local_addr()?);
     server.run().await;

@@ -1,5 +1,6 @@
 //! `cargo run --example notifications`, then `npx wscat -c "ws://127.0.0.1:8080/?token=t-ann"` in two terminals, and
-//! type `bob: hello` in a third one with `token=t-bob`.
+//! type
+//! `"bob: hello"`, with the quotes, while a third one has `token=t-bob`.
 //!
 //! Each user has a room, and each tab of the user is in it: whoever writes to the user reaches all tabs, on every
 //! server that shares a backplane.
@@ -8,9 +9,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::{env, error::Error};
 
-use roomcast::{Hub, Server, StatusCode, Target};
+use roomcast::{Hub, Server, StatusCode};
 
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 struct User(&'static str);
 
 #[tokio::main]
@@ -19,26 +20,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let hub = Hub::<String>::new();
     let tabs = hub
         .handlers()
-        .with_state(Arc::new(tokens))
-        .on_upgrade(async |tokens, mut request| {
-            let token = request.query("token").unwrap_or_default();
-            let user = tokens.get(&*token).ok_or(StatusCode::UNAUTHORIZED)?.clone();
-            request.insert(user);
-            Ok(request)
-        })
-        .on_connect(async |_, conn| {
-            let User(name) = conn.get();
-            conn.join(&format!("user:{name}")).await?;
-            Ok(())
-        })
-        .on_message(async |_, conn, text| {
+        .on_message(async |conn, text| {
             let User(name) = conn.get();
             let (to, text) = text.split_once(": ").unwrap_or((name, &text));
-            let all_tabs = Target::room(format!("user:{to}"));
-            conn.hub().publish(&all_tabs, &format!("{name} writes: {text}")).await?;
+            conn.hub().to_room(&format!("user:{to}"), &format!("{name} writes: {text}")).await?;
             Ok(())
+        })
+        .with_state(Arc::new(tokens))
+        .on_upgrade(async |tokens, mut request| {
+            // Servers write addresses into logs: a real token is a cookie, or the first message.
+            let token = request.query("token").ok_or(StatusCode::UNAUTHORIZED)?;
+            let user = *tokens.get(&*token).ok_or(StatusCode::UNAUTHORIZED)?;
+            request.join(&format!("user:{}", user.0));
+            request.insert(user);
+            Ok(request)
         });
-    let listen = env::var("LISTEN").unwrap_or("127.0.0.1:8080".into());
+    let listen = env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:8080".into());
     let server = Server::bind(listen).await?.route("/", hub.handle(tabs))?;
     println!("listening on ws://{}", server.local_addr()?);
     server.run().await;

@@ -6,9 +6,13 @@ use std::{env::var, time::Duration};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let told_to_end = shutdown_signal();
     let token = format!("Bearer {}", var("TOKEN")?);
-    let hub = Hub::<String>::builder().redis(&var("REDIS_URL")?, "quickstart").build()?;
+    let hub = Hub::<String>::builder().redis(var("REDIS_URL")?, "quickstart").build()?;
     let rooms = hub
         .handlers()
+        .on_message(async |conn, text| {
+            conn.hub().to_room(conn.param("room"), &text).await?;
+            Ok(())
+        })
         .with_state(token)
         .on_upgrade(async |token, request| match request.header("authorization") {
             Some(header) if header == token => {
@@ -16,10 +20,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 Ok(request)
             }
             _ => Err(StatusCode::UNAUTHORIZED.into()),
-        })
-        .on_message(async |_, conn, text| {
-            conn.hub().to_room(conn.param("room"), &text).await?;
-            Ok(())
         });
     let server = Server::bind(var("LISTEN")?).await?.route("/ws/{room}", hub.handle(rooms))?;
     println!("listening on http://{}", server.local_addr()?);

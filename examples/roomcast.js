@@ -2,7 +2,7 @@
  * A client of a roomcast server, for browsers. One file, without dependencies: copy it into your project.
  *
  *     import { Client } from './roomcast.js';
- *     const room = new Client('/ws/{room}', { params: { room: 'tea' }, onmessage: ({ text }) => console.log(text) });
+ *     const room = new Client('/ws/{room}', { params: { room: 'tea' }, queueMax: 8, onmessage: console.log });
  *     room.send({ text: 'hello' });
  *
  * Joining is connecting to an address. When a connection has ended, its close code decides what follows:

@@ -20,7 +20,7 @@ use super::{Backplane, BackplaneError, Inbound, Lost, Parcel, Publisher, Subscri
 /// let bus = Local::new();
 /// let here = Hub::<String>::builder().backplane(bus.clone(), "chat").build()?;
 /// let there = Hub::<String>::builder().backplane(bus, "chat").build()?;
-/// here.to_room("lobby", &"hello".to_owned()).await?; // reaches the members of both
+/// here.to_room("lobby", "hello").await?; // reaches the members of both
 /// # drop(there);
 /// # Ok(())
 /// # }

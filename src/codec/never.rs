@@ -1,6 +1,6 @@
 //! The type of a hub that accepts no messages.
 
-/// What a hub that only sends accepts: nothing. A value of this type cannot exist.
+/// Use `Never` as `In` for a hub that accepts no messages. A value of this type cannot exist.
 ///
 /// A hub of server events is a `Hub<Event, Never>`. With the codec `Json`, a client that sends it a message is
 /// closed with 1003; heartbeats and pings are answered as always. A codec of your own says in

@@ -36,20 +36,20 @@ use super::frame;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Overflow {
-    /// The connection is evicted: closed with 1008, and told of as
+    /// The connection is evicted: closed with 1008. `on_disconnect` gets
     /// [`DisconnectReason::SlowClient`](super::DisconnectReason::SlowClient).
     #[default]
     Evict,
-    /// The oldest queued messages are dropped until the new one fits. For streams of which the newest messages
-    /// count most: set [`send_buffer_bytes`](crate::Builder::send_buffer_bytes) to how far a client may be
+    /// The oldest queued messages are dropped until the new one fits. For streams where new messages
+    /// matter more: set [`send_buffer_bytes`](crate::Builder::send_buffer_bytes) to how far a client may be
     /// behind.
     DropOldest,
-    /// The new message is dropped.
+    /// The new message is dropped. The client is not told.
     DropNewest,
     /// The new message replaces all that wait, whatever their size: a client that has been slow gets the newest
-    /// message next. For a state that each message tells as a whole, such as a game tick, a price or a
-    /// position. Needs no other setting: the kernel, too, is given no more than it sends at once (on Linux, for
-    /// TCP and TLS).
+    /// message next. Use it if each message contains the whole state, such as a game tick, a price or a
+    /// position. It needs no other setting: roomcast also keeps the kernel's buffer small (on Linux, for TCP and
+    /// TLS).
     ///
     /// All messages to a connection count as one stream, also those of other rooms and direct sends.
     KeepNewest,

@@ -2,8 +2,23 @@
 
 use std::sync::Arc;
 
-/// What the publishing calls take for a message of type `Out`: an `Out`, and an `Out` behind a reference, a [`Box`] or
-/// an [`Arc`]. A hub of `String` also takes a `str`, which costs a copy.
+/// A message of type `Out`, in one of several forms. All calls take a reference to it: `&message`, `&boxed` (a [`Box`])
+/// or `&shared` (an [`Arc`]). A hub of `String` also takes a `&str`, which costs a copy.
+///
+/// # Examples
+/// ```
+/// use std::sync::Arc;
+/// use roomcast::{Hub, PublishError};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), PublishError> {
+/// let hub = Hub::<String>::new();
+/// let shared = Arc::new("shared".to_owned());
+/// hub.broadcast(&shared).await?;
+/// hub.broadcast("text").await?;
+/// # Ok(())
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "this hub sends `{Out}`, not `{Self}`",
     label = "not a message of this hub",

@@ -102,11 +102,12 @@ impl From<JoinError> for Close {
 }
 
 /// So that `hub.join(&target, room).await?` works in `on_connect`: the client is told 1013 (come back later)
-/// where the hub is overloaded or closed, and 1008 otherwise.
+/// where the hub is overloaded, 1001 where it is closed, and 1008 where the name is too long.
 impl From<ActionError> for Close {
     fn from(error: ActionError) -> Self {
         let code = match error {
             ActionError::NameTooLong { .. } => CloseCode::POLICY,
+            ActionError::Closed => CloseCode::GOING_AWAY,
             _ => CloseCode::TRY_AGAIN,
         };
         Self::new(code, error.to_string())

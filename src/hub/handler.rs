@@ -7,16 +7,18 @@ use super::{Conn, Reject, UpgradeRequest};
 use crate::codec::DecodeError;
 use crate::engine::{Close, DisconnectReason};
 
-/// What an application does with its connections. All methods have a default that does nothing.
+/// What an application does with its connections. All methods have a default: it accepts the handshake, and ignores
+/// the rest.
 ///
-/// The calls for one connection come one after the other, in the order of the methods here; those
-/// for different connections run in parallel. While a callback runs, the hub answers pings of its
-/// client, and reads at most one message ahead. It then reads nothing more from this client, not even
-/// pings, until the callback returns. So TCP slows down a client that sends faster than it is served.
-/// The client is not closed for silence in that time.
+/// The calls for one connection come one after the other: `on_upgrade`, `on_connect`, one call for each message, and
+/// `on_disconnect` at the end. The calls for different connections run in parallel.
 ///
-/// A handler that panics closes its connection with 1011; the others live. In `on_upgrade` it is
-/// answered with 500 instead, and in `on_disconnect` there is nothing left to close; all are counted.
+/// While a callback runs, the hub answers pings of its client until the next message arrives. It keeps this message,
+/// and then reads nothing more from this client until the callback returns. So TCP slows down a client that sends
+/// faster than it is served. The client is not closed for silence in that time.
+///
+/// A handler that panics closes its connection with 1011; the others live. In `on_upgrade` the
+/// client gets 500 instead, and in `on_disconnect` there is nothing left to close; all are counted.
 ///
 /// If the connection ends while a callback runs, its socket is held until the callback returns.
 ///
@@ -36,7 +38,7 @@ use crate::engine::{Close, DisconnectReason};
 /// | the connection has ended | none: it stays as it is |
 ///
 /// [`Stats::callback_errors`](crate::Stats::callback_errors) counts these errors, and an event of `tracing` tells
-/// each, but for those of connections that were ending already and of hubs that are closed.
+/// each. Errors of connections that are already closing, and of closed hubs, are not counted.
 ///
 /// # Examples
 /// ```
@@ -73,7 +75,7 @@ pub trait Handler<Out: 'static, In: Send + 'static = Out>: Send + Sync + 'static
     ///
     /// # Cancel safety
     /// Dropped with the request when the client leaves. An accepted request may still not become a
-    /// connection: attach what must be released to its extensions, and it goes with them.
+    /// connection: attach what must be released by `insert`, and it is dropped with the request.
     fn on_upgrade(
         &self,
         request: &mut UpgradeRequest,
@@ -129,7 +131,7 @@ pub trait Handler<Out: 'static, In: Send + 'static = Out>: Send + Sync + 'static
     ///
     /// impl Handler<String> for Kind {
     ///     async fn on_decode_error(&self, conn: &Conn<String>, _: DecodeError) -> Result<(), Close> {
-    ///         conn.send(&"that was no message".to_owned()).await?;
+    ///         conn.send("that was no message").await?;
     ///         Ok(())
     ///     }
     /// }

@@ -20,12 +20,13 @@ type OnEvent<Out, In, E> =
 /// A [`Handler`] made of closures, for programs that fit on a page. From
 /// [`Hub::handlers`](super::Hub::handlers).
 ///
-/// A closure gets the connection by value. It is an async closure, or returns a future; the future is boxed, which is
-/// an allocation a message that an implementation of [`Handler`] does not have. The closure returns nothing, or a
-/// `Result` whose error [closes the connection](Handler#errors-of-callbacks).
+/// Pass an async closure, or a closure that returns a future. It gets the connection by value, and returns nothing or
+/// a `Result` whose error [closes the connection](Handler#errors-of-callbacks). Its future is boxed: one more
+/// allocation per message than an implementation of [`Handler`] has.
 ///
-/// An async closure cannot use variables from around it, as it may be called many times. What it needs is handed in:
-/// see [`with_state`](Self::with_state).
+/// An async closure cannot capture variables here, because it is called many times. The compiler then says *async
+/// closure does not implement `Fn` because it captures state from its environment*. Hand the variables in by
+/// [`with_state`](Self::with_state).
 ///
 /// # Examples
 /// ```
@@ -76,8 +77,11 @@ impl<Out: 'static, In: Send + 'static> Handlers<Out, In> {
         Self { state: Stateless(()), callbacks: Callbacks::default() }
     }
 
-    /// Hands `state` to the closures that follow, as their first argument. Each call of a closure gets a clone: put
-    /// what is large, or what the calls share, into an [`Arc`](std::sync::Arc).
+    /// Hands `state` to the closures that follow, as their first argument. Closures that were given before get no
+    /// state. Can be called once.
+    ///
+    /// Each call of a closure gets a clone of the state: put what is large, or what the calls share, into an
+    /// [`Arc`](std::sync::Arc).
     ///
     /// # Examples
     /// ```

@@ -6,16 +6,17 @@ use super::{Conn, Encoded};
 use crate::engine::JoinError;
 
 impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
-    /// [`join`](Self::join), with first messages: those that `first` gives, which this connection gets before all
-    /// messages that are published to the room afterwards.
+    /// Joins a room as [`join`](Self::join) does, and first sends the messages that `first` returns: an `Option`, a
+    /// `Vec` or any other collection of [`Encoded`]. The connection gets them before all messages that are published to
+    /// the room afterwards. An `Encoded` comes from [`Hub::encode`](crate::Hub::encode), or from a `RoomState`.
     ///
     /// If the hub has a [`RoomState`](crate::RoomState) and `first` reads it, the connection gets each message to the
     /// room once, by the state or after the join: none is lost and none comes twice. Without a state, a message that
-    /// is published while `first` runs may be in neither.
+    /// is published while `first` runs may be missed.
     ///
     /// The connection joins and is sent the messages, or neither. The call waits while the shard is overloaded, and
-    /// for space in the queue of this client as [`send`](Self::send) does, where the messages count as one. Each
-    /// attempt calls `first` again. A connection that is in the room already gets the messages, too.
+    /// for space in the queue of this client as [`send`](Self::send) does, where the messages count as one. `first`
+    /// may run more than once. A connection that is in the room already gets the messages, too.
     ///
     /// `first` runs while everyone who uses the room waits: return soon. It may neither publish to a room nor join
     /// one.
@@ -68,8 +69,8 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
         }
     }
 
-    /// [`join_with`](Self::join_with) without waiting. The messages may also take the space that `send` leaves to
-    /// others.
+    /// [`join_with`](Self::join_with) without waiting. It ignores how much waits for the client: if the
+    /// client's queue is full, [`Overflow`](crate::Overflow) decides.
     ///
     /// # Errors
     /// As `join_with`, and [`JoinError::Overloaded`]: the inbox of the shard is full.

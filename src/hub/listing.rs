@@ -15,7 +15,7 @@ use crate::transport::WriteHalf;
 const NAMES_PER_TURN: usize = 1_024;
 
 /// # Looking at connections and rooms
-/// These calls tell what is on this node. Those that give connections or names are `async`: they ask the
+/// These calls show only this node. Those that give connections or names are `async`: they ask the
 /// shards, or let other tasks run between slices. Those that count read a few numbers, and do not wait. For
 /// the other nodes, see [`cluster`](Self::cluster).
 impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
@@ -117,8 +117,8 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     }
 
     /// How many members a room has on this node. A join or a leave counts when the call has returned, a
-    /// disconnect when the shard has seen it. A connection that is in other rooms and leaves this one
-    /// without being a member makes the count one too few until its shard has seen that.
+    /// disconnect when the shard has seen it. The count can be too low for a moment if a connection
+    /// leaves a room that it is not in.
     ///
     /// Cost: one look-up per shard.
     pub fn member_count(&self, room: &str) -> usize {

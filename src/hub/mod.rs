@@ -98,8 +98,8 @@ use crate::transport::{
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), roomcast::PublishError> {
 /// let hub = Hub::<String>::new();
-/// hub.broadcast(&"to all".to_owned()).await?;
-/// hub.to_room("lobby", &"to the members of a room".to_owned()).await?;
+/// hub.broadcast("to all").await?;
+/// hub.to_room("lobby", "to the members of a room").await?;
 /// # Ok(())
 /// # }
 /// ```

@@ -88,7 +88,7 @@ impl Errand for Encoded {
 /// Each call has two forms. The plain call waits while there is no space, and should be awaited in handlers and
 /// loops: whoever publishes too fast is slowed down. The form in `try_` fails at once with
 /// [`PublishError::Overloaded`]; it is for code that cannot await, and for messages that are worth nothing
-/// later. Neither waits for clients.
+/// later. Neither waits until a client has received something.
 impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// Queues `message` for every connection, waiting while much is on its way to everyone or to several
     /// rooms, as [`to_room`](Self::to_room) does for one room.

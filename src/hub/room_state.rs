@@ -9,8 +9,8 @@ use crate::transport::RoomHooks;
 
 /// State that an application keeps beside the rooms of this node: the last messages, a document, who is typing.
 ///
-/// The hub tells the state of each message to a room ([`on_publish`](Self::on_publish)) and of each room without
-/// members ([`on_empty`](Self::on_empty)). A joiner reads the state in
+/// The hub calls [`on_publish`](Self::on_publish) for each message to a room, and [`on_empty`](Self::on_empty) when a
+/// room has no member left. A joiner reads the state in
 /// [`Conn::join_with`](crate::Conn::join_with). Give the state to
 /// [`Builder::room_state`](crate::Builder::room_state). The page [`docs::state`](crate::docs) has a recipe for one
 /// node and for several.
@@ -55,26 +55,28 @@ pub trait RoomState: Send + Sync + 'static {
     /// A message was published to a room: by a client's handler or any other publisher of this node, by another
     /// node, or by another program on the plain channel. The default does nothing.
     ///
-    /// A message to several rooms is told once for each room, and whether or not a connection is excepted. Messages to
-    /// everyone and to one connection are not told. A publish that fails is not told.
+    /// It is called once for each target room, with or without exceptions. It is not called for messages to everyone or
+    /// to one connection, nor for a publish that fails.
     ///
-    /// Publishes of this node are told whether or not the room has members here. With a backplane, this node hears
+    /// It is called for publishes of this node whether or not the room has members here. With a backplane, this node hears
     /// other nodes only by the channels that it has subscribed to. With one channel
     /// ([`Builder::channels`](crate::Builder::channels), the default), these are the messages to all rooms. With
     /// several, these are the messages to rooms whose channel a room with members here needs.
     ///
-    /// A message of another node has its own memory, as one of this node has: to keep it keeps nothing else.
+    /// Keeping one message does not keep the batch that it came in.
     fn on_publish(&self, room: &str, message: &Encoded) {
         let _ = (room, message);
     }
 
     /// A room has no member on this node: drop what is kept for it, or note the time. The default does nothing.
     ///
-    /// It is called after the last member of a room has left or has disconnected, and after
-    /// [`on_publish`](Self::on_publish) for a room without members (once for messages of another node that come together). So a state that drops the room here keeps nothing
-    /// for rooms without members. It is never called for a room that has a member, and may be called more than once. A
-    /// connection that joins at the same moment finds the state as it was before this call, whole, or as it is
-    /// afterwards. A leave counts when the shard has seen it.
+    /// - It is called after the last member of a room has left or has disconnected. A leave counts when the shard has
+    ///   seen it.
+    /// - It is called after [`on_publish`](Self::on_publish) for a room without members (once for messages of another
+    ///   node that come together). So a state that drops the room here keeps nothing for rooms without members.
+    /// - It may be called more than once.
+    /// - It is never called for a room that has a member. A connection that joins at the same moment finds the state as
+    ///   it was before this call, whole, or as it is afterwards.
     fn on_empty(&self, room: &str) {
         let _ = room;
     }

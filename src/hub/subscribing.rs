@@ -18,12 +18,15 @@ enum Waited {
 }
 
 impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
-    /// [`join`](Self::join), and then waits until the backplane has acknowledged that messages of other nodes to the
-    /// room come here: from then on none is missed for want of a subscription.
+    /// Joins a room as [`join`](Self::join) does, and then waits until the backplane has acknowledged the subscription
+    /// of this node to the room.
     ///
-    /// Gives `true` then, and at once where there is no backplane. Gives `false` after
-    /// [`subscribe_timeout`](crate::Builder::subscribe_timeout), as while the backplane is away, and at once
-    /// when the hub closes. The connection is a member in both cases: it gets the messages of its own node, and
+    /// - `true`: this node now receives all messages of other nodes to the room. Without a backplane, `true` comes at
+    ///   once.
+    /// - `false`: [`subscribe_timeout`](crate::Builder::subscribe_timeout) is over, as while the backplane is away, or
+    ///   the hub closes.
+    ///
+    /// The connection is a member in both cases: it gets the messages of its own node, and
     /// those of other nodes as soon as the backplane has subscribed.
     /// [`Stats::subscribe_timeouts`](crate::Stats::subscribe_timeouts) counts the waits that took too long.
     ///

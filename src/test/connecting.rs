@@ -161,7 +161,7 @@ impl<Out: 'static, In: 'static> IntoFuture for Connecting<Out, In> {
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     /// # Panics
-    /// If the path is none.
+    /// If the path is invalid.
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.connect())
     }

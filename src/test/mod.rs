@@ -15,8 +15,14 @@
 //! let hub = Hub::<String>::new();
 //! let chat = hub
 //!     .handlers()
-//!     .on_connect(async |conn| Ok(conn.join(conn.param("room")).await?))
-//!     .on_message(async |conn, text| Ok(conn.hub().to_room(conn.param("room"), &text).await?));
+//!     .on_connect(async |conn| {
+//!         conn.join(conn.param("room")).await?;
+//!         Ok(())
+//!     })
+//!     .on_message(async |conn, text| {
+//!         conn.hub().to_room(conn.param("room"), &text).await?;
+//!         Ok(())
+//!     });
 //!
 //! let server = TestServer::new("/ws/{room}", hub.handle(chat));
 //! let mut ann = server.connect("/ws/tea").await?;
@@ -30,14 +36,14 @@
 //!
 //! # Time
 //! Nothing here sleeps. `connect` returns when `on_connect` has returned, so a client is in the rooms that it joins
-//! there. In a test with paused time (`#[tokio::test(start_paused = true)]`), timeouts of the hub pass at once when
-//! nothing else can happen, and `tokio::time::timeout(Duration::from_secs(1), client.recv())` says for certain that
-//! nothing comes.
+//! there. In a test with paused time (`#[tokio::test(start_paused = true)]`), tokio jumps to the next timeout when
+//! nothing else can happen. If `tokio::time::timeout(Duration::from_secs(1), client.recv())` expires there, no message
+//! will come.
 //!
 //! # Slow clients
 //! A client reads on by itself until [`inbox_messages`](Connecting::inbox_messages) wait for `recv`. From then on, and
 //! after [`pause`](TestClient::pause), it reads nothing. Then the pipe holds
-//! [`pipe_bytes`](Connecting::pipe_bytes), in the place of the buffers of the kernel, and the rest waits in the hub.
+//! [`pipe_bytes`](Connecting::pipe_bytes): it replaces the buffers of the kernel. The rest waits in the hub.
 //!
 //! ```
 //! use roomcast::test::TestServer;

@@ -17,8 +17,8 @@ use crate::{Codec, Endpoint, Handler, Server};
 /// A [`Server`] without a port, for clients in the same process.
 ///
 /// `Out` is what its clients receive, and `In` what they send: the types of the hub. The clients use the codec of the
-/// hub the other way round, so with JSON `In` needs `serde::Serialize`, and `Out` `serde::Deserialize`. Where the types
-/// of the hub lack these, name others with `of`, such as `serde_json::Value`.
+/// hub the other way round, so with JSON `In` needs `serde::Serialize`, and `Out` `serde::Deserialize`. If the types
+/// of the hub lack these, take others: `TestServer::<Value, Value>::of(server)`, with `serde_json::Value`.
 ///
 /// Clones are the same server. See the [module](crate::test) for an example.
 pub struct TestServer<Out, In = Out> {

@@ -99,10 +99,10 @@ async fn game_sends_the_world_and_moves_players() {
     let server = start("game");
     let mut player = enter(&server, "/").await;
     assert!(player.next_text().await.starts_with(r#"{"tick":"#));
-    player.send_text(r#"{"dx":1,"dy":-2}"#).await;
+    player.send_text(r#"{"dx":1,"dy":-0.5}"#).await;
     loop {
         let world = player.next_text().await;
-        if world.ends_with(r#""players":[[1.0,-2.0]]}"#) {
+        if world.ends_with(r#""players":[[1.0,-0.5]]}"#) {
             break;
         }
     }
@@ -112,10 +112,10 @@ async fn game_sends_the_world_and_moves_players() {
 async fn history_gives_a_joiner_what_was_said() {
     let server = start("history");
     let mut ann = enter(&server, "/lobby").await;
-    for text in ["one", "two"] {
+    for text in [r#""one""#, r#""two""#] {
         ann.send_text(text).await;
         assert_eq!(ann.next_text().await, text);
     }
     let mut bob = enter(&server, "/lobby").await;
-    assert_eq!([bob.next_text().await, bob.next_text().await], ["one", "two"]);
+    assert_eq!([bob.next_text().await, bob.next_text().await], [r#""one""#, r#""two""#]);
 }

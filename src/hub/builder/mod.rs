@@ -35,17 +35,17 @@ use crate::transport::{
     AdmissionLimits, DecodeLimits, Layout, Rates, ReadLimits, RoomHooks, Shards, SocketOptions,
 };
 
-/// The settings of a [`Hub`], from [`Hub::builder`](Hub) or [`Hub::with_codec`]. All have defaults.
+/// The settings of a [`Hub`], from [`Hub::builder`](Hub#method.builder) or [`Hub::with_codec`]. All have defaults.
 ///
 /// These are the settings that most programs look at:
 ///
 /// | setting | says | default |
 /// |---|---|---|
-/// | [`allow_origins`](Self::allow_origins) | which web pages may connect, besides those of the server's own host | no others |
-/// | [`redis`](Self::redis) | by which Redis several hubs act as one | none |
+/// | [`allow_origins`](Self::allow_origins) | which web pages may connect | those of the server's own host; a list replaces that |
+/// | [`redis`](Self::redis) | the Redis that connects several hubs | none |
 /// | [`max_message_bytes`](Self::max_message_bytes) | how large a client's message may be | 64 KiB |
-/// | [`message_rate`](Self::message_rate) | how many messages a client may send in a second | no limit |
-/// | [`overflow`](Self::overflow) | what becomes of a client that reads too slowly | it is closed |
+/// | [`message_rate`](Self::message_rate) | how many messages a client may send in a second, and how many at once | no limit |
+/// | [`overflow`](Self::overflow) | what happens to a client that reads too slowly | it is closed |
 ///
 /// The others bound what a hub takes, and seldom need a change:
 ///
@@ -57,7 +57,11 @@ use crate::transport::{
 /// | what waits for a client | [`send_buffer_bytes`](Self::send_buffer_bytes), [`send_buffer`](Self::send_buffer), [`socket_send_buffer`](Self::socket_send_buffer), [`max_queued_bytes`](Self::max_queued_bytes) (of all clients) |
 /// | what waits for a shard | [`inbox_messages`](Self::inbox_messages), [`inbox_bytes`](Self::inbox_bytes), [`shards`](Self::shards) |
 /// | what waits for other nodes | [`outage_messages`](Self::outage_messages), [`outage_bytes`](Self::outage_bytes), [`rejoin_wait`](Self::rejoin_wait), [`channels`](Self::channels) |
-/// | time | [`ping_interval`](Self::ping_interval), [`write_timeout`](Self::write_timeout), [`close_timeout`](Self::close_timeout), [`heartbeats`](Self::heartbeats) |
+/// | time | [`ping_interval`](Self::ping_interval), [`write_timeout`](Self::write_timeout), [`close_timeout`](Self::close_timeout), [`heartbeats`](Self::heartbeats), [`subscribe_timeout`](Self::subscribe_timeout) |
+///
+/// The rest connects a hub with others and with its program: [`backplane`](Self::backplane) (and `redis_cluster`,
+/// `redis_sentinel`, `backplane_key`, `backplane_keys` and `plain_channel`, each with its feature),
+/// [`room_state`](Self::room_state), and [`name`](Self::name).
 ///
 /// # Examples
 /// ```
@@ -172,7 +176,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// What the hub is called in this process: a name that tells it from others there, in metrics and in
     /// its `Debug`. Default: a number, from 0 in the order in which hubs without a name are built.
     ///
-    /// Two hubs of one name are told apart by nobody. It is a label of metrics, which are kept for as long
+    /// Give each hub its own name. It is a label of metrics, which are kept for as long
     /// as the process runs: a program that builds hubs again and again gives them few names.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
