@@ -83,7 +83,7 @@ impl Inbound {
         }
     }
 
-    /// Takes a payload that came by a channel. Never waits: where there is no room, the payload is
+    /// Takes a payload that came by a channel. Never waits: where there is no space, the payload is
     /// dropped, and the messages in it are counted as lost. With a key, its signature is checked
     /// here, at a cost that grows with its size.
     pub fn receive(&self, channel: &str, payload: Bytes) {

@@ -46,7 +46,7 @@ pub(crate) struct Entry {
     pub(crate) lost: u64,
     /// How many of its messages, from the first on, had come before.
     pub(crate) duplicates: u64,
-    /// How many nodes were forgotten to make room.
+    /// How many nodes were forgotten to make space.
     pub(crate) forgotten: u64,
 }
 

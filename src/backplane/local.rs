@@ -9,7 +9,7 @@ use super::{Backplane, BackplaneError, Inbound, Lost, Parcel, Publisher, Subscri
 /// A backplane inside of one process: the hubs that are built with clones of it are nodes of one
 /// cluster. For tests, and for several hubs that serve one application.
 ///
-/// It loses nothing but what a node that cannot keep up has no room for.
+/// It drops only messages for which a node that cannot keep up has no space.
 ///
 /// # Examples
 /// ```

@@ -52,7 +52,7 @@ impl Roster {
         self.peers.load().iter().filter(|peer| peer.is_alive()).cloned().collect()
     }
 
-    /// Enters what a heartbeat has told; `false` where there is no room for another node.
+    /// Enters what a heartbeat has told; `false` where there is no space for another node.
     pub(super) fn hear(&self, node: NodeId, epoch: u64, report: Report) -> bool {
         let mut peers = self.peers();
         if let Some(at) = peers.iter().position(|peer| peer.node == node) {
@@ -61,12 +61,12 @@ impl Roster {
             }
             peers.swap_remove(at);
         }
-        let has_room = peers.len() < NODES_MAX;
-        if has_room {
+        let has_space = peers.len() < NODES_MAX;
+        if has_space {
             peers.push(Arc::new(Peer { node, epoch, heard: Instant::now(), report }));
         }
         self.peers.store(Arc::new(peers));
-        has_room
+        has_space
     }
 
     /// Forgets a node that has said goodbye.

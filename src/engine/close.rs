@@ -113,7 +113,7 @@ impl Close {
     }
 
     /// Tells the client when to come back: the reason ends with `retry-after-ms=` and a number. A reason
-    /// that leaves no room for that is cut before it.
+    /// that leaves no space for that is cut before it.
     ///
     /// # Examples
     /// ```
@@ -172,7 +172,7 @@ pub enum DisconnectReason {
     SlowClient {
         /// Which bound was exceeded.
         cause: Eviction,
-        /// Messages that had not left, with those that found no room.
+        /// Messages that had not left, with those that found no space.
         messages: usize,
         /// What was left of them in bytes, headers included.
         bytes: usize,

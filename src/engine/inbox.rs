@@ -34,7 +34,7 @@ pub struct InboxLimits {
     pub bytes: usize,
 }
 
-/// There was no room in an inbox.
+/// There was no space in an inbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overloaded;
 
@@ -91,7 +91,7 @@ impl<C> Inbox<C> {
             return Ok(());
         }
         self.give_back(1, bytes);
-        // What is pushed to a consumer that is gone takes no room.
+        // What is pushed to a consumer that is gone takes no space.
         if self.is_closed() { Ok(()) } else { Err(Overloaded) }
     }
 
@@ -135,7 +135,7 @@ impl<C> Inbox<C> {
     }
 
     /// Whether half of either bound is taken: the sign for readers to pause, while publishers that
-    /// are already on their way still find room.
+    /// are already on their way still find space.
     pub fn is_congested(&self) -> bool {
         // Nobody will give back what a consumer that is gone had not popped.
         let (messages, bytes) = self.reserved();

@@ -260,7 +260,7 @@ impl Link {
         }
     }
 
-    /// Reserves one of `rooms_max` memberships. Leaves on their way to the shard make room already, but
+    /// Reserves one of `rooms_max` memberships. Leaves on their way to the shard make space already, but
     /// no more than there can be: one may be of a room that the connection is not in.
     pub(super) fn reserve_room(&self, rooms_max: u32) -> bool {
         self.rooms

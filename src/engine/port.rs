@@ -377,7 +377,7 @@ impl<S> fmt::Debug for Port<S> {
 }
 
 /// Publishes `frames`, one or a run of whole ones, to the shards that have somebody to give them to:
-/// to all of them, or, where one has no room, to none.
+/// to all of them, or, where one has no space, to none.
 pub fn publish<S>(
     ports: &[Arc<Port<S>>],
     address: Address<'_>,

@@ -115,7 +115,7 @@ pub enum Pushed {
     DroppedOldest(Amount),
     /// It was dropped.
     DroppedNewest(Amount),
-    /// There is no room, and the policy is to evict.
+    /// There is no space, and the policy is to evict.
     Full,
 }
 
@@ -221,7 +221,7 @@ impl Deref for Frames {
     }
 }
 
-/// Slots that a first allocation has room for: the default bound, and the control frames.
+/// Slots of a first allocation: the default bound, and the control frames.
 const CAPACITY_FIRST: usize = 16 + 3;
 
 /// The most buffers that one vectored write takes from a queue. With joined bursts, a write of more

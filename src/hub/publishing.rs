@@ -102,7 +102,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         &'a self,
         message: &M,
     ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, M, Out, In> {
-        self.wait_for_room(Address::Everyone, &[], self.encode(message))
+        self.wait_for_space(Address::Everyone, &[], self.encode(message))
     }
 
     /// [`broadcast`](Self::broadcast) without waiting.
@@ -139,7 +139,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         room: &'a str,
         message: &M,
     ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, M, Out, In> {
-        self.wait_for_room(Address::Room(room), &[], self.encode(message))
+        self.wait_for_space(Address::Room(room), &[], self.encode(message))
     }
 
     /// [`to_room`](Self::to_room) without waiting.
@@ -177,7 +177,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         target: &'a Target<'_>,
         message: &M,
     ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, M, Out, In> {
-        self.wait_for_room(target.address(), target.excepted(), self.encode(message))
+        self.wait_for_space(target.address(), target.excepted(), self.encode(message))
     }
 
     /// [`publish`](Self::publish) without waiting.
@@ -213,7 +213,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         target: &'a Target<'_>,
         message: &Encoded,
     ) -> impl Future<Output = Result<(), PublishError>> + Send + use<'a, Out, In> {
-        self.wait_for_room(target.address(), target.excepted(), Ok(message.clone()))
+        self.wait_for_space(target.address(), target.excepted(), Ok(message.clone()))
     }
 
     /// [`publish_encoded`](Self::publish_encoded) without waiting.
@@ -231,7 +231,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// What the waiting calls have in common. Its future is part of what a handler that publishes
     /// awaits for every message.
     #[expect(clippy::manual_async_fn, reason = "an async fn would hold its arguments twice")]
-    fn wait_for_room<'a>(
+    fn wait_for_space<'a>(
         &'a self,
         address: Address<'a, ConnId>,
         except: &'a [ConnId],

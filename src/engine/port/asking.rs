@@ -42,7 +42,7 @@ impl<S> Port<S> {
     /// Asks to be told when what was published to an address before is out ([`Probe::reply`]); without a
     /// question where nobody here can be meant. Where the shard is gone, the reply is dropped.
     ///
-    /// Unlike other questions it takes no room, so that it does not change what it measures. Whoever asks
+    /// Unlike other questions it takes no space, so that it does not change what it measures. Whoever asks
     /// sees to it that few are on their way.
     pub fn probe(&self, address: Address<'_>, reply: Reply<usize>) {
         match self.resolve(address) {

@@ -28,7 +28,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// # What it protects from
     /// Strangers who can publish on the channels and do not know the key. They cannot reach a client,
     /// pass for a node, or change a message or move it to another channel. A payload of theirs costs
-    /// a hash over it, takes no room from others, and is counted.
+    /// a hash over it, takes no space from others, and is counted.
     ///
     /// # What it does not protect from
     /// - **Readers**: nothing is encrypted. That is for TLS, and for the permissions of the server.

@@ -52,7 +52,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// least 1 each. Default: no limit. Past it the connection is closed with 1008. Works as
     /// [`message_rate`](Self::message_rate) does.
     ///
-    /// The burst should have room for the largest message, and for 64 KiB: that is what one read may
+    /// The burst should have space for the largest message, and for 64 KiB: that is what one read may
     /// bring.
     pub fn byte_rate(mut self, per_second: u32, burst: u32) -> Self {
         self.read.rates.bytes = Some(Rate { per_second, burst });
