@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::task::coop;
 
-use super::undecodable::{self, Start};
+use super::undecodable::{Start, Undecodable};
 use super::{Conn, Handler, events};
 use crate::codec::DecodeError;
 use crate::engine::{Close, CloseCode, DisconnectReason, FrameKind, Link, Stage, frame};
@@ -211,6 +211,24 @@ async fn beside<Out: 'static, In: Send + 'static, F: Future>(
     (output, ahead)
 }
 
+/// Counts a message that could not be decoded, and tells of it: at `warn` once a second at most for the whole
+/// hub, as a client can send such messages at will.
+#[cold]
+fn note_undecodable<Out: 'static, In: Send + 'static>(
+    conn: &Conn<Out, In>,
+    error: &DecodeError,
+    start: &Start,
+) {
+    conn.port().counters().decode_errors.add(1);
+    let message = Undecodable { error, start };
+    let hub = conn.hub();
+    let times = hub.inner.warnings.undecodable.add();
+    conn.span().enter(|| match times {
+        Some(times) => events::undecodable(hub.name(), &message, times),
+        None => events::undecodable_too(&message),
+    });
+}
+
 fn note_panic<Out: 'static, In: Send + 'static>(conn: &Conn<Out, In>, payload: &(dyn Any + Send)) {
     conn.port().counters().handler_panics.add(1);
     conn.span().enter(|| events::panicked(payload));
@@ -308,7 +326,7 @@ fn interpret<Out: 'static, In: Send + 'static>(
             match codec.decode(kind, payload) {
                 Ok(message) => Step::Message(message),
                 Err(error) => {
-                    undecodable::note(conn, &error, &start);
+                    note_undecodable(conn, &error, &start);
                     Step::Undecodable(error)
                 }
             }

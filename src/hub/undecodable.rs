@@ -5,7 +5,6 @@
 #[cfg(feature = "tracing")]
 use std::fmt;
 
-use super::{Conn, events};
 use crate::codec::DecodeError;
 use crate::engine::FrameKind;
 
@@ -76,22 +75,4 @@ impl Undecodable<'_> {
             FrameKind::Binary => format!("b\"{}\"", start.escape_ascii()),
         }
     }
-}
-
-/// Counts a message that could not be decoded, and tells of it: at `warn` once a second at most for the whole
-/// hub, as a client can send such messages at will.
-#[cold]
-pub(super) fn note<Out: 'static, In: Send + 'static>(
-    conn: &Conn<Out, In>,
-    error: &DecodeError,
-    start: &Start,
-) {
-    conn.port().counters().decode_errors.add(1);
-    let message = Undecodable { error, start };
-    let hub = conn.hub();
-    let times = hub.inner.warnings.undecodable.add();
-    conn.span().enter(|| match times {
-        Some(times) => events::undecodable(hub.name(), &message, times),
-        None => events::undecodable_too(&message),
-    });
 }
