@@ -139,7 +139,12 @@ impl World {
         let shards = shards.join();
         self.check_deliveries();
         for port in &*self.ports {
-            assert!(port.rooms().is_empty(), "{:?} are left", port.rooms().names());
+            let left = port.rooms().snapshot();
+            assert!(
+                left.names().next().is_none(),
+                "{:?} are left",
+                left.names().collect::<Vec<_>>()
+            );
             assert_eq!(port.counters().rooms.get(), 0);
             assert_eq!(port.counters().connections.get(), 0);
             assert!(port.inbox().is_empty());
