@@ -8,8 +8,8 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// [`Arc`](std::sync::Arc) of it, and keep a clone for [`Conn::join_with`](crate::Conn::join_with). Default:
     /// none. A later call replaces an earlier one.
     ///
-    /// With a state, each publish to a room and each join takes a lock that the room shares with 1 in 64 others, and
-    /// a publish costs 0.1 µs more, beside what the state does. Without one they take no lock.
+    /// With a state, each publish to a room and each join takes a lock that the room shares with 1 in 64 others. A
+    /// publish costs 0.05 µs more, and a join 0.03 µs, beside what the state does. Without a state they take no lock.
     pub fn room_state(mut self, state: impl RoomState) -> Self {
         self.room_hooks = Some(Box::new(Hooks(state)));
         self
