@@ -140,33 +140,34 @@ impl AtomicWaker {
     }
 }
 
-/// For the standard one: `get` may be stale; who sees the value sees what happened before it was set.
-pub(crate) struct OnceLock<T> {
+/// For that of once_cell: `get` may be stale; who sees the value sees what happened before it was set.
+pub(crate) struct OnceBox<T> {
     is_set: AtomicBool,
-    value: StdOnceLock<T>,
+    value: StdOnceLock<Box<T>>,
 }
 
-impl<T> OnceLock<T> {
+impl<T> OnceBox<T> {
     pub(crate) fn new() -> Self {
         Self { is_set: AtomicBool::new(false), value: StdOnceLock::new() }
     }
 
     pub(crate) fn get(&self) -> Option<&T> {
-        self.is_set.load(Ordering::Acquire).then(|| self.value.get()).flatten()
+        let value = self.is_set.load(Ordering::Acquire).then(|| self.value.get()).flatten();
+        value.map(|value| &**value)
     }
 
-    pub(crate) fn set(&self, value: T) -> Result<(), T> {
+    pub(crate) fn set(&self, value: Box<T>) -> Result<(), Box<T>> {
         self.is_set.swap(true, Ordering::AcqRel);
         self.value.set(value)
     }
 
-    pub(crate) fn get_or_init(&self, init: impl FnOnce() -> T) -> &T {
+    pub(crate) fn get_or_init(&self, init: impl FnOnce() -> Box<T>) -> &T {
         self.is_set.swap(true, Ordering::AcqRel);
         self.value.get_or_init(init)
     }
 }
 
-impl<T: fmt::Debug> fmt::Debug for OnceLock<T> {
+impl<T: fmt::Debug> fmt::Debug for OnceBox<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.value.fmt(f)
     }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
-pub(crate) use std::sync::OnceLock;
+use std::sync::OnceLock;
 
 pub(crate) use shuttle::sync::atomic::{
     AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
@@ -16,6 +16,28 @@ pub(crate) use shuttle::sync::{Mutex, MutexGuard};
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For that of once_cell.
+#[derive(Debug)]
+pub(crate) struct OnceBox<T>(OnceLock<Box<T>>);
+
+impl<T> OnceBox<T> {
+    pub(crate) fn new() -> Self {
+        Self(OnceLock::new())
+    }
+
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.0.get().map(|value| &**value)
+    }
+
+    pub(crate) fn set(&self, value: Box<T>) -> Result<(), Box<T>> {
+        self.0.set(value)
+    }
+
+    pub(crate) fn get_or_init(&self, init: impl FnOnce() -> Box<T>) -> &T {
+        self.0.get_or_init(init)
+    }
 }
 
 /// For crossbeam's queue: a FIFO.
