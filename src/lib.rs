@@ -41,7 +41,7 @@ pub use backplane::RedisTls;
 pub use backplane::{
     AbsentNode, Backplane, BackplaneChanges, BackplaneError, BackplaneHealth, BackplaneRequest,
     BackplaneState, Cluster, ConnId, Inbound, Local, LocalPublisher, LocalSubscriber, Lost, Node,
-    NodeId, Parcel, ParseConnIdError, Publisher, RoomMembers, Subscriber, Unpublished,
+    NodeId, Parcel, ParseConnIdError, Publisher, RoomMembers, Subscriber, Target, Unpublished,
 };
 #[cfg(feature = "redis")]
 pub use backplane::{Redis, RedisCluster, RedisSentinel};
@@ -55,7 +55,7 @@ pub use engine::{
 #[cfg(feature = "hub")]
 pub use hub::{
     AsMessage, BuildError, Builder, Conn, Encoded, Endpoint, Handler, Handlers, Hub, Outcome,
-    PublishError, Reject, RoomState, SendError, Shutdown, ShutdownReport, State, Stateless, Target,
+    PublishError, Reject, RoomState, SendError, Shutdown, ShutdownReport, State, Stateless,
     UpgradeRequest,
 };
 #[cfg(feature = "hub")]

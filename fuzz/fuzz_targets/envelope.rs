@@ -8,11 +8,12 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use roomcast::FrameKind;
+use roomcast::engine::Action;
 use roomcast::internals::{
-    Carried, CarriedContent, CarriedHeader, CarriedId, CarriedMessage, CarriedReport,
-    CarriedTarget, read, write,
+    Body, Content, Envelope, Header, Heartbeat, Message, Packer, Report, RollCall, To, Unreadable,
+    encode,
 };
+use roomcast::{CloseCode, ConnId, FrameKind, NodeId};
 
 fuzz_target!(|input: &[u8]| {
     let Some((&mode, rest)) = input.split_first() else { return };
@@ -21,41 +22,88 @@ fuzz_target!(|input: &[u8]| {
         // Few inputs would begin as an envelope does by chance.
         1 => check_payload(&[b"RCE\x02", rest].concat()),
         _ => {
-            if let Ok((header, made_up)) = Unstructured::new(rest).arbitrary::<(_, MadeUp)>() {
-                check_envelope(header, made_up.into());
+            let drawn = Unstructured::new(rest).arbitrary::<(([u8; 16], u64, u64), MadeUp)>();
+            if let Ok(((node, epoch, first), made_up)) = drawn {
+                check_envelope(Header { node: node_id(node), epoch, first }, &made_up);
             }
         }
     }
 });
 
 fn check_payload(payload: &[u8]) {
-    let Some((header, carried)) = read(payload) else { return };
-    let written = write(header, &carried);
-    assert!(written.len() <= payload.len(), "the shortest form is written");
-    assert_eq!(read(&written), Some((header, carried)));
-}
-
-fn check_envelope((node, epoch, first): CarriedHeader, carried: Carried) {
-    let written = write((node, epoch, first), &carried);
-    let numbers = match &carried {
-        Carried::Messages(messages) => messages.len() as u64,
-        Carried::Heartbeat { .. } => 0,
+    let Ok(Envelope { header, body }) = Envelope::parse(payload) else { return };
+    let written = match &body {
+        Body::Messages(messages) => pack(header, messages.clone().map(|message| rewrite(&message))),
+        Body::Heartbeat(heartbeat) => heartbeat.seal(header),
     };
-    if first.checked_add(numbers).is_none() {
-        return assert_eq!(read(&written), None, "numbers past the last one");
+    assert!(written.len() <= payload.len(), "the shortest form is written");
+    let again = Envelope::parse(&written).expect("it was read before");
+    assert_eq!(again.header, header);
+    match (again.body, body) {
+        (Body::Messages(again), Body::Messages(messages)) => assert!(again.eq(messages)),
+        (again, body) => assert_eq!(again, body),
     }
-    assert_eq!(read(&written), Some(((node, epoch, first), carried)));
-    for cut in [0, 3, 4, written.len() / 2, written.len() - 1] {
-        assert_eq!(read(&written[..cut]), None, "cut at {cut}");
-    }
-    assert_eq!(read(&[&written[..], &[0]].concat()), None, "one byte more");
 }
 
-/// As [`Carried`], but drawn from bytes.
+fn rewrite(message: &Message<'_>) -> Vec<u8> {
+    encode(To::from(message.target.clone()).address(), message.except.clone(), message.content)
+}
+
+fn pack(header: Header, messages: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
+    let mut packer = Packer::default();
+    messages.for_each(|message| packer.push(&message));
+    packer.seal(header)
+}
+
+fn check_envelope(header: Header, made_up: &MadeUp) {
+    let (written, numbers) = match made_up {
+        MadeUp::Messages(messages) => {
+            (pack(header, messages.iter().map(MadeUpMessage::write)), messages.len() as u64)
+        }
+        MadeUp::Heartbeat(made_up) => (made_up.heartbeat().seal(header), 0),
+    };
+    if header.first.checked_add(numbers).is_none() {
+        let read = Envelope::parse(&written);
+        return assert_eq!(read, Err(Unreadable::Garbage), "numbers past the last one");
+    }
+    let read = Envelope::parse(&written).expect("a node has written it");
+    assert_eq!(read.header, header);
+    match (read.body, made_up) {
+        (Body::Messages(read), MadeUp::Messages(made_up)) => assert!(read.eq(made_up)),
+        (Body::Heartbeat(read), MadeUp::Heartbeat(made_up)) => {
+            assert_eq!(read, made_up.heartbeat());
+        }
+        (read, _) => panic!("{read:?} was made of {made_up:?}"),
+    }
+    for cut in [0, 3, 4, written.len() / 2, written.len() - 1] {
+        assert!(Envelope::parse(&written[..cut]).is_err(), "cut at {cut}");
+    }
+    assert!(Envelope::parse(&[&written[..], &[0]].concat()).is_err(), "one byte more");
+}
+
+type Id = ([u8; 16], u64);
+
+fn conn_id((node, key): Id) -> ConnId {
+    let text = format!("{:032x}-{key:x}", u128::from_be_bytes(node));
+    text.parse().expect("the text of an identity")
+}
+
+fn node_id(node: [u8; 16]) -> NodeId {
+    conn_id((node, 0)).node()
+}
+
+/// What a node publishes, drawn from bytes.
 #[derive(Debug, Arbitrary)]
 enum MadeUp {
-    Messages(Vec<(MadeUpTarget, Vec<CarriedId>, MadeUpContent)>),
-    Heartbeat(bool, bool, Option<CarriedReport>, Option<(u64, Vec<u16>)>, Vec<([u8; 16], u64)>),
+    Messages(Vec<MadeUpMessage>),
+    Heartbeat(MadeUpHeartbeat),
+}
+
+#[derive(Debug, Arbitrary)]
+struct MadeUpMessage {
+    target: MadeUpTarget,
+    except: Vec<Id>,
+    content: MadeUpContent,
 }
 
 #[derive(Debug, Arbitrary)]
@@ -63,7 +111,7 @@ enum MadeUpTarget {
     Everyone,
     Room(String),
     Rooms(Vec<String>),
-    Conn(CarriedId),
+    Conn(Id),
 }
 
 #[derive(Debug, Arbitrary)]
@@ -75,46 +123,71 @@ enum MadeUpContent {
     Leave(String),
 }
 
-impl From<MadeUpContent> for CarriedContent {
-    fn from(made_up: MadeUpContent) -> Self {
-        match made_up {
+#[derive(Debug, Arbitrary)]
+struct MadeUpHeartbeat {
+    wants_answer: bool,
+    leaving: bool,
+    report: Option<(u64, u16, u32, Vec<(u64, u32)>)>,
+    roll_call: Option<(u64, Vec<u16>)>,
+    answers: Vec<([u8; 16], u64)>,
+}
+
+impl MadeUpMessage {
+    fn write(&self) -> Vec<u8> {
+        encode(self.target().address(), self.except(), self.content())
+    }
+
+    fn target(&self) -> To<'_> {
+        match &self.target {
+            MadeUpTarget::Everyone => To::Everyone,
+            MadeUpTarget::Room(room) => To::Room(room.into()),
+            MadeUpTarget::Rooms(rooms) => To::Rooms(rooms.iter().map(Into::into).collect()),
+            MadeUpTarget::Conn(id) => To::Conn(conn_id(*id)),
+        }
+    }
+
+    fn except(&self) -> impl Iterator<Item = ConnId> + Clone {
+        self.except.iter().copied().map(conn_id)
+    }
+
+    fn content(&self) -> Content<'_> {
+        match &self.content {
             MadeUpContent::Payload(is_text, payload) => {
-                let kind = if is_text { FrameKind::Text } else { FrameKind::Binary };
-                Self::Payload(kind, payload)
+                let kind = if *is_text { FrameKind::Text } else { FrameKind::Binary };
+                Content::Payload(kind, payload)
             }
-            MadeUpContent::Close(place, mut reason) => {
-                reason.truncate(reason.floor_char_boundary(123));
-                Self::Close(3_000 + place % 2_000, reason)
+            MadeUpContent::Close(place, reason) => {
+                let code = CloseCode::from(3_000 + place % 2_000);
+                let reason = &reason[..reason.floor_char_boundary(123)];
+                Content::Action(Action::Close { code, reason })
             }
-            MadeUpContent::Join(room) => Self::Join(room),
-            MadeUpContent::Leave(room) => Self::Leave(room),
+            MadeUpContent::Join(room) => Content::Action(Action::Join(room)),
+            MadeUpContent::Leave(room) => Content::Action(Action::Leave(room)),
         }
     }
 }
 
-impl From<MadeUp> for Carried {
-    fn from(made_up: MadeUp) -> Self {
-        match made_up {
-            MadeUp::Messages(messages) => {
-                let messages = messages.into_iter().map(|(target, except, content)| {
-                    CarriedMessage { target: target.into(), except, content: content.into() }
-                });
-                Self::Messages(messages.collect())
-            }
-            MadeUp::Heartbeat(wants_answer, leaving, report, roll_call, answers) => {
-                Self::Heartbeat { wants_answer, leaving, report, roll_call, answers }
-            }
-        }
+impl PartialEq<&MadeUpMessage> for Message<'_> {
+    fn eq(&self, made_up: &&MadeUpMessage) -> bool {
+        To::from(self.target.clone()) == made_up.target()
+            && self.except.clone().eq(made_up.except())
+            && self.content == made_up.content()
     }
 }
 
-impl From<MadeUpTarget> for CarriedTarget {
-    fn from(made_up: MadeUpTarget) -> Self {
-        match made_up {
-            MadeUpTarget::Everyone => Self::Everyone,
-            MadeUpTarget::Room(room) => Self::Room(room),
-            MadeUpTarget::Rooms(rooms) => Self::Rooms(rooms),
-            MadeUpTarget::Conn(id) => Self::Conn(id),
-        }
+impl MadeUpHeartbeat {
+    fn heartbeat(&self) -> Heartbeat {
+        let report = self.report.as_ref().map(|(connections, spread, unlisted_max, rooms)| {
+            let (connections, spread, unlisted_max) = (*connections, *spread, *unlisted_max);
+            Report { connections, spread, unlisted_max, rooms: rooms.as_slice().into() }
+        });
+        let roll_call = self.roll_call.as_ref();
+        let roll_call = roll_call.map(|(number, channels)| RollCall {
+            number: *number,
+            channels: channels.as_slice().into(),
+        });
+        let answers = self.answers.iter().map(|&(node, call)| (node_id(node), call)).collect();
+        let (wants_answer, leaving) = (self.wants_answer, self.leaving);
+        Heartbeat { wants_answer, leaving, report, roll_call, answers }
     }
 }

@@ -7,7 +7,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use roomcast::internals::{CarriedTarget, plain};
+use roomcast::internals::{To, plain};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -55,26 +55,21 @@ fn present<'de, D: serde::Deserializer<'de>, V: Deserialize<'de>>(
     V::deserialize(deserializer).map(Some)
 }
 
-fn theirs(payload: &[u8]) -> Option<(CarriedTarget, &str)> {
+fn theirs(payload: &[u8]) -> Option<(To<'static>, &str)> {
     // An array of four is a struct to serde, and a map is none: ours takes objects only.
     let is_object = payload.trim_ascii_start().starts_with(b"{");
     let read: Payload<'_> = serde_json::from_slice(payload).ok().filter(|_| is_object)?;
     // A raw value is not looked into.
     serde_json::from_str::<IgnoredAny>(read.message.get()).ok()?;
     let target = match (read.room, read.rooms, read.everyone) {
-        (Some(room), None, None) => CarriedTarget::Room(room),
+        (Some(room), None, None) => To::Room(room.into()),
         (None, Some(rooms), None) if (1..=ROOMS_MAX).contains(&rooms.len()) => {
-            CarriedTarget::Rooms(rooms)
+            To::Rooms(rooms.into_iter().map(Into::into).collect())
         }
-        (None, None, Some(true)) => CarriedTarget::Everyone,
+        (None, None, Some(true)) => To::Everyone,
         _ => return None,
     };
-    let is_short = |room: &String| room.len() <= NAME_BYTES_MAX;
-    let are_short = match &target {
-        CarriedTarget::Room(room) => is_short(room),
-        CarriedTarget::Rooms(rooms) => rooms.iter().all(is_short),
-        _ => true,
-    };
+    let are_short = target.names().iter().all(|name| name.len() <= NAME_BYTES_MAX);
     are_short.then_some((target, read.message.get()))
 }
 

@@ -16,7 +16,7 @@ use super::attendance::Attendance;
 use super::channels::Channels;
 use super::contract::{Backplane, BackplaneError};
 use super::echoes::Echoes;
-use super::envelope::{Signing, encode_action, encode_message};
+use super::envelope::{Content, Signing, encode};
 use super::health::{BackplaneChanges, BackplaneHealth, Health};
 use super::identity::{ConnId, NodeId};
 use super::inbound::Inbound;
@@ -197,8 +197,7 @@ impl Bridge {
         except: &[ConnId],
         message: &Bytes,
     ) -> Option<Outgoing> {
-        let encode = || encode_message(address, self.elsewhere(except), message);
-        self.is_elsewhere(address).then(|| self.outgoing(address, encode()))
+        self.outgoing(address, except, Content::framed(message))
     }
 
     /// An action as it goes to other nodes, as [`message`](Self::message) does.
@@ -208,8 +207,7 @@ impl Bridge {
         except: &[ConnId],
         action: Action<'_>,
     ) -> Option<Outgoing> {
-        let encode = || encode_action(address, self.elsewhere(except), action);
-        self.is_elsewhere(address).then(|| self.outgoing(address, encode()))
+        self.outgoing(address, except, Content::Action(action))
     }
 
     /// Whether a connection of another node can be meant.
@@ -222,8 +220,16 @@ impl Bridge {
         except.iter().copied().filter(move |id| id.node() != node)
     }
 
-    fn outgoing(&self, address: Address<'_, ConnId>, message: Vec<u8>) -> Outgoing {
-        Outgoing { channel: self.shared.channels.of(address), message }
+    fn outgoing(
+        &self,
+        address: Address<'_, ConnId>,
+        except: &[ConnId],
+        content: Content<'_>,
+    ) -> Option<Outgoing> {
+        self.is_elsewhere(address).then(|| Outgoing {
+            channel: self.shared.channels.of(address),
+            message: encode(address, self.elsewhere(except), content),
+        })
     }
 
     /// Queues something for the other nodes. Never waits.

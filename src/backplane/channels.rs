@@ -195,7 +195,7 @@ mod tests {
     fn rooms_of_several_channels_share_the_common_one() {
         let channels = Channels::new("chat", 64, None);
         let of = |rooms: &[&str]| {
-            let rooms: Vec<String> = rooms.iter().map(ToString::to_string).collect();
+            let rooms: Vec<_> = rooms.iter().copied().map(Into::into).collect();
             channels.of(Address::Rooms(&rooms))
         };
         assert_eq!(of(&["lobby", "lobby"]), channels.of_room("lobby"));

@@ -45,6 +45,7 @@ mod roster;
 mod shared;
 mod subscribing;
 mod supervise;
+mod target;
 
 #[cfg(feature = "redis-tls")]
 pub use self::redis::RedisTls;
@@ -65,3 +66,4 @@ pub(crate) use outbox::Outgoing;
 pub(crate) use shared::Members;
 #[cfg(feature = "redis")]
 use supervise::within;
+pub use target::{Target, To};

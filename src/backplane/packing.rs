@@ -188,12 +188,12 @@ impl Packing {
     fn pack(&mut self, outgoing: Outgoing, open: &mut Vec<(Channel, Packer)>) {
         let Outgoing { channel, message } = outgoing;
         let at = *self.open_at[channel.index()].get_or_insert_with(|| {
-            open.push((channel, Packer::new()));
+            open.push((channel, Packer::default()));
             open.len() - 1
         });
         let packer = &mut open[at].1;
         if !packer.fits(message.len()) {
-            let full = mem::replace(packer, Packer::new());
+            let full = mem::take(packer);
             self.seal(channel, full);
         }
         open[at].1.push(&message);

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::task::coop;
 
-use super::NodeId;
 use super::channels::Channel;
 use super::envelope::{
     Body, Content, Envelope, Header, Heartbeat, Message, Messages, RollCall, Unreadable,
@@ -17,6 +16,7 @@ use super::inbound::Received;
 use super::ledger::Ledger;
 use super::rejected::Rejected;
 use super::shared::{Members, Shared};
+use super::{NodeId, To};
 use crate::engine::{Action, FrameKind, frame};
 use crate::telemetry::Throttle;
 
@@ -120,8 +120,8 @@ impl Receiving {
     /// Hands frames to the members that a message is for.
     async fn deliver(&self, message: &Message<'_>, frames: &Bytes, members: &dyn Members) {
         let node = self.shared.node;
-        let rooms = message.target.rooms();
-        let Some(address) = message.target.address(&rooms).on(node) else { return };
+        let target = To::from(message.target.clone());
+        let Some(address) = target.address().on(node) else { return };
         let except = message.excepted_on(node);
         members.deliver_in_time(address, &except, frames).await;
     }
@@ -129,8 +129,8 @@ impl Receiving {
     /// Has an action happen to the members that a message is for.
     async fn act(&self, message: &Message<'_>, action: Action<'_>, members: &dyn Members) {
         let node = self.shared.node;
-        let rooms = message.target.rooms();
-        let Some(address) = message.target.address(&rooms).on(node) else { return };
+        let target = To::from(message.target.clone());
+        let Some(address) = target.address().on(node) else { return };
         let except = message.excepted_on(node);
         if members.act(address, &except, action).is_err() {
             members.act_later(address, &except, action).await;

@@ -6,6 +6,7 @@ mod acting;
 mod asking;
 mod membership;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::slice;
 use std::sync::Arc;
@@ -80,14 +81,14 @@ pub enum LeaveError {
 }
 
 /// To whom a frame is published, with the names not yet looked up.
-#[derive(Debug, Clone, Copy)]
-pub enum Address<'a, Id = ConnKey> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Address<'a, Id = ConnKey, Names = &'a [Cow<'a, str>]> {
     /// All connections.
     Everyone,
     /// The members of a room.
     Room(&'a str),
     /// The members of any of these rooms, each once.
-    Rooms(&'a [String]),
+    Rooms(Names),
     /// One connection.
     Conn(Id),
 }

@@ -1,8 +1,8 @@
 //! Acting on the connections of a target: closing them, and moving them in and out of rooms.
 
+use super::Hub;
 use super::publishing::Errand;
-use super::{Hub, Target};
-use crate::backplane::{Bridge, ConnId, Outgoing};
+use crate::backplane::{Bridge, ConnId, Outgoing, Target};
 use crate::engine::{Action, ActionError, Address, Close, ConnKey, Pace};
 use crate::transport::Shards;
 

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::{AsMessage, Hub, Inner, PublishError, Target, session};
-use crate::backplane::{Bridge, ConnId, Outgoing};
+use super::{AsMessage, Hub, Inner, PublishError, session};
+use crate::backplane::{Bridge, ConnId, Outgoing, Target};
 use crate::codec::encode_frame;
 use crate::engine::{Address, ConnKey, Link, Pace, Stage, frame};
 use crate::shield::shielded;

@@ -5,14 +5,14 @@ use bytes::Bytes;
 use crate::backplane::NodeId;
 #[cfg(feature = "hmac")]
 use crate::backplane::Signing;
-use crate::backplane::envelope::{Body, Content, Envelope, Header, Packer, Target, encode_message};
+use crate::backplane::envelope::{Body, Content, Envelope, Header, Packer, encode};
 use crate::engine::Address;
 
 /// Packs messages, each a room and a frame, into one envelope.
 pub fn pack<'a>(messages: impl IntoIterator<Item = (&'a str, &'a Bytes)>) -> Bytes {
-    let mut packer = Packer::new();
+    let mut packer = Packer::default();
     for (room, frame) in messages {
-        packer.push(&encode_message(Address::Room(room), std::iter::empty(), frame));
+        packer.push(&encode(Address::Room(room), std::iter::empty(), Content::framed(frame)));
     }
     packer.seal(Header { node: NodeId::from_bytes([7; 16]), epoch: 1, first: 0 }).into()
 }
@@ -24,7 +24,7 @@ pub fn each_message(envelope: &[u8], mut see: impl FnMut(&str, &[u8])) -> bool {
         return false;
     };
     for message in messages {
-        if let (Target::Room(room), Content::Payload(_, payload)) =
+        if let (Address::Room(room), Content::Payload(_, payload)) =
             (message.target, message.content)
         {
             see(room, payload);

@@ -2,7 +2,6 @@
 //!
 //! Not a part of the API: it may change or go at any time, in any version.
 
-mod carried;
 mod decoder;
 mod envelope;
 #[cfg(all(feature = "hub", feature = "json"))]
@@ -11,10 +10,6 @@ mod upgrade;
 
 use bytes::Bytes;
 
-pub use carried::{
-    Carried, CarriedContent, CarriedHeader, CarriedId, CarriedMessage, CarriedReport,
-    CarriedTarget, read, write,
-};
 pub use decoder::{Decoded, FrameDecoder, decode};
 #[cfg(feature = "hmac")]
 pub use envelope::Signer;
@@ -23,6 +18,11 @@ pub use envelope::{each_message, pack};
 pub use plain::plain;
 pub use upgrade::upgrade;
 
+pub use crate::backplane::To;
+pub use crate::backplane::envelope::{
+    Body, ConnIds, Content, Envelope, Header, Heartbeat, Message, Messages, Names, Packer, Report,
+    RollCall, Unreadable, encode,
+};
 use crate::codec::{Codec, EncodeError};
 
 /// Encodes `message` into one frame, as a hub does before it publishes.

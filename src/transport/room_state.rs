@@ -109,7 +109,7 @@ impl RoomStates {
                 Ok(())
             }),
             Address::Rooms(names) => {
-                let mut rooms: Vec<&str> = names.iter().map(String::as_str).collect();
+                let mut rooms: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
                 rooms.sort_unstable();
                 rooms.dedup();
                 self.together(&rooms, || {

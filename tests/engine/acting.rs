@@ -155,7 +155,7 @@ fn members_of_several_rooms_count_once() {
     let mut rig = Settings::default().rooms(64, 2).build();
     let both = rig.attach_to("a", 3);
     both.iter().for_each(|client| client.join("b"));
-    let rooms = ["a".to_owned(), "b".to_owned(), "nobody's".to_owned()];
+    let rooms = ["a", "b", "nobody's"].map(Into::into);
     act(&rig, Address::Rooms(&rooms), Action::Join("c")).unwrap();
     rig.run();
     assert_eq!(rig.counters().refused_joins.get(), 3, "each is refused once");

@@ -126,7 +126,7 @@ fn a_publish_to_nobody_costs_no_room() {
     let (rig, _members) = two_shards();
     for _ in 0..100 {
         assert_eq!(send(&rig, Address::Room("nobody's"), "?"), Ok(()));
-        let names = ["nobody's".to_owned(), "nobody's either".to_owned()];
+        let names = ["nobody's", "nobody's either"].map(Into::into);
         assert_eq!(send(&rig, Address::Rooms(&names), "?"), Ok(()));
         assert_eq!(send(&rig, Address::Rooms(&[]), "?"), Ok(()));
     }

@@ -218,7 +218,7 @@ impl<D: Dice> Model<D> {
             To::Everyone => action(Address::Everyone),
             To::Room(room) => action(Address::Room(ROOMS[*room])),
             To::Rooms(rooms) => {
-                let names: Vec<_> = rooms.iter().map(|&room| ROOMS[room].to_owned()).collect();
+                let names: Vec<_> = rooms.iter().map(|&room| ROOMS[room].into()).collect();
                 action(Address::Rooms(&names))
             }
             To::Conn(conn) => action(Address::Conn(self.known[*conn].client.id())),

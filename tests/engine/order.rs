@@ -1,11 +1,13 @@
 //! Whatever way frames of one publisher take, a connection gets them in the order of its calls.
 
+use std::borrow::Cow;
+
 use roomcast::engine::{Address, Close, CloseCode, DisconnectReason, Limit};
 
 use super::fake::Settings;
 
-fn names(rooms: &[&str]) -> Vec<String> {
-    rooms.iter().map(|room| room.to_string()).collect()
+fn names<'a>(rooms: &[&'a str]) -> Vec<Cow<'a, str>> {
+    rooms.iter().copied().map(Into::into).collect()
 }
 
 #[test]

@@ -24,43 +24,44 @@ const FLAG_ANSWERS: u8 = 16;
 
 /// A sign of life, which also tells how far its node has counted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Heartbeat {
+pub struct Heartbeat {
     /// The sender has just come: others may show themselves.
-    pub(crate) wants_answer: bool,
+    pub wants_answer: bool,
     /// The sender goes, and is to be forgotten.
-    pub(crate) leaving: bool,
+    pub leaving: bool,
     /// On the common channel, what the sender has.
-    pub(crate) report: Option<Report>,
+    pub report: Option<Report>,
     /// The sender asks who has its subscriptions back.
-    pub(crate) roll_call: Option<RollCall>,
+    pub roll_call: Option<RollCall>,
     /// The calls of other nodes that the sender answers: each with the node that has called.
-    pub(crate) answers: Box<[(NodeId, u64)]>,
+    pub answers: Box<[(NodeId, u64)]>,
 }
 
 /// What a node has.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Report {
-    pub(crate) connections: u64,
+pub struct Report {
+    /// Its connections.
+    pub connections: u64,
     /// Over how many channels it spreads rooms.
-    pub(crate) spread: u16,
+    pub spread: u16,
     /// The most members that a room can have which is not listed; zero where all are.
-    pub(crate) unlisted_max: u32,
+    pub unlisted_max: u32,
     /// Rooms by hash, sorted, with their members.
-    pub(crate) rooms: Box<[(u64, u32)]>,
+    pub rooms: Box<[(u64, u32)]>,
 }
 
 /// A roll call, as it goes out on each of its channels.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct RollCall {
+pub struct RollCall {
     /// The number of the call, at its node.
-    pub(crate) number: u64,
+    pub number: u64,
     /// On the common channel, the numbers of all channels on which this call goes out.
-    pub(crate) channels: Box<[u16]>,
+    pub channels: Box<[u16]>,
 }
 
 impl Heartbeat {
     /// The envelope.
-    pub(crate) fn seal(&self, header: Header) -> Vec<u8> {
+    pub fn seal(&self, header: Header) -> Vec<u8> {
         let mut out = vec![0; HEADER_BYTES];
         put_header(&mut out, KIND_HEARTBEAT, header, 0);
         let flag = |is_set, flag| if is_set { flag } else { 0 };

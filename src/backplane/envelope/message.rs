@@ -1,10 +1,10 @@
 //! One message in an envelope, or one action on connections: written by its publisher, read by other
 //! nodes.
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{Buf, BufMut};
 
 use super::length;
-use crate::backplane::{ConnId, NodeId};
+use crate::backplane::{ConnId, NodeId, To};
 use crate::engine::{
     Action, Address, CLOSE_REASON_BYTES_MAX, CloseCode, ConnKey, FrameKind, frame,
 };
@@ -23,81 +23,82 @@ const VERB_CLOSE: u8 = 1;
 const VERB_JOIN: u8 = 2;
 const VERB_LEAVE: u8 = 3;
 
-/// Encodes one message, for an envelope to come.
+/// Encodes a message or an action, for an envelope to come.
 ///
 /// # Panics
 /// Where a name or the payload has more than 4 GiB.
-pub(crate) fn encode_message(
+pub fn encode(
     address: Address<'_, ConnId>,
     except: impl Iterator<Item = ConnId> + Clone,
-    message: &Bytes,
+    content: Content<'_>,
 ) -> Vec<u8> {
-    let binary = if frame::kind(message) == FrameKind::Binary { FLAG_BINARY } else { 0 };
-    encode(binary | VERB_MESSAGE << VERB_SHIFT, address, except, frame::payload(message))
-}
-
-/// Encodes one action, for an envelope to come.
-///
-/// # Panics
-/// Where a name has more than 4 GiB.
-pub(crate) fn encode_action(
-    address: Address<'_, ConnId>,
-    except: impl Iterator<Item = ConnId> + Clone,
-    action: Action<'_>,
-) -> Vec<u8> {
-    match action {
-        Action::Close { code, reason } => {
-            let payload = [&u16::from(code).to_le_bytes(), reason.as_bytes()].concat();
-            encode(VERB_CLOSE << VERB_SHIFT, address, except, &payload)
+    let flags = |verb| verb << VERB_SHIFT;
+    match content {
+        Content::Payload(kind, payload) => {
+            let binary = if kind == FrameKind::Binary { FLAG_BINARY } else { 0 };
+            encode_parts(binary | flags(VERB_MESSAGE), address, except, payload)
         }
-        Action::Join(room) => encode(VERB_JOIN << VERB_SHIFT, address, except, room.as_bytes()),
-        Action::Leave(room) => encode(VERB_LEAVE << VERB_SHIFT, address, except, room.as_bytes()),
+        Content::Action(Action::Close { code, reason }) => {
+            let payload = [&u16::from(code).to_le_bytes(), reason.as_bytes()].concat();
+            encode_parts(flags(VERB_CLOSE), address, except, &payload)
+        }
+        Content::Action(Action::Join(room)) => {
+            encode_parts(flags(VERB_JOIN), address, except, room.as_bytes())
+        }
+        Content::Action(Action::Leave(room)) => {
+            encode_parts(flags(VERB_LEAVE), address, except, room.as_bytes())
+        }
     }
 }
 
-fn encode(
+fn encode_parts(
     flags: u8,
     address: Address<'_, ConnId>,
     except: impl Iterator<Item = ConnId> + Clone,
     payload: &[u8],
 ) -> Vec<u8> {
-    let mut out =
-        Vec::with_capacity(room_for(address) + 24 * except.clone().count() + payload.len());
-    let has_except = except.clone().next().is_some();
-    let target = match address {
-        Address::Everyone => TARGET_EVERYONE,
-        Address::Room(_) => TARGET_ROOM,
-        Address::Rooms(_) => TARGET_ROOMS,
-        Address::Conn(_) => TARGET_CONN,
-    };
-    out.put_u8(flags | if has_except { FLAG_EXCEPT } else { 0 } | target << TARGET_SHIFT);
-    match address {
-        Address::Everyone => {}
-        Address::Room(room) => put_bytes(&mut out, room.as_bytes()),
-        Address::Rooms(rooms) => {
-            out.put_u32_le(length(rooms.len()));
-            rooms.iter().for_each(|room| put_bytes(&mut out, room.as_bytes()));
-        }
-        Address::Conn(id) => put_conn(&mut out, id),
-    }
-    if has_except {
-        out.put_u32_le(length(except.clone().count()));
+    const FIXED: usize = 1 + 4 + 4;
+    let excepted = except.clone().count();
+    let bytes = FIXED + target_bytes(address) + ConnIds::BYTES * excepted + payload.len();
+    let mut out = Vec::with_capacity(bytes);
+    out.put_u8(flags | if excepted > 0 { FLAG_EXCEPT } else { 0 });
+    let target = put_target(&mut out, address);
+    out[0] |= target << TARGET_SHIFT;
+    if excepted > 0 {
+        out.put_u32_le(length(excepted));
         except.for_each(|id| put_conn(&mut out, id));
     }
     put_bytes(&mut out, payload);
     out
 }
 
-/// The bytes of a message but for its payload and exceptions.
-fn room_for(address: Address<'_, ConnId>) -> usize {
-    const FIXED: usize = 1 + 4 + 4;
-    FIXED
-        + match address {
-            Address::Everyone => 0,
-            Address::Room(room) => 4 + room.len(),
-            Address::Rooms(rooms) => 4 + rooms.iter().map(|room| 4 + room.len()).sum::<usize>(),
-            Address::Conn(_) => 24,
+fn target_bytes(address: Address<'_, ConnId>) -> usize {
+    match address {
+        Address::Everyone => 0,
+        Address::Room(room) => 4 + room.len(),
+        Address::Rooms(rooms) => 4 + rooms.iter().map(|room| 4 + room.len()).sum::<usize>(),
+        Address::Conn(_) => ConnIds::BYTES,
+    }
+}
+
+/// Writes the target, and says which kind it is.
+fn put_target(out: &mut Vec<u8>, address: Address<'_, ConnId>) -> u8 {
+    match address {
+        Address::Everyone => TARGET_EVERYONE,
+        Address::Room(room) => {
+            put_bytes(out, room.as_bytes());
+            TARGET_ROOM
         }
+        Address::Rooms(rooms) => {
+            out.put_u32_le(length(rooms.len()));
+            rooms.iter().for_each(|room| put_bytes(out, room.as_bytes()));
+            TARGET_ROOMS
+        }
+        Address::Conn(id) => {
+            put_conn(out, id);
+            TARGET_CONN
+        }
+    }
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -112,7 +113,7 @@ fn put_conn(out: &mut Vec<u8>, id: ConnId) {
 
 /// The messages of an envelope, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Messages<'a> {
+pub struct Messages<'a> {
     rest: &'a [u8],
     count: u32,
 }
@@ -144,15 +145,18 @@ impl<'a> Iterator for Messages<'a> {
 
 /// A message of another node, or an action.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Message<'a> {
-    pub(crate) target: Target<'a>,
-    pub(crate) except: ConnIds<'a>,
-    pub(crate) content: Content<'a>,
+pub struct Message<'a> {
+    /// Whom it is for. [`To`] has its names as a list.
+    pub target: Address<'a, ConnId, Names<'a>>,
+    /// Whom it passes by.
+    pub except: ConnIds<'a>,
+    /// What it brings to its target.
+    pub content: Content<'a>,
 }
 
-/// What it brings to its target.
+/// What a message brings to its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Content<'a> {
+pub enum Content<'a> {
     /// Bytes for clients.
     Payload(FrameKind, &'a [u8]),
     /// Something that happens to connections.
@@ -160,6 +164,11 @@ pub(crate) enum Content<'a> {
 }
 
 impl<'a> Content<'a> {
+    /// The message in a frame for clients.
+    pub(crate) fn framed(frame: &'a [u8]) -> Self {
+        Self::Payload(frame::kind(frame), frame::payload(frame))
+    }
+
     fn parse(flags: u8, payload: &'a [u8]) -> Option<Self> {
         let is_binary = flags & FLAG_BINARY != 0;
         Some(match flags >> VERB_SHIFT {
@@ -184,31 +193,13 @@ fn parse_close(payload: &[u8]) -> Option<Action<'_>> {
     (is_whole || is_empty).then_some(Action::Close { code, reason })
 }
 
-/// Whom it is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Target<'a> {
-    Everyone,
-    Room(&'a str),
-    Rooms(Names<'a>),
-    Conn(ConnId),
-}
-
-impl Target<'_> {
-    /// The rooms, where there are several; for [`address`](Self::address) to borrow.
-    pub(crate) fn rooms(&self) -> Vec<String> {
-        match self {
-            Self::Rooms(names) => names.clone().map(str::to_owned).collect(),
-            _ => Vec::new(),
-        }
-    }
-
-    /// The address, of which `rooms` are the rooms.
-    pub(crate) fn address<'r>(&'r self, rooms: &'r [String]) -> Address<'r, ConnId> {
-        match self {
-            Self::Everyone => Address::Everyone,
-            Self::Room(room) => Address::Room(room),
-            Self::Rooms(_) => Address::Rooms(rooms),
-            Self::Conn(id) => Address::Conn(*id),
+impl<'a> From<Address<'a, ConnId, Names<'a>>> for To<'a> {
+    fn from(target: Address<'a, ConnId, Names<'a>>) -> Self {
+        match target {
+            Address::Everyone => Self::Everyone,
+            Address::Room(name) => Self::Room(name.into()),
+            Address::Rooms(names) => Self::Rooms(names.map(Into::into).collect()),
+            Address::Conn(id) => Self::Conn(id),
         }
     }
 }
@@ -222,10 +213,10 @@ impl<'a> Message<'a> {
     fn parse(rest: &mut &'a [u8]) -> Option<Self> {
         let flags = rest.try_get_u8().ok()?;
         let target = match flags >> TARGET_SHIFT & TARGET_MASK {
-            TARGET_EVERYONE => Target::Everyone,
-            TARGET_ROOM => Target::Room(take_name(rest)?),
-            TARGET_ROOMS => Target::Rooms(Names::check(rest)?),
-            TARGET_CONN => Target::Conn(take_conn(rest)?),
+            TARGET_EVERYONE => Address::Everyone,
+            TARGET_ROOM => Address::Room(take_name(rest)?),
+            TARGET_ROOMS => Address::Rooms(Names::check(rest)?),
+            TARGET_CONN => Address::Conn(take_conn(rest)?),
             _ => return None,
         };
         let except = if flags & FLAG_EXCEPT == 0 { ConnIds(&[]) } else { ConnIds::take(rest)? };
@@ -254,9 +245,9 @@ fn take_conn(rest: &mut &[u8]) -> Option<ConnId> {
     ids.next()
 }
 
-/// The names of rooms.
+/// The names of rooms, where they lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Names<'a> {
+pub struct Names<'a> {
     rest: &'a [u8],
     count: u32,
 }
@@ -283,7 +274,7 @@ impl<'a> Iterator for Names<'a> {
 
 /// Connections, of any node.
 #[derive(Debug, Clone, Eq)]
-pub(crate) struct ConnIds<'a>(&'a [u8]);
+pub struct ConnIds<'a>(&'a [u8]);
 
 /// Without a look at the bytes where there are none: `memcmp` of empty slices, whose pointers dangle,
 /// was a tenth of the cost of receiving (masked loads of an unmapped page, on AVX-512).

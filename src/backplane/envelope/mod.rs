@@ -37,9 +37,11 @@ mod tests;
 
 use bytes::{Buf, BufMut};
 
-pub(crate) use self::heartbeat::{Heartbeat, REPORT_ROOMS_MAX, Report, RollCall};
-pub(crate) use self::message::{Content, Message, Messages, Target, encode_action, encode_message};
-pub(crate) use self::packer::{ENVELOPE_BYTES_MAX, ENVELOPE_MESSAGES_MAX, Packer};
+pub(crate) use self::heartbeat::REPORT_ROOMS_MAX;
+pub use self::heartbeat::{Heartbeat, Report, RollCall};
+pub use self::message::{ConnIds, Content, Message, Messages, Names, encode};
+pub use self::packer::Packer;
+pub(crate) use self::packer::{ENVELOPE_BYTES_MAX, ENVELOPE_MESSAGES_MAX};
 pub(crate) use self::signing::Signing;
 use super::NodeId;
 
@@ -76,10 +78,13 @@ pub(crate) fn first(payload: &[u8]) -> Option<u64> {
 
 /// What every envelope says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Header {
-    pub(crate) node: NodeId,
-    pub(crate) epoch: u64,
-    pub(crate) first: u64,
+pub struct Header {
+    /// Who sent it.
+    pub node: NodeId,
+    /// When that node began, in milliseconds since 1970.
+    pub epoch: u64,
+    /// The number of the first message, or of the next one in a heartbeat.
+    pub first: u64,
 }
 
 fn put_header(mut out: &mut [u8], kind: u8, header: Header, count: u32) {
@@ -94,7 +99,7 @@ fn put_header(mut out: &mut [u8], kind: u8, header: Header, count: u32) {
 
 /// Why a payload could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unreadable {
+pub enum Unreadable {
     /// It is no envelope.
     Garbage,
     /// It is one of another version.
@@ -103,20 +108,28 @@ pub(crate) enum Unreadable {
 
 /// An envelope that has been checked.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Envelope<'a> {
-    pub(crate) header: Header,
-    pub(crate) body: Body<'a>,
+pub struct Envelope<'a> {
+    /// Who sent it, and the numbers of its messages.
+    pub header: Header,
+    /// All that follows.
+    pub body: Body<'a>,
 }
 
+/// What an envelope says after its header.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Body<'a> {
+pub enum Body<'a> {
+    /// Messages and actions.
     Messages(Messages<'a>),
+    /// A sign of life.
     Heartbeat(Heartbeat),
 }
 
 impl<'a> Envelope<'a> {
     /// Reads a payload, all of it. One that is signed is of an unknown version.
-    pub(crate) fn parse(payload: &'a [u8]) -> Result<Self, Unreadable> {
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub fn parse(payload: &'a [u8]) -> Result<Self, Unreadable> {
         Self::parse_version(VERSION, payload)
     }
 

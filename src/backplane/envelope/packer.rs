@@ -13,16 +13,18 @@ pub(crate) const ENVELOPE_MESSAGES_MAX: usize = 4_096;
 
 /// An envelope in the making.
 #[derive(Debug)]
-pub(crate) struct Packer {
+pub struct Packer {
     buffer: Vec<u8>,
     count: usize,
 }
 
-impl Packer {
-    pub(crate) fn new() -> Self {
+impl Default for Packer {
+    fn default() -> Self {
         Self { buffer: vec![0; HEADER_BYTES], count: 0 }
     }
+}
 
+impl Packer {
     /// How many messages are in it.
     pub(crate) fn count(&self) -> usize {
         self.count
@@ -35,13 +37,13 @@ impl Packer {
     }
 
     /// Adds an encoded message.
-    pub(crate) fn push(&mut self, message: &[u8]) {
+    pub fn push(&mut self, message: &[u8]) {
         self.buffer.extend_from_slice(message);
         self.count += 1;
     }
 
     /// The finished envelope.
-    pub(crate) fn seal(mut self, header: Header) -> Vec<u8> {
+    pub fn seal(mut self, header: Header) -> Vec<u8> {
         put_header(&mut self.buffer[..HEADER_BYTES], KIND_MESSAGES, header, length(self.count));
         self.buffer
     }

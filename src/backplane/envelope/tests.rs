@@ -1,5 +1,5 @@
 use super::*;
-use crate::backplane::ConnId;
+use crate::backplane::{ConnId, To};
 use crate::engine::{Action, Address, CloseCode, ConnKey, FrameKind, frame};
 
 const HEADER: Header = Header { node: NodeId::from_bytes([7; 16]), epoch: 1_000, first: 40 };
@@ -9,11 +9,11 @@ fn id(node: u8, key: u64) -> ConnId {
 }
 
 fn envelope() -> Vec<u8> {
-    let rooms = ["a".to_owned(), String::new(), "é".to_owned()];
-    let mut packer = Packer::new();
+    let rooms = ["a".into(), "".into(), "é".into()];
+    let mut packer = Packer::default();
     let mut add = |address, except: &[ConnId], kind, payload: &[u8]| {
         let frame = frame::encode(kind, payload);
-        packer.push(&encode_message(address, except.iter().copied(), &frame));
+        packer.push(&encode(address, except.iter().copied(), Content::framed(&frame)));
     };
     add(Address::Everyone, &[], FrameKind::Text, b"");
     add(Address::Room("lobby"), &[id(1, 2)], FrameKind::Binary, &[0xFF; 200]);
@@ -42,22 +42,23 @@ fn messages_are_read_as_they_were_written() {
     };
     let got: Vec<_> = messages.collect();
     assert_eq!(got.len(), 4);
-    assert_eq!(got[0].target, Target::Everyone);
+    assert_eq!(got[0].target, Address::Everyone);
     assert_eq!(got[0].content, Content::Payload(FrameKind::Text, b""));
     assert_eq!(got[1].content, Content::Payload(FrameKind::Binary, &[0xFF; 200]));
-    assert_eq!(got[1].target, Target::Room("lobby"));
+    assert_eq!(got[1].target, Address::Room("lobby"));
     assert!(got[1].except.clone().eq([id(1, 2)]));
-    let Target::Rooms(names) = &got[2].target else { panic!("rooms are expected") };
-    assert!(names.clone().eq(["a", "", "é"]));
+    let rooms = To::from(got[2].target.clone());
+    assert_eq!(rooms, To::Rooms(vec!["a".into(), "".into(), "é".into()]));
     assert!(got[2].except.clone().eq([id(1, 2), id(3, 4)]));
-    assert_eq!(got[3].target, Target::Conn(id(5, 6)));
+    assert_eq!(got[3].target, Address::Conn(id(5, 6)));
     assert_eq!(got[3].content, Content::Payload(FrameKind::Text, &[b'x'; 70_000]));
 }
 
 /// An envelope with one action.
 fn envelope_of(action: Action<'_>) -> Vec<u8> {
-    let mut packer = Packer::new();
-    packer.push(&encode_action(Address::Room("lobby"), [id(1, 2)].into_iter(), action));
+    let mut packer = Packer::default();
+    let content = Content::Action(action);
+    packer.push(&encode(Address::Room("lobby"), [id(1, 2)].into_iter(), content));
     packer.seal(HEADER)
 }
 
@@ -77,7 +78,7 @@ fn actions_are_read_as_they_were_written() {
             panic!("messages are expected")
         };
         let message = messages.next().expect("one");
-        assert_eq!(message.target, Target::Room("lobby"));
+        assert_eq!(message.target, Address::Room("lobby"));
         assert!(message.except.clone().eq([id(1, 2)]));
         assert_eq!(message.content, Content::Action(action));
     }
@@ -113,7 +114,7 @@ fn actions_with_other_flags_or_bytes_are_garbage() {
         assert_eq!(Envelope::parse(&other), Err(Unreadable::Garbage), "{action:?}");
     }
     // A close without a whole code.
-    let mut packer = Packer::new();
+    let mut packer = Packer::default();
     packer.push(&[1 << 4, 1, 0, 0, 0, 0xE8]);
     assert_eq!(Envelope::parse(&packer.seal(HEADER)), Err(Unreadable::Garbage));
 }
@@ -160,14 +161,18 @@ fn lengths_that_lie_are_garbage_and_reserve_nothing() {
     let mut lying = envelope();
     lying[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&u32::MAX.to_le_bytes());
     assert_eq!(Envelope::parse(&lying), Err(Unreadable::Garbage));
+    // A count of rooms that have no names.
+    let mut packer = Packer::default();
+    packer.push(&[2 << 2, 0xFF, 0xFF, 0xFF, 0xFF, 1, 0, 0, 0, b'a', 0, 0, 0, 0]);
+    assert_eq!(Envelope::parse(&packer.seal(HEADER)), Err(Unreadable::Garbage));
 }
 
 #[test]
 fn a_number_past_the_last_one_is_garbage() {
     let header = Header { first: u64::MAX, ..HEADER };
-    let mut packer = Packer::new();
+    let mut packer = Packer::default();
     let frame = frame::encode(FrameKind::Text, b"m");
-    packer.push(&encode_message(Address::Everyone, std::iter::empty(), &frame));
+    packer.push(&encode(Address::Everyone, std::iter::empty(), Content::framed(&frame)));
     assert_eq!(Envelope::parse(&packer.seal(header)), Err(Unreadable::Garbage));
 }
 
@@ -188,11 +193,11 @@ fn any_bytes_behind_a_header_are_read_or_refused() {
 
 #[test]
 fn an_envelope_is_full_at_either_bound_and_takes_one_of_any_size() {
-    let mut packer = Packer::new();
+    let mut packer = Packer::default();
     assert!(packer.fits(10 * ENVELOPE_BYTES_MAX));
     packer.push(&vec![0; ENVELOPE_BYTES_MAX - HEADER_BYTES - 1]);
     assert!(packer.fits(1) && !packer.fits(2));
-    let mut packer = Packer::new();
+    let mut packer = Packer::default();
     (0..ENVELOPE_MESSAGES_MAX).for_each(|_| packer.push(b"m"));
     assert!(!packer.fits(1));
 }

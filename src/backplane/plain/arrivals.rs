@@ -48,6 +48,10 @@ impl Arrivals {
         channel == self.channel
     }
 
+    pub(super) fn node(&self) -> NodeId {
+        self.node
+    }
+
     pub(super) fn plain(&self) -> &Plain {
         &self.plain
     }

@@ -6,9 +6,8 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use tokio::task::coop;
 
-use super::{Arrivals, PlainError, PlainTarget, parse};
-use crate::backplane::Members;
-use crate::engine::Address;
+use super::{Arrivals, PlainError, parse};
+use crate::backplane::{Members, To};
 
 /// The state of the task.
 pub(crate) struct Delivering {
@@ -37,7 +36,7 @@ impl Delivering {
     }
 
     /// Whom a payload is for, and the frame that they get.
-    fn read(&self, payload: &[u8]) -> Result<(PlainTarget, Bytes), PlainError> {
+    fn read(&self, payload: &[u8]) -> Result<(To<'static>, Bytes), PlainError> {
         let plain = self.arrivals.plain();
         let read = parse(payload, plain.room_name_bytes_max)?;
         let mut text = read.message.to_vec();
@@ -47,13 +46,10 @@ impl Delivering {
         Ok((read.target, frame))
     }
 
-    async fn deliver(&self, target: &PlainTarget, frame: &Bytes, members: &dyn Members) {
-        let address = match target {
-            PlainTarget::Everyone => Address::Everyone,
-            PlainTarget::Room(room) => Address::Room(room),
-            PlainTarget::Rooms(rooms) => Address::Rooms(rooms),
-        };
-        members.deliver_in_time(address, &[], frame).await;
+    async fn deliver(&self, target: &To<'_>, frame: &Bytes, members: &dyn Members) {
+        if let Some(address) = target.address().on(self.arrivals.node()) {
+            members.deliver_in_time(address, &[], frame).await;
+        }
         self.arrivals.delivered();
     }
 }

@@ -27,7 +27,7 @@ pub(super) use self::arrivals::Arrivals;
 pub(crate) use self::arrivals::PAYLOAD_BYTES_LIMIT;
 pub(super) use self::delivering::Delivering;
 pub(crate) use self::error::PlainError;
-pub(crate) use self::payload::{PlainTarget, parse};
+pub(crate) use self::payload::parse;
 
 /// Reads the JSON text of a message, in place, and writes it as the frame that clients get.
 pub(crate) type Recode = Arc<dyn Fn(&mut [u8]) -> Result<Bytes, PlainError> + Send + Sync>;

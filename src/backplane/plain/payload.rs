@@ -3,12 +3,14 @@
 //! simd-json checks all of it and reads whom it is for. It does not say where the message is, so the text
 //! is walked once more, which is simple for a text that is known to be JSON.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use simd_json::Buffers;
 
 use super::PlainError;
+use crate::backplane::To;
 
 /// How deep a payload may nest: its object, and a message as deep as the codec `Json` takes by default.
 /// The parser recurses, and its own bound of 1,024 would allow to overflow the stack of a worker thread.
@@ -20,17 +22,10 @@ const ROOMS_MAX: usize = 256;
 /// A message, and whom it is for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct PlainMessage<'a> {
-    pub(crate) target: PlainTarget,
+    /// Never a single connection.
+    pub(crate) target: To<'static>,
     /// Its JSON text, as it was written.
     pub(crate) message: &'a [u8],
-}
-
-/// Whom a message is for.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum PlainTarget {
-    Room(String),
-    Rooms(Vec<String>),
-    Everyone,
 }
 
 /// Reads a payload without its signature.
@@ -42,13 +37,7 @@ pub(crate) fn parse(
     room_name_bytes_max: usize,
 ) -> Result<PlainMessage<'_>, PlainError> {
     let (target, place) = fields(payload)?;
-    let is_short = |room: &String| room.len() <= room_name_bytes_max;
-    let are_short = match &target {
-        PlainTarget::Everyone => true,
-        PlainTarget::Room(room) => is_short(room),
-        PlainTarget::Rooms(rooms) => rooms.iter().all(is_short),
-    };
-    if !are_short {
+    if !target.names().iter().all(|name| name.len() <= room_name_bytes_max) {
         return Err(PlainError::RoomName);
     }
     let message = value_of_field(payload, place).ok_or(PlainError::NotAnObject)?;
@@ -56,7 +45,7 @@ pub(crate) fn parse(
 }
 
 /// Whom the message is for, and which field of the object is the message, counted from zero.
-fn fields(payload: &[u8]) -> Result<(PlainTarget, usize), PlainError> {
+fn fields(payload: &[u8]) -> Result<(To<'static>, usize), PlainError> {
     // The parser works in place, and the message is needed as it is.
     let mut scratch = payload.to_vec();
     let mut buffers = Buffers::with_max_depth(scratch.len(), DEPTH_MAX);
@@ -70,8 +59,8 @@ fn fields(payload: &[u8]) -> Result<(PlainTarget, usize), PlainError> {
 /// What was read so far.
 #[derive(Default)]
 struct Fields {
-    room: Option<String>,
-    rooms: Option<Vec<String>>,
+    room: Option<Cow<'static, str>>,
+    rooms: Option<Vec<Cow<'static, str>>>,
     everyone: Option<()>,
     /// Which field it is.
     message: Option<usize>,
@@ -93,12 +82,12 @@ impl Fields {
         }
     }
 
-    fn complete(self) -> Result<(PlainTarget, usize), PlainError> {
+    fn complete(self) -> Result<(To<'static>, usize), PlainError> {
         let message = self.message.ok_or(PlainError::NoMessage)?;
         let target = match (self.room, self.rooms, self.everyone) {
-            (Some(room), None, None) => PlainTarget::Room(room),
-            (None, Some(rooms), None) => PlainTarget::Rooms(rooms),
-            (None, None, Some(())) => PlainTarget::Everyone,
+            (Some(room), None, None) => To::Room(room),
+            (None, Some(rooms), None) => To::Rooms(rooms),
+            (None, None, Some(())) => To::Everyone,
             (None, None, None) => return Err(PlainError::NoTarget),
             _ => return Err(PlainError::SeveralTargets),
         };
@@ -149,7 +138,7 @@ impl<'de> Visitor<'de> for FieldsVisitor<'_> {
 }
 
 /// The list of rooms, or that there are too few or too many.
-struct Rooms(Result<Vec<String>, PlainError>);
+struct Rooms(Result<Vec<Cow<'static, str>>, PlainError>);
 
 impl<'de> Deserialize<'de> for Rooms {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -1,21 +1,22 @@
 //! What is a payload, and what is none.
 
-use super::{PlainError, PlainTarget, parse};
+use super::{PlainError, parse};
+use crate::backplane::To;
 
 const NAME_BYTES_MAX: usize = 5;
 
-fn read(payload: impl AsRef<[u8]>) -> Result<(PlainTarget, String), PlainError> {
+fn read(payload: impl AsRef<[u8]>) -> Result<(To<'static>, String), PlainError> {
     let read = parse(payload.as_ref(), NAME_BYTES_MAX)?;
     let message = str::from_utf8(read.message).expect("JSON is UTF-8");
     Ok((read.target, message.to_owned()))
 }
 
-fn room(name: &str) -> PlainTarget {
-    PlainTarget::Room(name.to_owned())
+fn room(name: &str) -> To<'_> {
+    To::Room(name.into())
 }
 
-fn rooms(names: &[&str]) -> PlainTarget {
-    PlainTarget::Rooms(names.iter().map(ToString::to_string).collect())
+fn rooms<'a>(names: &[&'a str]) -> To<'a> {
+    To::Rooms(names.iter().copied().map(Into::into).collect())
 }
 
 #[test]
@@ -25,7 +26,7 @@ fn each_target_is_read() {
         (r#"{"room":"","message":1}"#, room("")),
         (r#"{"rooms":["tea","news"],"message":1}"#, rooms(&["tea", "news"])),
         (r#"{"message":1,"rooms":["tea"]}"#, rooms(&["tea"])),
-        (r#"{"everyone":true,"message":1}"#, PlainTarget::Everyone),
+        (r#"{"everyone":true,"message":1}"#, To::Everyone),
         ("\r\n\t {\n\"message\" :\t1 , \"room\"\r: \"t\\u00e9\" } \n", room("té")),
     ] {
         assert_eq!(read(payload), Ok((target, "1".to_owned())), "{payload}");
@@ -192,7 +193,7 @@ fn depth_is_bounded_in_every_field() {
 fn large_payloads_are_read() {
     let text = format!("\"{}\"", "é\\\\\\\"".repeat(100_000));
     let payload = format!(r#"{{"message":{text},"everyone":true}}"#);
-    assert_eq!(read(payload), Ok((PlainTarget::Everyone, text)));
+    assert_eq!(read(payload), Ok((To::Everyone, text)));
     let fields = r#""message":1,"#.repeat(100_000);
     assert_eq!(read(format!(r#"{{{fields}"room":"r"}}"#)), Err(PlainError::RepeatedField));
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::backplane::NodeId;
-use crate::backplane::envelope::{Body, Header, Heartbeat, Packer, Report, count, encode_message};
+use crate::backplane::envelope::{Body, Content, Header, Heartbeat, Packer, Report, count, encode};
 use crate::engine::{Address, FrameKind, frame};
 
 const HEADER: Header = Header { node: NodeId::from_bytes([7; 16]), epoch: 1_000, first: 40 };
@@ -14,9 +14,9 @@ fn signing(firsts: &[u8]) -> Signing {
 }
 
 fn envelope() -> Vec<u8> {
-    let mut packer = Packer::new();
+    let mut packer = Packer::default();
     let frame = frame::encode(FrameKind::Text, b"hello");
-    packer.push(&encode_message(Address::Room("r"), std::iter::empty(), &frame));
+    packer.push(&encode(Address::Room("r"), std::iter::empty(), Content::framed(&frame)));
     packer.seal(HEADER)
 }
 
