@@ -109,6 +109,22 @@ fn members_of_a_sweep_are_those_of_its_messages() {
 }
 
 #[test]
+fn who_is_excepted_and_no_member_gets_nothing_when_it_ends_during_a_sweep() {
+    for has_mixed in [false, true] {
+        let (mut rig, crowd, apart, both) = rig();
+        rig.publish_except(Address::Room("large"), &[apart.id()], "1");
+        let others = if has_mixed { vec![both.id()] } else { vec![] };
+        rig.publish_except(Address::Room("large"), &others, "2");
+        slice(&mut rig, 64);
+        apart.close();
+        rig.run();
+        assert!(apart.texts().is_empty(), "{:?}", apart.texts());
+        assert_eq!(both.texts().len(), 2 - others.len());
+        assert_eq!(crowd[999].texts(), ["1", "2"]);
+    }
+}
+
+#[test]
 fn a_sweep_to_several_rooms_passes_by_who_joins_one_that_had_no_members() {
     let (mut rig, crowd, apart, _) = rig();
     // The room is known, for there are joins on their way. This one comes too late to count.

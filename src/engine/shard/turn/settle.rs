@@ -71,6 +71,10 @@ impl Turn {
             None => return false,
             Some(MIXED) => {
                 let start = self.mixed.partition_point(|(other, _)| *other < slot);
+                // Who is excepted has the mark even if no audience of the turn has it.
+                if self.mixed.get(start).is_none_or(|(other, _)| *other != slot) {
+                    return false;
+                }
                 self.select_mixed(start, entry.id);
             }
             Some(PLANNED) => {
