@@ -178,7 +178,7 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
         match attempt() {
             Some(result) => result,
             // Boxed, for it is rare, and its size would count in every future that may wait.
-            None => Box::pin(hub.send_in_time(link, message.0.len(), attempt)).await,
+            None => Box::pin(hub.send_in_time(link, || message.0.len(), attempt)).await,
         }
     }
 
@@ -219,9 +219,7 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
 
     fn encode<M: AsMessage<Out> + ?Sized>(&self, message: &M) -> Result<Encoded, SendError> {
         self.check_open()?;
-        let codec = &*self.inner.hub.inner.codec;
-        let frame = message.with_message(|message| crate::codec::encode_frame(codec, message));
-        Ok(Encoded(frame?))
+        Ok(self.inner.hub.inner.encode(message)?)
     }
 
     fn send_within(&self, message: &Encoded, bytes_max: Option<usize>) -> Result<(), SendError> {
@@ -230,7 +228,7 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
     }
 
     /// Tries until there is a result, each time that a shard has made space.
-    pub(super) async fn until<R>(&self, mut attempt: impl FnMut() -> Option<R>) -> R {
+    async fn until<R>(&self, mut attempt: impl FnMut() -> Option<R>) -> R {
         match attempt() {
             Some(result) => result,
             None => Box::pin(self.inner.hub.inner.shards.until(attempt)).await,

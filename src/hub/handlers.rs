@@ -132,7 +132,7 @@ impl<Out: 'static, In: Send + 'static> Handlers<Out, In> {
         F: Fn(UpgradeRequest) -> R + Send + Sync + 'static,
         R: Future<Output = Result<UpgradeRequest, Reject>> + Send + 'static,
     {
-        self.callbacks.on_upgrade(f);
+        self.callbacks.upgrade = upgrade(f);
         self
     }
 
@@ -142,7 +142,7 @@ impl<Out: 'static, In: Send + 'static> Handlers<Out, In> {
         F: Fn(Conn<Out, In>) -> R + Send + Sync + 'static,
         R: Future<Output: Outcome> + Send + 'static,
     {
-        self.callbacks.on_connect(f);
+        self.callbacks.connect = connect(f);
         self
     }
 
@@ -152,7 +152,7 @@ impl<Out: 'static, In: Send + 'static> Handlers<Out, In> {
         F: Fn(Conn<Out, In>, In) -> R + Send + Sync + 'static,
         R: Future<Output: Outcome> + Send + 'static,
     {
-        self.callbacks.on_message(f);
+        self.callbacks.message = event(f);
         self
     }
 
@@ -162,7 +162,7 @@ impl<Out: 'static, In: Send + 'static> Handlers<Out, In> {
         F: Fn(Conn<Out, In>, DecodeError) -> R + Send + Sync + 'static,
         R: Future<Output: Outcome> + Send + 'static,
     {
-        self.callbacks.on_decode_error(f);
+        self.callbacks.decode_error = event(f);
         self
     }
 
@@ -172,7 +172,7 @@ impl<Out: 'static, In: Send + 'static> Handlers<Out, In> {
         F: Fn(Conn<Out, In>, DisconnectReason) -> R + Send + Sync + 'static,
         R: Future<Output: Outcome> + Send + 'static,
     {
-        self.callbacks.on_disconnect(f);
+        self.callbacks.disconnect = event(f);
         self
     }
 }
@@ -192,7 +192,7 @@ where
         R: Future<Output = Result<UpgradeRequest, Reject>> + Send + 'static,
     {
         let state = self.state.0.clone();
-        self.callbacks.on_upgrade(move |request| f(state.clone(), request));
+        self.callbacks.upgrade = upgrade(move |request| f(state.clone(), request));
         self
     }
 
@@ -203,7 +203,7 @@ where
         R: Future<Output: Outcome> + Send + 'static,
     {
         let state = self.state.0.clone();
-        self.callbacks.on_connect(move |conn| f(state.clone(), conn));
+        self.callbacks.connect = connect(move |conn| f(state.clone(), conn));
         self
     }
 
@@ -214,7 +214,7 @@ where
         R: Future<Output: Outcome> + Send + 'static,
     {
         let state = self.state.0.clone();
-        self.callbacks.on_message(move |conn, message| f(state.clone(), conn, message));
+        self.callbacks.message = event(move |conn, message| f(state.clone(), conn, message));
         self
     }
 
@@ -225,7 +225,7 @@ where
         R: Future<Output: Outcome> + Send + 'static,
     {
         let state = self.state.0.clone();
-        self.callbacks.on_decode_error(move |conn, error| f(state.clone(), conn, error));
+        self.callbacks.decode_error = event(move |conn, error| f(state.clone(), conn, error));
         self
     }
 
@@ -236,59 +236,34 @@ where
         R: Future<Output: Outcome> + Send + 'static,
     {
         let state = self.state.0.clone();
-        self.callbacks.on_disconnect(move |conn, reason| f(state.clone(), conn, reason));
+        self.callbacks.disconnect = event(move |conn, reason| f(state.clone(), conn, reason));
         self
     }
 }
 
-impl<Out: 'static, In: 'static> Callbacks<Out, In> {
-    fn on_upgrade<R>(&mut self, f: impl Fn(UpgradeRequest) -> R + Send + Sync + 'static)
-    where
-        R: Future<Output = Result<UpgradeRequest, Reject>> + Send + 'static,
-    {
-        self.upgrade = Some(Box::new(move |request| Box::pin(f(request))));
-    }
-
-    fn on_connect<R>(&mut self, f: impl Fn(Conn<Out, In>) -> R + Send + Sync + 'static)
-    where
-        R: Future<Output: Outcome> + Send + 'static,
-    {
-        self.connect = Some(Box::new(move |conn| Box::pin(f(conn).map(Outcome::into_result))));
-    }
-
-    fn on_message<R>(&mut self, f: impl Fn(Conn<Out, In>, In) -> R + Send + Sync + 'static)
-    where
-        R: Future<Output: Outcome> + Send + 'static,
-    {
-        self.message = Some(boxed(f));
-    }
-
-    fn on_decode_error<R>(
-        &mut self,
-        f: impl Fn(Conn<Out, In>, DecodeError) -> R + Send + Sync + 'static,
-    ) where
-        R: Future<Output: Outcome> + Send + 'static,
-    {
-        self.decode_error = Some(boxed(f));
-    }
-
-    fn on_disconnect<R>(
-        &mut self,
-        f: impl Fn(Conn<Out, In>, DisconnectReason) -> R + Send + Sync + 'static,
-    ) where
-        R: Future<Output: Outcome> + Send + 'static,
-    {
-        self.disconnect = Some(boxed(f));
-    }
+fn upgrade<R>(f: impl Fn(UpgradeRequest) -> R + Send + Sync + 'static) -> Option<Box<OnUpgrade>>
+where
+    R: Future<Output = Result<UpgradeRequest, Reject>> + Send + 'static,
+{
+    Some(Box::new(move |request| Box::pin(f(request))))
 }
 
-fn boxed<Out, In, E, R>(
-    f: impl Fn(Conn<Out, In>, E) -> R + Send + Sync + 'static,
-) -> Box<OnEvent<Out, In, E>>
+fn connect<Out, In, R>(
+    f: impl Fn(Conn<Out, In>) -> R + Send + Sync + 'static,
+) -> Option<Box<OnConnect<Out, In>>>
 where
     R: Future<Output: Outcome> + Send + 'static,
 {
-    Box::new(move |conn, event| Box::pin(f(conn, event).map(Outcome::into_result)))
+    Some(Box::new(move |conn| Box::pin(f(conn).map(Outcome::into_result))))
+}
+
+fn event<Out, In, E, R>(
+    f: impl Fn(Conn<Out, In>, E) -> R + Send + Sync + 'static,
+) -> Option<Box<OnEvent<Out, In, E>>>
+where
+    R: Future<Output: Outcome> + Send + 'static,
+{
+    Some(Box::new(move |conn, event| Box::pin(f(conn, event).map(Outcome::into_result))))
 }
 
 impl<Out, In> Default for Callbacks<Out, In> {

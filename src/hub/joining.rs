@@ -1,5 +1,7 @@
 //! Joining a room with first messages.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use bytes::{Bytes, BytesMut};
 
 use super::{Conn, Encoded};
@@ -53,19 +55,20 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
     where
         M: IntoIterator<Item = Encoded>,
     {
-        let (link, bytes_max) = (self.link(), self.hub().inner.send_wait_bytes_max);
-        loop {
-            let mut bytes = 0;
-            let attempt = || match self.join_once(room, &mut first, Some(bytes_max), &mut bytes) {
-                // The client has to make space, and not the shard.
-                Err(JoinError::Overloaded) if !link.has_space(bytes, bytes_max) => Some(None),
+        let (link, hub) = (self.link(), &self.hub().inner);
+        let bytes = AtomicUsize::new(0);
+        let mut attempt =
+            || match self.join_once(room, &mut first, Some(hub.send_wait_bytes_max), &bytes) {
                 Err(JoinError::Overloaded) => None,
-                result => Some(Some(result)),
+                result => Some(result),
             };
-            if let Some(result) = self.until(attempt).await {
-                return result;
+        match attempt() {
+            Some(result) => result,
+            // Boxed, for it is rare, and its size would count in every future that may wait.
+            None => {
+                let bytes = || bytes.load(Ordering::Relaxed);
+                Box::pin(hub.send_in_time(link, bytes, attempt)).await
             }
-            self.watch(|| link.has_space(bytes, bytes_max)).await;
         }
     }
 
@@ -81,7 +84,7 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
     where
         M: IntoIterator<Item = Encoded>,
     {
-        self.join_once(room, first, None, &mut 0)
+        self.join_once(room, first, None, &AtomicUsize::new(0))
     }
 
     /// Joins with first messages, and notes how many bytes they are.
@@ -90,14 +93,14 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
         room: &str,
         first: impl FnOnce() -> M,
         bytes_max: Option<usize>,
-        bytes: &mut usize,
+        bytes: &AtomicUsize,
     ) -> Result<(), JoinError>
     where
         M: IntoIterator<Item = Encoded>,
     {
         let first = || {
             let run = run_of(first());
-            *bytes = run.len();
+            bytes.store(run.len(), Ordering::Relaxed);
             run
         };
         self.hub().inner.shards.join_with(self.link(), room, first, bytes_max)

@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 
 use super::{AsMessage, Hub, Inner, PublishError, session};
 use crate::backplane::{Bridge, ConnId, Outgoing, Target};
-use crate::codec::encode_frame;
+use crate::codec::{EncodeError, encode_frame};
 use crate::engine::{Address, ConnKey, Link, Pace, Stage, frame};
 use crate::shield::shielded;
 use crate::transport::Shards;
@@ -197,8 +197,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// # Errors
     /// [`PublishError::Encode`].
     pub fn encode<M: AsMessage<Out> + ?Sized>(&self, message: &M) -> Result<Encoded, PublishError> {
-        let frame = message.with_message(|message| encode_frame(&*self.inner.codec, message));
-        Ok(Encoded(frame?))
+        Ok(self.inner.encode(message)?)
     }
 
     /// Queues an encoded message for a target, waiting as [`publish`](Self::publish) does.
@@ -313,7 +312,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         };
         match attempt() {
             Some(result) => result,
-            None => inner.send_in_time(&link, message.0.len(), attempt).await,
+            None => inner.send_in_time(&link, || message.0.len(), attempt).await,
         }
     }
 
@@ -355,16 +354,23 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     }
 }
 
-impl<Out, In> Inner<Out, In> {
+impl<Out: 'static, In: 'static> Inner<Out, In> {
+    pub(super) fn encode<M: AsMessage<Out> + ?Sized>(
+        &self,
+        message: &M,
+    ) -> Result<Encoded, EncodeError> {
+        message.with_message(|message| encode_frame(&*self.codec, message)).map(Encoded)
+    }
+
     /// Tries to send `bytes` to a connection until there is a result, each time that there may be space:
-    /// in its queue, and then in the inbox of its shard.
+    /// in its queue, and then in the inbox of its shard. An attempt may change how many bytes there are.
     pub(super) async fn send_in_time<R>(
         &self,
         link: &Link,
-        bytes: usize,
+        bytes: impl Fn() -> usize,
         mut attempt: impl FnMut() -> Option<R>,
     ) -> R {
-        let has_space = || link.has_space(bytes, self.send_wait_bytes_max);
+        let has_space = || link.has_space(bytes(), self.send_wait_bytes_max);
         loop {
             session::watch(link, || link.stage() > Stage::Open || has_space()).await;
             let mut attempt = || {

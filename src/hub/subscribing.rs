@@ -8,15 +8,6 @@ use crate::engine::JoinError;
 use crate::patience::timeout;
 use crate::shield::shielded;
 
-/// How the wait for a subscription ended.
-enum Waited {
-    Subscribed,
-    /// The connection has ended.
-    Ended,
-    /// The hub closes.
-    Closing,
-}
-
 impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
     /// Joins a room as [`join`](Self::join) does, and then waits until the backplane has acknowledged the subscription
     /// of this node to the room.
@@ -49,21 +40,17 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
         let waiting = async {
             tokio::select! {
                 biased;
-                () = bridge.subscribed_to(room) => Waited::Subscribed,
-                () = self.watch(|| false) => Waited::Ended,
-                () = hub.when(|| hub.is_closing()) => Waited::Closing,
+                () = bridge.subscribed_to(room) => Ok(true),
+                () = self.watch(|| false) => Err(JoinError::Closed),
+                () = hub.when(|| hub.is_closing()) => Ok(false),
             }
         };
-        match shielded(timeout(hub.inner.subscribe_timeout, waiting)).await {
-            Ok(Waited::Subscribed) => Ok(true),
-            Ok(Waited::Ended) => Err(JoinError::Closed),
-            Ok(Waited::Closing) => Ok(false),
-            Err(_) => {
-                self.port().counters().subscribe_timeouts.add(1);
-                hub.tell_unsubscribed();
-                Ok(false)
-            }
-        }
+        let waited = shielded(timeout(hub.inner.subscribe_timeout, waiting)).await;
+        waited.unwrap_or_else(|_| {
+            self.port().counters().subscribe_timeouts.add(1);
+            hub.tell_unsubscribed();
+            Ok(false)
+        })
     }
 }
 
