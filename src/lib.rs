@@ -19,21 +19,23 @@ mod integrations;
 #[doc(hidden)]
 pub mod internals;
 #[cfg(feature = "hub")]
-mod patience;
+mod net;
 #[cfg(feature = "hub")]
 mod process;
+#[cfg(feature = "hub")]
+mod runtime;
 #[cfg(all(feature = "serde", feature = "hub"))]
 mod seconds;
 #[cfg(feature = "server")]
 mod server;
 #[cfg(feature = "hub")]
-mod shield;
+mod shards;
 #[cfg(feature = "hub")]
 mod telemetry;
 #[cfg(feature = "test-util")]
 pub mod test;
 #[cfg(feature = "hub")]
-mod transport;
+mod ws;
 
 #[cfg(feature = "redis-tls")]
 pub use backplane::RedisTls;
@@ -69,7 +71,7 @@ pub use server::{Listener, Server, ServerError, ServerMonitor, ServerStats, shut
 #[cfg(feature = "tls")]
 pub use server::{Tls, TlsError, TlsInfo};
 #[cfg(feature = "hub")]
-pub use transport::{Body, ConnExtensions, PathParams, RemoteAddr, Response};
+pub use ws::{Body, ConnExtensions, PathParams, RemoteAddr, Response};
 
 /// The README's programs, compiled.
 #[cfg(all(doctest, feature = "axum", feature = "json", feature = "redis", feature = "test-util"))]

@@ -12,23 +12,23 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
-use super::attendance::Attendance;
-use super::channels::Channels;
-use super::contract::{Backplane, BackplaneError};
-use super::echoes::Echoes;
-use super::envelope::{Content, Signing, encode};
-use super::health::{BackplaneChanges, BackplaneHealth, Health};
-use super::identity::{ConnId, NodeId};
-use super::inbound::Inbound;
-use super::interest::Interest;
-use super::outbox::{Outbox, Outgoing};
+use crate::backplane::channels::Channels;
+use crate::backplane::contract::{Backplane, BackplaneError};
+use crate::backplane::envelope::{Content, Signing, encode};
+use crate::backplane::health::{BackplaneChanges, BackplaneHealth, Health};
+use crate::backplane::identity::{ConnId, NodeId};
+use crate::backplane::incoming::inbound::Inbound;
 #[cfg(feature = "json")]
-use super::plain::{Arrivals, Delivering, Plain};
-use super::publishing::Publishing;
-use super::receiving::Receiving;
-use super::roster::{Peer, Roster};
-use super::shared::{Members, Shared};
-use super::subscribing::Subscribing;
+use crate::backplane::incoming::plain::{Arrivals, Delivering, Plain};
+use crate::backplane::incoming::receiving::Receiving;
+use crate::backplane::members::{Members, Shared};
+use crate::backplane::nodes::attendance::Attendance;
+use crate::backplane::nodes::roster::{Peer, Roster};
+use crate::backplane::outgoing::outbox::{Outbox, Outgoing};
+use crate::backplane::outgoing::publishing::Publishing;
+use crate::backplane::subscriptions::echoes::Echoes;
+use crate::backplane::subscriptions::interest::Interest;
+use crate::backplane::subscriptions::subscribing::Subscribing;
 use crate::engine::{Action, Address, InboxLimits, RoomWatch};
 
 /// The most bytes of frames that are given to members at once: a hundred small messages share the

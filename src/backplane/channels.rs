@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::ConnId;
+use crate::backplane::identity::ConnId;
 use crate::engine::Address;
 
 /// The most channels that rooms can be spread over. Each costs a node a subscription, and a

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Inbound;
+use crate::backplane::incoming::inbound::Inbound;
 
 /// Carries bytes between nodes, by named channels.
 ///

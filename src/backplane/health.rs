@@ -1,5 +1,8 @@
 //! How a backplane is: its state, and everything that it counts.
 
+pub(crate) mod events;
+pub(crate) mod half;
+pub(crate) mod rejected;
 mod status;
 
 use std::collections::VecDeque;
@@ -13,11 +16,12 @@ use tokio::time::Instant;
 
 pub use self::status::BackplaneState;
 use self::status::{End, HalfState, Status};
-use super::half::Half;
-use super::rejected::Rejected;
-use super::{BackplaneError, NodeId, events};
+use crate::backplane::contract::BackplaneError;
+use crate::backplane::health::half::Half;
+use crate::backplane::health::rejected::Rejected;
+use crate::backplane::identity::NodeId;
 use crate::engine::Counter;
-use crate::shield::shielded;
+use crate::runtime::shield::shielded;
 use crate::telemetry::Throttle;
 
 /// The nodes that are named as having been waited for in vain.
@@ -214,7 +218,7 @@ impl Gauge {
 
 /// The live health of a backplane.
 #[derive(Debug)]
-pub(super) struct Health {
+pub(crate) struct Health {
     node: NodeId,
     pub(super) counters: Counters,
     pub(super) subscriptions: Gauge,

@@ -14,56 +14,38 @@
 //!     rooms made, gone ─► interest ─► subscribing ─► driver: subscribe, unsubscribe, ping
 //! ```
 
-mod attendance;
-mod backoff;
-mod bell;
 mod bridge;
 mod channels;
-mod cluster;
 mod contract;
-mod echoes;
+mod drivers;
 pub(crate) mod envelope;
-mod events;
-mod half;
 mod health;
 mod identity;
-mod inbound;
-mod interest;
-mod ledger;
-mod local;
-mod outbox;
-mod packing;
-#[cfg(feature = "json")]
-pub(crate) mod plain;
-mod progress;
-mod publishing;
-mod receiving;
-#[cfg(feature = "redis")]
-mod redis;
-mod rejected;
-mod roster;
-mod shared;
-mod subscribing;
-mod supervise;
+mod incoming;
+mod members;
+mod nodes;
+mod outgoing;
+mod reconnecting;
+mod subscriptions;
 mod target;
 
-#[cfg(feature = "redis-tls")]
-pub use self::redis::RedisTls;
-#[cfg(feature = "redis")]
-pub use self::redis::{Redis, RedisCluster, RedisSentinel};
 pub(crate) use bridge::{Bridge, BridgeConfig, Plan};
 pub(crate) use channels::CHANNELS_MAX;
-pub use cluster::{Cluster, Node, RoomMembers};
 pub use contract::{
     Backplane, BackplaneError, BackplaneRequest, Lost, Parcel, Publisher, Subscriber, Unpublished,
 };
+pub use drivers::local::{Local, LocalPublisher, LocalSubscriber};
+#[cfg(feature = "redis-tls")]
+pub use drivers::redis::RedisTls;
+#[cfg(feature = "redis")]
+pub use drivers::redis::{Redis, RedisCluster, RedisSentinel};
 pub(crate) use envelope::Signing;
 pub use health::{AbsentNode, BackplaneChanges, BackplaneHealth, BackplaneState};
 pub use identity::{ConnId, NodeId, ParseConnIdError};
-pub use inbound::Inbound;
-pub use local::{Local, LocalPublisher, LocalSubscriber};
-pub(crate) use outbox::Outgoing;
-pub(crate) use shared::Members;
-#[cfg(feature = "redis")]
-use supervise::within;
+pub use incoming::inbound::Inbound;
+#[cfg(feature = "json")]
+pub(crate) use incoming::plain;
+pub(crate) use members::Members;
+pub use nodes::cluster::{Cluster, Node, RoomMembers};
+pub(crate) use outgoing::outbox::Outgoing;
 pub use target::{Target, To};

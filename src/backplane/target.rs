@@ -4,7 +4,7 @@ use std::borrow::Cow;
 #[cfg(feature = "json")]
 use std::slice;
 
-use super::ConnId;
+use crate::backplane::identity::ConnId;
 use crate::engine::Address;
 
 /// Whom a message is for: everyone, a room, several rooms or one connection, minus exceptions.

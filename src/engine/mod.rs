@@ -24,7 +24,6 @@ mod link;
 pub mod parts;
 mod pending;
 mod port;
-mod rate;
 mod room_index;
 mod send_queue;
 mod shard;
@@ -52,7 +51,6 @@ pub use port::{
     Action, ActionError, Address, JoinError, LeaveError, Pace, Port, RoomLimits, act_at, publish,
     publish_at,
 };
-pub use rate::{Rate, TokenBucket};
 pub use room_index::{NoMoreRooms, Room, RoomIndex, RoomWatch, Snapshot};
 pub use send_queue::{Amount, Burst, Overflow, Pushed, QueueLimits, SendQueue, WRITE_SLOTS_MAX};
 pub use shard::{LARGE_AUDIENCE, Progress, Shard, ShardConfig};

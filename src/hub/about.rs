@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use hyper::http::Extensions;
 use hyper::http::request::Parts;
 
-use crate::transport::{ConnExtensions, PathParams, RemoteAddr};
+use crate::ws::{ConnExtensions, PathParams, RemoteAddr};
 
 #[derive(Default)]
 pub(super) struct About {

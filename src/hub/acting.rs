@@ -4,7 +4,7 @@ use super::Hub;
 use super::publishing::Errand;
 use crate::backplane::{Bridge, ConnId, Outgoing, Target};
 use crate::engine::{Action, ActionError, Address, Close, ConnKey, Pace};
-use crate::transport::Shards;
+use crate::shards::Shards;
 
 /// # Acting on connections
 /// These calls act on the connections of a [`Target`] here and, with a backplane, on the other nodes:

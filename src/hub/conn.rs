@@ -16,8 +16,8 @@ use crate::backplane::ConnId;
 use crate::engine::{
     Close, CloseCode, ConnKey, DisconnectReason, JoinError, LeaveError, Link, Port, Stage,
 };
-use crate::shield::shielded;
-use crate::transport::WriteHalf;
+use crate::net::WriteHalf;
+use crate::runtime::shield::shielded;
 
 /// A connection. A handle: clones are the same connection, and may outlive it.
 ///

@@ -9,7 +9,7 @@ use hyper::Request;
 use hyper::service::Service;
 
 use super::{Handler, Hub};
-use crate::transport::Response;
+use crate::ws::Response;
 
 /// A hub with a handler: a hyper service that makes a connection of each request, and a route for
 /// the `Server`. From [`Hub::handle`]. Clones share the handler.

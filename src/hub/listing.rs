@@ -8,8 +8,8 @@ use tokio::task::yield_now;
 use super::{Conn, Hub};
 use crate::backplane::ConnId;
 use crate::engine::{ConnKey, Port, Reply, Slice};
-use crate::shield::shielded;
-use crate::transport::WriteHalf;
+use crate::net::WriteHalf;
+use crate::runtime::shield::shielded;
 
 /// Names that are copied before other tasks have their turn: about 0.2 ms.
 const NAMES_PER_TURN: usize = 1_024;

@@ -10,9 +10,9 @@ use tokio::time::sleep;
 use super::{Hub, Inner};
 use crate::backplane::{BackplaneHealth, BackplaneState};
 use crate::engine::Stats;
+use crate::shards::{Sample, Sampler};
 use crate::telemetry::metrics::Value::{ByReason, Counter, Gauge};
 use crate::telemetry::metrics::{Copyist, Metric, keep_copying};
-use crate::transport::{Sample, Sampler};
 
 /// The time from one sample to the next: fifty a second at most are enough for a histogram, and cost
 /// nothing that could be measured.

@@ -60,10 +60,10 @@ use self::warnings::Warnings;
 use crate::backplane::{Bridge, NodeId};
 use crate::codec::Codec;
 use crate::engine::{Counters, Port, Reply, Stats};
-use crate::shield::shielded;
-use crate::transport::{
-    Admission, AdmissionLimits, ComeBack, ReadLimits, Shards, SocketOptions, WriteHalf,
-};
+use crate::net::{Admission, AdmissionLimits, ReadLimits, SocketOptions, WriteHalf};
+use crate::runtime::shield::shielded;
+use crate::shards::Shards;
+use crate::ws::ComeBack;
 
 /// A WebSocket hub: it sends messages of type `Out` to connections and rooms, and accepts messages of type `In`
 /// from clients.

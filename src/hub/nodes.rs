@@ -10,7 +10,7 @@ use crate::backplane::{
     BackplaneChanges, BackplaneError, BackplaneHealth, Bridge, Cluster, Members, NodeId,
 };
 use crate::engine::{Action, ActionError, Address, ConnKey, Overloaded, Pace};
-use crate::transport::Shards;
+use crate::shards::Shards;
 
 impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// The identity of this hub among the nodes that share a backplane.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::UpgradeRequest;
-use crate::transport::{OriginRule, Verdict};
+use crate::ws::{OriginRule, Verdict};
 
 type Check = dyn Fn(&str, &UpgradeRequest) -> bool + Send + Sync;
 

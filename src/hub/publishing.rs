@@ -7,8 +7,8 @@ use super::{AsMessage, Hub, Inner, PublishError, session};
 use crate::backplane::{Bridge, ConnId, Outgoing, Target};
 use crate::codec::{EncodeError, encode_frame};
 use crate::engine::{Address, ConnKey, Link, Pace, Stage, frame};
-use crate::shield::shielded;
-use crate::transport::Shards;
+use crate::runtime::shield::shielded;
+use crate::shards::Shards;
 
 /// A message that is encoded and framed, to be sent often. Clones share the bytes.
 #[derive(Debug, Clone)]

@@ -7,7 +7,9 @@ use hyper::header::{self, HeaderValue};
 
 use super::Reject;
 use crate::engine::{Counter, Counters, JoinError};
-use crate::transport::{self, ComeBack, Denied, NoUpgrade, Objection, Response};
+use crate::net::Denied;
+use crate::ws;
+use crate::ws::{ComeBack, NoUpgrade, Objection, Response};
 
 /// Why a request does not become a connection.
 #[derive(Debug)]
@@ -74,12 +76,12 @@ impl Refusal {
             Self::Malformed(objection) => objection.into_response(),
             Self::Handler(reject) => reject.into_response(),
             Self::Rooms(JoinError::NameTooLong { .. } | JoinError::TooManyRooms { .. }) => {
-                transport::refusal(StatusCode::BAD_REQUEST, reason)
+                ws::refusal(StatusCode::BAD_REQUEST, reason)
             }
             // The same for all reasons.
-            Self::Origin(_) => transport::refusal(StatusCode::FORBIDDEN, "origin not allowed"),
+            Self::Origin(_) => ws::refusal(StatusCode::FORBIDDEN, "origin not allowed"),
             Self::NoUpgrade(NoUpgrade::Lost) | Self::Panicked => {
-                transport::refusal(StatusCode::INTERNAL_SERVER_ERROR, reason)
+                ws::refusal(StatusCode::INTERNAL_SERVER_ERROR, reason)
             }
             Self::Denied(Denied::Addr(wait)) => {
                 let seconds = wait.map_or_else(|| come_back.next(), whole_seconds);
@@ -95,7 +97,7 @@ impl Refusal {
 }
 
 fn come_back_in(seconds: u64, status: StatusCode, text: &'static str) -> Response {
-    let mut response = transport::refusal(status, text);
+    let mut response = ws::refusal(status, text);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response
 }

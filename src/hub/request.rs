@@ -13,7 +13,8 @@ use hyper::http::request::Parts;
 use hyper::{Request, StatusCode, Uri};
 
 use super::about::About;
-use crate::transport::{self, Body, Objection, Response};
+use crate::ws;
+use crate::ws::{Body, Objection, Response};
 
 /// The request for a connection, before it is answered.
 ///
@@ -67,7 +68,7 @@ impl UpgradeRequest {
     /// Takes those names out of the response headers that belong to the handshake itself.
     pub(super) fn take_reserved(&mut self) -> Vec<HeaderName> {
         let names = self.response_headers.keys();
-        let reserved: Vec<_> = names.filter(|name| transport::is_reserved(name)).cloned().collect();
+        let reserved: Vec<_> = names.filter(|name| ws::is_reserved(name)).cloned().collect();
         for name in &reserved {
             self.response_headers.remove(name);
         }
@@ -81,7 +82,7 @@ impl UpgradeRequest {
 
     /// The response that accepts it, and what its connection keeps.
     pub(super) fn accept(self) -> Result<(Response, About), Objection> {
-        let mut response = transport::accept(self.parts)?;
+        let mut response = ws::accept(self.parts)?;
         response.headers_mut().extend(self.response_headers);
         if let Some(protocol) = self.protocol {
             response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Encoded;
-use crate::transport::RoomHooks;
+use crate::shards::RoomHooks;
 
 /// State that an application keeps beside the rooms of this node: the last messages, a document, who is typing.
 ///

@@ -16,8 +16,9 @@ use super::undecodable::{Start, Undecodable};
 use super::{Conn, Handler, events};
 use crate::codec::DecodeError;
 use crate::engine::{Close, CloseCode, DisconnectReason, FrameKind, Link, Stage, frame};
-use crate::shield::shielded;
-use crate::transport::{Event, FrameReader, Listener, ReadError};
+use crate::net::{FrameReader, Listener, ReadError};
+use crate::runtime::shield::shielded;
+use crate::ws::Event;
 
 /// The task of a connection. Its size counts in every idle one, so what only a busy one needs is
 /// boxed: also the future of a message, at about 15 of the 400 ns that a message of a burst takes.
@@ -90,7 +91,7 @@ async fn open<Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
 ) -> Served {
     let (result, ahead) = beside(conn.span().hold(handler.on_connect(conn)), conn, reader).await;
     #[cfg(feature = "test-util")]
-    if let Some(opening) = conn.try_get::<crate::transport::Opening>() {
+    if let Some(opening) = conn.try_get::<crate::ws::Opening>() {
         opening.tell();
     }
     outcome(conn, "on_connect", result)?;

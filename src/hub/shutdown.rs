@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::{Hub, events};
 use crate::engine::{Close, CloseCode, Closing};
-use crate::shield::shielded;
+use crate::runtime::shield::shielded;
 
 /// Nobody waits for a shutdown that is spread over more than a day.
 pub(super) const WINDOW_MAX: Duration = Duration::from_secs(24 * 60 * 60);

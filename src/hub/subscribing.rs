@@ -5,8 +5,8 @@ use futures_util::FutureExt;
 use super::{Conn, Hub, events};
 use crate::backplane::Bridge;
 use crate::engine::JoinError;
-use crate::patience::timeout;
-use crate::shield::shielded;
+use crate::runtime::deadline::timeout;
+use crate::runtime::shield::shielded;
 
 impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
     /// Joins a room as [`join`](Self::join) does, and then waits until the backplane has acknowledged the subscription

@@ -14,8 +14,10 @@ use super::refusal::Refusal;
 use super::session::{Attached, run};
 use super::{Conn, Handler, Hub, UpgradeRequest, events};
 use crate::engine::{ConnKey, JoinError};
-use crate::patience::timeout;
-use crate::transport::{self, FrameReader, NoUpgrade, Owner, RemoteAddr, Response, WriteHalf};
+use crate::net::{FrameReader, Owner, WriteHalf};
+use crate::runtime::deadline::timeout;
+use crate::ws::{NoUpgrade, RemoteAddr, Response};
+use crate::{net, ws};
 
 impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// Answers a request for a WebSocket, and runs the connection in a task of its own once the
@@ -65,10 +67,10 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         mut parts: Parts,
         handler: H,
     ) -> Result<Response, Refusal> {
-        if let Some(objection) = transport::objection(&parts) {
+        if let Some(objection) = ws::objection(&parts) {
             return Err(Refusal::Malformed(objection));
         }
-        let on_upgrade = transport::take_upgrade(&mut parts).map_err(Refusal::NoUpgrade)?;
+        let on_upgrade = ws::take_upgrade(&mut parts).map_err(Refusal::NoUpgrade)?;
         let request = UpgradeRequest::new(parts);
         self.check_origin(&request)?;
         self.look_for_addr(request.remote_addr());
@@ -194,7 +196,7 @@ async fn open<Out, In, H>(
         Err(_) => return hub.fail(conn.remote_addr(), None),
     };
     let owner = Owner { id: conn.key(), port: conn.port().clone() };
-    let streams = transport::into_streams(upgraded, hub.inner.socket_options, owner);
+    let streams = net::into_streams(upgraded, hub.inner.socket_options, owner);
     let reader = FrameReader::new(streams.read, &streams.early, &hub.inner.read_limits);
     conn.port().set_socket(conn.key(), streams.write);
     drop(admitted);

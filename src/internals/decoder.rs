@@ -1,7 +1,7 @@
 //! The decoder of client frames.
 
 use crate::engine::{Close, FrameKind};
-use crate::transport::{DecodeLimits, Decoder, Event};
+use crate::ws::{DecodeLimits, Decoder, Event};
 
 /// The decoder of one client.
 #[derive(Debug)]

@@ -3,14 +3,14 @@
 use hyper::Response;
 use hyper::http::request::Parts;
 
-use crate::transport;
+use crate::ws;
 
 /// The response to an upgrade request with which a handler would find no fault, without its body.
 /// `None` where the request passes the checks and is still not understood.
 pub fn upgrade(parts: Parts) -> Option<Response<()>> {
-    let response = match transport::objection(&parts) {
+    let response = match ws::objection(&parts) {
         Some(objection) => objection.into_response(),
-        None => transport::accept(parts).ok()?,
+        None => ws::accept(parts).ok()?,
     };
     Some(response.map(drop))
 }

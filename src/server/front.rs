@@ -25,10 +25,11 @@ use super::routes::{AnyResponse, Routes, any_body};
 #[cfg(feature = "tls")]
 use super::tls_info::TlsInfo;
 use crate::engine::Counter;
+use crate::net::{Admission, Denied};
 use crate::telemetry::Throttle;
 #[cfg(feature = "test-util")]
-use crate::transport::Opening;
-use crate::transport::{Admission, ComeBack, Denied, has_token, refusal};
+use crate::ws::Opening;
+use crate::ws::{ComeBack, has_token, refusal};
 
 /// What the connections of a server share.
 pub(super) struct Front {

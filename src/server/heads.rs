@@ -16,8 +16,8 @@ use hyper::rt::{self, Timer};
 use tokio::time::{Sleep, sleep};
 
 use super::front::Front;
-use crate::patience::poll_deadline;
-use crate::transport::Received;
+use crate::net::Received;
+use crate::runtime::deadline::poll_deadline;
 
 /// The state of a connection between its heads.
 ///

@@ -9,7 +9,7 @@ use hyper::header::{CACHE_CONTROL, HeaderValue};
 
 use super::{Server, ServerError};
 use crate::hub::{Endpoint, Handler, Hub, Shutdown, ShutdownReport};
-use crate::transport::{Response, refusal};
+use crate::ws::{Response, refusal};
 
 /// A hub, whatever its messages are.
 trait AnyHub: Send + Sync {

@@ -8,7 +8,7 @@ use tokio::io::{DuplexStream, duplex};
 use super::Server;
 use super::front::Front;
 use super::pending::Pending;
-use crate::transport::Opening;
+use crate::ws::Opening;
 
 impl Server {
     /// A server that listens on nothing, for a [`TestServer`](crate::test::TestServer).

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Server;
-use crate::transport::AdmissionLimits;
+use crate::net::AdmissionLimits;
 
 /// The least that hyper can do with.
 const HEAD_BYTES_MIN: usize = 8 * 1024;

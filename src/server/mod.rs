@@ -54,7 +54,8 @@ pub use self::signal::shutdown_signal;
 pub use self::tls::{Tls, TlsError};
 #[cfg(feature = "tls")]
 pub use self::tls_info::TlsInfo;
-use crate::transport::{Admission, ComeBack};
+use crate::net::Admission;
+use crate::ws::ComeBack;
 
 /// A server could not be set up.
 #[derive(Debug, thiserror::Error)]

@@ -26,10 +26,10 @@ use super::heads::{HeadTimer, Heads};
 use super::proxy_header::{self, HeaderError};
 #[cfg(feature = "tls")]
 use super::tls_info::TlsInfo;
-use crate::patience::{Elapsed, timeout};
+use crate::net::Patient;
+use crate::runtime::deadline::{Elapsed, timeout};
 #[cfg(feature = "test-util")]
-use crate::transport::Opening;
-use crate::transport::Patient;
+use crate::ws::Opening;
 
 /// A connection that is not a hub's; counts as pending until it is, or has ended.
 pub(super) struct Pending {

@@ -7,7 +7,7 @@ use hyper::header::HeaderName;
 use ipnet::IpNet;
 
 use super::Server;
-use crate::transport::RemoteAddr;
+use crate::ws::RemoteAddr;
 
 /// In place of that of a peer over a Unix socket.
 const NO_ADDR: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use crate::transport;
+use crate::ws;
 
 const V1_START: &[u8] = b"PROXY ";
 /// The longest header of version 1, with the end of its line.
@@ -118,7 +118,7 @@ fn parse_v1(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
 
 fn endpoint<A: FromStr + Into<IpAddr>>(addr: &str, port: &str) -> Result<SocketAddr, Malformed> {
     let addr: A = addr.parse().map_err(|_| Malformed)?;
-    Ok(SocketAddr::new(addr.into(), transport::port(port).ok_or(Malformed)?))
+    Ok(SocketAddr::new(addr.into(), ws::port(port).ok_or(Malformed)?))
 }
 
 fn parse_v2(bytes: &[u8]) -> Result<Option<Header>, Malformed> {

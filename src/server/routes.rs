@@ -11,7 +11,7 @@ use hyper::body::{Body, Incoming};
 use hyper::service::{Service, service_fn};
 use hyper::{Request, StatusCode};
 
-use crate::transport::{PathParams, Response, refusal};
+use crate::ws::{PathParams, Response, refusal};
 
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 pub(super) type AnyResponse = Response<UnsyncBoxBody<Bytes, BoxError>>;

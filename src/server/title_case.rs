@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{join, sink};
 
 use super::Server;
-use crate::transport::{Body, Response};
+use crate::ws::{Body, Response};
 
 /// A request with the names that hyper's title case gets wrong, as in `Sec-Websocket-Accept`.
 const EXCEPTIONS: &[u8] = b"GET / HTTP/1.1\r\n\

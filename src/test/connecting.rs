@@ -13,7 +13,7 @@ use tokio::io::DuplexStream;
 
 use super::pipe::Pipe;
 use super::{ConnectError, TestClient, TestServer};
-use crate::transport::Opening;
+use crate::ws::Opening;
 use crate::{Body, Request, Response, StatusCode};
 
 /// Bytes of a response that refuses a handshake; a test looks at a line of text there.

@@ -10,8 +10,12 @@ use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 
 use super::*;
+use crate::backplane::contract::Lost;
+use crate::backplane::contract::Parcel;
+use crate::backplane::contract::Publisher;
+use crate::backplane::contract::Subscriber;
+use crate::backplane::contract::Unpublished;
 use crate::backplane::envelope::count;
-use crate::backplane::{Lost, Parcel, Publisher, Subscriber, Unpublished};
 use crate::engine::{Action, ConnKey, FrameKind, Overloaded, frame};
 
 /// A driver that acknowledges messages only when it is told to. Clones are the same.

@@ -11,7 +11,7 @@
 use bytes::{Buf, BufMut};
 
 use super::{HEADER_BYTES, Header, KIND_HEARTBEAT, length, put_header};
-use crate::backplane::NodeId;
+use crate::backplane::identity::NodeId;
 
 /// The rooms of a report: 12 bytes each, so that a report fits into an envelope.
 pub(crate) const REPORT_ROOMS_MAX: usize = 16_384;

@@ -4,7 +4,9 @@
 use bytes::{Buf, BufMut};
 
 use super::length;
-use crate::backplane::{ConnId, NodeId, To};
+use crate::backplane::identity::ConnId;
+use crate::backplane::identity::NodeId;
+use crate::backplane::target::To;
 use crate::engine::{
     Action, Address, CLOSE_REASON_BYTES_MAX, CloseCode, ConnKey, FrameKind, frame,
 };

@@ -43,7 +43,7 @@ pub use self::message::{ConnIds, Content, Message, Messages, Names, encode};
 pub use self::packer::Packer;
 pub(crate) use self::packer::{ENVELOPE_BYTES_MAX, ENVELOPE_MESSAGES_MAX};
 pub(crate) use self::signing::Signing;
-use super::NodeId;
+use crate::backplane::identity::NodeId;
 
 const MAGIC: [u8; 3] = *b"RCE";
 const VERSION: u8 = 2;

@@ -1,5 +1,6 @@
 use super::*;
-use crate::backplane::{ConnId, To};
+use crate::backplane::identity::ConnId;
+use crate::backplane::target::To;
 use crate::engine::{Action, Address, CloseCode, ConnKey, FrameKind, frame};
 
 const HEADER: Header = Header { node: NodeId::from_bytes([7; 16]), epoch: 1_000, first: 40 };

@@ -4,8 +4,8 @@ use std::fmt;
 
 use tokio::time::Instant;
 
-use crate::backplane::BackplaneError;
-use crate::backplane::half::Half;
+use crate::backplane::contract::BackplaneError;
+use crate::backplane::health::half::Half;
 
 /// Whether messages reach other nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

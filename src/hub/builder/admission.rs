@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{BuildError, Builder};
-use crate::engine::Rate;
 use crate::hub::UpgradeRequest;
+use crate::net::Rate;
 
 /// # Who may connect
 /// Which pages, how many connections, and how long a handshake may take.

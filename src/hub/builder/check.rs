@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{BuildError, Builder};
 use crate::backplane::CHANNELS_MAX;
-use crate::engine::{ConnKey, Rate};
+use crate::engine::ConnKey;
+use crate::net::Rate;
 
 /// Shorter intervals and timeouts would be below what timers and a busy machine can keep.
 const TIME_MIN: Duration = Duration::from_millis(10);

@@ -31,9 +31,9 @@ use crate::codec::Codec;
 use crate::engine::{
     Budgets, InboxLimits, LARGE_AUDIENCE, Overflow, QueueLimits, RoomLimits, ShardConfig,
 };
-use crate::transport::{
-    AdmissionLimits, DecodeLimits, Layout, Rates, ReadLimits, RoomHooks, Shards, SocketOptions,
-};
+use crate::net::{AdmissionLimits, Rates, ReadLimits, SocketOptions};
+use crate::shards::{Layout, RoomHooks, Shards};
+use crate::ws::DecodeLimits;
 
 /// The settings of a [`Hub`], from [`Hub::builder`](Hub#method.builder) or [`Hub::with_codec`]. All have defaults.
 ///

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Builder;
-use crate::engine::Rate;
+use crate::net::Rate;
 
 /// # What clients may do
 /// Sizes and rates of what they send, and the rooms that they may be in.

@@ -19,13 +19,18 @@ mod memberships;
 mod publish;
 mod relief;
 mod room_index;
-#[path = "../../../src/shield.rs"]
+#[path = "../../../src/runtime/shield.rs"]
 mod shield;
 mod writable;
 
 use std::time::Duration;
 
-/// What `src/transport/relief.rs` imports, beside `shield`.
+/// A path of the library that `src/shards/relief.rs` imports.
+mod runtime {
+    pub(crate) use super::shield;
+}
+
+/// A path of the library that `src/shards/relief.rs` imports.
 mod engine {
     pub(crate) mod sync {
         pub(crate) use loom::sync::atomic::{AtomicUsize, Ordering, fence};

@@ -12,7 +12,7 @@ use roomcast::engine::{Congestion, Inbox, InboxLimits};
 
 use super::{check_within, sleep_until};
 
-#[path = "../../../src/transport/relief.rs"]
+#[path = "../../../src/shards/relief.rs"]
 mod source;
 
 use source::Relief;

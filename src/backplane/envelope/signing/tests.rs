@@ -1,6 +1,6 @@
 use super::*;
-use crate::backplane::NodeId;
 use crate::backplane::envelope::{Body, Content, Header, Heartbeat, Packer, Report, count, encode};
+use crate::backplane::identity::NodeId;
 use crate::engine::{Address, FrameKind, frame};
 
 const HEADER: Header = Header { node: NodeId::from_bytes([7; 16]), epoch: 1_000, first: 40 };

@@ -1,0 +1,148 @@
+//! A bus inside of one process.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::backplane::contract::Backplane;
+use crate::backplane::contract::BackplaneError;
+use crate::backplane::contract::Lost;
+use crate::backplane::contract::Parcel;
+use crate::backplane::contract::Publisher;
+use crate::backplane::contract::Subscriber;
+use crate::backplane::contract::Unpublished;
+use crate::backplane::incoming::inbound::Inbound;
+
+/// A backplane inside of one process: the hubs that are built with clones of it are nodes of one
+/// cluster. For tests, and for several hubs that serve one application.
+///
+/// It drops only messages for which a node that cannot keep up has no space.
+///
+/// # Examples
+/// ```
+/// use roomcast::{Hub, Local};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let bus = Local::new();
+/// let here = Hub::<String>::builder().backplane(bus.clone(), "chat").build()?;
+/// let there = Hub::<String>::builder().backplane(bus, "chat").build()?;
+/// here.to_room("lobby", "hello").await?; // reaches the members of both
+/// # drop(there);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Default)]
+pub struct Local {
+    listeners: Arc<Mutex<Listeners>>,
+}
+
+/// Who listens. The lock is held while payloads are handed over, which waits for nothing; it keeps
+/// the order the same for everybody.
+#[derive(Default)]
+struct Listeners {
+    next: u64,
+    by_number: HashMap<u64, Listener>,
+}
+
+struct Listener {
+    channels: HashSet<Arc<str>>,
+    inbound: Inbound,
+}
+
+impl Local {
+    /// A new bus.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn listeners(&self) -> MutexGuard<'_, Listeners> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Backplane for Local {
+    type Publisher = LocalPublisher;
+    type Subscriber = LocalSubscriber;
+
+    async fn connect_publisher(&self) -> Result<LocalPublisher, BackplaneError> {
+        Ok(LocalPublisher(self.clone()))
+    }
+
+    async fn connect_subscriber(
+        &self,
+        inbound: Inbound,
+    ) -> Result<LocalSubscriber, BackplaneError> {
+        let mut listeners = self.listeners();
+        let number = listeners.next;
+        listeners.next += 1;
+        listeners.by_number.insert(number, Listener { channels: HashSet::new(), inbound });
+        drop(listeners);
+        Ok(LocalSubscriber { bus: self.clone(), number })
+    }
+}
+
+impl fmt::Debug for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Local").field("nodes", &self.listeners().by_number.len()).finish()
+    }
+}
+
+/// The sending half of a [`Local`].
+#[derive(Debug)]
+pub struct LocalPublisher(Local);
+
+impl Publisher for LocalPublisher {
+    async fn publish(&mut self, parcels: &mut Vec<Parcel>) -> Result<(), Unpublished> {
+        let listeners = self.0.listeners();
+        for Parcel { channel, payload } in parcels.drain(..) {
+            for listener in listeners.by_number.values() {
+                if listener.channels.contains(&channel) {
+                    listener.inbound.receive(&channel, payload.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The receiving half of a [`Local`].
+#[derive(Debug)]
+pub struct LocalSubscriber {
+    bus: Local,
+    number: u64,
+}
+
+impl LocalSubscriber {
+    fn change(&self, change: impl FnOnce(&mut HashSet<Arc<str>>)) {
+        if let Some(listener) = self.bus.listeners().by_number.get_mut(&self.number) {
+            change(&mut listener.channels);
+        }
+    }
+}
+
+impl Subscriber for LocalSubscriber {
+    async fn subscribe(&mut self, channels: &mut Vec<Arc<str>>) -> Result<(), BackplaneError> {
+        self.change(|subscribed| subscribed.extend(channels.drain(..)));
+        Ok(())
+    }
+
+    async fn unsubscribe(&mut self, channels: &[Arc<str>]) -> Result<(), BackplaneError> {
+        self.change(|subscribed| subscribed.retain(|channel| !channels.contains(channel)));
+        Ok(())
+    }
+
+    async fn ping(&mut self) -> Result<(), BackplaneError> {
+        Ok(())
+    }
+
+    async fn lost(&mut self) -> Lost {
+        std::future::pending().await
+    }
+}
+
+impl Drop for LocalSubscriber {
+    fn drop(&mut self) {
+        self.bus.listeners().by_number.remove(&self.number);
+    }
+}

@@ -1,0 +1,233 @@
+//! A connection that messages come by.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, Pipeline, PushKind, RedisError, ServerError, Value};
+use tokio::sync::mpsc;
+
+use super::listener::{Listener, Loss, Wanted};
+use super::remote::{Answers, Remote};
+use super::role;
+use crate::backplane::contract::BackplaneError;
+use crate::backplane::contract::BackplaneRequest;
+use crate::backplane::incoming::inbound::Inbound;
+use crate::backplane::reconnecting::supervise::within;
+
+/// Channels of a pipeline. More would hold up the messages that come between the answers.
+const PIPELINE_MAX: usize = 512;
+
+/// Which commands subscribe.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Mode {
+    /// Those that every node of a cluster repeats to all others.
+    Plain,
+    /// Those that stay with the node that owns the slot of the channel.
+    Sharded,
+}
+
+impl Mode {
+    /// The command that subscribes, and the kind of its answer.
+    fn subscribe(self) -> (&'static str, PushKind) {
+        match self {
+            Self::Plain => ("SUBSCRIBE", PushKind::Subscribe),
+            Self::Sharded => ("SSUBSCRIBE", PushKind::SSubscribe),
+        }
+    }
+
+    /// The command that ends a subscription, and the kind of its answer.
+    fn unsubscribe(self) -> (&'static str, PushKind) {
+        match self {
+            Self::Plain => ("UNSUBSCRIBE", PushKind::Unsubscribe),
+            Self::Sharded => ("SUNSUBSCRIBE", PushKind::SUnsubscribe),
+        }
+    }
+}
+
+/// A connection with subscriptions. It ends when this is dropped.
+pub(super) struct Link {
+    /// What its loss is told with.
+    pub(super) number: u64,
+    mode: Mode,
+    remote: Remote,
+    connection: MultiplexedConnection,
+    wanted: Wanted,
+    /// Set by whatever arrives, cleared by who waits for an answer.
+    has_heard: Arc<AtomicBool>,
+}
+
+impl Link {
+    pub(super) async fn connect(
+        remote: Remote,
+        mode: Mode,
+        number: u64,
+        inbound: Inbound,
+        losses: mpsc::UnboundedSender<Loss>,
+    ) -> Result<Self, BackplaneError> {
+        let wanted = Wanted::default();
+        let has_heard = Arc::new(AtomicBool::new(false));
+        let is_lost = AtomicBool::new(false);
+        let listener = Listener {
+            number,
+            inbound,
+            wanted: wanted.clone(),
+            losses,
+            is_lost,
+            has_heard: has_heard.clone(),
+        };
+        let connection = remote.connect_to_hear(move |push| listener.hear(push)).await?;
+        Ok(Self { number, mode, remote, connection, wanted, has_heard })
+    }
+
+    /// The server.
+    pub(super) fn remote(&self) -> &Remote {
+        &self.remote
+    }
+
+    /// The channels that it is, or is just being, subscribed to.
+    pub(super) fn channels(&self) -> Vec<Arc<str>> {
+        self.wanted.all()
+    }
+
+    /// Forgets channels: their end is no loss.
+    pub(super) fn forget<'a>(&self, channels: impl IntoIterator<Item = &'a Arc<str>>) {
+        self.wanted.remove(channels);
+    }
+
+    /// Whether it has no subscriptions.
+    pub(super) fn is_idle(&self) -> bool {
+        self.wanted.is_empty()
+    }
+
+    /// Whether it is subscribed to a channel, or is just being.
+    pub(super) fn carries(&self, channel: &str) -> bool {
+        self.wanted.contains(channel)
+    }
+
+    /// Subscribes to the first [`PIPELINE_MAX`] channels at most: there is an answer to each that was
+    /// asked for.
+    ///
+    /// # Errors
+    /// The connection is of no use any more.
+    pub(super) async fn subscribe(&self, channels: &[Arc<str>]) -> Result<Answers, BackplaneError> {
+        let channels = &channels[..channels.len().min(PIPELINE_MAX)];
+        self.wanted.add(channels);
+        let (command, kind) = self.mode.subscribe();
+        let answers = self.request(command, &kind, channels).await;
+        match &answers {
+            Ok(answers) => {
+                let failed = channels.iter().zip(answers).filter(|(_, answer)| answer.is_err());
+                self.wanted.remove(failed.map(|(channel, _)| channel));
+            }
+            Err(_) => self.wanted.remove(channels),
+        }
+        answers
+    }
+
+    /// Ends subscriptions.
+    ///
+    /// # Errors
+    /// The connection is of no use any more.
+    pub(super) async fn unsubscribe(&self, channels: &[Arc<str>]) -> Result<(), BackplaneError> {
+        self.wanted.remove(channels);
+        let (command, kind) = self.mode.unsubscribe();
+        for channels in channels.chunks(PIPELINE_MAX) {
+            let answers = self.request(command, &kind, channels).await?;
+            if let Some(error) = answers.into_iter().find_map(Result::err) {
+                return Err(self.remote.refused(&error));
+            }
+        }
+        Ok(())
+    }
+
+    /// The answer to a request, as long as something arrives: on a busy connection the answer is
+    /// behind it.
+    ///
+    /// # Errors
+    /// Nothing has arrived for `deadline`.
+    pub(super) async fn unless_silent<V>(
+        &self,
+        deadline: Duration,
+        request: BackplaneRequest,
+        answer: impl Future<Output = Result<V, BackplaneError>>,
+    ) -> Result<V, BackplaneError> {
+        let mut answer = pin!(answer);
+        loop {
+            self.has_heard.store(false, Ordering::Relaxed);
+            match within(deadline, request, &mut answer).await {
+                Err(BackplaneError::Silent { .. }) if self.has_heard.load(Ordering::Relaxed) => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// A round trip, which also shows that messages by this server reach all nodes: its role is looked
+    /// at. In a cluster there is no need for that: a server that is no master of a channel any more ends
+    /// the subscription to the channel, and answers `SPUBLISH` with an error.
+    ///
+    /// # Errors
+    /// The connection is of no use any more.
+    pub(super) async fn probe(&self) -> Result<(), BackplaneError> {
+        match self.mode {
+            Mode::Plain => role::check(&self.ask(&role::command()).await?, &self.remote),
+            Mode::Sharded => match self.ask(&redis::cmd("PING")).await? {
+                Value::SimpleString(text) if text == "PONG" => Ok(()),
+                Value::ServerError(error) => Err(self.remote.refused(&error)),
+                _ => Err(out_of_step("PING")),
+            },
+        }
+    }
+
+    async fn ask(&self, command: &Cmd) -> Result<Value, BackplaneError> {
+        let answer = self.connection.clone().send_packed_command(command).await;
+        answer.map_err(|error| self.remote.explain(&error))
+    }
+
+    /// One command a channel, since a server refuses a command whole, and a cluster refuses one
+    /// whose channels are of several slots. Each of them has one answer, which is what the crate
+    /// expects of a pipeline.
+    async fn request(
+        &self,
+        command: &str,
+        kind: &PushKind,
+        channels: &[Arc<str>],
+    ) -> Result<Answers, BackplaneError> {
+        let mut pipeline = Pipeline::with_capacity(channels.len());
+        for channel in channels {
+            pipeline.cmd(command).arg(&**channel);
+        }
+        let mut connection = self.connection.clone();
+        let answers = connection.send_packed_commands(&pipeline, 0, channels.len()).await;
+        let answers = answers.map_err(|error: RedisError| self.remote.explain(&error))?;
+        if answers.len() != channels.len() {
+            return Err(out_of_step(command));
+        }
+        let pairs = answers.into_iter().zip(channels);
+        pairs.map(|(answer, channel)| read(answer, command, kind, channel)).collect()
+    }
+}
+
+/// What an answer says. One to another request means that the crate has mistaken an unasked word of
+/// the server for an answer.
+fn read(
+    answer: Value,
+    command: &str,
+    expected: &PushKind,
+    channel: &str,
+) -> Result<Result<(), ServerError>, BackplaneError> {
+    match answer {
+        Value::ServerError(error) => Ok(Err(error)),
+        Value::Push { kind, data } if kind == *expected => match data.first() {
+            Some(Value::BulkString(name)) if name == channel.as_bytes() => Ok(Ok(())),
+            _ => Err(out_of_step(command)),
+        },
+        _ => Err(out_of_step(command)),
+    }
+}
+
+fn out_of_step(command: &str) -> BackplaneError {
+    BackplaneError::Connection(format!("an answer to another request came to {command}"))
+}

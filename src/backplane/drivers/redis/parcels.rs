@@ -1,0 +1,116 @@
+//! How parcels are sent, and which of them are done with.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use redis::aio::MultiplexedConnection;
+use redis::{Pipeline, RedisError, ServerError, Value};
+
+use super::remote::Answers;
+use super::role;
+use crate::backplane::contract::Parcel;
+
+/// What a server answered to parcels.
+pub(super) struct Sent {
+    /// To each parcel.
+    pub(super) answers: Answers,
+    /// To [`role::command`], where that was asked for.
+    pub(super) role: Option<Value>,
+}
+
+/// Sends parcels in one round trip, and gives the answer to each. Asks for the role of the server, too,
+/// if `looks`: behind the parcels, so that a server which says that it is a master has been one when it
+/// took them.
+///
+/// # Errors
+/// The connection is of no use any more.
+pub(super) async fn send<'a>(
+    mut connection: MultiplexedConnection,
+    command: &str,
+    parcels: impl ExactSizeIterator<Item = &'a Parcel>,
+    looks: bool,
+) -> Result<Sent, RedisError> {
+    let count = parcels.len() + usize::from(looks);
+    let mut pipeline = Pipeline::with_capacity(count);
+    for Parcel { channel, payload } in parcels {
+        pipeline.cmd(command).arg(&**channel).arg(&payload[..]);
+    }
+    if looks {
+        pipeline.add_command(role::command());
+    }
+    let mut answers = connection.send_packed_commands(&pipeline, 0, count).await?;
+    if answers.len() != count {
+        return Err(unexpected());
+    }
+    let role = if looks { answers.pop() } else { None };
+    let answers: Result<Answers, RedisError> = answers.into_iter().map(read).collect();
+    Ok(Sent { answers: answers?, role })
+}
+
+fn read(answer: Value) -> Result<Result<(), ServerError>, RedisError> {
+    match answer {
+        Value::Int(_) => Ok(Ok(())),
+        Value::ServerError(error) => Ok(Err(error)),
+        _ => Err(unexpected()),
+    }
+}
+
+fn unexpected() -> RedisError {
+    (redis::ErrorKind::UnexpectedReturnType, "no count of receivers came for a message").into()
+}
+
+/// Takes out of the list what was acknowledged, up to the first of each channel that was not: what
+/// follows on that channel is sent once more after it, so that nothing overtakes.
+pub(super) fn take_acknowledged(parcels: &mut Vec<Parcel>, acknowledged: &[bool]) {
+    let mut acknowledged = acknowledged.iter().copied();
+    let mut held_up: HashSet<Arc<str>> = HashSet::new();
+    parcels.retain(|parcel| {
+        let is_done = acknowledged.next().unwrap_or(false) && !held_up.contains(&parcel.channel);
+        if !is_done {
+            held_up.insert(parcel.channel.clone());
+        }
+        !is_done
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn parcels(channels: &str) -> Vec<Parcel> {
+        let numbered = channels.chars().enumerate();
+        let parcels = numbered.map(|(number, channel)| Parcel {
+            channel: channel.to_string().into(),
+            payload: Bytes::from(number.to_string()),
+        });
+        parcels.collect()
+    }
+
+    fn left(channels: &str, acknowledged: &[bool]) -> String {
+        let mut parcels = parcels(channels);
+        take_acknowledged(&mut parcels, acknowledged);
+        let left = parcels.iter().map(|Parcel { channel, payload }| {
+            format!("{channel}{}", String::from_utf8_lossy(payload))
+        });
+        left.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn acknowledged_parcels_are_taken() {
+        assert_eq!(left("abc", &[true, true, true]), "");
+        assert_eq!(left("abc", &[true, false, true]), "b1");
+        assert_eq!(left("", &[]), "");
+    }
+
+    #[test]
+    fn parcels_behind_a_failed_one_stay_on_its_channel_only() {
+        assert_eq!(left("abaab", &[true, true, false, true, true]), "a2 a3");
+    }
+
+    #[test]
+    fn parcels_without_an_answer_stay() {
+        assert_eq!(left("ab", &[]), "a0 b1");
+    }
+}

@@ -1,0 +1,201 @@
+//! The backplane over a master that Redis Sentinel names.
+
+mod asking;
+mod switches;
+
+use std::fmt;
+use std::sync::Arc;
+
+use self::switches::Switches;
+use super::halves::{RedisPublisher, RedisSubscriber};
+use super::moves::Moves;
+use super::remote::Remote;
+#[cfg(feature = "redis-tls")]
+use super::tls::RedisTls;
+use crate::backplane::contract::Backplane;
+use crate::backplane::contract::BackplaneError;
+use crate::backplane::incoming::inbound::Inbound;
+
+/// Where a Sentinel listens, unless its URL tells otherwise.
+const SENTINEL_PORT: u16 = 26_379;
+
+/// The backplane over one Redis server at a time: the master of a service that Redis Sentinel watches.
+///
+/// The sentinels are asked for the master whenever one of the two connections is made, all at once; the
+/// answer with the highest configuration epoch counts. A server that then turns out to be a replica is
+/// [`BackplaneError::Replica`], and the sentinels are asked again.
+///
+/// A connection to each sentinel hears of failovers. When the master moves, both halves give up the old
+/// one at once, and connect to the new one without a wait. If a sentinel cannot be heard, the
+/// node tries it again, after waits that grow from 0.1 s to 10 s; the other sentinels tell the same.
+///
+/// Messages that a master had acknowledged, but not passed on when it died, are lost, and counted.
+///
+/// The user of the master needs the same permissions as with [`Redis`](super::Redis). A user of the sentinels needs the commands
+/// `SENTINEL MASTER`, `SUBSCRIBE` and `PING`, and the channel `+switch-master`.
+///
+/// # Examples
+/// ```
+/// use roomcast::{Hub, RedisSentinel};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let sentinels = ["redis://:sesame@10.0.0.1", "redis://:sesame@10.0.0.2", "redis://:sesame@10.0.0.3"];
+/// let master = RedisSentinel::open(&sentinels, "mymaster")?.user("app", "secret");
+/// let hub = Hub::<String>::builder().backplane(master, "chat").build()?;
+/// # assert_eq!(hub.count(), 0);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RedisSentinel {
+    sentinels: Arc<[Remote]>,
+    service: Arc<str>,
+    /// How a master is connected to, wherever it is.
+    master: Remote,
+    switches: Arc<Switches>,
+}
+
+impl RedisSentinel {
+    /// The master of a service, such as `mymaster`, which some sentinels watch. Give the URLs of all
+    /// sentinels: others are not looked for. URLs are those of [`Redis::open`](super::Redis::open) but for
+    /// sockets, with the user and the password of the sentinels; the default port is 26379. The master
+    /// has no password, unless [`user`](Self::user) or [`password`](Self::password) sets one. It is spoken
+    /// to over TLS if the first URL is `rediss://`.
+    ///
+    /// Nothing is connected yet.
+    ///
+    /// # Errors
+    /// [`BackplaneError::Settings`]: there is no URL, one cannot be read, is that of a Unix socket, names a
+    /// database, or asks for TLS without the feature; or the name of the service is empty.
+    pub fn open<U: AsRef<str>>(
+        urls: &[U],
+        service: impl Into<String>,
+    ) -> Result<Self, BackplaneError> {
+        let sentinels: Result<Arc<[Remote]>, _> = urls
+            .iter()
+            .map(|url| Remote::open_one_of("Sentinel", url.as_ref(), SENTINEL_PORT))
+            .collect();
+        let sentinels = sentinels?;
+        let Some(first) = sentinels.first() else {
+            let text = "Sentinel takes the URL of at least one sentinel".to_owned();
+            return Err(BackplaneError::Settings(text));
+        };
+        let service: Arc<str> = service.into().into();
+        if service.is_empty() {
+            let text = "Sentinel takes the name of a service, such as mymaster".to_owned();
+            return Err(BackplaneError::Settings(text));
+        }
+        let master = first.with_credentials(None, None);
+        Ok(Self { sentinels, service, master, switches: Arc::default() })
+    }
+
+    /// The user and the password of the master.
+    pub fn user(mut self, user: impl AsRef<str>, password: impl AsRef<str>) -> Self {
+        self.master = self.master.with_credentials(Some(user.as_ref()), Some(password.as_ref()));
+        self
+    }
+
+    /// The password of the master, where it has no users (`requirepass`).
+    pub fn password(mut self, password: impl AsRef<str>) -> Self {
+        self.master = self.master.with_credentials(None, Some(password.as_ref()));
+        self
+    }
+
+    /// Sets up TLS, for the sentinels and the master.
+    ///
+    /// # Errors
+    /// [`BackplaneError::Settings`]: a URL is not `rediss://`, or the settings can never work.
+    #[cfg(feature = "redis-tls")]
+    pub fn tls(mut self, tls: RedisTls) -> Result<Self, BackplaneError> {
+        let sentinels: Result<_, _> =
+            self.sentinels.iter().map(|sentinel| sentinel.with_tls(&tls)).collect();
+        self.sentinels = sentinels?;
+        self.master = self.master.with_tls(&tls)?;
+        Ok(self)
+    }
+
+    /// Finds the master, and a way to hear when the master moves.
+    async fn find(&self) -> Result<(Remote, Moves), BackplaneError> {
+        self.switches.hear(&self.sentinels, &self.service);
+        // Before the sentinels are asked: what they tell after their answers is news.
+        let moves = Moves::hear(self.service.clone(), self.switches.told());
+        let address = asking::master(&self.sentinels, &self.service).await?;
+        Ok((self.master.at(&address), moves(address)))
+    }
+}
+
+/// The addresses and users of the sentinels, and the user of the master; no password.
+impl fmt::Debug for RedisSentinel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisSentinel")
+            .field("sentinels", &self.sentinels)
+            .field("service", &self.service)
+            .field("user", &self.master.user())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Backplane for RedisSentinel {
+    type Publisher = RedisPublisher;
+    type Subscriber = RedisSubscriber;
+
+    async fn connect_publisher(&self) -> Result<RedisPublisher, BackplaneError> {
+        let (master, moves) = self.find().await?;
+        RedisPublisher::connect(master, moves).await
+    }
+
+    async fn connect_subscriber(
+        &self,
+        inbound: Inbound,
+    ) -> Result<RedisSubscriber, BackplaneError> {
+        let (master, moves) = self.find().await?;
+        RedisSubscriber::connect(master, moves, inbound).await
+    }
+
+    fn invites(&self) -> impl Future<Output = ()> + Send {
+        let mut told = self.switches.told();
+        async move {
+            if told.changed().await.is_err() {
+                std::future::pending().await
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_cannot_work_are_errors() {
+        for (urls, service) in [(&[][..], "chat"), (&["redis://host"], ""), (&["host"], "chat")] {
+            let opened = RedisSentinel::open(urls, service);
+            assert!(matches!(opened, Err(BackplaneError::Settings(_))), "{urls:?} {service:?}");
+        }
+    }
+
+    #[test]
+    fn port_is_that_of_sentinels_unless_the_url_has_one() {
+        let opened = RedisSentinel::open(&["redis://one", "redis://two:6379"], "chat").unwrap();
+        let shown = format!("{opened:?}");
+        assert!(shown.contains("one:26379") && shown.contains("two:6379"), "{shown}");
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let opened = RedisSentinel::open(&["redis://watcher:secret@one"], "chat").unwrap();
+        let shown = format!("{:?}", opened.user("app", "secret too"));
+        assert!(shown.contains("watcher") && shown.contains("app"), "{shown}");
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+
+    #[test]
+    fn master_has_its_own_credentials() {
+        let opened = RedisSentinel::open(&["redis://watcher:secret@one"], "chat").unwrap();
+        assert_eq!(opened.master.credentials(), (None, None));
+        let opened = opened.user("app", "other");
+        assert_eq!(opened.master.credentials(), (Some("app"), Some("other")));
+        assert_eq!(opened.password("third").master.credentials(), (None, Some("third")));
+    }
+}

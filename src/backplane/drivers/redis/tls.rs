@@ -1,0 +1,216 @@
+//! Settings of TLS for connections to Redis.
+
+use std::fmt;
+
+use redis::{Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, TlsCertificates};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::backplane::contract::BackplaneError;
+
+/// How connections to Redis use TLS: which servers are trusted, and what a server is shown.
+///
+/// Default: the certificate of the server must name its host and be signed by an authority that the system
+/// trusts; the server is shown no certificate. These settings need `rediss://` URLs.
+///
+/// # Examples
+/// ```no_run
+/// use roomcast::{Hub, Redis, RedisTls};
+///
+/// # fn hub() -> Result<Hub<String>, Box<dyn std::error::Error>> {
+/// let tls = RedisTls::new()
+///     .authority(std::fs::read("ca.pem")?)
+///     .client_certificate(std::fs::read("client.pem")?, std::fs::read("client-key.pem")?);
+/// let redis = Redis::open("rediss://10.0.0.7")?.tls(tls)?;
+/// let hub = Hub::builder().backplane(redis, "chat").build()?;
+/// # Ok(hub)
+/// # }
+/// ```
+#[derive(Clone, Default)]
+pub struct RedisTls {
+    authority: Option<Vec<u8>>,
+    /// The chain, and the key.
+    client: Option<(Vec<u8>, Vec<u8>)>,
+    accepts_invalid: bool,
+}
+
+impl RedisTls {
+    /// The default.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The authorities that sign the certificates of servers, in place of those that the system trusts: one
+    /// PEM certificate or several. A certificate that a server has signed itself may stand here as well.
+    pub fn authority(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.authority = Some(pem.into());
+        self
+    }
+
+    /// The certificate that a server is shown when it asks for one, which Redis does by default
+    /// (`tls-auth-clients yes`): the chain, the client's own first, and its private key (PKCS #8, PKCS #1 or
+    /// SEC 1), both PEM.
+    pub fn client_certificate(
+        mut self,
+        chain_pem: impl Into<Vec<u8>>,
+        key_pem: impl Into<Vec<u8>>,
+    ) -> Self {
+        self.client = Some((chain_pem.into(), key_pem.into()));
+        self
+    }
+
+    /// Accepts any certificate, unverified. Somebody on the network between can then read and change everything,
+    /// also the password: for tests only.
+    pub fn danger_accept_invalid_certificates(mut self) -> Self {
+        self.accepts_invalid = true;
+        self
+    }
+
+    /// The address of a server, with these settings.
+    ///
+    /// # Errors
+    /// [`BackplaneError::Settings`]: they can never work.
+    pub(super) fn apply(&self, info: &ConnectionInfo) -> Result<ConnectionInfo, BackplaneError> {
+        if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
+            return Err(settings("TLS is set up, and the URL is not rediss://"));
+        }
+        self.check()?;
+        let client_tls = self
+            .client
+            .clone()
+            .map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
+        let certificates = TlsCertificates { client_tls, root_cert: self.authority.clone() };
+        let client = Client::build_with_tls(info.clone(), certificates)
+            .map_err(|error| settings(format!("TLS: {error}")))?;
+        let ConnectionAddr::TcpTls { host, port, tls_params, .. } =
+            client.get_connection_info().addr().clone()
+        else {
+            unreachable!("it was one before");
+        };
+        let insecure = self.accepts_invalid;
+        Ok(info.clone().set_addr(ConnectionAddr::TcpTls { host, port, insecure, tls_params }))
+    }
+
+    /// Checks the PEM now. The driver would find an error only when it connects, or would take an empty list.
+    fn check(&self) -> Result<(), BackplaneError> {
+        if self.accepts_invalid && self.authority.is_some() {
+            let text = "certificates are accepted unverified, so the authority has no effect: leave out one";
+            return Err(settings(text));
+        }
+        if let Some(pem) = &self.authority {
+            let mut roots = RootCertStore::empty();
+            for certificate in certificates(pem, "authority")? {
+                let added = roots.add(certificate);
+                added.map_err(|error| settings(format!("authority: {error}")))?;
+            }
+        }
+        if let Some((chain, key)) = &self.client {
+            let chain = certificates(chain, "client certificate")?;
+            let key = PrivateKeyDer::from_pem_slice(key)
+                .map_err(|error| settings(format!("key of the client certificate: {error}")))?;
+            let config = ClientConfig::builder().with_root_certificates(RootCertStore::empty());
+            let config = config.with_client_auth_cert(chain, key);
+            config.map_err(|error| settings(format!("client certificate and key: {error}")))?;
+        }
+        Ok(())
+    }
+}
+
+/// The certificates of a PEM, of which there is at least one.
+fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, BackplaneError> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match certificates {
+        Ok(certificates) if certificates.is_empty() => {
+            Err(settings(format!("{what}: there is no certificate in the PEM")))
+        }
+        Ok(certificates) => Ok(certificates),
+        Err(error) => Err(settings(format!("{what}: {error}"))),
+    }
+}
+
+fn settings(text: impl Into<String>) -> BackplaneError {
+    BackplaneError::Settings(text.into())
+}
+
+/// What is set; no keys.
+impl fmt::Debug for RedisTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisTls")
+            .field("has_authority", &self.authority.is_some())
+            .field("has_client_certificate", &self.client.is_some())
+            .field("accepts_invalid_certificates", &self.accepts_invalid)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+
+    use super::*;
+    use crate::backplane::drivers::redis::remote::Remote;
+
+    fn applied(tls: &RedisTls) -> Result<Remote, BackplaneError> {
+        Remote::open("rediss://host").expect("the URL can be read").with_tls(tls)
+    }
+
+    fn identity() -> (String, String) {
+        let made = generate_simple_self_signed(["localhost".to_owned()]);
+        let CertifiedKey { cert, signing_key } = made.expect("it can be signed");
+        (cert.pem(), signing_key.serialize_pem())
+    }
+
+    #[test]
+    fn settings_that_work_are_taken() {
+        let (certificate, key) = identity();
+        let tls =
+            RedisTls::new().authority(&*certificate).client_certificate(certificate.as_str(), key);
+        applied(&tls).expect("all belongs together");
+        applied(&RedisTls::new().danger_accept_invalid_certificates()).expect("it says so");
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_errors() {
+        let ((certificate, key), (_, other_key)) = (identity(), identity());
+        let new = RedisTls::new;
+        for (tls, word) in [
+            (new().authority("garbage"), "no certificate"),
+            (new().authority(&*key), "no certificate"),
+            (
+                new().authority("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----"),
+                "authority",
+            ),
+            (new().client_certificate("garbage", &*key), "no certificate"),
+            (new().client_certificate(&*certificate, "garbage"), "key"),
+            (new().client_certificate(&*certificate, &*other_key), "key"),
+            (new().authority(&*certificate).danger_accept_invalid_certificates(), "no effect"),
+        ] {
+            match applied(&tls) {
+                Err(BackplaneError::Settings(text)) => {
+                    assert!(text.contains(word), "{word}: {text}")
+                }
+                other => panic!("{word}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn tls_needs_a_url_that_asks_for_it() {
+        for url in ["redis://host", "unix:///redis.sock"] {
+            let remote = Remote::open(url).expect("the URL can be read");
+            assert!(matches!(remote.with_tls(&RedisTls::new()), Err(BackplaneError::Settings(_))));
+        }
+    }
+
+    #[test]
+    fn key_is_not_shown() {
+        let (certificate, key) = identity();
+        let tls = RedisTls::new().client_certificate(certificate, &*key);
+        assert_eq!(
+            format!("{tls:?}"),
+            "RedisTls { has_authority: false, has_client_certificate: true, \
+             accepts_invalid_certificates: false }"
+        );
+    }
+}

@@ -1,0 +1,225 @@
+//! Reading the URL of a server, and saying what is wrong with one.
+
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+
+use super::address::Address;
+use super::explain::explain;
+use super::secret::Secret;
+use crate::backplane::contract::BackplaneError;
+
+/// The schemes, and what they stand for.
+const SCHEMES: [(&str, Way); 7] = [
+    ("redis://", Way::Tcp),
+    ("valkey://", Way::Tcp),
+    ("rediss://", Way::Tls),
+    ("valkeys://", Way::Tls),
+    ("unix://", Way::Socket),
+    ("redis+unix://", Way::Socket),
+    ("valkey+unix://", Way::Socket),
+];
+
+/// What can be wrong with a URL whose password has special characters.
+const ENCODING: &str = "in a user or a password of a URL, special characters are percent-encoded: @ as %40, \
+     : as %3A, / as %2F, ? as %3F, # as %23, % as %25";
+
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    Tcp,
+    Tls,
+    Socket,
+}
+
+/// What a URL says.
+pub(super) struct Parts {
+    pub(super) address: Address,
+    pub(super) info: ConnectionInfo,
+    pub(super) secret: Secret,
+}
+
+/// Reads a URL, with the port that holds where it has none.
+///
+/// # Errors
+/// It cannot be read, or can never work. The URL is not repeated: where the password is, is not known.
+pub(super) fn read(url: &str, default_port: u16) -> Result<Parts, BackplaneError> {
+    let way = way(url)?;
+    let has_credentials = url.contains('@');
+    if way != Way::Socket {
+        check_credentials(url)?;
+    }
+    let typed = Secret::new(url, None);
+    let info = url.into_connection_info().map_err(|error| match explain(&error, &typed) {
+        BackplaneError::Settings(text) if has_credentials => {
+            settings(format!("{text}; {ENCODING}"))
+        }
+        error => error,
+    })?;
+    check_database(&info)?;
+    let secret = Secret::new(url, info.redis_settings().password());
+    let (address, info) = locate(url, info, default_port)?;
+    Ok(Parts { address, info, secret })
+}
+
+/// Refuses what is no URL of a server, and makes TLS ready where it is asked for.
+fn way(url: &str) -> Result<Way, BackplaneError> {
+    let scheme = SCHEMES.iter().find(|(scheme, _)| url.starts_with(scheme));
+    let &(scheme, way) = scheme.ok_or_else(usage)?;
+    if way == Way::Tls && !cfg!(feature = "redis-tls") {
+        let text = format!("{scheme} needs the feature `redis-tls` of roomcast, which is disabled");
+        return Err(settings(text));
+    }
+    #[cfg(feature = "redis-tls")]
+    if way == Way::Tls {
+        // An error says that the program has chosen a provider itself, which is as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+    if way == Way::Tls && url.ends_with("#insecure") {
+        let text =
+            "#insecure has no effect: RedisTls::danger_accept_invalid_certificates is the setting";
+        return Err(settings(text));
+    }
+    Ok(way)
+}
+
+/// Refuses a URL whose host ends before its last `@`: some special character of the user or the password
+/// stands there as it is, and ends the part of the URL that they belong to.
+fn check_credentials(url: &str) -> Result<(), BackplaneError> {
+    let (_, rest) = url.split_once("://").ok_or_else(usage)?;
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    if rest[end..].contains('@') {
+        return Err(settings(ENCODING));
+    }
+    Ok(())
+}
+
+fn check_database(info: &ConnectionInfo) -> Result<(), BackplaneError> {
+    match info.redis_settings().db() {
+        0 => Ok(()),
+        number => Err(settings(format!(
+            "database {number} has no effect: channels are the same in all databases of a server. Leave \
+             it out of the URL, and give each application a channel of its own"
+        ))),
+    }
+}
+
+/// Where a server is. A Unix socket has a path, and no port.
+fn locate(
+    url: &str,
+    info: ConnectionInfo,
+    default_port: u16,
+) -> Result<(Address, ConnectionInfo), BackplaneError> {
+    let (host, port) = match info.addr() {
+        ConnectionAddr::Unix(path) => {
+            let host = path.to_string_lossy().into();
+            return Ok((Address { host, port: 0 }, info));
+        }
+        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+            (host, *port)
+        }
+        _ => return Err(usage()),
+    };
+    let has_port = redis::parse_redis_url(url).is_some_and(|url| url.port().is_some());
+    let port = if has_port { port } else { default_port };
+    let address = Address { host: host.as_str().into(), port };
+    let addr = at(&info, &address);
+    Ok((address, info.set_addr(addr)))
+}
+
+/// Another host and port, spoken to in the same way.
+pub(super) fn at(info: &ConnectionInfo, address: &Address) -> ConnectionAddr {
+    let host = address.host.to_string();
+    match info.addr() {
+        ConnectionAddr::TcpTls { insecure, tls_params, .. } => ConnectionAddr::TcpTls {
+            host,
+            port: address.port,
+            insecure: *insecure,
+            tls_params: tls_params.clone(),
+        },
+        _ => ConnectionAddr::Tcp(host, address.port),
+    }
+}
+
+/// What is said of a URL that has another form.
+fn usage() -> BackplaneError {
+    settings("the URL is none of redis://user:password@host:port, rediss://… or unix:///path")
+}
+
+fn settings(text: impl Into<String>) -> BackplaneError {
+    BackplaneError::Settings(text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(url: &str) -> String {
+        match read(url, 6_379) {
+            Err(BackplaneError::Settings(text)) => text,
+            Err(error) => panic!("{url}: {error}"),
+            Ok(parts) => panic!("{url}: {}", parts.address),
+        }
+    }
+
+    fn password(url: &str) -> Option<String> {
+        let parts = read(url, 6_379).unwrap_or_else(|error| panic!("{url}: {error}"));
+        parts.info.redis_settings().password().map(str::to_owned)
+    }
+
+    #[test]
+    fn special_characters_of_a_password_are_told_apart_from_the_url() {
+        for url in [
+            "redis://:p@ss/w#rd@host",
+            "redis://:p/ssword@host:6379",
+            "redis://:p?ssword@host",
+            "redis://:p#ssword@host",
+            "redis://app:p#ss:word@host:6379/0",
+            "rediss://app:12/34@host",
+            "redis://:p[ss@word@host]",
+            "redis://:p%ff@host",
+        ] {
+            if url.starts_with("rediss") && !cfg!(feature = "redis-tls") {
+                continue;
+            }
+            let text = error(url);
+            assert!(text.contains("%40") && text.contains("%2F"), "{url}: {text}");
+            for part in ["w#rd", "rd@", "12/34", "%ff", "p[", "p/ss", "p?ss", "p#ss"] {
+                assert!(!text.contains(part), "{url}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn password_is_what_stands_in_the_url() {
+        for (url, expected) in [
+            ("redis://:p%40ss%2Fw%23rd@host", "p@ss/w#rd"),
+            ("redis://app:p:ss@host", "p:ss"),
+            ("redis://:p@ss@host", "p@ss"),
+            ("unix:///redis.sock?user=app&pass=p%40ss", "p@ss"),
+        ] {
+            assert_eq!(password(url).as_deref(), Some(expected), "{url}");
+        }
+    }
+
+    #[test]
+    fn database_but_the_first_is_refused() {
+        for url in ["redis://host/3", "redis://:secret@host:6379/-1", "unix:///redis.sock?db=3"] {
+            let text = error(url);
+            assert!(text.contains("database") && text.contains("channel"), "{url}: {text}");
+        }
+        for url in ["redis://host/0", "redis://host/", "unix:///redis.sock?db=0"] {
+            assert!(read(url, 6_379).is_ok(), "{url}");
+        }
+    }
+
+    #[test]
+    fn socket_is_named_by_its_path() {
+        for url in ["unix:///run/redis.sock", "redis+unix:///run/redis.sock"] {
+            assert_eq!(read(url, 6_379).ok().unwrap().address.to_string(), "/run/redis.sock");
+        }
+    }
+
+    #[cfg(feature = "redis-tls")]
+    #[test]
+    fn insecure_in_a_url_is_no_setting() {
+        assert!(error("rediss://host#insecure").contains("danger_accept_invalid_certificates"));
+    }
+}

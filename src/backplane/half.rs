@@ -1,8 +1,0 @@
-//! The halves of a connection to a backplane.
-
-/// Each fails and comes back by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Half {
-    Publisher,
-    Subscriber,
-}

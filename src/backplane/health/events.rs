@@ -1,0 +1,50 @@
+//! What is told of a backplane.
+
+use crate::backplane::contract::BackplaneError;
+use crate::backplane::health::half::Half;
+use crate::backplane::health::rejected::Rejected;
+use crate::backplane::identity::NodeId;
+#[cfg(feature = "json")]
+use crate::backplane::incoming::plain::PlainError;
+use crate::telemetry::events;
+
+events! {
+    /// Messages flow between nodes.
+    info backplane_up(node: NodeId) for "roomcast::backplane" { %node, "backplane up" }
+
+    /// They do no more.
+    warn backplane_down(node: NodeId, error: Option<&BackplaneError>) for "roomcast::backplane" {
+        %node, error = error.map(tracing::field::display), "backplane down"
+    }
+
+    /// They still do not, for this reason.
+    debug backplane_failed(node: NodeId, half: Half, error: &BackplaneError) for "roomcast::backplane" {
+        %node, ?half, %error, "backplane failed"
+    }
+
+    /// Another node did not come back in time after a break, and misses so many messages.
+    warn node_absent(node: NodeId, absent: NodeId, messages: u64) for "roomcast::backplane" {
+        %node, %absent, messages, "node not back in time, messages sent without it"
+    }
+
+    /// So many payloads of strangers were dropped, since this was last told; the last of them for this
+    /// reason.
+    warn payloads_rejected(node: NodeId, payloads: u64, why: Rejected) for "roomcast::backplane" {
+        %node, payloads, ?why, "payloads of strangers dropped"
+    }
+
+    /// So many messages of other nodes never came, since this was last told.
+    warn messages_lost(node: NodeId, lost: u64) for "roomcast::backplane" {
+        %node, lost, "messages of other nodes lost"
+    }
+}
+
+#[cfg(feature = "json")]
+events! {
+    /// So many payloads of other programs were dropped for this reason, since it was last told.
+    warn plain_refused(node: NodeId, channel: &str, reason: PlainError, refused: u64)
+        for "roomcast::backplane"
+    {
+        %node, channel, %reason, refused, "plain messages refused"
+    }
+}

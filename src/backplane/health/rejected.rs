@@ -1,0 +1,9 @@
+//! Payloads that no node of this hub can have sent.
+
+/// Why a payload is taken for a stranger's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Rejected {
+    Garbage,
+    UnknownVersion,
+    Unauthenticated,
+}

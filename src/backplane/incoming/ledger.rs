@@ -1,0 +1,195 @@
+//! How far each node has counted on each channel: what is missing, and what came twice.
+//!
+//! A node numbers the messages that it publishes on a channel, from zero. What a receiver hears first
+//! of a stream is where its own count begins; from then on each number is either received or lost.
+//! A ledger outlives connections: what was published while there was none is a gap. What was published
+//! while the channel was not listened to is none, but what had come before is still a repetition.
+
+use std::collections::HashMap;
+
+use crate::backplane::channels::Channel;
+use crate::backplane::identity::NodeId;
+
+/// The nodes that are kept, each with 40 bytes for a channel that it has published on.
+const NODES_MAX: usize = 1_024;
+
+/// What a receiver knows of the streams that it listens to.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    nodes: HashMap<NodeId, Streams>,
+    /// Counts the entries, as a clock for `heard`.
+    clock: u64,
+}
+
+/// What a node publishes.
+#[derive(Debug)]
+struct Streams {
+    epoch: u64,
+    heard: u64,
+    by_channel: HashMap<Channel, Stream>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Stream {
+    /// The number that comes next.
+    next: u64,
+    /// Whether the channel is not, or was not, listened to: then a gap is no loss.
+    is_paused: bool,
+    /// The node's last roll call that came by the channel; zero before the first.
+    roll_call: u64,
+}
+
+/// What the numbers of an envelope tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Entry {
+    /// How many messages before it never came.
+    pub(crate) lost: u64,
+    /// How many of its messages, from the first on, had come before.
+    pub(crate) duplicates: u64,
+    /// How many nodes were forgotten to make space.
+    pub(crate) forgotten: u64,
+}
+
+impl Ledger {
+    /// Enters the messages `first` to `first + count` of a stream; a heartbeat has none.
+    pub(crate) fn enter(
+        &mut self,
+        node: NodeId,
+        channel: Channel,
+        epoch: u64,
+        first: u64,
+        count: u64,
+    ) -> Entry {
+        let forgotten = self.make_room_for(node);
+        self.clock += 1;
+        let heard = self.clock;
+        let fresh = || Streams { epoch, heard, by_channel: HashMap::new() };
+        let streams = self.nodes.entry(node).or_insert_with(fresh);
+        if epoch < streams.epoch {
+            return Entry { lost: 0, duplicates: count, forgotten };
+        }
+        if epoch > streams.epoch {
+            *streams = fresh();
+        }
+        streams.heard = heard;
+        let fresh = Stream { next: first, is_paused: false, roll_call: 0 };
+        let stream = streams.by_channel.entry(channel).or_insert(fresh);
+        let gap = first.saturating_sub(stream.next);
+        let lost = if stream.is_paused { 0 } else { gap };
+        let duplicates = stream.next.saturating_sub(first).min(count);
+        stream.next = stream.next.max(first.saturating_add(count));
+        stream.is_paused = false;
+        Entry { lost, duplicates, forgotten }
+    }
+
+    /// Notes that a roll call of a node, of which something was entered, has come by a channel.
+    pub(crate) fn hear_roll_call(&mut self, node: NodeId, channel: Channel, number: u64) {
+        let streams = self.nodes.get_mut(&node);
+        if let Some(stream) = streams.and_then(|streams| streams.by_channel.get_mut(&channel)) {
+            stream.roll_call = number;
+        }
+    }
+
+    /// Whether a roll call of a node has come by a channel.
+    pub(crate) fn has_heard_roll_call(&self, node: NodeId, channel: Channel, number: u64) -> bool {
+        let streams = self.nodes.get(&node);
+        let stream = streams.and_then(|streams| streams.by_channel.get(&channel));
+        stream.is_some_and(|stream| stream.roll_call == number)
+    }
+
+    /// Notes that a channel is not listened to any more.
+    pub(crate) fn pause(&mut self, channel: Channel) {
+        for streams in self.nodes.values_mut() {
+            if let Some(stream) = streams.by_channel.get_mut(&channel) {
+                stream.is_paused = true;
+            }
+        }
+    }
+
+    /// Forgets the node heard longest ago, where another would be too many.
+    fn make_room_for(&mut self, node: NodeId) -> u64 {
+        if self.nodes.len() < NODES_MAX || self.nodes.contains_key(&node) {
+            return 0;
+        }
+        let oldest = self.nodes.iter().min_by_key(|(_, streams)| streams.heard);
+        let oldest = oldest.map(|(node, _)| *node);
+        oldest.is_some_and(|oldest| self.nodes.remove(&oldest).is_some()).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: NodeId = NodeId::from_bytes([1; 16]);
+    const CHANNEL: Channel = Channel::COMMON;
+
+    fn entry(lost: u64, duplicates: u64) -> Entry {
+        Entry { lost, duplicates, forgotten: 0 }
+    }
+
+    #[test]
+    fn the_first_number_heard_is_where_the_count_begins() {
+        let mut ledger = Ledger::default();
+        assert_eq!(ledger.enter(NODE, CHANNEL, 1, 40, 2), entry(0, 0));
+        assert_eq!(ledger.enter(NODE, CHANNEL, 1, 42, 3), entry(0, 0));
+        assert_eq!(ledger.enter(NODE, CHANNEL, 1, 45, 0), entry(0, 0), "a heartbeat");
+    }
+
+    #[test]
+    fn gaps_and_duplicates_are_counted_to_the_message() {
+        let mut ledger = Ledger::default();
+        ledger.enter(NODE, CHANNEL, 1, 0, 10);
+        assert_eq!(ledger.enter(NODE, CHANNEL, 1, 13, 2), entry(3, 0));
+        assert_eq!(ledger.enter(NODE, CHANNEL, 1, 13, 2), entry(0, 2), "all of it again");
+        assert_eq!(ledger.enter(NODE, CHANNEL, 1, 14, 3), entry(0, 1), "some of it again");
+        assert_eq!(ledger.enter(NODE, CHANNEL, 1, 10, 3), entry(0, 3), "late: counted as lost");
+        assert_eq!(ledger.enter(NODE, CHANNEL, 1, 20, 0), entry(3, 0), "a tail, by a heartbeat");
+    }
+
+    #[test]
+    fn streams_are_kept_apart() {
+        let mut ledger = Ledger::default();
+        ledger.enter(NODE, CHANNEL, 1, 0, 10);
+        assert_eq!(ledger.enter(NodeId::from_bytes([2; 16]), CHANNEL, 1, 5, 1), entry(0, 0));
+        assert_eq!(ledger.enter(NODE, CHANNEL, 1, 10, 1), entry(0, 0));
+    }
+
+    #[test]
+    fn what_comes_while_nobody_listens_is_not_lost_but_still_known() {
+        let mut ledger = Ledger::default();
+        ledger.enter(NODE, CHANNEL, 1, 0, 10);
+        ledger.pause(CHANNEL);
+        assert_eq!(ledger.enter(NODE, CHANNEL, 1, 8, 3), entry(0, 2), "sent again");
+        ledger.pause(CHANNEL);
+        assert_eq!(ledger.enter(NODE, CHANNEL, 1, 99, 1), entry(0, 0));
+        assert_eq!(ledger.enter(NODE, CHANNEL, 1, 101, 1), entry(1, 0), "listened to again");
+    }
+
+    #[test]
+    fn a_later_epoch_begins_anew_and_an_earlier_one_is_dropped() {
+        let mut ledger = Ledger::default();
+        ledger.enter(NODE, CHANNEL, 7, 100, 1);
+        assert_eq!(ledger.enter(NODE, CHANNEL, 8, 0, 1), entry(0, 0));
+        assert_eq!(ledger.enter(NODE, CHANNEL, 7, 101, 4), entry(0, 4));
+        assert_eq!(ledger.enter(NODE, CHANNEL, 8, 1, 1), entry(0, 0));
+    }
+
+    #[test]
+    fn a_full_ledger_forgets_the_node_heard_longest_ago_and_says_so() {
+        let mut ledger = Ledger::default();
+        let node = |number: usize| {
+            let mut bytes = [0; 16];
+            bytes[..8].copy_from_slice(&number.to_le_bytes());
+            NodeId::from_bytes(bytes)
+        };
+        for number in 0..NODES_MAX {
+            assert_eq!(ledger.enter(node(number), CHANNEL, 1, 0, 1).forgotten, 0);
+        }
+        ledger.enter(node(0), CHANNEL, 1, 1, 1);
+        assert_eq!(ledger.enter(node(NODES_MAX), CHANNEL, 1, 0, 1).forgotten, 1);
+        assert_eq!(ledger.enter(node(0), CHANNEL, 1, 5, 1), entry(3, 0), "heard just now: kept");
+        let forgotten = ledger.enter(node(1), CHANNEL, 1, 5, 1);
+        assert_eq!((forgotten.lost, forgotten.forgotten), (0, 1));
+    }
+}

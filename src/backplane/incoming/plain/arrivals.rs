@@ -1,0 +1,115 @@
+//! What has come by the plain channel and waits: checked for its size and its signature, and bounded.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use super::{Plain, PlainError};
+use crate::backplane::channels::Channel;
+use crate::backplane::envelope::Signing;
+use crate::backplane::health::Health;
+use crate::backplane::health::events;
+use crate::backplane::identity::NodeId;
+use crate::engine::{Inbox, InboxLimits};
+use crate::telemetry::Throttle;
+
+/// What may wait: more than a program publishes by accident while this node pauses for a moment, and
+/// little for a hub that has 128 MiB for envelopes.
+const LIMITS: InboxLimits = InboxLimits { messages: 8_192, bytes: PAYLOAD_BYTES_LIMIT };
+
+/// No setting allows longer payloads: the queue has space for one of them.
+pub(crate) const PAYLOAD_BYTES_LIMIT: usize = 16 << 20;
+
+/// The queue between the driver and the task that delivers, and the count of what is dropped.
+pub(crate) struct Arrivals {
+    node: NodeId,
+    channel: Channel,
+    plain: Plain,
+    signing: Signing,
+    health: Arc<Health>,
+    queue: Inbox<Bytes>,
+    /// What is dropped for each reason, and was not told of yet.
+    refused: Mutex<[Throttle; PlainError::COUNT]>,
+}
+
+impl Arrivals {
+    pub(crate) fn new(
+        node: NodeId,
+        channel: Channel,
+        plain: Plain,
+        signing: Signing,
+        health: Arc<Health>,
+    ) -> Self {
+        let (queue, refused) = (Inbox::new(LIMITS), Mutex::default());
+        Self { node, channel, plain, signing, health, queue, refused }
+    }
+
+    pub(crate) fn is_of(&self, channel: Channel) -> bool {
+        channel == self.channel
+    }
+
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
+    }
+
+    pub(crate) fn plain(&self) -> &Plain {
+        &self.plain
+    }
+
+    /// Takes a payload, or drops and counts it. Never waits.
+    pub(crate) fn receive(&self, payload: Bytes) {
+        if let Err(error) = self.check_and_queue(payload) {
+            self.refuse(error);
+        }
+    }
+
+    fn check_and_queue(&self, payload: Bytes) -> Result<(), PlainError> {
+        // Before the hash, which takes time, and before it takes room.
+        if payload.len() > self.plain.payload_bytes_max {
+            return Err(PlainError::TooLarge);
+        }
+        let opened = self.signing.open_plain(&self.plain.channel, payload);
+        let payload = opened.ok_or(PlainError::Unauthenticated)?;
+        self.queue.reserve(payload.len()).map_err(|_| PlainError::Overrun)?;
+        self.queue.push(payload);
+        Ok(())
+    }
+
+    /// Counts a payload that is dropped, and tells of it: of each reason once a second at most.
+    pub(crate) fn refuse(&self, error: PlainError) {
+        let counters = &self.health.counters;
+        let counter = match error {
+            PlainError::TooLarge => &counters.plain_too_large,
+            PlainError::Unauthenticated => &counters.plain_unauthenticated,
+            PlainError::Overrun => &counters.plain_overrun,
+            PlainError::Undecodable | PlainError::Unencodable | PlainError::Panicked => {
+                &counters.plain_undecodable
+            }
+            _ => &counters.plain_malformed,
+        };
+        counter.add(1);
+        let told = {
+            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            refused[error as usize].add(1)
+        };
+        if let Some(count) = told {
+            events::plain_refused(self.node, &self.plain.channel, error, count);
+        }
+    }
+
+    /// Counts a message that was handed to the shards.
+    pub(crate) fn delivered(&self) {
+        self.health.counters.plain_received.add(1);
+    }
+
+    /// Waits for what comes next. For one task alone.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(crate) async fn next(&self) -> Bytes {
+        let payload = poll_fn(|cx| self.queue.poll_pop(cx)).await;
+        self.queue.release(1, payload.len());
+        payload
+    }
+}

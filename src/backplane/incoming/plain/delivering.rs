@@ -1,0 +1,56 @@
+//! The task that gives what other programs publish to the members here.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use tokio::task::coop;
+
+use super::{Arrivals, PlainError, parse};
+use crate::backplane::members::Members;
+use crate::backplane::target::To;
+
+/// The state of the task.
+pub(crate) struct Delivering {
+    arrivals: Arc<Arrivals>,
+    /// Gone with the hub.
+    members: Weak<dyn Members>,
+}
+
+impl Delivering {
+    pub(crate) fn new(arrivals: Arc<Arrivals>, members: Weak<dyn Members>) -> Self {
+        Self { arrivals, members }
+    }
+
+    /// Delivers until the hub goes.
+    pub(crate) async fn run(self) {
+        loop {
+            let payload = self.arrivals.next().await;
+            let Some(members) = self.members.upgrade() else { return };
+            match self.read(&payload) {
+                Ok((target, frame)) => self.deliver(&target, &frame, &*members).await,
+                Err(error) => self.arrivals.refuse(error),
+            }
+            // A full queue must not hold the worker thread.
+            coop::consume_budget().await;
+        }
+    }
+
+    /// Whom a payload is for, and the frame that they get.
+    fn read(&self, payload: &[u8]) -> Result<(To<'static>, Bytes), PlainError> {
+        let plain = self.arrivals.plain();
+        let read = parse(payload, plain.room_name_bytes_max)?;
+        let mut text = read.message.to_vec();
+        // The codec and the message type are the application's: a panic of theirs costs this message.
+        let frame = catch_unwind(AssertUnwindSafe(|| (plain.recode)(&mut text)));
+        let frame = frame.map_err(|_| PlainError::Panicked)??;
+        Ok((read.target, frame))
+    }
+
+    async fn deliver(&self, target: &To<'_>, frame: &Bytes, members: &dyn Members) {
+        if let Some(address) = target.address().on(self.arrivals.node()) {
+            members.deliver_in_time(address, &[], frame).await;
+        }
+        self.arrivals.delivered();
+    }
+}

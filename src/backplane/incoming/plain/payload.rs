@@ -1,0 +1,198 @@
+//! The payload of another program: `{"message": …, "room": "tea"}`.
+//!
+//! simd-json checks all of it and reads whom it is for. It does not say where the message is, so the text
+//! is walked once more, which is simple for a text that is known to be JSON.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use simd_json::Buffers;
+
+use super::PlainError;
+use crate::backplane::target::To;
+
+/// How deep a payload may nest: its object, and a message as deep as the codec `Json` takes by default.
+/// The parser recurses, and its own bound of 1,024 would allow to overflow the stack of a worker thread.
+const DEPTH_MAX: usize = 1 + 64;
+
+/// To how many rooms a message may go: each is looked up in every shard.
+const ROOMS_MAX: usize = 256;
+
+/// A message, and whom it is for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct PlainMessage<'a> {
+    /// Never a single connection.
+    pub(crate) target: To<'static>,
+    /// Its JSON text, as it was written.
+    pub(crate) message: &'a [u8],
+}
+
+/// Reads a payload without its signature.
+///
+/// # Errors
+/// Why it is to be dropped. Which reason it is, where there are several, depends on their order.
+pub(crate) fn parse(
+    payload: &[u8],
+    room_name_bytes_max: usize,
+) -> Result<PlainMessage<'_>, PlainError> {
+    let (target, place) = fields(payload)?;
+    if !target.names().iter().all(|name| name.len() <= room_name_bytes_max) {
+        return Err(PlainError::RoomName);
+    }
+    let message = value_of_field(payload, place).ok_or(PlainError::NotAnObject)?;
+    Ok(PlainMessage { target, message })
+}
+
+/// Whom the message is for, and which field of the object is the message, counted from zero.
+fn fields(payload: &[u8]) -> Result<(To<'static>, usize), PlainError> {
+    // The parser works in place, and the message is needed as it is.
+    let mut scratch = payload.to_vec();
+    let mut buffers = Buffers::with_max_depth(scratch.len(), DEPTH_MAX);
+    let parsed = simd_json::Deserializer::from_slice_with_buffers(&mut scratch, &mut buffers);
+    // All of it is JSON before the first field is read.
+    let mut fault = None;
+    let fields = parsed.and_then(|mut object| object.deserialize_map(FieldsVisitor(&mut fault)));
+    fields.map_err(|_| fault.unwrap_or(PlainError::NotAnObject))?.complete()
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Fields {
+    room: Option<Cow<'static, str>>,
+    rooms: Option<Vec<Cow<'static, str>>>,
+    everyone: Option<()>,
+    /// Which field it is.
+    message: Option<usize>,
+}
+
+impl Fields {
+    fn read<'de, A: MapAccess<'de>>(
+        &mut self,
+        place: usize,
+        name: &str,
+        object: &mut A,
+    ) -> Result<(), PlainError> {
+        match name {
+            "message" => set(&mut self.message, skip(object).map(|()| place)),
+            "room" => set(&mut self.room, value(object)),
+            "rooms" => set(&mut self.rooms, value::<_, Rooms>(object).and_then(|rooms| rooms.0)),
+            "everyone" => set(&mut self.everyone, value(object).and_then(only_true)),
+            _ => Err(PlainError::UnknownField),
+        }
+    }
+
+    fn complete(self) -> Result<(To<'static>, usize), PlainError> {
+        let message = self.message.ok_or(PlainError::NoMessage)?;
+        let target = match (self.room, self.rooms, self.everyone) {
+            (Some(room), None, None) => To::Room(room),
+            (None, Some(rooms), None) => To::Rooms(rooms),
+            (None, None, Some(())) => To::Everyone,
+            (None, None, None) => return Err(PlainError::NoTarget),
+            _ => return Err(PlainError::SeveralTargets),
+        };
+        Ok((target, message))
+    }
+}
+
+fn set<V>(field: &mut Option<V>, value: Result<V, PlainError>) -> Result<(), PlainError> {
+    match field.replace(value?) {
+        None => Ok(()),
+        Some(_) => Err(PlainError::RepeatedField),
+    }
+}
+
+fn value<'de, A: MapAccess<'de>, V: Deserialize<'de>>(object: &mut A) -> Result<V, PlainError> {
+    object.next_value().map_err(|_| PlainError::NotATarget)
+}
+
+fn skip<'de, A: MapAccess<'de>>(object: &mut A) -> Result<(), PlainError> {
+    object.next_value::<IgnoredAny>().map(drop).map_err(|_| PlainError::NotAnObject)
+}
+
+fn only_true(everyone: bool) -> Result<(), PlainError> {
+    if everyone { Ok(()) } else { Err(PlainError::NotATarget) }
+}
+
+/// Reads the object. What is wrong with its fields is left here: the parser takes errors of its own only.
+struct FieldsVisitor<'a>(&'a mut Option<PlainError>);
+
+impl<'de> Visitor<'de> for FieldsVisitor<'_> {
+    type Value = Fields;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Fields, A::Error> {
+        let mut fields = Fields::default();
+        for place in 0.. {
+            let Some(name) = object.next_key::<&str>()? else { break };
+            if let Err(error) = fields.read(place, name, &mut object) {
+                *self.0 = Some(error);
+                return Err(A::Error::custom(error));
+            }
+        }
+        Ok(fields)
+    }
+}
+
+/// The list of rooms, or that there are too few or too many.
+struct Rooms(Result<Vec<Cow<'static, str>>, PlainError>);
+
+impl<'de> Deserialize<'de> for Rooms {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(RoomsVisitor)
+    }
+}
+
+struct RoomsVisitor;
+
+impl<'de> Visitor<'de> for RoomsVisitor {
+    type Value = Rooms;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Rooms, A::Error> {
+        let mut rooms = Vec::new();
+        while let Some(room) = list.next_element()? {
+            if rooms.len() == ROOMS_MAX {
+                // The parser wants it read to its end.
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                return Ok(Rooms(Err(PlainError::NumberOfRooms)));
+            }
+            rooms.push(room);
+        }
+        Ok(Rooms(if rooms.is_empty() { Err(PlainError::NumberOfRooms) } else { Ok(rooms) }))
+    }
+}
+
+/// The text of the value of a field, by its place. The object must be JSON; of what is not, some text
+/// or nothing.
+fn value_of_field(object: &[u8], place: usize) -> Option<&[u8]> {
+    let (mut depth, mut fields_before, mut start) = (0_usize, 0, None);
+    let (mut is_in_string, mut is_escaped) = (false, false);
+    for (at, &byte) in object.iter().enumerate() {
+        if is_in_string {
+            is_in_string = is_escaped || byte != b'"';
+            is_escaped = !is_escaped && byte == b'\\';
+            continue;
+        }
+        match byte {
+            b'"' => is_in_string = true,
+            b':' if depth == 1 && fields_before == place => start = Some(at + 1),
+            b',' | b'}' if depth == 1 => {
+                if let Some(start) = start {
+                    return Some(object[start..at].trim_ascii());
+                }
+                fields_before += 1;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    None
+}

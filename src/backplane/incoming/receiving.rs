@@ -1,0 +1,228 @@
+//! The receiving task: reads the envelopes of other nodes, and gives their messages to the members
+//! here.
+
+use std::mem;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::task::coop;
+
+use crate::backplane::channels::Channel;
+use crate::backplane::envelope::{
+    Body, Content, Envelope, Header, Heartbeat, Message, Messages, RollCall, Unreadable,
+};
+use crate::backplane::health::events;
+use crate::backplane::health::rejected::Rejected;
+use crate::backplane::identity::NodeId;
+use crate::backplane::incoming::inbound::Received;
+use crate::backplane::incoming::ledger::Ledger;
+use crate::backplane::members::{Members, Shared};
+use crate::backplane::target::To;
+use crate::engine::{Action, FrameKind, frame};
+use crate::telemetry::Throttle;
+
+/// The state of the receiving task.
+pub(crate) struct Receiving {
+    shared: Arc<Shared>,
+    ledger: Ledger,
+    run: Run,
+    /// Messages that never came, and were not told of yet.
+    lost: Throttle,
+}
+
+impl Receiving {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, ledger: Ledger::default(), run: Run::default(), lost: Throttle::default() }
+    }
+
+    /// Receives until the hub goes.
+    pub(crate) async fn run(mut self) {
+        loop {
+            match self.shared.inbound.next().await {
+                Received::Payload(channel, payload) => {
+                    let Some(members) = self.shared.members.upgrade() else { return };
+                    self.receive(channel, &payload, &*members).await;
+                }
+                Received::Unsubscribed(channel) => self.ledger.pause(channel),
+            }
+        }
+    }
+
+    async fn receive(&mut self, channel: Channel, payload: &Bytes, members: &dyn Members) {
+        let health = &self.shared.health;
+        match self.shared.signing.parse(payload) {
+            Ok(Envelope { header, body: Body::Messages(messages) }) => {
+                self.deliver_new(channel, header, messages, members).await;
+            }
+            Ok(Envelope { header, body: Body::Heartbeat(heartbeat) }) => {
+                self.hear(channel, header, heartbeat);
+            }
+            Err(Unreadable::Garbage) => health.rejected(Rejected::Garbage),
+            Err(Unreadable::UnknownVersion) => health.rejected(Rejected::UnknownVersion),
+        }
+    }
+
+    /// Delivers the messages that have not come before, those that follow each other for the same
+    /// members as one run of frames. An action is a run of its own.
+    async fn deliver_new(
+        &mut self,
+        channel: Channel,
+        header: Header,
+        messages: Messages<'_>,
+        members: &dyn Members,
+    ) {
+        let duplicates = self.enter(channel, header, messages.left().into());
+        let mut messages = messages.skip(duplicates as usize);
+        let Some(mut first) = messages.next() else { return };
+        self.run.append(&first);
+        for message in messages {
+            if !self.run.takes(&first, &message, self.shared.run_bytes_max) {
+                self.deliver_run(&first, members).await;
+                first = message.clone();
+            }
+            self.run.append(&message);
+        }
+        self.deliver_run(&first, members).await;
+    }
+
+    /// Enters an envelope in the ledger, and says how many of its messages are to be skipped.
+    fn enter(&mut self, channel: Channel, header: Header, count: u64) -> u64 {
+        let Header { node, epoch, first } = header;
+        let entry = self.ledger.enter(node, channel, epoch, first, count);
+        self.shared.health.counters.lost.add(entry.lost);
+        if let Some(lost) = self.lost.add(entry.lost) {
+            events::messages_lost(self.shared.node, lost);
+        }
+        self.shared.health.counters.duplicates.add(entry.duplicates);
+        self.shared.health.counters.unlisted_nodes.add(entry.forgotten);
+        entry.duplicates
+    }
+
+    /// Delivers the run to the members that its first message is for.
+    async fn deliver_run(&mut self, first: &Message<'_>, members: &dyn Members) {
+        let Run { frames, messages, unsendable } = &mut self.run;
+        let counters = &self.shared.health.counters;
+        counters.received.add(mem::take(messages));
+        counters.garbage.add(mem::take(unsendable));
+        if !frames.is_empty() {
+            let run = Bytes::copy_from_slice(frames);
+            frames.clear();
+            // One that was large for a single message.
+            frames.shrink_to(2 * self.shared.run_bytes_max);
+            self.deliver(first, &run, members).await;
+        }
+        if let Content::Action(action) = first.content {
+            self.act(first, action, members).await;
+        }
+        // A full envelope must not hold the worker thread.
+        coop::consume_budget().await;
+    }
+
+    /// Hands frames to the members that a message is for.
+    async fn deliver(&self, message: &Message<'_>, frames: &Bytes, members: &dyn Members) {
+        let node = self.shared.node;
+        let target = To::from(message.target.clone());
+        let Some(address) = target.address().on(node) else { return };
+        let except = message.excepted_on(node);
+        members.deliver_in_time(address, &except, frames).await;
+    }
+
+    /// Has an action happen to the members that a message is for.
+    async fn act(&self, message: &Message<'_>, action: Action<'_>, members: &dyn Members) {
+        let node = self.shared.node;
+        let target = To::from(message.target.clone());
+        let Some(address) = target.address().on(node) else { return };
+        let except = message.excepted_on(node);
+        if members.act(address, &except, action).is_err() {
+            members.act_later(address, &except, action).await;
+        }
+    }
+
+    fn hear(&mut self, channel: Channel, header: Header, heartbeat: Heartbeat) {
+        self.enter(channel, header, 0);
+        if let Some(report) = heartbeat.report {
+            let is_listed = self.shared.roster.hear(header.node, header.epoch, report);
+            self.shared.health.counters.unlisted_nodes.add(u64::from(!is_listed));
+            self.shared.compare_spreads();
+        }
+        if let Some(call) = heartbeat.roll_call {
+            self.hear_call(channel, header.node, &call);
+        }
+        self.hear_answers(header.node, &heartbeat.answers);
+        if heartbeat.leaving {
+            self.forget(header.node);
+        }
+        if heartbeat.wants_answer {
+            self.shared.ask_to_beat();
+        }
+    }
+
+    /// Forgets a node that has said goodbye.
+    fn forget(&self, node: NodeId) {
+        self.shared.roster.forget(node);
+        self.shared.compare_spreads();
+        if self.shared.attendance.forget(node) {
+            self.shared.wake_publishing();
+        }
+    }
+
+    /// Notes what a node has answered to this one.
+    fn hear_answers(&self, node: NodeId, answers: &[(NodeId, u64)]) {
+        let ours = answers.iter().filter(|(to, _)| *to == self.shared.node);
+        let mut news = ours.filter(|(_, call)| self.shared.attendance.answered(node, *call));
+        if news.next().is_some() {
+            self.shared.wake_publishing();
+        }
+    }
+
+    /// Notes a roll call. It is answered when it has come by all of its channels that are needed here.
+    fn hear_call(&mut self, channel: Channel, node: NodeId, call: &RollCall) {
+        self.ledger.hear_roll_call(node, channel, call.number);
+        let channels =
+            call.channels.iter().filter_map(|&number| self.shared.channels.numbered(number));
+        let mut needed = channels.filter(|&channel| self.shared.interest.is_needed(channel));
+        let has_come = |channel| self.ledger.has_heard_roll_call(node, channel, call.number);
+        if channel == Channel::COMMON && needed.all(has_come) {
+            self.shared.attendance.owe(node, call.number);
+            self.shared.wake_publishing();
+        }
+    }
+}
+
+/// Frames that go to the same members, and how many messages they are.
+#[derive(Debug, Default)]
+struct Run {
+    /// A buffer that is kept.
+    frames: Vec<u8>,
+    messages: u64,
+    /// Messages that no client can be sent.
+    unsendable: u64,
+}
+
+impl Run {
+    /// Whether a message may join the run that began with `first`.
+    fn takes(&self, first: &Message<'_>, message: &Message<'_>, bytes_max: usize) -> bool {
+        let (Content::Payload(..), Content::Payload(_, payload)) = (first.content, message.content)
+        else {
+            return false;
+        };
+        message.target == first.target
+            && message.except == first.except
+            && self.frames.len() + frame::bytes_for(payload.len()) <= bytes_max
+    }
+
+    fn append(&mut self, message: &Message<'_>) {
+        let Content::Payload(kind, payload) = message.content else {
+            self.messages += 1;
+            return;
+        };
+        // Over text that is none a client would have to close its connection (RFC 6455, 8.1).
+        let is_sendable = kind == FrameKind::Binary || simdutf8::basic::from_utf8(payload).is_ok();
+        if is_sendable {
+            self.messages += 1;
+            frame::append(&mut self.frames, kind, payload);
+        } else {
+            self.unsendable += 1;
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The other nodes: which are there, which have come back after a break, and what they report.
+
+pub(crate) mod attendance;
+pub(crate) mod cluster;
+pub(crate) mod roster;

@@ -1,0 +1,313 @@
+//! The publishing task: what waits in the outbox leaves in envelopes, and heartbeats between them.
+//!
+//! There is no timer for a batch: it is what gathered while the last one was on its way, so a single
+//! message leaves at once. What was not acknowledged stays, numbered as it was, and is published
+//! again; receivers drop what they have had. After a break, messages are [held](hold) until the nodes
+//! that were there before are back.
+
+mod hold;
+mod report;
+
+use std::future::poll_fn;
+use std::mem;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep_until};
+
+use self::hold::Hold;
+use self::report::report;
+use crate::backplane::channels::Channel;
+use crate::backplane::contract::{
+    Backplane, BackplaneError, BackplaneRequest, Publisher, Unpublished,
+};
+use crate::backplane::envelope::Heartbeat;
+use crate::backplane::health::half::Half;
+use crate::backplane::identity::NodeId;
+use crate::backplane::members::Shared;
+use crate::backplane::outgoing::packing::{Packing, carrying, count};
+use crate::backplane::reconnecting::backoff::Backoff;
+use crate::backplane::reconnecting::supervise::{Attempt, connect, supervise};
+use crate::runtime::deadline::timeout;
+
+/// How often a node shows itself on each of its channels.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The shortest time between two heartbeats, however many nodes come and ask for one.
+const HEARTBEAT_INTERVAL_MIN: Duration = Duration::from_secs(1);
+
+/// How long a server has to acknowledge what was published, and how much longer for each MiB of it.
+const PUBLISH_DEADLINE: Duration = Duration::from_secs(2);
+const PUBLISH_DEADLINE_PER_MIB: Duration = Duration::from_secs(1);
+
+/// How long a hub that goes may take to publish what still waits.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The state of the publishing task.
+pub(crate) struct Publishing<B: Backplane> {
+    backplane: Arc<B>,
+    shared: Arc<Shared>,
+    /// The connection, while there is one.
+    publisher: Option<B::Publisher>,
+    /// Whether the publisher is at work: one that is cut off then must not be used again.
+    is_publishing: bool,
+    packing: Packing,
+    next_beat: Instant,
+    last_beat: Option<Instant>,
+    /// The channels of the heartbeats that are on their way.
+    beating: Vec<Channel>,
+    /// Whether one of them is the greeting that this node owes.
+    greeting: bool,
+    /// The answers to roll calls that are on their way.
+    answering: Vec<(NodeId, u64)>,
+    /// When refused channels are tried again.
+    retry_at: Option<Instant>,
+    /// While messages wait for nodes that are to come back.
+    hold: Option<Hold>,
+}
+
+impl<B: Backplane> Publishing<B> {
+    pub(crate) fn new(backplane: Arc<B>, shared: Arc<Shared>) -> Self {
+        Self {
+            backplane,
+            packing: Packing::new(shared.clone()),
+            shared,
+            publisher: None,
+            is_publishing: false,
+            next_beat: Instant::now(),
+            last_beat: None,
+            beating: Vec::new(),
+            greeting: false,
+            answering: Vec::new(),
+            retry_at: None,
+            hold: None,
+        }
+    }
+
+    /// Publishes until the hub goes, and then what is left.
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<()>) {
+        let (backplane, shared) = (self.backplane.clone(), self.shared.clone());
+        // Where the sender is gone, so is the hub.
+        let has_hub_left = tokio::select! {
+            () = supervise(&mut self, &*backplane, &shared) => false,
+            left = stop.changed() => left.is_ok(),
+        };
+        shared.outbox.set_flowing(false);
+        // What is not published by then is counted as that.
+        let _ = timeout(FLUSH_DEADLINE, self.flush()).await;
+        if has_hub_left {
+            shared.health.leave();
+        }
+    }
+
+    async fn serve(&mut self, backoff: &mut Backoff) -> BackplaneError {
+        // The first thing to leave, so that a connection that takes nothing is known at once.
+        self.next_beat = Instant::now();
+        loop {
+            self.retry_if_due();
+            self.end_hold_if_over();
+            let is_busy = self.packing.gather();
+            self.beat_if_due();
+            self.call_if_due();
+            self.answer_calls();
+            if self.packing.ready.is_empty() {
+                // What was gathered may all be held for channels that are stalled.
+                if is_busy {
+                    yield_now().await
+                } else {
+                    self.wait().await
+                }
+                continue;
+            }
+            match self.publish().await {
+                Ok(()) if self.packing.has_refused() => {}
+                Ok(()) => {
+                    backoff.reset();
+                    self.shared.up(Half::Publisher);
+                    self.shared.outbox.set_flowing(self.hold.is_none());
+                }
+                Err(Unpublished::Channels(error)) => {
+                    self.refuse();
+                    backoff.curb();
+                    self.retry_at.get_or_insert_with(|| Instant::now() + backoff.wait());
+                    self.shared.health.down(Half::Publisher, error);
+                }
+                Err(Unpublished::Everything(error)) => {
+                    self.expect_nodes();
+                    return error;
+                }
+            }
+        }
+    }
+
+    async fn publish(&mut self) -> Result<(), Unpublished> {
+        let publisher = self.publisher.as_mut().expect("whoever publishes has connected");
+        let health = &self.shared.health;
+        let parcels = &mut self.packing.ready;
+        let bytes: usize = parcels.iter().map(|parcel| parcel.payload.len()).sum();
+        let deadline = PUBLISH_DEADLINE + PUBLISH_DEADLINE_PER_MIB * (bytes >> 20) as u32;
+        let began = Instant::now();
+        let (envelopes, messages) = (carrying(parcels), count(parcels));
+        let silent =
+            BackplaneError::Silent { request: BackplaneRequest::Publish, waited: deadline };
+        self.is_publishing = true;
+        let (result, has_waited) = watched(timeout(deadline, publisher.publish(parcels))).await;
+        self.is_publishing = false;
+        let result = result.unwrap_or(Err(Unpublished::Everything(silent)));
+        health.counters.published.add(messages.saturating_sub(count(parcels)));
+        health.counters.envelopes.add(envelopes.saturating_sub(carrying(parcels)));
+        self.packing.tell();
+        if !has_waited {
+            // A driver that is always ready must not hold the worker thread.
+            yield_now().await;
+        }
+        result?;
+        self.greeting = false;
+        self.answering.clear();
+        for channel in self.beating.drain(..) {
+            self.shared.echoes.beaten(channel, began);
+        }
+        Ok(())
+    }
+
+    fn retry_if_due(&mut self) {
+        if self.retry_at.is_some_and(|at| Instant::now() >= at) {
+            self.retry_at = None;
+            self.retry();
+        }
+    }
+
+    /// Adds a heartbeat for each channel that others may listen to for this node's messages, or that
+    /// it listens to itself.
+    fn beat_if_due(&mut self) {
+        let now = Instant::now();
+        if self.shared.is_asked_to_beat.swap(false, Ordering::Acquire) {
+            // Others may ask often; this node asks only when it has subscribed anew.
+            let pause = match self.shared.greets.load(Ordering::Acquire) {
+                true => Duration::ZERO,
+                false => HEARTBEAT_INTERVAL_MIN,
+            };
+            let earliest = self.last_beat.map_or(self.next_beat, |last| last + pause);
+            self.next_beat = earliest.min(self.next_beat);
+        }
+        if now < self.next_beat {
+            return;
+        }
+        self.next_beat = now + HEARTBEAT_INTERVAL;
+        self.last_beat = Some(now);
+        // Nodes are forgotten in silence.
+        self.shared.compare_spreads();
+        self.beat();
+    }
+
+    /// Forgets heartbeats that may not have arrived, but not what they owed.
+    fn forget_beat(&mut self) {
+        self.beating.clear();
+        self.packing.drop_heartbeats();
+        self.forget_answers();
+        if mem::take(&mut self.greeting) {
+            self.shared.greets.store(true, Ordering::Release);
+        }
+    }
+
+    fn beat(&mut self) {
+        let shared = self.shared.clone();
+        for channel in shared.channels.all() {
+            let is_common = channel == Channel::COMMON;
+            let is_used = is_common
+                || self.packing.has_used(channel)
+                || shared.interest.is_subscribed(channel);
+            if is_used && !self.packing.is_refused(channel) {
+                let wants_answer = is_common && shared.greets.swap(false, Ordering::Acquire);
+                self.greeting |= wants_answer;
+                let heartbeat = Heartbeat {
+                    wants_answer,
+                    report: if is_common { report(&shared) } else { None },
+                    ..Heartbeat::default()
+                };
+                self.packing.post_heartbeat(channel, &heartbeat);
+                self.beating.push(channel);
+            }
+        }
+    }
+
+    /// Waits for something to publish, or something that is due.
+    async fn wait(&mut self) {
+        let hold_due = self.hold.as_ref().map(Hold::due);
+        let due =
+            [self.retry_at, hold_due].into_iter().flatten().fold(self.next_beat, Instant::min);
+        tokio::select! {
+            () = poll_fn(|cx| self.shared.outbox.poll_filled(cx)) => {}
+            () = sleep_until(due) => {}
+            () = self.shared.beat_soon.notified() => {}
+        }
+    }
+
+    /// Publishes all that waits, the numbers that it has reached, and a goodbye: by the connection that there
+    /// is, if it can be used, or by a new one.
+    async fn flush(&mut self) -> Result<(), Unpublished> {
+        let is_usable = self.publisher.is_some() && !self.is_publishing;
+        if is_usable && self.flush_connected().await.is_ok() {
+            return Ok(());
+        }
+        self.publisher = None;
+        let connecting = connect(self.backplane.connect_publisher()).await;
+        self.publisher = Some(connecting.map_err(Unpublished::Everything)?);
+        self.flush_connected().await
+    }
+
+    async fn flush_connected(&mut self) -> Result<(), Unpublished> {
+        self.forget_beat();
+        self.release();
+        loop {
+            self.packing.gather();
+            if self.packing.ready.is_empty() {
+                break;
+            }
+            self.publish().await?;
+        }
+        self.beat();
+        let goodbye = Heartbeat { leaving: true, ..Heartbeat::default() };
+        self.packing.post_heartbeat(Channel::COMMON, &goodbye);
+        self.publish().await
+    }
+}
+
+impl<B: Backplane> Attempt for &mut Publishing<B> {
+    const HALF: Half = Half::Publisher;
+
+    async fn attempt(&mut self, backoff: &mut Backoff) -> BackplaneError {
+        // Whatever the last attempt has left, also where it has panicked.
+        self.publisher = None;
+        self.forget_beat();
+        self.retry_at = None;
+        let connecting = connect(self.backplane.connect_publisher()).await;
+        match connecting {
+            Ok(publisher) => {
+                self.publisher = Some(publisher);
+                self.begin_hold();
+                let error = self.serve(backoff).await;
+                self.publisher = None;
+                self.shared.outbox.set_flowing(false);
+                error
+            }
+            Err(error) => error,
+        }
+    }
+}
+
+/// The output of a future, and whether it had to wait for it.
+async fn watched<F: Future>(future: F) -> (F::Output, bool) {
+    let mut future = pin!(future);
+    let mut has_waited = false;
+    let output = poll_fn(|cx| {
+        let polled = future.as_mut().poll(cx);
+        has_waited |= polled.is_pending();
+        polled
+    });
+    (output.await, has_waited)
+}

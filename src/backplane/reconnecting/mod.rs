@@ -1,0 +1,4 @@
+//! Connecting to a backplane again and again, with a back-off.
+
+pub(crate) mod backoff;
+pub(crate) mod supervise;

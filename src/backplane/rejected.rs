@@ -1,9 +1,0 @@
-//! Payloads that no node of this hub can have sent.
-
-/// Why a payload is taken for a stranger's.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Rejected {
-    Garbage,
-    UnknownVersion,
-    Unauthenticated,
-}

@@ -1,0 +1,247 @@
+//! The subscribing task: one connection that listens to the channels that are needed, and is probed.
+
+use std::collections::{HashMap, HashSet};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+
+use crate::backplane::channels::Channel;
+use crate::backplane::contract::{Backplane, BackplaneError, BackplaneRequest, Lost, Subscriber};
+use crate::backplane::health::half::Half;
+use crate::backplane::members::Shared;
+use crate::backplane::reconnecting::backoff::Backoff;
+use crate::backplane::reconnecting::supervise::{Attempt, connect, supervise, within};
+use crate::backplane::subscriptions::echoes::Expected;
+
+/// How often the connection is probed: so that seven seconds after a network has gone silent it is
+/// known, with half of one for a busy machine.
+const PROBE_INTERVAL: Duration = Duration::from_millis(4_500);
+
+/// How long a server may be silent when it is asked something.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
+
+/// How often that long an answer is waited for while messages go on arriving, which it may be behind.
+const ANSWER_DEADLINES_MAX: u32 = 4;
+
+/// The channels that are subscribed to at once.
+const SUBSCRIBE_BATCH: usize = 512;
+
+/// How long a channel that is not needed is kept: rooms that flap are common.
+const RELEASE_AFTER: Duration = Duration::from_secs(1);
+
+/// How often channels that are not needed are looked for.
+const RELEASE_INTERVAL: Duration = Duration::from_millis(250);
+
+/// The state of the subscribing task.
+pub(crate) struct Subscribing<B> {
+    backplane: Arc<B>,
+    shared: Arc<Shared>,
+    /// Since when channels have not been needed.
+    unneeded: HashMap<Channel, Instant>,
+    /// Channels that are let go of, of which the receiving task is to be told when nothing more can
+    /// come by them.
+    released: Vec<Channel>,
+}
+
+impl<B: Backplane> Subscribing<B> {
+    pub(crate) fn new(backplane: Arc<B>, shared: Arc<Shared>) -> Self {
+        Self { backplane, shared, unneeded: HashMap::new(), released: Vec::new() }
+    }
+
+    pub(crate) async fn run(self) {
+        let (backplane, shared) = (self.backplane.clone(), self.shared.clone());
+        supervise(self, &*backplane, &shared).await;
+    }
+
+    async fn serve(
+        &mut self,
+        subscriber: &mut B::Subscriber,
+        backoff: &mut Backoff,
+    ) -> Result<(), BackplaneError> {
+        let shared = self.shared.clone();
+        let mut probe = interval_at(Instant::now() + PROBE_INTERVAL, PROBE_INTERVAL);
+        probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut release = interval_at(Instant::now() + RELEASE_INTERVAL, RELEASE_INTERVAL);
+        release.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // When what could not be subscribed to is tried again.
+        let mut retry = Some(Instant::now());
+        loop {
+            tokio::select! {
+                biased;
+                lost = subscriber.lost() => {
+                    self.lose(lost)?;
+                    retry.get_or_insert_with(|| Instant::now() + backoff.wait());
+                }
+                () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => {
+                    retry = self.follow(subscriber, backoff).await?;
+                }
+                () = shared.interest.changed() => {
+                    retry = self.follow(subscriber, backoff).await?;
+                }
+                _ = probe.tick() => self.probe(subscriber).await?,
+                _ = release.tick() => self.release(subscriber).await?,
+            }
+        }
+    }
+
+    /// Subscribes to all that is needed; where the server refuses some, says when to try again.
+    async fn follow(
+        &mut self,
+        subscriber: &mut B::Subscriber,
+        backoff: &mut Backoff,
+    ) -> Result<Option<Instant>, BackplaneError> {
+        match self.subscribe_wanted(subscriber).await {
+            Ok(()) => {
+                backoff.reset();
+                if self.shared.up(Half::Subscriber) {
+                    self.shared.greet();
+                }
+                Ok(None)
+            }
+            Err(error @ BackplaneError::Silent { .. }) => Err(error),
+            // Others may be subscribed. A connection that is broken says so itself.
+            Err(error) => {
+                backoff.curb();
+                self.shared.health.down(Half::Subscriber, error);
+                Ok(Some(Instant::now() + backoff.wait()))
+            }
+        }
+    }
+
+    async fn subscribe_wanted(&self, subscriber: &mut B::Subscriber) -> Result<(), BackplaneError> {
+        let channels = &self.shared.channels;
+        let mut result = Ok(());
+        for batch in self.shared.interest.wanted().chunks(SUBSCRIBE_BATCH) {
+            let mut names: Vec<_> =
+                batch.iter().map(|&channel| channels.name(channel).clone()).collect();
+            let subscribing = subscriber.subscribe(&mut names);
+            let subscribed = self.answer(BackplaneRequest::Subscribe, subscribing).await;
+            if let Err(BackplaneError::Silent { .. }) = subscribed {
+                return subscribed;
+            }
+            let refused: HashSet<&Arc<str>> = names.iter().collect();
+            for &channel in
+                batch.iter().filter(|&&channel| !refused.contains(channels.name(channel)))
+            {
+                self.shared.echoes.subscribed(channel);
+                self.shared.interest.acknowledge(channel);
+            }
+            self.shared.interest.tell_subscribed();
+            result = result.and(subscribed);
+        }
+        self.count_subscriptions();
+        result
+    }
+
+    /// The answer to a request. A connection on which messages go on arriving is not silent: the
+    /// answer is behind them.
+    async fn answer<V>(
+        &self,
+        request: BackplaneRequest,
+        answer: impl Future<Output = Result<V, BackplaneError>>,
+    ) -> Result<V, BackplaneError> {
+        let mut answer = pin!(answer);
+        let mut deadlines = 1..=ANSWER_DEADLINES_MAX;
+        loop {
+            let asked = Instant::now();
+            let answer = within(ANSWER_DEADLINE, request, &mut answer).await;
+            let is_busy = self.shared.echoes.has_arrived_since(asked) && deadlines.next().is_some();
+            match answer {
+                Err(BackplaneError::Silent { .. }) if is_busy => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    fn count_subscriptions(&self) {
+        self.shared.health.subscriptions.set(self.shared.interest.subscribed().count() as u64);
+    }
+
+    fn lose(&self, lost: Lost) -> Result<(), BackplaneError> {
+        let (names, error) = match lost {
+            Lost::Everything(error) => return Err(error),
+            Lost::Channels(names, error) => (names, error),
+        };
+        names
+            .iter()
+            .filter_map(|name| self.shared.channels.find(name))
+            .for_each(|channel| self.shared.interest.lose(channel));
+        self.count_subscriptions();
+        self.shared.health.down(Half::Subscriber, error);
+        Ok(())
+    }
+
+    fn lose_all(&self) {
+        let interest = &self.shared.interest;
+        interest.subscribed().for_each(|channel| interest.lose(channel));
+        self.count_subscriptions();
+    }
+
+    /// Asks whether the connection lives, and whether messages still come by it.
+    async fn probe(&self, subscriber: &mut B::Subscriber) -> Result<(), BackplaneError> {
+        let interest = &self.shared.interest;
+        let expected: Vec<Expected> = interest
+            .subscribed()
+            .filter_map(|channel| self.shared.echoes.expected(channel))
+            .collect();
+        let began = Instant::now();
+        self.answer(BackplaneRequest::Ping, subscriber.ping()).await?;
+        self.shared.health.probed(began.elapsed());
+        match expected.into_iter().find(|&expected| !self.shared.echoes.has_come(expected)) {
+            Some(missing) => {
+                let name = self.shared.channels.name(missing.channel);
+                let what = format!("a heartbeat on the channel {name:?} did not come back");
+                Err(BackplaneError::SubscriptionLost(what))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the subscriptions that have not been needed for a while.
+    async fn release(&mut self, subscriber: &mut B::Subscriber) -> Result<(), BackplaneError> {
+        let now = Instant::now();
+        let unneeded: HashSet<Channel> = self.shared.interest.unneeded().collect();
+        self.unneeded.retain(|channel, _| unneeded.contains(channel));
+        for channel in unneeded {
+            self.unneeded.entry(channel).or_insert(now);
+        }
+        let is_over = |since: &Instant| now - *since >= RELEASE_AFTER;
+        let interest = &self.shared.interest;
+        let over = self.unneeded.extract_if(|_, since| is_over(since));
+        self.released.extend(over.map(|(channel, _)| channel).filter(|&c| interest.release(c)));
+        if self.released.is_empty() {
+            return Ok(());
+        }
+        let name = |&channel: &Channel| self.shared.channels.name(channel).clone();
+        let names: Vec<_> = self.released.iter().map(name).collect();
+        self.answer(BackplaneRequest::Subscribe, subscriber.unsubscribe(&names)).await?;
+        self.tell_released();
+        self.count_subscriptions();
+        Ok(())
+    }
+
+    /// Tells the receiving task of channels by which nothing more can come.
+    fn tell_released(&mut self) {
+        self.released.drain(..).for_each(|channel| self.shared.inbound.unsubscribed(channel));
+    }
+}
+
+impl<B: Backplane> Attempt for Subscribing<B> {
+    const HALF: Half = Half::Subscriber;
+
+    async fn attempt(&mut self, backoff: &mut Backoff) -> BackplaneError {
+        // The last subscriber is gone, however it ended.
+        self.lose_all();
+        self.tell_released();
+        let (backplane, inbound) = (self.backplane.clone(), self.shared.inbound.clone());
+        match connect(backplane.connect_subscriber(inbound)).await {
+            Ok(mut subscriber) => match self.serve(&mut subscriber, backoff).await {
+                Ok(()) => unreachable!("it serves until there is an error"),
+                Err(error) => error,
+            },
+            Err(error) => error,
+        }
+    }
+}

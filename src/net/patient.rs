@@ -1,0 +1,111 @@
+//! A socket that gives a client up which does not read its responses.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+use super::received::Received;
+use crate::runtime::deadline::poll_deadline;
+
+/// A socket on which a write that does not get on fails, and that notes what was read.
+pub(crate) struct Patient<S> {
+    stream: S,
+    received: Arc<Received>,
+    write_timeout: Duration,
+    /// Exists while the socket takes nothing.
+    deadline: Option<Pin<Box<Sleep>>>,
+    /// What it does not take.
+    pending: Step,
+}
+
+/// What a client may hold up: each is over when a later one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    Write,
+    Flush,
+    Shutdown,
+}
+
+impl<S> Patient<S> {
+    pub(crate) fn new(stream: S, write_timeout: Duration, received: Arc<Received>) -> Self {
+        Self { stream, received, write_timeout, deadline: None, pending: Step::Write }
+    }
+
+    pub(crate) fn into_inner(self) -> S {
+        self.stream
+    }
+
+    /// Fails what has been pending for too long. Where TLS takes bytes that the socket does not, only a flush
+    /// tells; so one that is pending is not forgotten over a write.
+    fn watch<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        step: Step,
+        done: Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        if done.is_ready() {
+            if step >= self.pending {
+                self.deadline = None;
+            }
+            return done;
+        }
+        if self.deadline.is_none() {
+            self.pending = step;
+        }
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(self.write_timeout)));
+        ready!(poll_deadline(deadline.as_mut(), self.write_timeout, cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.received.note(&buffer.filled()[before..]);
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.watch(cx, Step::Write, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, buffers);
+        self.watch(cx, Step::Write, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.watch(cx, Step::Flush, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shut_down = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.watch(cx, Step::Shutdown, shut_down)
+    }
+}

@@ -1,0 +1,465 @@
+//! The tasks that drive the shards.
+
+use std::future::poll_fn;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::{coop, yield_now};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::ends::{End, Ends};
+use super::relief::Relief;
+use super::room_state::{Emptied, LastRooms, RoomHooks, RoomStates};
+use super::sampler::Sampler;
+use crate::engine::{
+    Action, ActionError, Address, Budgets, Congestion, ConnKey, InboxLimits, JoinError, Link,
+    Overloaded, Pace, Port, Progress, RoomLimits, RoomWatch, Shard, ShardConfig, act_at,
+    publish_at,
+};
+use crate::net::WriteHalf;
+
+/// Small writes of a slice, before a shard lets readers and other shards run: about 0.3 ms.
+const WRITES_PER_SLICE: usize = 64;
+
+/// How late a tick may be before the timer is set again.
+const TIMER_SLACK: Duration = Duration::from_millis(1);
+
+/// The shards of a hub, as publishers and sessions see them.
+pub(crate) struct Shards {
+    ports: Arc<[Arc<Port<WriteHalf>>]>,
+    /// The state beside the rooms, if the application keeps any.
+    room_states: Option<Arc<RoomStates>>,
+    /// When the clocks of the shards began.
+    epoch: Instant,
+    relief: Arc<Relief>,
+    /// Of all inboxes.
+    congestion: Arc<Congestion>,
+    /// Shared with the tasks of the shards.
+    ends: Arc<Ends>,
+    sampler: Sampler,
+}
+
+/// How many shards there are, and what bounds them.
+pub(crate) struct Layout {
+    pub(crate) count: usize,
+    pub(crate) shard: ShardConfig,
+    pub(crate) inbox: InboxLimits,
+    pub(crate) rooms: RoomLimits,
+    pub(crate) budgets: Budgets,
+}
+
+impl Shards {
+    /// Starts shards, each with a task of its own on `runtime`, the current one.
+    pub(crate) fn start(
+        layout: Layout,
+        room_watch: Option<Arc<dyn RoomWatch>>,
+        room_hooks: Option<Box<dyn RoomHooks>>,
+        runtime: &Handle,
+    ) -> Self {
+        let Layout { count, shard, inbox, rooms, budgets } = layout;
+        let hooks = room_hooks.map(|hooks| (hooks, Arc::new(Emptied::over(room_watch.clone()))));
+        let room_watch = hooks.as_ref().map_or(room_watch, |(_, emptied)| Some(emptied.clone()));
+        let congestion = Arc::new(Congestion::new());
+        let port = |index| {
+            let port = Port::new(index, inbox, rooms);
+            let port = port.telling(congestion.clone()).within(budgets.clone());
+            Arc::new(match &room_watch {
+                Some(watch) => port.watch_rooms(watch.clone()),
+                None => port,
+            })
+        };
+        let ports: Arc<[_]> = (0..count).map(port).collect();
+        let room_states =
+            hooks.map(|(hooks, emptied)| Arc::new(RoomStates::new(hooks, ports.clone(), emptied)));
+        let relief = Arc::new(Relief::default());
+        let ends = Arc::new(Ends::of(count));
+        let epoch = Instant::now();
+        for (index, port) in ports.iter().enumerate() {
+            let driver = Driver {
+                end: End { index, relief: relief.clone(), ends: ends.clone(), is_expected: false },
+                shard: Shard::new(shard, port.clone()),
+                last_rooms: LastRooms(room_states.clone()),
+                port: port.clone(),
+                epoch,
+                // Made here, so that a runtime without a timer is the caller's panic.
+                timer: Box::pin(sleep_until(epoch)),
+            };
+            // The driver takes turns by itself. Tokio's budget would make sockets look blocked.
+            runtime.spawn(coop::unconstrained(driver.run()));
+        }
+        Self { ports, room_states, epoch, relief, congestion, ends, sampler: Sampler::default() }
+    }
+
+    /// All ports, in the order of the shards.
+    pub(crate) fn ports(&self) -> &[Arc<Port<WriteHalf>>] {
+        &self.ports
+    }
+
+    /// The port of the shard that owns a connection.
+    pub(crate) fn port(&self, id: ConnKey) -> Option<&Arc<Port<WriteHalf>>> {
+        self.ports.get(id.shard())
+    }
+
+    /// The shard for the connection of this number: they take turns, and those that are gone pass theirs on
+    /// to all others. None where no shard is left.
+    pub(crate) fn place(&self, serial: u64) -> Option<usize> {
+        let shards = self.ports.len() as u64;
+        let index = (serial % shards) as usize;
+        if !self.ports[index].is_gone() {
+            return Some(index);
+        }
+        let left = || (0..self.ports.len()).filter(|&index| !self.ports[index].is_gone());
+        // Those of one shard that is gone are a run of every so many numbers.
+        let turn = (serial / shards).checked_rem(left().count() as u64)?;
+        left().nth(turn as usize)
+    }
+
+    /// Whether no shard is left.
+    pub(crate) fn are_gone(&self) -> bool {
+        self.ends.are_all()
+    }
+
+    /// Whether one or more are gone.
+    pub(crate) fn is_any_gone(&self) -> bool {
+        self.ports.iter().any(|port| port.is_gone())
+    }
+
+    /// Rung when a shard is gone.
+    pub(crate) fn ends(&self) -> &Notify {
+        self.ends.bell()
+    }
+
+    /// How late the shard of a connection has run so far, in all.
+    pub(crate) fn lateness(&self, id: ConnKey) -> Duration {
+        self.port(id).map_or(Duration::ZERO, |port| port.lateness(self.epoch.elapsed()))
+    }
+
+    /// How many connections are open.
+    pub(crate) fn connections(&self) -> usize {
+        self.ports.iter().map(|port| port.counters().connections.get() as usize).sum()
+    }
+
+    /// How many members a room has.
+    pub(crate) fn members(&self, room: &str) -> usize {
+        self.ports.iter().map(|port| port.rooms().members(room)).sum()
+    }
+
+    /// Hands frames, one or a run of whole ones, to every shard that has somebody to give them to.
+    // For each publish, which pays 20 instructions for the call.
+    #[inline]
+    pub(crate) fn publish(
+        &self,
+        pace: Pace,
+        address: Address<'_>,
+        except: &[ConnKey],
+        frames: &Bytes,
+    ) -> Result<(), Overloaded> {
+        match &self.room_states {
+            None => {
+                self.followed(address, || publish_at(pace, &self.ports, address, except, frames))
+            }
+            Some(states) => self.publish_and_tell(states, pace, address, except, frames),
+        }
+    }
+
+    /// Publishes, and tells the state beside the rooms.
+    // Apart, for it would make the usual way longer.
+    #[inline(never)]
+    fn publish_and_tell(
+        &self,
+        states: &RoomStates,
+        pace: Pace,
+        address: Address<'_>,
+        except: &[ConnKey],
+        frames: &Bytes,
+    ) -> Result<(), Overloaded> {
+        states.publish(address, frames, || {
+            self.followed(address, || publish_at(pace, &self.ports, address, except, frames))
+        })
+    }
+
+    /// Has a connection enter a room.
+    pub(crate) fn join(&self, link: &Link, room: &str) -> Result<(), JoinError> {
+        self.enter(room, || self.ports[link.id().shard()].join(link, room))
+    }
+
+    /// Has a connection enter a room, and first sends it the frames that `first` gives. With `bytes_max`, it is
+    /// also refused where more would wait for the client then, unless nothing else does.
+    pub(crate) fn join_with(
+        &self,
+        link: &Arc<Link>,
+        room: &str,
+        first: impl FnOnce() -> Bytes,
+        bytes_max: Option<usize>,
+    ) -> Result<(), JoinError> {
+        let port = &self.ports[link.id().shard()];
+        self.enter(room, || port.join_with(link, room, first(), bytes_max))
+    }
+
+    fn enter<E>(&self, room: &str, enter: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        match &self.room_states {
+            None => enter(),
+            Some(states) => states.enter(room, enter),
+        }
+    }
+
+    /// Has an action happen to connections, in every shard that has some.
+    pub(crate) fn act(
+        &self,
+        pace: Pace,
+        address: Address<'_>,
+        except: &[ConnKey],
+        action: Action<'_>,
+    ) -> Result<(), ActionError> {
+        let act = || act_at(pace, &self.ports, address, except, action);
+        match action {
+            Action::Join(room) => self.enter(room, act),
+            Action::Close { .. } | Action::Leave(_) => act(),
+        }
+    }
+
+    /// Hands frames to the shard of one connection. With `bytes_max`, only if no more than that waits for
+    /// the client then, or nothing else does.
+    pub(crate) fn send(
+        &self,
+        link: &Arc<Link>,
+        frames: &Bytes,
+        bytes_max: Option<usize>,
+    ) -> Result<(), Overloaded> {
+        let port = &self.ports[link.id().shard()];
+        self.followed(Address::Conn(link.id()), || match bytes_max {
+            Some(bytes_max) => port.send_patiently(link, frames.clone(), bytes_max),
+            None => port.send(link, frames.clone()),
+        })
+    }
+
+    /// Publishes, and follows the message now and then.
+    fn followed(
+        &self,
+        address: Address<'_>,
+        publish: impl FnOnce() -> Result<(), Overloaded>,
+    ) -> Result<(), Overloaded> {
+        match self.sampler.is_armed() {
+            true => self.follow(address, publish),
+            false => publish(),
+        }
+    }
+
+    /// Apart from the others, which are nearly all: what it needs would cost them, too.
+    #[cold]
+    fn follow(
+        &self,
+        address: Address<'_>,
+        publish: impl FnOnce() -> Result<(), Overloaded>,
+    ) -> Result<(), Overloaded> {
+        let sample = self.sampler.begin();
+        publish()?;
+        sample.follow(&self.ports, address);
+        Ok(())
+    }
+
+    /// What follows a publish now and then.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn sampler(&self) -> &Sampler {
+        &self.sampler
+    }
+
+    /// What is reserved in all inboxes: messages, and bytes.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn reserved(&self) -> (usize, usize) {
+        // Of what waited in a shard that is gone, nobody gives anything back.
+        let left = self.ports.iter().filter(|port| !port.is_gone());
+        let reserved = left.map(|port| port.inbox().reserved());
+        reserved.fold((0, 0), |sum, (messages, bytes)| (sum.0 + messages, sum.1 + bytes))
+    }
+
+    /// Bytes of data in all send queues.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn queued_bytes(&self) -> usize {
+        // The shards share the budget.
+        self.ports[0].queued_bytes().used()
+    }
+
+    /// Waits until no inbox is congested.
+    ///
+    /// # Cancel safety
+    /// Nothing is held or reserved.
+    pub(crate) async fn relieved(&self) {
+        self.until(|| (!self.is_congested()).then_some(())).await;
+    }
+
+    /// Tries until there is a result, each time that a shard has made space.
+    ///
+    /// # Cancel safety
+    /// Nothing is held or reserved.
+    pub(crate) async fn until<R>(&self, attempt: impl FnMut() -> Option<R>) -> R {
+        self.relief.until(attempt).await
+    }
+
+    /// Whether any inbox is congested. Reads one number, unless one is.
+    pub(crate) fn is_congested(&self) -> bool {
+        self.congestion.is_likely() && self.ports.iter().any(|port| port.inbox().is_congested())
+    }
+}
+
+impl Drop for Shards {
+    fn drop(&mut self) {
+        self.ends.expect();
+        self.ports.iter().for_each(|port| port.stop());
+    }
+}
+
+struct Driver {
+    shard: Shard<WriteHalf>,
+    /// These two stand behind the shard, which goes first.
+    last_rooms: LastRooms,
+    end: End,
+    port: Arc<Port<WriteHalf>>,
+    epoch: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        loop {
+            let progress = self.shard.run(self.epoch.elapsed(), WRITES_PER_SLICE);
+            self.last_rooms.tell_emptied();
+            self.end.is_expected = self.shard.is_ending();
+            if self.shard.take_made_space() {
+                self.end.relief.ring();
+            }
+            match progress {
+                // Unlike a place in the run queue, it also has the runtime look for what can be read.
+                Progress::Busy => yield_now().await,
+                Progress::Idle => {
+                    let tick = self.shard.next_tick().map(|tick| self.epoch + tick);
+                    poll_fn(|cx| self.poll_wait(cx, tick)).await;
+                    // Others that are ready have messages, too: what they push now joins.
+                    to_the_back().await;
+                }
+                Progress::Stopped => return,
+            }
+        }
+    }
+
+    /// Ready when the inbox is filled or the tick has come.
+    fn poll_wait(&mut self, cx: &mut Context<'_>, tick: Option<Instant>) -> Poll<()> {
+        if self.port.inbox().poll_filled(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        // A publisher that gave space back before it could see this shard asleep did not wake it.
+        self.end.relief.ring();
+        let Some(tick) = tick else { return Poll::Pending };
+        // A timer that fires early costs one look around; setting it anew, a lock.
+        if self.timer.is_elapsed() || self.timer.deadline() > tick + TIMER_SLACK {
+            self.timer.as_mut().reset(tick);
+        }
+        self.timer.as_mut().poll(cx)
+    }
+}
+
+/// Lets the tasks run that are ready now.
+///
+/// Unlike after `yield_now`, another worker can take the task meanwhile: a handler that computes
+/// holds up no shard.
+async fn to_the_back() {
+    let mut has_waited = false;
+    poll_fn(|cx| {
+        if mem::replace(&mut has_waited, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{FrameKind, Overflow, QueueLimits, frame};
+
+    fn shards(count: usize) -> Shards {
+        let layout = Layout {
+            count,
+            shard: ShardConfig {
+                queue: QueueLimits { slots: 16, bytes: 1_024, overflow: Overflow::Evict },
+                ping_interval: None,
+                write_timeout: Duration::from_secs(1),
+                large_audience: 1_024,
+            },
+            inbox: InboxLimits { messages: 16, bytes: 1_024 },
+            rooms: RoomLimits { name_bytes: 16, rooms_per_conn: 16 },
+            budgets: Budgets::default(),
+        };
+        Shards::start(layout, None, None, &Handle::current())
+    }
+
+    async fn end(shards: &Shards, index: usize) {
+        let mut ended = std::pin::pin!(shards.ends().notified());
+        ended.as_mut().enable();
+        shards.ports()[index].stop();
+        ended.await;
+        assert!(shards.ports()[index].is_gone());
+    }
+
+    /// How many of the next connections each shard gets.
+    fn places(shards: &Shards, connections: u64) -> Vec<usize> {
+        let mut places = vec![0; shards.ports().len()];
+        let found = (0..connections).filter_map(|serial| shards.place(serial));
+        found.for_each(|index| places[index] += 1);
+        places
+    }
+
+    #[tokio::test]
+    async fn connections_of_shards_that_are_gone_are_spread_over_those_that_are_left() {
+        let shards = shards(4);
+        assert_eq!(places(&shards, 120), [30, 30, 30, 30]);
+        end(&shards, 1).await;
+        assert_eq!(places(&shards, 120), [40, 0, 40, 40]);
+        end(&shards, 0).await;
+        assert_eq!(places(&shards, 120), [0, 0, 60, 60]);
+        assert!(!shards.are_gone());
+        end(&shards, 3).await;
+        end(&shards, 2).await;
+        assert_eq!(places(&shards, 120), [0, 0, 0, 0]);
+        assert!(shards.are_gone());
+    }
+
+    #[tokio::test]
+    async fn publish_passes_over_shards_that_are_gone_however_often() {
+        let shards = shards(2);
+        end(&shards, 0).await;
+        let frames = frame::encode(FrameKind::Text, b"a message");
+        for _ in 0..100 {
+            let published = shards.publish(Pace::Urgent, Address::Everyone, &[], &frames);
+            assert_eq!(published, Ok(()));
+            // It is in the other one's inbox, which has room for 16.
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(shards.ports()[0].inbox().reserved(), (0, 0));
+        assert_eq!(shards.ports()[1].counters().published.get(), 100);
+    }
+
+    #[tokio::test]
+    async fn shard_that_panics_is_gone_alone() {
+        let shards = shards(2);
+        let mut ended = std::pin::pin!(shards.ends().notified());
+        ended.as_mut().enable();
+        // What no caller can make: half a frame.
+        let half = Bytes::from_static(&[0x81, 100]);
+        let published = crate::engine::publish(&shards.ports()[..1], Address::Everyone, &[], &half);
+        assert_eq!(published, Ok(()));
+        ended.await;
+        assert_eq!(shards.ports()[0].counters().shards_gone.get(), 1);
+        assert_eq!(places(&shards, 10), [0, 10]);
+        let frames = frame::encode(FrameKind::Text, b"a message");
+        assert_eq!(shards.publish(Pace::Urgent, Address::Everyone, &[], &frames), Ok(()));
+    }
+}
