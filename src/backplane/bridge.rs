@@ -6,29 +6,31 @@ mod tests;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::backplane::channels::Channels;
-use crate::backplane::contract::{Backplane, BackplaneError};
+use crate::backplane::contract::{Backplane, BackplaneError, Inbound};
 use crate::backplane::envelope::{Content, Signing, encode};
 use crate::backplane::health::{BackplaneChanges, BackplaneHealth, Health};
 use crate::backplane::identity::{ConnId, NodeId};
-use crate::backplane::incoming::inbound::Inbound;
 #[cfg(feature = "json")]
 use crate::backplane::incoming::plain::{Arrivals, Delivering, Plain};
-use crate::backplane::incoming::receiving::Receiving;
-use crate::backplane::members::{Members, Shared};
-use crate::backplane::nodes::attendance::Attendance;
-use crate::backplane::nodes::roster::{Peer, Roster};
+use crate::backplane::incoming::queue::Queue;
+use crate::backplane::incoming::receiving::{self, Receiving};
+use crate::backplane::members::Members;
+use crate::backplane::nodes::fleet::Fleet;
+use crate::backplane::nodes::roster::Peer;
 use crate::backplane::outgoing::outbox::{Outbox, Outgoing};
-use crate::backplane::outgoing::publishing::Publishing;
+use crate::backplane::outgoing::packing::{self, Packing};
+use crate::backplane::outgoing::publishing::{self, Publishing};
+use crate::backplane::reconnecting::halves::Halves;
 use crate::backplane::subscriptions::echoes::Echoes;
 use crate::backplane::subscriptions::interest::Interest;
-use crate::backplane::subscriptions::subscribing::Subscribing;
+use crate::backplane::subscriptions::subscribing::{self, Subscribing};
 use crate::engine::{Action, Address, InboxLimits, RoomWatch};
 
 /// The most bytes of frames that are given to members at once: a hundred small messages share the
@@ -92,67 +94,91 @@ impl Plan {
         members: Weak<dyn Members>,
         runtime: &Handle,
     ) -> Bridge {
+        let Self { config, channels, interest } = self;
         let health = Arc::new(Health::new(node));
-        let echoes = Arc::new(Echoes::new(&self.channels));
-        let signing = self.config.signing;
-        let channels = self.channels.clone();
+        let halves = Arc::new(Halves::new(health.clone()));
+        let echoes = Arc::new(Echoes::new(&channels));
+        let fleet = Arc::new(Fleet::new(node, channels.clone(), health.clone()));
+        let outbox = Arc::new(Outbox::new(config.outage, health.clone()));
+        let signing = config.signing;
         #[cfg(feature = "json")]
-        let plain = self.config.plain.zip(channels.plain()).map(|(plain, channel)| {
+        let plain = config.plain.zip(channels.plain()).map(|(plain, channel)| {
             Arc::new(Arrivals::new(node, channel, plain, signing.clone(), health.clone()))
         });
-        let inbound = Inbound::new(
-            node,
-            channels,
-            signing.clone(),
-            echoes.clone(),
-            health.clone(),
+        let queue = Arc::new(Queue {
+            own: node,
+            channels: channels.clone(),
+            signing: signing.clone(),
+            echoes: echoes.clone(),
+            health: health.clone(),
             #[cfg(feature = "json")]
-            plain.clone(),
-        );
-        let shared = Arc::new(Shared {
-            node,
-            epoch: SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| since.as_millis() as u64),
-            channels: self.channels,
-            signing,
-            outbox: Outbox::new(self.config.outage, health.clone()),
-            inbound,
-            interest: self.interest,
+            plain: plain.clone(),
+            received: Queue::received(),
+        });
+        let backplane = Arc::new(backplane);
+        let packing = Packing::new(packing::Deps {
+            outbox: outbox.clone(),
+            channels: channels.clone(),
+            signing: signing.clone(),
+            fleet: fleet.clone(),
+            health: health.clone(),
+        });
+        let publishing = publishing::Deps {
+            outbox: outbox.clone(),
+            channels: channels.clone(),
+            interest: interest.clone(),
+            echoes: echoes.clone(),
+            halves: halves.clone(),
+            fleet: fleet.clone(),
+            members: members.clone(),
+            rejoin_wait: config.rejoin_wait,
+        };
+        let publishing = Publishing::new(backplane.clone(), packing, publishing);
+        let subscribing = subscribing::Deps {
+            channels: channels.clone(),
+            interest: interest.clone(),
             echoes,
-            health,
-            roster: Roster::default(),
-            attendance: Attendance::default(),
-            rejoin_wait: self.config.rejoin_wait,
-            run_bytes_max: RUN_BYTES_MAX.min(self.config.queue_bytes),
-            members,
-            is_asked_to_beat: AtomicBool::new(false),
-            beat_soon: Notify::new(),
-            greets: AtomicBool::new(false),
-            recovered: watch::Sender::new(()),
-            is_expected_to_end: AtomicBool::new(false),
+            inbound: Inbound::new(queue.clone()),
+            halves,
+            fleet: fleet.clone(),
+        };
+        let subscribing = Subscribing::new(backplane, subscribing);
+        let receiving = Receiving::new(receiving::Deps {
+            queue,
+            signing,
+            channels: channels.clone(),
+            interest: interest.clone(),
+            fleet: fleet.clone(),
+            health: health.clone(),
+            members: members.clone(),
+            run_bytes_max: RUN_BYTES_MAX.min(config.queue_bytes),
         });
         let (stop, stopped) = watch::channel(());
-        let backplane = Arc::new(backplane);
-        let publishing = Publishing::new(backplane.clone(), shared.clone());
-        let subscribing = Subscribing::new(backplane, shared.clone());
-        let receiving = Receiving::new(shared.clone());
-        let watch = || Watch { shared: shared.clone(), stop: stopped.clone() };
+        let is_end_expected = Arc::new(AtomicBool::new(false));
+        let watch = || Watch {
+            outbox: outbox.clone(),
+            health: health.clone(),
+            is_end_expected: is_end_expected.clone(),
+            stop: stopped.clone(),
+        };
         runtime.spawn(watch().over(publishing.run(stopped.clone())));
         runtime.spawn(watch().over(until_stopped(stopped.clone(), subscribing.run())));
         runtime.spawn(watch().over(until_stopped(stopped.clone(), receiving.run())));
         #[cfg(feature = "json")]
         if let Some(plain) = plain {
-            let delivering = Delivering::new(plain, shared.members.clone());
+            let delivering = Delivering::new(plain, members);
             runtime.spawn(watch().over(until_stopped(stopped.clone(), delivering.run())));
         }
-        Bridge { shared, stop }
+        Bridge { channels, interest, outbox, fleet, health, is_end_expected, stop }
     }
 }
 
 /// Tells where a task ends and the hub has not: a hub that does not know it waits for its backplane.
 struct Watch {
-    shared: Arc<Shared>,
+    outbox: Arc<Outbox>,
+    health: Arc<Health>,
+    /// Set when the hub is closed: then the end of a task is no fault.
+    is_end_expected: Arc<AtomicBool>,
     stop: watch::Receiver<()>,
 }
 
@@ -165,10 +191,10 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         // Whoever waits for space would wait for ever.
-        self.shared.outbox.set_flowing(false);
+        self.outbox.set_flowing(false);
         let has_hub_gone = self.stop.has_changed().is_err();
-        if !has_hub_gone && !self.shared.is_expected_to_end.load(Ordering::Relaxed) {
-            self.shared.health.stop();
+        if !has_hub_gone && !self.is_end_expected.load(Ordering::Relaxed) {
+            self.health.stop();
         }
     }
 }
@@ -184,7 +210,13 @@ async fn until_stopped(mut stop: watch::Receiver<()>, task: impl Future<Output =
 /// A hub's way to the other nodes. When it is dropped, the tasks end as by [`leave`](Self::leave), if
 /// their runtime still runs.
 pub(crate) struct Bridge {
-    shared: Arc<Shared>,
+    channels: Arc<Channels>,
+    interest: Arc<Interest>,
+    outbox: Arc<Outbox>,
+    fleet: Arc<Fleet>,
+    health: Arc<Health>,
+    /// Set when the hub is closed: then the end of a task is no fault.
+    is_end_expected: Arc<AtomicBool>,
     /// The tasks end when it is changed or dropped.
     stop: watch::Sender<()>,
 }
@@ -212,11 +244,11 @@ impl Bridge {
 
     /// Whether a connection of another node can be meant.
     fn is_elsewhere(&self, address: Address<'_, ConnId>) -> bool {
-        !matches!(address, Address::Conn(id) if id.node() == self.shared.node)
+        !matches!(address, Address::Conn(id) if id.node() == self.fleet.node)
     }
 
     fn elsewhere(&self, except: &[ConnId]) -> impl Iterator<Item = ConnId> + Clone {
-        let node = self.shared.node;
+        let node = self.fleet.node;
         except.iter().copied().filter(move |id| id.node() != node)
     }
 
@@ -227,14 +259,14 @@ impl Bridge {
         content: Content<'_>,
     ) -> Option<Outgoing> {
         self.is_elsewhere(address).then(|| Outgoing {
-            channel: self.shared.channels.of(address),
+            channel: self.channels.of(address),
             message: encode(address, self.elsewhere(except), content),
         })
     }
 
     /// Queues something for the other nodes. Never waits.
     pub(crate) fn send(&self, outgoing: Outgoing) {
-        self.shared.outbox.push(outgoing);
+        self.outbox.push(outgoing);
     }
 
     /// [`send`](Self::send), waiting while the backplane is up and more than 4 MiB or 32,768 messages wait
@@ -243,9 +275,9 @@ impl Bridge {
     /// # Cancel safety
     /// When the future is dropped, the message is queued without waiting.
     pub(crate) async fn send_in_time(&self, outgoing: Outgoing) {
-        if let Err(outgoing) = self.shared.outbox.try_push(outgoing) {
+        if let Err(outgoing) = self.outbox.try_push(outgoing) {
             // Boxed, for it is rare, and its size would count in every future that may wait.
-            Box::pin(self.shared.outbox.push_in_time(outgoing)).await;
+            Box::pin(self.outbox.push_in_time(outgoing)).await;
         }
     }
 
@@ -259,18 +291,18 @@ impl Bridge {
     /// # Cancel safety
     /// The messages leave whether or not somebody waits for it.
     pub(crate) fn flush(&self) -> impl Future<Output = ()> {
-        let settled = self.shared.outbox.progress().all_settled();
+        let settled = self.outbox.progress().all_settled();
         async {
             tokio::select! {
                 () = settled => {}
-                () = self.shared.health.stopped() => {}
+                () = self.health.stopped() => {}
             }
         }
     }
 
     /// The hub is closed: from now on it is no news where the tasks end.
     pub(crate) fn expect_end(&self) {
-        self.shared.is_expected_to_end.store(true, Ordering::Relaxed);
+        self.is_end_expected.store(true, Ordering::Relaxed);
     }
 
     /// Publishes what still waits, says goodbye to the other nodes, and ends the tasks. Waits for that, two
@@ -281,43 +313,43 @@ impl Bridge {
     pub(crate) async fn leave(&self) {
         self.expect_end();
         self.stop.send_replace(());
-        self.shared.health.stopped().await;
+        self.health.stopped().await;
     }
 
     /// The messages that wait, or are on their way and not acknowledged. Those that are just being
     /// taken from one to the other may be missing.
     pub(crate) fn unsent(&self) -> usize {
-        self.shared.outbox.len() + self.shared.health.in_flight.get() as usize
+        self.outbox.len() + self.health.in_flight.get() as usize
     }
 
     /// Waits until what other nodes send to a room with members here arrives.
     pub(crate) async fn subscribed_to(&self, room: &str) {
-        self.shared.interest.subscribed_to(room).await;
+        self.interest.subscribed_to(room).await;
     }
 
     pub(crate) fn health(&self) -> BackplaneHealth {
-        self.shared.health.snapshot(self.shared.outbox.len())
+        self.health.snapshot(self.outbox.len())
     }
 
     pub(crate) fn error(&self) -> Option<BackplaneError> {
-        self.shared.health.error()
+        self.health.error()
     }
 
     pub(crate) fn changes(&self) -> BackplaneChanges {
-        self.shared.health.changes()
+        self.health.changes()
     }
 
     /// The other nodes.
-    pub(super) fn peers(&self) -> Vec<Arc<Peer>> {
-        self.shared.roster.peers()
+    pub(crate) fn peers(&self) -> Vec<Arc<Peer>> {
+        self.fleet.roster.peers()
     }
 }
 
 impl fmt::Debug for Bridge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bridge")
-            .field("node", &self.shared.node)
-            .field("channels", &self.shared.channels)
+            .field("node", &self.fleet.node)
+            .field("channels", &self.channels)
             .finish_non_exhaustive()
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::backplane::incoming::inbound::Inbound;
+use super::channels::Channel;
 
 /// Carries bytes between nodes, by named channels.
 ///
@@ -141,6 +141,45 @@ pub trait Subscriber: Send + 'static {
     /// # Cancel safety
     /// A loss is not forgotten when the future is dropped before it is ready.
     fn lost(&mut self) -> impl Future<Output = Lost> + Send;
+}
+
+/// The place where a driver puts the payloads that it receives. Clones are the same place.
+#[derive(Clone)]
+pub struct Inbound(Arc<dyn Receive>);
+
+/// The hub's side of an [`Inbound`].
+pub(crate) trait Receive: Send + Sync {
+    /// Takes a payload that came by a channel.
+    fn receive(&self, channel: &str, payload: Bytes);
+
+    /// Notes, behind the payloads that have arrived, that this node does not listen to a channel any more.
+    fn unsubscribed(&self, channel: Channel);
+
+    /// The payloads that wait to be read.
+    fn queued(&self) -> usize;
+}
+
+impl Inbound {
+    pub(crate) fn new(receive: Arc<dyn Receive>) -> Self {
+        Self(receive)
+    }
+
+    /// Takes a payload that came by a channel. Never waits: where there is no space, the payload is
+    /// dropped, and the messages in it are counted as lost. With a key, its signature is checked
+    /// here, at a cost that grows with its size.
+    pub fn receive(&self, channel: &str, payload: Bytes) {
+        self.0.receive(channel, payload);
+    }
+
+    pub(crate) fn unsubscribed(&self, channel: Channel) {
+        self.0.unsubscribed(channel);
+    }
+}
+
+impl fmt::Debug for Inbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbound").field("queued", &self.0.queued()).finish_non_exhaustive()
+    }
 }
 
 /// What a [`Subscriber`] has lost.

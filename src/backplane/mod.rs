@@ -32,7 +32,8 @@ mod target;
 pub(crate) use bridge::{Bridge, BridgeConfig, Plan};
 pub(crate) use channels::CHANNELS_MAX;
 pub use contract::{
-    Backplane, BackplaneError, BackplaneRequest, Lost, Parcel, Publisher, Subscriber, Unpublished,
+    Backplane, BackplaneError, BackplaneRequest, Inbound, Lost, Parcel, Publisher, Subscriber,
+    Unpublished,
 };
 pub use drivers::local::{Local, LocalPublisher, LocalSubscriber};
 #[cfg(feature = "redis-tls")]
@@ -42,7 +43,6 @@ pub use drivers::redis::{Redis, RedisCluster, RedisSentinel};
 pub(crate) use envelope::Signing;
 pub use health::{AbsentNode, BackplaneChanges, BackplaneHealth, BackplaneState};
 pub use identity::{ConnId, NodeId, ParseConnIdError};
-pub use incoming::inbound::Inbound;
 #[cfg(feature = "json")]
 pub(crate) use incoming::plain;
 pub(crate) use members::Members;

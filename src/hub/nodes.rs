@@ -61,7 +61,8 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// ```
     pub fn cluster(&self) -> Cluster {
         let here: Weak<Shards> = Arc::downgrade(&self.inner.shards);
-        Cluster::new(self.inner.node, here, self.inner.bridge.as_ref())
+        let peers = self.inner.bridge.as_ref().map(Bridge::peers).unwrap_or_default();
+        Cluster::new(self.inner.node, here, peers)
     }
 }
 

@@ -259,8 +259,8 @@ async fn flush_that_was_given_up_changes_nothing() {
 async fn flush_waits_for_channels_that_are_stalled() {
     let driver = Holding::new(true);
     let bridge = bridge(&driver, 8);
-    let stalled = bridge.shared.channels.of_room("r");
-    let name = bridge.shared.channels.name(stalled).clone();
+    let stalled = bridge.channels.of_room("r");
+    let name = bridge.channels.name(stalled).clone();
     driver.state.refused.lock().unwrap().insert(name);
     publish(&bridge, "r");
     driver.has_in_hands(1).await;

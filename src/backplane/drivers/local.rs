@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::backplane::contract::Backplane;
 use crate::backplane::contract::BackplaneError;
+use crate::backplane::contract::Inbound;
 use crate::backplane::contract::Lost;
 use crate::backplane::contract::Parcel;
 use crate::backplane::contract::Publisher;
 use crate::backplane::contract::Subscriber;
 use crate::backplane::contract::Unpublished;
-use crate::backplane::incoming::inbound::Inbound;
 
 /// A backplane inside of one process: the hubs that are built with clones of it are nodes of one
 /// cluster. For tests, and for several hubs that serve one application.

@@ -4,8 +4,6 @@ use crate::backplane::contract::BackplaneError;
 use crate::backplane::health::half::Half;
 use crate::backplane::health::rejected::Rejected;
 use crate::backplane::identity::NodeId;
-#[cfg(feature = "json")]
-use crate::backplane::incoming::plain::PlainError;
 use crate::telemetry::events;
 
 events! {
@@ -36,15 +34,5 @@ events! {
     /// So many messages of other nodes never came, since this was last told.
     warn messages_lost(node: NodeId, lost: u64) for "roomcast::backplane" {
         %node, lost, "messages of other nodes lost"
-    }
-}
-
-#[cfg(feature = "json")]
-events! {
-    /// So many payloads of other programs were dropped for this reason, since it was last told.
-    warn plain_refused(node: NodeId, channel: &str, reason: PlainError, refused: u64)
-        for "roomcast::backplane"
-    {
-        %node, channel, %reason, refused, "plain messages refused"
     }
 }

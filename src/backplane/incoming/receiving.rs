@@ -2,28 +2,45 @@
 //! here.
 
 use std::mem;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use tokio::task::coop;
 
-use crate::backplane::channels::Channel;
+use crate::backplane::channels::{Channel, Channels};
 use crate::backplane::envelope::{
-    Body, Content, Envelope, Header, Heartbeat, Message, Messages, RollCall, Unreadable,
+    Body, Content, Envelope, Header, Heartbeat, Message, Messages, RollCall, Signing, Unreadable,
 };
+use crate::backplane::health::Health;
 use crate::backplane::health::events;
 use crate::backplane::health::rejected::Rejected;
 use crate::backplane::identity::NodeId;
-use crate::backplane::incoming::inbound::Received;
 use crate::backplane::incoming::ledger::Ledger;
-use crate::backplane::members::{Members, Shared};
+use crate::backplane::incoming::queue::{Queue, Received};
+use crate::backplane::members::Members;
+use crate::backplane::nodes::fleet::Fleet;
+use crate::backplane::subscriptions::interest::Interest;
 use crate::backplane::target::To;
 use crate::engine::{Action, FrameKind, frame};
 use crate::telemetry::Throttle;
 
+/// The parts of the bridge that the receiving task uses.
+pub(crate) struct Deps {
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) signing: Signing,
+    pub(crate) channels: Arc<Channels>,
+    pub(crate) interest: Arc<Interest>,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) health: Arc<Health>,
+    /// Gone with the hub.
+    pub(crate) members: Weak<dyn Members>,
+    /// The most bytes of frames that are given to members at once.
+    pub(crate) run_bytes_max: usize,
+}
+
 /// The state of the receiving task.
 pub(crate) struct Receiving {
-    shared: Arc<Shared>,
+    deps: Deps,
     ledger: Ledger,
     run: Run,
     /// Messages that never came, and were not told of yet.
@@ -31,16 +48,16 @@ pub(crate) struct Receiving {
 }
 
 impl Receiving {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, ledger: Ledger::default(), run: Run::default(), lost: Throttle::default() }
+    pub(crate) fn new(deps: Deps) -> Self {
+        Self { deps, ledger: Ledger::default(), run: Run::default(), lost: Throttle::default() }
     }
 
     /// Receives until the hub goes.
     pub(crate) async fn run(mut self) {
         loop {
-            match self.shared.inbound.next().await {
+            match self.deps.queue.next().await {
                 Received::Payload(channel, payload) => {
-                    let Some(members) = self.shared.members.upgrade() else { return };
+                    let Some(members) = self.deps.members.upgrade() else { return };
                     self.receive(channel, &payload, &*members).await;
                 }
                 Received::Unsubscribed(channel) => self.ledger.pause(channel),
@@ -49,8 +66,8 @@ impl Receiving {
     }
 
     async fn receive(&mut self, channel: Channel, payload: &Bytes, members: &dyn Members) {
-        let health = &self.shared.health;
-        match self.shared.signing.parse(payload) {
+        let health = &self.deps.health;
+        match self.deps.signing.parse(payload) {
             Ok(Envelope { header, body: Body::Messages(messages) }) => {
                 self.deliver_new(channel, header, messages, members).await;
             }
@@ -76,7 +93,7 @@ impl Receiving {
         let Some(mut first) = messages.next() else { return };
         self.run.append(&first);
         for message in messages {
-            if !self.run.takes(&first, &message, self.shared.run_bytes_max) {
+            if !self.run.takes(&first, &message, self.deps.run_bytes_max) {
                 self.deliver_run(&first, members).await;
                 first = message.clone();
             }
@@ -89,26 +106,26 @@ impl Receiving {
     fn enter(&mut self, channel: Channel, header: Header, count: u64) -> u64 {
         let Header { node, epoch, first } = header;
         let entry = self.ledger.enter(node, channel, epoch, first, count);
-        self.shared.health.counters.lost.add(entry.lost);
+        self.deps.health.counters.lost.add(entry.lost);
         if let Some(lost) = self.lost.add(entry.lost) {
-            events::messages_lost(self.shared.node, lost);
+            events::messages_lost(self.deps.fleet.node, lost);
         }
-        self.shared.health.counters.duplicates.add(entry.duplicates);
-        self.shared.health.counters.unlisted_nodes.add(entry.forgotten);
+        self.deps.health.counters.duplicates.add(entry.duplicates);
+        self.deps.health.counters.unlisted_nodes.add(entry.forgotten);
         entry.duplicates
     }
 
     /// Delivers the run to the members that its first message is for.
     async fn deliver_run(&mut self, first: &Message<'_>, members: &dyn Members) {
         let Run { frames, messages, unsendable } = &mut self.run;
-        let counters = &self.shared.health.counters;
+        let counters = &self.deps.health.counters;
         counters.received.add(mem::take(messages));
         counters.garbage.add(mem::take(unsendable));
         if !frames.is_empty() {
             let run = Bytes::copy_from_slice(frames);
             frames.clear();
             // One that was large for a single message.
-            frames.shrink_to(2 * self.shared.run_bytes_max);
+            frames.shrink_to(2 * self.deps.run_bytes_max);
             self.deliver(first, &run, members).await;
         }
         if let Content::Action(action) = first.content {
@@ -120,7 +137,7 @@ impl Receiving {
 
     /// Hands frames to the members that a message is for.
     async fn deliver(&self, message: &Message<'_>, frames: &Bytes, members: &dyn Members) {
-        let node = self.shared.node;
+        let node = self.deps.fleet.node;
         let target = To::from(message.target.clone());
         let Some(address) = target.address().on(node) else { return };
         let except = message.excepted_on(node);
@@ -129,7 +146,7 @@ impl Receiving {
 
     /// Has an action happen to the members that a message is for.
     async fn act(&self, message: &Message<'_>, action: Action<'_>, members: &dyn Members) {
-        let node = self.shared.node;
+        let node = self.deps.fleet.node;
         let target = To::from(message.target.clone());
         let Some(address) = target.address().on(node) else { return };
         let except = message.excepted_on(node);
@@ -141,9 +158,9 @@ impl Receiving {
     fn hear(&mut self, channel: Channel, header: Header, heartbeat: Heartbeat) {
         self.enter(channel, header, 0);
         if let Some(report) = heartbeat.report {
-            let is_listed = self.shared.roster.hear(header.node, header.epoch, report);
-            self.shared.health.counters.unlisted_nodes.add(u64::from(!is_listed));
-            self.shared.compare_spreads();
+            let is_listed = self.deps.fleet.roster.hear(header.node, header.epoch, report);
+            self.deps.health.counters.unlisted_nodes.add(u64::from(!is_listed));
+            self.deps.fleet.compare_spreads();
         }
         if let Some(call) = heartbeat.roll_call {
             self.hear_call(channel, header.node, &call);
@@ -153,25 +170,25 @@ impl Receiving {
             self.forget(header.node);
         }
         if heartbeat.wants_answer {
-            self.shared.ask_to_beat();
+            self.deps.fleet.ask_to_beat();
         }
     }
 
     /// Forgets a node that has said goodbye.
     fn forget(&self, node: NodeId) {
-        self.shared.roster.forget(node);
-        self.shared.compare_spreads();
-        if self.shared.attendance.forget(node) {
-            self.shared.wake_publishing();
+        self.deps.fleet.roster.forget(node);
+        self.deps.fleet.compare_spreads();
+        if self.deps.fleet.attendance.forget(node) {
+            self.deps.fleet.wake_publishing();
         }
     }
 
     /// Notes what a node has answered to this one.
     fn hear_answers(&self, node: NodeId, answers: &[(NodeId, u64)]) {
-        let ours = answers.iter().filter(|(to, _)| *to == self.shared.node);
-        let mut news = ours.filter(|(_, call)| self.shared.attendance.answered(node, *call));
+        let ours = answers.iter().filter(|(to, _)| *to == self.deps.fleet.node);
+        let mut news = ours.filter(|(_, call)| self.deps.fleet.attendance.answered(node, *call));
         if news.next().is_some() {
-            self.shared.wake_publishing();
+            self.deps.fleet.wake_publishing();
         }
     }
 
@@ -179,12 +196,12 @@ impl Receiving {
     fn hear_call(&mut self, channel: Channel, node: NodeId, call: &RollCall) {
         self.ledger.hear_roll_call(node, channel, call.number);
         let channels =
-            call.channels.iter().filter_map(|&number| self.shared.channels.numbered(number));
-        let mut needed = channels.filter(|&channel| self.shared.interest.is_needed(channel));
+            call.channels.iter().filter_map(|&number| self.deps.channels.numbered(number));
+        let mut needed = channels.filter(|&channel| self.deps.interest.is_needed(channel));
         let has_come = |channel| self.ledger.has_heard_roll_call(node, channel, call.number);
         if channel == Channel::COMMON && needed.all(has_come) {
-            self.shared.attendance.owe(node, call.number);
-            self.shared.wake_publishing();
+            self.deps.fleet.attendance.owe(node, call.number);
+            self.deps.fleet.wake_publishing();
         }
     }
 }

@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::backplane::bridge::Bridge;
 use crate::backplane::channels::room_hash;
 use crate::backplane::identity::NodeId;
 use crate::backplane::members::Members;
@@ -52,8 +51,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// The node `id`, and those that it knows of.
-    pub(crate) fn new(id: NodeId, here: Weak<dyn Members>, bridge: Option<&Bridge>) -> Self {
-        let peers = bridge.map(Bridge::peers).unwrap_or_default();
+    pub(crate) fn new(id: NodeId, here: Weak<dyn Members>, peers: Vec<Arc<Peer>>) -> Self {
         let connections = here.upgrade().map_or(0, |here| here.connections());
         let own = Node { id, connections, age: Duration::ZERO };
         let others = peers.iter().map(|peer| Node {

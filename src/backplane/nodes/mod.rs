@@ -2,4 +2,5 @@
 
 pub(crate) mod attendance;
 pub(crate) mod cluster;
+pub(crate) mod fleet;
 pub(crate) mod roster;

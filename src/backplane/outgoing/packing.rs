@@ -9,15 +9,27 @@ use std::collections::{HashMap, VecDeque};
 use std::mem;
 use std::sync::Arc;
 
-use crate::backplane::channels::Channel;
+use crate::backplane::channels::{Channel, Channels};
 use crate::backplane::contract::Parcel;
-use crate::backplane::envelope::{self, Header, Heartbeat, Packer};
-use crate::backplane::members::Shared;
-use crate::backplane::outgoing::outbox::{Outgoing, PIPELINE_BYTES_MAX, PIPELINE_MESSAGES_MAX};
+use crate::backplane::envelope::{self, Header, Heartbeat, Packer, Signing};
+use crate::backplane::health::Health;
+use crate::backplane::nodes::fleet::Fleet;
+use crate::backplane::outgoing::outbox::{
+    Outbox, Outgoing, PIPELINE_BYTES_MAX, PIPELINE_MESSAGES_MAX,
+};
+
+/// The parts of the bridge that packing uses.
+pub(crate) struct Deps {
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) channels: Arc<Channels>,
+    pub(crate) signing: Signing,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) health: Arc<Health>,
+}
 
 /// The envelopes of a node, and the messages that become envelopes.
 pub(crate) struct Packing {
-    shared: Arc<Shared>,
+    deps: Deps,
     /// The number that the next message gets, by channel.
     sequences: Box<[u64]>,
     /// While a batch is gathered, the place of each channel's envelope among the open ones.
@@ -69,12 +81,12 @@ impl Space {
 }
 
 impl Packing {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(deps: Deps) -> Self {
         Self {
-            sequences: shared.channels.all().map(|_| 0).collect(),
-            open_at: shared.channels.all().map(|_| None).collect(),
-            flows: shared.channels.all().map(|_| Flow::Open).collect(),
-            shared,
+            sequences: deps.channels.all().map(|_| 0).collect(),
+            open_at: deps.channels.all().map(|_| None).collect(),
+            flows: deps.channels.all().map(|_| Flow::Open).collect(),
+            deps,
             ready: Vec::new(),
             aside: Vec::new(),
             first_aside: HashMap::new(),
@@ -112,7 +124,7 @@ impl Packing {
         let held = self.held.messages.iter().filter(|held| held.channel != Channel::COMMON);
         held.for_each(|held| has_messages[held.channel.index()] = true);
         let is_waiting = |channel: &Channel| self.flows[channel.index()] == Flow::Waiting;
-        let waiting = self.shared.channels.all().filter(is_waiting);
+        let waiting = self.deps.channels.all().filter(is_waiting);
         waiting.filter(|channel| has_messages[channel.index()]).collect()
     }
 
@@ -124,7 +136,7 @@ impl Packing {
     /// Moves what waits into envelopes, as much as one round trip may carry; `true` if anything has
     /// waited.
     pub(crate) fn gather(&mut self) -> bool {
-        self.shared.outbox.progress().carry();
+        self.deps.outbox.progress().carry();
         let bytes: usize = self.ready.iter().map(|parcel| parcel.payload.len()).sum();
         let mut space = Space {
             bytes: PIPELINE_BYTES_MAX.saturating_sub(bytes),
@@ -135,7 +147,7 @@ impl Packing {
             self.sift(&mut space, &mut open);
         }
         while space.is_left()
-            && let Some(outgoing) = self.shared.outbox.pop()
+            && let Some(outgoing) = self.deps.outbox.pop()
         {
             space.take(&outgoing);
             match self.is_open(outgoing.channel) {
@@ -148,16 +160,16 @@ impl Packing {
             self.seal(channel, packer);
         }
         self.tell();
-        self.shared.outbox.tell_space();
+        self.deps.outbox.tell_space();
         space.messages < PIPELINE_MESSAGES_MAX
     }
 
     /// Publishes the number of messages on their way. If there are none, wakes those who wait for that.
     pub(crate) fn tell(&self) {
         let messages = self.messages();
-        self.shared.health.in_flight.set(messages);
+        self.deps.health.in_flight.set(messages);
         if messages == 0 {
-            self.shared.outbox.progress().settle();
+            self.deps.outbox.progress().settle();
         }
     }
 
@@ -175,13 +187,13 @@ impl Packing {
     }
 
     fn hold(&mut self, outgoing: Outgoing) {
-        let limits = self.shared.outbox.limits();
+        let limits = self.deps.outbox.limits();
         self.held.bytes += outgoing.message.len();
         self.held.messages.push_back(outgoing);
         while self.held.messages.len() > limits.messages || self.held.bytes > limits.bytes {
             let Some(oldest) = self.held.messages.pop_front() else { return };
             self.held.bytes -= oldest.message.len();
-            self.shared.health.counters.dropped.add(1);
+            self.deps.health.counters.dropped.add(1);
         }
     }
 
@@ -206,8 +218,8 @@ impl Packing {
     }
 
     fn post(&mut self, channel: Channel, envelope: Vec<u8>) {
-        let channel = self.shared.channels.name(channel).clone();
-        let payload = self.shared.signing.seal(&channel, envelope);
+        let channel = self.deps.channels.name(channel).clone();
+        let payload = self.deps.signing.seal(&channel, envelope);
         self.ready.push(Parcel { channel, payload });
     }
 
@@ -220,7 +232,7 @@ impl Packing {
     }
 
     fn header(&self, channel: Channel) -> Header {
-        let Shared { node, epoch, .. } = *self.shared;
+        let Fleet { node, epoch, .. } = *self.deps.fleet;
         Header { node, epoch, first: self.sequences[channel.index()] }
     }
 
@@ -232,7 +244,7 @@ impl Packing {
     /// Sets what was refused aside, and stalls its channels.
     pub(crate) fn refuse(&mut self) {
         for parcel in &self.ready {
-            if let Some(channel) = self.shared.channels.find(&parcel.channel) {
+            if let Some(channel) = self.deps.channels.find(&parcel.channel) {
                 self.flows[channel.index()] = Flow::Refused;
             }
         }
@@ -253,7 +265,7 @@ impl Packing {
     }
 
     fn put_aside(&mut self, parcel: Parcel) {
-        let channel = self.shared.channels.find(&parcel.channel);
+        let channel = self.deps.channels.find(&parcel.channel);
         if let Some((channel, first)) = channel.zip(envelope::first(&parcel.payload)) {
             self.first_aside.entry(channel).or_insert(first);
         }
@@ -263,7 +275,7 @@ impl Packing {
     /// Has the channels that were refused wait until nodes are back, and returns them.
     pub(crate) fn retry(&mut self) -> Vec<Channel> {
         let is_refused = |channel: &Channel| self.is_refused(*channel);
-        let refused: Vec<_> = self.shared.channels.all().filter(is_refused).collect();
+        let refused: Vec<_> = self.deps.channels.all().filter(is_refused).collect();
         refused.iter().for_each(|channel| self.flows[channel.index()] = Flow::Waiting);
         refused
     }
@@ -276,7 +288,7 @@ impl Packing {
         let aside = mem::take(&mut self.aside);
         let newer = mem::take(&mut self.ready);
         for parcel in aside.into_iter().chain(newer) {
-            let channel = self.shared.channels.find(&parcel.channel);
+            let channel = self.deps.channels.find(&parcel.channel);
             match channel.is_some_and(|channel| self.is_refused(channel)) {
                 true => self.put_aside(parcel),
                 false => self.ready.push(parcel),

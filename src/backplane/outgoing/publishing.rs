@@ -11,8 +11,7 @@ mod report;
 use std::future::poll_fn;
 use std::mem;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -21,17 +20,22 @@ use tokio::time::{Instant, sleep_until};
 
 use self::hold::Hold;
 use self::report::report;
-use crate::backplane::channels::Channel;
+use crate::backplane::channels::{Channel, Channels};
 use crate::backplane::contract::{
     Backplane, BackplaneError, BackplaneRequest, Publisher, Unpublished,
 };
-use crate::backplane::envelope::Heartbeat;
+use crate::backplane::envelope::{Heartbeat, Report};
 use crate::backplane::health::half::Half;
 use crate::backplane::identity::NodeId;
-use crate::backplane::members::Shared;
+use crate::backplane::members::Members;
+use crate::backplane::nodes::fleet::Fleet;
+use crate::backplane::outgoing::outbox::Outbox;
 use crate::backplane::outgoing::packing::{Packing, carrying, count};
 use crate::backplane::reconnecting::backoff::Backoff;
+use crate::backplane::reconnecting::halves::Halves;
 use crate::backplane::reconnecting::supervise::{Attempt, connect, supervise};
+use crate::backplane::subscriptions::echoes::Echoes;
+use crate::backplane::subscriptions::interest::Interest;
 use crate::runtime::deadline::timeout;
 
 /// How often a node shows itself on each of its channels.
@@ -47,10 +51,24 @@ const PUBLISH_DEADLINE_PER_MIB: Duration = Duration::from_secs(1);
 /// How long a hub that goes may take to publish what still waits.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
 
+/// The parts of the bridge that the publishing task uses.
+pub(crate) struct Deps {
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) channels: Arc<Channels>,
+    pub(crate) interest: Arc<Interest>,
+    pub(crate) echoes: Arc<Echoes>,
+    pub(crate) halves: Arc<Halves>,
+    pub(crate) fleet: Arc<Fleet>,
+    /// Gone with the hub.
+    pub(crate) members: Weak<dyn Members>,
+    /// How long nodes are waited for after a break.
+    pub(crate) rejoin_wait: Duration,
+}
+
 /// The state of the publishing task.
 pub(crate) struct Publishing<B: Backplane> {
     backplane: Arc<B>,
-    shared: Arc<Shared>,
+    deps: Deps,
     /// The connection, while there is one.
     publisher: Option<B::Publisher>,
     /// Whether the publisher is at work: one that is cut off then must not be used again.
@@ -71,11 +89,11 @@ pub(crate) struct Publishing<B: Backplane> {
 }
 
 impl<B: Backplane> Publishing<B> {
-    pub(crate) fn new(backplane: Arc<B>, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(backplane: Arc<B>, packing: Packing, deps: Deps) -> Self {
         Self {
             backplane,
-            packing: Packing::new(shared.clone()),
-            shared,
+            packing,
+            deps,
             publisher: None,
             is_publishing: false,
             next_beat: Instant::now(),
@@ -90,17 +108,17 @@ impl<B: Backplane> Publishing<B> {
 
     /// Publishes until the hub goes, and then what is left.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<()>) {
-        let (backplane, shared) = (self.backplane.clone(), self.shared.clone());
+        let (backplane, halves) = (self.backplane.clone(), self.deps.halves.clone());
         // Where the sender is gone, so is the hub.
         let has_hub_left = tokio::select! {
-            () = supervise(&mut self, &*backplane, &shared) => false,
+            () = supervise(&mut self, &*backplane, &halves) => false,
             left = stop.changed() => left.is_ok(),
         };
-        shared.outbox.set_flowing(false);
+        self.deps.outbox.set_flowing(false);
         // What is not published by then is counted as that.
         let _ = timeout(FLUSH_DEADLINE, self.flush()).await;
         if has_hub_left {
-            shared.health.leave();
+            halves.health.leave();
         }
     }
 
@@ -127,14 +145,14 @@ impl<B: Backplane> Publishing<B> {
                 Ok(()) if self.packing.has_refused() => {}
                 Ok(()) => {
                     backoff.reset();
-                    self.shared.up(Half::Publisher);
-                    self.shared.outbox.set_flowing(self.hold.is_none());
+                    self.deps.halves.up(Half::Publisher);
+                    self.deps.outbox.set_flowing(self.hold.is_none());
                 }
                 Err(Unpublished::Channels(error)) => {
                     self.refuse();
                     backoff.curb();
                     self.retry_at.get_or_insert_with(|| Instant::now() + backoff.wait());
-                    self.shared.health.down(Half::Publisher, error);
+                    self.deps.halves.down(Half::Publisher, error);
                 }
                 Err(Unpublished::Everything(error)) => {
                     self.expect_nodes();
@@ -146,7 +164,7 @@ impl<B: Backplane> Publishing<B> {
 
     async fn publish(&mut self) -> Result<(), Unpublished> {
         let publisher = self.publisher.as_mut().expect("whoever publishes has connected");
-        let health = &self.shared.health;
+        let health = &self.deps.halves.health;
         let parcels = &mut self.packing.ready;
         let bytes: usize = parcels.iter().map(|parcel| parcel.payload.len()).sum();
         let deadline = PUBLISH_DEADLINE + PUBLISH_DEADLINE_PER_MIB * (bytes >> 20) as u32;
@@ -169,7 +187,7 @@ impl<B: Backplane> Publishing<B> {
         self.greeting = false;
         self.answering.clear();
         for channel in self.beating.drain(..) {
-            self.shared.echoes.beaten(channel, began);
+            self.deps.echoes.beaten(channel, began);
         }
         Ok(())
     }
@@ -185,9 +203,9 @@ impl<B: Backplane> Publishing<B> {
     /// it listens to itself.
     fn beat_if_due(&mut self) {
         let now = Instant::now();
-        if self.shared.is_asked_to_beat.swap(false, Ordering::Acquire) {
+        if self.deps.fleet.take_beat() {
             // Others may ask often; this node asks only when it has subscribed anew.
-            let pause = match self.shared.greets.load(Ordering::Acquire) {
+            let pause = match self.deps.fleet.wants_greeting() {
                 true => Duration::ZERO,
                 false => HEARTBEAT_INTERVAL_MIN,
             };
@@ -200,7 +218,7 @@ impl<B: Backplane> Publishing<B> {
         self.next_beat = now + HEARTBEAT_INTERVAL;
         self.last_beat = Some(now);
         // Nodes are forgotten in silence.
-        self.shared.compare_spreads();
+        self.deps.fleet.compare_spreads();
         self.beat();
     }
 
@@ -210,23 +228,22 @@ impl<B: Backplane> Publishing<B> {
         self.packing.drop_heartbeats();
         self.forget_answers();
         if mem::take(&mut self.greeting) {
-            self.shared.greets.store(true, Ordering::Release);
+            self.deps.fleet.greet_again();
         }
     }
 
     fn beat(&mut self) {
-        let shared = self.shared.clone();
-        for channel in shared.channels.all() {
+        for channel in self.deps.channels.all() {
             let is_common = channel == Channel::COMMON;
             let is_used = is_common
                 || self.packing.has_used(channel)
-                || shared.interest.is_subscribed(channel);
+                || self.deps.interest.is_subscribed(channel);
             if is_used && !self.packing.is_refused(channel) {
-                let wants_answer = is_common && shared.greets.swap(false, Ordering::Acquire);
+                let wants_answer = is_common && self.deps.fleet.take_greeting();
                 self.greeting |= wants_answer;
                 let heartbeat = Heartbeat {
                     wants_answer,
-                    report: if is_common { report(&shared) } else { None },
+                    report: if is_common { self.report() } else { None },
                     ..Heartbeat::default()
                 };
                 self.packing.post_heartbeat(channel, &heartbeat);
@@ -235,15 +252,21 @@ impl<B: Backplane> Publishing<B> {
         }
     }
 
+    /// The report of this node; `None` if the hub is gone.
+    fn report(&self) -> Option<Report> {
+        let members = self.deps.members.upgrade()?;
+        Some(report(&*members, self.deps.channels.spread()))
+    }
+
     /// Waits for something to publish, or something that is due.
     async fn wait(&mut self) {
         let hold_due = self.hold.as_ref().map(Hold::due);
         let due =
             [self.retry_at, hold_due].into_iter().flatten().fold(self.next_beat, Instant::min);
         tokio::select! {
-            () = poll_fn(|cx| self.shared.outbox.poll_filled(cx)) => {}
+            () = poll_fn(|cx| self.deps.outbox.poll_filled(cx)) => {}
             () = sleep_until(due) => {}
-            () = self.shared.beat_soon.notified() => {}
+            () = self.deps.fleet.publishing_woken() => {}
         }
     }
 
@@ -292,7 +315,7 @@ impl<B: Backplane> Attempt for &mut Publishing<B> {
                 self.begin_hold();
                 let error = self.serve(backoff).await;
                 self.publisher = None;
-                self.shared.outbox.set_flowing(false);
+                self.deps.outbox.set_flowing(false);
                 error
             }
             Err(error) => error,

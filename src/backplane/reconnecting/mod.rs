@@ -1,4 +1,5 @@
 //! Connecting to a backplane again and again, with a back-off.
 
 pub(crate) mod backoff;
+pub(crate) mod halves;
 pub(crate) mod supervise;

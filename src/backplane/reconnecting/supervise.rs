@@ -7,10 +7,10 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::time::sleep;
 
+use super::backoff::Backoff;
+use super::halves::Halves;
 use crate::backplane::contract::{Backplane, BackplaneError, BackplaneRequest};
 use crate::backplane::health::half::Half;
-use crate::backplane::members::Shared;
-use crate::backplane::reconnecting::backoff::Backoff;
 use crate::runtime::deadline::timeout;
 
 /// How long a server has to take a connection. Two seconds is far more than any healthy one needs,
@@ -34,16 +34,16 @@ const INVITED_WAIT_MIN: Duration = Duration::from_millis(10);
 pub(crate) async fn supervise<A: Attempt>(
     mut half: A,
     backplane: &impl Backplane,
-    shared: &Shared,
+    halves: &Halves,
 ) {
     let mut backoff = Backoff::new();
-    let mut recovered = shared.recovered.subscribe();
+    let mut recovered = halves.recovered();
     loop {
         recovered.mark_unchanged();
         let invited = backplane.invites();
         let attempt = AssertUnwindSafe(half.attempt(&mut backoff)).catch_unwind().await;
         let panicked = || BackplaneError::Connection("the driver panicked".to_owned());
-        if shared.health.down(A::HALF, attempt.unwrap_or_else(|_| panicked())) {
+        if halves.down(A::HALF, attempt.unwrap_or_else(|_| panicked())) {
             // What the other half found while this one worked is no news. What it finds between these
             // two lines is, and costs this half one wait.
             recovered.mark_unchanged();
@@ -53,7 +53,7 @@ pub(crate) async fn supervise<A: Attempt>(
             _ = recovered.changed() => {}
             () = async { sleep(INVITED_WAIT_MIN).await; invited.await } => backoff.reset(),
         }
-        shared.health.counters.reconnects.add(1);
+        halves.health.counters.reconnects.add(1);
     }
 }
 

@@ -7,13 +7,17 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
-use crate::backplane::channels::Channel;
-use crate::backplane::contract::{Backplane, BackplaneError, BackplaneRequest, Lost, Subscriber};
+use crate::backplane::channels::{Channel, Channels};
+use crate::backplane::contract::{
+    Backplane, BackplaneError, BackplaneRequest, Inbound, Lost, Subscriber,
+};
 use crate::backplane::health::half::Half;
-use crate::backplane::members::Shared;
+use crate::backplane::nodes::fleet::Fleet;
 use crate::backplane::reconnecting::backoff::Backoff;
+use crate::backplane::reconnecting::halves::Halves;
 use crate::backplane::reconnecting::supervise::{Attempt, connect, supervise, within};
-use crate::backplane::subscriptions::echoes::Expected;
+use crate::backplane::subscriptions::echoes::{Echoes, Expected};
+use crate::backplane::subscriptions::interest::Interest;
 
 /// How often the connection is probed: so that seven seconds after a network has gone silent it is
 /// known, with half of one for a busy machine.
@@ -34,10 +38,20 @@ const RELEASE_AFTER: Duration = Duration::from_secs(1);
 /// How often channels that are not needed are looked for.
 const RELEASE_INTERVAL: Duration = Duration::from_millis(250);
 
+/// The parts of the bridge that the subscribing task uses.
+pub(crate) struct Deps {
+    pub(crate) channels: Arc<Channels>,
+    pub(crate) interest: Arc<Interest>,
+    pub(crate) echoes: Arc<Echoes>,
+    pub(crate) inbound: Inbound,
+    pub(crate) halves: Arc<Halves>,
+    pub(crate) fleet: Arc<Fleet>,
+}
+
 /// The state of the subscribing task.
 pub(crate) struct Subscribing<B> {
     backplane: Arc<B>,
-    shared: Arc<Shared>,
+    deps: Deps,
     /// Since when channels have not been needed.
     unneeded: HashMap<Channel, Instant>,
     /// Channels that are let go of, of which the receiving task is to be told when nothing more can
@@ -46,13 +60,13 @@ pub(crate) struct Subscribing<B> {
 }
 
 impl<B: Backplane> Subscribing<B> {
-    pub(crate) fn new(backplane: Arc<B>, shared: Arc<Shared>) -> Self {
-        Self { backplane, shared, unneeded: HashMap::new(), released: Vec::new() }
+    pub(crate) fn new(backplane: Arc<B>, deps: Deps) -> Self {
+        Self { backplane, deps, unneeded: HashMap::new(), released: Vec::new() }
     }
 
     pub(crate) async fn run(self) {
-        let (backplane, shared) = (self.backplane.clone(), self.shared.clone());
-        supervise(self, &*backplane, &shared).await;
+        let (backplane, halves) = (self.backplane.clone(), self.deps.halves.clone());
+        supervise(self, &*backplane, &halves).await;
     }
 
     async fn serve(
@@ -60,7 +74,7 @@ impl<B: Backplane> Subscribing<B> {
         subscriber: &mut B::Subscriber,
         backoff: &mut Backoff,
     ) -> Result<(), BackplaneError> {
-        let shared = self.shared.clone();
+        let interest = self.deps.interest.clone();
         let mut probe = interval_at(Instant::now() + PROBE_INTERVAL, PROBE_INTERVAL);
         probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut release = interval_at(Instant::now() + RELEASE_INTERVAL, RELEASE_INTERVAL);
@@ -77,7 +91,7 @@ impl<B: Backplane> Subscribing<B> {
                 () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => {
                     retry = self.follow(subscriber, backoff).await?;
                 }
-                () = shared.interest.changed() => {
+                () = interest.changed() => {
                     retry = self.follow(subscriber, backoff).await?;
                 }
                 _ = probe.tick() => self.probe(subscriber).await?,
@@ -95,8 +109,8 @@ impl<B: Backplane> Subscribing<B> {
         match self.subscribe_wanted(subscriber).await {
             Ok(()) => {
                 backoff.reset();
-                if self.shared.up(Half::Subscriber) {
-                    self.shared.greet();
+                if self.deps.halves.up(Half::Subscriber) {
+                    self.deps.fleet.greet();
                 }
                 Ok(None)
             }
@@ -104,16 +118,16 @@ impl<B: Backplane> Subscribing<B> {
             // Others may be subscribed. A connection that is broken says so itself.
             Err(error) => {
                 backoff.curb();
-                self.shared.health.down(Half::Subscriber, error);
+                self.deps.halves.down(Half::Subscriber, error);
                 Ok(Some(Instant::now() + backoff.wait()))
             }
         }
     }
 
     async fn subscribe_wanted(&self, subscriber: &mut B::Subscriber) -> Result<(), BackplaneError> {
-        let channels = &self.shared.channels;
+        let channels = &self.deps.channels;
         let mut result = Ok(());
-        for batch in self.shared.interest.wanted().chunks(SUBSCRIBE_BATCH) {
+        for batch in self.deps.interest.wanted().chunks(SUBSCRIBE_BATCH) {
             let mut names: Vec<_> =
                 batch.iter().map(|&channel| channels.name(channel).clone()).collect();
             let subscribing = subscriber.subscribe(&mut names);
@@ -125,10 +139,10 @@ impl<B: Backplane> Subscribing<B> {
             for &channel in
                 batch.iter().filter(|&&channel| !refused.contains(channels.name(channel)))
             {
-                self.shared.echoes.subscribed(channel);
-                self.shared.interest.acknowledge(channel);
+                self.deps.echoes.subscribed(channel);
+                self.deps.interest.acknowledge(channel);
             }
-            self.shared.interest.tell_subscribed();
+            self.deps.interest.tell_subscribed();
             result = result.and(subscribed);
         }
         self.count_subscriptions();
@@ -147,7 +161,7 @@ impl<B: Backplane> Subscribing<B> {
         loop {
             let asked = Instant::now();
             let answer = within(ANSWER_DEADLINE, request, &mut answer).await;
-            let is_busy = self.shared.echoes.has_arrived_since(asked) && deadlines.next().is_some();
+            let is_busy = self.deps.echoes.has_arrived_since(asked) && deadlines.next().is_some();
             match answer {
                 Err(BackplaneError::Silent { .. }) if is_busy => {}
                 answer => return answer,
@@ -156,7 +170,7 @@ impl<B: Backplane> Subscribing<B> {
     }
 
     fn count_subscriptions(&self) {
-        self.shared.health.subscriptions.set(self.shared.interest.subscribed().count() as u64);
+        self.deps.halves.health.subscriptions.set(self.deps.interest.subscribed().count() as u64);
     }
 
     fn lose(&self, lost: Lost) -> Result<(), BackplaneError> {
@@ -166,32 +180,32 @@ impl<B: Backplane> Subscribing<B> {
         };
         names
             .iter()
-            .filter_map(|name| self.shared.channels.find(name))
-            .for_each(|channel| self.shared.interest.lose(channel));
+            .filter_map(|name| self.deps.channels.find(name))
+            .for_each(|channel| self.deps.interest.lose(channel));
         self.count_subscriptions();
-        self.shared.health.down(Half::Subscriber, error);
+        self.deps.halves.down(Half::Subscriber, error);
         Ok(())
     }
 
     fn lose_all(&self) {
-        let interest = &self.shared.interest;
+        let interest = &self.deps.interest;
         interest.subscribed().for_each(|channel| interest.lose(channel));
         self.count_subscriptions();
     }
 
     /// Asks whether the connection lives, and whether messages still come by it.
     async fn probe(&self, subscriber: &mut B::Subscriber) -> Result<(), BackplaneError> {
-        let interest = &self.shared.interest;
+        let interest = &self.deps.interest;
         let expected: Vec<Expected> = interest
             .subscribed()
-            .filter_map(|channel| self.shared.echoes.expected(channel))
+            .filter_map(|channel| self.deps.echoes.expected(channel))
             .collect();
         let began = Instant::now();
         self.answer(BackplaneRequest::Ping, subscriber.ping()).await?;
-        self.shared.health.probed(began.elapsed());
-        match expected.into_iter().find(|&expected| !self.shared.echoes.has_come(expected)) {
+        self.deps.halves.health.probed(began.elapsed());
+        match expected.into_iter().find(|&expected| !self.deps.echoes.has_come(expected)) {
             Some(missing) => {
-                let name = self.shared.channels.name(missing.channel);
+                let name = self.deps.channels.name(missing.channel);
                 let what = format!("a heartbeat on the channel {name:?} did not come back");
                 Err(BackplaneError::SubscriptionLost(what))
             }
@@ -202,19 +216,19 @@ impl<B: Backplane> Subscribing<B> {
     /// Ends the subscriptions that have not been needed for a while.
     async fn release(&mut self, subscriber: &mut B::Subscriber) -> Result<(), BackplaneError> {
         let now = Instant::now();
-        let unneeded: HashSet<Channel> = self.shared.interest.unneeded().collect();
+        let unneeded: HashSet<Channel> = self.deps.interest.unneeded().collect();
         self.unneeded.retain(|channel, _| unneeded.contains(channel));
         for channel in unneeded {
             self.unneeded.entry(channel).or_insert(now);
         }
         let is_over = |since: &Instant| now - *since >= RELEASE_AFTER;
-        let interest = &self.shared.interest;
+        let interest = &self.deps.interest;
         let over = self.unneeded.extract_if(|_, since| is_over(since));
         self.released.extend(over.map(|(channel, _)| channel).filter(|&c| interest.release(c)));
         if self.released.is_empty() {
             return Ok(());
         }
-        let name = |&channel: &Channel| self.shared.channels.name(channel).clone();
+        let name = |&channel: &Channel| self.deps.channels.name(channel).clone();
         let names: Vec<_> = self.released.iter().map(name).collect();
         self.answer(BackplaneRequest::Subscribe, subscriber.unsubscribe(&names)).await?;
         self.tell_released();
@@ -224,7 +238,7 @@ impl<B: Backplane> Subscribing<B> {
 
     /// Tells the receiving task of channels by which nothing more can come.
     fn tell_released(&mut self) {
-        self.released.drain(..).for_each(|channel| self.shared.inbound.unsubscribed(channel));
+        self.released.drain(..).for_each(|channel| self.deps.inbound.unsubscribed(channel));
     }
 }
 
@@ -235,7 +249,7 @@ impl<B: Backplane> Attempt for Subscribing<B> {
         // The last subscriber is gone, however it ended.
         self.lose_all();
         self.tell_released();
-        let (backplane, inbound) = (self.backplane.clone(), self.shared.inbound.clone());
+        let (backplane, inbound) = (self.backplane.clone(), self.deps.inbound.clone());
         match connect(backplane.connect_subscriber(inbound)).await {
             Ok(mut subscriber) => match self.serve(&mut subscriber, backoff).await {
                 Ok(()) => unreachable!("it serves until there is an error"),

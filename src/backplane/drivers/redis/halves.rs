@@ -14,12 +14,12 @@ use super::moves::Moves;
 use super::remote::{Answers, Remote};
 use super::{parcels, role};
 use crate::backplane::contract::BackplaneError;
+use crate::backplane::contract::Inbound;
 use crate::backplane::contract::Lost;
 use crate::backplane::contract::Parcel;
 use crate::backplane::contract::Publisher;
 use crate::backplane::contract::Subscriber;
 use crate::backplane::contract::Unpublished;
-use crate::backplane::incoming::inbound::Inbound;
 
 /// How long a look at the role of a server holds. A master that is demoted acknowledges messages which
 /// reach nobody, for that long; receivers count them as lost. The look shares the round trip of a publish

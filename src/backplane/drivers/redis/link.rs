@@ -14,7 +14,7 @@ use super::remote::{Answers, Remote};
 use super::role;
 use crate::backplane::contract::BackplaneError;
 use crate::backplane::contract::BackplaneRequest;
-use crate::backplane::incoming::inbound::Inbound;
+use crate::backplane::contract::Inbound;
 use crate::backplane::reconnecting::supervise::within;
 
 /// Channels of a pipeline. More would hold up the messages that come between the answers.

@@ -9,7 +9,7 @@ use redis::{PushInfo, PushKind, Value};
 use tokio::sync::mpsc;
 
 use crate::backplane::contract::BackplaneError;
-use crate::backplane::incoming::inbound::Inbound;
+use crate::backplane::contract::Inbound;
 
 /// That a connection is of no use any more: its number, and why.
 pub(super) type Loss = (u64, BackplaneError);

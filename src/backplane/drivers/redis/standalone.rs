@@ -9,7 +9,7 @@ use super::remote::Remote;
 use super::tls::RedisTls;
 use crate::backplane::contract::Backplane;
 use crate::backplane::contract::BackplaneError;
-use crate::backplane::incoming::inbound::Inbound;
+use crate::backplane::contract::Inbound;
 
 /// The backplane over one Redis server, by `PUBLISH` and `SUBSCRIBE`.
 ///

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
+use super::events;
 use super::{Plain, PlainError};
 use crate::backplane::channels::Channel;
 use crate::backplane::envelope::Signing;
 use crate::backplane::health::Health;
-use crate::backplane::health::events;
 use crate::backplane::identity::NodeId;
 use crate::engine::{Inbox, InboxLimits};
 use crate::telemetry::Throttle;

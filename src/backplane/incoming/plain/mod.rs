@@ -14,6 +14,7 @@
 mod arrivals;
 mod delivering;
 mod error;
+mod events;
 mod payload;
 #[cfg(test)]
 mod tests;

@@ -43,8 +43,8 @@ impl Hold {
 impl<B: Backplane> Publishing<B> {
     /// Notes the nodes that there are, now that the backplane fails.
     pub(crate) fn expect_nodes(&self) {
-        let peers = self.shared.roster.peers();
-        self.shared.attendance.expect(peers.iter().map(|peer| peer.node));
+        let peers = self.deps.fleet.roster.peers();
+        self.deps.fleet.attendance.expect(peers.iter().map(|peer| peer.node));
     }
 
     /// Holds everything back after a break, if there were other nodes before.
@@ -56,13 +56,13 @@ impl<B: Backplane> Publishing<B> {
 
     /// Stalls the channels that the backplane has refused, until they are tried again.
     pub(crate) fn refuse(&mut self) {
-        self.shared.outbox.set_flowing(false);
+        self.deps.outbox.set_flowing(false);
         self.forget_beat();
         self.packing.refuse();
         self.expect_nodes();
         if !self.packing.has_waiting() {
             self.hold = None;
-            self.shared.health.awaited_nodes.set(0);
+            self.deps.halves.health.awaited_nodes.set(0);
         }
     }
 
@@ -76,10 +76,10 @@ impl<B: Backplane> Publishing<B> {
 
     /// Begins a roll call for the waiting channels. If no node is expected, the channels flow.
     fn hold_waiting(&mut self) {
-        let Some(number) = self.shared.attendance.call() else { return self.release() };
+        let Some(number) = self.deps.fleet.attendance.call() else { return self.release() };
         let now = Instant::now();
         // Channels that join a hold do not make it longer.
-        let over_at = self.hold.as_ref().map_or(now + self.shared.rejoin_wait, |hold| hold.over_at);
+        let over_at = self.hold.as_ref().map_or(now + self.deps.rejoin_wait, |hold| hold.over_at);
         self.hold = Some(Hold { over_at, next_call: now, interval: CALL_INTERVAL_MIN, number });
         self.tell_hold();
     }
@@ -111,15 +111,15 @@ impl<B: Backplane> Publishing<B> {
     /// Lets messages flow when all nodes are back, or their time is up.
     pub(crate) fn end_hold_if_over(&mut self) {
         let Some(hold) = &self.hold else { return };
-        let absent = self.shared.attendance.absent();
+        let absent = self.deps.fleet.attendance.absent();
         if !absent.is_empty() && Instant::now() < hold.over_at {
             return self.tell_hold();
         }
-        let messages = self.shared.outbox.len() as u64 + self.packing.messages();
+        let messages = self.deps.outbox.len() as u64 + self.packing.messages();
         if messages > 0 {
             for node in absent {
-                self.shared.health.unreached(node, messages);
-                events::node_absent(self.shared.node, node, messages);
+                self.deps.halves.health.unreached(node, messages);
+                events::node_absent(self.deps.fleet.node, node, messages);
             }
         }
         self.release();
@@ -128,19 +128,19 @@ impl<B: Backplane> Publishing<B> {
     /// Lets everything flow that is not refused.
     pub(crate) fn release(&mut self) {
         self.hold = None;
-        self.shared.attendance.dismiss();
+        self.deps.fleet.attendance.dismiss();
         self.tell_hold();
         self.packing.resume();
     }
 
     fn tell_hold(&self) {
-        let absent = self.shared.attendance.absent().len();
-        self.shared.health.awaited_nodes.set(absent as u64);
+        let absent = self.deps.fleet.attendance.absent().len();
+        self.deps.halves.health.awaited_nodes.set(absent as u64);
     }
 
     /// Answers the calls of other nodes.
     pub(crate) fn answer_calls(&mut self) {
-        let answers = self.shared.attendance.take_owed();
+        let answers = self.deps.fleet.attendance.take_owed();
         if !answers.is_empty() {
             self.answering.extend(&answers);
             let heartbeat = Heartbeat { answers, ..Heartbeat::default() };
@@ -151,7 +151,7 @@ impl<B: Backplane> Publishing<B> {
     /// Answers that may not have arrived are owed again.
     pub(crate) fn forget_answers(&mut self) {
         for (node, call) in self.answering.drain(..) {
-            self.shared.attendance.owe_again(node, call);
+            self.deps.fleet.attendance.owe_again(node, call);
         }
     }
 }

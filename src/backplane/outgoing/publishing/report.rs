@@ -2,18 +2,17 @@
 
 use crate::backplane::channels::room_hash;
 use crate::backplane::envelope::{REPORT_ROOMS_MAX, Report};
-use crate::backplane::members::Shared;
+use crate::backplane::members::Members;
 
 /// What this node has; nothing where its hub is just going.
-pub(crate) fn report(shared: &Shared) -> Option<Report> {
-    let members = shared.members.upgrade()?;
+pub(crate) fn report(members: &dyn Members, spread: u16) -> Report {
     let mut rooms = Vec::new();
     members.for_each_room(&mut |name, count| {
         rooms.push((room_hash(name), count as u32));
     });
     let (rooms, unlisted_max) = listed(rooms);
     let connections = members.connections();
-    Some(Report { connections, spread: shared.channels.spread(), unlisted_max, rooms })
+    Report { connections, spread, unlisted_max, rooms }
 }
 
 /// The rooms that a report has room for, those with the most members, sorted by hash; and the most

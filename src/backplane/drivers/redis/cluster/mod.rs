@@ -16,7 +16,7 @@ use super::remote::{REDIS_PORT, Remote};
 use super::tls::RedisTls;
 use crate::backplane::contract::Backplane;
 use crate::backplane::contract::BackplaneError;
-use crate::backplane::incoming::inbound::Inbound;
+use crate::backplane::contract::Inbound;
 
 /// The backplane over a Redis Cluster, by its sharded channels: `SPUBLISH` and `SSUBSCRIBE`.
 ///

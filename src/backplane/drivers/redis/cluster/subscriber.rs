@@ -11,12 +11,12 @@ use tokio::sync::mpsc;
 use super::guide::{Guide, unserved};
 use crate::backplane::contract::BackplaneError;
 use crate::backplane::contract::BackplaneRequest;
+use crate::backplane::contract::Inbound;
 use crate::backplane::contract::Lost;
 use crate::backplane::contract::Subscriber;
 use crate::backplane::drivers::redis::address::Address;
 use crate::backplane::drivers::redis::link::{Link, Mode};
 use crate::backplane::drivers::redis::listener::Loss;
-use crate::backplane::incoming::inbound::Inbound;
 use crate::backplane::reconnecting::supervise::within;
 
 /// How long a node may take to connect, and how long it may be silent when it is asked something.

@@ -14,7 +14,7 @@ use super::remote::Remote;
 use super::tls::RedisTls;
 use crate::backplane::contract::Backplane;
 use crate::backplane::contract::BackplaneError;
-use crate::backplane::incoming::inbound::Inbound;
+use crate::backplane::contract::Inbound;
 
 /// Where a Sentinel listens, unless its URL tells otherwise.
 const SENTINEL_PORT: u16 = 26_379;
