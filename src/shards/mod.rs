@@ -3,6 +3,7 @@
 //!
 //! This is the only place where the engine meets the runtime.
 
+mod driver;
 mod ends;
 mod events;
 mod relief;

@@ -1,34 +1,24 @@
-//! The tasks that drive the shards.
+//! The set of the shards of a hub: what publishers and sessions ask of it.
 
-use std::future::poll_fn;
-use std::mem;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
-use tokio::task::{coop, yield_now};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::task::coop;
+use tokio::time::{Instant, sleep_until};
 
+use super::driver::Driver;
 use super::ends::{End, Ends};
 use super::relief::Relief;
 use super::room_state::{Emptied, LastRooms, RoomHooks, RoomStates};
 use super::sampler::Sampler;
 use crate::engine::{
     Action, ActionError, Address, Budgets, Congestion, ConnKey, InboxLimits, JoinError, Link,
-    Overloaded, Pace, Port, Progress, RoomLimits, RoomWatch, Shard, ShardConfig, act_at,
-    publish_at,
+    Overloaded, Pace, Port, RoomLimits, RoomWatch, Shard, ShardConfig, act_at, publish_at,
 };
 use crate::net::WriteHalf;
-
-/// Small writes of a slice, before a shard lets readers and other shards run: about 0.3 ms.
-const WRITES_PER_SLICE: usize = 64;
-
-/// How late a tick may be before the timer is set again.
-const TIMER_SLACK: Duration = Duration::from_millis(1);
 
 /// The shards of a hub, as publishers and sessions see them.
 pub(crate) struct Shards {
@@ -313,71 +303,6 @@ impl Drop for Shards {
         self.ends.expect();
         self.ports.iter().for_each(|port| port.stop());
     }
-}
-
-struct Driver {
-    shard: Shard<WriteHalf>,
-    /// These two stand behind the shard, which goes first.
-    last_rooms: LastRooms,
-    end: End,
-    port: Arc<Port<WriteHalf>>,
-    epoch: Instant,
-    timer: Pin<Box<Sleep>>,
-}
-
-impl Driver {
-    async fn run(mut self) {
-        loop {
-            let progress = self.shard.run(self.epoch.elapsed(), WRITES_PER_SLICE);
-            self.last_rooms.tell_emptied();
-            self.end.is_expected = self.shard.is_ending();
-            if self.shard.take_made_space() {
-                self.end.relief.ring();
-            }
-            match progress {
-                // Unlike a place in the run queue, it also has the runtime look for what can be read.
-                Progress::Busy => yield_now().await,
-                Progress::Idle => {
-                    let tick = self.shard.next_tick().map(|tick| self.epoch + tick);
-                    poll_fn(|cx| self.poll_wait(cx, tick)).await;
-                    // Others that are ready have messages, too: what they push now joins.
-                    to_the_back().await;
-                }
-                Progress::Stopped => return,
-            }
-        }
-    }
-
-    /// Ready when the inbox is filled or the tick has come.
-    fn poll_wait(&mut self, cx: &mut Context<'_>, tick: Option<Instant>) -> Poll<()> {
-        if self.port.inbox().poll_filled(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        // A publisher that gave space back before it could see this shard asleep did not wake it.
-        self.end.relief.ring();
-        let Some(tick) = tick else { return Poll::Pending };
-        // A timer that fires early costs one look around; setting it anew, a lock.
-        if self.timer.is_elapsed() || self.timer.deadline() > tick + TIMER_SLACK {
-            self.timer.as_mut().reset(tick);
-        }
-        self.timer.as_mut().poll(cx)
-    }
-}
-
-/// Lets the tasks run that are ready now.
-///
-/// Unlike after `yield_now`, another worker can take the task meanwhile: a handler that computes
-/// holds up no shard.
-async fn to_the_back() {
-    let mut has_waited = false;
-    poll_fn(|cx| {
-        if mem::replace(&mut has_waited, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 #[cfg(test)]
