@@ -52,12 +52,12 @@ pub use codec::{Codec, DecodeError, EncodeError, Never, Raw, RawMessage};
 pub use codec::{FromJson, Json};
 pub use engine::{
     ActionError, Close, CloseCode, DisconnectReason, Eviction, FrameKind, JoinError, LeaveError,
-    Limit, Overflow, Stats,
+    Limit, Overflow,
 };
 #[cfg(feature = "hub")]
 pub use hub::{
     AsMessage, BuildError, Builder, Conn, Encoded, Endpoint, Handler, Handlers, Hub, Outcome,
-    PublishError, Reject, RoomState, SendError, Shutdown, ShutdownReport, State, Stateless,
+    PublishError, Reject, RoomState, SendError, Shutdown, ShutdownReport, State, Stateless, Stats,
     UpgradeRequest,
 };
 #[cfg(feature = "hub")]

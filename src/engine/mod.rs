@@ -40,9 +40,9 @@ pub use command::{
     Act, Audience, Change, Command, Delivery, Except, Leave, Listing, Probe, Reply, Slice,
 };
 pub use congestion::Congestion;
-#[cfg(feature = "server")]
-pub(crate) use counters::counters;
-pub use counters::{Counter, Counters, Stats};
+pub use counters::{Counter, Counters};
+#[cfg(feature = "hub")]
+pub(crate) use counters::{add_counters, live_counters, shard_counters, snapshot};
 pub use frame::FrameKind;
 pub use inbox::{Inbox, InboxLimits, Overloaded};
 pub use link::{ConnKey, End, Link, Newcomer, Owner, Stage};

@@ -148,4 +148,9 @@ events! {
         took = ?report.took,
         "hub shut down"
     }
+
+    /// A `RoomState` panicked, `times` times since the last event of this kind. The event shows the last panic.
+    error room_state_panicked(panic: &(dyn Any + Send), times: u64) for "roomcast::hub" {
+        panic = panic_text(panic), times, "room state panicked"
+    }
 }

@@ -7,9 +7,8 @@ use metrics::Unit::{Bytes, Count, Seconds};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
-use super::{Hub, Inner};
+use super::{Hub, Inner, Stats};
 use crate::backplane::{BackplaneHealth, BackplaneState};
-use crate::engine::Stats;
 use crate::shards::{Sample, Sampler};
 use crate::telemetry::metrics::Value::{ByReason, Counter, Gauge};
 use crate::telemetry::metrics::{Copyist, Metric, keep_copying};

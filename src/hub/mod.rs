@@ -30,6 +30,7 @@ mod session;
 mod shed;
 mod shutdown;
 mod span;
+mod stats;
 mod subscribing;
 mod undecodable;
 mod upgrade;
@@ -56,10 +57,12 @@ pub use self::request::{Reject, UpgradeRequest};
 pub use self::room_state::RoomState;
 use self::shutdown::PhaseCell;
 pub use self::shutdown::{Shutdown, ShutdownReport};
+use self::stats::HubCounters;
+pub use self::stats::Stats;
 use self::warnings::Warnings;
 use crate::backplane::{Bridge, NodeId};
 use crate::codec::Codec;
-use crate::engine::{Counters, Port, Reply, Stats};
+use crate::engine::{Port, Reply};
 use crate::net::{Admission, AdmissionLimits, ReadLimits, SocketOptions, WriteHalf};
 use crate::runtime::shield::shielded;
 use crate::shards::Shards;
@@ -111,6 +114,7 @@ struct Parts<Out, In> {
     node: NodeId,
     codec: Arc<dyn Codec<Out, In>>,
     shards: Arc<Shards>,
+    counters: Arc<HubCounters>,
     bridge: Option<Bridge>,
     read_limits: ReadLimits,
     /// Bytes that may wait for a client when a call that waits adds some.
@@ -130,6 +134,7 @@ struct Inner<Out, In> {
     node: NodeId,
     codec: Arc<dyn Codec<Out, In>>,
     shards: Arc<Shards>,
+    counters: Arc<HubCounters>,
     /// Dropped with the hub, which ends its tasks.
     bridge: Option<Bridge>,
     read_limits: ReadLimits,
@@ -209,6 +214,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
             node: parts.node,
             codec: parts.codec,
             shards: parts.shards,
+            counters: parts.counters,
             bridge: parts.bridge,
             read_limits: parts.read_limits,
             send_wait_bytes_max: parts.send_wait_bytes_max,
@@ -268,15 +274,18 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         answers
     }
 
-    /// Where is counted what concerns no shard.
-    fn counters(&self) -> &Counters {
-        self.inner.shards.ports()[0].counters()
+    fn counters(&self) -> &HubCounters {
+        &self.inner.counters
     }
 
     /// A snapshot of the counters, summed over the shards.
     pub fn stats(&self) -> Stats {
         let mut stats = Stats::default();
-        self.inner.shards.ports().iter().for_each(|port| port.counters().add_to(&mut stats));
+        stats.add_hub(self.counters());
+        for port in self.inner.shards.ports() {
+            stats.add_shard(port.counters());
+        }
+        stats.refused_rooms += self.inner.shards.refused_names();
         stats
     }
 }

@@ -103,7 +103,7 @@ impl Members for Shards {
             Err(ActionError::Overloaded) => return Err(Overloaded),
             // The node that asks may have other limits.
             Err(ActionError::NameTooLong { .. }) => {
-                self.ports()[0].counters().refused_rooms.add(1);
+                self.note_refused_name();
             }
             // Counted by the shard that has no more rooms.
             Err(_) | Ok(()) => {}

@@ -6,7 +6,8 @@ use hyper::StatusCode;
 use hyper::header::{self, HeaderValue};
 
 use super::Reject;
-use crate::engine::{Counter, Counters, JoinError};
+use super::stats::HubCounters;
+use crate::engine::{Counter, JoinError};
 use crate::net::Denied;
 use crate::ws;
 use crate::ws::{ComeBack, NoUpgrade, Objection, Response};
@@ -35,7 +36,7 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    pub(super) fn counter<'a>(&self, counters: &'a Counters) -> &'a Counter {
+    pub(super) fn counter<'a>(&self, counters: &'a HubCounters) -> &'a Counter {
         match self {
             Self::Malformed(_) => &counters.refused_malformed,
             Self::Origin(_) => &counters.refused_origins,

@@ -1,11 +1,15 @@
 //! State that an application keeps beside its rooms.
 
-use std::sync::Arc;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::Encoded;
+use super::stats::HubCounters;
+use super::{Encoded, events};
 use crate::shards::RoomHooks;
+use crate::telemetry::Throttle;
 
 /// State that an application keeps beside the rooms of this node: the last messages, a document, who is typing.
 ///
@@ -92,15 +96,41 @@ impl<S: RoomState + ?Sized> RoomState for Arc<S> {
     }
 }
 
-/// A state, as the shards see it.
-pub(super) struct Hooks<S>(pub(super) S);
+/// A state, as the shards see it: a panic of the state stays here, and is counted.
+pub(super) struct Hooks {
+    state: Box<dyn RoomState>,
+    counters: Arc<HubCounters>,
+    /// Panics that no event has reported yet.
+    panics: Mutex<Throttle>,
+}
 
-impl<S: RoomState> RoomHooks for Hooks<S> {
+impl Hooks {
+    pub(super) fn new(state: Box<dyn RoomState>, counters: Arc<HubCounters>) -> Self {
+        Self { state, counters, panics: Mutex::default() }
+    }
+
+    fn call(&self, hook: impl FnOnce(&dyn RoomState)) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| hook(&*self.state))) {
+            self.note_panic(&*panic);
+        }
+    }
+
+    #[cold]
+    fn note_panic(&self, panic: &(dyn Any + Send)) {
+        self.counters.room_state_panics.add(1);
+        let mut panics = self.panics.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(times) = panics.add(1) {
+            events::room_state_panicked(panic, times);
+        }
+    }
+}
+
+impl RoomHooks for Hooks {
     fn published(&self, room: &str, frame: &Bytes) {
-        self.0.on_publish(room, &Encoded(frame.clone()));
+        self.call(|state| state.on_publish(room, &Encoded(frame.clone())));
     }
 
     fn emptied(&self, room: &str) {
-        self.0.on_empty(room);
+        self.call(|state| state.on_empty(room));
     }
 }

@@ -124,7 +124,7 @@ fn note_error<Out: 'static, In: Send + 'static>(
     close: &Close,
 ) {
     if !conn.hub().is_closed() {
-        conn.port().counters().callback_errors.add(1);
+        conn.hub().counters().callback_errors.add(1);
         conn.span().enter(|| events::callback_failed(callback, close));
     }
 }
@@ -220,7 +220,7 @@ fn note_undecodable<Out: 'static, In: Send + 'static>(
     error: &DecodeError,
     start: &Start,
 ) {
-    conn.port().counters().decode_errors.add(1);
+    conn.hub().counters().decode_errors.add(1);
     let message = Undecodable { error, start };
     let hub = conn.hub();
     let times = hub.inner.warnings.undecodable.add();
@@ -231,7 +231,7 @@ fn note_undecodable<Out: 'static, In: Send + 'static>(
 }
 
 fn note_panic<Out: 'static, In: Send + 'static>(conn: &Conn<Out, In>, payload: &(dyn Any + Send)) {
-    conn.port().counters().handler_panics.add(1);
+    conn.hub().counters().handler_panics.add(1);
     conn.span().enter(|| events::panicked(payload));
 }
 

@@ -47,7 +47,7 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
         };
         let waited = shielded(timeout(hub.inner.subscribe_timeout, waiting)).await;
         waited.unwrap_or_else(|_| {
-            self.port().counters().subscribe_timeouts.add(1);
+            hub.counters().subscribe_timeouts.add(1);
             hub.tell_unsubscribed();
             Ok(false)
         })

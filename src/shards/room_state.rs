@@ -14,11 +14,9 @@
 //!    when it holds no stripe: a shard at the end of its slice, a joiner after its join. So no room is forgotten,
 //!    and no more are noted than leave in those slices and joins.
 
-use std::any::Any;
 use std::array;
 use std::cell::Cell;
 use std::hash::BuildHasher;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -26,15 +24,13 @@ use crossbeam_queue::SegQueue;
 use crossbeam_utils::CachePadded;
 use foldhash::quality::RandomState;
 
-use super::events;
 use crate::engine::{Address, Overloaded, Port, RoomWatch, frame};
 use crate::net::WriteHalf;
-use crate::telemetry::Throttle;
 
 /// Locks that the rooms share by the hash of their names. As many as there are bits in a mask of them.
 const STRIPES: usize = u64::BITS as usize;
 
-/// The calls that the application gets, under the stripe of the room.
+/// The calls that the application gets, under the stripe of the room. They do not panic.
 pub(crate) trait RoomHooks: Send + Sync {
     /// One frame was handed to the shards, for the members of a room.
     fn published(&self, room: &str, frame: &Bytes);
@@ -74,8 +70,6 @@ pub(super) struct RoomStates {
     hasher: RandomState,
     ports: Arc<[Arc<Port<WriteHalf>>]>,
     emptied: Arc<Emptied>,
-    /// Panics that were not told of yet.
-    panics: Mutex<Throttle>,
 }
 
 impl RoomStates {
@@ -90,7 +84,6 @@ impl RoomStates {
             hasher: RandomState::default(),
             ports,
             emptied,
-            panics: Mutex::default(),
         }
     }
 
@@ -146,7 +139,7 @@ impl RoomStates {
     fn tell_published(&self, rooms: &[&str], frames: &Bytes) {
         for frame in frame::split(frames) {
             for room in rooms {
-                self.call(|hooks| hooks.published(room, &frame));
+                self.hooks.published(room, &frame);
             }
         }
         // No shard will tell that they have emptied.
@@ -155,22 +148,7 @@ impl RoomStates {
 
     fn tell_if_empty(&self, room: &str) {
         if !self.ports.iter().any(|port| port.rooms().contains(room)) {
-            self.call(|hooks| hooks.emptied(room));
-        }
-    }
-
-    /// Calls the application, whose panics end nothing else.
-    fn call(&self, hook: impl FnOnce(&dyn RoomHooks)) {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| hook(&*self.hooks))) {
-            self.note_panic(&*panic);
-        }
-    }
-
-    #[cold]
-    fn note_panic(&self, panic: &(dyn Any + Send)) {
-        self.ports[0].counters().room_state_panics.add(1);
-        if let Some(times) = lock(&self.panics).add(1) {
-            events::room_state_panicked(panic, times);
+            self.hooks.emptied(room);
         }
     }
 

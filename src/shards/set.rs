@@ -15,8 +15,8 @@ use super::relief::Relief;
 use super::room_state::{Emptied, LastRooms, RoomHooks, RoomStates};
 use super::sampler::Sampler;
 use crate::engine::{
-    Action, ActionError, Address, Budgets, Congestion, ConnKey, InboxLimits, JoinError, Link,
-    Overloaded, Pace, Port, RoomLimits, RoomWatch, Shard, ShardConfig, act_at, publish_at,
+    Action, ActionError, Address, Budgets, Congestion, ConnKey, Counter, InboxLimits, JoinError,
+    Link, Overloaded, Pace, Port, RoomLimits, RoomWatch, Shard, ShardConfig, act_at, publish_at,
 };
 use crate::net::WriteHalf;
 
@@ -33,6 +33,8 @@ pub(crate) struct Shards {
     /// Shared with the tasks of the shards.
     ends: Arc<Ends>,
     sampler: Sampler,
+    /// Rooms that another node asked for and whose name is too long here.
+    refused_names: Counter,
 }
 
 /// How many shards there are, and what bounds them.
@@ -83,7 +85,16 @@ impl Shards {
             // The driver takes turns by itself. Tokio's budget would make sockets look blocked.
             runtime.spawn(coop::unconstrained(driver.run()));
         }
-        Self { ports, room_states, epoch, relief, congestion, ends, sampler: Sampler::default() }
+        Self {
+            ports,
+            room_states,
+            epoch,
+            relief,
+            congestion,
+            ends,
+            sampler: Sampler::default(),
+            refused_names: Counter::default(),
+        }
     }
 
     /// All ports, in the order of the shards.
@@ -128,6 +139,16 @@ impl Shards {
     /// How late the shard of a connection has run so far, in all.
     pub(crate) fn lateness(&self, id: ConnKey) -> Duration {
         self.port(id).map_or(Duration::ZERO, |port| port.lateness(self.epoch.elapsed()))
+    }
+
+    /// Counts a room that another node asked for and whose name is too long here.
+    pub(crate) fn note_refused_name(&self) {
+        self.refused_names.add(1);
+    }
+
+    /// The rooms that were counted by [`note_refused_name`](Self::note_refused_name).
+    pub(crate) fn refused_names(&self) -> u64 {
+        self.refused_names.get()
     }
 
     /// How many connections are open.

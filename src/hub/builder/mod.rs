@@ -25,6 +25,8 @@ use tokio::runtime::Handle;
 use self::memory::SetBytes;
 #[cfg(feature = "json")]
 use self::plain::PlainSettings;
+use super::room_state::{Hooks, RoomState};
+use super::stats::HubCounters;
 use super::{BuildError, Hub, Origins, Parts};
 use crate::backplane::{BackplaneError, Bridge, BridgeConfig, NodeId, Plan, Signing};
 use crate::codec::Codec;
@@ -96,7 +98,7 @@ pub struct Builder<Out, In = Out> {
     inbox_messages: usize,
     rooms: RoomLimits,
     rooms_max: usize,
-    room_hooks: Option<Box<dyn RoomHooks>>,
+    room_state: Option<Box<dyn RoomState>>,
     socket_send_buffer: Option<usize>,
     link: Option<Link>,
     spread: u16,
@@ -157,7 +159,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
             inbox_messages: 65_536,
             rooms: RoomLimits { name_bytes: 255, rooms_per_conn: 1_024 },
             rooms_max: 1 << 20,
-            room_hooks: None,
+            room_state: None,
             socket_send_buffer: None,
             link: None,
             spread: 1,
@@ -231,7 +233,11 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
             rooms: self.rooms,
             budgets: Budgets::new(self.rooms_max, bytes.queued, self.shards),
         };
-        let shards = Shards::start(layout, watch, self.room_hooks, &runtime);
+        let counters = Arc::new(HubCounters::default());
+        let hooks = self
+            .room_state
+            .map(|state| Box::new(Hooks::new(state, counters.clone())) as Box<dyn RoomHooks>);
+        let shards = Shards::start(layout, watch, hooks, &runtime);
         let shards = Arc::new(shards);
         let ends = || BridgeEnds { node, members: Arc::downgrade(&shards), runtime: &runtime };
         let bridge = bridge.map(|(plan, start)| start(plan, ends())).transpose()?;
@@ -240,6 +246,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
             node,
             codec: self.codec,
             shards,
+            counters,
             bridge,
             read_limits: self.read,
             send_wait_bytes_max: send_wait_bytes_max(self.queue),
@@ -295,7 +302,7 @@ impl<Out, In> fmt::Debug for Builder<Out, In> {
             .field("inbox_messages", &self.inbox_messages)
             .field("rooms", &self.rooms)
             .field("rooms_max", &self.rooms_max)
-            .field("room_state", &self.room_hooks.is_some())
+            .field("room_state", &self.room_state.is_some())
             .field("set", &self.set)
             .field("socket_send_buffer", &self.socket_send_buffer)
             .field("channel", &self.link.as_ref().map(|link| &link.channel))
