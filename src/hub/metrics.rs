@@ -33,11 +33,11 @@ struct Elsewhere {
 
 #[rustfmt::skip]
 const HERE: &[Metric<Here>] = &[
-    Metric("roomcast_connections", Count, "Connections that are open",
+    Metric("roomcast_connections", Count, "Open connections",
         Gauge(|hub| hub.stats.connections as f64)),
-    Metric("roomcast_rooms", Count, "Rooms with members; one counts once per shard that has some",
+    Metric("roomcast_rooms", Count, "Rooms with members; a room counts once per shard that has members of it",
         Gauge(|hub| hub.stats.rooms as f64)),
-    Metric("roomcast_blocked_connections", Count, "Connections whose socket takes no more",
+    Metric("roomcast_blocked_connections", Count, "Connections whose socket takes no more bytes now",
         Gauge(|hub| hub.stats.blocked as f64)),
     Metric("roomcast_queued_bytes", Bytes, "Bytes that wait for blocked connections",
         Gauge(|hub| hub.queued_bytes as f64)),
@@ -49,7 +49,7 @@ const HERE: &[Metric<Here>] = &[
         Counter(|hub| hub.stats.connected)),
     Metric("roomcast_connections_ended_total", Count, "Connections that have ended",
         Counter(|hub| hub.stats.disconnected)),
-    Metric("roomcast_connections_closed_total", Count, "Those that the hub closed for a fault",
+    Metric("roomcast_connections_closed_total", Count, "Connections that the hub closed, by reason",
         ByReason(&[
             ("idle", |hub| hub.stats.closed_idle),
             ("protocol", |hub| hub.stats.closed_protocol),
@@ -59,9 +59,9 @@ const HERE: &[Metric<Here>] = &[
             ("flooding", |hub| hub.stats.closed_flooding),
             ("overloaded", |hub| hub.stats.closed_overloaded),
         ])),
-    Metric("roomcast_connections_shed_total", Count, "Those that were asked to come back elsewhere",
+    Metric("roomcast_connections_shed_total", Count, "Connections that Hub::shed asked to connect to another node",
         Counter(|hub| hub.stats.shed)),
-    Metric("roomcast_evictions_total", Count, "Those that were evicted for not reading",
+    Metric("roomcast_evictions_total", Count, "Connections evicted because the client did not read",
         ByReason(&[
             ("full", |hub| hub.stats.evicted_full),
             ("stalled", |hub| hub.stats.evicted_stalled),
@@ -78,16 +78,16 @@ const HERE: &[Metric<Here>] = &[
             ("full", |hub| hub.stats.refused_full),
             ("address", |hub| hub.stats.refused_addrs),
         ])),
-    Metric("roomcast_handshakes_failed_total", Count, "Handshakes that came to nothing",
+    Metric("roomcast_handshakes_failed_total", Count, "Handshakes that did not become a connection",
         ByReason(&[
             ("unfinished", |hub| hub.stats.upgrades_failed),
             ("unsupported", |hub| hub.stats.upgrades_unsupported),
         ])),
     Metric("roomcast_received_messages_total", Count, "Messages received from clients",
         Counter(|hub| hub.stats.messages_in)),
-    Metric("roomcast_received_bytes_total", Bytes, "Bytes of their payloads",
+    Metric("roomcast_received_bytes_total", Bytes, "Payload bytes received from clients",
         Counter(|hub| hub.stats.bytes_in)),
-    Metric("roomcast_decode_errors_total", Count, "Those that the codec could not decode",
+    Metric("roomcast_decode_errors_total", Count, "Messages of clients that the codec could not decode",
         Counter(|hub| hub.stats.decode_errors)),
     Metric("roomcast_published_total", Count, "Messages taken from inboxes, once per shard",
         Counter(|hub| hub.stats.published)),
@@ -105,17 +105,17 @@ const HERE: &[Metric<Here>] = &[
         ])),
     Metric("roomcast_inbox_refusals_total", Count, "Publishes, joins and leaves refused by a full inbox",
         Counter(|hub| hub.stats.refused)),
-    Metric("roomcast_room_refusals_total", Count, "Joins refused for too many rooms",
+    Metric("roomcast_room_refusals_total", Count, "Joins refused because the hub has too many rooms",
         Counter(|hub| hub.stats.refused_rooms)),
-    Metric("roomcast_join_refusals_total", Count, "Connections in too many rooms to enter another by Hub::join",
+    Metric("roomcast_join_refusals_total", Count, "Joins by Hub::join refused because the connection is in too many rooms",
         Counter(|hub| hub.stats.refused_joins)),
     Metric("roomcast_heartbeats_total", Count, "Heartbeats of clients that were answered",
         Counter(|hub| hub.stats.heartbeats)),
     Metric("roomcast_pings_total", Count, "Pings sent",
         Counter(|hub| hub.stats.pings)),
-    Metric("roomcast_pongs_replaced_total", Count, "Pongs replaced by a newer one",
+    Metric("roomcast_pongs_replaced_total", Count, "Pongs replaced by a newer pong",
         Counter(|hub| hub.stats.pongs_replaced)),
-    Metric("roomcast_subscribe_timeouts_total", Count, "Joins whose room was not subscribed to in time",
+    Metric("roomcast_subscribe_timeouts_total", Count, "Joins whose subscription did not come in time",
         Counter(|hub| hub.stats.subscribe_timeouts)),
     Metric("roomcast_callback_errors_total", Count, "Callbacks that returned an error",
         Counter(|hub| hub.stats.callback_errors)),
@@ -125,48 +125,48 @@ const HERE: &[Metric<Here>] = &[
         Counter(|hub| hub.stats.room_state_panics)),
     Metric("roomcast_stream_panics_total", Count, "Streams of the application that panicked",
         Counter(|hub| hub.stats.stream_panics)),
-    Metric("roomcast_shards_gone", Count, "Shards that are gone, with their runtime or by a panic",
+    Metric("roomcast_shards_gone", Count, "Shards that have ended, with their runtime or by a panic",
         Gauge(|hub| hub.stats.shards_gone as f64)),
 ];
 
 #[rustfmt::skip]
 const ELSEWHERE: &[Metric<Elsewhere>] = &[
-    Metric("roomcast_backplane_up", Count, "1 while messages flow both ways, or 0",
+    Metric("roomcast_backplane_up", Count, "1 while messages flow both ways, else 0",
         Gauge(|it| if it.health.state == BackplaneState::Up { 1.0 } else { 0.0 })),
-    Metric("roomcast_backplane_nodes", Count, "Nodes that are known, with this one",
+    Metric("roomcast_backplane_nodes", Count, "Known nodes, this node included",
         Gauge(|it| it.nodes as f64)),
-    Metric("roomcast_backplane_subscriptions", Count, "Channels that are subscribed to",
+    Metric("roomcast_backplane_subscriptions", Count, "Subscribed channels",
         Gauge(|it| it.health.subscriptions as f64)),
     Metric("roomcast_backplane_queued_messages", Count, "Messages that wait to be published",
         Gauge(|it| it.health.queued as f64)),
-    Metric("roomcast_backplane_unacknowledged_messages", Count, "Messages on their way",
+    Metric("roomcast_backplane_unacknowledged_messages", Count, "Messages sent and not yet acknowledged",
         Gauge(|it| it.health.in_flight as f64)),
     Metric("roomcast_backplane_awaited_nodes", Count, "Nodes that messages wait for after a break",
         Gauge(|it| it.health.awaited_nodes as f64)),
-    Metric("roomcast_backplane_round_trip_seconds", Seconds, "Of the last probe; 0 before the first",
+    Metric("roomcast_backplane_round_trip_seconds", Seconds, "Round trip of the last probe; 0 before the first",
         Gauge(|it| it.health.probe_round_trip.unwrap_or_default().as_secs_f64())),
     Metric("roomcast_backplane_published_total", Count, "Messages published and acknowledged",
         Counter(|it| it.health.published)),
-    Metric("roomcast_backplane_envelopes_total", Count, "Envelopes that carried them",
+    Metric("roomcast_backplane_envelopes_total", Count, "Envelopes that carried the published messages",
         Counter(|it| it.health.envelopes)),
-    Metric("roomcast_backplane_received_total", Count, "Messages of other nodes",
+    Metric("roomcast_backplane_received_total", Count, "Messages received from other nodes",
         Counter(|it| it.health.received)),
-    Metric("roomcast_backplane_lost_total", Count, "Messages of other nodes that never came",
+    Metric("roomcast_backplane_lost_total", Count, "Messages of other nodes that never arrived",
         Counter(|it| it.health.lost)),
-    Metric("roomcast_backplane_duplicates_total", Count, "Messages that came twice",
+    Metric("roomcast_backplane_duplicates_total", Count, "Messages that arrived again, and were dropped",
         Counter(|it| it.health.duplicates)),
     Metric("roomcast_backplane_dropped_total", Count, "Messages dropped from a full outage queue",
         Counter(|it| it.health.dropped)),
-    Metric("roomcast_backplane_unreached_total", Count, "Messages sent without a node that was not back",
+    Metric("roomcast_backplane_unreached_total", Count, "Messages that a node missed because it was not back in time; each counts once per node",
         Counter(|it| it.health.unreached)),
-    Metric("roomcast_backplane_rejected_total", Count, "Payloads and envelopes not read",
+    Metric("roomcast_backplane_rejected_total", Count, "Payloads and envelopes that were rejected",
         ByReason(&[
             ("overrun", |it| it.health.overrun),
             ("garbage", |it| it.health.garbage),
             ("version", |it| it.health.unknown_version),
             ("unauthenticated", |it| it.health.unauthenticated),
         ])),
-    Metric("roomcast_backplane_plain_received_total", Count, "Messages of other programs",
+    Metric("roomcast_backplane_plain_received_total", Count, "Messages received from other programs",
         Counter(|it| it.health.plain_received)),
     Metric("roomcast_backplane_plain_refused_total", Count, "Payloads of other programs that were dropped",
         ByReason(&[
@@ -176,9 +176,9 @@ const ELSEWHERE: &[Metric<Elsewhere>] = &[
             ("undecodable", |it| it.health.plain_undecodable),
             ("overrun", |it| it.health.plain_overrun),
         ])),
-    Metric("roomcast_backplane_unlisted_nodes_total", Count, "Times that a node was one too many",
+    Metric("roomcast_backplane_unlisted_nodes_total", Count, "Times that a node exceeded the limit of 1,024 nodes",
         Counter(|it| it.health.unlisted_nodes)),
-    Metric("roomcast_backplane_reconnects_total", Count, "Times that half of it was connected again",
+    Metric("roomcast_backplane_reconnects_total", Count, "Times that a half of the backplane connected again",
         Counter(|it| it.health.reconnects)),
 ];
 
@@ -242,9 +242,9 @@ async fn keep_sampling(copyist: &Copyist, sampler: &Sampler) {
 }
 
 fn record_samples(copyist: &Copyist, sampler: &Sampler) {
-    let about = "Time from a publish to the last write of it; of a sample";
+    let about = "Time from a publish to its last write, sampled";
     let latency = copyist.histogram("roomcast_delivery_latency_seconds", Seconds, about);
-    let about = "Messages of a shard that went to the same members together; of a sample";
+    let about = "Messages that a shard sent to the same members together, sampled";
     let burst = copyist.histogram("roomcast_burst_messages", Count, about);
     while let Some(sample) = sampler.pop() {
         match sample {

@@ -11,13 +11,13 @@ use crate::telemetry::metrics::{COPY_INTERVAL, Copyist, Metric, keep_copying};
 const SERVER: &[Metric<ServerStats>] = &[
     Metric("roomcast_server_accepted_total", Count, "Connections that were accepted",
         Counter(|server| server.accepted)),
-    Metric("roomcast_server_accept_failures_total", Count, "Times that none could be accepted",
+    Metric("roomcast_server_accept_failures_total", Count, "Times that no connection could be accepted",
         Counter(|server| server.accept_failures)),
-    Metric("roomcast_server_idle_closed_total", Count, "Connections closed between requests",
+    Metric("roomcast_server_idle_closed_total", Count, "Idle connections closed between requests",
         Counter(|server| server.keep_alives_timed_out)),
     Metric("roomcast_server_unnamed_clients_total", Count, "Requests of trusted proxies that name no client",
         Counter(|server| server.clients_unnamed)),
-    Metric("roomcast_server_rejections_total", Count, "Connections and requests before a handshake",
+    Metric("roomcast_server_rejections_total", Count, "Connections and requests rejected before a handshake",
         ByReason(&[
             ("full", |server| server.refused_full),
             ("address", |server| server.refused_addrs),
