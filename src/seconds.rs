@@ -17,7 +17,7 @@ pub(crate) mod option {
         S: Serializer,
     {
         match time {
-            Some(time) => super::serialize(time, to),
+            Some(time) => crate::seconds::serialize(time, to),
             None => to.serialize_none(),
         }
     }
