@@ -68,6 +68,23 @@ fn modules_of_a_folder_do_not_use_each_other_in_a_circle() {
     }
 }
 
+#[test]
+fn files_that_the_page_on_architecture_names_exist() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let page = fs::read_to_string(folder.join("docs/architecture.md")).expect("the page");
+    let mut sources = Vec::new();
+    read(&folder, &mut Vec::new(), &mut sources);
+    let names = page.split('`').skip(1).step_by(2);
+    let files = names.filter_map(|name| name.strip_suffix(".rs"));
+    let missing: Vec<_> = files
+        .filter(|file| {
+            let file: Module = file.split('/').map(str::to_owned).collect();
+            !sources.iter().any(|(module, _)| module.ends_with(&file))
+        })
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
 /// Each pair of a module and a module that it uses. The second one is empty for items of the crate's root.
 fn uses() -> Vec<(Module, Module)> {
     let mut sources = Vec::new();
