@@ -1,4 +1,8 @@
-//! Rooms for those who know the token, on every server that shares the Redis. `README.md` says how to run it.
+//! `TOKEN=secret REDIS_URL=redis://127.0.0.1 LISTEN=127.0.0.1:8080 cargo run --features redis --example quickstart`, and
+//! `npx wscat -H "Authorization: Bearer secret" -c ws://127.0.0.1:8080/ws/tea`.
+//!
+//! Rooms for those who know the token, on every server that shares the Redis.
+
 use roomcast::{Hub, Server, StatusCode, shutdown_signal};
 use std::{env::var, time::Duration};
 

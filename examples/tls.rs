@@ -1,4 +1,4 @@
-//! The chat room of the README over TLS: `wss://` and `https://` on one port.
+//! A chat room over TLS: `wss://` and `https://` on one port.
 //!
 //! ```text
 //! cargo run --release --features tls --example tls

@@ -11,6 +11,14 @@
 pub mod architecture {}
 
 #[cfg(all(feature = "json", feature = "server"))]
+#[doc = include_str!("cookbook.md")]
+pub mod cookbook {}
+
+#[cfg(all(feature = "json", feature = "server"))]
+#[doc = include_str!("examples.md")]
+pub mod examples {}
+
+#[cfg(all(feature = "json", feature = "server"))]
 #[doc = include_str!("mounting.md")]
 pub mod mounting {}
 
@@ -21,6 +29,10 @@ pub mod deploying {}
 #[cfg(all(feature = "json", feature = "server"))]
 #[doc = include_str!("browser.md")]
 pub mod browser {}
+
+#[cfg(all(feature = "json", feature = "server"))]
+#[doc = include_str!("close_codes.md")]
+pub mod close_codes {}
 
 #[cfg(all(feature = "json", feature = "server"))]
 #[doc = include_str!("calls.md")]
@@ -51,6 +63,10 @@ pub mod back_pressure {}
 pub mod scaling {}
 
 #[cfg(all(feature = "json", feature = "server"))]
+#[doc = include_str!("settings.md")]
+pub mod settings {}
+
+#[cfg(all(feature = "json", feature = "server"))]
 #[doc = include_str!("tuning.md")]
 pub mod tuning {}
 
@@ -65,6 +81,14 @@ pub mod tracing {}
 #[cfg(all(feature = "json", feature = "server"))]
 #[doc = include_str!("security.md")]
 pub mod security {}
+
+#[cfg(all(feature = "json", feature = "server"))]
+#[doc = include_str!("benchmarks.md")]
+pub mod benchmarks {}
+
+#[cfg(all(feature = "json", feature = "server"))]
+#[doc = include_str!("dependability.md")]
+pub mod dependability {}
 
 #[cfg(all(feature = "json", feature = "server"))]
 #[doc = include_str!("limitations.md")]

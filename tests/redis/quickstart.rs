@@ -1,4 +1,4 @@
-//! The program that the README begins with, as two nodes, and a job that publishes to its clients.
+//! The example `quickstart`, as two nodes, and a job that publishes to its clients.
 
 use std::process::Command;
 use std::time::Duration;

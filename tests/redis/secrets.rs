@@ -8,7 +8,7 @@ use crate::support::eventually;
 
 const PASSWORD: &str = "fish-and-chips";
 
-/// What the README says a user needs.
+/// The rights that the page `docs::scaling` lists for a user.
 const RIGHTS: [&str; 4] = ["-@all", "+publish", "+subscribe", "+unsubscribe"];
 
 /// A server with the user `app`, who may use the channels of the chat, and no more.
