@@ -74,6 +74,6 @@ pub use server::{Tls, TlsError, TlsInfo};
 pub use ws::{Body, ConnExtensions, PathParams, RemoteAddr, Response};
 
 /// The README's programs, compiled.
-#[cfg(all(doctest, feature = "axum", feature = "json", feature = "redis", feature = "test-util"))]
+#[cfg(all(doctest, feature = "axum", feature = "json", feature = "redis", feature = "tls"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
