@@ -12,6 +12,8 @@ mod closing;
 mod dice;
 #[path = "engine/fake.rs"]
 mod fake;
+#[path = "engine/follow.rs"]
+mod follow;
 #[path = "engine/inbox.rs"]
 mod inbox;
 #[path = "engine/keep_alive.rs"]
@@ -24,8 +26,6 @@ mod operation;
 mod order;
 #[path = "engine/overflow.rs"]
 mod overflow;
-#[path = "engine/probe.rs"]
-mod probe;
 #[path = "engine/rooms.rs"]
 mod rooms;
 #[path = "engine/runs.rs"]

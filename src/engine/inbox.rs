@@ -7,8 +7,7 @@
 //!
 //! Deliveries, joins and leaves reserve room first and are refused when there is none. Pongs and
 //! questions take room without asking, so that a flood of them is seen as congestion. Commands that
-//! begin or end something take none: of those, a connection has at most a handful in flight. Neither do
-//! probes, of which there are few.
+//! begin or end something take none: of those, a connection has at most a handful in flight.
 //!
 //! # Orderings
 //!

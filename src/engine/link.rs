@@ -336,8 +336,12 @@ impl Link {
         has_space(self.waiting.load(Ordering::Relaxed), bytes, bytes_max)
     }
 
-    /// Has `bytes` more wait, if there [is space](Self::has_space).
-    pub(super) fn reserve_waiting(&self, bytes: usize, bytes_max: usize) -> bool {
+    /// Has `bytes` more wait; with `bytes_max`, only if there [is space](Self::has_space).
+    pub(super) fn reserve_waiting(&self, bytes: usize, bytes_max: Option<usize>) -> bool {
+        let Some(bytes_max) = bytes_max else {
+            self.add_waiting(bytes);
+            return true;
+        };
         self.waiting
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| {
                 has_space(waiting, bytes, bytes_max).then(|| waiting.wrapping_add(bytes as u32))

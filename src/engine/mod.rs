@@ -37,7 +37,7 @@ pub(crate) use close::REASON_BYTES_MAX as CLOSE_REASON_BYTES_MAX;
 pub use close::{Close, CloseCode, DisconnectReason, Eviction, Limit};
 pub use closing::{Closing, Shedding};
 pub use command::{
-    Act, Audience, Change, Command, Delivery, Except, Leave, Listing, Probe, Reply, Slice,
+    Act, Audience, Change, Command, Delivery, Except, Follow, Leave, Listing, Reply, Slice,
 };
 pub use congestion::Congestion;
 pub use counters::{Counter, Counters};
@@ -48,8 +48,8 @@ pub use inbox::{Inbox, InboxLimits, Overloaded};
 pub use link::{ConnKey, End, Link, Newcomer, Owner, Stage};
 pub use pending::{PENDING_BYTES_MAX, Pending};
 pub use port::{
-    Action, ActionError, Address, JoinError, LeaveError, Pace, Port, RoomLimits, act_at, publish,
-    publish_at,
+    Action, ActionError, Address, JoinError, LeaveError, Pace, Port, Publish, RoomLimits, act_at,
+    publish, publish_at,
 };
 pub use room_index::{NoMoreRooms, Room, RoomIndex, RoomWatch, Snapshot};
 pub use send_queue::{Amount, Burst, Overflow, Pushed, QueueLimits, SendQueue, WRITE_SLOTS_MAX};

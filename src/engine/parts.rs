@@ -23,7 +23,7 @@ pub fn advance(link: &Link, stage: Stage) {
 
 /// Has bytes more wait for the client, if there is space, as a sender that waits does.
 pub fn reserve_waiting(link: &Link, bytes: usize, bytes_max: usize) -> bool {
-    link.reserve_waiting(bytes, bytes_max)
+    link.reserve_waiting(bytes, Some(bytes_max))
 }
 
 /// Bytes have left for the client, or are lost, as the shard says.

@@ -19,7 +19,7 @@ use super::budget::{Budget, Budgets};
 use super::clock::LATENESS_MIN;
 use super::close::DisconnectReason;
 use super::closing::{Closing, Shedding};
-use super::command::{Audience, Command, Delivery, Except, Payer, Reply};
+use super::command::{Audience, Command, Delivery, Except, Follow, Payer, Reply};
 use super::congestion::Congestion;
 use super::counters::Counters;
 use super::frame;
@@ -245,29 +245,22 @@ impl<S> Port<S> {
         self.counters.shards_gone.add(1);
     }
 
-    /// Sends frames to one connection. They count as waiting for it from now on.
-    pub fn send(&self, link: &Arc<Link>, frames: Bytes) -> Result<(), Overloaded> {
-        link.add_waiting(frames.len());
-        self.send_reserved(link, frames)
-    }
-
-    /// [`send`](Self::send) for callers that wait and try again: it is also refused where more than
-    /// `bytes_max` would wait for the client, unless nothing else does.
-    pub fn send_patiently(
+    /// Sends frames to one connection. They count as waiting for it from now on. With `bytes_max`, for
+    /// callers that wait and try again, the call is also refused where more than that would wait for the
+    /// client, unless nothing else does.
+    pub fn send(
         &self,
         link: &Arc<Link>,
         frames: Bytes,
-        bytes_max: usize,
+        bytes_max: Option<usize>,
+        follow: Option<Follow<'_>>,
     ) -> Result<(), Overloaded> {
-        match link.reserve_waiting(frames.len(), bytes_max) {
-            true => self.send_reserved(link, frames),
-            false => Err(Overloaded),
-        }
-    }
-
-    fn send_reserved(&self, link: &Arc<Link>, frames: Bytes) -> Result<(), Overloaded> {
         let bytes = frames.len();
-        let delivery = Delivery::reserved(frames, link.clone());
+        if !link.reserve_waiting(bytes, bytes_max) {
+            return Err(Overloaded);
+        }
+        // Where it is dropped, its bytes wait no longer.
+        let delivery = Delivery::reserved(frames, link.clone(), follow);
         self.inbox.reserve(bytes).inspect_err(|_| self.counters.refused.add(1))?;
         self.inbox.push(Command::Deliver(delivery));
         Ok(())
@@ -318,7 +311,7 @@ impl<S> Port<S> {
         self.inbox.push(Command::Stop);
     }
 
-    // For `publish`, which pays 10 ns a shard for the call that `probe` would make of it.
+    // For `publish`, which pays 10 ns a shard for the call that `act_at` would make of it.
     #[inline(always)]
     fn resolve(&self, address: Address<'_>) -> Option<Audience> {
         match address {
@@ -385,22 +378,21 @@ pub fn publish<S>(
     except: &[ConnKey],
     frames: &Bytes,
 ) -> Result<(), Overloaded> {
-    publish_at(Pace::Urgent, ports, address, except, frames)
+    publish_at(ports, &Publish { pace: Pace::Urgent, address, except, frames, follow: None })
 }
 
-/// [`publish`] at a pace.
+/// [`publish`], at a pace, and followed if need be.
 ///
 /// The ports are those of shards 0, 1, 2 and so on. Goes through them one call deep each. On the way
 /// down it finds out who is meant; at the bottom it reserves space in every inbox; on the way back,
 /// when nothing can fail any more, it pushes the deliveries.
-pub fn publish_at<S>(
-    pace: Pace,
-    ports: &[Arc<Port<S>>],
-    address: Address<'_>,
-    except: &[ConnKey],
-    frames: &Bytes,
-) -> Result<(), Overloaded> {
-    Publish { pace, address, except, frames }.go_on(concerned(ports, address), None)
+pub fn publish_at<S>(ports: &[Arc<Port<S>>], publish: &Publish<'_>) -> Result<(), Overloaded> {
+    let ports = concerned(ports, publish.address);
+    // Apart: nearly no publish is followed, and the others would pay for the question in each shard.
+    match publish.follow {
+        None => publish.go_on::<S, false>(ports, None),
+        Some(_) => publish.go_on::<S, true>(ports, None),
+    }
 }
 
 /// The ports that an address can concern: all, or that of the connection.
@@ -411,12 +403,18 @@ fn concerned<'p, S>(ports: &'p [Arc<Port<S>>], address: Address<'_>) -> &'p [Arc
     }
 }
 
-/// A publish on its way through the ports.
-struct Publish<'a> {
-    pace: Pace,
-    address: Address<'a>,
-    except: &'a [ConnKey],
-    frames: &'a Bytes,
+/// Frames to publish, one or a run of whole ones.
+pub struct Publish<'a> {
+    /// When the publish is refused.
+    pub pace: Pace,
+    /// To whom the frames go.
+    pub address: Address<'a>,
+    /// To whom of those they do not.
+    pub except: &'a [ConnKey],
+    /// The frames.
+    pub frames: &'a Bytes,
+    /// Who is told when they are out.
+    pub follow: Option<Follow<'a>>,
 }
 
 /// A port that a publish has passed on its way down, and those before it.
@@ -426,7 +424,7 @@ struct Passed<'a, S> {
 }
 
 impl Publish<'_> {
-    fn go_on<S>(
+    fn go_on<S, const IS_FOLLOWED: bool>(
         &self,
         ports: &[Arc<Port<S>>],
         passed: Option<&Passed<'_, S>>,
@@ -435,15 +433,16 @@ impl Publish<'_> {
             return self.reserve(passed);
         };
         let Some(audience) = port.resolve(self.address) else {
-            return self.go_on(others, passed);
+            return self.go_on::<S, IS_FOLLOWED>(others, passed);
         };
         // Before anything is reserved: what is given back wakes others who wait, and they this one.
         if self.pace == Pace::Patient && (port.is_pending(&audience) || port.inbox.is_congested()) {
             return Err(Overloaded);
         }
-        self.go_on(others, Some(&Passed { port, before: passed }))?;
+        self.go_on::<S, IS_FOLLOWED>(others, Some(&Passed { port, before: passed }))?;
         let (payer, except) = (port.payer(&audience), port.resolve_except(self.except));
-        let delivery = Delivery::new(self.frames.clone(), audience, except, payer);
+        let follow = self.follow.filter(|_| IS_FOLLOWED);
+        let delivery = Delivery::new(self.frames.clone(), audience, except, payer, follow);
         port.inbox.push(Command::Deliver(delivery));
         Ok(())
     }

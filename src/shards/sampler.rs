@@ -1,8 +1,7 @@
 //! Samples: now and then a publish is followed until all of it is written.
 //!
-//! Whoever wants a sample arms the sampler. The next publish takes the order, and puts a probe behind its
-//! deliveries in each shard; the last answer tells how long it took. All others pay for it with a look at
-//! a flag.
+//! Whoever wants a sample arms the sampler. The next publish takes the order, and has each shard tell when
+//! its part is out; the last answer tells how long it took. All others pay for it with a look at a flag.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,7 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam_queue::ArrayQueue;
 use tokio::sync::Notify;
 
-use crate::engine::{Address, Port};
+use crate::engine::{Follow, Overloaded};
 
 /// Samples that may wait to be taken; the oldest go first. Those of one publish to 255 shards.
 const SAMPLES_MAX: usize = 256;
@@ -74,41 +73,49 @@ impl Sampler {
         self.0.samples.pop()
     }
 
-    /// Whether a sample is wanted.
-    pub(super) fn is_armed(&self) -> bool {
-        self.0.is_armed.load(Ordering::Relaxed)
+    /// Publishes, and follows that if a sample is wanted.
+    #[inline]
+    pub(super) fn sample(
+        &self,
+        publish: impl FnOnce(Option<Follow<'_>>) -> Result<(), Overloaded>,
+    ) -> Result<(), Overloaded> {
+        let is_armed = self.0.is_armed.load(Ordering::Relaxed);
+        if is_armed { self.follow(publish) } else { publish(None) }
     }
 
-    /// Begins a sample, unless another publish does. Call it before the publish.
-    pub(super) fn begin(&self) -> Began {
+    /// Publishes, and follows that unless another publish has taken the order.
+    // Apart from the others, which are nearly all: what it needs would cost them, too.
+    #[cold]
+    fn follow(
+        &self,
+        publish: impl FnOnce(Option<Follow<'_>>) -> Result<(), Overloaded>,
+    ) -> Result<(), Overloaded> {
+        let Some(followed) = self.begin() else { return publish(None) };
+        let follow = || {
+            followed.unanswered.fetch_add(1, Ordering::Relaxed);
+            let followed = followed.clone();
+            Box::new(move |messages| followed.answer(messages)) as _
+        };
+        publish(Some(&follow))?;
+        followed.answer(0);
+        Ok(())
+    }
+
+    /// Begins a sample, unless another publish has taken the order, or too many are followed.
+    fn begin(&self) -> Option<Arc<Followed>> {
         if !self.0.is_armed.swap(false, Ordering::Relaxed) {
-            return Began(None);
+            return None;
         }
         self.0.disarmed.notify_one();
         let followed = Followed {
             began: Instant::now(),
-            unanswered: AtomicUsize::new(0),
+            unanswered: AtomicUsize::new(1),
             is_delivered: AtomicBool::new(false),
             sampler: self.0.clone(),
         };
         // Counted out again with what is not followed.
         let others = self.0.followed.fetch_add(1, Ordering::Relaxed);
-        Began(Some(Arc::new(followed)).filter(|_| others < FOLLOWED_MAX))
-    }
-}
-
-/// A publish that will be followed, or not.
-pub(super) struct Began(Option<Arc<Followed>>);
-
-impl Began {
-    /// Follows what was just published.
-    pub(super) fn follow<S>(self, ports: &[Arc<Port<S>>], address: Address<'_>) {
-        let Some(followed) = self.0 else { return };
-        followed.unanswered.store(ports.len(), Ordering::Relaxed);
-        for port in ports {
-            let followed = followed.clone();
-            port.probe(address, Box::new(move |messages| followed.answer(messages)));
-        }
+        Some(Arc::new(followed)).filter(|_| others < FOLLOWED_MAX)
     }
 }
 
@@ -116,6 +123,7 @@ impl Began {
 /// answer, and then there is none.
 struct Followed {
     began: Instant,
+    /// Shards that have not answered, and one more until all of them have been counted in.
     unanswered: AtomicUsize,
     /// Whether there was somebody to write to. Shards set it before they answer.
     is_delivered: AtomicBool,
@@ -136,7 +144,7 @@ impl Followed {
     }
 }
 
-/// However the probes of all shards end.
+/// However the replies of all shards end.
 impl Drop for Followed {
     fn drop(&mut self) {
         self.sampler.followed.fetch_sub(1, Ordering::Relaxed);

@@ -16,7 +16,8 @@ use super::room_state::{Emptied, LastRooms, RoomHooks, RoomStates};
 use super::sampler::Sampler;
 use crate::engine::{
     Action, ActionError, Address, Budgets, Congestion, ConnKey, Counter, InboxLimits, JoinError,
-    Link, Overloaded, Pace, Port, RoomLimits, RoomWatch, Shard, ShardConfig, act_at, publish_at,
+    Link, Overloaded, Pace, Port, Publish, RoomLimits, RoomWatch, Shard, ShardConfig, act_at,
+    publish_at,
 };
 use crate::net::WriteHalf;
 
@@ -171,11 +172,10 @@ impl Shards {
         except: &[ConnKey],
         frames: &Bytes,
     ) -> Result<(), Overloaded> {
+        let publish = Publish { pace, address, except, frames, follow: None };
         match &self.room_states {
-            None => {
-                self.followed(address, || publish_at(pace, &self.ports, address, except, frames))
-            }
-            Some(states) => self.publish_and_tell(states, pace, address, except, frames),
+            None => self.publish_to_shards(publish),
+            Some(states) => self.publish_and_tell(states, publish),
         }
     }
 
@@ -185,14 +185,14 @@ impl Shards {
     fn publish_and_tell(
         &self,
         states: &RoomStates,
-        pace: Pace,
-        address: Address<'_>,
-        except: &[ConnKey],
-        frames: &Bytes,
+        publish: Publish<'_>,
     ) -> Result<(), Overloaded> {
-        states.publish(address, frames, || {
-            self.followed(address, || publish_at(pace, &self.ports, address, except, frames))
-        })
+        states.publish(publish.address, publish.frames, || self.publish_to_shards(publish))
+    }
+
+    #[inline]
+    fn publish_to_shards(&self, publish: Publish<'_>) -> Result<(), Overloaded> {
+        self.sampler.sample(|follow| publish_at(&self.ports, &Publish { follow, ..publish }))
     }
 
     /// Has a connection enter a room.
@@ -244,35 +244,7 @@ impl Shards {
         bytes_max: Option<usize>,
     ) -> Result<(), Overloaded> {
         let port = &self.ports[link.id().shard()];
-        self.followed(Address::Conn(link.id()), || match bytes_max {
-            Some(bytes_max) => port.send_patiently(link, frames.clone(), bytes_max),
-            None => port.send(link, frames.clone()),
-        })
-    }
-
-    /// Publishes, and follows the message now and then.
-    fn followed(
-        &self,
-        address: Address<'_>,
-        publish: impl FnOnce() -> Result<(), Overloaded>,
-    ) -> Result<(), Overloaded> {
-        match self.sampler.is_armed() {
-            true => self.follow(address, publish),
-            false => publish(),
-        }
-    }
-
-    /// Apart from the others, which are nearly all: what it needs would cost them, too.
-    #[cold]
-    fn follow(
-        &self,
-        address: Address<'_>,
-        publish: impl FnOnce() -> Result<(), Overloaded>,
-    ) -> Result<(), Overloaded> {
-        let sample = self.sampler.begin();
-        publish()?;
-        sample.follow(&self.ports, address);
-        Ok(())
+        self.sampler.sample(|follow| port.send(link, frames.clone(), bytes_max, follow))
     }
 
     /// What follows a publish now and then.

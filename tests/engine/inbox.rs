@@ -5,7 +5,7 @@ use std::task::{Context, Waker};
 
 use roomcast::engine::{
     Address, CloseCode, Closing, DisconnectReason, Inbox, InboxLimits, Overloaded, Pace, Progress,
-    Stage, publish, publish_at,
+    Publish, Stage, publish, publish_at,
 };
 
 use super::fake::{Client, PLENTY, Rig, Settings, assert_nothing_reserved, text_frame};
@@ -66,12 +66,14 @@ fn a_patient_publish_that_one_shard_refuses_wakes_no_other() {
         let waker = Waker::from(wakes.clone());
         let other = rig.ports[1 - full].inbox();
         assert!(other.poll_filled(&mut Context::from_waker(&waker)).is_pending());
-        let frame = text_frame("to the room");
-        let published = publish_at(Pace::Patient, &rig.ports, Address::Room("r"), &[], &frame);
+        let frames = text_frame("to the room");
+        let (pace, address) = (Pace::Patient, Address::Room("r"));
+        let publish = Publish { pace, address, except: &[], frames: &frames, follow: None };
+        let published = publish_at(&rig.ports, &publish);
         assert_eq!(published, Err(Overloaded));
         assert_eq!(wakes.take(), 0, "shard {full} refuses");
         rig.run();
-        let published = publish_at(Pace::Patient, &rig.ports, Address::Room("r"), &[], &frame);
+        let published = publish_at(&rig.ports, &publish);
         assert_eq!(published, Ok(()));
         assert_eq!(wakes.take(), 1);
     }

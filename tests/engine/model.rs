@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use roomcast::engine::{
     Action, Address, Close, CloseCode, Closing, ConnKey, DisconnectReason, FrameKind, JoinError,
-    Overflow, Pace, Shedding, Stage, act_at, frame, publish,
+    Overflow, Pace, Publish, Reply, Shedding, Stage, act_at, frame, publish_at,
 };
 
 use super::dice::Dice;
@@ -59,8 +59,8 @@ struct Model<D> {
     frames: Vec<Bytes>,
     /// Messages that were sent to connections after their end.
     too_late: usize,
-    /// Probes, and answers to them.
-    probes: usize,
+    /// Parts of publishes that are followed, and answers of shards to them.
+    followed: usize,
     answers: Arc<AtomicUsize>,
     /// Shards that were asked to shed, those that are done, and how many connections they say.
     sheddings: usize,
@@ -72,7 +72,7 @@ impl<D: Dice> Model<D> {
         let settings = settings(&mut dice, kind);
         let rig = settings.build();
         let port_references = Arc::strong_count(&rig.ports[0]);
-        let (known, rooms, frames, too_late, probes, answers) = Default::default();
+        let (known, rooms, frames, too_late, followed, answers) = Default::default();
         let (sheddings, shed) = Default::default();
         Self {
             dice,
@@ -84,7 +84,7 @@ impl<D: Dice> Model<D> {
             rooms,
             frames,
             too_late,
-            probes,
+            followed,
             answers,
             sheddings,
             shed,
@@ -117,11 +117,10 @@ impl<D: Dice> Model<D> {
                 self.known[conn].client.leave(ROOMS[room]);
                 self.remove_member(conn, room);
             }
-            Operation::Publish { to, except, payload_bytes } => {
-                self.publish(&to, &except, payload_bytes);
+            Operation::Publish { to, except, payload_bytes, is_followed } => {
+                self.publish(&to, &except, payload_bytes, is_followed);
             }
             Operation::Act { to, except, change } => self.act(&to, &except, change),
-            Operation::Probe { to } => self.probe(&to),
             Operation::Pong { conn } => self.pong(conn),
             Operation::Block { conn } => self.known[conn].client.block(),
             Operation::Take { conn, bytes } => self.known[conn].client.take(bytes),
@@ -168,15 +167,12 @@ impl<D: Dice> Model<D> {
         }
     }
 
-    fn publish(&mut self, to: &To, except: &[usize], payload_bytes: usize) {
+    fn publish(&mut self, to: &To, except: &[usize], payload_bytes: usize, is_followed: bool) {
         let number = self.frames.len();
         let mut payload = vec![number as u8; payload_bytes];
         payload[..4].copy_from_slice(&(number as u32).to_be_bytes());
         let frame = frame::encode(FrameKind::Binary, &payload);
         let excepted: Vec<ConnKey> = except.iter().map(|&at| self.known[at].client.id()).collect();
-        let publish = |address: Address<'_>| publish(&self.rig.ports, address, &excepted, &frame);
-        self.with_address(to, publish).expect("there is room");
-        self.frames.push(frame);
         for conn in self.audience(to) {
             if except.contains(&conn) {
                 continue;
@@ -186,6 +182,37 @@ impl<D: Dice> Model<D> {
             } else if matches!(to, To::Conn(_)) {
                 self.too_late += 1;
             }
+        }
+        let (asked, follow) = (Arc::default(), self.follow(to));
+        let follow = || follow(&asked);
+        let publish = |address: Address<'_>| {
+            let (pace, except, frames) = (Pace::Urgent, &excepted[..], &frame);
+            let follow = is_followed.then_some(&follow as _);
+            publish_at(&self.rig.ports, &Publish { pace, address, except, frames, follow })
+        };
+        self.with_address(to, publish).expect("there is room");
+        self.followed += asked.load(Ordering::Relaxed);
+        self.frames.push(frame);
+    }
+
+    /// Makes replies that count themselves in `asked`; the last of them to be told asserts that the connections
+    /// of a target have got what they are to get so far.
+    fn follow(&self, to: &To) -> impl Fn(&Arc<AtomicUsize>) -> Reply<usize> + use<D> {
+        let open = self.audience(to).into_iter().map(|conn| &self.known[conn]);
+        let expected: Arc<[(Client, usize)]> = open
+            .filter(|known| known.is_open)
+            .map(|known| (known.client.clone(), known.expected.len()))
+            .collect();
+        let answers = self.answers.clone();
+        move |asked| {
+            asked.fetch_add(1, Ordering::Relaxed);
+            let (asked, expected, answers) = (asked.clone(), expected.clone(), answers.clone());
+            Box::new(move |_| {
+                answers.fetch_add(1, Ordering::Relaxed);
+                if asked.fetch_sub(1, Ordering::Relaxed) == 1 {
+                    expected.iter().for_each(|(client, messages)| check_served(client, *messages));
+                }
+            })
         }
     }
 
@@ -223,23 +250,6 @@ impl<D: Dice> Model<D> {
             }
             To::Conn(conn) => action(Address::Conn(self.known[*conn].client.id())),
         }
-    }
-
-    /// Asks all shards when the connections of a target have got what they are to get so far.
-    fn probe(&mut self, to: &To) {
-        for (index, port) in self.rig.ports.iter().enumerate() {
-            let open = self.audience(to).into_iter().map(|conn| &self.known[conn]);
-            let here = open.filter(|known| known.is_open && known.client.id().shard() == index);
-            let expected: Vec<(Client, usize)> =
-                here.map(|known| (known.client.clone(), known.expected.len())).collect();
-            let answers = self.answers.clone();
-            let reply = move |_| {
-                expected.iter().for_each(|(client, messages)| check_served(client, *messages));
-                answers.fetch_add(1, Ordering::Relaxed);
-            };
-            self.with_address(to, |address| port.probe(address, Box::new(reply)));
-        }
-        self.probes += self.rig.ports.len();
     }
 
     fn audience(&self, to: &To) -> BTreeSet<usize> {
@@ -315,7 +325,7 @@ impl<D: Dice> Model<D> {
                 self.note_end(conn);
             }
         }
-        assert_eq!(self.answers.load(Ordering::Relaxed), self.probes, "all probes are answered");
+        assert_eq!(self.answers.load(Ordering::Relaxed), self.followed, "each shard answers");
         self.check_rooms();
         self.check_connections();
         self.known.iter().for_each(|known| self.check_received(known));
@@ -528,7 +538,7 @@ fn check_served(client: &Client, messages: usize) {
     };
     if is_undisturbed && client.stage() == Stage::Open {
         let got = client.frames().iter().filter(|frame| frame.is_data()).count();
-        assert!(got >= messages, "{got} of {messages} when the probe is answered");
+        assert!(got >= messages, "{got} of {messages} when the shards have answered");
     }
 }
 

@@ -49,16 +49,14 @@ pub(crate) enum Operation {
         to: To,
         except: Vec<usize>,
         payload_bytes: usize,
+        /// Whether the shards tell when it is out.
+        is_followed: bool,
     },
     /// Something happens to the connections of a target.
     Act {
         to: To,
         except: Vec<usize>,
         change: Change,
-    },
-    /// Ask when what was published is out.
-    Probe {
-        to: To,
     },
     Pong {
         conn: usize,
@@ -156,8 +154,7 @@ impl Operation {
             80..82 => Self::Hear { conn },
             82 => Self::Close { conn, by_client: dice.flip() },
             83 => Self::Detach { conn },
-            86 => Self::Probe { to: Self::draw_target(dice, conn, room) },
-            84..86 => Self::Pass { time: Duration::from_millis(dice.draw(0..4_000) as u64) },
+            84..87 => Self::Pass { time: Duration::from_millis(dice.draw(0..4_000) as u64) },
             87 => is_rough.then_some(Self::Shed {
                 percent: dice.draw(0..101),
                 window: Duration::from_millis(dice.draw(0..4_000) as u64),
@@ -204,6 +201,6 @@ impl Operation {
             36..39 => dice.draw(120..130),
             _ => dice.draw(65_530..65_540),
         };
-        Self::Publish { to, except, payload_bytes }
+        Self::Publish { to, except, payload_bytes, is_followed: dice.draw(0..16) == 0 }
     }
 }

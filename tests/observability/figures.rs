@@ -111,7 +111,6 @@ async fn publish_to_nobody_is_no_sample() {
     let served = Recorded::serve(hub()).await;
     served.hub.record_metrics();
     served.hub.try_broadcast(&"to all".to_owned()).expect("published");
-    // They take the probes along, which are right behind.
     eventually("both shards have seen it", || served.hub.stats().published == 2).await;
     let seen = Seen::in_scope(|| served.hub.record_metrics());
     assert_eq!(seen.histogram("roomcast_delivery_latency_seconds"), [0.0; 0]);

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Address, Port};
-use crate::engine::command::{Command, Listing, Probe, Reply, Slice};
+use super::Port;
+use crate::engine::command::{Command, Listing, Reply, Slice};
 use crate::engine::link::{ConnKey, Link};
 use crate::engine::room_index::Room;
 
@@ -37,18 +37,5 @@ impl<S> Port<S> {
     fn list(&self, listing: Listing) {
         self.inbox.take_room();
         self.inbox.push(Command::List(listing));
-    }
-
-    /// Asks to be told when what was published to an address before is out ([`Probe::reply`]); without a
-    /// question where nobody here can be meant. Where the shard is gone, the reply is dropped.
-    ///
-    /// Unlike other questions it takes no space, so that it does not change what it measures. Whoever asks
-    /// sees to it that few are on their way.
-    pub fn probe(&self, address: Address<'_>, reply: Reply<usize>) {
-        match self.resolve(address) {
-            Some(audience) => self.inbox.push(Command::Probe(Probe { audience, reply })),
-            None if self.is_gone() => {}
-            None => reply(0),
-        }
     }
 }

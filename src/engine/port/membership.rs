@@ -50,15 +50,11 @@ impl<S> Port<S> {
         if bytes == 0 {
             return self.join(link, name);
         }
-        match bytes_max {
-            Some(bytes_max) if !link.reserve_waiting(bytes, bytes_max) => {
-                return Err(JoinError::Overloaded);
-            }
-            Some(_) => {}
-            None => link.add_waiting(bytes),
+        if !link.reserve_waiting(bytes, bytes_max) {
+            return Err(JoinError::Overloaded);
         }
         // Where it is dropped, its bytes wait no longer.
-        let delivery = Delivery::reserved(first, link.clone());
+        let delivery = Delivery::reserved(first, link.clone(), None);
         if self.inbox.reserve(bytes).is_err() {
             self.counters.refused.add(1);
             return Err(JoinError::Overloaded);

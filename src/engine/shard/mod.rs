@@ -359,10 +359,6 @@ impl<S: Socket> Shard<S> {
                 let entry = self.open_slot(id).and_then(|slot| self.table.get(slot));
                 reply(entry.map(|entry| entry.link.clone()));
             }
-            Command::Probe(probe) => match self.sweep.owes_any(&probe.audience, &self.table) {
-                true => self.sweep.probe(probe),
-                false => self.turn.probe(probe),
-            },
             Command::Pong(id, frame) => self.pong(id, frame, budget),
             Command::Writable(id) => self.writable(id, budget),
             Command::Close(id, reason) => {

@@ -17,7 +17,7 @@ use super::outlet::Post;
 use super::selection::send;
 use super::table::Table;
 use super::turn::{Lane, Turn};
-use crate::engine::command::{Audience, Delivery, Probe};
+use crate::engine::command::{Audience, Delivery};
 use crate::engine::frame;
 use crate::engine::room_index::Room;
 use crate::engine::send_queue::Burst;
@@ -44,8 +44,6 @@ pub(super) struct Sweep {
     last_to_everyone: u64,
     taken: u64,
     round: Turn,
-    /// Who asks when something that waits is out, with its number.
-    probes: VecDeque<(u64, Probe)>,
 }
 
 impl Sweep {
@@ -60,7 +58,6 @@ impl Sweep {
             last_to_everyone: 0,
             taken: 0,
             round: Turn::new(Lane::Sweep, queue_bytes),
-            probes: VecDeque::new(),
         }
     }
 
@@ -71,12 +68,9 @@ impl Sweep {
 
     /// Whether the delivery is one for the sweep: it is large, or would overtake.
     pub(super) fn takes<S>(&self, delivery: &Delivery, table: &Table<S>) -> bool {
-        size(&delivery.audience, table) >= self.large || self.owes_any(&delivery.audience, table)
-    }
-
-    /// Whether any connection of an audience has still to get something.
-    pub(super) fn owes_any<S>(&self, audience: &Audience, table: &Table<S>) -> bool {
-        !self.is_idle() && any(audience, table, |slot| self.owes(slot, table))
+        let audience = &delivery.audience;
+        size(audience, table) >= self.large
+            || !self.is_idle() && any(audience, table, |slot| self.owes(slot, table))
     }
 
     /// Whether a change of the members of `room` would be seen by a delivery that waits.
@@ -159,14 +153,6 @@ impl Sweep {
         std::mem::take(&mut self.begun)
     }
 
-    /// Answers a probe when what it has so far is out.
-    pub(super) fn probe(&mut self, probe: Probe) {
-        match self.waiting.is_empty() {
-            true => self.round.probe(probe),
-            false => self.probes.push_back((self.last, probe)),
-        }
-    }
-
     /// Delivers until there is no more, or `budget` writes are used up. Call it between direct turns
     /// only. Connections that fail are added to `due`, and get nothing more. `true` if a round is over.
     pub(super) fn advance<S: Socket>(
@@ -205,9 +191,6 @@ impl Sweep {
             if let Err(delivery) = self.round.add(delivery, table) {
                 post.count_unreachable(&delivery);
             }
-        }
-        while self.probes.front().is_some_and(|(number, _)| *number <= self.taken) {
-            self.probes.pop_front().into_iter().for_each(|(_, probe)| self.round.probe(probe));
         }
         if !self.round.is_empty() {
             self.round.begin(table);

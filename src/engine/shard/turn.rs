@@ -14,7 +14,6 @@ mod settle;
 
 use std::iter;
 use std::mem;
-use std::sync::Arc;
 
 use super::STEPS_PER_WRITE;
 use super::audience::{for_each, size};
@@ -22,7 +21,7 @@ use super::ending::DueQueue;
 use super::outlet::Post;
 use super::selection::Selection;
 use super::table::{Mark, Table};
-use crate::engine::command::{Audience, Delivery, Probe};
+use crate::engine::command::{Audience, Delivery};
 use crate::engine::frame;
 use crate::engine::link::ConnKey;
 use crate::engine::room_index::Room;
@@ -95,6 +94,7 @@ pub(super) struct Turn {
     everyone: Option<u32>,
     has_unions: bool,
     has_exceptions: bool,
+    has_followers: bool,
     bytes: usize,
     /// The most bytes of one group's frames, unless it is one frame: what alone fills the queue of a
     /// client that is slow for a moment would evict it without a chance.
@@ -110,8 +110,6 @@ pub(super) struct Turn {
     selection: Selection,
     /// Recipients that were passed over since that was last charged to a budget.
     passed_over: usize,
-    /// Who asks when the turn is over.
-    probes: Vec<Probe>,
 }
 
 impl Turn {
@@ -128,6 +126,7 @@ impl Turn {
             everyone: None,
             has_unions: false,
             has_exceptions: false,
+            has_followers: false,
             bytes: 0,
             group_bytes_max: queue_bytes / 2,
             reach: 0,
@@ -136,7 +135,6 @@ impl Turn {
             selected: None,
             selection: Selection::new(queue_bytes),
             passed_over: 0,
-            probes: Vec::new(),
         }
     }
 
@@ -191,10 +189,11 @@ impl Turn {
     /// Adds a delivery; gives back one that reaches nobody here.
     pub(super) fn add<S>(
         &mut self,
-        delivery: Delivery,
+        mut delivery: Delivery,
         table: &mut Table<S>,
     ) -> Result<(), Delivery> {
         let Some(group) = self.group_of(&delivery, table) else {
+            delivery.answer(0);
             return Err(delivery);
         };
         let index = self.deliveries.len() as u32;
@@ -214,6 +213,7 @@ impl Turn {
         }
         self.bytes += delivery.frames.len();
         self.has_exceptions |= !delivery.except.ids().is_empty();
+        self.has_followers |= delivery.reply.is_some();
         self.deliveries.push(delivery);
         self.next.push(END);
         Ok(())
@@ -255,34 +255,15 @@ impl Turn {
         }
     }
 
-    /// Answers a probe when what has been added is out.
-    pub(super) fn probe(&mut self, probe: Probe) {
-        match self.is_empty() {
-            true => (probe.reply)(0),
-            false => self.probes.push(probe),
+    /// Tells those that follow a delivery that it is out, with the messages of its group: they are one
+    /// burst if they are small.
+    fn answer_followers(&mut self) {
+        for group in &self.groups {
+            let next = |index: &u32| Some(self.next[*index as usize]).filter(|next| *next != END);
+            let chain = || iter::successors(Some(group.first), next).map(|index| index as usize);
+            let messages = chain().map(|index| frame::count(&self.deliveries[index].frames)).sum();
+            chain().for_each(|index| self.deliveries[index].answer(messages));
         }
-    }
-
-    fn answer_probes(&mut self) {
-        for Probe { audience, reply } in mem::take(&mut self.probes) {
-            reply(self.messages_to(&audience));
-        }
-    }
-
-    /// The messages of the last group with that audience, which are one burst if they are small.
-    fn messages_to(&self, audience: &Audience) -> usize {
-        let is_theirs =
-            |group: &&Group| match (audience, &self.deliveries[group.first as usize].audience) {
-                (Audience::Everyone, Audience::Everyone)
-                | (Audience::Rooms(_), Audience::Rooms(_)) => true,
-                (Audience::Room(asked), Audience::Room(room)) => Arc::ptr_eq(asked, room),
-                (Audience::Conn(asked), Audience::Conn(id)) => asked == id,
-                _ => false,
-            };
-        let Some(group) = self.groups.iter().rev().find(is_theirs) else { return 0 };
-        let next = |index: &u32| Some(self.next[*index as usize]).filter(|next| *next != END);
-        let chain = iter::successors(Some(group.first), next);
-        chain.map(|index| frame::count(&self.deliveries[index as usize].frames)).sum()
     }
 
     /// The last group, if it is that of a connection: consecutive sends to one join. Others make it
@@ -304,7 +285,6 @@ impl Turn {
             // It reached somebody when it was added; who has ended since needs it no more.
             let _ = other.add(delivery, table);
         }
-        other.probes.append(&mut self.probes);
         self.finish();
     }
 
@@ -492,7 +472,9 @@ impl Turn {
     }
 
     pub(super) fn finish(&mut self) {
-        self.answer_probes();
+        if self.has_followers {
+            self.answer_followers();
+        }
         self.stamp += 1;
         self.cursor = Cursor::Collecting;
         self.deliveries.clear();
@@ -505,6 +487,7 @@ impl Turn {
         self.everyone = None;
         self.has_unions = false;
         self.has_exceptions = false;
+        self.has_followers = false;
         self.bytes = 0;
         self.reach = 0;
     }
