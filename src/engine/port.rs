@@ -71,6 +71,18 @@ pub enum JoinError {
     Overloaded,
 }
 
+/// The name of a room has more bytes than it may have.
+struct NameTooLong {
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl From<NameTooLong> for JoinError {
+    fn from(NameTooLong { bytes, bytes_max }: NameTooLong) -> Self {
+        Self::NameTooLong { bytes, bytes_max }
+    }
+}
+
 /// A connection could not leave a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -190,6 +202,12 @@ impl<S> Port<S> {
         let next_run = Duration::from_millis(self.next_run_ms.load(Ordering::Relaxed));
         let late_now = now.saturating_sub(next_run).saturating_sub(LATENESS_MIN);
         Duration::from_millis(self.late_ms.load(Ordering::Relaxed)) + late_now
+    }
+
+    /// Whether a room may have this name.
+    fn check_room_name(&self, name: &str) -> Result<(), NameTooLong> {
+        let (bytes, bytes_max) = (name.len(), self.room_limits.name_bytes);
+        if bytes > bytes_max { Err(NameTooLong { bytes, bytes_max }) } else { Ok(()) }
     }
 
     /// Rooms that a connection may be in.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{Address, Pace, Port, concerned};
+use super::{Address, NameTooLong, Pace, Port, concerned};
 use crate::engine::close::{Close, CloseCode};
 use crate::engine::command::{Act, Audience, Change, Command, Except};
 use crate::engine::inbox::Overloaded;
@@ -62,6 +62,12 @@ impl From<Overloaded> for ActionError {
     }
 }
 
+impl From<NameTooLong> for ActionError {
+    fn from(NameTooLong { bytes, bytes_max }: NameTooLong) -> Self {
+        Self::NameTooLong { bytes, bytes_max }
+    }
+}
+
 impl From<NoMoreRooms> for ActionError {
     fn from(NoMoreRooms { rooms_max }: NoMoreRooms) -> Self {
         Self::NoMoreRooms { rooms_max }
@@ -79,7 +85,9 @@ pub fn act_at<S>(
     except: &[ConnKey],
     action: Action<'_>,
 ) -> Result<(), ActionError> {
-    ports.first().map_or(Ok(()), |port| port.check_name(action))?;
+    if let (Action::Join(name), Some(port)) = (action, ports.first()) {
+        port.check_room_name(name)?;
+    }
     let ports = concerned(ports, address).iter().filter(|port| port.is_concerned_by(action));
     let meant: Vec<(&Arc<Port<S>>, Audience)> =
         ports.filter_map(|port| Some((port, port.resolve(address)?))).collect();
@@ -134,16 +142,6 @@ fn prepare<S>(
 }
 
 impl<S> Port<S> {
-    fn check_name(&self, action: Action<'_>) -> Result<(), ActionError> {
-        let bytes_max = self.room_limits.name_bytes;
-        match action {
-            Action::Join(name) if name.len() > bytes_max => {
-                Err(ActionError::NameTooLong { bytes: name.len(), bytes_max })
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Whether the action may change anything here. A join that reaches nobody would create an empty
     /// room, and the backplane would be told of it.
     fn is_concerned_by(&self, action: Action<'_>) -> bool {

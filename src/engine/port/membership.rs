@@ -17,15 +17,7 @@ impl<S> Port<S> {
         if names.len() > rooms_max as usize {
             return Err(JoinError::TooManyRooms { rooms_max });
         }
-        names.iter().try_for_each(|name| self.check_room_name(name))
-    }
-
-    fn check_room_name(&self, name: &str) -> Result<(), JoinError> {
-        let bytes_max = self.room_limits.name_bytes;
-        match name.len() {
-            bytes if bytes > bytes_max => Err(JoinError::NameTooLong { bytes, bytes_max }),
-            _ => Ok(()),
-        }
+        names.iter().try_for_each(|name| Ok(self.check_room_name(name)?))
     }
 
     /// Puts the connection into the room, making the room if need be.
