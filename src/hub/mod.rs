@@ -63,7 +63,7 @@ use self::warnings::Warnings;
 use crate::backplane::{Bridge, NodeId};
 use crate::codec::Codec;
 use crate::engine::{Port, Reply};
-use crate::net::{Admission, AdmissionLimits, ReadLimits, SocketOptions, WriteHalf};
+use crate::net::{Admission, ReadLimits, SocketOptions, WriteHalf};
 use crate::runtime::shield::shielded;
 use crate::shards::Shards;
 use crate::ws::ComeBack;
@@ -108,27 +108,6 @@ pub struct Hub<Out, In = Out> {
     inner: Arc<Inner<Out, In>>,
 }
 
-/// What the builder makes a hub of.
-struct Parts<Out, In> {
-    name: Box<str>,
-    node: NodeId,
-    codec: Arc<dyn Codec<Out, In>>,
-    shards: Arc<Shards>,
-    counters: Arc<HubCounters>,
-    bridge: Option<Bridge>,
-    read_limits: ReadLimits,
-    /// Bytes that may wait for a client when a call that waits adds some.
-    send_wait_bytes_max: usize,
-    close_timeout: Duration,
-    /// Whether an empty text message is a heartbeat.
-    has_heartbeats: bool,
-    origins: Origins,
-    admission: AdmissionLimits,
-    upgrade_timeout: Duration,
-    subscribe_timeout: Duration,
-    socket_options: SocketOptions,
-}
-
 struct Inner<Out, In> {
     name: Box<str>,
     node: NodeId,
@@ -138,8 +117,10 @@ struct Inner<Out, In> {
     /// Dropped with the hub, which ends its tasks.
     bridge: Option<Bridge>,
     read_limits: ReadLimits,
+    /// Bytes that may wait for a client when a call that waits adds some.
     send_wait_bytes_max: usize,
     close_timeout: Duration,
+    /// Whether an empty text message is a heartbeat.
     has_heartbeats: bool,
     origins: Origins,
     admission: Admission,
@@ -206,32 +187,6 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// ```
     pub fn with_codec<C: Codec<Out, In>>(codec: C) -> Builder<Out, In> {
         Builder::new(codec)
-    }
-
-    fn assemble(parts: Parts<Out, In>) -> Self {
-        let inner = Inner {
-            name: parts.name,
-            node: parts.node,
-            codec: parts.codec,
-            shards: parts.shards,
-            counters: parts.counters,
-            bridge: parts.bridge,
-            read_limits: parts.read_limits,
-            send_wait_bytes_max: parts.send_wait_bytes_max,
-            close_timeout: parts.close_timeout,
-            has_heartbeats: parts.has_heartbeats,
-            origins: parts.origins,
-            admission: Admission::new(parts.admission),
-            come_back: ComeBack::default(),
-            warnings: Warnings::default(),
-            upgrade_timeout: parts.upgrade_timeout,
-            subscribe_timeout: parts.subscribe_timeout,
-            socket_options: parts.socket_options,
-            serial: AtomicU64::new(0),
-            phase: PhaseCell::default(),
-            all_ended: Notify::new(),
-        };
-        Self { inner: Arc::new(inner) }
     }
 
     /// The same for all handles of a hub, and for no other hub that there is.

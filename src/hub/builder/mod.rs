@@ -21,21 +21,24 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
 use self::memory::SetBytes;
 #[cfg(feature = "json")]
 use self::plain::PlainSettings;
 use super::room_state::{Hooks, RoomState};
+use super::shutdown::PhaseCell;
 use super::stats::HubCounters;
-use super::{BuildError, Hub, Origins, Parts};
+use super::warnings::Warnings;
+use super::{BuildError, Hub, Inner, Origins};
 use crate::backplane::{BackplaneError, Bridge, BridgeConfig, NodeId, Plan, Signing};
 use crate::codec::Codec;
 use crate::engine::{
     Budgets, InboxLimits, LARGE_AUDIENCE, Overflow, QueueLimits, RoomLimits, ShardConfig,
 };
-use crate::net::{AdmissionLimits, Rates, ReadLimits, SocketOptions};
+use crate::net::{Admission, AdmissionLimits, Rates, ReadLimits, SocketOptions};
 use crate::shards::{Layout, RoomHooks, Shards};
-use crate::ws::DecodeLimits;
+use crate::ws::{ComeBack, DecodeLimits};
 
 /// The settings of a [`Hub`], from [`Hub::builder`](Hub#method.builder) or [`Hub::with_codec`]. All have defaults.
 ///
@@ -241,7 +244,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
         let shards = Arc::new(shards);
         let ends = || BridgeEnds { node, members: Arc::downgrade(&shards), runtime: &runtime };
         let bridge = bridge.map(|(plan, start)| start(plan, ends())).transpose()?;
-        let hub = Hub::assemble(Parts {
+        let inner = Inner {
             name: name.into(),
             node,
             codec: self.codec,
@@ -253,7 +256,9 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
             close_timeout: self.close_timeout,
             has_heartbeats,
             origins: self.origins,
-            admission: self.admission,
+            admission: Admission::new(self.admission),
+            come_back: ComeBack::default(),
+            warnings: Warnings::default(),
             upgrade_timeout: self.upgrade_timeout,
             subscribe_timeout: self.subscribe_timeout,
             socket_options: SocketOptions {
@@ -261,7 +266,11 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
                 holds_little: self.queue.overflow == Overflow::KeepNewest,
                 is_probed: self.queue.overflow.keeps_slow_clients(),
             },
-        });
+            serial: AtomicU64::new(0),
+            phase: PhaseCell::default(),
+            all_ended: Notify::new(),
+        };
+        let hub = Hub { inner: Arc::new(inner) };
         #[cfg(feature = "metrics")]
         hub.report(self.metrics_interval, &runtime);
         Ok(hub)
