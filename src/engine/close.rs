@@ -96,9 +96,10 @@ impl Close {
     /// may not be sent.
     #[cfg(feature = "hub")]
     pub(crate) fn as_sent(&self) -> (CloseCode, &str) {
-        match self.code.is_sendable() {
-            true => (self.code, &self.reason[..self.reason.floor_char_boundary(REASON_BYTES_MAX)]),
-            false => (CloseCode::NO_STATUS, ""),
+        if self.code.is_sendable() {
+            (self.code, &self.reason[..self.reason.floor_char_boundary(REASON_BYTES_MAX)])
+        } else {
+            (CloseCode::NO_STATUS, "")
         }
     }
 

@@ -376,9 +376,10 @@ impl SendQueue {
         let Some(front) = self.slots.iter().find(|slot| slot.is_data()) else { return 0 };
         let written = if self.torn().is_some() { self.written } else { 0 };
         let weight = self.data_bytes - written;
-        match front.is_oversize(limits) {
-            true => weight - (front.frames.len() - written).saturating_sub(limits.bytes / 2),
-            false => weight,
+        if front.is_oversize(limits) {
+            weight - (front.frames.len() - written).saturating_sub(limits.bytes / 2)
+        } else {
+            weight
         }
     }
 

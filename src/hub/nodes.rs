@@ -75,9 +75,10 @@ impl Members for Shards {
         frames: &Bytes,
     ) -> Result<(), Overloaded> {
         // Readers pause for a congested inbox. The queue of what arrives is the place to wait.
-        match self.is_congested() {
-            true => Err(Overloaded),
-            false => self.publish(Pace::Urgent, address, except, frames),
+        if self.is_congested() {
+            Err(Overloaded)
+        } else {
+            self.publish(Pace::Urgent, address, except, frames)
         }
     }
 

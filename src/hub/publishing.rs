@@ -324,8 +324,10 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         errand: &E,
     ) -> Result<(), E::Error> {
         self.publish_here(Pace::Urgent, address, except, errand)?;
-        if let Some(bridge) = &self.inner.bridge {
-            errand.elsewhere(bridge, address, except).into_iter().for_each(|it| bridge.send(it));
+        if let Some(bridge) = &self.inner.bridge
+            && let Some(outgoing) = errand.elsewhere(bridge, address, except)
+        {
+            bridge.send(outgoing);
         }
         Ok(())
     }

@@ -436,7 +436,9 @@ pub(super) async fn watch(link: &Link, mut is_so: impl FnMut() -> bool) {
 
     impl Drop for Place<'_> {
         fn drop(&mut self) {
-            self.1.take().into_iter().for_each(|place| self.0.stop_watching(place));
+            if let Some(place) = self.1.take() {
+                self.0.stop_watching(place);
+            }
         }
     }
 
@@ -444,10 +446,7 @@ pub(super) async fn watch(link: &Link, mut is_so: impl FnMut() -> bool) {
     let waiting = poll_fn(|cx| {
         drop(mem::replace(&mut place, Place(link, None)));
         place.1 = Some(link.watch(cx.waker()));
-        match is_so() {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        }
+        if is_so() { Poll::Ready(()) } else { Poll::Pending }
     });
     shielded(waiting).await;
 }

@@ -216,10 +216,7 @@ impl<Out: 'static, In: Send + 'static> Admitted<Out, In> {
         hub.inner.admission.begin(addr).map_err(Refusal::Denied)?;
         let admitted = Self { hub: hub.clone(), addr, is_attached: false };
         // Only now, when `closed` waits for it.
-        match hub.is_closing() {
-            true => Err(Refusal::Closing),
-            false => Ok(admitted),
-        }
+        if hub.is_closing() { Err(Refusal::Closing) } else { Ok(admitted) }
     }
 
     /// The connection begins, before its stream is there.

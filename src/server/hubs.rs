@@ -106,9 +106,10 @@ impl Server {
 }
 
 fn health(hubs: &Hubs) -> Response {
-    let (status, text) = match hubs.are_ready() {
-        true => (StatusCode::OK, "ready"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+    let (status, text) = if hubs.are_ready() {
+        (StatusCode::OK, "ready")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready")
     };
     let mut response = refusal(status, text);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -94,10 +94,7 @@ impl Server {
                 Err(error) => return Err(error.into()),
             }
         }
-        match listeners.is_empty() {
-            true => Err(missing.into()),
-            false => Ok(Self::of(listeners)),
-        }
+        if listeners.is_empty() { Err(missing.into()) } else { Ok(Self::of(listeners)) }
     }
 
     /// Listens on a Unix socket, such as one that a proxy on the same machine connects to. A socket at

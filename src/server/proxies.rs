@@ -42,10 +42,7 @@ impl Proxies {
         let is_trusted = |addr| addr == NO_ADDR.ip() || contain(trusted, addr);
         let peer = peer.unwrap_or(NO_ADDR);
         let client = RemoteAddr::from_forwarded(peer, request.headers(), name, is_trusted);
-        match client.0 == NO_ADDR {
-            true => (None, true),
-            false => (Some(client), self.forward(client.0)),
-        }
+        if client.0 == NO_ADDR { (None, true) } else { (Some(client), self.forward(client.0)) }
     }
 
     fn forward(&self, addr: SocketAddr) -> bool {

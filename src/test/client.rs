@@ -71,10 +71,7 @@ impl<Out: 'static, In: 'static> TestClient<Out, In> {
     }
 
     async fn write(&self, kind: FrameKind, payload: Vec<u8>) -> Result<(), SendError> {
-        match self.pipe.send(kind, payload).await {
-            true => Ok(()),
-            false => Err(SendError::Closed),
-        }
+        if self.pipe.send(kind, payload).await { Ok(()) } else { Err(SendError::Closed) }
     }
 
     /// Receives the next message, and waits for it.
@@ -91,9 +88,10 @@ impl<Out: 'static, In: 'static> TestClient<Out, In> {
             RawMessage::Text(text) => (FrameKind::Text, text.clone().into_bytes()),
             RawMessage::Binary(bytes) => (FrameKind::Binary, bytes.to_vec()),
         };
-        let decoded = match self.codec.accepts(kind) {
-            true => self.codec.decode(kind, &mut payload),
-            false => Err(DecodeError::new("the codec does not accept this kind of message")),
+        let decoded = if self.codec.accepts(kind) {
+            self.codec.decode(kind, &mut payload)
+        } else {
+            Err(DecodeError::new("the codec does not accept this kind of message"))
         };
         decoded.map_err(|source| RecvError::Decode { message, source })
     }

@@ -120,9 +120,10 @@ impl AsyncRead for Gated {
     ) -> Poll<io::Result<()>> {
         // Before the look: a gate that opens after it finds the waker.
         self.gate.reader.register(cx.waker());
-        match self.gate.is_shut.load(Ordering::Acquire) {
-            true => Poll::Pending,
-            false => Pin::new(&mut self.stream).poll_read(cx, buffer),
+        if self.gate.is_shut.load(Ordering::Acquire) {
+            Poll::Pending
+        } else {
+            Pin::new(&mut self.stream).poll_read(cx, buffer)
         }
     }
 }

@@ -150,9 +150,10 @@ impl Packing {
             && let Some(outgoing) = self.deps.outbox.pop()
         {
             space.take(&outgoing);
-            match self.is_open(outgoing.channel) {
-                true => self.pack(outgoing, &mut open),
-                false => self.hold(outgoing),
+            if self.is_open(outgoing.channel) {
+                self.pack(outgoing, &mut open)
+            } else {
+                self.hold(outgoing)
             }
         }
         for (channel, packer) in open {
@@ -289,9 +290,10 @@ impl Packing {
         let newer = mem::take(&mut self.ready);
         for parcel in aside.into_iter().chain(newer) {
             let channel = self.deps.channels.find(&parcel.channel);
-            match channel.is_some_and(|channel| self.is_refused(channel)) {
-                true => self.put_aside(parcel),
-                false => self.ready.push(parcel),
+            if channel.is_some_and(|channel| self.is_refused(channel)) {
+                self.put_aside(parcel)
+            } else {
+                self.ready.push(parcel)
             }
         }
         self.held.is_to_be_sifted = true;

@@ -205,9 +205,10 @@ impl<B: Backplane> Publishing<B> {
         let now = Instant::now();
         if self.deps.fleet.take_beat() {
             // Others may ask often; this node asks only when it has subscribed anew.
-            let pause = match self.deps.fleet.wants_greeting() {
-                true => Duration::ZERO,
-                false => HEARTBEAT_INTERVAL_MIN,
+            let pause = if self.deps.fleet.wants_greeting() {
+                Duration::ZERO
+            } else {
+                HEARTBEAT_INTERVAL_MIN
             };
             let earliest = self.last_beat.map_or(self.next_beat, |last| last + pause);
             self.next_beat = earliest.min(self.next_beat);

@@ -63,9 +63,8 @@ impl State {
 
 impl Interest {
     pub(crate) fn new(channels: Arc<Channels>) -> Self {
-        let phase = |channel| match channels.is_always_needed(channel) {
-            true => Phase::Wanted,
-            false => Phase::Absent,
+        let phase = |channel| {
+            if channels.is_always_needed(channel) { Phase::Wanted } else { Phase::Absent }
         };
         let state = |channel| State {
             rooms: AtomicUsize::new(0),

@@ -34,9 +34,10 @@ impl<S: Socket> Shard<S> {
         let Self { table, post, config, .. } = self;
         let Some(slot) = table.slot(id) else { return };
         let Some(Entry { outlet, link, phase, .. }) = table.get_mut(slot) else { return };
-        let timeout = match outlet.is_hurried() {
-            true => EVICTED_CLOSE_TIMEOUT.min(config.write_timeout),
-            false => config.write_timeout,
+        let timeout = if outlet.is_hurried() {
+            EVICTED_CLOSE_TIMEOUT.min(config.write_timeout)
+        } else {
+            config.write_timeout
         };
         outlet.set_socket(socket, timeout, post);
         match *phase {

@@ -408,10 +408,11 @@ impl<S: Socket> Outlet<S> {
         let bytes = burst.frames.len();
         let had_backlog = self.backlog.is_some();
         let pushed = self.requeue(owner, post, |queue| {
-            match had_backlog {
-                true => queue.push(burst, &limits),
+            if had_backlog {
+                queue.push(burst, &limits)
+            } else {
                 // Bytes that have left are queued all the same where a flush is still owed.
-                false => queue.start(burst, written, &limits),
+                queue.start(burst, written, &limits)
             }
         });
         let counters = post.port.counters();

@@ -95,10 +95,7 @@ impl Sweep {
     pub(super) fn adopt<S>(&mut self, turn: &mut Turn, table: &mut Table<S>) {
         debug_assert!(self.is_idle());
         turn.hand_over(&mut self.round, table);
-        match self.round.is_empty() {
-            true => self.round.finish(),
-            false => self.round.begin(table),
-        }
+        if self.round.is_empty() { self.round.finish() } else { self.round.begin(table) }
     }
 
     /// Adds a delivery that it [`takes`](Self::takes), for the next round.

@@ -34,9 +34,10 @@ impl Message {
     /// It is one too many.
     pub(super) fn begin_fragment(&mut self, fragments_max: u32) -> Result<(), ProtocolError> {
         self.fragments += 1;
-        match self.fragments <= fragments_max {
-            true => Ok(()),
-            false => Err(ProtocolError::Over(Limit::Fragments)),
+        if self.fragments <= fragments_max {
+            Ok(())
+        } else {
+            Err(ProtocolError::Over(Limit::Fragments))
         }
     }
 

@@ -78,9 +78,10 @@ impl OriginRule {
             (Some(origin), None) => origin,
         };
         let Ok(origin) = origin.to_str() else { return Verdict::Refused("origin not readable") };
-        match Page::parse(origin).is_some_and(|page| self.allows(&page, parts)) {
-            true => Verdict::Admitted,
-            false => Verdict::Strange(origin),
+        if Page::parse(origin).is_some_and(|page| self.allows(&page, parts)) {
+            Verdict::Admitted
+        } else {
+            Verdict::Strange(origin)
         }
     }
 

@@ -73,9 +73,10 @@ impl Hosts {
             Host::V6(_) if are_below => Err("no name is below an address"),
             Host::V6(addr) if is_as_browsers_write(authority, addr) => Ok(Self::V6(addr)),
             Host::V6(_) => Err("browsers write an IPv6 address in its shortest form, as in [::1]"),
-            Host::Name(name) if !ends_in_number(name) => Ok(match are_below {
-                true => Self::Below(format!(".{name}").into()),
-                false => Self::Name(name.into()),
+            Host::Name(name) if !ends_in_number(name) => Ok(if are_below {
+                Self::Below(format!(".{name}").into())
+            } else {
+                Self::Name(name.into())
             }),
             Host::Name(_) if are_below => Err("no name is below an address"),
             Host::Name(name) if name.parse::<Ipv4Addr>().is_ok() => Ok(Self::Name(name.into())),
