@@ -29,7 +29,6 @@ mod send_queue;
 mod shard;
 mod socket;
 pub(crate) mod sync;
-mod wheel;
 
 pub use budget::{Budget, Budgets};
 #[cfg(feature = "hub")]

@@ -14,11 +14,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::table::Table;
+use super::wheel::Wheel;
 use super::{Shard, Socket};
 use crate::engine::close::DisconnectReason;
 use crate::engine::frame;
 use crate::engine::link::ConnKey;
-use crate::engine::wheel::Wheel;
 
 /// Intervals of silence after which a connection is closed.
 const SILENT_INTERVALS: u32 = 2;

@@ -16,6 +16,7 @@ mod selection;
 mod sweep;
 mod table;
 mod turn;
+mod wheel;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;

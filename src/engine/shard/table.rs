@@ -15,11 +15,11 @@ use hashbrown::HashTable;
 use slab::Slab;
 
 use super::outlet::Outlet;
+use super::wheel::WheelPosition;
 use crate::engine::command::Slice;
 use crate::engine::link::{ConnKey, Link};
 use crate::engine::port::Port;
 use crate::engine::room_index::{NO_SLOT, Room};
-use crate::engine::wheel::WheelPosition;
 
 /// Connections of one slice of a list: about 50 µs of work, as that of ten writes.
 const SLICE_CONNS: usize = 1_024;
