@@ -77,6 +77,12 @@ const LEAVE: u64 = 1 << 32;
 pub enum Stage {
     /// Messages flow.
     Open,
+    /// A write has failed in this turn, and the shard ends the connection when the turn is over. A link
+    /// still says `Open`.
+    Failed,
+    /// It is in no room, and gets nothing more. Its session and its client are told soon. A link still
+    /// says `Open`.
+    Parting,
     /// It has a reason to end: it is in no room, and gets nothing but what was queued before.
     Ended,
     /// The close frame has left, and the writing side is shut down.
@@ -206,10 +212,13 @@ impl Link {
 
     /// How far its end has come.
     pub fn stage(&self) -> Stage {
+        const OPEN: u8 = Stage::Open as u8;
+        const ENDED: u8 = Stage::Ended as u8;
+        const FLUSHED: u8 = Stage::Flushed as u8;
         match self.stage.load(Ordering::Acquire) {
-            0 => Stage::Open,
-            1 => Stage::Ended,
-            2 => Stage::Flushed,
+            OPEN => Stage::Open,
+            ENDED => Stage::Ended,
+            FLUSHED => Stage::Flushed,
             _ => Stage::Cut,
         }
     }

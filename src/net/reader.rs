@@ -194,9 +194,9 @@ impl FrameReader {
             link.watch_stage(cx.waker());
             has_closed = has_closed || self.poll_closed(cx).is_ready();
             match link.stage() {
-                Stage::Open | Stage::Ended => return Poll::Pending,
                 Stage::Flushed if !has_closed => {}
                 Stage::Flushed | Stage::Cut => return Poll::Ready(()),
+                _ => return Poll::Pending,
             }
             let looks = looks.get_or_insert_with(|| Looks::begin(patience));
             looks.poll_given_up(cx, || self.half.acknowledged())

@@ -11,10 +11,10 @@
 //! taken from the inbox meanwhile. Connections that end meanwhile are passed over.
 
 use super::audience::for_each;
-use super::table::Phase;
 use super::{STEPS_PER_WRITE, Shard};
 use crate::engine::close::DisconnectReason;
 use crate::engine::command::{Act, Audience, Change, Except};
+use crate::engine::link::Stage;
 use crate::engine::socket::Socket;
 
 /// Joins, leaves or withdrawals that count as one write: each takes 0.1 to 0.6 µs.
@@ -81,7 +81,7 @@ impl<S: Socket> Shard<S> {
             acting.moves = 0;
             *budget = budget.saturating_sub(1);
         }
-        let open = self.table.get(slot).filter(|entry| entry.phase == Phase::Open);
+        let open = self.table.get(slot).filter(|entry| entry.stage == Stage::Open);
         let Some(id) = open.map(|entry| entry.id).filter(|&id| !acting.except.passes_by(id)) else {
             return;
         };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::Shard;
 use super::ending::EVICTED_CLOSE_TIMEOUT;
 use super::outlet::{Outlet, Owner};
-use super::table::{Entry, Phase};
+use super::table::Entry;
 use crate::engine::close::DisconnectReason;
 use crate::engine::link::{ConnKey, Link, Stage};
 use crate::engine::socket::Socket;
@@ -33,19 +33,19 @@ impl<S: Socket> Shard<S> {
     pub(super) fn set_socket(&mut self, id: ConnKey, socket: S, budget: &mut usize) {
         let Self { table, post, config, .. } = self;
         let Some(slot) = table.slot(id) else { return };
-        let Some(Entry { outlet, link, phase, .. }) = table.get_mut(slot) else { return };
+        let Some(Entry { outlet, link, stage, .. }) = table.get_mut(slot) else { return };
         let timeout = if outlet.is_hurried() {
             EVICTED_CLOSE_TIMEOUT.min(config.write_timeout)
         } else {
             config.write_timeout
         };
         outlet.set_socket(socket, timeout, post);
-        match *phase {
+        match *stage {
             // It has ended with nothing to say.
-            Phase::Shut if link.stage() == Stage::Cut => {
+            Stage::Cut => {
                 outlet.abort(Owner { slot, link, id }, post);
             }
-            Phase::Shut => outlet.shut_down(),
+            Stage::Flushed => outlet.shut_down(),
             _ => self.writable(id, budget),
         }
     }
@@ -58,8 +58,8 @@ impl<S: Socket> Shard<S> {
         // One that had been withdrawn before is still to part.
         self.part(slot);
         self.settle(slot);
-        let Entry { mut outlet, link, phase, .. } = self.table.remove(slot);
-        if phase != Phase::Shut {
+        let Entry { mut outlet, link, stage, .. } = self.table.remove(slot);
+        if stage < Stage::Flushed {
             let lost = outlet.abort(Owner { slot, link: &link, id }, &mut self.post);
             self.count_lost(lost);
         }

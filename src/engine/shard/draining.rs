@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::table::Phase;
 use super::{STEPS_PER_WRITE, Shard};
 use crate::engine::close::{Close, DisconnectReason};
 use crate::engine::closing::{Closing, Shedding, choose};
@@ -174,11 +173,11 @@ impl<S: Socket> Shard<S> {
         let reason = self.end_of_all(id);
         self.end(id, reason.unwrap_or_else(|| DisconnectReason::HubClosed(Close::hub_closed())));
         let Some(slot) = self.table.slot(id) else { return false };
-        let Some(entry) = self.table.get(slot) else { return false };
-        match entry.phase {
-            Phase::Shut => {
+        let Some(entry) = self.table.get_mut(slot) else { return false };
+        match entry.stage {
+            Stage::Flushed | Stage::Cut => {
                 // The kernel goes on sending what it has taken.
-                entry.link.advance(Stage::Cut);
+                entry.advance(Stage::Cut);
                 entry.outlet.is_unacknowledged()
             }
             _ => {

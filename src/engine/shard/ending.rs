@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::outlet::{Failure, Owner};
-use super::table::{Entry, Phase};
+use super::table::Entry;
 use super::{STEPS_PER_WRITE, SWEEP_WRITES_MIN, Shard};
 use crate::engine::close::{DisconnectReason, Eviction, Farewell};
 use crate::engine::frame;
@@ -101,18 +101,18 @@ impl<S: Socket> Shard<S> {
     pub(super) fn withdraw(&mut self, id: ConnKey, mut reason: DisconnectReason) -> Option<u32> {
         let slot = self.table.slot(id)?;
         let entry = self.table.get_mut(slot)?;
-        if matches!(entry.phase, Phase::Parting | Phase::Closing | Phase::Shut) {
+        if entry.stage >= Stage::Parting {
             return None;
         }
         if !reason.lets_read() {
-            entry.phase = Phase::Parting;
+            entry.stage = Stage::Parting;
         }
         if let Some(failure) = self.settle(slot) {
             // It could not be given what it is owed: that is why it ends.
             reason = failure.into();
         }
         let entry = self.table.get_mut(slot)?;
-        entry.phase = Phase::Parting;
+        entry.stage = Stage::Parting;
         let link = entry.link.clone();
         if let Some(keep_alive) = &mut self.keep_alive {
             keep_alive.forget(slot, &mut self.table);
@@ -125,15 +125,14 @@ impl<S: Socket> Shard<S> {
 
     /// The second half of an end: the session is told, and the client is taken leave of.
     pub(super) fn part(&mut self, slot: u32) {
-        let Some(entry) = self.table.get_mut(slot).filter(|entry| entry.phase == Phase::Parting)
+        let Some(entry) = self.table.get_mut(slot).filter(|entry| entry.stage == Stage::Parting)
         else {
             return;
         };
-        entry.phase = Phase::Closing;
         let Some(End { reason, .. }) = entry.link.end() else { return };
         let farewell = reason.farewell();
         let is_evicted = matches!(reason, DisconnectReason::SlowClient { .. });
-        entry.link.advance(Stage::Ended);
+        entry.advance(Stage::Ended);
         match farewell {
             Farewell::Close(close) => self.take_leave(slot, Some(frame::close(&close)), is_evicted),
             Farewell::EndOfStream => self.take_leave(slot, None, is_evicted),
@@ -204,18 +203,16 @@ impl<S: Socket> Shard<S> {
     /// All has left: so does the end of the stream.
     pub(super) fn shut_down(&mut self, slot: u32) {
         let Some(entry) = self.table.get_mut(slot) else { return };
-        entry.phase = Phase::Shut;
         entry.outlet.shut_down();
-        entry.link.advance(Stage::Flushed);
+        entry.advance(Stage::Flushed);
     }
 
     pub(super) fn cut(&mut self, slot: u32) {
         let Self { table, post, .. } = self;
         let Some(entry) = table.get_mut(slot) else { return };
-        entry.phase = Phase::Shut;
         let Entry { outlet, link, id, .. } = entry;
         let lost = outlet.abort(Owner { slot, link, id: *id }, post);
-        link.advance(Stage::Cut);
+        entry.advance(Stage::Cut);
         self.count_lost(lost);
     }
 
@@ -229,7 +226,7 @@ impl<S: Socket> Shard<S> {
         let Self { post, table, due, .. } = self;
         for &slot in &post.blocked {
             let Some(entry) = table.get_mut(slot) else { continue };
-            if entry.outlet.is_stalled(entry.phase == Phase::Open, post) {
+            if entry.outlet.is_stalled(entry.stage == Stage::Open, post) {
                 due.push_back((entry.id, Due::Stalled));
             }
         }
@@ -239,17 +236,17 @@ impl<S: Socket> Shard<S> {
     fn end_stalled(&mut self, id: ConnKey) {
         let Some(slot) = self.table.slot(id) else { return };
         let Some(entry) = self.table.get_mut(slot) else { return };
-        if !entry.outlet.is_stalled(entry.phase == Phase::Open, &self.post) {
+        if !entry.outlet.is_stalled(entry.stage == Stage::Open, &self.post) {
             return;
         }
-        match entry.phase {
-            Phase::Open => {
+        match entry.stage {
+            Stage::Open => {
                 let queued = entry.outlet.queued();
                 self.evict(id, Eviction::Stalled, queued);
             }
             // It failed after it was found to be stalled: that it did is due, too.
-            Phase::Failed | Phase::Parting => {}
-            Phase::Closing | Phase::Shut => self.cut(slot),
+            Stage::Failed | Stage::Parting => {}
+            Stage::Ended | Stage::Flushed | Stage::Cut => self.cut(slot),
         }
     }
 
@@ -286,13 +283,13 @@ impl<S: Socket> Shard<S> {
     fn end_for_memory(&mut self, id: ConnKey) {
         let Some(slot) = self.table.slot(id) else { return };
         let Some(entry) = self.table.get(slot) else { return };
-        match entry.phase {
-            Phase::Open => {
+        match entry.stage {
+            Stage::Open => {
                 let queued = entry.outlet.queued();
                 self.evict(id, Eviction::Memory, queued);
             }
-            Phase::Closing => self.cut(slot),
-            Phase::Failed | Phase::Parting | Phase::Shut => {}
+            Stage::Ended => self.cut(slot),
+            Stage::Failed | Stage::Parting | Stage::Flushed | Stage::Cut => {}
         }
     }
 

@@ -30,12 +30,12 @@ use self::ending::DueQueue;
 use self::keep_alive::KeepAlive;
 use self::outlet::{Failure, Outlet, Owner, Post, Tally};
 use self::sweep::Sweep;
-use self::table::{Entry, Phase, Table};
+use self::table::{Entry, Table};
 use self::turn::{Lane, Turn};
 use super::clock::Clock;
 use super::command::{Command, Delivery, Leave, Listing};
 use super::frame;
-use super::link::{ConnKey, Link};
+use super::link::{ConnKey, Link, Stage};
 use super::port::Port;
 use super::send_queue::QueueLimits;
 use super::socket::Socket;
@@ -377,7 +377,7 @@ impl<S: Socket> Shard<S> {
     /// The slot of a connection that has not ended.
     fn open_slot(&mut self, id: ConnKey) -> Option<u32> {
         let slot = self.table.slot(id)?;
-        let is_open = self.table.get_mut(slot)?.phase == Phase::Open;
+        let is_open = self.table.get_mut(slot)?.stage == Stage::Open;
         is_open.then_some(slot)
     }
 
@@ -401,13 +401,13 @@ impl<S: Socket> Shard<S> {
     fn writable(&mut self, id: ConnKey, budget: &mut usize) {
         *budget = budget.saturating_sub(1);
         let Some(slot) = self.table.slot(id) else { return };
-        let Some(Entry { outlet, link, phase, .. }) = self.table.get_mut(slot) else { return };
+        let Some(Entry { outlet, link, stage, .. }) = self.table.get_mut(slot) else { return };
         let flushed = outlet.flush(Owner { slot, link, id }, &mut self.post);
         self.post.charge_bytes(budget);
-        match (*phase, flushed) {
-            (Phase::Open, Err(failure)) => self.fail(id, failure),
-            (Phase::Closing, Ok(true)) => self.shut_down(slot),
-            (Phase::Closing, Err(_)) => self.cut(slot),
+        match (*stage, flushed) {
+            (Stage::Open, Err(failure)) => self.fail(id, failure),
+            (Stage::Ended, Ok(true)) => self.shut_down(slot),
+            (Stage::Ended, Err(_)) => self.cut(slot),
             _ => {}
         }
     }

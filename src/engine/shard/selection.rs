@@ -4,10 +4,10 @@ use bytes::{Bytes, BytesMut};
 
 use super::ending::{Due, DueQueue};
 use super::outlet::{Owner, Post};
-use super::table::{Entry, Phase, Table};
+use super::table::{Entry, Table};
 use crate::engine::command::Delivery;
 use crate::engine::frame;
-use crate::engine::link::ConnKey;
+use crate::engine::link::{ConnKey, Stage};
 use crate::engine::send_queue::Burst;
 use crate::engine::socket::Socket;
 
@@ -102,12 +102,12 @@ pub(super) fn send<S: Socket>(
     post: &mut Post<S>,
     due: &mut DueQueue,
 ) {
-    if entry.phase != Phase::Open {
+    if entry.stage != Stage::Open {
         return post.count_undelivered(burst.messages);
     }
     let owner = Owner { slot, link: &entry.link, id: entry.id };
     if let Err(failure) = entry.outlet.send(owner, burst, post) {
-        entry.phase = Phase::Failed;
+        entry.stage = Stage::Failed;
         due.push_back((entry.id, Due::Failed(failure)));
     }
 }

@@ -17,27 +17,12 @@ use slab::Slab;
 use super::outlet::Outlet;
 use super::wheel::WheelPosition;
 use crate::engine::command::Slice;
-use crate::engine::link::{ConnKey, Link};
+use crate::engine::link::{ConnKey, Link, Stage};
 use crate::engine::port::Port;
 use crate::engine::room_index::{NO_SLOT, Room};
 
 /// Connections of one slice of a list: about 50 µs of work, as that of ten writes.
 const SLICE_CONNS: usize = 1_024;
-
-/// Where a connection is in its life, as the shard sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// It gets messages.
-    Open,
-    /// It failed in this turn, and will be ended when the turn is over.
-    Failed,
-    /// It is in no room and gets nothing more. Its session and its client are told soon.
-    Parting,
-    /// It has ended, and its close frame is on the way.
-    Closing,
-    /// Nothing more is written to it.
-    Shut,
-}
 
 /// A connection.
 pub(super) struct Entry<S> {
@@ -48,7 +33,8 @@ pub(super) struct Entry<S> {
     /// stamped by a clock that may have stood still, for a shard without connections sleeps.
     pub(super) attached_ms: u64,
     pub(super) outlet: Outlet<S>,
-    pub(super) phase: Phase,
+    /// As in `link`, and nearer; besides, the stages that the session is not told.
+    pub(super) stage: Stage,
     memberships: Memberships,
     /// Its index among `everyone`.
     place: u32,
@@ -59,6 +45,14 @@ pub(super) struct Entry<S> {
     pub(super) wheel: Option<WheelPosition>,
     /// When the next ping is due, in milliseconds of the shard's clock.
     pub(super) ping_due_ms: u64,
+}
+
+impl<S> Entry<S> {
+    /// Moves the stage forward, and tells the session.
+    pub(super) fn advance(&mut self, stage: Stage) {
+        self.stage = stage;
+        self.link.advance(stage);
+    }
 }
 
 /// A note of one turn: void in any other. The number of the turn, and in the lowest bits a group; in
@@ -237,7 +231,7 @@ impl<S> Table<S> {
             attached_ms: now.as_millis() as u64,
             link,
             outlet,
-            phase: Phase::Open,
+            stage: Stage::Open,
             memberships: Memberships::default(),
             place: self.everyone.len() as u32,
             marks: [Mark::default(); 2],
