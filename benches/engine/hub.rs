@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use roomcast::engine::{
     Action, Address, ConnKey, DisconnectReason, FrameKind, InboxLimits, LARGE_AUDIENCE, Link,
-    Overflow, Pace, Port, Progress, QueueLimits, RoomLimits, Shard, ShardConfig, Socket, act_at,
+    Overflow, Pace, Port, QueueLimits, RoomLimits, RunState, Shard, ShardConfig, Socket, act_at,
     frame, publish,
 };
 
@@ -103,7 +103,7 @@ impl Shards {
     /// Runs the shards until all are idle.
     pub(crate) fn run(&mut self) {
         for shard in &mut self.0 {
-            while shard.run(Duration::ZERO, usize::MAX / 2) == Progress::Busy {}
+            while shard.run(Duration::ZERO, usize::MAX / 2) == RunState::Busy {}
         }
     }
 }

@@ -52,5 +52,5 @@ pub use port::{
 };
 pub use room_index::{NoMoreRooms, Room, RoomIndex, RoomWatch, Snapshot};
 pub use send_queue::{Amount, Burst, Overflow, Pushed, QueueLimits, SendQueue, WRITE_SLOTS_MAX};
-pub use shard::{LARGE_AUDIENCE, Progress, Shard, ShardConfig};
+pub use shard::{LARGE_AUDIENCE, RunState, Shard, ShardConfig};
 pub use socket::{Acknowledged, Socket};

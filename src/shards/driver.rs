@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::ends::End;
 use super::room_state::LastRooms;
-use crate::engine::{Port, Progress, Shard};
+use crate::engine::{Port, RunState, Shard};
 use crate::net::WriteHalf;
 
 /// Small writes of a slice, before a shard lets readers and other shards run: about 0.3 ms.
@@ -35,22 +35,22 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) async fn run(mut self) {
         loop {
-            let progress = self.shard.run(self.epoch.elapsed(), WRITES_PER_SLICE);
+            let state = self.shard.run(self.epoch.elapsed(), WRITES_PER_SLICE);
             self.last_rooms.tell_emptied();
             self.end.is_expected = self.shard.is_ending();
             if self.shard.take_made_space() {
                 self.end.relief.ring();
             }
-            match progress {
+            match state {
                 // Unlike a place in the run queue, it also has the runtime look for what can be read.
-                Progress::Busy => yield_now().await,
-                Progress::Idle => {
+                RunState::Busy => yield_now().await,
+                RunState::Idle => {
                     let tick = self.shard.next_tick().map(|tick| self.epoch + tick);
                     poll_fn(|cx| self.poll_wait(cx, tick)).await;
                     // Others that are ready have messages, too: what they push now joins.
                     to_the_back().await;
                 }
-                Progress::Stopped => return,
+                RunState::Stopped => return,
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Actions on the connections of a target: limits, slices, and that nothing stays behind.
 
 use roomcast::engine::{
-    Action, ActionError, Address, CloseCode, ConnKey, DisconnectReason, Pace, Progress, Stage,
+    Action, ActionError, Address, CloseCode, ConnKey, DisconnectReason, Pace, RunState, Stage,
     act_at,
 };
 
@@ -26,7 +26,7 @@ fn a_join_of_many_goes_in_slices_and_nothing_behind_it_overtakes() {
     act(&rig, Address::Room("from"), Action::Join("to")).unwrap();
     rig.publish(Address::Room("to"), "after");
     let mut slices = 0;
-    while rig.shards[0].run(rig.now, 10) == Progress::Busy && members[0].texts().is_empty() {
+    while rig.shards[0].run(rig.now, 10) == RunState::Busy && members[0].texts().is_empty() {
         slices += 1;
     }
     assert!(slices > 5, "{slices}");
@@ -45,7 +45,7 @@ fn a_leave_of_many_goes_in_slices_and_they_get_what_was_sent_before() {
     let stays = rig.attach();
     stays.join("room");
     rig.publish(Address::Room("room"), "last");
-    while rig.shards[0].run(rig.now, 10) == Progress::Busy {}
+    while rig.shards[0].run(rig.now, 10) == RunState::Busy {}
     assert!(members.iter().all(|member| member.texts() == ["before"]));
     assert_eq!(stays.texts(), ["last"]);
     assert_eq!(rig.members("room"), [stays.id()]);
@@ -63,7 +63,7 @@ fn a_close_of_many_goes_in_slices_behind_a_sweep_and_before_what_follows() {
     rig.publish(Address::Everyone, "after");
     rig.publish(Address::Conn(members[7].id()), "too late");
     let mut slices = 0;
-    while rig.shards[0].run(rig.now, 10) == Progress::Busy {
+    while rig.shards[0].run(rig.now, 10) == RunState::Busy {
         slices += 1;
     }
     assert!(slices > 50, "{slices}");
@@ -90,7 +90,7 @@ fn others_are_served_while_many_are_closed() {
     let late: Vec<Client> = members.iter().rev().take(3).cloned().collect();
     late.iter().for_each(|member| rig.publish(Address::Conn(member.id()), "too late"));
     while others[0].texts().is_empty() {
-        assert_eq!(rig.shards[0].run(rig.now, 64), Progress::Busy);
+        assert_eq!(rig.shards[0].run(rig.now, 64), RunState::Busy);
     }
     let told = || members.iter().filter(|member| member.stage() > Stage::Open).count();
     assert!(told() < 200, "{} were told before", told());

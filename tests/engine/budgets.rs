@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use roomcast::engine::{
-    Address, CloseCode, DisconnectReason, Eviction, JoinError, Overflow, Progress,
+    Address, CloseCode, DisconnectReason, Eviction, JoinError, Overflow, RunState,
 };
 
 use super::fake::{Client, Rig, Settings, text_frame};
@@ -159,7 +159,7 @@ fn shard_that_has_no_more_than_its_share_evicts_nobody() {
     rig.publish(Address::Conn(clients[3].id()), "0000");
     // The second shard, which has 3 of its 4, has brought the hub past the bound.
     for shard in [1, 0, 1] {
-        while rig.shards[shard].run(rig.now, super::fake::PLENTY) == Progress::Busy {}
+        while rig.shards[shard].run(rig.now, super::fake::PLENTY) == RunState::Busy {}
     }
     let evicted = |shard: usize| rig.ports[shard].counters().evicted_for_memory.get();
     assert_eq!((evicted(0), evicted(1)), (1, 0));

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use loom::sync::{Mutex, MutexGuard};
 use roomcast::engine::{
     Acknowledged, Address, Budgets, Close, CloseCode, ConnKey, Counter, Counters, DisconnectReason,
-    FrameKind, InboxLimits, LARGE_AUDIENCE, Link, Overflow, Port, Progress, QueueLimits, Reply,
-    RoomLimits, Shard, ShardConfig, Slice, Socket, Stage, frame, publish,
+    FrameKind, InboxLimits, LARGE_AUDIENCE, Link, Overflow, Port, QueueLimits, Reply, RoomLimits,
+    RunState, Shard, ShardConfig, Slice, Socket, Stage, frame, publish,
 };
 
 /// Writes of a slice that no test runs out of.
@@ -456,7 +456,7 @@ impl Rig {
     /// Runs the shards until all are idle.
     pub(crate) fn run(&mut self) {
         for shard in &mut self.shards {
-            while shard.run(self.now, PLENTY) == Progress::Busy {}
+            while shard.run(self.now, PLENTY) == RunState::Busy {}
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
-use roomcast::engine::{Address, Pace, Port, Progress, Publish, Reply, publish_at};
+use roomcast::engine::{Address, Pace, Port, Publish, Reply, RunState, publish_at};
 
 use super::fake::{Client, FakeSocket, Rig, Settings, assert_nothing_reserved, text_frame};
 
@@ -32,7 +32,7 @@ fn publish(
 }
 
 /// One slice of `writes` writes of the only shard.
-fn slice(rig: &mut Rig, writes: usize) -> Progress {
+fn slice(rig: &mut Rig, writes: usize) -> RunState {
     let now = rig.now;
     rig.shards[0].run(now, writes)
 }
@@ -47,7 +47,7 @@ fn answer_comes_after_the_last_write_with_the_messages_that_were_joined() {
     rig.publish(Address::Room("r"), "1");
     let first = publish(&rig.ports, Address::Room("r"), "2", last);
     let second = publish(&rig.ports, Address::Room("r"), "3", last);
-    assert_eq!(slice(&mut rig, 9), Progress::Busy);
+    assert_eq!(slice(&mut rig, 9), RunState::Busy);
     assert_eq!(first.try_recv(), Err(TryRecvError::Empty), "nine of ten are written");
     rig.run();
     let all = ["1", "2", "3"].map(str::to_owned).to_vec();

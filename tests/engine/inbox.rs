@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use roomcast::engine::{
-    Address, CloseCode, Closing, DisconnectReason, Inbox, InboxLimits, Overloaded, Pace, Progress,
-    Publish, Stage, publish, publish_at,
+    Address, CloseCode, Closing, DisconnectReason, Inbox, InboxLimits, Overloaded, Pace, Publish,
+    RunState, Stage, publish, publish_at,
 };
 
 use super::fake::{Client, PLENTY, Rig, Settings, assert_nothing_reserved, text_frame};
@@ -176,7 +176,7 @@ fn closing_the_hub_ends_all_with_a_close_frame_after_what_was_sent_before() {
     rig.ports.iter().for_each(|port| port.close_all(Closing::now().into()));
     // In slices, so that others have their turn.
     for shard in &mut rig.shards {
-        while shard.run(rig.now, 7) == Progress::Busy {}
+        while shard.run(rig.now, 7) == RunState::Busy {}
     }
     for member in &members {
         assert_eq!(member.reason(), Some(DisconnectReason::HubClosed(Closing::now().close)));
@@ -251,9 +251,9 @@ fn a_stopped_shard_delivers_what_came_before_and_lets_its_sockets_go() {
     rig.publish(Address::Everyone, "before");
     rig.ports[0].stop();
     rig.publish(Address::Everyone, "after");
-    let progress = rig.shards[0].run(rig.now, PLENTY);
-    assert_eq!(progress, Progress::Stopped);
-    assert_eq!(rig.shards[0].run(rig.now, PLENTY), Progress::Stopped);
+    let state = rig.shards[0].run(rig.now, PLENTY);
+    assert_eq!(state, RunState::Stopped);
+    assert_eq!(rig.shards[0].run(rig.now, PLENTY), RunState::Stopped);
     assert_eq!(client.texts(), ["before"]);
     rig.shards.clear();
     assert!(client.wire().is_dropped);
@@ -262,8 +262,8 @@ fn a_stopped_shard_delivers_what_came_before_and_lets_its_sockets_go() {
 #[test]
 fn a_shard_that_is_stopped_and_has_nothing_else_to_do_says_so() {
     let mut rig = Settings::default().build();
-    assert_eq!(rig.shards[0].run(rig.now, PLENTY), Progress::Idle);
+    assert_eq!(rig.shards[0].run(rig.now, PLENTY), RunState::Idle);
     rig.ports[0].stop();
     // Nobody would run it again.
-    assert_eq!(rig.shards[0].run(rig.now, PLENTY), Progress::Stopped);
+    assert_eq!(rig.shards[0].run(rig.now, PLENTY), RunState::Stopped);
 }

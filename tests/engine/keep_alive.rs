@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use roomcast::engine::{Address, CloseCode, DisconnectReason, Eviction, Overflow, Progress, Stage};
+use roomcast::engine::{Address, CloseCode, DisconnectReason, Eviction, Overflow, RunState, Stage};
 
 use super::fake::{Client, PING, Rig, Settings};
 use super::wakes::Wakes;
@@ -121,8 +121,8 @@ fn keep_alive_runs_while_the_inbox_is_never_empty() {
     let lively = rig.attach_to("r", 3);
     while rig.now < 2 * INTERVAL + 3 * TICK {
         rig.publish(Address::Room("r"), "load");
-        let progress = rig.shards[0].run(rig.now, 2);
-        assert_eq!(progress, Progress::Busy, "there is always more to do");
+        let state = rig.shards[0].run(rig.now, 2);
+        assert_eq!(state, RunState::Busy, "there is always more to do");
         lively.iter().for_each(|client| client.port.hear(&client.link));
         rig.now += Duration::from_millis(100);
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Duration;
 
-use roomcast::engine::{Address, CloseCode, Closing, DisconnectReason, Progress, Shedding};
+use roomcast::engine::{Address, CloseCode, Closing, DisconnectReason, RunState, Shedding};
 
 use super::fake::{Client, Rig, Settings};
 
@@ -161,7 +161,7 @@ fn many_that_are_asked_at_once_go_in_slices() {
     rig.run();
     let answers = shed(&rig, 1.0, Duration::ZERO);
     let slices = std::iter::repeat_with(|| rig.shards[0].run(rig.now, 32));
-    let slices = slices.take_while(|progress| *progress == Progress::Busy).count();
+    let slices = slices.take_while(|state| *state == RunState::Busy).count();
     assert!(slices >= 1_000 / 32, "{slices}");
     assert_eq!((answers.try_recv(), asked(&clients)), (Ok(1_000), 1_000));
 }

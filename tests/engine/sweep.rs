@@ -1,6 +1,6 @@
 //! A fan-out to a large audience does not hold up those whom it does not concern.
 
-use roomcast::engine::{Address, Close, CloseCode, DisconnectReason, Progress};
+use roomcast::engine::{Address, Close, CloseCode, DisconnectReason, RunState};
 
 use super::fake::{Client, Rig, Settings};
 use super::order::check_split;
@@ -21,7 +21,7 @@ fn rig() -> (Rig, Vec<Client>, Client, Client) {
 }
 
 /// One slice of `writes` writes of the only shard.
-fn slice(rig: &mut Rig, writes: usize) -> Progress {
+fn slice(rig: &mut Rig, writes: usize) -> RunState {
     let now = rig.now;
     rig.shards[0].run(now, writes)
 }
@@ -34,9 +34,9 @@ fn served(crowd: &[Client]) -> usize {
 fn a_small_room_is_served_while_a_large_one_is_swept() {
     let (mut rig, crowd, apart, _) = rig();
     rig.publish(Address::Room("large"), "to many");
-    assert_eq!(slice(&mut rig, 64), Progress::Busy);
+    assert_eq!(slice(&mut rig, 64), RunState::Busy);
     rig.publish(Address::Room("small"), "to few");
-    assert_eq!(slice(&mut rig, 64), Progress::Busy);
+    assert_eq!(slice(&mut rig, 64), RunState::Busy);
     assert_eq!(apart.texts(), ["to few"]);
     assert!(served(&crowd) < 200, "{} of the large room came first", served(&crowd));
     rig.run();

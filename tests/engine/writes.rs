@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use roomcast::engine::{
-    Address, ConnKey, DisconnectReason, Link, Overflow, Port, Progress, Shard, Socket, publish,
+    Address, ConnKey, DisconnectReason, Link, Overflow, Port, RunState, Shard, Socket, publish,
 };
 
 use super::fake::{Client, PLENTY, PONG, Settings, assert_nothing_reserved, text_frame};
@@ -207,14 +207,14 @@ fn a_slice_of_work_ends_when_its_writes_are_used_up() {
     let members = rig.attach_to("r", 100);
     rig.run();
     rig.publish(Address::Room("r"), "many");
-    let mut progress = Progress::Busy;
+    let mut state = RunState::Busy;
     for slice in 1..12 {
-        assert_eq!(progress, Progress::Busy);
-        progress = rig.shards[0].run(rig.now, 10);
+        assert_eq!(state, RunState::Busy);
+        state = rig.shards[0].run(rig.now, 10);
         let written: usize = members.iter().map(Client::writes).sum();
         assert!(written <= 10 * slice);
     }
-    assert_eq!(progress, Progress::Idle);
+    assert_eq!(state, RunState::Idle);
     assert!(members.iter().all(|member| member.texts() == ["many"]));
 }
 
@@ -224,7 +224,7 @@ fn a_slice_of_work_ends_sooner_where_its_writes_are_large() {
     let members = rig.attach_to("r", 50);
     rig.run();
     rig.publish(Address::Room("r"), &"x".repeat(64 * 1024));
-    assert_eq!(rig.shards[0].run(rig.now, 64), Progress::Busy);
+    assert_eq!(rig.shards[0].run(rig.now, 64), RunState::Busy);
     let written: usize = members.iter().map(Client::writes).sum();
     // One for the call, and four for its bytes.
     assert_eq!(written, 13);
@@ -233,7 +233,7 @@ fn a_slice_of_work_ends_sooner_where_its_writes_are_large() {
     rig.run();
     let before: usize = members.iter().map(Client::writes).sum();
     members[13..].iter().for_each(Client::unblock);
-    assert_eq!(rig.shards[0].run(rig.now, 64), Progress::Busy);
+    assert_eq!(rig.shards[0].run(rig.now, 64), RunState::Busy);
     let written = members.iter().map(Client::writes).sum::<usize>() - before;
     assert_eq!(written, 13);
     rig.run();
@@ -263,7 +263,7 @@ fn a_pong_leaves_at_once_and_gives_its_room_back() {
     let client = rig.attach();
     for _ in 0..3 {
         client.port.pong(client.id(), b"are you there?");
-        assert_eq!(rig.shards[0].run(rig.now, PLENTY), Progress::Idle);
+        assert_eq!(rig.shards[0].run(rig.now, PLENTY), RunState::Idle);
     }
     assert_eq!(client.count(PONG), 3);
     assert_nothing_reserved(&rig.ports[0], settings.inbox);
@@ -328,7 +328,7 @@ fn socket_that_takes_nothing_has_failed_and_is_not_asked_for_ever() {
     let link = Arc::new(Link::new(ConnKey::new(0, 0)));
     port.attach(link.clone(), Dead);
     publish(&[port], Address::Everyone, &[], &text_frame("message")).unwrap();
-    assert_eq!(shard.run(Duration::ZERO, PLENTY), Progress::Idle);
+    assert_eq!(shard.run(Duration::ZERO, PLENTY), RunState::Idle);
     let reason = link.end().map(|end| end.reason.clone());
     assert_eq!(reason, Some(DisconnectReason::Io(io::ErrorKind::WriteZero)));
 }

@@ -70,9 +70,9 @@ const LONG_TURN_BYTES: usize = 4 * 1024 * 1024;
 /// The least that a sweep gets to write between two turns, and the least that part there.
 const SWEEP_WRITES_MIN: usize = 32;
 
-/// What a slice of work came to.
+/// The state of a shard after a slice of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
+pub enum RunState {
     /// There is more to do; let others run, and call again.
     Busy,
     /// Nothing to do until the inbox is filled, or [`Shard::next_tick`] has come.
@@ -150,17 +150,17 @@ impl<S: Socket> Shard<S> {
     /// Works for about `writes` small writes, or fewer large ones. `now` is the time since an epoch of the caller's choice, and
     /// never goes back. Where it is later than the shard asked for, all deadlines move by that much: the
     /// process did not run, and nobody is late for that.
-    pub fn run(&mut self, now: Duration, writes: usize) -> Progress {
+    pub fn run(&mut self, now: Duration, writes: usize) -> RunState {
         self.post.now = self.clock.read(now);
         self.post.port.set_now_ms(self.post.now.as_millis() as u64);
         let mut budget = writes;
-        let progress = self.work(&mut budget);
+        let state = self.work(&mut budget);
         self.publish_tally();
-        let next = if progress == Progress::Busy { Some(now) } else { self.next_tick() };
+        let next = if state == RunState::Busy { Some(now) } else { self.next_tick() };
         let next = next.map(|next| next.max(now));
         self.clock.expect(next);
         self.post.port.set_next_run(next, self.clock.behind());
-        progress
+        state
     }
 
     /// When [`run`](Self::run) is due even if the inbox stays empty.
@@ -177,18 +177,18 @@ impl<S: Socket> Shard<S> {
         mem::take(&mut self.has_made_space)
     }
 
-    fn work(&mut self, budget: &mut usize) -> Progress {
+    fn work(&mut self, budget: &mut usize) -> RunState {
         while !self.is_stopped {
             if !self.finish_turn(budget) || !self.advance_sweep(budget) || !self.end_due(budget) {
-                return Progress::Busy;
+                return RunState::Busy;
             }
             if !self.part_some(budget) || !self.drain(budget) {
-                return Progress::Busy;
+                return RunState::Busy;
             }
             self.check_blocked();
             self.check_memory();
             if !self.keep_alive(budget) {
-                return Progress::Busy;
+                return RunState::Busy;
             }
             self.collect(budget);
             if !self.turn.is_empty() {
@@ -196,12 +196,12 @@ impl<S: Socket> Shard<S> {
                 *budget = budget.saturating_sub(1);
                 self.begin_turn();
             } else if *budget == 0 {
-                return Progress::Busy;
+                return RunState::Busy;
             } else if self.is_idle() {
-                return Progress::Idle;
+                return RunState::Idle;
             }
         }
-        Progress::Stopped
+        RunState::Stopped
     }
 
     fn begin_turn(&mut self) {

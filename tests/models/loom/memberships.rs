@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use loom::thread;
-use roomcast::engine::{JoinError, Progress, Shard};
+use roomcast::engine::{JoinError, RunState, Shard};
 
 use super::fake::{Client, FakeSocket, Settings};
 use super::{check_within, run};
@@ -53,7 +53,7 @@ fn a_leave_makes_room_for_one_join_only() {
         };
         run(&mut shard);
         let joined = session.join().unwrap();
-        while shard.run(Default::default(), 8) != Progress::Idle {}
+        while shard.run(Default::default(), 8) != RunState::Idle {}
         assert_eq!(joined.iter().filter(|joined| joined.is_ok()).count(), 1);
         assert_eq!(client.port.rooms().len(), 1);
     });

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use roomcast::engine::{
     Address, Budgets, Close, Closing, ConnKey, DisconnectReason, JoinError, Overloaded, Port,
-    Progress, RoomWatch, Shard, Stage, publish,
+    RunState, RoomWatch, Shard, Stage, publish,
 };
 use shuttle::thread::{self, JoinHandle};
 
@@ -193,9 +193,9 @@ impl Shards {
 fn drive(mut shard: Shard<FakeSocket>, port: &Port<FakeSocket>) -> Shard<FakeSocket> {
     loop {
         match shard.run(Duration::ZERO, WRITES_PER_SLICE) {
-            Progress::Busy => thread::yield_now(),
-            Progress::Idle => sleep_until(|cx| port.inbox().poll_filled(cx).is_ready()),
-            Progress::Stopped => return shard,
+            RunState::Busy => thread::yield_now(),
+            RunState::Idle => sleep_until(|cx| port.inbox().poll_filled(cx).is_ready()),
+            RunState::Stopped => return shard,
         }
     }
 }
