@@ -140,21 +140,21 @@ pub struct Link {
     session: AtomicWaker,
     /// Who else waits for the end; made for the first of them. Locked to push or to take.
     others: OnceBox<Mutex<Slab<Waker>>>,
-    owner: Owner,
+    user_data: UserData,
 }
 
-/// The object that the caller keeps for a connection, and finds again by its link. The object holds the link,
+/// An object that the caller keeps for a connection, and finds again by the link. The object holds the link,
 /// so the link must not hold the object.
-pub type Owner = Weak<dyn Any + Send + Sync>;
+pub type UserData = Weak<dyn Any + Send + Sync>;
 
 impl Link {
-    /// The link of a connection that has not been attached yet, and has no owner.
+    /// The link of a connection that has not been attached yet, without user data.
     pub fn new(id: ConnKey) -> Self {
-        Self::owned(id, Weak::<()>::new())
+        Self::with_user_data(id, Weak::<()>::new())
     }
 
     /// The link of a connection that has not been attached yet.
-    pub fn owned(id: ConnKey, owner: Owner) -> Self {
+    pub fn with_user_data(id: ConnKey, user_data: UserData) -> Self {
         Self {
             id,
             heard_ms: AtomicU64::new(0),
@@ -166,13 +166,13 @@ impl Link {
             end: OnceBox::new(),
             session: AtomicWaker::new(),
             others: OnceBox::new(),
-            owner,
+            user_data,
         }
     }
 
     /// The object that the caller keeps for the connection, while it exists.
-    pub fn owner(&self) -> Option<Arc<dyn Any + Send + Sync>> {
-        self.owner.upgrade()
+    pub fn user_data(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.user_data.upgrade()
     }
 
     /// The identity.

@@ -44,7 +44,7 @@ pub use counters::{Counter, Counters};
 pub(crate) use counters::{add_counters, live_counters, shard_counters, snapshot};
 pub use frame::FrameKind;
 pub use inbox::{Inbox, InboxLimits, Overloaded};
-pub use link::{ConnKey, End, Link, Newcomer, Owner, Stage};
+pub use link::{ConnKey, End, Link, Newcomer, Stage, UserData};
 pub use pending::{PENDING_BYTES_MAX, Pending};
 pub use port::{
     Action, ActionError, Address, JoinError, LeaveError, Pace, Port, Publish, RoomLimits, act_at,

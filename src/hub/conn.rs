@@ -37,7 +37,7 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
     pub(super) fn new(hub: Hub<Out, In>, key: ConnKey, about: About) -> Self {
         let span = ConnSpan::new(ConnId::new(hub.inner.node, key), about.remote_addr);
         let inner = Arc::new_cyclic(|inner: &Weak<Inner<Out, In>>| {
-            let link = Arc::new(Link::owned(key, inner.clone()));
+            let link = Arc::new(Link::with_user_data(key, inner.clone()));
             Inner { hub, link, about, span }
         });
         Self { inner }
@@ -45,7 +45,7 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
 
     /// The connection of a link, as long as anybody has it.
     pub(super) fn of(link: &Link) -> Option<Self> {
-        let inner = link.owner()?.downcast().ok()?;
+        let inner = link.user_data()?.downcast().ok()?;
         Some(Self { inner })
     }
 

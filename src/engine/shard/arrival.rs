@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Shard;
 use super::ending::EVICTED_CLOSE_TIMEOUT;
-use super::outlet::{Outlet, Owner};
+use super::outlet::{ConnRef, Outlet};
 use super::table::Entry;
 use crate::engine::close::DisconnectReason;
 use crate::engine::link::{ConnKey, Link, Stage};
@@ -43,7 +43,7 @@ impl<S: Socket> Shard<S> {
         match *stage {
             // It has ended with nothing to say.
             Stage::Cut => {
-                outlet.abort(Owner { slot, link, id }, post);
+                outlet.abort(ConnRef { slot, link, id }, post);
             }
             Stage::Flushed => outlet.shut_down(),
             _ => self.writable(id, budget),
@@ -60,7 +60,7 @@ impl<S: Socket> Shard<S> {
         self.settle(slot);
         let Entry { mut outlet, link, stage, .. } = self.table.remove(slot);
         if stage < Stage::Flushed {
-            let lost = outlet.abort(Owner { slot, link: &link, id }, &mut self.post);
+            let lost = outlet.abort(ConnRef { slot, link: &link, id }, &mut self.post);
             self.count_lost(lost);
         }
     }

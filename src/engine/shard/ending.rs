@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::outlet::{Failure, Owner};
+use super::outlet::{ConnRef, Failure};
 use super::table::Entry;
 use super::{STEPS_PER_WRITE, SWEEP_WRITES_MIN, Shard};
 use crate::engine::close::{DisconnectReason, Eviction, Farewell};
@@ -183,12 +183,12 @@ impl<S: Socket> Shard<S> {
         let Self { table, post, config, .. } = self;
         let Some(entry) = table.get_mut(slot) else { return };
         let Entry { outlet, link, id, .. } = entry;
-        let owner = Owner { slot, link, id: *id };
+        let conn = ConnRef { slot, link, id: *id };
         let mut lost = Amount::default();
         if is_evicted {
             lost = outlet.discard_data(link, post);
         }
-        let sent = outlet.farewell(owner, close, post);
+        let sent = outlet.farewell(conn, close, post);
         if is_evicted {
             outlet.hurry(EVICTED_CLOSE_TIMEOUT.min(config.write_timeout), post);
         }
@@ -211,7 +211,7 @@ impl<S: Socket> Shard<S> {
         let Self { table, post, .. } = self;
         let Some(entry) = table.get_mut(slot) else { return };
         let Entry { outlet, link, id, .. } = entry;
-        let lost = outlet.abort(Owner { slot, link, id: *id }, post);
+        let lost = outlet.abort(ConnRef { slot, link, id: *id }, post);
         entry.advance(Stage::Cut);
         self.count_lost(lost);
     }

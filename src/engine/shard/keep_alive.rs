@@ -94,8 +94,8 @@ impl<S: Socket> Shard<S> {
             entry.wheel = Some(keep_alive.wheel.insert(slot, due));
             if is_ping_due {
                 self.post.port.counters().pings.add(1);
-                self.with_outlet(id, budget, |outlet, owner, post| {
-                    outlet.ping(owner, frame::ping(), post)
+                self.with_outlet(id, budget, |outlet, conn, post| {
+                    outlet.ping(conn, frame::ping(), post)
                 });
             }
         }
@@ -104,8 +104,8 @@ impl<S: Socket> Shard<S> {
 
     /// Answers a ping. Its session brings the next one only then.
     pub(super) fn pong(&mut self, id: ConnKey, frame: Bytes, budget: &mut usize) {
-        self.with_outlet(id, budget, |outlet, owner, post| {
-            outlet.pong(owner, frame, post).inspect(|replaced| {
+        self.with_outlet(id, budget, |outlet, conn, post| {
+            outlet.pong(conn, frame, post).inspect(|replaced| {
                 post.port.counters().pongs_replaced.add(u64::from(*replaced));
             })
         });

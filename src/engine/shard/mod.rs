@@ -28,7 +28,7 @@ use self::acting::Acting;
 use self::draining::Draining;
 use self::ending::DueQueue;
 use self::keep_alive::KeepAlive;
-use self::outlet::{Failure, Outlet, Owner, Post, Tally};
+use self::outlet::{ConnRef, Failure, Outlet, Post, Tally};
 use self::sweep::Sweep;
 use self::table::{Entry, Table};
 use self::turn::{Lane, Turn};
@@ -386,12 +386,12 @@ impl<S: Socket> Shard<S> {
         &mut self,
         id: ConnKey,
         budget: &mut usize,
-        action: impl FnOnce(&mut Outlet<S>, Owner<'_>, &mut Post<S>) -> Result<V, Failure>,
+        action: impl FnOnce(&mut Outlet<S>, ConnRef<'_>, &mut Post<S>) -> Result<V, Failure>,
     ) {
         *budget = budget.saturating_sub(1);
         let Some(slot) = self.open_slot(id) else { return };
         let Some(Entry { outlet, link, .. }) = self.table.get_mut(slot) else { return };
-        let done = action(outlet, Owner { slot, link, id }, &mut self.post);
+        let done = action(outlet, ConnRef { slot, link, id }, &mut self.post);
         self.post.charge_bytes(budget);
         if let Err(failure) = done {
             self.fail(id, failure);
@@ -402,7 +402,7 @@ impl<S: Socket> Shard<S> {
         *budget = budget.saturating_sub(1);
         let Some(slot) = self.table.slot(id) else { return };
         let Some(Entry { outlet, link, stage, .. }) = self.table.get_mut(slot) else { return };
-        let flushed = outlet.flush(Owner { slot, link, id }, &mut self.post);
+        let flushed = outlet.flush(ConnRef { slot, link, id }, &mut self.post);
         self.post.charge_bytes(budget);
         match (*stage, flushed) {
             (Stage::Open, Err(failure)) => self.fail(id, failure),

@@ -142,9 +142,9 @@ impl From<Failure> for DisconnectReason {
     }
 }
 
-/// A connection of the shard, as its outlet needs it.
+/// A connection of the shard, without its outlet.
 #[derive(Clone, Copy)]
-pub(super) struct Owner<'a> {
+pub(super) struct ConnRef<'a> {
     pub(super) slot: u32,
     /// Touched only where something is queued: a fan-out does not touch what is shared with the
     /// session.
@@ -188,7 +188,7 @@ impl<S: Socket> Outlet<S> {
     /// Writes the burst, or queues what the socket does not take of it.
     pub(super) fn send(
         &mut self,
-        owner: Owner<'_>,
+        conn: ConnRef<'_>,
         burst: &Burst,
         post: &mut Post<S>,
     ) -> Result<(), Failure> {
@@ -207,42 +207,42 @@ impl<S: Socket> Outlet<S> {
                 }
             }
         };
-        self.enqueue(owner, burst.clone(), written, post)
+        self.enqueue(conn, burst.clone(), written, post)
     }
 
     /// Queues a pong; `true` if an older one was replaced.
     pub(super) fn pong(
         &mut self,
-        owner: Owner<'_>,
+        conn: ConnRef<'_>,
         frame: Bytes,
         post: &mut Post<S>,
     ) -> Result<bool, Failure> {
-        let replaced = self.requeue(owner, post, |queue| queue.push_pong(frame));
-        self.flush(owner, post).map(|_| replaced)
+        let replaced = self.requeue(conn, post, |queue| queue.push_pong(frame));
+        self.flush(conn, post).map(|_| replaced)
     }
 
     /// Queues a ping.
     pub(super) fn ping(
         &mut self,
-        owner: Owner<'_>,
+        conn: ConnRef<'_>,
         frame: Bytes,
         post: &mut Post<S>,
     ) -> Result<bool, Failure> {
-        self.requeue(owner, post, |queue| queue.push_ping(frame));
-        self.flush(owner, post)
+        self.requeue(conn, post, |queue| queue.push_ping(frame));
+        self.flush(conn, post)
     }
 
     /// Changes the queue, and notes how much data it has then.
     fn requeue<V>(
         &mut self,
-        owner: Owner<'_>,
+        conn: ConnRef<'_>,
         post: &mut Post<S>,
         change: impl FnOnce(&mut SendQueue) -> V,
     ) -> V {
-        let queue = &mut self.backlog(owner, post).queue;
+        let queue = &mut self.backlog(conn, post).queue;
         let before = queue.data_bytes();
         let result = change(queue);
-        post.requeued(owner.link, before, queue.data_bytes());
+        post.requeued(conn.link, before, queue.data_bytes());
         result
     }
 
@@ -250,16 +250,16 @@ impl<S: Socket> Outlet<S> {
     /// has the write timeout for each further progress.
     pub(super) fn farewell(
         &mut self,
-        owner: Owner<'_>,
+        conn: ConnRef<'_>,
         close: Option<Bytes>,
         post: &mut Post<S>,
     ) -> Result<bool, Failure> {
         if let Some(close) = close {
-            let backlog = self.backlog(owner, post);
+            let backlog = self.backlog(conn, post);
             backlog.queue.push_close(close);
             backlog.extend(post);
         }
-        self.flush(owner, post)
+        self.flush(conn, post)
     }
 
     /// Whether [`hurry`](Self::hurry) was called while something waited.
@@ -276,7 +276,7 @@ impl<S: Socket> Outlet<S> {
     }
 
     /// Writes what waits, as far as the socket takes it; `true` if nothing waits any more.
-    pub(super) fn flush(&mut self, owner: Owner<'_>, post: &mut Post<S>) -> Result<bool, Failure> {
+    pub(super) fn flush(&mut self, conn: ConnRef<'_>, post: &mut Post<S>) -> Result<bool, Failure> {
         let Some(backlog) = &mut self.backlog else {
             return Ok(true);
         };
@@ -293,14 +293,14 @@ impl<S: Socket> Outlet<S> {
             post.tally.wrote(written);
             let before = backlog.queue.data_bytes();
             backlog.queue.advance(written);
-            post.requeued(owner.link, before, backlog.queue.data_bytes());
+            post.requeued(conn.link, before, backlog.queue.data_bytes());
             backlog.extend(post);
         }
         if !is_flushed(&mut self.socket, &mut cx)? {
             return Ok(false);
         }
         self.backlog = None;
-        post.blocked.remove(&owner.slot);
+        post.blocked.remove(&conn.slot);
         Ok(true)
     }
 
@@ -375,11 +375,11 @@ impl<S: Socket> Outlet<S> {
     }
 
     /// Gives the socket up, and returns the data that is lost with it.
-    pub(super) fn abort(&mut self, owner: Owner<'_>, post: &mut Post<S>) -> Amount {
+    pub(super) fn abort(&mut self, conn: ConnRef<'_>, post: &mut Post<S>) -> Amount {
         self.socket.abort();
-        post.blocked.remove(&owner.slot);
+        post.blocked.remove(&conn.slot);
         let lost = self.queued();
-        post.requeued(owner.link, self.queued_bytes(), 0);
+        post.requeued(conn.link, self.queued_bytes(), 0);
         self.backlog = None;
         lost
     }
@@ -398,7 +398,7 @@ impl<S: Socket> Outlet<S> {
 
     fn enqueue(
         &mut self,
-        owner: Owner<'_>,
+        conn: ConnRef<'_>,
         burst: Burst,
         written: usize,
         post: &mut Post<S>,
@@ -407,7 +407,7 @@ impl<S: Socket> Outlet<S> {
         let messages = burst.messages;
         let bytes = burst.frames.len();
         let had_backlog = self.backlog.is_some();
-        let pushed = self.requeue(owner, post, |queue| {
+        let pushed = self.requeue(conn, post, |queue| {
             if had_backlog {
                 queue.push(burst, &limits)
             } else {
@@ -436,15 +436,15 @@ impl<S: Socket> Outlet<S> {
             return Ok(());
         }
         // The socket has only been polled with a waker that does nothing.
-        self.flush(owner, post).map(drop)
+        self.flush(conn, post).map(drop)
     }
 
-    fn backlog(&mut self, owner: Owner<'_>, post: &mut Post<S>) -> &mut Backlog<S> {
+    fn backlog(&mut self, conn: ConnRef<'_>, post: &mut Post<S>) -> &mut Backlog<S> {
         self.backlog.get_or_insert_with(|| {
-            post.blocked.insert(owner.slot);
+            post.blocked.insert(conn.slot);
             Box::new(Backlog {
                 queue: SendQueue::new(&post.limits),
-                waker: Arc::new(WriteWaker::new(post.port.clone(), owner.id)),
+                waker: Arc::new(WriteWaker::new(post.port.clone(), conn.id)),
                 deadline: post.now + post.write_timeout,
                 is_final: false,
                 acknowledged: None,

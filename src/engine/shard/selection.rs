@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::ending::{Due, DueQueue};
-use super::outlet::{Owner, Post};
+use super::outlet::{ConnRef, Post};
 use super::table::{Entry, Table};
 use crate::engine::command::Delivery;
 use crate::engine::frame;
@@ -105,8 +105,8 @@ pub(super) fn send<S: Socket>(
     if entry.stage != Stage::Open {
         return post.count_undelivered(burst.messages);
     }
-    let owner = Owner { slot, link: &entry.link, id: entry.id };
-    if let Err(failure) = entry.outlet.send(owner, burst, post) {
+    let conn = ConnRef { slot, link: &entry.link, id: entry.id };
+    if let Err(failure) = entry.outlet.send(conn, burst, post) {
         entry.stage = Stage::Failed;
         due.push_back((entry.id, Due::Failed(failure)));
     }
