@@ -11,6 +11,7 @@
 //! taken from the inbox meanwhile. Connections that end meanwhile are passed over.
 
 use super::audience::for_each;
+use super::conn_slot::ConnSlot;
 use super::{STEPS_PER_WRITE, Shard};
 use crate::engine::close::DisconnectReason;
 use crate::engine::command::{Act, Audience, Change, Except};
@@ -23,7 +24,7 @@ const MOVES_PER_WRITE: usize = 8;
 /// An action that has begun.
 pub(super) struct Acting {
     /// Those to whom it has still to happen; the last one is next.
-    left: Vec<u32>,
+    left: Vec<ConnSlot>,
     except: Except,
     change: Change,
     /// Moves that were not charged to a budget yet.
@@ -75,7 +76,7 @@ impl<S: Socket> Shard<S> {
         true
     }
 
-    fn act_on(&mut self, slot: u32, acting: &mut Acting, budget: &mut usize) {
+    fn act_on(&mut self, slot: ConnSlot, acting: &mut Acting, budget: &mut usize) {
         acting.moves += 1;
         if acting.moves == MOVES_PER_WRITE {
             acting.moves = 0;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::conn_slot::ConnSlot;
 use super::table::{Members, Table};
 use crate::engine::command::{Audience, Delivery};
 use crate::engine::room_index::Room;
@@ -21,7 +22,7 @@ pub(super) fn size<S>(audience: &Audience, table: &Table<S>) -> usize {
 pub(super) fn any<S>(
     audience: &Audience,
     table: &Table<S>,
-    is_so: impl Fn(u32) -> bool + Copy,
+    is_so: impl Fn(ConnSlot) -> bool + Copy,
 ) -> bool {
     let any_member =
         |room: &Arc<Room>| table.members(room).is_some_and(|members| members.slots().any(is_so));
@@ -34,7 +35,7 @@ pub(super) fn any<S>(
 }
 
 /// Whether a delivery is for the connection in `slot`.
-pub(super) fn concerns<S>(delivery: &Delivery, slot: u32, table: &Table<S>) -> bool {
+pub(super) fn concerns<S>(delivery: &Delivery, slot: ConnSlot, table: &Table<S>) -> bool {
     let Some(entry) = table.get(slot) else { return false };
     let is_reached = match &delivery.audience {
         Audience::Everyone => table.is_listed(slot),
@@ -50,7 +51,7 @@ pub(super) fn concerns<S>(delivery: &Delivery, slot: u32, table: &Table<S>) -> b
 pub(super) fn for_each<S>(
     audience: &Audience,
     table: &mut Table<S>,
-    mut f: impl FnMut(u32, &mut Table<S>),
+    mut f: impl FnMut(ConnSlot, &mut Table<S>),
 ) {
     let rooms = match audience {
         Audience::Everyone => {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::conn_slot::ConnSlot;
 use super::outlet::{ConnRef, Failure};
 use super::table::Entry;
 use super::{STEPS_PER_WRITE, SWEEP_WRITES_MIN, Shard};
@@ -98,7 +99,11 @@ impl<S: Socket> Shard<S> {
 
     /// The first half of an end: the connection gets what it is owed, and leaves its rooms. Gives the slot of
     /// one that has not ended before. Whoever calls this has it [part](Self::part), sooner or later.
-    pub(super) fn withdraw(&mut self, id: ConnKey, mut reason: DisconnectReason) -> Option<u32> {
+    pub(super) fn withdraw(
+        &mut self,
+        id: ConnKey,
+        mut reason: DisconnectReason,
+    ) -> Option<ConnSlot> {
         let slot = self.table.slot(id)?;
         let entry = self.table.get_mut(slot)?;
         if entry.stage >= Stage::Parting {
@@ -124,7 +129,7 @@ impl<S: Socket> Shard<S> {
     }
 
     /// The second half of an end: the session is told, and the client is taken leave of.
-    pub(super) fn part(&mut self, slot: u32) {
+    pub(super) fn part(&mut self, slot: ConnSlot) {
         let Some(entry) = self.table.get_mut(slot).filter(|entry| entry.stage == Stage::Parting)
         else {
             return;
@@ -142,7 +147,7 @@ impl<S: Socket> Shard<S> {
 
     /// Gives a connection all that was sent to it so far: whoever asks for its end has seen that. What is
     /// for one that has ended is counted as lost. Returns why one that is open could not be given it.
-    pub(super) fn settle(&mut self, slot: u32) -> Option<Failure> {
+    pub(super) fn settle(&mut self, slot: ConnSlot) -> Option<Failure> {
         let Self { turn, sweep, table, post, due, settling_steps, .. } = self;
         let due_before = due.len();
         *settling_steps += turn.settle(slot, table, post, due);
@@ -179,7 +184,7 @@ impl<S: Socket> Shard<S> {
 
     /// Sends the close frame, if there is one, and the end of the stream behind what is queued. An
     /// evicted client gets the close frame alone, in little time.
-    fn take_leave(&mut self, slot: u32, close: Option<Bytes>, is_evicted: bool) {
+    fn take_leave(&mut self, slot: ConnSlot, close: Option<Bytes>, is_evicted: bool) {
         let Self { table, post, config, .. } = self;
         let Some(entry) = table.get_mut(slot) else { return };
         let Entry { outlet, link, id, .. } = entry;
@@ -201,13 +206,13 @@ impl<S: Socket> Shard<S> {
     }
 
     /// All has left: so does the end of the stream.
-    pub(super) fn shut_down(&mut self, slot: u32) {
+    pub(super) fn shut_down(&mut self, slot: ConnSlot) {
         let Some(entry) = self.table.get_mut(slot) else { return };
         entry.outlet.shut_down();
         entry.advance(Stage::Flushed);
     }
 
-    pub(super) fn cut(&mut self, slot: u32) {
+    pub(super) fn cut(&mut self, slot: ConnSlot) {
         let Self { table, post, .. } = self;
         let Some(entry) = table.get_mut(slot) else { return };
         let Entry { outlet, link, id, .. } = entry;

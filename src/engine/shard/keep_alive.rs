@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::conn_slot::ConnSlot;
 use super::table::Table;
 use super::wheel::Wheel;
 use super::{Shard, Socket};
@@ -39,7 +40,7 @@ impl KeepAlive {
     }
 
     /// Puts a new connection on the wheel.
-    pub(super) fn watch<S>(&mut self, slot: u32, now: Duration, table: &mut Table<S>) {
+    pub(super) fn watch<S>(&mut self, slot: ConnSlot, now: Duration, table: &mut Table<S>) {
         if let Some(entry) = table.get_mut(slot) {
             let due = now + self.interval;
             entry.ping_due_ms = due.as_millis() as u64;
@@ -48,7 +49,7 @@ impl KeepAlive {
     }
 
     /// Takes a connection off the wheel.
-    pub(super) fn forget<S>(&mut self, slot: u32, table: &mut Table<S>) {
+    pub(super) fn forget<S>(&mut self, slot: ConnSlot, table: &mut Table<S>) {
         let Some(position) = table.get_mut(slot).and_then(|entry| entry.wheel.take()) else {
             return;
         };

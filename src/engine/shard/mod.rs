@@ -8,6 +8,7 @@
 mod acting;
 mod arrival;
 mod audience;
+mod conn_slot;
 mod draining;
 mod ending;
 mod keep_alive;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::acting::Acting;
+use self::conn_slot::ConnSlot;
 use self::draining::Draining;
 use self::ending::DueQueue;
 use self::keep_alive::KeepAlive;
@@ -375,7 +377,7 @@ impl<S: Socket> Shard<S> {
     }
 
     /// The slot of a connection that has not ended.
-    fn open_slot(&mut self, id: ConnKey) -> Option<u32> {
+    fn open_slot(&mut self, id: ConnKey) -> Option<ConnSlot> {
         let slot = self.table.slot(id)?;
         let is_open = self.table.get_mut(slot)?.stage == Stage::Open;
         is_open.then_some(slot)

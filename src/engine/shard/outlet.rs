@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::conn_slot::ConnSlot;
 use crate::engine::close::{DisconnectReason, Eviction};
 use crate::engine::command::{Audience, Command, Delivery};
 use crate::engine::frame;
@@ -28,7 +29,7 @@ pub(super) struct Post<S> {
     pub(super) now: Duration,
     pub(super) tally: Tally,
     /// Slots of the connections that have something queued.
-    pub(super) blocked: BTreeSet<u32>,
+    pub(super) blocked: BTreeSet<ConnSlot>,
     /// How many of them the counters know of.
     pub(super) blocked_told: usize,
     /// Bytes of data in all queues, and what of them the budget of the hub knows of.
@@ -145,7 +146,7 @@ impl From<Failure> for DisconnectReason {
 /// A connection of the shard, without its outlet.
 #[derive(Clone, Copy)]
 pub(super) struct ConnRef<'a> {
-    pub(super) slot: u32,
+    pub(super) slot: ConnSlot,
     /// Touched only where something is queued: a fan-out does not touch what is shared with the
     /// session.
     pub(super) link: &'a Link,

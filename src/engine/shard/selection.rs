@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::conn_slot::ConnSlot;
 use super::ending::{Due, DueQueue};
 use super::outlet::{ConnRef, Post};
 use super::table::{Entry, Table};
@@ -15,13 +16,17 @@ use crate::engine::socket::Socket;
 /// larger burst would only sit in a send queue as one piece.
 const BURST_BYTES_MAX: usize = 128 * 1024;
 
+/// Where a delivery stands among those of its turn. A bare number: two lists of numbers are compared byte by
+/// byte, and that of a fan-out in which each member has a selection of its own takes a tenth less for it.
+pub(super) type DeliveryIndex = u32;
+
 /// Indices of deliveries, and what they were last joined to; the buffers are kept.
 #[derive(Debug)]
 pub(super) struct Selection {
     /// In the order of the inbox, once they are joined.
-    pub(super) indices: Vec<u32>,
+    pub(super) indices: Vec<DeliveryIndex>,
     /// What `bursts` were made of.
-    joined: Vec<u32>,
+    joined: Vec<DeliveryIndex>,
     bursts: Vec<Burst>,
     burst_bytes_max: usize,
 }
@@ -57,7 +62,7 @@ impl Selection {
     /// Sends the bursts to a connection.
     pub(super) fn send<S: Socket>(
         &self,
-        slot: u32,
+        slot: ConnSlot,
         table: &mut Table<S>,
         post: &mut Post<S>,
         due: &mut DueQueue,
@@ -76,7 +81,7 @@ impl Selection {
         }
         self.joined.clone_from(&self.indices);
         self.bursts.clear();
-        let frames = |index: &u32| &deliveries[*index as usize].frames;
+        let frames = |index: &DeliveryIndex| &deliveries[*index as usize].frames;
         let mut rest = &self.indices[..];
         while !rest.is_empty() {
             let mut bytes = 0;
@@ -97,7 +102,7 @@ impl Selection {
 #[inline]
 pub(super) fn send<S: Socket>(
     burst: &Burst,
-    slot: u32,
+    slot: ConnSlot,
     entry: &mut Entry<S>,
     post: &mut Post<S>,
     due: &mut DueQueue,

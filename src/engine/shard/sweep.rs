@@ -12,6 +12,7 @@
 use std::collections::VecDeque;
 
 use super::audience::{any, concerns, size};
+use super::conn_slot::ConnSlot;
 use super::ending::DueQueue;
 use super::outlet::Post;
 use super::selection::send;
@@ -84,7 +85,7 @@ impl Sweep {
     }
 
     /// Whether the connection has still to get something.
-    pub(super) fn owes<S>(&self, slot: u32, table: &Table<S>) -> bool {
+    pub(super) fn owes<S>(&self, slot: ConnSlot, table: &Table<S>) -> bool {
         !self.is_idle()
             && (self.round.owes(slot, table)
                 || self.touches_everyone()
@@ -119,7 +120,7 @@ impl Sweep {
     /// rooms. Returns how many deliveries it has looked at.
     pub(super) fn settle<S: Socket>(
         &mut self,
-        slot: u32,
+        slot: ConnSlot,
         table: &mut Table<S>,
         post: &mut Post<S>,
         due: &mut DueQueue,

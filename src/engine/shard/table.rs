@@ -14,6 +14,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use slab::Slab;
 
+use super::conn_slot::ConnSlot;
 use super::outlet::Outlet;
 use super::wheel::WheelPosition;
 use crate::engine::command::Slice;
@@ -55,6 +56,10 @@ impl<S> Entry<S> {
     }
 }
 
+/// The number of a group of deliveries in its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct GroupId(pub(super) u32);
+
 /// A note of one turn: void in any other. The number of the turn, and in the lowest bits a group; in
 /// one word, for every connection has two of them.
 #[derive(Debug, Clone, Copy, Default)]
@@ -67,14 +72,14 @@ impl Mark {
     pub(super) const GROUPS: u32 = 1 << Self::GROUP_BITS;
 
     /// The turns that are left to number with 48 bits last for years: 89 at 100,000 a second.
-    pub(super) fn new(turn: u64, group: u32) -> Self {
-        debug_assert!(group < Self::GROUPS);
-        Self(turn << Self::GROUP_BITS | u64::from(group))
+    pub(super) fn new(turn: u64, group: GroupId) -> Self {
+        debug_assert!(group.0 < Self::GROUPS);
+        Self(turn << Self::GROUP_BITS | u64::from(group.0))
     }
 
     /// The group, if the note is one of `turn`.
-    pub(super) fn group_in(self, turn: u64) -> Option<u32> {
-        (self.0 >> Self::GROUP_BITS == turn).then_some(self.0 as u32 % Self::GROUPS)
+    pub(super) fn group_in(self, turn: u64) -> Option<GroupId> {
+        (self.0 >> Self::GROUP_BITS == turn).then_some(GroupId(self.0 as u32 % Self::GROUPS))
     }
 }
 
@@ -150,7 +155,7 @@ pub(super) struct Members {
 
 #[derive(Debug, Clone, Copy)]
 struct Member {
-    conn: u32,
+    conn: ConnSlot,
     back: u32,
 }
 
@@ -159,11 +164,11 @@ impl Members {
         self.members.len()
     }
 
-    pub(super) fn slots(&self) -> impl Iterator<Item = u32> {
+    pub(super) fn slots(&self) -> impl Iterator<Item = ConnSlot> {
         self.members.iter().map(|member| member.conn)
     }
 
-    pub(super) fn slot_at(&self, index: usize) -> Option<u32> {
+    pub(super) fn slot_at(&self, index: usize) -> Option<ConnSlot> {
         self.members.get(index).map(|member| member.conn)
     }
 }
@@ -172,9 +177,9 @@ impl Members {
 pub(super) struct Table<S> {
     conns: Slab<Entry<S>>,
     /// The slot of each connection, found by the id that stands there: a map would hold it twice.
-    slots: HashTable<u32>,
+    slots: HashTable<ConnSlot>,
     /// The slots of the connections that have not ended.
-    everyone: Vec<u32>,
+    everyone: Vec<ConnSlot>,
     rooms: Slab<Members>,
     port: Arc<Port<S>>,
 }
@@ -190,7 +195,7 @@ impl<S> Table<S> {
         }
     }
 
-    pub(super) fn everyone(&self) -> &[u32] {
+    pub(super) fn everyone(&self) -> &[ConnSlot] {
         &self.everyone
     }
 
@@ -203,16 +208,16 @@ impl<S> Table<S> {
         self.conns.iter().map(|(_, entry)| &*entry.link)
     }
 
-    pub(super) fn slot(&self, id: ConnKey) -> Option<u32> {
-        self.slots.find(hash(id), |&slot| self.conns[slot as usize].id == id).copied()
+    pub(super) fn slot(&self, id: ConnKey) -> Option<ConnSlot> {
+        self.slots.find(hash(id), |&slot| self.conns[slot.index()].id == id).copied()
     }
 
-    pub(super) fn get(&self, slot: u32) -> Option<&Entry<S>> {
-        self.conns.get(slot as usize)
+    pub(super) fn get(&self, slot: ConnSlot) -> Option<&Entry<S>> {
+        self.conns.get(slot.index())
     }
 
-    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Entry<S>> {
-        self.conns.get_mut(slot as usize)
+    pub(super) fn get_mut(&mut self, slot: ConnSlot) -> Option<&mut Entry<S>> {
+        self.conns.get_mut(slot.index())
     }
 
     /// The members of a room, if a join has reached the shard.
@@ -224,9 +229,9 @@ impl<S> Table<S> {
         self.rooms.get_mut(room.slot() as usize)
     }
 
-    pub(super) fn insert(&mut self, link: Arc<Link>, outlet: Outlet<S>, now: Duration) -> u32 {
+    pub(super) fn insert(&mut self, link: Arc<Link>, outlet: Outlet<S>, now: Duration) -> ConnSlot {
         let id = link.id();
-        let slot = self.conns.insert(Entry {
+        let index = self.conns.insert(Entry {
             id,
             attached_ms: now.as_millis() as u64,
             link,
@@ -238,28 +243,29 @@ impl<S> Table<S> {
             last_swept: 0,
             wheel: None,
             ping_due_ms: 0,
-        }) as u32;
+        });
+        let slot = ConnSlot::at(index);
         self.everyone.push(slot);
-        self.slots.insert_unique(hash(id), slot, |&slot| hash(self.conns[slot as usize].id));
+        self.slots.insert_unique(hash(id), slot, |&slot| hash(self.conns[slot.index()].id));
         slot
     }
 
     /// Takes the connection out of `everyone` and of all rooms, and returns those rooms.
-    pub(super) fn withdraw(&mut self, slot: u32) -> Vec<Arc<Room>> {
-        let place = self.conns[slot as usize].place as usize;
+    pub(super) fn withdraw(&mut self, slot: ConnSlot) -> Vec<Arc<Room>> {
+        let place = self.conns[slot.index()].place as usize;
         self.everyone.swap_remove(place);
         if let Some(&moved) = self.everyone.get(place) {
-            self.conns[moved as usize].place = place as u32;
+            self.conns[moved.index()].place = place as u32;
         }
-        let mut rooms = Vec::with_capacity(self.conns[slot as usize].memberships.len());
-        while let Some(last) = self.conns[slot as usize].memberships.len().checked_sub(1) {
+        let mut rooms = Vec::with_capacity(self.conns[slot.index()].memberships.len());
+        while let Some(last) = self.conns[slot.index()].memberships.len().checked_sub(1) {
             rooms.push(self.unlink(slot, last, Link::release_room));
         }
         rooms
     }
 
-    pub(super) fn remove(&mut self, slot: u32) -> Entry<S> {
-        let entry = self.conns.remove(slot as usize);
+    pub(super) fn remove(&mut self, slot: ConnSlot) -> Entry<S> {
+        let entry = self.conns.remove(slot.index());
         if let Ok(found) = self.slots.find_entry(hash(entry.id), |&other| other == slot) {
             found.remove();
         }
@@ -267,9 +273,9 @@ impl<S> Table<S> {
     }
 
     /// Uses a claim up for the membership of `slot` in `room`.
-    pub(super) fn join(&mut self, slot: u32, room: Arc<Room>) {
+    pub(super) fn join(&mut self, slot: ConnSlot, room: Arc<Room>) {
         if self.position(slot, &room).is_some() {
-            self.conns[slot as usize].link.release_room();
+            self.conns[slot.index()].link.release_room();
             return self.release(&room);
         }
         if room.slot() == NO_SLOT {
@@ -283,25 +289,25 @@ impl<S> Table<S> {
             self.port.counters().rooms.add(1);
         }
         let members = &mut self.rooms[room.slot() as usize].members;
-        let memberships = &mut self.conns[slot as usize].memberships;
+        let memberships = &mut self.conns[slot.index()].memberships;
         members.push(Member { conn: slot, back: memberships.len() as u32 });
         memberships.push(Membership { room: room.slot(), index: members.len() as u32 - 1 });
     }
 
-    pub(super) fn leave(&mut self, slot: u32, room: &Room) {
+    pub(super) fn leave(&mut self, slot: ConnSlot, room: &Room) {
         match self.position(slot, room) {
             Some(back) => drop(self.unlink(slot, back, Link::release_left_room)),
-            None => self.conns[slot as usize].link.finish_leaving(),
+            None => self.conns[slot.index()].link.finish_leaving(),
         }
     }
 
     /// Puts a connection into a room that somebody else has claimed; `false` where it is in `rooms_max`
     /// others.
-    pub(super) fn enter(&mut self, slot: u32, room: &Arc<Room>, rooms_max: u32) -> bool {
+    pub(super) fn enter(&mut self, slot: ConnSlot, room: &Arc<Room>, rooms_max: u32) -> bool {
         if self.is_member(slot, room) {
             return true;
         }
-        if !self.conns[slot as usize].link.reserve_room(rooms_max) {
+        if !self.conns[slot.index()].link.reserve_room(rooms_max) {
             return false;
         }
         let is_claimed = room.claim();
@@ -311,15 +317,15 @@ impl<S> Table<S> {
     }
 
     /// Takes a connection out of a room, if it is in it, where nobody has counted that before.
-    pub(super) fn expel(&mut self, slot: u32, room: &Room) {
+    pub(super) fn expel(&mut self, slot: ConnSlot, room: &Room) {
         if let Some(back) = self.position(slot, room) {
             self.unlink(slot, back, Link::release_room);
         }
     }
 
     /// The rooms that a connection is in.
-    pub(super) fn rooms_of(&self, slot: u32) -> Vec<Arc<Room>> {
-        let memberships = &self.conns[slot as usize].memberships;
+    pub(super) fn rooms_of(&self, slot: ConnSlot) -> Vec<Arc<Room>> {
+        let memberships = &self.conns[slot.index()].memberships;
         memberships.iter().map(|at| self.rooms[at.room as usize].room.clone()).collect()
     }
 
@@ -334,44 +340,44 @@ impl<S> Table<S> {
             Some(members) => members.members[place].conn,
             None => self.everyone[place],
         };
-        let link = |place| self.conns[slot(place) as usize].link.clone();
+        let link = |place| self.conns[slot(place).index()].link.clone();
         Slice { links: (begin..end).map(link).collect(), begin }
     }
 
     /// The number of the last delivery that went to the sweep, of those to the connection and to its
     /// rooms.
-    pub(super) fn last_swept(&self, slot: u32) -> u64 {
+    pub(super) fn last_swept(&self, slot: ConnSlot) -> u64 {
         let Some(entry) = self.get(slot) else { return 0 };
         let rooms = entry.memberships.iter().map(|at| self.rooms[at.room as usize].last_swept);
         rooms.fold(entry.last_swept, u64::max)
     }
 
     /// Whether the connection is one of [`everyone`](Self::everyone).
-    pub(super) fn is_listed(&self, slot: u32) -> bool {
+    pub(super) fn is_listed(&self, slot: ConnSlot) -> bool {
         self.get(slot).is_some_and(|entry| self.everyone.get(entry.place as usize) == Some(&slot))
     }
 
     /// Whether the connection is in the room.
-    pub(super) fn is_member(&self, slot: u32, room: &Room) -> bool {
+    pub(super) fn is_member(&self, slot: ConnSlot, room: &Room) -> bool {
         self.position(slot, room).is_some()
     }
 
     /// Whether any room of the connection is as `is_so` asks.
-    pub(super) fn any_room(&self, slot: u32, is_so: impl Fn(&Members) -> bool) -> bool {
+    pub(super) fn any_room(&self, slot: ConnSlot, is_so: impl Fn(&Members) -> bool) -> bool {
         let memberships = self.get(slot).map_or(&[][..], |entry| &entry.memberships);
         memberships.iter().any(|at| is_so(&self.rooms[at.room as usize]))
     }
 
     /// Where the membership stands among those of the connection: a walk over at most
     /// `rooms_per_conn` entries of 8 bytes.
-    fn position(&self, slot: u32, room: &Room) -> Option<usize> {
-        let memberships = &self.conns[slot as usize].memberships;
+    fn position(&self, slot: ConnSlot, room: &Room) -> Option<usize> {
+        let memberships = &self.conns[slot.index()].memberships;
         memberships.iter().position(|at| at.room == room.slot())
     }
 
     /// Ends a membership, and has `release` take it off the count of the connection.
-    fn unlink(&mut self, slot: u32, back: usize, release: impl Fn(&Link)) -> Arc<Room> {
-        let memberships = &mut self.conns[slot as usize].memberships;
+    fn unlink(&mut self, slot: ConnSlot, back: usize, release: impl Fn(&Link)) -> Arc<Room> {
+        let memberships = &mut self.conns[slot.index()].memberships;
         let Membership { room, index } = memberships.swap_remove(back);
         if let Some(&moved) = memberships.get(back) {
             let members = &mut self.rooms[moved.room as usize].members;
@@ -380,10 +386,10 @@ impl<S> Table<S> {
         let members = &mut self.rooms[room as usize].members;
         members.swap_remove(index as usize);
         if let Some(&moved) = members.get(index as usize) {
-            self.conns[moved.conn as usize].memberships[moved.back as usize].index = index;
+            self.conns[moved.conn.index()].memberships[moved.back as usize].index = index;
         }
         let room = self.rooms[room as usize].room.clone();
-        release(&self.conns[slot as usize].link);
+        release(&self.conns[slot.index()].link);
         self.release(&room);
         room
     }

@@ -17,10 +17,11 @@ use std::mem;
 
 use super::STEPS_PER_WRITE;
 use super::audience::{for_each, size};
+use super::conn_slot::ConnSlot;
 use super::ending::DueQueue;
 use super::outlet::Post;
-use super::selection::Selection;
-use super::table::{Mark, Table};
+use super::selection::{DeliveryIndex, Selection};
+use super::table::{GroupId, Mark, Table};
 use crate::engine::command::{Audience, Delivery};
 use crate::engine::frame;
 use crate::engine::link::ConnKey;
@@ -28,20 +29,20 @@ use crate::engine::room_index::Room;
 use crate::engine::socket::Socket;
 
 /// The group of a connection that needs a selection of its own.
-const MIXED: u32 = Mark::GROUPS - 1;
+const MIXED: GroupId = GroupId(Mark::GROUPS - 1);
 
 /// The group of a connection that a union has in its plan: it may be met again in another room.
-const PLANNED: u32 = Mark::GROUPS - 2;
+const PLANNED: GroupId = GroupId(Mark::GROUPS - 2);
 
 /// The end of a chain of deliveries.
-const END: u32 = u32::MAX;
+const END: DeliveryIndex = DeliveryIndex::MAX;
 
 /// The most deliveries that a turn takes: enough for the bursts of a thousand busy rooms to join,
 /// and 320 KiB of batch.
 pub(super) const TURN_DELIVERIES_MAX: usize = 4_096;
 
 /// Each may be a group of its own.
-const _: () = assert!(TURN_DELIVERIES_MAX <= PLANNED as usize);
+const _: () = assert!(TURN_DELIVERIES_MAX <= PLANNED.0 as usize);
 
 /// The most bytes of frames that a turn takes.
 pub(super) const TURN_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -53,12 +54,19 @@ const TURN_REACH_MAX: usize = 256 * 1024;
 /// Deliveries of one audience, as a chain through the turn's deliveries.
 #[derive(Debug, Clone, Copy)]
 struct Group {
-    first: u32,
-    last: u32,
+    first: DeliveryIndex,
+    last: DeliveryIndex,
     /// Of its frames.
     bytes: usize,
     /// Recipients.
     reach: usize,
+}
+
+/// A connection, and a group that reaches it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Step {
+    slot: ConnSlot,
+    group: GroupId,
 }
 
 /// Where the fan-out stands.
@@ -88,10 +96,10 @@ pub(super) struct Turn {
     stamp: u64,
     cursor: Cursor,
     deliveries: Vec<Delivery>,
-    /// For each delivery, the next one of its group.
-    next: Vec<u32>,
+    /// For each delivery, the next one of its group, or [`END`].
+    next: Vec<DeliveryIndex>,
     groups: Vec<Group>,
-    everyone: Option<u32>,
+    everyone: Option<GroupId>,
     has_unions: bool,
     has_exceptions: bool,
     has_followers: bool,
@@ -101,12 +109,12 @@ pub(super) struct Turn {
     group_bytes_max: usize,
     /// Recipients, over all groups.
     reach: usize,
-    /// Connections that one group reaches, with that group; group by group.
-    plan: Vec<(u32, u32)>,
-    /// Connections that several groups reach, with each of these; sorted.
-    mixed: Vec<(u32, u32)>,
+    /// Connections that one group reaches, group by group.
+    plan: Vec<Step>,
+    /// Connections that several groups reach, once for each of these; sorted.
+    mixed: Vec<Step>,
     /// The group that is selected.
-    selected: Option<u32>,
+    selected: Option<GroupId>,
     selection: Selection,
     /// Recipients that were passed over since that was last charged to a budget.
     passed_over: usize,
@@ -165,7 +173,7 @@ impl Turn {
         match group {
             _ if self.is_empty() => false,
             Some(group) => {
-                let bytes = self.groups[group as usize].bytes;
+                let bytes = self.group(group).bytes;
                 bytes + delivery.frames.len() > self.group_bytes_max
             }
             None => self.reach + size(&delivery.audience, table) > TURN_REACH_MAX,
@@ -177,7 +185,7 @@ impl Turn {
         self.has_unions || self.group_of_room(room, table).is_some()
     }
 
-    fn group_of_room<S>(&self, room: &Room, table: &Table<S>) -> Option<u32> {
+    fn group_of_room<S>(&self, room: &Room, table: &Table<S>) -> Option<GroupId> {
         table.members(room)?.marks[self.lane as usize].group_in(self.stamp)
     }
 
@@ -192,19 +200,19 @@ impl Turn {
         mut delivery: Delivery,
         table: &mut Table<S>,
     ) -> Result<(), Delivery> {
-        let Some(group) = self.group_of(&delivery, table) else {
-            delivery.answer(0);
-            return Err(delivery);
-        };
-        let index = self.deliveries.len() as u32;
-        match group {
-            Some(group) => {
-                let group = &mut self.groups[group as usize];
+        let index = self.deliveries.len() as DeliveryIndex;
+        match self.group_of(&delivery, table) {
+            Belongs::Nowhere => {
+                delivery.answer(0);
+                return Err(delivery);
+            }
+            Belongs::To(group) => {
+                let group = &mut self.groups[group.0 as usize];
                 self.next[group.last as usize] = index;
                 group.last = index;
                 group.bytes += delivery.frames.len();
             }
-            None => {
+            Belongs::ToNew => {
                 let bytes = delivery.frames.len();
                 let reach = size(&delivery.audience, table);
                 self.groups.push(Group { first: index, last: index, bytes, reach });
@@ -219,59 +227,73 @@ impl Turn {
         Ok(())
     }
 
-    /// The group that the delivery belongs to: `None` if it reaches nobody, `Some(None)` if it needs
-    /// a new one, which is noted where the next delivery of that audience will look.
-    fn group_of<S>(&mut self, delivery: &Delivery, table: &mut Table<S>) -> Option<Option<u32>> {
-        let fresh = self.groups.len() as u32;
-        match &delivery.audience {
+    /// The group that the delivery belongs to. A new one is noted where the next delivery of that audience
+    /// will look.
+    fn group_of<S>(&mut self, delivery: &Delivery, table: &mut Table<S>) -> Belongs {
+        let (lane, stamp) = (self.lane as usize, self.stamp);
+        let fresh = GroupId(self.groups.len() as u32);
+        let known = match &delivery.audience {
             Audience::Everyone => {
-                table.everyone().first()?;
+                if table.everyone().is_empty() {
+                    return Belongs::Nowhere;
+                }
                 let known = self.everyone;
                 self.everyone = known.or(Some(fresh));
-                Some(known)
+                known
             }
             Audience::Room(room) => {
-                let mark = &mut table.members_mut(room)?.marks[self.lane as usize];
-                let known = mark.group_in(self.stamp);
+                let Some(members) = table.members_mut(room) else { return Belongs::Nowhere };
+                let known = members.marks[lane].group_in(stamp);
                 if known.is_none() {
-                    *mark = Mark::new(self.stamp, fresh);
+                    members.marks[lane] = Mark::new(stamp, fresh);
                 }
-                Some(known)
+                known
             }
             Audience::Rooms(_) => {
                 self.has_unions = true;
-                Some(None)
+                None
             }
             Audience::Conn(id) => {
-                let slot = table.slot(*id)?;
+                let entry = table.slot(*id).and_then(|slot| table.get_mut(slot));
+                let Some(entry) = entry else { return Belongs::Nowhere };
                 let known = self.last_group_to(*id);
                 if known.is_none() {
                     // `begin` finds out whether it has other groups as well.
-                    let mark = Mark::new(self.stamp, fresh);
-                    table.get_mut(slot)?.marks[self.lane as usize] = mark;
+                    entry.marks[lane] = Mark::new(stamp, fresh);
                 }
-                Some(known)
+                known
             }
-        }
+        };
+        known.map_or(Belongs::ToNew, Belongs::To)
+    }
+
+    fn group(&self, id: GroupId) -> &Group {
+        &self.groups[id.0 as usize]
+    }
+
+    fn group_ids(&self) -> impl Iterator<Item = GroupId> + use<> {
+        (0..self.groups.len() as u32).map(GroupId)
     }
 
     /// Tells those that follow a delivery that it is out, with the messages of its group: they are one
     /// burst if they are small.
     fn answer_followers(&mut self) {
         for group in &self.groups {
-            let next = |index: &u32| Some(self.next[*index as usize]).filter(|next| *next != END);
-            let chain = || iter::successors(Some(group.first), next).map(|index| index as usize);
-            let messages = chain().map(|index| frame::count(&self.deliveries[index].frames)).sum();
-            chain().for_each(|index| self.deliveries[index].answer(messages));
+            let next = |index: &DeliveryIndex| Some(self.next[*index as usize]);
+            let next = |index: &DeliveryIndex| next(index).filter(|next| *next != END);
+            let chain = iter::successors(Some(group.first), next).map(|index| index as usize);
+            let frames = |index: usize| &self.deliveries[index].frames;
+            let messages = chain.clone().map(|index| frame::count(frames(index))).sum();
+            chain.for_each(|index| self.deliveries[index].answer(messages));
         }
     }
 
     /// The last group, if it is that of a connection: consecutive sends to one join. Others make it
     /// mixed, which is as good.
-    fn last_group_to(&self, id: ConnKey) -> Option<u32> {
-        let last = self.groups.len().checked_sub(1)?;
-        let is_same = matches!(self.audience(last as u32), Audience::Conn(to) if *to == id);
-        is_same.then_some(last as u32)
+    fn last_group_to(&self, id: ConnKey) -> Option<GroupId> {
+        let last = GroupId(self.groups.len().checked_sub(1)? as u32);
+        let is_same = matches!(self.audience(last), Audience::Conn(to) if *to == id);
+        is_same.then_some(last)
     }
 
     /// Bytes that it will write, over all recipients.
@@ -295,16 +317,16 @@ impl Turn {
         }
         // A sweep's marks also say what it owes.
         if self.groups.len() > 1 || self.has_unions || self.lane == Lane::Sweep {
-            for group in 0..self.groups.len() as u32 {
+            for group in self.group_ids() {
                 let mark = |slot, table: &mut Table<S>| self.mark(slot, group, table);
                 for_each(self.audience(group), table, mark);
             }
         }
         let (mut plan, mut mixed) = (mem::take(&mut self.plan), mem::take(&mut self.mixed));
-        for group in 0..self.groups.len() as u32 {
+        for group in self.group_ids() {
             for_each(self.audience(group), table, |slot, table| match self.place(slot, table) {
-                Place::Planned => plan.push((slot, group)),
-                Place::Mixed => mixed.push((slot, group)),
+                Place::Planned => plan.push(Step { slot, group }),
+                Place::Mixed => mixed.push(Step { slot, group }),
                 Place::PlannedBefore => {}
             });
         }
@@ -315,11 +337,11 @@ impl Turn {
     }
 
     /// Whether the turn has still to serve a connection. For the lane of sweeps alone.
-    pub(super) fn owes<S>(&self, slot: u32, table: &Table<S>) -> bool {
+    pub(super) fn owes<S>(&self, slot: ConnSlot, table: &Table<S>) -> bool {
         self.cursor != Cursor::Collecting && self.is_marked(slot, table)
     }
 
-    fn is_marked<S>(&self, slot: u32, table: &Table<S>) -> bool {
+    fn is_marked<S>(&self, slot: ConnSlot, table: &Table<S>) -> bool {
         let mark = table.get(slot).map(|entry| entry.marks[self.lane as usize]);
         mark.is_some_and(|mark| mark.group_in(self.stamp).is_some())
     }
@@ -333,7 +355,7 @@ impl Turn {
         }
     }
 
-    fn mark<S>(&self, slot: u32, group: u32, table: &mut Table<S>) {
+    fn mark<S>(&self, slot: ConnSlot, group: GroupId, table: &mut Table<S>) {
         let Some(entry) = table.get_mut(slot) else { return };
         let mark = &mut entry.marks[self.lane as usize];
         match mark.group_in(self.stamp) {
@@ -343,7 +365,7 @@ impl Turn {
         }
     }
 
-    fn place<S>(&self, slot: u32, table: &mut Table<S>) -> Place {
+    fn place<S>(&self, slot: ConnSlot, table: &mut Table<S>) -> Place {
         let Some(entry) = table.get_mut(slot) else { return Place::PlannedBefore };
         let mark = &mut entry.marks[self.lane as usize];
         match mark.group_in(self.stamp) {
@@ -359,8 +381,8 @@ impl Turn {
         }
     }
 
-    fn audience(&self, group: u32) -> &Audience {
-        &self.deliveries[self.groups[group as usize].first as usize].audience
+    fn audience(&self, group: GroupId) -> &Audience {
+        &self.deliveries[self.group(group).first as usize].audience
     }
 
     /// Goes on with the fan-out until it is over or `budget` writes are used up; `true` if it is
@@ -389,11 +411,11 @@ impl Turn {
     }
 
     /// Selects what the next connection of the plan gets; `None` where it is to get nothing.
-    fn next_recipient<S>(&mut self, table: &mut Table<S>) -> Option<u32> {
+    fn next_recipient<S>(&mut self, table: &mut Table<S>) -> Option<ConnSlot> {
         let slot = match self.cursor {
             Cursor::Collecting => return None,
             Cursor::Planned { at } => match self.plan.get(at).copied() {
-                Some((slot, group)) => {
+                Some(Step { slot, group }) => {
                     self.cursor = Cursor::Planned { at: at + 1 };
                     self.select_group(group);
                     slot
@@ -404,7 +426,7 @@ impl Turn {
                 }
             },
             Cursor::Mixed { at } => match self.mixed.get(at).copied() {
-                Some((slot, _)) => {
+                Some(Step { slot, .. }) => {
                     self.cursor = Cursor::Mixed { at: self.end_of_mixed(at) };
                     self.select_mixed(at, table.get(slot)?.id);
                     slot
@@ -434,20 +456,26 @@ impl Turn {
         }
     }
 
-    fn select_group(&mut self, group: u32) {
-        if self.selected == Some(group) {
-            return;
+    #[inline]
+    fn select_group(&mut self, group: GroupId) {
+        if self.selected != Some(group) {
+            self.select_other_group(group);
         }
+    }
+
+    // Apart, for it is called once for a whole room.
+    #[inline(never)]
+    fn select_other_group(&mut self, group: GroupId) {
         self.selected = Some(group);
         self.selection.indices.clear();
-        self.chain(self.groups[group as usize].first);
+        self.add_group(group);
         self.selection.join(&self.deliveries);
     }
 
     /// The index behind the last group of the mixed connection whose first stands at `start`.
     fn end_of_mixed(&self, start: usize) -> usize {
-        let (slot, _) = self.mixed[start];
-        start + self.mixed[start..].iter().take_while(|(other, _)| *other == slot).count()
+        let slot = self.mixed[start].slot;
+        start + self.mixed[start..].iter().take_while(|other| other.slot == slot).count()
     }
 
     /// Selects what the groups of the mixed connection whose first stands at `start` bring it.
@@ -455,16 +483,15 @@ impl Turn {
         self.selected = None;
         self.selection.indices.clear();
         for at in start..self.end_of_mixed(start) {
-            let (_, group) = self.mixed[at];
-            self.chain(self.groups[group as usize].first);
+            self.add_group(self.mixed[at].group);
         }
         self.selection.pass_by(id, &self.deliveries);
         self.selection.indices.sort_unstable();
         self.selection.join(&self.deliveries);
     }
 
-    fn chain(&mut self, first: u32) {
-        let mut index = first;
+    fn add_group(&mut self, group: GroupId) {
+        let mut index = self.group(group).first;
         while index != END {
             self.selection.indices.push(index);
             index = self.next[index as usize];
@@ -491,6 +518,16 @@ impl Turn {
         self.bytes = 0;
         self.reach = 0;
     }
+}
+
+/// Which group of a turn a delivery belongs to.
+enum Belongs {
+    /// To none: it reaches nobody.
+    Nowhere,
+    /// To this one.
+    To(GroupId),
+    /// To a new one.
+    ToNew,
 }
 
 /// What a turn does with a recipient of a group.

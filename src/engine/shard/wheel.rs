@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use super::conn_slot::ConnSlot;
+
 /// Buckets of a revolution: with pings every 30 s, a bucket is 469 ms, and the ticks cost two
 /// wake-ups a second.
 const BUCKETS: u64 = 64;
@@ -20,7 +22,7 @@ pub(super) struct WheelPosition {
 /// A wheel of slots.
 #[derive(Debug)]
 pub(super) struct Wheel {
-    buckets: Vec<Vec<u32>>,
+    buckets: Vec<Vec<ConnSlot>>,
     tick: Duration,
     /// The tick whose bucket is being emptied: all before it are empty.
     current: u64,
@@ -46,7 +48,7 @@ impl Wheel {
 
     /// Enters `slot`, to be popped at `due` or up to a tick later; at once where `due` has passed,
     /// and after one revolution where it is further off.
-    pub(super) fn insert(&mut self, slot: u32, due: Duration) -> WheelPosition {
+    pub(super) fn insert(&mut self, slot: ConnSlot, due: Duration) -> WheelPosition {
         let due_tick = due.as_nanos().div_ceil(self.tick.as_nanos()) as u64;
         let due_tick = due_tick.clamp(self.current, self.current + BUCKETS);
         let bucket = (due_tick % (BUCKETS + 1)) as u32;
@@ -57,7 +59,7 @@ impl Wheel {
     }
 
     /// Takes an entry out. Another slot may move to its position; it is returned.
-    pub(super) fn remove(&mut self, position: WheelPosition) -> Option<u32> {
+    pub(super) fn remove(&mut self, position: WheelPosition) -> Option<ConnSlot> {
         let entries = &mut self.buckets[position.bucket as usize];
         entries.swap_remove(position.index as usize);
         self.len -= 1;
@@ -65,7 +67,7 @@ impl Wheel {
     }
 
     /// Takes out one entry that is due at `now`.
-    pub(super) fn pop_due(&mut self, now: Duration) -> Option<u32> {
+    pub(super) fn pop_due(&mut self, now: Duration) -> Option<ConnSlot> {
         let now_tick = (now.as_nanos() / self.tick.as_nanos()) as u64;
         if self.len == 0 {
             self.current = self.current.max(now_tick);
@@ -88,15 +90,16 @@ impl Wheel {
 mod tests {
     use super::*;
 
-    fn popped(wheel: &mut Wheel, now_ms: u64) -> Vec<u32> {
-        std::iter::from_fn(|| wheel.pop_due(Duration::from_millis(now_ms))).collect()
+    fn popped(wheel: &mut Wheel, now_ms: u64) -> Vec<usize> {
+        std::iter::from_fn(|| wheel.pop_due(Duration::from_millis(now_ms)).map(ConnSlot::index))
+            .collect()
     }
 
     #[test]
     fn entries_are_due_in_their_tick_and_never_before() {
         let mut wheel = Wheel::new(Duration::from_millis(640));
-        wheel.insert(1, Duration::from_millis(15));
-        wheel.insert(2, Duration::from_millis(640));
+        wheel.insert(ConnSlot::at(1), Duration::from_millis(15));
+        wheel.insert(ConnSlot::at(2), Duration::from_millis(640));
         assert!(!wheel.is_empty());
         assert!(popped(&mut wheel, 14).is_empty());
         assert_eq!(popped(&mut wheel, 20), [1]);
@@ -108,9 +111,9 @@ mod tests {
     #[test]
     fn an_entry_a_revolution_ahead_does_not_meet_the_current_bucket() {
         let mut wheel = Wheel::new(Duration::from_millis(640));
-        wheel.insert(1, Duration::ZERO);
+        wheel.insert(ConnSlot::at(1), Duration::ZERO);
         assert_eq!(popped(&mut wheel, 5), [1]);
-        wheel.insert(1, Duration::from_millis(640));
+        wheel.insert(ConnSlot::at(1), Duration::from_millis(640));
         assert!(popped(&mut wheel, 5).is_empty());
         assert_eq!(popped(&mut wheel, 640), [1]);
     }
@@ -119,7 +122,7 @@ mod tests {
     fn a_pause_of_many_revolutions_pops_all_once() {
         let mut wheel = Wheel::new(Duration::from_millis(64));
         for slot in 0..10 {
-            wheel.insert(slot, Duration::from_millis(u64::from(slot) * 6));
+            wheel.insert(ConnSlot::at(slot), Duration::from_millis(slot as u64 * 6));
         }
         let mut all = popped(&mut wheel, 1_000_000);
         all.sort_unstable();
@@ -129,9 +132,9 @@ mod tests {
     #[test]
     fn removal_tells_who_moved() {
         let mut wheel = Wheel::new(Duration::from_millis(64));
-        let first = wheel.insert(1, Duration::from_millis(10));
-        let second = wheel.insert(2, Duration::from_millis(10));
-        assert_eq!(wheel.remove(first), Some(2));
+        let first = wheel.insert(ConnSlot::at(1), Duration::from_millis(10));
+        let second = wheel.insert(ConnSlot::at(2), Duration::from_millis(10));
+        assert_eq!(wheel.remove(first), Some(ConnSlot::at(2)));
         assert_eq!(wheel.remove(WheelPosition { ..first }), None);
         assert_ne!(first, second);
         assert!(wheel.is_empty());
