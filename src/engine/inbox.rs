@@ -22,6 +22,7 @@ use std::task::{Context, Poll, ready};
 use crossbeam_utils::CachePadded;
 
 use super::congestion::Congestion;
+use super::send_queue::Amount;
 use super::sync::{AtomicBool, AtomicUsize, AtomicWaker, Ordering, SegQueue, fence};
 
 /// The bounds of an inbox.
@@ -128,16 +129,19 @@ impl<C> Inbox<C> {
         }
     }
 
-    /// What is reserved: messages, and bytes.
-    pub fn reserved(&self) -> (usize, usize) {
-        (self.messages.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    /// What is reserved.
+    pub fn reserved(&self) -> Amount {
+        Amount {
+            messages: self.messages.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+        }
     }
 
     /// Whether half of either bound is taken: the sign for readers to pause, while publishers that
     /// are already on their way still find space.
     pub fn is_congested(&self) -> bool {
         // Nobody will give back what a consumer that is gone had not popped.
-        let (messages, bytes) = self.reserved();
+        let Amount { messages, bytes } = self.reserved();
         !self.is_closed()
             && (is_past_half(messages, self.limits.messages)
                 || is_past_half(bytes, self.limits.bytes))

@@ -26,6 +26,7 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::iter::Sum;
 use std::ops::Deref;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -97,6 +98,15 @@ impl Amount {
     fn add(&mut self, slot: &Slot) {
         self.messages += slot.messages();
         self.bytes += slot.frames.len();
+    }
+}
+
+impl Sum for Amount {
+    fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
+        amounts.fold(Self::default(), |sum, amount| Self {
+            messages: sum.messages + amount.messages,
+            bytes: sum.bytes + amount.bytes,
+        })
     }
 }
 

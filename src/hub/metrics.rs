@@ -9,6 +9,7 @@ use tokio::time::sleep;
 
 use super::{Hub, Inner, Stats};
 use crate::backplane::{BackplaneHealth, BackplaneState};
+use crate::engine::Amount;
 use crate::shards::{Sample, Sampler};
 use crate::telemetry::metrics::Value::{ByReason, Counter, Gauge};
 use crate::telemetry::metrics::{Copyist, Metric, keep_copying};
@@ -192,7 +193,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     pub fn record_metrics(&self) {
         let copyist = Copyist::of("hub", self.name());
         let shards = &self.inner.shards;
-        let (inbox_messages, inbox_bytes) = shards.reserved();
+        let Amount { messages: inbox_messages, bytes: inbox_bytes } = shards.reserved();
         let queued_bytes = shards.queued_bytes();
         copyist
             .copy(HERE, &Here { stats: self.stats(), queued_bytes, inbox_messages, inbox_bytes });

@@ -253,13 +253,12 @@ impl Shards {
         &self.sampler
     }
 
-    /// What is reserved in all inboxes: messages, and bytes.
+    /// What is reserved in all inboxes.
     #[cfg(feature = "metrics")]
-    pub(crate) fn reserved(&self) -> (usize, usize) {
+    pub(crate) fn reserved(&self) -> crate::engine::Amount {
         // Of what waited in a shard that is gone, nobody gives anything back.
         let left = self.ports.iter().filter(|port| !port.is_gone());
-        let reserved = left.map(|port| port.inbox().reserved());
-        reserved.fold((0, 0), |sum, (messages, bytes)| (sum.0 + messages, sum.1 + bytes))
+        left.map(|port| port.inbox().reserved()).sum()
     }
 
     /// Bytes of data in all send queues.
@@ -301,7 +300,7 @@ impl Drop for Shards {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{FrameKind, Overflow, QueueLimits, frame};
+    use crate::engine::{Amount, FrameKind, Overflow, QueueLimits, frame};
 
     fn shards(count: usize) -> Shards {
         let layout = Layout {
@@ -361,7 +360,7 @@ mod tests {
             // It is in the other one's inbox, which has room for 16.
             tokio::task::yield_now().await;
         }
-        assert_eq!(shards.ports()[0].inbox().reserved(), (0, 0));
+        assert_eq!(shards.ports()[0].inbox().reserved(), Amount::default());
         assert_eq!(shards.ports()[1].counters().published.get(), 100);
     }
 

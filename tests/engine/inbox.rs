@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use roomcast::engine::{
-    Address, CloseCode, Closing, DisconnectReason, Inbox, InboxLimits, Overloaded, Pace, Publish,
-    RunState, Stage, publish, publish_at,
+    Address, Amount, CloseCode, Closing, DisconnectReason, Inbox, InboxLimits, Overloaded, Pace,
+    Publish, RunState, Stage, publish, publish_at,
 };
 
 use super::fake::{Client, PLENTY, Rig, Settings, assert_nothing_reserved, text_frame};
@@ -104,7 +104,7 @@ fn a_publish_that_finds_no_room_for_its_bytes_reaches_nobody() {
     let direct = Address::Conn(members[1].id());
     assert_eq!(send(&rig, direct, &half), Ok(()));
     assert_eq!(send(&rig, direct, &half), Ok(()), "at the bound");
-    assert_eq!(rig.ports[1].inbox().reserved(), (2, LIMITS.bytes));
+    assert_eq!(rig.ports[1].inbox().reserved(), Amount { messages: 2, bytes: LIMITS.bytes });
     assert_eq!(send(&rig, Address::Everyone, ""), Err(Overloaded));
     rig.run();
     assert_eq!(members[1].texts().len(), 2);

@@ -14,7 +14,7 @@ use crate::backplane::channels::Channel;
 use crate::backplane::envelope::{ENVELOPE_BYTES_MAX, ENVELOPE_MESSAGES_MAX};
 use crate::backplane::health::Health;
 use crate::backplane::outgoing::progress::Progress;
-use crate::engine::{Inbox, InboxLimits};
+use crate::engine::{Amount, Inbox, InboxLimits};
 use crate::runtime::bell::Bell;
 
 /// The largest message. Redis takes no more than 512 MB at once and closes the connection over more,
@@ -159,7 +159,7 @@ impl Outbox {
 
     /// Tells those who wait when half of what they may fill is free: each time, all of them look.
     pub(crate) fn tell_space(&self) {
-        let (messages, bytes) = self.queue.reserved();
+        let Amount { messages, bytes } = self.queue.reserved();
         let is_half_free = messages <= self.patient.messages / 2 && bytes <= self.patient.bytes / 2;
         if is_half_free || !self.is_flowing.load(Ordering::Relaxed) {
             self.space.ring();

@@ -39,7 +39,7 @@ use super::command::{Command, Delivery, Leave, Listing};
 use super::frame;
 use super::link::{ConnKey, Link, Stage};
 use super::port::Port;
-use super::send_queue::QueueLimits;
+use super::send_queue::{Amount, QueueLimits};
 use super::socket::Socket;
 
 /// Commands of one slice that neither write nor add to the turn, before the shard yields: about
@@ -239,7 +239,7 @@ impl<S: Socket> Shard<S> {
         let mut left = allowed;
         let Self { sweep, table, post, due, .. } = self;
         self.has_made_space |= sweep.advance(table, post, due, &mut left);
-        let (messages, bytes) = sweep.take_begun();
+        let Amount { messages, bytes } = sweep.take_begun();
         post.port.inbox().release(messages, bytes);
         self.has_made_space |= messages > 0;
         *budget -= allowed - left;

@@ -21,7 +21,7 @@ use super::turn::{Lane, Turn};
 use crate::engine::command::{Audience, Delivery};
 use crate::engine::frame;
 use crate::engine::room_index::Room;
-use crate::engine::send_queue::Burst;
+use crate::engine::send_queue::{Amount, Burst};
 use crate::engine::socket::Socket;
 
 /// Deliveries to large audiences, and what must not overtake them.
@@ -37,8 +37,8 @@ pub(super) struct Sweep {
     large: usize,
     /// What the next round will bring.
     waiting: VecDeque<Delivery>,
-    /// What was given to rounds and not yet told, in messages and bytes.
-    begun: (usize, usize),
+    /// What was given to rounds and not yet told.
+    begun: Amount,
     /// The number of the last delivery that came, of the last one to everyone, and of the last one
     /// that was taken into a round.
     last: u64,
@@ -54,7 +54,7 @@ impl Sweep {
         Self {
             large,
             waiting: VecDeque::new(),
-            begun: (0, 0),
+            begun: Amount::default(),
             last: 0,
             last_to_everyone: 0,
             taken: 0,
@@ -146,8 +146,8 @@ impl Sweep {
         steps + self.waiting.len()
     }
 
-    /// Takes what has been given to rounds, in messages and bytes, since this was last asked.
-    pub(super) fn take_begun(&mut self) -> (usize, usize) {
+    /// Takes what has been given to rounds since this was last asked.
+    pub(super) fn take_begun(&mut self) -> Amount {
         std::mem::take(&mut self.begun)
     }
 
@@ -184,8 +184,8 @@ impl Sweep {
                 break;
             }
             self.taken += 1;
-            self.begun.0 += 1;
-            self.begun.1 += delivery.frames.len();
+            self.begun.messages += 1;
+            self.begun.bytes += delivery.frames.len();
             if let Err(delivery) = self.round.add(delivery, table) {
                 post.count_unreachable(&delivery);
             }
