@@ -5,10 +5,10 @@
 mod acting;
 mod asking;
 mod membership;
+mod publishing;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -29,6 +29,8 @@ use super::pending::Pending;
 use super::room_index::{RoomIndex, RoomWatch};
 
 pub use self::acting::{Action, ActionError, act_at};
+pub use self::membership::{JoinError, LeaveError};
+pub use self::publishing::{Pace, Publish, publish, publish_at};
 
 /// What bounds the rooms.
 #[derive(Debug, Clone, Copy)]
@@ -37,59 +39,6 @@ pub struct RoomLimits {
     pub name_bytes: usize,
     /// Rooms that a connection may be in.
     pub rooms_per_conn: u32,
-}
-
-/// A connection could not join a room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum JoinError {
-    /// The connection is closed, or is closing.
-    #[error("connection closed")]
-    Closed,
-    /// The name is too long.
-    #[error("room name too long: {bytes} of at most {bytes_max} bytes")]
-    NameTooLong {
-        /// Its bytes.
-        bytes: usize,
-        /// The bound.
-        bytes_max: usize,
-    },
-    /// The connection is in as many rooms as it may be.
-    #[error("too many rooms: a connection is in at most {rooms_max}")]
-    TooManyRooms {
-        /// The bound.
-        rooms_max: u32,
-    },
-    /// The hub has as many rooms as it may have, and this is none of them.
-    #[error("no more rooms: the hub has at most {rooms_max}")]
-    NoMoreRooms {
-        /// The bound.
-        rooms_max: usize,
-    },
-    /// The inbox of the connection's shard is full; try again later.
-    #[error("shard overloaded")]
-    Overloaded,
-}
-
-/// The name of a room has more bytes than it may have.
-struct NameTooLong {
-    bytes: usize,
-    bytes_max: usize,
-}
-
-impl From<NameTooLong> for JoinError {
-    fn from(NameTooLong { bytes, bytes_max }: NameTooLong) -> Self {
-        Self::NameTooLong { bytes, bytes_max }
-    }
-}
-
-/// A connection could not leave a room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum LeaveError {
-    /// The inbox of the connection's shard is full; try again later.
-    #[error("shard overloaded")]
-    Overloaded,
 }
 
 /// To whom a frame is published, with the names not yet looked up.
@@ -103,16 +52,6 @@ pub enum Address<'a, Id = ConnKey, Names = &'a [Cow<'a, str>]> {
     Rooms(Names),
     /// One connection.
     Conn(Id),
-}
-
-/// When a publish is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
-    /// Where an inbox is full.
-    Urgent,
-    /// Also while [`PENDING_BYTES_MAX`](super::PENDING_BYTES_MAX) are on their way to the address in a
-    /// shard, or an inbox is congested: for callers that wait and try again.
-    Patient,
 }
 
 /// The public side of one shard.
@@ -202,12 +141,6 @@ impl<S> Port<S> {
         let next_run = Duration::from_millis(self.next_run_ms.load(Ordering::Relaxed));
         let late_now = now.saturating_sub(next_run).saturating_sub(LATENESS_MIN);
         Duration::from_millis(self.late_ms.load(Ordering::Relaxed)) + late_now
-    }
-
-    /// Whether a room may have this name.
-    fn check_room_name(&self, name: &str) -> Result<(), NameTooLong> {
-        let (bytes, bytes_max) = (name.len(), self.room_limits.name_bytes);
-        if bytes > bytes_max { Err(NameTooLong { bytes, bytes_max }) } else { Ok(()) }
     }
 
     /// Rooms that a connection may be in.
@@ -385,93 +318,5 @@ impl<S> fmt::Debug for Port<S> {
             .field("index", &self.index)
             .field("rooms", &self.rooms)
             .finish_non_exhaustive()
-    }
-}
-
-/// Publishes `frames`, one or a run of whole ones, to the shards that have somebody to give them to:
-/// to all of them, or, where one has no space, to none.
-pub fn publish<S>(
-    ports: &[Arc<Port<S>>],
-    address: Address<'_>,
-    except: &[ConnKey],
-    frames: &Bytes,
-) -> Result<(), Overloaded> {
-    publish_at(ports, &Publish { pace: Pace::Urgent, address, except, frames, follow: None })
-}
-
-/// [`publish`], at a pace, and followed if need be.
-///
-/// The ports are those of shards 0, 1, 2 and so on. Goes through them one call deep each. On the way
-/// down it finds out who is meant; at the bottom it reserves space in every inbox; on the way back,
-/// when nothing can fail any more, it pushes the deliveries.
-pub fn publish_at<S>(ports: &[Arc<Port<S>>], publish: &Publish<'_>) -> Result<(), Overloaded> {
-    let ports = concerned(ports, publish.address);
-    // Apart: nearly no publish is followed, and the others would pay for the question in each shard.
-    match publish.follow {
-        None => publish.go_on::<S, false>(ports, None),
-        Some(_) => publish.go_on::<S, true>(ports, None),
-    }
-}
-
-/// The ports that an address can concern: all, or that of the connection.
-fn concerned<'p, S>(ports: &'p [Arc<Port<S>>], address: Address<'_>) -> &'p [Arc<Port<S>>] {
-    match address {
-        Address::Conn(id) => ports.get(id.shard()).map(slice::from_ref).unwrap_or_default(),
-        _ => ports,
-    }
-}
-
-/// Frames to publish, one or a run of whole ones.
-pub struct Publish<'a> {
-    /// When the publish is refused.
-    pub pace: Pace,
-    /// To whom the frames go.
-    pub address: Address<'a>,
-    /// To whom of those they do not.
-    pub except: &'a [ConnKey],
-    /// The frames.
-    pub frames: &'a Bytes,
-    /// Who is told when they are out.
-    pub follow: Option<Follow<'a>>,
-}
-
-/// A port that a publish has passed on its way down, and those before it.
-struct Passed<'a, S> {
-    port: &'a Port<S>,
-    before: Option<&'a Passed<'a, S>>,
-}
-
-impl Publish<'_> {
-    fn go_on<S, const IS_FOLLOWED: bool>(
-        &self,
-        ports: &[Arc<Port<S>>],
-        passed: Option<&Passed<'_, S>>,
-    ) -> Result<(), Overloaded> {
-        let Some((port, others)) = ports.split_first() else {
-            return self.reserve(passed);
-        };
-        let Some(audience) = port.resolve(self.address) else {
-            return self.go_on::<S, IS_FOLLOWED>(others, passed);
-        };
-        // Before anything is reserved: what is given back wakes others who wait, and they this one.
-        if self.pace == Pace::Patient && (port.is_pending(&audience) || port.inbox.is_congested()) {
-            return Err(Overloaded);
-        }
-        self.go_on::<S, IS_FOLLOWED>(others, Some(&Passed { port, before: passed }))?;
-        let (payer, except) = (port.payer(&audience), port.resolve_except(self.except));
-        let follow = self.follow.filter(|_| IS_FOLLOWED);
-        let delivery = Delivery::new(self.frames.clone(), audience, except, payer, follow);
-        port.inbox.push(Command::Deliver(delivery));
-        Ok(())
-    }
-
-    /// Reserves space in the inboxes of all ports that were passed, or in none.
-    fn reserve<S>(&self, passed: Option<&Passed<'_, S>>) -> Result<(), Overloaded> {
-        let Some(Passed { port, before }) = passed else {
-            return Ok(());
-        };
-        let bytes = self.frames.len();
-        port.inbox.reserve(bytes).inspect_err(|_| port.counters.refused.add(1))?;
-        self.reserve(*before).inspect_err(|_| port.inbox.give_back(1, bytes))
     }
 }

@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use super::{Address, NameTooLong, Pace, Port, concerned};
+use super::membership::NameTooLong;
+use super::publishing::{Pace, concerned};
+use super::{Address, Port};
 use crate::engine::close::{Close, CloseCode};
 use crate::engine::command::{Act, Audience, Change, Command, Except};
 use crate::engine::inbox::Overloaded;

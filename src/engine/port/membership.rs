@@ -5,10 +5,63 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{JoinError, LeaveError, Port};
+use super::Port;
 use crate::engine::command::{Command, Delivery, Leave};
 use crate::engine::link::Link;
 use crate::engine::room_index::{NoMoreRooms, Room};
+
+/// A connection could not join a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The connection is closed, or is closing.
+    #[error("connection closed")]
+    Closed,
+    /// The name is too long.
+    #[error("room name too long: {bytes} of at most {bytes_max} bytes")]
+    NameTooLong {
+        /// Its bytes.
+        bytes: usize,
+        /// The bound.
+        bytes_max: usize,
+    },
+    /// The connection is in as many rooms as it may be.
+    #[error("too many rooms: a connection is in at most {rooms_max}")]
+    TooManyRooms {
+        /// The bound.
+        rooms_max: u32,
+    },
+    /// The hub has as many rooms as it may have, and this is none of them.
+    #[error("no more rooms: the hub has at most {rooms_max}")]
+    NoMoreRooms {
+        /// The bound.
+        rooms_max: usize,
+    },
+    /// The inbox of the connection's shard is full; try again later.
+    #[error("shard overloaded")]
+    Overloaded,
+}
+
+/// The name of a room has more bytes than it may have.
+pub(super) struct NameTooLong {
+    pub(super) bytes: usize,
+    pub(super) bytes_max: usize,
+}
+
+impl From<NameTooLong> for JoinError {
+    fn from(NameTooLong { bytes, bytes_max }: NameTooLong) -> Self {
+        Self::NameTooLong { bytes, bytes_max }
+    }
+}
+
+/// A connection could not leave a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LeaveError {
+    /// The inbox of the connection's shard is full; try again later.
+    #[error("shard overloaded")]
+    Overloaded,
+}
 
 impl<S> Port<S> {
     /// Whether a new connection may be in all these rooms, as far as its own limits go.
@@ -18,6 +71,12 @@ impl<S> Port<S> {
             return Err(JoinError::TooManyRooms { rooms_max });
         }
         names.iter().try_for_each(|name| Ok(self.check_room_name(name)?))
+    }
+
+    /// Whether a room may have this name.
+    pub(super) fn check_room_name(&self, name: &str) -> Result<(), NameTooLong> {
+        let (bytes, bytes_max) = (name.len(), self.room_limits.name_bytes);
+        if bytes > bytes_max { Err(NameTooLong { bytes, bytes_max }) } else { Ok(()) }
     }
 
     /// Puts the connection into the room, making the room if need be.
