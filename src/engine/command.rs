@@ -9,7 +9,7 @@ use super::close::{Close, DisconnectReason};
 use super::closing::{Closing, Shedding};
 use super::link::{ConnKey, Link, Newcomer};
 use super::pending::Pending;
-use super::room_index::Room;
+use super::room::Room;
 
 /// Takes the answer to a question.
 pub type Reply<V> = Box<dyn FnOnce(V) + Send>;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use super::close::{Close, DisconnectReason};
-use super::room_index::Room;
+use super::room::Room;
 use super::sync::{
     AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicWaker, Mutex, MutexGuard, OnceBox, Ordering,
     fence,

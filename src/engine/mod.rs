@@ -24,6 +24,7 @@ mod link;
 pub mod parts;
 mod pending;
 mod port;
+mod room;
 mod room_index;
 mod send_queue;
 mod shard;
@@ -50,7 +51,8 @@ pub use port::{
     Action, ActionError, Address, JoinError, LeaveError, Pace, Port, Publish, RoomLimits, act_at,
     publish, publish_at,
 };
-pub use room_index::{NoMoreRooms, Room, RoomIndex, RoomWatch, Snapshot};
+pub use room::Room;
+pub use room_index::{NoMoreRooms, RoomIndex, RoomWatch, Snapshot};
 pub use send_queue::{Amount, Burst, Overflow, Pushed, QueueLimits, SendQueue, WRITE_SLOTS_MAX};
 pub use shard::{LARGE_AUDIENCE, RunState, Shard, ShardConfig};
 pub use socket::{Acknowledged, Socket};

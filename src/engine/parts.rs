@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::close::DisconnectReason;
 use super::link::{End, Link, Stage};
-use super::room_index::{Room, RoomIndex};
+use super::room::Room;
+use super::room_index::RoomIndex;
 
 /// Gives a claim back, as the shard does; `true` if the room went with it.
 pub fn unclaim(index: &RoomIndex, room: &Arc<Room>) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Port;
 use crate::engine::command::{Command, Listing, Reply, Slice};
 use crate::engine::link::{ConnKey, Link};
-use crate::engine::room_index::Room;
+use crate::engine::room::Room;
 
 impl<S> Port<S> {
     /// Asks for the rooms of a connection.

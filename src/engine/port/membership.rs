@@ -8,7 +8,8 @@ use bytes::Bytes;
 use super::Port;
 use crate::engine::command::{Command, Delivery, Leave};
 use crate::engine::link::Link;
-use crate::engine::room_index::{NoMoreRooms, Room};
+use crate::engine::room::Room;
+use crate::engine::room_index::NoMoreRooms;
 
 /// A connection could not join a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

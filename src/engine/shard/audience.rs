@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::conn_slot::ConnSlot;
 use super::table::{Members, Table};
 use crate::engine::command::{Audience, Delivery};
-use crate::engine::room_index::Room;
+use crate::engine::room::Room;
 
 /// How many connections an audience has; one that is in two rooms of a union counts twice.
 pub(super) fn size<S>(audience: &Audience, table: &Table<S>) -> usize {

@@ -20,7 +20,7 @@ use super::table::Table;
 use super::turn::{Lane, Turn};
 use crate::engine::command::{Audience, Delivery};
 use crate::engine::frame;
-use crate::engine::room_index::Room;
+use crate::engine::room::Room;
 use crate::engine::send_queue::{Amount, Burst};
 use crate::engine::socket::Socket;
 

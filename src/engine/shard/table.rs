@@ -20,7 +20,7 @@ use super::wheel::WheelPosition;
 use crate::engine::command::Slice;
 use crate::engine::link::{ConnKey, Link, Stage};
 use crate::engine::port::Port;
-use crate::engine::room_index::{NO_SLOT, Room};
+use crate::engine::room::{NO_SLOT, Room};
 
 /// Connections of one slice of a list: about 50 µs of work, as that of ten writes.
 const SLICE_CONNS: usize = 1_024;

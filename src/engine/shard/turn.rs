@@ -25,7 +25,7 @@ use super::table::{GroupId, Mark, Table};
 use crate::engine::command::{Audience, Delivery};
 use crate::engine::frame;
 use crate::engine::link::ConnKey;
-use crate::engine::room_index::Room;
+use crate::engine::room::Room;
 use crate::engine::socket::Socket;
 
 /// The group of a connection that needs a selection of its own.
