@@ -4,7 +4,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::conn_slot::ConnSlot;
 use super::ending::{Due, DueQueue};
-use super::outlet::{ConnRef, Post};
+use super::outlet::ConnRef;
+use super::post::Post;
 use super::table::{Entry, Table};
 use crate::engine::command::Delivery;
 use crate::engine::frame;

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use super::audience::{any, concerns, size};
 use super::conn_slot::ConnSlot;
 use super::ending::DueQueue;
-use super::outlet::Post;
+use super::post::Post;
 use super::selection::send;
 use super::table::Table;
 use super::turn::{Lane, Turn};

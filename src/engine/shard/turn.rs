@@ -19,7 +19,7 @@ use super::STEPS_PER_WRITE;
 use super::audience::{for_each, size};
 use super::conn_slot::ConnSlot;
 use super::ending::DueQueue;
-use super::outlet::Post;
+use super::post::Post;
 use super::selection::{DeliveryIndex, Selection};
 use super::table::{GroupId, Mark, Table};
 use crate::engine::command::{Audience, Delivery};

@@ -5,7 +5,7 @@ use crate::engine::command::Audience;
 use crate::engine::shard::audience::concerns;
 use crate::engine::shard::conn_slot::ConnSlot;
 use crate::engine::shard::ending::DueQueue;
-use crate::engine::shard::outlet::Post;
+use crate::engine::shard::post::Post;
 use crate::engine::shard::selection::DeliveryIndex;
 use crate::engine::shard::table::{Mark, Members, Table};
 use crate::engine::socket::Socket;
