@@ -10,23 +10,20 @@
 //! go meanwhile do not change it: a message is for those who were members when it was published. A
 //! connection that ends is [settled](Turn::settle) before: it gets at once what the turn has for it.
 
+mod fan_out;
+mod planning;
 mod settle;
 
 use std::iter;
-use std::mem;
 
-use super::STEPS_PER_WRITE;
-use super::audience::{for_each, size};
+use super::audience::size;
 use super::conn_slot::ConnSlot;
-use super::ending::DueQueue;
-use super::post::Post;
 use super::selection::{DeliveryIndex, Selection};
 use super::table::{GroupId, Mark, Table};
 use crate::engine::command::{Audience, Delivery};
 use crate::engine::frame;
 use crate::engine::link::ConnKey;
 use crate::engine::room::Room;
-use crate::engine::socket::Socket;
 
 /// The group of a connection that needs a selection of its own.
 const MIXED: GroupId = GroupId(Mark::GROUPS - 1);
@@ -310,192 +307,8 @@ impl Turn {
         self.finish();
     }
 
-    /// Starts the fan-out: plans who gets what.
-    pub(super) fn begin<S>(&mut self, table: &mut Table<S>) {
-        if self.has_exceptions {
-            self.mark_excepted(table);
-        }
-        // A sweep's marks also say what it owes.
-        if self.groups.len() > 1 || self.has_unions || self.lane == Lane::Sweep {
-            for group in self.group_ids() {
-                let mark = |slot, table: &mut Table<S>| self.mark(slot, group, table);
-                for_each(self.audience(group), table, mark);
-            }
-        }
-        let (mut plan, mut mixed) = (mem::take(&mut self.plan), mem::take(&mut self.mixed));
-        for group in self.group_ids() {
-            for_each(self.audience(group), table, |slot, table| match self.place(slot, table) {
-                Place::Planned => plan.push(Step { slot, group }),
-                Place::Mixed => mixed.push(Step { slot, group }),
-                Place::PlannedBefore => {}
-            });
-        }
-        mixed.sort_unstable();
-        mixed.dedup();
-        (self.plan, self.mixed) = (plan, mixed);
-        self.cursor = Cursor::Planned { at: 0 };
-    }
-
-    /// Whether the turn has still to serve a connection. For the lane of sweeps alone.
-    pub(super) fn owes<S>(&self, slot: ConnSlot, table: &Table<S>) -> bool {
-        self.cursor != Cursor::Collecting && self.is_marked(slot, table)
-    }
-
-    fn is_marked<S>(&self, slot: ConnSlot, table: &Table<S>) -> bool {
-        let mark = table.get(slot).map(|entry| entry.marks[self.lane as usize]);
-        mark.is_some_and(|mark| mark.group_in(self.stamp).is_some())
-    }
-
-    fn mark_excepted<S>(&self, table: &mut Table<S>) {
-        for id in self.deliveries.iter().flat_map(|delivery| delivery.except.ids()) {
-            let slot = table.slot(*id);
-            if let Some(entry) = slot.and_then(|slot| table.get_mut(slot)) {
-                entry.marks[self.lane as usize] = Mark::new(self.stamp, MIXED);
-            }
-        }
-    }
-
-    fn mark<S>(&self, slot: ConnSlot, group: GroupId, table: &mut Table<S>) {
-        let Some(entry) = table.get_mut(slot) else { return };
-        let mark = &mut entry.marks[self.lane as usize];
-        match mark.group_in(self.stamp) {
-            None => *mark = Mark::new(self.stamp, group),
-            Some(known) if known != group => *mark = Mark::new(self.stamp, MIXED),
-            Some(_) => {}
-        }
-    }
-
-    fn place<S>(&self, slot: ConnSlot, table: &mut Table<S>) -> Place {
-        let Some(entry) = table.get_mut(slot) else { return Place::PlannedBefore };
-        let mark = &mut entry.marks[self.lane as usize];
-        match mark.group_in(self.stamp) {
-            None => Place::Planned,
-            Some(MIXED) => Place::Mixed,
-            Some(PLANNED) => Place::PlannedBefore,
-            Some(_) => {
-                if self.has_unions {
-                    *mark = Mark::new(self.stamp, PLANNED);
-                }
-                Place::Planned
-            }
-        }
-    }
-
     fn audience(&self, group: GroupId) -> &Audience {
         &self.deliveries[self.group(group).first as usize].audience
-    }
-
-    /// Goes on with the fan-out until it is over or `budget` writes are used up; `true` if it is
-    /// over. Connections that fail are added to `due`, and get nothing more.
-    pub(super) fn fan_out<S: Socket>(
-        &mut self,
-        table: &mut Table<S>,
-        post: &mut Post<S>,
-        due: &mut DueQueue,
-        budget: &mut usize,
-    ) -> bool {
-        while self.cursor != Cursor::Collecting {
-            if *budget == 0 {
-                return false;
-            }
-            match self.next_recipient(table) {
-                Some(slot) => {
-                    self.selection.send(slot, table, post, due);
-                    *budget -= 1;
-                    post.charge_bytes(budget);
-                }
-                None => self.pass_over(budget),
-            }
-        }
-        true
-    }
-
-    /// Selects what the next connection of the plan gets; `None` where it is to get nothing.
-    fn next_recipient<S>(&mut self, table: &mut Table<S>) -> Option<ConnSlot> {
-        let slot = match self.cursor {
-            Cursor::Collecting => return None,
-            Cursor::Planned { at } => match self.plan.get(at).copied() {
-                Some(Step { slot, group }) => {
-                    self.cursor = Cursor::Planned { at: at + 1 };
-                    self.select_group(group);
-                    slot
-                }
-                None => {
-                    self.cursor = Cursor::Mixed { at: 0 };
-                    return None;
-                }
-            },
-            Cursor::Mixed { at } => match self.mixed.get(at).copied() {
-                Some(Step { slot, .. }) => {
-                    self.cursor = Cursor::Mixed { at: self.end_of_mixed(at) };
-                    self.select_mixed(at, table.get(slot)?.id);
-                    slot
-                }
-                None => {
-                    self.finish();
-                    return None;
-                }
-            },
-        };
-        if self.lane == Lane::Sweep {
-            // It was settled, and the slot may be another connection's by now.
-            if !self.is_marked(slot, table) {
-                return None;
-            }
-            table.get_mut(slot)?.marks[self.lane as usize] = Mark::default();
-        }
-        (!self.selection.is_empty()).then_some(slot)
-    }
-
-    /// Walking is work, too: so many steps count as one write.
-    fn pass_over(&mut self, budget: &mut usize) {
-        self.passed_over += 1;
-        if self.passed_over == STEPS_PER_WRITE {
-            self.passed_over = 0;
-            *budget -= 1;
-        }
-    }
-
-    #[inline]
-    fn select_group(&mut self, group: GroupId) {
-        if self.selected != Some(group) {
-            self.select_other_group(group);
-        }
-    }
-
-    // Apart, for it is called once for a whole room.
-    #[inline(never)]
-    fn select_other_group(&mut self, group: GroupId) {
-        self.selected = Some(group);
-        self.selection.indices.clear();
-        self.add_group(group);
-        self.selection.join(&self.deliveries);
-    }
-
-    /// The index behind the last group of the mixed connection whose first stands at `start`.
-    fn end_of_mixed(&self, start: usize) -> usize {
-        let slot = self.mixed[start].slot;
-        start + self.mixed[start..].iter().take_while(|other| other.slot == slot).count()
-    }
-
-    /// Selects what the groups of the mixed connection whose first stands at `start` bring it.
-    fn select_mixed(&mut self, start: usize, id: ConnKey) {
-        self.selected = None;
-        self.selection.indices.clear();
-        for at in start..self.end_of_mixed(start) {
-            self.add_group(self.mixed[at].group);
-        }
-        self.selection.pass_by(id, &self.deliveries);
-        self.selection.indices.sort_unstable();
-        self.selection.join(&self.deliveries);
-    }
-
-    fn add_group(&mut self, group: GroupId) {
-        let mut index = self.group(group).first;
-        while index != END {
-            self.selection.indices.push(index);
-            index = self.next[index as usize];
-        }
     }
 
     pub(super) fn finish(&mut self) {
@@ -528,14 +341,4 @@ enum Belongs {
     To(GroupId),
     /// To a new one.
     ToNew,
-}
-
-/// What a turn does with a recipient of a group.
-enum Place {
-    /// It gets the group's burst.
-    Planned,
-    /// It has that in the plan already.
-    PlannedBefore,
-    /// It needs a selection of its own.
-    Mixed,
 }

@@ -1,0 +1,91 @@
+//! The plan of a turn: who gets the burst of one group, and who needs a selection of its own.
+
+use std::mem;
+
+use super::{Cursor, Lane, MIXED, PLANNED, Step, Turn};
+use crate::engine::shard::audience::for_each;
+use crate::engine::shard::conn_slot::ConnSlot;
+use crate::engine::shard::table::{GroupId, Mark, Table};
+
+impl Turn {
+    /// Starts the fan-out: plans who gets what.
+    pub(in crate::engine::shard) fn begin<S>(&mut self, table: &mut Table<S>) {
+        if self.has_exceptions {
+            self.mark_excepted(table);
+        }
+        // A sweep's marks also say what it owes.
+        if self.groups.len() > 1 || self.has_unions || self.lane == Lane::Sweep {
+            for group in self.group_ids() {
+                let mark = |slot, table: &mut Table<S>| self.mark(slot, group, table);
+                for_each(self.audience(group), table, mark);
+            }
+        }
+        let (mut plan, mut mixed) = (mem::take(&mut self.plan), mem::take(&mut self.mixed));
+        for group in self.group_ids() {
+            for_each(self.audience(group), table, |slot, table| match self.place(slot, table) {
+                Place::Planned => plan.push(Step { slot, group }),
+                Place::Mixed => mixed.push(Step { slot, group }),
+                Place::PlannedBefore => {}
+            });
+        }
+        mixed.sort_unstable();
+        mixed.dedup();
+        (self.plan, self.mixed) = (plan, mixed);
+        self.cursor = Cursor::Planned { at: 0 };
+    }
+
+    /// Whether the turn has still to serve a connection. For the lane of sweeps alone.
+    pub(in crate::engine::shard) fn owes<S>(&self, slot: ConnSlot, table: &Table<S>) -> bool {
+        self.cursor != Cursor::Collecting && self.is_marked(slot, table)
+    }
+
+    pub(super) fn is_marked<S>(&self, slot: ConnSlot, table: &Table<S>) -> bool {
+        let mark = table.get(slot).map(|entry| entry.marks[self.lane as usize]);
+        mark.is_some_and(|mark| mark.group_in(self.stamp).is_some())
+    }
+
+    fn mark_excepted<S>(&self, table: &mut Table<S>) {
+        for id in self.deliveries.iter().flat_map(|delivery| delivery.except.ids()) {
+            let slot = table.slot(*id);
+            if let Some(entry) = slot.and_then(|slot| table.get_mut(slot)) {
+                entry.marks[self.lane as usize] = Mark::new(self.stamp, MIXED);
+            }
+        }
+    }
+
+    fn mark<S>(&self, slot: ConnSlot, group: GroupId, table: &mut Table<S>) {
+        let Some(entry) = table.get_mut(slot) else { return };
+        let mark = &mut entry.marks[self.lane as usize];
+        match mark.group_in(self.stamp) {
+            None => *mark = Mark::new(self.stamp, group),
+            Some(known) if known != group => *mark = Mark::new(self.stamp, MIXED),
+            Some(_) => {}
+        }
+    }
+
+    fn place<S>(&self, slot: ConnSlot, table: &mut Table<S>) -> Place {
+        let Some(entry) = table.get_mut(slot) else { return Place::PlannedBefore };
+        let mark = &mut entry.marks[self.lane as usize];
+        match mark.group_in(self.stamp) {
+            None => Place::Planned,
+            Some(MIXED) => Place::Mixed,
+            Some(PLANNED) => Place::PlannedBefore,
+            Some(_) => {
+                if self.has_unions {
+                    *mark = Mark::new(self.stamp, PLANNED);
+                }
+                Place::Planned
+            }
+        }
+    }
+}
+
+/// What a turn does with a recipient of a group.
+enum Place {
+    /// It gets the group's burst.
+    Planned,
+    /// It has that in the plan already.
+    PlannedBefore,
+    /// It needs a selection of its own.
+    Mixed,
+}
