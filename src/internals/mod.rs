@@ -4,6 +4,8 @@
 
 mod decoder;
 mod envelope;
+#[cfg(roomcast_loom)]
+pub mod parts;
 #[cfg(all(feature = "hub", feature = "json"))]
 mod plain;
 mod upgrade;

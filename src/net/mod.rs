@@ -6,6 +6,8 @@
 mod admission;
 mod events;
 mod guard;
+#[cfg(roomcast_loom)]
+pub(crate) mod parts;
 #[cfg(feature = "server")]
 mod patient;
 mod rate;

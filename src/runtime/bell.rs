@@ -6,11 +6,10 @@
 //! waiters: a `SeqCst` fence between the two steps on each side makes sure that one sees the other.
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
-use tokio::sync::Notify;
-
-use crate::runtime::shield::shielded;
+use super::notify::Notify;
+use super::shield::shielded;
+use crate::engine::sync::{AtomicUsize, Ordering, fence};
 
 /// Wakes those who wait, and costs next to nothing where nobody does.
 #[derive(Debug, Default)]

@@ -2,4 +2,5 @@
 
 pub(crate) mod bell;
 pub(crate) mod deadline;
+pub(crate) mod notify;
 pub(crate) mod shield;

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use tokio::sync::Notify;
-
 use super::events;
 use super::relief::Relief;
+use crate::runtime::notify::Notify;
 
 /// What the tasks of all shards share with those who wait for their end.
 #[derive(Default)]

@@ -6,6 +6,8 @@
 mod driver;
 mod ends;
 mod events;
+#[cfg(roomcast_loom)]
+pub(crate) mod parts;
 mod relief;
 mod room_state;
 #[cfg(feature = "metrics")]

@@ -6,9 +6,8 @@
 //! `SeqCst` fence between the two steps on each side makes sure that one sees the other. A ring that
 //! follows the count finds a future that was made before it, and wakes it.
 
-use tokio::sync::Notify;
-
 use crate::engine::sync::{AtomicUsize, Ordering, fence};
+use crate::runtime::notify::Notify;
 use crate::runtime::shield::shielded;
 
 #[derive(Debug, Default)]

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
 use tokio::task::coop;
 use tokio::time::{Instant, sleep_until};
 
@@ -20,6 +19,7 @@ use crate::engine::{
     publish_at,
 };
 use crate::net::WriteHalf;
+use crate::runtime::notify::Notify;
 
 /// The shards of a hub, as publishers and sessions see them.
 pub(crate) struct Shards {

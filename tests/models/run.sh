@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The lock-free core under model checkers: every interleaving of small models (loom), drawn ones of whole
-# stories (shuttle).
+# The lock-free parts under model checkers: small models in every interleaving with at most two or three
+# preemptions, or without a bound (loom), and whole stories in schedules that are drawn at random (shuttle).
 #
 #   bash tests/models/run.sh                                2,000 schedules of each story
 #   ROOMCAST_SCHEDULES=1000000 bash tests/models/run.sh     a million

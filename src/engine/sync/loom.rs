@@ -7,13 +7,13 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
+use std::ops::{Deref, DerefMut};
 use std::sync::OnceLock as StdOnceLock;
+use std::sync::{Arc, LockResult, TryLockError, TryLockResult};
 use std::sync::{Mutex as StdMutex, MutexGuard as StdMutexGuard, PoisonError};
 use std::task::Waker;
 
 pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
-pub(crate) use loom::sync::{Mutex, MutexGuard};
 
 fn unseen<T>(mutex: &StdMutex<T>) -> StdMutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -39,6 +39,64 @@ impl AtomicBool {
 
     pub(crate) fn swap(&self, value: bool, order: Ordering) -> bool {
         self.0.swap(value, order)
+    }
+}
+
+/// For the standard one, with an operation before each `try_lock` and each unlock. Loom switches threads before neither,
+/// and so a `try_lock` would hardly ever find the lock taken.
+#[derive(Debug, Default)]
+pub(crate) struct Mutex<T> {
+    steps: AtomicUsize,
+    real: loom::sync::Mutex<T>,
+}
+
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self { steps: AtomicUsize::new(0), real: loom::sync::Mutex::new(value) }
+    }
+
+    fn guard<'a>(&'a self, real: loom::sync::MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        MutexGuard { steps: &self.steps, real }
+    }
+
+    pub(crate) fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
+        match self.real.lock() {
+            Ok(real) => Ok(self.guard(real)),
+            Err(poisoned) => Err(PoisonError::new(self.guard(poisoned.into_inner()))),
+        }
+    }
+
+    pub(crate) fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+        match self.real.try_lock() {
+            Ok(real) => Ok(self.guard(real)),
+            Err(_) => Err(TryLockError::WouldBlock),
+        }
+    }
+}
+
+pub(crate) struct MutexGuard<'a, T> {
+    steps: &'a AtomicUsize,
+    real: loom::sync::MutexGuard<'a, T>,
+}
+
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.real
+    }
+}
+
+impl<T> DerefMut for MutexGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.real
+    }
+}
+
+impl<T> Drop for MutexGuard<'_, T> {
+    fn drop(&mut self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -1,9 +1,9 @@
 //! What the core shares memory with: the real types, or what a model checker sees of them.
 //!
-//! A build with `--cfg roomcast_loom` takes loom's types, which try all interleavings and what weak
-//! memory allows; one with `--cfg roomcast_shuttle` takes shuttle's, which draw interleavings. Both
-//! also need the feature `_models`. The cfgs are this crate's own because tokio's network is not
-//! there under `--cfg loom`.
+//! A build with `--cfg roomcast_loom` takes loom's types: they try every interleaving (of most models, every one with a
+//! bounded number of preemptions), and what weak memory allows. A build with `--cfg roomcast_shuttle` takes shuttle's,
+//! which draw interleavings at random. Both builds also need the feature `_models`. The cfgs are this crate's own
+//! because tokio's network is not there under `--cfg loom`.
 //!
 //! `Arc` is the standard one everywhere: nothing here depends on a count of references. Neither do
 //! counters and the shard's clock pass through here, which order nothing: each access would only

@@ -86,9 +86,7 @@ impl AnyReadHalf {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = self.0.call(&mut self.0.halves.lock(), |stream| stream.poll_read(cx, buffer));
-        self.0.halves.wake_writer();
-        read
+        self.0.halves.read(|stream| self.0.call(stream, |stream| stream.poll_read(cx, buffer)))
     }
 }
 

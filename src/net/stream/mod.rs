@@ -2,7 +2,7 @@
 //! else.
 
 mod any;
-mod halves;
+pub(super) mod halves;
 #[cfg(target_os = "linux")]
 mod kernel;
 mod tcp;

@@ -45,11 +45,6 @@ pub(super) fn split(mut stream: TlsStream<TcpStream>) -> (TlsReadHalf, TlsWriteH
     (TlsReadHalf { shared: shared.clone(), unread: 0 }, TlsWriteHalf(shared))
 }
 
-/// Does something with the socket beneath.
-fn with_socket<R>(shared: &Shared, act: impl FnOnce(SockRef<'_>) -> R) -> R {
-    act(SockRef::from(shared.lock().get_ref().0))
-}
-
 impl TlsReadHalf {
     pub(super) fn poll_read(
         &mut self,
@@ -58,15 +53,14 @@ impl TlsReadHalf {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let mut received = 0;
-        let read = open(&mut self.shared.lock(), cx, buffer, &mut received);
-        self.shared.wake_writer();
+        let read = self.shared.read(|stream| open(stream, cx, buffer, &mut received));
         self.unread = (self.unread + received).saturating_sub(buffer.filled().len() - before);
         read
     }
 
     /// Does something with the socket beneath.
     pub(super) fn with_socket<R>(&self, act: impl FnOnce(SockRef<'_>) -> R) -> R {
-        with_socket(&self.shared, act)
+        self.shared.read(|stream| act(SockRef::from(stream.get_ref().0)))
     }
 
     /// Takes the number of bytes that came and were nothing to read: records cost, whatever is in them. What
@@ -156,6 +150,6 @@ impl TlsWriteHalf {
 
     /// Does something with the socket beneath.
     pub(super) fn with_socket<R>(&self, act: impl FnOnce(SockRef<'_>) -> R) -> R {
-        with_socket(&self.0, act)
+        act(SockRef::from(self.0.lock().get_ref().0))
     }
 }

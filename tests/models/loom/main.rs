@@ -1,4 +1,8 @@
-//! The lock-free parts of the core in every interleaving, and with what weak memory allows.
+//! The lock-free parts in many interleavings, and with what weak memory allows.
+//!
+//! A model that calls `check` is tried in every interleaving. A model that calls `check_within(n, …)` is tried in every
+//! interleaving in which a thread that could go on is stopped at most `n` times (preempted): most faults show within
+//! two or three. `n` is stated because a fault that takes more is not found.
 //!
 //! ```text
 //! bash tests/models/run.sh
@@ -13,36 +17,23 @@ mod closing;
 #[path = "../../engine/fake.rs"]
 #[expect(dead_code, reason = "models need little of it")]
 mod fake;
+mod halves;
 mod inbox;
 mod link;
 mod memberships;
 mod publish;
 mod relief;
 mod room_index;
-#[path = "../../../src/runtime/shield.rs"]
-mod shield;
 mod writable;
 
 use std::time::Duration;
-
-/// A path of the library that `src/shards/relief.rs` imports.
-mod runtime {
-    pub(crate) use super::shield;
-}
-
-/// A path of the library that `src/shards/relief.rs` imports.
-mod engine {
-    pub(crate) mod sync {
-        pub(crate) use loom::sync::atomic::{AtomicUsize, Ordering, fence};
-    }
-}
 
 use roomcast::engine::Shard;
 
 use self::alarm::sleep_until;
 use self::fake::{FakeSocket, PLENTY};
 
-/// Tries every interleaving.
+/// Tries every interleaving, without a bound.
 fn check(model: impl Fn() + Send + Sync + 'static) {
     loom::model::Builder::new().check(model);
 }

@@ -1,7 +1,7 @@
 //! Waiting for room in an inbox.
 //!
-//! The counting and the fences are modelled. Tokio's `Notify` is the real one: loom sees each of its
-//! calls as one step that is in order with all others.
+//! The counting and the fences are modelled. Tokio's `Notify` is the real one, with a step that loom sees before each
+//! call (`src/runtime/notify`).
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,13 +9,9 @@ use std::sync::Arc;
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread::{self, JoinHandle};
 use roomcast::engine::{Congestion, Inbox, InboxLimits};
+use roomcast::internals::parts::Relief;
 
 use super::{check_within, sleep_until};
-
-#[path = "../../../src/shards/relief.rs"]
-mod source;
-
-use source::Relief;
 
 const LIMITS: InboxLimits = InboxLimits { messages: 2, bytes: 100 };
 

@@ -1,0 +1,6 @@
+//! What models see of the private parts above the engine, in the builds of a model checker alone.
+//!
+//! [`engine::parts`](crate::engine::parts) has those of the engine.
+
+pub use crate::net::parts::Halves;
+pub use crate::shards::parts::Relief;
