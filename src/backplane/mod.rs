@@ -25,6 +25,8 @@ mod incoming;
 mod members;
 mod nodes;
 mod outgoing;
+#[cfg(roomcast_loom)]
+pub(crate) mod parts;
 mod reconnecting;
 mod subscriptions;
 mod target;

@@ -7,13 +7,13 @@
 //! by milliseconds. They wait only while messages flow.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use crate::backplane::channels::Channel;
 use crate::backplane::envelope::{ENVELOPE_BYTES_MAX, ENVELOPE_MESSAGES_MAX};
 use crate::backplane::health::Health;
 use crate::backplane::outgoing::progress::Progress;
+use crate::engine::sync::{AtomicBool, Ordering};
 use crate::engine::{Amount, Inbox, InboxLimits};
 use crate::runtime::bell::Bell;
 

@@ -136,6 +136,7 @@ impl Packing {
     /// Moves what waits into envelopes, as much as one round trip may carry; `true` if anything has
     /// waited.
     pub(crate) fn gather(&mut self) -> bool {
+        // Invariant 3 of `progress`: before anything is taken.
         self.deps.outbox.progress().carry();
         let bytes: usize = self.ready.iter().map(|parcel| parcel.payload.len()).sum();
         let mut space = Space {
@@ -170,6 +171,7 @@ impl Packing {
         let messages = self.messages();
         self.deps.health.in_flight.set(messages);
         if messages == 0 {
+            // Invariants 3 and 4 of `progress`.
             self.deps.outbox.progress().settle();
         }
     }

@@ -1,72 +1,101 @@
-//! How far this node's messages have come, for whoever waits until they have left.
+//! How far the messages of this node have come: a flush waits until they have left.
 //!
-//! Messages leave the outbox in the order in which they entered it, so two counts tell which are out
-//! of it. Those are *settled*, acknowledged or dropped, unless the publishing task has some of them
-//! on its way; each time that it has none, it notes how far everything is settled.
-
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+//! A message is *settled* once it is acknowledged or dropped. Three counts of messages and a flag tell whether the
+//! first `n` messages are settled, at the cost of one atomic addition for each message.
+//!
+//! # Invariants
+//!
+//! 1. A publisher counts a message in `queued` before it appends the message to the outbox. Messages leave the outbox
+//!    in the order in which they entered it. So all messages ahead of a message are counted, too, when its publisher
+//!    reads `queued`: the first `queued` messages include them and the message itself.
+//! 2. Every message that leaves the outbox is counted in `taken` at once. The publishing task takes messages to publish
+//!    them; all other threads take messages to drop them.
+//! 3. The publishing task sets `is_carrying` before it takes a message, and clears it only when every message that it
+//!    has taken is settled. So once `taken` has reached `n`, the first `n` messages are settled at any later moment at
+//!    which `is_carrying` is not set.
+//! 4. `settled` only gets values that `taken` had while no message was on its way. So the first `settled` messages are
+//!    settled, also while later messages are on their way.
+//! 5. Every step that can complete a wait is followed by a ring of `moved`: the end of a batch and a drop.
+//!
+//! Models check that a wait ends in time, and not too early (`tests/models/loom/progress.rs`).
 
 use crossbeam_utils::CachePadded;
 
+use crate::engine::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::runtime::bell::Bell;
 
-/// What was queued, and what of it is settled.
-#[derive(Debug, Default)]
+/// Counts the messages that were queued, and those of them that are settled.
+#[derive(Debug)]
 pub(crate) struct Progress {
-    /// Messages that were ever queued. Publishers add, each before its message can be taken.
+    /// Messages that were ever queued. Publishers add (invariant 1).
     queued: CachePadded<AtomicU64>,
-    /// Messages that were ever taken out. Whoever has taken one adds, the publishing task after
-    /// `is_carrying` was set: the release makes that visible to who reads this count.
+    /// Messages that were ever taken out of the outbox. Every thread that takes a message adds (invariant 2).
     taken: AtomicU64,
-    /// Whether messages that were taken may be on their way. The publishing task writes.
+    /// Whether messages may be on their way. The publishing task writes (invariant 3).
     is_carrying: AtomicBool,
-    /// So many that were queued first are settled. The publishing task writes.
+    /// The number of messages, counted from the first, that are settled for certain. The publishing task writes
+    /// (invariant 4).
     settled: AtomicU64,
-    /// Rung whenever something is settled.
+    /// Rung whenever something is settled (invariant 5).
     moved: Bell,
 }
 
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            queued: CachePadded::new(AtomicU64::new(0)),
+            taken: AtomicU64::new(0),
+            is_carrying: AtomicBool::new(false),
+            settled: AtomicU64::new(0),
+            moved: Bell::default(),
+        }
+    }
+}
+
 impl Progress {
-    /// Notes that a message is about to be queued.
+    /// Notes that a message is about to be queued (invariant 1).
     pub(crate) fn queue(&self) {
+        // Relaxed: the queue itself orders this for the publishers behind this one.
         self.queued.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes that the oldest message was taken out.
+    /// Notes that the oldest message was taken out (invariant 2).
     pub(crate) fn take(&self) {
-        // Pairs with the load in `is_settled`.
+        // Pairs with the load in `is_settled`: a thread that sees this count sees the `carry` before it.
         self.taken.fetch_add(1, Ordering::Release);
     }
 
-    /// Notes that what is taken from now on is on its way. For the publishing task alone.
+    /// Notes that the messages that are taken from now on are on their way (invariant 3). For the publishing task
+    /// alone.
     pub(crate) fn carry(&self) {
+        // Relaxed: `take` publishes it.
         self.is_carrying.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that nothing is on its way. For the publishing task alone.
+    /// Notes that no message is on its way (invariants 3 and 4). For the publishing task alone.
     pub(crate) fn settle(&self) {
-        // Whatever others have taken, they have dropped. Both pair with the loads in `is_settled`.
+        // Messages that other threads have taken are dropped. Both stores pair with the loads in `is_settled`.
         self.settled.store(self.taken.load(Ordering::Relaxed), Ordering::Release);
         self.is_carrying.store(false, Ordering::Release);
         self.tell();
     }
 
-    /// Has those that wait look again.
+    /// Lets the waiting calls look again (invariant 5).
     pub(crate) fn tell(&self) {
         self.moved.ring();
     }
 
-    /// Waits until all that is queued at the time of this call is settled.
+    /// Waits until every message that is queued at the time of this call is settled.
     ///
     /// # Cancel safety
-    /// Nothing is changed by it.
+    /// Dropping the future changes nothing.
     pub(crate) fn all_settled(&self) -> impl Future<Output = ()> {
         let goal = self.queued.load(Ordering::Relaxed);
         self.moved.until(move || self.is_settled(goal))
     }
 
-    /// Whether the first `goal` messages are settled. That nothing is on its way is believed only of
-    /// a moment after they were taken: what is then, is over with them.
+    /// Whether the first `goal` messages are settled: by invariant 4, or else by invariant 3. `taken` is read before
+    /// `is_carrying`, because invariant 3 speaks of a later moment.
     fn is_settled(&self, goal: u64) -> bool {
         self.settled.load(Ordering::Acquire) >= goal
             || self.taken.load(Ordering::Acquire) >= goal

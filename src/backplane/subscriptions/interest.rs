@@ -1,32 +1,41 @@
-//! Which channels this node needs, and which it has.
+//! Which channels this node needs, and which of them it is subscribed to.
 //!
-//! A channel is needed while a room of it has members here; the common one and the plain one always. Whoever makes a
-//! room needs its channel; the subscribing task follows. A channel that is not needed any more is
-//! released a while later, since rooms that flap are common.
+//! The common channel and the plain one are always needed. The channel of a room is needed while the room has members
+//! here. The thread that makes a room asks for its channel, and the subscribing task subscribes. A channel that is
+//! needed no longer is released a while later, because rooms often come back at once.
 //!
-//! # Orderings
+//! # Invariants
 //!
-//! Making a room and releasing its channel are a store-load race on two variables: the maker counts
-//! the room and then looks at the phase, the releaser sets the phase and then looks at the count.
-//! Both are `SeqCst`, so at least one of them sees the other.
+//! 1. While a room has members here, its channel is wanted or subscribed to. (Within a call of `release` it may be
+//!    absent: the same call, or the thread that made the room, mends that.)
+//! 2. Only the subscribing task moves a channel to `Subscribed`, or away from `Subscribed` or `Wanted`. The threads that
+//!    make rooms only move a channel from `Absent` to `Wanted`.
+//! 3. A thread that makes a room counts the room, and then looks at the state of the channel. `release` moves the
+//!    channel to `Absent`, and then looks at the count. A `SeqCst` fence between the two steps on each side makes sure
+//!    that at least one side sees the other.
+//! 4. Every move from `Absent` to `Wanted` by a thread that makes a room is followed by a ring of `wanted`. A ring that
+//!    comes while the subscribing task is busy is kept for it.
+//! 5. Every move to `Subscribed` is followed by a ring of `subscribed`.
+//!
+//! Models check that no channel is lost and nobody waits in vain (`tests/models/loom/interest.rs`).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-
-use tokio::sync::Notify;
 
 use crate::backplane::channels::{Channel, Channels};
 use crate::engine::RoomWatch;
+use crate::engine::sync::{AtomicU8, AtomicUsize, Ordering, fence};
+use crate::runtime::bell::Bell;
+use crate::runtime::notify::Notify;
 
-/// How far a channel is.
+/// The state of the subscription to a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-enum Phase {
-    /// Not needed.
+enum Subscription {
+    /// Not needed, and not subscribed to.
     Absent,
     /// Needed, and not subscribed to.
     Wanted,
-    /// The subscription is acknowledged.
+    /// The backplane has acknowledged the subscription.
     Subscribed,
 }
 
@@ -34,80 +43,91 @@ enum Phase {
 #[derive(Debug)]
 pub(crate) struct Interest {
     channels: Arc<Channels>,
-    states: Box<[State]>,
-    /// Rung when a channel is newly wanted.
+    /// By the index of the channel.
+    needs: Box<[Need]>,
+    /// Rung when a channel is newly wanted (invariant 4).
     wanted: Notify,
-    /// Rung when channels are newly subscribed.
-    subscribed: Notify,
+    /// Rung when channels are newly subscribed to (invariant 5).
+    subscribed: Bell,
 }
 
+/// The need for a channel, and the subscription that follows from the need.
 #[derive(Debug)]
-struct State {
-    /// Rooms with members here.
+struct Need {
+    /// The rooms of the channel that have members here. The threads that make and remove rooms write.
     rooms: AtomicUsize,
-    /// A [`Phase`].
-    phase: AtomicU8,
+    /// A [`Subscription`]. Invariant 2 says who writes.
+    subscription: AtomicU8,
 }
 
-impl State {
-    fn is(&self, phase: Phase) -> bool {
-        self.phase.load(Ordering::SeqCst) == phase as u8
+impl Need {
+    fn new(subscription: Subscription) -> Self {
+        Self { rooms: AtomicUsize::new(0), subscription: AtomicU8::new(subscription as u8) }
     }
 
-    fn advance(&self, from: Phase, to: Phase) -> bool {
-        self.phase
-            .compare_exchange(from as u8, to as u8, Ordering::SeqCst, Ordering::SeqCst)
+    fn is(&self, subscription: Subscription) -> bool {
+        // Pairs with `advance`: a thread that sees a subscription sees what was noted of it before.
+        self.subscription.load(Ordering::Acquire) == subscription as u8
+    }
+
+    /// Moves the subscription on; `false` if it is not in the state `from`.
+    fn advance(&self, from: Subscription, to: Subscription) -> bool {
+        // Pairs with `is`.
+        self.subscription
+            .compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
+    }
+
+    fn has_rooms(&self) -> bool {
+        // Relaxed: the count guards no other memory, and invariant 3 orders it where it matters.
+        self.rooms.load(Ordering::Relaxed) > 0
     }
 }
 
 impl Interest {
     pub(crate) fn new(channels: Arc<Channels>) -> Self {
-        let phase = |channel| {
-            if channels.is_always_needed(channel) { Phase::Wanted } else { Phase::Absent }
+        let need = |channel| {
+            let is_needed = channels.is_always_needed(channel);
+            Need::new(if is_needed { Subscription::Wanted } else { Subscription::Absent })
         };
-        let state = |channel| State {
-            rooms: AtomicUsize::new(0),
-            phase: AtomicU8::new(phase(channel) as u8),
-        };
-        let states = channels.listened().map(state).collect();
-        Self { channels, states, wanted: Notify::new(), subscribed: Notify::new() }
+        let needs = channels.listened().map(need).collect();
+        Self { channels, needs, wanted: Notify::new(), subscribed: Bell::default() }
     }
 
-    fn state(&self, channel: Channel) -> &State {
-        &self.states[channel.index()]
+    fn need(&self, channel: Channel) -> &Need {
+        &self.needs[channel.index()]
     }
 
-    fn in_phase(&self, phase: Phase) -> impl Iterator<Item = Channel> + '_ {
-        self.channels.listened().filter(move |&channel| self.state(channel).is(phase))
+    fn all_in(&self, subscription: Subscription) -> impl Iterator<Item = Channel> + '_ {
+        self.channels.listened().filter(move |&channel| self.need(channel).is(subscription))
     }
 
     /// The channels that are needed and not subscribed to.
     pub(crate) fn wanted(&self) -> Vec<Channel> {
-        self.in_phase(Phase::Wanted).collect()
+        self.all_in(Subscription::Wanted).collect()
     }
 
     /// The channels that are subscribed to.
     pub(crate) fn subscribed(&self) -> impl Iterator<Item = Channel> + '_ {
-        self.in_phase(Phase::Subscribed)
+        self.all_in(Subscription::Subscribed)
     }
 
     pub(crate) fn is_subscribed(&self, channel: Channel) -> bool {
-        self.state(channel).is(Phase::Subscribed)
+        self.need(channel).is(Subscription::Subscribed)
     }
 
     /// Whether a channel is wanted or subscribed to.
     pub(crate) fn is_needed(&self, channel: Channel) -> bool {
-        !self.state(channel).is(Phase::Absent)
+        !self.need(channel).is(Subscription::Absent)
     }
 
     /// The channels that are wanted or subscribed to, and not needed.
     pub(crate) fn unneeded(&self) -> impl Iterator<Item = Channel> + '_ {
         self.channels.listened().filter(|&channel| {
-            let state = self.state(channel);
+            let need = self.need(channel);
             !self.channels.is_always_needed(channel)
-                && !state.is(Phase::Absent)
-                && state.rooms.load(Ordering::SeqCst) == 0
+                && !need.is(Subscription::Absent)
+                && !need.has_rooms()
         })
     }
 
@@ -119,34 +139,43 @@ impl Interest {
         self.wanted.notified().await;
     }
 
-    /// Notes that a subscription was acknowledged; to be told when all of a batch are.
+    /// Notes that a subscription was acknowledged. [`tell_subscribed`](Self::tell_subscribed) follows when all
+    /// subscriptions of a batch are (invariant 5). For the subscribing task alone.
     pub(crate) fn acknowledge(&self, channel: Channel) {
-        self.state(channel).advance(Phase::Wanted, Phase::Subscribed);
+        self.need(channel).advance(Subscription::Wanted, Subscription::Subscribed);
     }
 
-    /// Tells those who wait for subscriptions.
+    /// Wakes the calls that wait for subscriptions.
     pub(crate) fn tell_subscribed(&self) {
-        self.subscribed.notify_waiters();
+        self.subscribed.ring();
     }
 
-    /// Notes that a subscription was lost.
+    /// Notes that a subscription was lost. For the subscribing task alone.
     pub(crate) fn lose(&self, channel: Channel) {
-        self.state(channel).advance(Phase::Subscribed, Phase::Wanted);
+        self.need(channel).advance(Subscription::Subscribed, Subscription::Wanted);
     }
 
-    /// Lets go of a channel, unless a room has come meanwhile: `true` if it is to be unsubscribed.
+    /// Releases a channel unless one of its rooms has come back; `true` if the caller has to unsubscribe. For the
+    /// subscribing task alone.
     pub(crate) fn release(&self, channel: Channel) -> bool {
-        let state = self.state(channel);
-        // Only the caller moves the phase between these two.
-        let phase = if state.is(Phase::Subscribed) { Phase::Subscribed } else { Phase::Wanted };
-        if !state.advance(phase, Phase::Absent) {
+        let need = self.need(channel);
+        // The state does not move between the look and the `advance` (invariant 2), unless it is absent.
+        let before = match need.is(Subscription::Subscribed) {
+            true => Subscription::Subscribed,
+            false => Subscription::Wanted,
+        };
+        if !need.advance(before, Subscription::Absent) {
             return false;
         }
-        if state.rooms.load(Ordering::SeqCst) == 0 {
+        // Invariant 3: pairs with the fence in `made`.
+        fence(Ordering::SeqCst);
+        if !need.has_rooms() {
             return true;
         }
-        // Its maker may have seen the channel absent, and wants it now: then it is asked for again.
-        if state.advance(Phase::Absent, phase) && phase == Phase::Subscribed {
+        // A room has come: the channel stays. If its maker has seen the channel absent, the maker has moved it to
+        // `Wanted` and has rung: the caller then subscribes once more.
+        if need.advance(Subscription::Absent, before) && before == Subscription::Subscribed {
+            // Invariant 5.
             self.tell_subscribed();
         }
         false
@@ -155,33 +184,28 @@ impl Interest {
     /// Waits until the channel of a room with members is subscribed to.
     ///
     /// # Cancel safety
-    /// Nothing happens when the future is dropped.
+    /// Dropping the future changes nothing.
     pub(crate) async fn subscribed_to(&self, room: &str) {
         let channel = self.channels.of_room(room);
-        loop {
-            let mut subscribed = std::pin::pin!(self.subscribed.notified());
-            // From here on a ring is not missed, so look.
-            subscribed.as_mut().enable();
-            if self.is_subscribed(channel) {
-                return;
-            }
-            subscribed.await;
-        }
+        self.subscribed.until(|| self.is_subscribed(channel)).await;
     }
 }
 
 impl RoomWatch for Interest {
     fn made(&self, room: &str) {
-        let state = self.state(self.channels.of_room(room));
-        state.rooms.fetch_add(1, Ordering::SeqCst);
-        if state.advance(Phase::Absent, Phase::Wanted) {
+        let need = self.need(self.channels.of_room(room));
+        need.rooms.fetch_add(1, Ordering::Relaxed);
+        // Invariant 3: pairs with the fence in `release`.
+        fence(Ordering::SeqCst);
+        if need.advance(Subscription::Absent, Subscription::Wanted) {
+            // Invariant 4.
             self.wanted.notify_one();
         }
     }
 
     fn gone(&self, room: &str) {
-        let state = self.state(self.channels.of_room(room));
-        state.rooms.fetch_sub(1, Ordering::SeqCst);
+        let need = self.need(self.channels.of_room(room));
+        need.rooms.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -19,13 +19,17 @@ mod closing;
 mod fake;
 mod halves;
 mod inbox;
+mod interest;
 mod link;
 mod memberships;
+mod progress;
 mod publish;
 mod relief;
 mod room_index;
 mod writable;
 
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use roomcast::engine::Shard;
@@ -44,6 +48,20 @@ fn check_within(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.check(model);
+}
+
+/// Awaits a future as a task does, and finds a deadlock if nobody wakes it.
+fn wait_for<R>(future: impl Future<Output = R>) -> R {
+    let mut future = pin!(future);
+    let mut output = None;
+    sleep_until(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(ready) => {
+            output = Some(ready);
+            true
+        }
+        Poll::Pending => false,
+    });
+    output.expect("it is ready")
 }
 
 /// A slice of work that does all there is to do.
