@@ -16,12 +16,15 @@ mod events;
 mod handler;
 mod handlers;
 mod joining;
+mod lifetime;
 mod listing;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod nodes;
 mod origins;
 mod outcome;
+#[cfg(roomcast_loom)]
+pub(crate) mod parts;
 mod publishing;
 mod refusal;
 mod request;
@@ -41,7 +44,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 pub use self::as_message::AsMessage;
 pub use self::builder::Builder;
@@ -50,12 +53,12 @@ pub use self::endpoint::Endpoint;
 pub use self::error::{BuildError, PublishError, SendError};
 pub use self::handler::Handler;
 pub use self::handlers::{Handlers, State, Stateless};
+use self::lifetime::Lifetime;
 use self::origins::Origins;
 pub use self::outcome::Outcome;
 pub use self::publishing::Encoded;
 pub use self::request::{Reject, UpgradeRequest};
 pub use self::room_state::RoomState;
-use self::shutdown::PhaseCell;
 pub use self::shutdown::{Shutdown, ShutdownReport};
 use self::stats::HubCounters;
 pub use self::stats::Stats;
@@ -63,7 +66,7 @@ use self::warnings::Warnings;
 use crate::backplane::{Bridge, NodeId};
 use crate::codec::Codec;
 use crate::engine::{Port, Reply};
-use crate::net::{Admission, ReadLimits, SocketOptions, WriteHalf};
+use crate::net::{ReadLimits, SocketOptions, WriteHalf};
 use crate::runtime::shield::shielded;
 use crate::shards::Shards;
 use crate::ws::ComeBack;
@@ -123,7 +126,8 @@ struct Inner<Out, In> {
     /// Whether an empty text message is a heartbeat.
     has_heartbeats: bool,
     origins: Origins,
-    admission: Admission,
+    /// Who is in the hub, and how far its end has come.
+    lifetime: Lifetime,
     come_back: ComeBack,
     warnings: Warnings,
     upgrade_timeout: Duration,
@@ -131,9 +135,6 @@ struct Inner<Out, In> {
     socket_options: SocketOptions,
     /// Connections that were ever opened; the next one's number.
     serial: AtomicU64,
-    phase: PhaseCell,
-    /// Rung by the last connection to go.
-    all_ended: Notify,
 }
 
 #[cfg(feature = "json")]

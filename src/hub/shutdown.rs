@@ -4,17 +4,14 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use futures_util::future::select;
 use tokio::time::timeout;
 
+use super::lifetime::Phase;
 use super::{Hub, events};
 use crate::engine::{Close, CloseCode, Closing};
-use crate::runtime::shield::shielded;
 
 /// Nobody waits for a shutdown that is spread over more than a day.
 pub(super) const WINDOW_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -22,34 +19,6 @@ pub(super) const WINDOW_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// The most time of a shutdown that is kept for the goodbye to other nodes: many round trips, also where a
 /// connection has to be made for it.
 const GOODBYE_TIME_MAX: Duration = Duration::from_secs(1);
-
-/// How far the end of a hub has come. It only moves forward.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Phase {
-    /// Everything goes on. Only health checks say that new clients should go elsewhere.
-    NotReady = 1,
-    /// No new connections; the others are told to go, and messages still flow.
-    Closing = 2,
-    /// Nothing is published any more.
-    Closed = 3,
-}
-
-/// A [`Phase`], zero before the first. `SeqCst`, as is the number of connections: who counts a
-/// connection in and then looks here, and who moves the phase and then looks for connections, cannot
-/// miss one another. The shard tells whoever reads it late.
-#[derive(Debug, Default)]
-pub(super) struct PhaseCell(AtomicU8);
-
-impl PhaseCell {
-    fn has_reached(&self, phase: Phase) -> bool {
-        self.0.load(Ordering::SeqCst) >= phase as u8
-    }
-
-    /// `true` for the call that has moved it.
-    fn advance(&self, phase: Phase) -> bool {
-        self.0.fetch_max(phase as u8, Ordering::SeqCst) < phase as u8
-    }
-}
 
 /// How a hub is shut down; for [`Hub::shutdown`].
 ///
@@ -238,7 +207,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// [`shutdown`](Self::shutdown) for an end in good order, and [`close`](Self::close) for the end of
     /// some connections.
     pub fn shutdown_now(&self) {
-        if self.inner.phase.advance(Phase::Closed) {
+        if self.inner.lifetime.advance(Phase::Closed) {
             self.expect_end();
             self.close_all(Closing::now());
         }
@@ -283,9 +252,9 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         how.deadline -= self.goodbye_time(how.deadline);
         let is_replaced = self.stay_not_ready(&how).await;
         let deadline = how.deadline.saturating_sub(began.elapsed());
-        self.inner.phase.advance(Phase::Closing);
+        self.inner.lifetime.advance(Phase::Closing);
         // From now on there are no more.
-        let connections = self.inner.admission.connections();
+        let connections = self.inner.lifetime.connections();
         let lost_before = self.stats().dropped_at_end;
         // A hub that is closed has told its clients to go at once.
         if !is_replaced && !self.is_closed() {
@@ -297,10 +266,10 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         });
         let in_order = in_order.await;
         // A handshake that is just being refused counts for a moment.
-        let unfinished = self.inner.admission.connections().min(connections);
+        let unfinished = self.inner.lifetime.connections().min(connections);
         let cut = if in_order.is_err() { self.cut_all().await } else { 0 };
-        self.inner.phase.advance(Phase::Closed);
-        self.inner.all_ended.notify_waiters();
+        self.inner.lifetime.advance(Phase::Closed);
+        self.inner.lifetime.ring();
         self.leave_backplane(whole.saturating_sub(began.elapsed())).await;
         let report = ShutdownReport {
             connections,
@@ -316,7 +285,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
 
     /// The first phase of a shutdown; `true` where another call has begun the next one meanwhile.
     async fn stay_not_ready(&self, how: &Shutdown) -> bool {
-        self.inner.phase.advance(Phase::NotReady);
+        self.inner.lifetime.advance(Phase::NotReady);
         if self.is_closing() || how.not_ready.is_zero() {
             return false;
         }
@@ -330,18 +299,18 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     ///
     /// A backplane that is down is no reason: clients would be no better off at the other nodes.
     pub fn is_ready(&self) -> bool {
-        !self.inner.phase.has_reached(Phase::NotReady) && !self.inner.shards.is_any_gone()
+        !self.inner.lifetime.has_reached(Phase::NotReady) && !self.inner.shards.is_any_gone()
     }
 
     /// Whether the hub is closed, or refuses new connections as it is being shut down.
     pub fn is_closing(&self) -> bool {
-        self.inner.phase.has_reached(Phase::Closing) || self.inner.shards.are_gone()
+        self.inner.lifetime.has_reached(Phase::Closing) || self.inner.shards.are_gone()
     }
 
     /// Whether the hub is closed: publishes fail. It also is when none of its shards is left, as when the
     /// runtime that it was built in has ended ([`Stats::shards_gone`](crate::Stats::shards_gone)).
     pub fn is_closed(&self) -> bool {
-        self.inner.phase.has_reached(Phase::Closed) || self.inner.shards.are_gone()
+        self.inner.lifetime.has_reached(Phase::Closed) || self.inner.shards.are_gone()
     }
 
     /// Waits until the hub is closed and all that it had begun is over: upgrades under way,
@@ -350,21 +319,19 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// # Cancel safety
     /// Nothing happens when the future is dropped.
     pub async fn closed(&self) {
-        self.when(|| self.is_closed() && self.inner.admission.connections() == 0).await;
+        self.when(|| self.is_closed() && self.inner.lifetime.connections() == 0).await;
     }
 
     /// A connection or a handshake is over.
     pub(super) fn end_session(&self, addr: Option<SocketAddr>) {
-        if self.inner.admission.end(addr) {
-            self.inner.all_ended.notify_waiters();
-        }
+        self.inner.lifetime.leave(addr);
     }
 
     fn close_all(&self, closing: Closing) {
         let closing = Arc::new(closing);
         self.inner.shards.ports().iter().for_each(|port| port.close_all(closing.clone()));
         // Where no session is left to ring, those that wait must hear of it all the same.
-        self.inner.all_ended.notify_waiters();
+        self.inner.lifetime.ring();
     }
 
     async fn cut_all(&self) -> usize {
@@ -372,22 +339,12 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     }
 
     async fn all_ended(&self) {
-        self.when(|| self.inner.admission.connections() == 0).await;
+        self.when(|| self.inner.lifetime.connections() == 0).await;
     }
 
     /// Waits for something that is rung for.
     pub(super) async fn when(&self, condition: impl Fn() -> bool) {
-        loop {
-            let mut all_ended = pin!(self.inner.all_ended.notified());
-            let mut shard_ended = pin!(self.inner.shards.ends().notified());
-            // From here on a ring is not missed, so look.
-            all_ended.as_mut().enable();
-            shard_ended.as_mut().enable();
-            if condition() {
-                return;
-            }
-            shielded(select(all_ended, shard_ended)).await;
-        }
+        self.inner.lifetime.when(self.inner.shards.ends(), condition).await;
     }
 
     /// From now on, the end of the backplane's tasks is not an error.

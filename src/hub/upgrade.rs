@@ -146,7 +146,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
 
     /// Warns if a limit cannot hold, because nobody has told the address of the client.
     fn look_for_addr(&self, addr: Option<SocketAddr>) {
-        if addr.is_none() && self.inner.admission.limits_addrs() {
+        if addr.is_none() && self.inner.lifetime.limits_addrs() {
             self.inner.warnings.unknown_addr.get_or_init(|| events::addr_unknown(self.name()));
         }
     }
@@ -213,9 +213,9 @@ struct Admitted<Out: 'static, In: Send + 'static> {
 
 impl<Out: 'static, In: Send + 'static> Admitted<Out, In> {
     fn new(hub: &Hub<Out, In>, addr: Option<SocketAddr>) -> Result<Self, Refusal> {
-        hub.inner.admission.begin(addr).map_err(Refusal::Denied)?;
+        hub.inner.lifetime.enter(addr).map_err(Refusal::Denied)?;
         let admitted = Self { hub: hub.clone(), addr, is_attached: false };
-        // Only now, when `closed` waits for it.
+        // Only now, because a shutdown counts the connection, or the connection sees the shutdown.
         if hub.is_closing() { Err(Refusal::Closing) } else { Ok(admitted) }
     }
 
@@ -236,7 +236,7 @@ impl<Out: 'static, In: Send + 'static> Admitted<Out, In> {
 
 impl<Out: 'static, In: Send + 'static> Drop for Admitted<Out, In> {
     fn drop(&mut self) {
-        self.hub.inner.admission.end_handshake();
+        self.hub.inner.lifetime.end_handshake();
         if !self.is_attached {
             self.hub.end_session(self.addr);
         }

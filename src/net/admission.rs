@@ -5,11 +5,11 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::rate::{Rate, TokenBucket};
+use crate::engine::sync::{AtomicUsize, Mutex, MutexGuard, Ordering};
 
 /// Addresses without a connection whose rate is remembered, at most: about 4 MiB. The rates of others
 /// begin anew.
@@ -72,9 +72,6 @@ impl Admission {
     }
 
     /// Counts a connection in, and its handshake. Both are to be counted out once.
-    ///
-    /// The numbers are `SeqCst`: who counts in and then looks whether the hub is closed, and who
-    /// closes it and then looks for connections, cannot miss one another.
     pub(crate) fn begin(&self, addr: Option<SocketAddr>) -> Result<(), Denied> {
         let now = self.epoch.elapsed();
         self.arrive(addr, now)?;
@@ -107,12 +104,13 @@ impl Admission {
     /// Counts a connection out; `true` if it was the last.
     pub(crate) fn end(&self, addr: Option<SocketAddr>) -> bool {
         self.leave(addr, self.epoch.elapsed());
-        self.connections.fetch_sub(1, Ordering::SeqCst) == 1
+        // Pairs with `connections`: a thread that sees no connection left sees all that the connections did.
+        self.connections.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
     /// Connections, from the request to the end.
     pub(crate) fn connections(&self) -> usize {
-        self.connections.load(Ordering::SeqCst)
+        self.connections.load(Ordering::Acquire)
     }
 
     fn arrive(&self, addr: Option<SocketAddr>, now: Duration) -> Result<(), Denied> {
@@ -170,7 +168,7 @@ impl Admission {
 /// Adds one, unless that is more than `most`.
 fn count_in(number: &AtomicUsize, most: usize) -> bool {
     let add = |number| (number < most).then_some(number + 1);
-    number.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add).is_ok()
+    number.fetch_update(Ordering::AcqRel, Ordering::Relaxed, add).is_ok()
 }
 
 impl Addrs {

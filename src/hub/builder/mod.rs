@@ -21,13 +21,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
 
 use self::memory::SetBytes;
 #[cfg(feature = "json")]
 use self::plain::PlainSettings;
+use super::lifetime::Lifetime;
 use super::room_state::{Hooks, RoomState};
-use super::shutdown::PhaseCell;
 use super::stats::HubCounters;
 use super::warnings::Warnings;
 use super::{BuildError, Hub, Inner, Origins};
@@ -36,7 +35,7 @@ use crate::codec::Codec;
 use crate::engine::{
     Budgets, InboxLimits, LARGE_AUDIENCE, Overflow, QueueLimits, RoomLimits, ShardConfig,
 };
-use crate::net::{Admission, AdmissionLimits, Rates, ReadLimits, SocketOptions};
+use crate::net::{AdmissionLimits, Rates, ReadLimits, SocketOptions};
 use crate::shards::{Layout, RoomHooks, Shards};
 use crate::ws::{ComeBack, DecodeLimits};
 
@@ -256,7 +255,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
             close_timeout: self.close_timeout,
             has_heartbeats,
             origins: self.origins,
-            admission: Admission::new(self.admission),
+            lifetime: Lifetime::new(self.admission),
             come_back: ComeBack::default(),
             warnings: Warnings::default(),
             upgrade_timeout: self.upgrade_timeout,
@@ -267,8 +266,6 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
                 is_probed: self.queue.overflow.keeps_slow_clients(),
             },
             serial: AtomicU64::new(0),
-            phase: PhaseCell::default(),
-            all_ended: Notify::new(),
         };
         let hub = Hub { inner: Arc::new(inner) };
         #[cfg(feature = "metrics")]

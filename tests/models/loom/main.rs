@@ -20,6 +20,7 @@ mod fake;
 mod halves;
 mod inbox;
 mod interest;
+mod lifetime;
 mod link;
 mod memberships;
 mod progress;
