@@ -10,7 +10,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use roomcast::engine::Action;
 use roomcast::internals::{
-    Body, Content, Envelope, Header, Heartbeat, Message, Packer, Report, RollCall, To, Unreadable,
+    Answer, Body, Content, Envelope, Header, Heartbeat, Message, Packer, Report, RollCall, To, Unreadable,
     encode,
 };
 use roomcast::{CloseCode, ConnId, FrameKind, NodeId};
@@ -186,7 +186,8 @@ impl MadeUpHeartbeat {
             number: *number,
             channels: channels.as_slice().into(),
         });
-        let answers = self.answers.iter().map(|&(node, call)| (node_id(node), call)).collect();
+        let answer = |&(caller, call): &_| Answer { caller: node_id(caller), call };
+        let answers = self.answers.iter().map(answer).collect();
         let (wants_answer, leaving) = (self.wants_answer, self.leaving);
         Heartbeat { wants_answer, leaving, report, roll_call, answers }
     }

@@ -22,8 +22,8 @@ pub use upgrade::upgrade;
 
 pub use crate::backplane::To;
 pub use crate::backplane::envelope::{
-    Body, ConnIds, Content, Envelope, Header, Heartbeat, Message, Messages, Names, Packer, Report,
-    RollCall, Unreadable, encode,
+    Answer, Body, ConnIds, Content, Envelope, Header, Heartbeat, Message, Messages, Names, Packer,
+    Report, RollCall, Unreadable, encode,
 };
 use crate::codec::{Codec, EncodeError};
 

@@ -33,8 +33,8 @@ pub struct Heartbeat {
     pub report: Option<Report>,
     /// The sender asks who has its subscriptions back.
     pub roll_call: Option<RollCall>,
-    /// The calls of other nodes that the sender answers: each with the node that has called.
-    pub answers: Box<[(NodeId, u64)]>,
+    /// The answers of the sender to the calls of other nodes.
+    pub answers: Box<[Answer]>,
 }
 
 /// What a node has.
@@ -48,6 +48,15 @@ pub struct Report {
     pub unlisted_max: u32,
     /// Rooms by hash, sorted, with their members.
     pub rooms: Box<[(u64, u32)]>,
+}
+
+/// The answer to a roll call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// The node that has called.
+    pub caller: NodeId,
+    /// The number of the call, at the caller.
+    pub call: u64,
 }
 
 /// A roll call, as it goes out on each of its channels.
@@ -82,9 +91,9 @@ impl Heartbeat {
         }
         if !self.answers.is_empty() {
             out.put_u32_le(length(self.answers.len()));
-            for (node, number) in &self.answers {
-                out.put_slice(node.as_bytes());
-                out.put_u64_le(*number);
+            for Answer { caller, call } in &self.answers {
+                out.put_slice(caller.as_bytes());
+                out.put_u64_le(*call);
             }
         }
         out
@@ -136,12 +145,12 @@ fn parse_roll_call(body: &mut &[u8]) -> Option<RollCall> {
     Some(RollCall { number, channels: (0..count).map(|_| body.get_u16_le()).collect() })
 }
 
-fn parse_answers(body: &mut &[u8]) -> Option<Box<[(NodeId, u64)]>> {
+fn parse_answers(body: &mut &[u8]) -> Option<Box<[Answer]>> {
     let count = take_count(body, 16 + 8)?;
     let answer = |_| {
         let mut node = [0; 16];
         body.copy_to_slice(&mut node);
-        (NodeId::from_bytes(node), body.get_u64_le())
+        Answer { caller: NodeId::from_bytes(node), call: body.get_u64_le() }
     };
     Some((0..count).map(answer).collect())
 }

@@ -38,7 +38,7 @@ mod tests;
 use bytes::{Buf, BufMut};
 
 pub(crate) use self::heartbeat::REPORT_ROOMS_MAX;
-pub use self::heartbeat::{Heartbeat, Report, RollCall};
+pub use self::heartbeat::{Answer, Heartbeat, Report, RollCall};
 pub use self::message::{ConnIds, Content, Message, Messages, Names, encode};
 pub use self::packer::Packer;
 pub(crate) use self::packer::{ENVELOPE_BYTES_MAX, ENVELOPE_MESSAGES_MAX};

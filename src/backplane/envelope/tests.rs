@@ -27,7 +27,8 @@ fn heartbeat() -> Vec<u8> {
     let report =
         Report { connections: 9, spread: 64, unlisted_max: 3, rooms: [(1, 2), (3, 4)].into() };
     let roll_call = Some(RollCall { number: 7, channels: [1, 4_096].into() });
-    let answers = [(NodeId::from_bytes([8; 16]), 5), (NodeId::from_bytes([9; 16]), 6)].into();
+    let answer = |caller, call| Answer { caller: NodeId::from_bytes([caller; 16]), call };
+    let answers = [answer(8, 5), answer(9, 6)].into();
     let flags = Heartbeat { wants_answer: true, ..Heartbeat::default() };
     Heartbeat { report: Some(report), roll_call, answers, ..flags }.seal(HEADER)
 }

@@ -9,7 +9,8 @@ use tokio::task::coop;
 
 use crate::backplane::channels::{Channel, Channels};
 use crate::backplane::envelope::{
-    Body, Content, Envelope, Header, Heartbeat, Message, Messages, RollCall, Signing, Unreadable,
+    Answer, Body, Content, Envelope, Header, Heartbeat, Message, Messages, RollCall, Signing,
+    Unreadable,
 };
 use crate::backplane::health::Health;
 use crate::backplane::health::events;
@@ -184,9 +185,9 @@ impl Receiving {
     }
 
     /// Notes what a node has answered to this one.
-    fn hear_answers(&self, node: NodeId, answers: &[(NodeId, u64)]) {
-        let ours = answers.iter().filter(|(to, _)| *to == self.deps.fleet.node);
-        let mut news = ours.filter(|(_, call)| self.deps.fleet.attendance.answered(node, *call));
+    fn hear_answers(&self, node: NodeId, answers: &[Answer]) {
+        let ours = answers.iter().filter(|answer| answer.caller == self.deps.fleet.node);
+        let mut news = ours.filter(|answer| self.deps.fleet.attendance.answered(node, answer.call));
         if news.next().is_some() {
             self.deps.fleet.wake_publishing();
         }
@@ -200,7 +201,7 @@ impl Receiving {
         let mut needed = channels.filter(|&channel| self.deps.interest.is_needed(channel));
         let has_come = |channel| self.ledger.has_heard_roll_call(node, channel, call.number);
         if channel == Channel::COMMON && needed.all(has_come) {
-            self.deps.fleet.attendance.owe(node, call.number);
+            self.deps.fleet.attendance.owe(Answer { caller: node, call: call.number });
             self.deps.fleet.wake_publishing();
         }
     }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::backplane::envelope::Answer;
 use crate::backplane::identity::NodeId;
 
 /// The most nodes that are expected, and the most whose calls may be unanswered.
@@ -19,10 +20,11 @@ const NODES_MAX: usize = 1_024;
 /// The publishing task expects and calls, the receiving task notes what it hears. Neither task holds the lock
 /// across an await.
 #[derive(Debug, Default)]
-pub(crate) struct Attendance(Mutex<State>);
+pub(crate) struct Attendance(Mutex<RollState>);
 
+/// The last call of this node, and the calls that this node has to answer.
 #[derive(Debug, Default)]
-struct State {
+struct RollState {
     /// The number of the last call.
     call: u64,
     /// The nodes that were there before the break.
@@ -34,7 +36,7 @@ struct State {
 }
 
 impl Attendance {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, RollState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -79,24 +81,25 @@ impl Attendance {
     }
 
     /// Notes that this node owes another one the answer to a call.
-    pub(crate) fn owe(&self, node: NodeId, call: u64) {
+    pub(crate) fn owe(&self, Answer { caller, call }: Answer) {
         let mut state = self.lock();
-        if state.owed.len() < NODES_MAX || state.owed.contains_key(&node) {
-            state.owed.insert(node, call);
+        if state.owed.len() < NODES_MAX || state.owed.contains_key(&caller) {
+            state.owed.insert(caller, call);
         }
     }
 
     /// An answer may not have arrived: it is owed again, unless the node has called anew.
-    pub(crate) fn owe_again(&self, node: NodeId, call: u64) {
+    pub(crate) fn owe_again(&self, Answer { caller, call }: Answer) {
         let mut state = self.lock();
         if state.owed.len() < NODES_MAX {
-            state.owed.entry(node).or_insert(call);
+            state.owed.entry(caller).or_insert(call);
         }
     }
 
-    /// Takes the answers that are owed: the nodes that have called, and the numbers of their calls.
-    pub(crate) fn take_owed(&self) -> Box<[(NodeId, u64)]> {
-        mem::take(&mut self.lock().owed).into_iter().collect()
+    /// Takes the answers that are owed.
+    pub(crate) fn take_owed(&self) -> Box<[Answer]> {
+        let owed = mem::take(&mut self.lock().owed);
+        owed.into_iter().map(|(caller, call)| Answer { caller, call }).collect()
     }
 }
 
@@ -139,14 +142,15 @@ mod tests {
     #[test]
     fn the_last_call_of_each_node_is_owed_once() {
         let attendance = Attendance::default();
+        let answer = |number, call| Answer { caller: node(number), call };
         for (number, call) in [(1, 1), (2, 1), (1, 2)] {
-            attendance.owe(node(number), call);
+            attendance.owe(answer(number, call));
         }
-        assert_eq!(*attendance.take_owed(), [(node(1), 2), (node(2), 1)]);
+        assert_eq!(*attendance.take_owed(), [answer(1, 2), answer(2, 1)]);
         assert!(attendance.take_owed().is_empty());
-        attendance.owe(node(1), 3);
-        attendance.owe_again(node(1), 2);
-        attendance.owe_again(node(2), 1);
-        assert_eq!(*attendance.take_owed(), [(node(1), 3), (node(2), 1)]);
+        attendance.owe(answer(1, 3));
+        attendance.owe_again(answer(1, 2));
+        attendance.owe_again(answer(2, 1));
+        assert_eq!(*attendance.take_owed(), [answer(1, 3), answer(2, 1)]);
     }
 }

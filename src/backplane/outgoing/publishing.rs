@@ -1,9 +1,22 @@
 //! The publishing task: what waits in the outbox leaves in envelopes, and heartbeats between them.
 //!
 //! There is no timer for a batch: it is what gathered while the last one was on its way, so a single
-//! message leaves at once. What was not acknowledged stays, numbered as it was, and is published
-//! again; receivers drop what they have had. After a break, messages are [held](hold) until the nodes
-//! that were there before are back.
+//! message leaves at once. After a break, messages are [held](hold) until the nodes that were there before are back.
+//!
+//! # Invariants
+//!
+//! 1. A message keeps its number. An envelope that is not acknowledged stays in `packing` as it is, and is published
+//!    again. So the receivers can drop the messages that they have had.
+//! 2. `is_publishing` is set while `publisher` is at work. A publisher that was cut off at work (`is_publishing` is still
+//!    set after `publish` was dropped) is never used again: its connection may be in the middle of a request.
+//! 3. A heartbeat is published once or not at all, because a late one would tell of the past. If it may not have
+//!    arrived, `forget_beat` drops it, and notes the greeting and the answers that it carried as still owed.
+//! 4. After a break, all channels stall before the first message is gathered. They flow again when the roll call is over.
+//! 5. The outbox is flowing only while messages leave: everything that was ready was acknowledged, no channel is refused,
+//!    and no hold is under way. Publishers that can wait do so only while the outbox is flowing, so they never wait for a
+//!    backplane that is away.
+//! 6. `packing` says that it carries messages before it takes the first of a batch, and says so after each publish when
+//!    none is left. The waits of flushes rest on this (invariant 3 of `progress`).
 
 mod hold;
 mod report;
@@ -24,9 +37,8 @@ use crate::backplane::channels::{Channel, Channels};
 use crate::backplane::contract::{
     Backplane, BackplaneError, BackplaneRequest, Publisher, Unpublished,
 };
-use crate::backplane::envelope::{Heartbeat, Report};
+use crate::backplane::envelope::{Answer, Heartbeat, Report};
 use crate::backplane::health::half::Half;
-use crate::backplane::identity::NodeId;
 use crate::backplane::members::Members;
 use crate::backplane::nodes::fleet::Fleet;
 use crate::backplane::outgoing::outbox::Outbox;
@@ -71,7 +83,7 @@ pub(crate) struct Publishing<B: Backplane> {
     deps: Deps,
     /// The connection, while there is one.
     publisher: Option<B::Publisher>,
-    /// Whether the publisher is at work: one that is cut off then must not be used again.
+    /// Whether the publisher is at work (invariant 2).
     is_publishing: bool,
     packing: Packing,
     next_beat: Instant,
@@ -81,7 +93,7 @@ pub(crate) struct Publishing<B: Backplane> {
     /// Whether one of them is the greeting that this node owes.
     greeting: bool,
     /// The answers to roll calls that are on their way.
-    answering: Vec<(NodeId, u64)>,
+    answering: Vec<Answer>,
     /// When refused channels are tried again.
     retry_at: Option<Instant>,
     /// While messages wait for nodes that are to come back.
@@ -142,6 +154,7 @@ impl<B: Backplane> Publishing<B> {
                 continue;
             }
             match self.publish().await {
+                // Invariant 5.
                 Ok(()) if self.packing.has_refused() => {}
                 Ok(()) => {
                     backoff.reset();
@@ -172,12 +185,15 @@ impl<B: Backplane> Publishing<B> {
         let (envelopes, messages) = (carrying(parcels), count(parcels));
         let silent =
             BackplaneError::Silent { request: BackplaneRequest::Publish, waited: deadline };
+        // Invariant 2: a future that is dropped in between leaves the mark.
         self.is_publishing = true;
-        let (result, has_waited) = watched(timeout(deadline, publisher.publish(parcels))).await;
+        let Watched { output, has_waited } =
+            watched(timeout(deadline, publisher.publish(parcels))).await;
         self.is_publishing = false;
-        let result = result.unwrap_or(Err(Unpublished::Everything(silent)));
+        let result = output.unwrap_or(Err(Unpublished::Everything(silent)));
         health.counters.published.add(messages.saturating_sub(count(parcels)));
         health.counters.envelopes.add(envelopes.saturating_sub(carrying(parcels)));
+        // Invariant 6.
         self.packing.tell();
         if !has_waited {
             // A driver that is always ready must not hold the worker thread.
@@ -223,7 +239,7 @@ impl<B: Backplane> Publishing<B> {
         self.beat();
     }
 
-    /// Forgets heartbeats that may not have arrived, but not what they owed.
+    /// Forgets heartbeats that may not have arrived, but not what they owed (invariant 3).
     fn forget_beat(&mut self) {
         self.beating.clear();
         self.packing.drop_heartbeats();
@@ -274,6 +290,7 @@ impl<B: Backplane> Publishing<B> {
     /// Publishes all that waits, the numbers that it has reached, and a goodbye: by the connection that there
     /// is, if it can be used, or by a new one.
     async fn flush(&mut self) -> Result<(), Unpublished> {
+        // Invariant 2.
         let is_usable = self.publisher.is_some() && !self.is_publishing;
         if is_usable && self.flush_connected().await.is_ok() {
             return Ok(());
@@ -313,9 +330,11 @@ impl<B: Backplane> Attempt for &mut Publishing<B> {
         match connecting {
             Ok(publisher) => {
                 self.publisher = Some(publisher);
+                // Invariant 4: before anything is gathered.
                 self.begin_hold();
                 let error = self.serve(backoff).await;
                 self.publisher = None;
+                // Invariant 5.
                 self.deps.outbox.set_flowing(false);
                 error
             }
@@ -324,8 +343,15 @@ impl<B: Backplane> Attempt for &mut Publishing<B> {
     }
 }
 
-/// The output of a future, and whether it had to wait for it.
-async fn watched<F: Future>(future: F) -> (F::Output, bool) {
+/// The output of a future that was awaited.
+struct Watched<R> {
+    output: R,
+    /// Whether the future was ever pending.
+    has_waited: bool,
+}
+
+/// Awaits a future, and notes whether it was ever pending.
+async fn watched<F: Future>(future: F) -> Watched<F::Output> {
     let mut future = pin!(future);
     let mut has_waited = false;
     let output = poll_fn(|cx| {
@@ -333,5 +359,6 @@ async fn watched<F: Future>(future: F) -> (F::Output, bool) {
         has_waited |= polled.is_pending();
         polled
     });
-    (output.await, has_waited)
+    let output = output.await;
+    Watched { output, has_waited }
 }

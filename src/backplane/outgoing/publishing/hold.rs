@@ -150,8 +150,8 @@ impl<B: Backplane> Publishing<B> {
 
     /// Answers that may not have arrived are owed again.
     pub(crate) fn forget_answers(&mut self) {
-        for (node, call) in self.answering.drain(..) {
-            self.deps.fleet.attendance.owe_again(node, call);
+        for answer in self.answering.drain(..) {
+            self.deps.fleet.attendance.owe_again(answer);
         }
     }
 }
