@@ -34,18 +34,18 @@ use crate::backplane::contract::Unpublished;
 /// ```
 #[derive(Clone, Default)]
 pub struct Local {
-    listeners: Arc<Mutex<Listeners>>,
+    nodes: Arc<Mutex<LocalNodes>>,
 }
 
 /// Who listens. The lock is held while payloads are handed over, which waits for nothing; it keeps
 /// the order the same for everybody.
 #[derive(Default)]
-struct Listeners {
-    next: u64,
-    by_number: HashMap<u64, Listener>,
+struct LocalNodes {
+    next_number: u64,
+    by_number: HashMap<u64, LocalNode>,
 }
 
-struct Listener {
+struct LocalNode {
     channels: HashSet<Arc<str>>,
     inbound: Inbound,
 }
@@ -56,8 +56,8 @@ impl Local {
         Self::default()
     }
 
-    fn listeners(&self) -> MutexGuard<'_, Listeners> {
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    fn nodes(&self) -> MutexGuard<'_, LocalNodes> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -73,18 +73,18 @@ impl Backplane for Local {
         &self,
         inbound: Inbound,
     ) -> Result<LocalSubscriber, BackplaneError> {
-        let mut listeners = self.listeners();
-        let number = listeners.next;
-        listeners.next += 1;
-        listeners.by_number.insert(number, Listener { channels: HashSet::new(), inbound });
-        drop(listeners);
+        let mut nodes = self.nodes();
+        let number = nodes.next_number;
+        nodes.next_number += 1;
+        nodes.by_number.insert(number, LocalNode { channels: HashSet::new(), inbound });
+        drop(nodes);
         Ok(LocalSubscriber { bus: self.clone(), number })
     }
 }
 
 impl fmt::Debug for Local {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Local").field("nodes", &self.listeners().by_number.len()).finish()
+        f.debug_struct("Local").field("nodes", &self.nodes().by_number.len()).finish()
     }
 }
 
@@ -94,11 +94,11 @@ pub struct LocalPublisher(Local);
 
 impl Publisher for LocalPublisher {
     async fn publish(&mut self, parcels: &mut Vec<Parcel>) -> Result<(), Unpublished> {
-        let listeners = self.0.listeners();
+        let nodes = self.0.nodes();
         for Parcel { channel, payload } in parcels.drain(..) {
-            for listener in listeners.by_number.values() {
-                if listener.channels.contains(&channel) {
-                    listener.inbound.receive(&channel, payload.clone());
+            for node in nodes.by_number.values() {
+                if node.channels.contains(&channel) {
+                    node.inbound.receive(&channel, payload.clone());
                 }
             }
         }
@@ -115,8 +115,8 @@ pub struct LocalSubscriber {
 
 impl LocalSubscriber {
     fn change(&self, change: impl FnOnce(&mut HashSet<Arc<str>>)) {
-        if let Some(listener) = self.bus.listeners().by_number.get_mut(&self.number) {
-            change(&mut listener.channels);
+        if let Some(node) = self.bus.nodes().by_number.get_mut(&self.number) {
+            change(&mut node.channels);
         }
     }
 }
@@ -143,6 +143,6 @@ impl Subscriber for LocalSubscriber {
 
 impl Drop for LocalSubscriber {
     fn drop(&mut self) {
-        self.bus.listeners().by_number.remove(&self.number);
+        self.bus.nodes().by_number.remove(&self.number);
     }
 }

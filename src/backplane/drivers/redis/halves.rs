@@ -8,9 +8,9 @@ use redis::aio::MultiplexedConnection;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::link::{Link, Mode};
-use super::listener::Loss;
-use super::moves::Moves;
+use super::master_watch::MasterWatch;
+use super::message_connection::{MessageConnection, Mode};
+use super::push_receiver::ConnectionLoss;
 use super::remote::{Answers, Remote};
 use super::{parcels, role};
 use crate::backplane::contract::BackplaneError;
@@ -30,7 +30,7 @@ const ROLE_HOLDS: Duration = Duration::from_secs(1);
 pub struct RedisPublisher {
     remote: Remote,
     connection: MultiplexedConnection,
-    moves: Moves,
+    master: MasterWatch,
     /// When the server last said that it is a master.
     looked_at: Instant,
 }
@@ -40,15 +40,18 @@ impl RedisPublisher {
     ///
     /// # Errors
     /// Why that failed, also where the server is a replica.
-    pub(super) async fn connect(remote: Remote, mut moves: Moves) -> Result<Self, BackplaneError> {
+    pub(super) async fn connect(
+        remote: Remote,
+        mut master: MasterWatch,
+    ) -> Result<Self, BackplaneError> {
         let connecting = async {
             let connection = remote.connect().await?;
             let answer = connection.clone().send_packed_command(&role::command()).await;
             role::check(&answer.map_err(|error| remote.explain(&error))?, &remote)?;
             Ok(connection)
         };
-        let connection = moves.unless_moved(connecting).await?;
-        Ok(Self { remote, connection, moves, looked_at: Instant::now() })
+        let connection = master.unless_moved(connecting).await?;
+        Ok(Self { remote, connection, master, looked_at: Instant::now() })
     }
 
     /// Sends all parcels, and gives the answer to each.
@@ -56,12 +59,12 @@ impl RedisPublisher {
     /// # Errors
     /// The connection is of no use any more. No answer counts then: a replica has given it.
     async fn send(&mut self, parcels: &[Parcel]) -> Result<Answers, BackplaneError> {
-        self.moves.check()?;
+        self.master.check()?;
         let looks = self.looked_at.elapsed() >= ROLE_HOLDS;
         let connection = self.connection.clone();
         let sending = parcels::send(connection, "PUBLISH", parcels.iter(), looks);
         let sending = async { sending.await.map_err(|error| self.remote.explain(&error)) };
-        let sent = self.moves.unless_moved(sending).await?;
+        let sent = self.master.unless_moved(sending).await?;
         if let Some(answer) = sent.role {
             role::check(&answer, &self.remote)?;
             self.looked_at = Instant::now();
@@ -84,9 +87,9 @@ impl Publisher for RedisPublisher {
 
 /// The receiving half of [`Redis`](super::Redis) and of [`RedisSentinel`](super::RedisSentinel).
 pub struct RedisSubscriber {
-    link: Link,
-    losses: mpsc::UnboundedReceiver<Loss>,
-    moves: Moves,
+    connection: MessageConnection,
+    losses: mpsc::UnboundedReceiver<ConnectionLoss>,
+    master: MasterWatch,
 }
 
 impl RedisSubscriber {
@@ -96,45 +99,46 @@ impl RedisSubscriber {
     /// Why that failed, also where the server is a replica.
     pub(super) async fn connect(
         remote: Remote,
-        mut moves: Moves,
+        mut master: MasterWatch,
         inbound: Inbound,
     ) -> Result<Self, BackplaneError> {
         let (sender, losses) = mpsc::unbounded_channel();
         let connecting = async {
-            let link = Link::connect(remote, Mode::Plain, 0, inbound, sender).await?;
-            link.probe().await?;
-            Ok(link)
+            let connection =
+                MessageConnection::connect(remote, Mode::Plain, 0, inbound, sender).await?;
+            connection.probe().await?;
+            Ok(connection)
         };
-        let link = moves.unless_moved(connecting).await?;
-        Ok(Self { link, losses, moves })
+        let connection = master.unless_moved(connecting).await?;
+        Ok(Self { connection, losses, master })
     }
 }
 
 impl Subscriber for RedisSubscriber {
     async fn subscribe(&mut self, channels: &mut Vec<Arc<str>>) -> Result<(), BackplaneError> {
         while !channels.is_empty() {
-            let answers = self.link.subscribe(channels).await?;
+            let answers = self.connection.subscribe(channels).await?;
             if let Some(error) = take_subscribed(channels, answers) {
-                return Err(self.link.remote().refused(&error));
+                return Err(self.connection.remote().refused(&error));
             }
         }
         Ok(())
     }
 
     async fn unsubscribe(&mut self, channels: &[Arc<str>]) -> Result<(), BackplaneError> {
-        self.link.unsubscribe(channels).await
+        self.connection.unsubscribe(channels).await
     }
 
     async fn ping(&mut self) -> Result<(), BackplaneError> {
-        self.link.probe().await
+        self.connection.probe().await
     }
 
     async fn lost(&mut self) -> Lost {
         let closed = || BackplaneError::Connection("the connection has been lost".to_owned());
         tokio::select! {
             biased;
-            loss = self.losses.recv() => Lost::Everything(loss.map_or_else(closed, |(_, error)| error)),
-            error = self.moves.moved() => Lost::Everything(error),
+            loss = self.losses.recv() => Lost::Everything(loss.map_or_else(closed, |loss| loss.error)),
+            error = self.master.moved() => Lost::Everything(error),
         }
     }
 }

@@ -5,18 +5,18 @@
 //! connection that messages come by (`link`), and how parcels are sent (`parcels`). One server and
 //! Sentinel share both halves (`halves`), and the look at the role of a server (`role`).
 
-mod address;
 mod cluster;
 mod explain;
 mod halves;
-mod link;
-mod listener;
-mod moves;
+mod master_watch;
+mod message_connection;
 mod parcels;
+mod push_receiver;
 mod remote;
 mod role;
 mod secret;
 mod sentinel;
+mod server_addr;
 mod standalone;
 #[cfg(feature = "redis-tls")]
 mod tls;

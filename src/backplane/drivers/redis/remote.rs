@@ -11,12 +11,12 @@ use redis::{
     RedisError, ServerError,
 };
 
-use super::address::Address;
 use super::explain::explain;
 use super::secret::Secret;
+use super::server_addr::ServerAddr;
 #[cfg(feature = "redis-tls")]
 use super::tls::RedisTls;
-use super::url::{self, Parts};
+use super::url::{self, ParsedUrl};
 use crate::backplane::contract::BackplaneError;
 
 /// A dead peer is noticed 25 seconds after the last word. The hub's probes are faster; this frees
@@ -34,7 +34,7 @@ pub(super) type Answers = Vec<Result<(), ServerError>>;
 /// A server, and all that it takes to connect to it.
 #[derive(Clone)]
 pub(super) struct Remote {
-    address: Address,
+    address: ServerAddr,
     info: ConnectionInfo,
     secret: Arc<Secret>,
 }
@@ -42,7 +42,7 @@ pub(super) struct Remote {
 impl Remote {
     /// Reads a URL; nothing is connected.
     pub(super) fn open(url: &str) -> Result<Self, BackplaneError> {
-        let Parts { address, info, secret } = url::read(url, REDIS_PORT)?;
+        let ParsedUrl { address, info, secret } = url::read(url, REDIS_PORT)?;
         let old = info.redis_settings();
         let settings = settings(old.username(), old.password());
         let info = info.set_redis_settings(settings).set_tcp_settings(tcp_settings());
@@ -51,12 +51,12 @@ impl Remote {
 
     /// Reads the URL of one of several servers, with the port that holds where it has none. They name each
     /// other by host and port.
-    pub(super) fn open_one_of(
+    pub(super) fn open_by_host(
         kind: &str,
         url: &str,
         default_port: u16,
     ) -> Result<Self, BackplaneError> {
-        let Parts { address, info, .. } = url::read(url, default_port)?;
+        let ParsedUrl { address, info, .. } = url::read(url, default_port)?;
         if matches!(info.addr(), redis::ConnectionAddr::Unix(_)) {
             let text = format!(
                 "{kind} names servers by host and port, so a Unix socket cannot lead to them: give a URL \
@@ -84,12 +84,12 @@ impl Remote {
     }
 
     /// Another server of the same cluster: the same user, the same TLS.
-    pub(super) fn at(&self, address: &Address) -> Self {
+    pub(super) fn at(&self, address: &ServerAddr) -> Self {
         let info = self.info.clone().set_addr(url::at(&self.info, address));
         Self { address: address.clone(), info, secret: self.secret.clone() }
     }
 
-    pub(super) fn address(&self) -> &Address {
+    pub(super) fn address(&self) -> &ServerAddr {
         &self.address
     }
 
@@ -109,12 +109,12 @@ impl Remote {
 
     /// Connects, to subscribe: whatever the server sends unasked goes to `hear`, which is dropped
     /// with the connection.
-    pub(super) async fn connect_to_hear(
+    pub(super) async fn connect_with_pushes(
         &self,
-        hear: impl Fn(PushInfo) + Send + Sync + 'static,
+        on_push: impl Fn(PushInfo) + Send + Sync + 'static,
     ) -> Result<MultiplexedConnection, BackplaneError> {
         let sender = move |push| {
-            hear(push);
+            on_push(push);
             Ok::<(), ()>(())
         };
         self.connect_with(patient().set_push_sender(sender)).await
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn url_gives_the_address_and_the_user() {
         let remote = Remote::open("redis://me:secret@[::1]:7000/0").unwrap();
-        assert_eq!(remote.address(), &Address { host: "::1".into(), port: 7000 });
+        assert_eq!(remote.address(), &ServerAddr { host: "::1".into(), port: 7000 });
         assert_eq!(format!("{remote:?}"), "Remote { address: ::1:7000, user: Some(\"me\"), .. }");
         assert_eq!(Remote::open("redis://host").unwrap().address().port, 6379);
     }
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn socket_leads_to_one_server_only() {
         assert!(Remote::open("unix:///redis.sock?pass=secret").is_ok());
-        let opened = Remote::open_one_of("a cluster", "unix:///redis.sock?pass=secret", 6_379);
+        let opened = Remote::open_by_host("a cluster", "unix:///redis.sock?pass=secret", 6_379);
         let Err(BackplaneError::Settings(text)) = opened else { panic!("{opened:?}") };
         assert!(text.contains("a cluster") && !text.contains("secret"), "{text}");
     }
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn another_node_keeps_the_user_and_the_password() {
         let seed = Remote::open("redis://me:secret@seed:7000").unwrap();
-        let other = seed.at(&Address { host: "other".into(), port: 7001 });
+        let other = seed.at(&ServerAddr { host: "other".into(), port: 7001 });
         assert_eq!(other.address().to_string(), "other:7001");
         assert_eq!(other.info.addr().to_string(), "other:7001");
         assert_eq!(other.info.redis_settings().password(), Some("secret"));
@@ -239,7 +239,7 @@ mod tests {
     fn another_node_keeps_tls() {
         let seed = Remote::open("rediss://seed:7000").unwrap();
         let seed = seed.with_tls(&RedisTls::new().danger_accept_invalid_certificates()).unwrap();
-        let other = seed.at(&Address { host: "other".into(), port: 7001 });
+        let other = seed.at(&ServerAddr { host: "other".into(), port: 7001 });
         let other = other.with_credentials(Some("me"), Some("secret"));
         assert!(matches!(
             other.info.addr(),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::halves::{RedisPublisher, RedisSubscriber};
-use super::moves::Moves;
+use super::master_watch::MasterWatch;
 use super::remote::Remote;
 #[cfg(feature = "redis-tls")]
 use super::tls::RedisTls;
@@ -69,13 +69,13 @@ impl Backplane for Redis {
     type Subscriber = RedisSubscriber;
 
     async fn connect_publisher(&self) -> Result<RedisPublisher, BackplaneError> {
-        RedisPublisher::connect(self.remote.clone(), Moves::Never).await
+        RedisPublisher::connect(self.remote.clone(), MasterWatch::NoSentinel).await
     }
 
     async fn connect_subscriber(
         &self,
         inbound: Inbound,
     ) -> Result<RedisSubscriber, BackplaneError> {
-        RedisSubscriber::connect(self.remote.clone(), Moves::Never, inbound).await
+        RedisSubscriber::connect(self.remote.clone(), MasterWatch::NoSentinel, inbound).await
     }
 }

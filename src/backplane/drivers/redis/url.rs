@@ -2,20 +2,20 @@
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
-use super::address::Address;
 use super::explain::explain;
 use super::secret::Secret;
+use super::server_addr::ServerAddr;
 use crate::backplane::contract::BackplaneError;
 
 /// The schemes, and what they stand for.
-const SCHEMES: [(&str, Way); 7] = [
-    ("redis://", Way::Tcp),
-    ("valkey://", Way::Tcp),
-    ("rediss://", Way::Tls),
-    ("valkeys://", Way::Tls),
-    ("unix://", Way::Socket),
-    ("redis+unix://", Way::Socket),
-    ("valkey+unix://", Way::Socket),
+const SCHEMES: [(&str, Transport); 7] = [
+    ("redis://", Transport::Tcp),
+    ("valkey://", Transport::Tcp),
+    ("rediss://", Transport::Tls),
+    ("valkeys://", Transport::Tls),
+    ("unix://", Transport::Socket),
+    ("redis+unix://", Transport::Socket),
+    ("valkey+unix://", Transport::Socket),
 ];
 
 /// What can be wrong with a URL whose password has special characters.
@@ -23,15 +23,15 @@ const ENCODING: &str = "in a user or a password of a URL, special characters are
      : as %3A, / as %2F, ? as %3F, # as %23, % as %25";
 
 #[derive(Clone, Copy, PartialEq)]
-enum Way {
+enum Transport {
     Tcp,
     Tls,
     Socket,
 }
 
 /// What a URL says.
-pub(super) struct Parts {
-    pub(super) address: Address,
+pub(super) struct ParsedUrl {
+    pub(super) address: ServerAddr,
     pub(super) info: ConnectionInfo,
     pub(super) secret: Secret,
 }
@@ -40,10 +40,10 @@ pub(super) struct Parts {
 ///
 /// # Errors
 /// It cannot be read, or can never work. The URL is not repeated: where the password is, is not known.
-pub(super) fn read(url: &str, default_port: u16) -> Result<Parts, BackplaneError> {
-    let way = way(url)?;
+pub(super) fn read(url: &str, default_port: u16) -> Result<ParsedUrl, BackplaneError> {
+    let transport = transport(url)?;
     let has_credentials = url.contains('@');
-    if way != Way::Socket {
+    if transport != Transport::Socket {
         check_credentials(url)?;
     }
     let typed = Secret::new(url, None);
@@ -56,28 +56,28 @@ pub(super) fn read(url: &str, default_port: u16) -> Result<Parts, BackplaneError
     check_database(&info)?;
     let secret = Secret::new(url, info.redis_settings().password());
     let (address, info) = locate(url, info, default_port)?;
-    Ok(Parts { address, info, secret })
+    Ok(ParsedUrl { address, info, secret })
 }
 
 /// Refuses what is no URL of a server, and makes TLS ready where it is asked for.
-fn way(url: &str) -> Result<Way, BackplaneError> {
+fn transport(url: &str) -> Result<Transport, BackplaneError> {
     let scheme = SCHEMES.iter().find(|(scheme, _)| url.starts_with(scheme));
-    let &(scheme, way) = scheme.ok_or_else(usage)?;
-    if way == Way::Tls && !cfg!(feature = "redis-tls") {
+    let &(scheme, transport) = scheme.ok_or_else(usage)?;
+    if transport == Transport::Tls && !cfg!(feature = "redis-tls") {
         let text = format!("{scheme} needs the feature `redis-tls` of roomcast, which is disabled");
         return Err(settings(text));
     }
     #[cfg(feature = "redis-tls")]
-    if way == Way::Tls {
+    if transport == Transport::Tls {
         // An error says that the program has chosen a provider itself, which is as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
-    if way == Way::Tls && url.ends_with("#insecure") {
+    if transport == Transport::Tls && url.ends_with("#insecure") {
         let text =
             "#insecure has no effect: RedisTls::danger_accept_invalid_certificates is the setting";
         return Err(settings(text));
     }
-    Ok(way)
+    Ok(transport)
 }
 
 /// Refuses a URL whose host ends before its last `@`: some special character of the user or the password
@@ -106,11 +106,11 @@ fn locate(
     url: &str,
     info: ConnectionInfo,
     default_port: u16,
-) -> Result<(Address, ConnectionInfo), BackplaneError> {
+) -> Result<(ServerAddr, ConnectionInfo), BackplaneError> {
     let (host, port) = match info.addr() {
         ConnectionAddr::Unix(path) => {
             let host = path.to_string_lossy().into();
-            return Ok((Address { host, port: 0 }, info));
+            return Ok((ServerAddr { host, port: 0 }, info));
         }
         ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
             (host, *port)
@@ -119,13 +119,13 @@ fn locate(
     };
     let has_port = redis::parse_redis_url(url).is_some_and(|url| url.port().is_some());
     let port = if has_port { port } else { default_port };
-    let address = Address { host: host.as_str().into(), port };
+    let address = ServerAddr { host: host.as_str().into(), port };
     let addr = at(&info, &address);
     Ok((address, info.set_addr(addr)))
 }
 
 /// Another host and port, spoken to in the same way.
-pub(super) fn at(info: &ConnectionInfo, address: &Address) -> ConnectionAddr {
+pub(super) fn at(info: &ConnectionInfo, address: &ServerAddr) -> ConnectionAddr {
     let host = address.host.to_string();
     match info.addr() {
         ConnectionAddr::TcpTls { insecure, tls_params, .. } => ConnectionAddr::TcpTls {

@@ -1,6 +1,6 @@
 //! The backplane over a Redis Cluster.
 
-mod guide;
+mod discovery;
 mod publisher;
 mod subscriber;
 mod topology;
@@ -8,7 +8,7 @@ mod topology;
 use std::fmt;
 use std::sync::Arc;
 
-use self::guide::Guide;
+use self::discovery::Discovery;
 use self::publisher::ClusterPublisher;
 use self::subscriber::ClusterSubscriber;
 use super::remote::{REDIS_PORT, Remote};
@@ -48,7 +48,7 @@ impl RedisCluster {
     pub fn open<U: AsRef<str>>(urls: &[U]) -> Result<Self, BackplaneError> {
         let seeds: Result<Arc<[Remote]>, _> = urls
             .iter()
-            .map(|url| Remote::open_one_of("a cluster", url.as_ref(), REDIS_PORT))
+            .map(|url| Remote::open_by_host("a cluster", url.as_ref(), REDIS_PORT))
             .collect();
         let seeds = seeds?;
         if seeds.is_empty() {
@@ -82,15 +82,15 @@ impl Backplane for RedisCluster {
     type Subscriber = ClusterSubscriber;
 
     async fn connect_publisher(&self) -> Result<ClusterPublisher, BackplaneError> {
-        Guide::learn(self.seeds.clone()).await.map(ClusterPublisher::new)
+        Discovery::learn(self.seeds.clone()).await.map(ClusterPublisher::new)
     }
 
     async fn connect_subscriber(
         &self,
         inbound: Inbound,
     ) -> Result<ClusterSubscriber, BackplaneError> {
-        let guide = Guide::learn(self.seeds.clone()).await?;
-        Ok(ClusterSubscriber::new(guide, inbound))
+        let discovery = Discovery::learn(self.seeds.clone()).await?;
+        Ok(ClusterSubscriber::new(discovery, inbound))
     }
 }
 

@@ -6,15 +6,15 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 
-use super::guide::{Guide, unserved};
+use super::discovery::{Discovery, unserved};
 use crate::backplane::contract::BackplaneError;
 use crate::backplane::contract::BackplaneRequest;
 use crate::backplane::contract::Parcel;
 use crate::backplane::contract::Publisher;
 use crate::backplane::contract::Unpublished;
-use crate::backplane::drivers::redis::address::Address;
 use crate::backplane::drivers::redis::parcels;
 use crate::backplane::drivers::redis::remote::{Answers, Remote};
+use crate::backplane::drivers::redis::server_addr::ServerAddr;
 use crate::backplane::reconnecting::supervise::within;
 
 /// How long a master may take to acknowledge its parcels, with the connection, and how much longer
@@ -25,38 +25,39 @@ const SEND_DEADLINE_PER_MIB: Duration = Duration::from_secs(1);
 
 /// The sending half of [`RedisCluster`](super::RedisCluster).
 pub struct ClusterPublisher {
-    guide: Guide,
+    discovery: Discovery,
     /// Whether the topology is to be learnt anew before the next parcels.
     is_stale: bool,
-    connections: HashMap<Address, MultiplexedConnection>,
+    connections: HashMap<ServerAddr, MultiplexedConnection>,
 }
 
 impl ClusterPublisher {
-    pub(super) fn new(guide: Guide) -> Self {
-        Self { guide, is_stale: false, connections: HashMap::new() }
+    pub(super) fn new(discovery: Discovery) -> Self {
+        Self { discovery, is_stale: false, connections: HashMap::new() }
     }
 
     /// Sends all parcels, each to its master, and takes out of the list what was acknowledged.
     async fn send(&mut self, parcels: &mut Vec<Parcel>) -> Result<(), BackplaneError> {
         if self.is_stale {
-            self.guide.refresh().await?;
+            self.discovery.refresh().await?;
         }
         let channels = parcels.iter().map(|parcel| &parcel.channel);
-        let (groups, nowhere) = self.guide.topology().group(channels);
-        let sends = groups.iter().map(|(master, places)| {
+        let groups = self.discovery.topology().group(channels);
+        let sends = groups.by_master.iter().map(|(master, places)| {
             let connection = self.connections.get(master).cloned();
             let group = places.iter().map(|place| &parcels[*place]);
-            send_group(self.guide.remote(master), connection, group)
+            send_group(self.discovery.remote(master), connection, group)
         });
         let outcomes = join_all(sends).await;
 
         let mut acknowledged = vec![false; parcels.len()];
-        let mut first_error = nowhere.map(|channel| unserved(&channel));
-        for ((master, places), outcome) in groups.into_iter().zip(outcomes) {
+        let mut first_error = groups.unserved.map(|channel| unserved(&channel));
+        for ((master, places), outcome) in groups.by_master.into_iter().zip(outcomes) {
             match outcome {
                 Ok((connection, answers)) => {
                     let refusal = answers.iter().find_map(|answer| answer.as_ref().err());
-                    let refused = refusal.map(|error| self.guide.remote(&master).refused(error));
+                    let refused =
+                        refusal.map(|error| self.discovery.remote(&master).refused(error));
                     first_error = first_error.or(refused);
                     for (place, answer) in places.into_iter().zip(answers) {
                         acknowledged[place] = answer.is_ok();

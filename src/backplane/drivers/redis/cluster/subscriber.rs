@@ -8,15 +8,15 @@ use futures_util::future::join_all;
 use redis::ServerError;
 use tokio::sync::mpsc;
 
-use super::guide::{Guide, unserved};
+use super::discovery::{Discovery, unserved};
 use crate::backplane::contract::BackplaneError;
 use crate::backplane::contract::BackplaneRequest;
 use crate::backplane::contract::Inbound;
 use crate::backplane::contract::Lost;
 use crate::backplane::contract::Subscriber;
-use crate::backplane::drivers::redis::address::Address;
-use crate::backplane::drivers::redis::link::{Link, Mode};
-use crate::backplane::drivers::redis::listener::Loss;
+use crate::backplane::drivers::redis::message_connection::{MessageConnection, Mode};
+use crate::backplane::drivers::redis::push_receiver::ConnectionLoss;
+use crate::backplane::drivers::redis::server_addr::ServerAddr;
 use crate::backplane::reconnecting::supervise::within;
 
 /// How long a node may take to connect, and how long it may be silent when it is asked something.
@@ -26,26 +26,23 @@ const ANSWER_DEADLINE: Duration = Duration::from_millis(1_500);
 
 /// The receiving half of [`RedisCluster`](super::RedisCluster).
 pub struct ClusterSubscriber {
-    guide: Guide,
+    discovery: Discovery,
     /// Whether the topology is to be learnt anew before the next subscription.
     is_stale: bool,
     inbound: Inbound,
-    links: HashMap<Address, Link>,
+    connections: HashMap<ServerAddr, MessageConnection>,
     /// How many connections there have been, which gives each its number.
     connected: u64,
     /// Losses that connections tell. Those of connections that are not there any more are old.
-    losses: mpsc::UnboundedReceiver<Loss>,
-    sender: mpsc::UnboundedSender<Loss>,
+    losses: mpsc::UnboundedReceiver<ConnectionLoss>,
+    sender: mpsc::UnboundedSender<ConnectionLoss>,
     /// Losses that have been found otherwise, for `lost` to tell.
-    dropped: VecDeque<(Vec<Arc<str>>, BackplaneError)>,
+    dropped: VecDeque<Lost>,
 }
-
-/// What became of a request; an error means that the connection is of no use any more.
-type LinkResult = Result<(), BackplaneError>;
 
 /// What became of the channels of one node.
 #[derive(Default)]
-struct Outcome {
+struct SubscribeOutcome {
     subscribed: Vec<Arc<str>>,
     refusals: Vec<ServerError>,
     /// Why the connection is of no use any more.
@@ -53,13 +50,13 @@ struct Outcome {
 }
 
 impl ClusterSubscriber {
-    pub(super) fn new(guide: Guide, inbound: Inbound) -> Self {
+    pub(super) fn new(discovery: Discovery, inbound: Inbound) -> Self {
         let (sender, losses) = mpsc::unbounded_channel();
         Self {
-            guide,
+            discovery,
             is_stale: false,
             inbound,
-            links: HashMap::new(),
+            connections: HashMap::new(),
             connected: 0,
             losses,
             sender,
@@ -68,22 +65,26 @@ impl ClusterSubscriber {
     }
 
     /// Connects to those of the nodes that are not connected, and gives the first error.
-    async fn connect(&mut self, nodes: impl Iterator<Item = &Address>) -> Option<BackplaneError> {
-        let missing = nodes.filter(|node| !self.links.contains_key(*node)).cloned();
-        let missing: Vec<Address> = missing.collect();
+    async fn connect(
+        &mut self,
+        nodes: impl Iterator<Item = &ServerAddr>,
+    ) -> Option<BackplaneError> {
+        let missing = nodes.filter(|node| !self.connections.contains_key(*node)).cloned();
+        let missing: Vec<ServerAddr> = missing.collect();
         let numbers = self.connected..;
         self.connected += missing.len() as u64;
         let connects = missing.iter().zip(numbers).map(|(node, number)| {
             let (inbound, sender) = (self.inbound.clone(), self.sender.clone());
-            let remote = self.guide.remote(node);
-            let connect = Link::connect(remote, Mode::Sharded, number, inbound, sender);
+            let remote = self.discovery.remote(node);
+            let connect =
+                MessageConnection::connect(remote, Mode::Sharded, number, inbound, sender);
             within(CONNECT_DEADLINE, BackplaneRequest::Connect, connect)
         });
         let mut first_error = None;
         let connected = join_all(connects).await;
-        for (node, link) in missing.into_iter().zip(connected) {
-            match link {
-                Ok(link) => drop(self.links.insert(node, link)),
+        for (node, connection) in missing.into_iter().zip(connected) {
+            match connection {
+                Ok(connection) => drop(self.connections.insert(node, connection)),
                 Err(error) => drop(first_error.get_or_insert(error)),
             }
         }
@@ -93,34 +94,37 @@ impl ClusterSubscriber {
     /// Asks the connected ones of the nodes for their channels.
     async fn ask(
         &self,
-        groups: HashMap<Address, Vec<Arc<str>>>,
-    ) -> impl Iterator<Item = (Address, Outcome)> + use<> {
-        let connected = groups.into_iter().filter(|(node, _)| self.links.contains_key(node));
+        groups: HashMap<ServerAddr, Vec<Arc<str>>>,
+    ) -> impl Iterator<Item = (ServerAddr, SubscribeOutcome)> + use<> {
+        let connected = groups.into_iter().filter(|(node, _)| self.connections.contains_key(node));
         let asked = connected.map(async |(node, channels)| {
-            let outcome = subscribe(&self.links[&node], &channels).await;
+            let outcome = subscribe(&self.connections[&node], &channels).await;
             (node, outcome)
         });
         join_all(asked).await.into_iter()
     }
 
     /// Drops a connection, and keeps in mind what has been lost with it.
-    fn drop_link(&mut self, node: &Address, error: BackplaneError) {
-        let Some(link) = self.links.remove(node) else {
+    fn drop_connection(&mut self, node: &ServerAddr, error: BackplaneError) {
+        let Some(connection) = self.connections.remove(node) else {
             return;
         };
         self.is_stale = true;
-        let channels = link.channels();
+        let channels = connection.channels();
         if !channels.is_empty() {
-            self.dropped.push_back((channels, error));
+            self.dropped.push_back(Lost::Channels(channels, error));
         }
     }
 
     /// Drops the connections that failed at something, and gives the last error.
-    fn drop_failed(&mut self, results: Vec<(Address, LinkResult)>) -> Option<BackplaneError> {
+    fn drop_failed(
+        &mut self,
+        results: Vec<(ServerAddr, Result<(), BackplaneError>)>,
+    ) -> Option<BackplaneError> {
         let mut last_error = None;
         for (node, result) in results {
             let Err(error) = result else { continue };
-            self.drop_link(&node, error.clone());
+            self.drop_connection(&node, error.clone());
             last_error = Some(error);
         }
         last_error
@@ -130,86 +134,88 @@ impl ClusterSubscriber {
 impl Subscriber for ClusterSubscriber {
     async fn subscribe(&mut self, channels: &mut Vec<Arc<str>>) -> Result<(), BackplaneError> {
         if self.is_stale {
-            self.guide.refresh().await?;
+            self.discovery.refresh().await?;
         }
         // Until all is well: when this future is dropped halfway, the topology may be why.
         self.is_stale = true;
-        let (groups, nowhere) = self.guide.topology().group(&*channels);
-        let mut first_error = nowhere.map(|channel| unserved(&channel));
-        let connect_error = self.connect(groups.keys()).await;
+        let groups = self.discovery.topology().group(&*channels);
+        let mut first_error = groups.unserved.map(|channel| unserved(&channel));
+        let connect_error = self.connect(groups.by_master.keys()).await;
         first_error = first_error.or(connect_error);
-        let named = groups.into_iter().map(|(node, places)| {
+        let named = groups.by_master.into_iter().map(|(node, places)| {
             (node, places.into_iter().map(|place| channels[place].clone()).collect())
         });
         let mut subscribed = HashSet::new();
         for (node, outcome) in self.ask(named.collect()).await {
             subscribed.extend(outcome.subscribed);
             for refusal in outcome.refusals {
-                first_error.get_or_insert_with(|| self.guide.remote(&node).refused(&refusal));
+                first_error.get_or_insert_with(|| self.discovery.remote(&node).refused(&refusal));
             }
             if let Some(error) = outcome.broken {
-                self.drop_link(&node, error.clone());
+                self.drop_connection(&node, error.clone());
                 first_error.get_or_insert(error);
             }
         }
         channels.retain(|channel| !subscribed.contains(channel));
         // A node that has refused everything is not listened to for nothing.
-        self.links.retain(|_, link| !link.is_idle());
+        self.connections.retain(|_, connection| !connection.is_idle());
         self.is_stale = first_error.is_some();
         first_error.map_or(Ok(()), Err)
     }
 
     async fn unsubscribe(&mut self, channels: &[Arc<str>]) -> Result<(), BackplaneError> {
-        let ends = self.links.iter().map(|(node, link)| {
-            let carried = channels.iter().filter(|channel| link.carries(channel));
+        let ends = self.connections.iter().map(|(node, connection)| {
+            let carried = channels.iter().filter(|channel| connection.carries(channel));
             let carried: Vec<Arc<str>> = carried.cloned().collect();
-            async move { (node.clone(), unsubscribe(link, &carried).await) }
+            async move { (node.clone(), unsubscribe(connection, &carried).await) }
         });
         let results = join_all(ends).await;
         // Where it failed, the connection is dropped, which ends the subscription as well.
         self.drop_failed(results);
-        self.links.retain(|_, link| !link.is_idle());
+        self.connections.retain(|_, connection| !connection.is_idle());
         Ok(())
     }
 
     /// Fails where no node answers; one that does not while others do is a loss of its channels.
     async fn ping(&mut self) -> Result<(), BackplaneError> {
-        let pings = self.links.iter();
-        let pings = pings.map(|(node, link)| async move { (node.clone(), ping(link).await) });
+        let pings = self.connections.iter();
+        let pings =
+            pings.map(|(node, connection)| async move { (node.clone(), ping(connection).await) });
         let results = join_all(pings).await;
         match self.drop_failed(results) {
-            Some(error) if self.links.is_empty() => Err(error),
+            Some(error) if self.connections.is_empty() => Err(error),
             _ => Ok(()),
         }
     }
 
     async fn lost(&mut self) -> Lost {
         loop {
-            if let Some((channels, error)) = self.dropped.pop_front() {
-                return Lost::Channels(channels, error);
+            if let Some(lost) = self.dropped.pop_front() {
+                return lost;
             }
-            let Some((number, error)) = self.losses.recv().await else {
+            let Some(ConnectionLoss { number, error }) = self.losses.recv().await else {
                 // Cannot be: a sender is at hand.
                 return std::future::pending().await;
             };
-            let link = self.links.iter().find(|(_, link)| link.number == number);
-            if let Some(node) = link.map(|(node, _)| node.clone()) {
-                self.drop_link(&node, error);
+            let connection =
+                self.connections.iter().find(|(_, connection)| connection.number == number);
+            if let Some(node) = connection.map(|(node, _)| node.clone()) {
+                self.drop_connection(&node, error);
             }
         }
     }
 }
 
-async fn subscribe(link: &Link, channels: &[Arc<str>]) -> Outcome {
-    let mut outcome = Outcome::default();
+async fn subscribe(connection: &MessageConnection, channels: &[Arc<str>]) -> SubscribeOutcome {
+    let mut outcome = SubscribeOutcome::default();
     let mut rest = channels;
     while !rest.is_empty() {
-        let subscribing = link.subscribe(rest);
+        let subscribing = connection.subscribe(rest);
         let request = BackplaneRequest::Subscribe;
-        let answers = match link.unless_silent(ANSWER_DEADLINE, request, subscribing).await {
+        let answers = match connection.unless_silent(ANSWER_DEADLINE, request, subscribing).await {
             Ok(answers) => answers,
             Err(error) => {
-                link.forget(rest);
+                connection.forget(rest);
                 outcome.broken = Some(error);
                 break;
             }
@@ -226,11 +232,14 @@ async fn subscribe(link: &Link, channels: &[Arc<str>]) -> Outcome {
     outcome
 }
 
-async fn unsubscribe(link: &Link, channels: &[Arc<str>]) -> LinkResult {
-    let unsubscribing = link.unsubscribe(channels);
-    link.unless_silent(ANSWER_DEADLINE, BackplaneRequest::Subscribe, unsubscribing).await
+async fn unsubscribe(
+    connection: &MessageConnection,
+    channels: &[Arc<str>],
+) -> Result<(), BackplaneError> {
+    let unsubscribing = connection.unsubscribe(channels);
+    connection.unless_silent(ANSWER_DEADLINE, BackplaneRequest::Subscribe, unsubscribing).await
 }
 
-async fn ping(link: &Link) -> LinkResult {
-    link.unless_silent(ANSWER_DEADLINE, BackplaneRequest::Ping, link.probe()).await
+async fn ping(connection: &MessageConnection) -> Result<(), BackplaneError> {
+    connection.unless_silent(ANSWER_DEADLINE, BackplaneRequest::Ping, connection.probe()).await
 }

@@ -6,22 +6,30 @@ use std::sync::Arc;
 use redis::Value;
 use redis::cluster_routing::Slot;
 
-use crate::backplane::drivers::redis::address::Address;
+use crate::backplane::drivers::redis::server_addr::ServerAddr;
 use crate::backplane::drivers::redis::value::{field, text};
 
 /// The slots and nodes of a cluster, as one of its nodes sees them.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Topology {
     /// Masters and replicas, each once.
-    nodes: Vec<Address>,
+    nodes: Vec<ServerAddr>,
     /// For each slot that is served, where its master stands among the nodes.
     masters: HashMap<Slot, usize>,
+}
+
+/// A list of channels, grouped by the masters that serve them.
+pub(super) struct ChannelGroups {
+    /// For each master, the positions of its channels in the list, in ascending order.
+    pub(super) by_master: HashMap<ServerAddr, Vec<usize>>,
+    /// One of the channels that no master serves, if there are any.
+    pub(super) unserved: Option<Arc<str>>,
 }
 
 impl Topology {
     /// Reads the answer of a node to `CLUSTER SLOTS`: none where it is no such answer, or where it
     /// names no slots. What cannot be understood of it is left out.
-    pub(super) fn read(answer: &Value, asked: &Address) -> Option<Self> {
+    pub(super) fn read(answer: &Value, asked: &ServerAddr) -> Option<Self> {
         let Value::Array(ranges) = answer else {
             return None;
         };
@@ -33,7 +41,7 @@ impl Topology {
     }
 
     /// Adds a range: its first slot, its last, its master, and the replicas.
-    fn add_range(&mut self, range: &Value, asked: &Address) -> Option<()> {
+    fn add_range(&mut self, range: &Value, asked: &ServerAddr) -> Option<()> {
         let Value::Array(range) = range else {
             return None;
         };
@@ -50,7 +58,7 @@ impl Topology {
     }
 
     /// Where a node stands, which is put there if it is not yet.
-    fn place(&mut self, node: Address) -> usize {
+    fn place(&mut self, node: ServerAddr) -> usize {
         self.nodes.iter().position(|known| *known == node).unwrap_or_else(|| {
             self.nodes.push(node);
             self.nodes.len() - 1
@@ -58,7 +66,7 @@ impl Topology {
     }
 
     /// The master that serves a channel; none where nobody serves its slot.
-    fn master_of(&self, channel: &str) -> Option<&Address> {
+    fn master_of(&self, channel: &str) -> Option<&ServerAddr> {
         self.masters.get(&Slot::for_key(channel)).map(|master| &self.nodes[*master])
     }
 
@@ -67,30 +75,30 @@ impl Topology {
     pub(super) fn group<'a>(
         &self,
         channels: impl IntoIterator<Item = &'a Arc<str>>,
-    ) -> (HashMap<Address, Vec<usize>>, Option<Arc<str>>) {
-        let mut groups: HashMap<Address, Vec<usize>> = HashMap::new();
+    ) -> ChannelGroups {
+        let mut by_master: HashMap<ServerAddr, Vec<usize>> = HashMap::new();
         let mut unserved = None;
         for (place, channel) in channels.into_iter().enumerate() {
             match self.master_of(channel) {
-                Some(master) => match groups.get_mut(master) {
+                Some(master) => match by_master.get_mut(master) {
                     Some(places) => places.push(place),
-                    None => drop(groups.insert(master.clone(), vec![place])),
+                    None => drop(by_master.insert(master.clone(), vec![place])),
                 },
                 None => unserved = Some(channel.clone()),
             }
         }
-        (groups, unserved)
+        ChannelGroups { by_master, unserved }
     }
 
     /// All nodes, masters and replicas.
-    pub(super) fn nodes(&self) -> &[Address] {
+    pub(super) fn nodes(&self) -> &[ServerAddr] {
         &self.nodes
     }
 }
 
 /// Reads a node: its host, its port, and more. A node that does not know how it is reached leaves
 /// the host out, and means the one that it was asked at.
-fn read_node(node: &Value, asked: &Address) -> Option<Address> {
+fn read_node(node: &Value, asked: &ServerAddr) -> Option<ServerAddr> {
     let Value::Array(node) = node else {
         return None;
     };
@@ -103,7 +111,7 @@ fn read_node(node: &Value, asked: &Address) -> Option<Address> {
         Some("") | None => &asked.host,
         Some(host) => host,
     };
-    Some(Address { host: host.into(), port: u16::try_from(*port).ok()? })
+    Some(ServerAddr { host: host.into(), port: u16::try_from(*port).ok()? })
 }
 
 #[cfg(test)]
@@ -124,8 +132,8 @@ mod tests {
         Value::Array(range)
     }
 
-    fn address(host: &str, port: u16) -> Address {
-        Address { host: host.into(), port }
+    fn address(host: &str, port: u16) -> ServerAddr {
+        ServerAddr { host: host.into(), port }
     }
 
     fn read(ranges: Vec<Value>) -> Option<Topology> {
@@ -159,10 +167,10 @@ mod tests {
             range(12_000, 12_200, vec![node(text("b"), 2)]),
         ]);
         let channels = ["bar", "foo", "{bar}1", "hello", "{foo}2"].map(Arc::from);
-        let (groups, unserved) = topology.unwrap().group(&channels);
+        let groups = topology.unwrap().group(&channels);
         let expected = [(address("a", 1), vec![0, 2]), (address("b", 2), vec![1, 4])];
-        assert_eq!(groups, HashMap::from(expected));
-        assert_eq!(unserved.as_deref(), Some("hello"));
+        assert_eq!(groups.by_master, HashMap::from(expected));
+        assert_eq!(groups.unserved.as_deref(), Some("hello"));
     }
 
     #[test]

@@ -9,8 +9,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::backplane::contract::BackplaneError;
 use crate::backplane::contract::BackplaneRequest;
-use crate::backplane::drivers::redis::address::Address;
 use crate::backplane::drivers::redis::remote::Remote;
+use crate::backplane::drivers::redis::server_addr::ServerAddr;
 use crate::backplane::drivers::redis::value::field;
 use crate::backplane::reconnecting::supervise::within;
 
@@ -24,20 +24,23 @@ const OTHERS_WAIT: Duration = Duration::from_millis(150);
 
 /// What a sentinel tells of a service.
 #[derive(Debug, PartialEq)]
-struct Told {
+struct KnownMaster {
     /// Grows with each failover.
     epoch: u64,
-    master: Address,
+    master: ServerAddr,
 }
 
 /// The master of a service: all sentinels are asked, and the latest configuration counts.
 ///
 /// # Errors
 /// No sentinel knows it, or none answers.
-pub(super) async fn master(sentinels: &[Remote], service: &str) -> Result<Address, BackplaneError> {
+pub(super) async fn master(
+    sentinels: &[Remote],
+    service: &str,
+) -> Result<ServerAddr, BackplaneError> {
     let mut asked: FuturesUnordered<_> =
         sentinels.iter().map(|sentinel| ask(sentinel, service)).collect();
-    let mut latest: Option<Told> = None;
+    let mut latest: Option<KnownMaster> = None;
     let mut errors = Vec::new();
     let mut others_until = None;
     loop {
@@ -46,17 +49,17 @@ pub(super) async fn master(sentinels: &[Remote], service: &str) -> Result<Addres
             Some(until) => timeout_at(until, asked.next()).await.unwrap_or(None),
         };
         match answer {
-            Some(Ok(told)) => {
+            Some(Ok(known)) => {
                 others_until.get_or_insert_with(|| Instant::now() + OTHERS_WAIT);
-                if latest.as_ref().is_none_or(|latest| latest.epoch < told.epoch) {
-                    latest = Some(told);
+                if latest.as_ref().is_none_or(|latest| latest.epoch < known.epoch) {
+                    latest = Some(known);
                 }
             }
             Some(Err(error)) => errors.push(error),
             None => break,
         }
     }
-    latest.map(|told| told.master).ok_or_else(|| summary(errors))
+    latest.map(|known| known.master).ok_or_else(|| summary(errors))
 }
 
 /// One error for those of all sentinels. A refusal says more than a connection that failed.
@@ -74,7 +77,7 @@ fn summary(errors: Vec<BackplaneError>) -> BackplaneError {
 ///
 /// # Errors
 /// Why it does not tell, with its address.
-async fn ask(sentinel: &Remote, service: &str) -> Result<Told, BackplaneError> {
+async fn ask(sentinel: &Remote, service: &str) -> Result<KnownMaster, BackplaneError> {
     let asked = within(ASK_DEADLINE, BackplaneRequest::Connect, ask_patiently(sentinel, service));
     let address = sentinel.address();
     asked.await.map_err(|error| match error {
@@ -91,7 +94,7 @@ async fn ask(sentinel: &Remote, service: &str) -> Result<Told, BackplaneError> {
     })
 }
 
-async fn ask_patiently(sentinel: &Remote, service: &str) -> Result<Told, BackplaneError> {
+async fn ask_patiently(sentinel: &Remote, service: &str) -> Result<KnownMaster, BackplaneError> {
     let mut connection = sentinel.connect().await?;
     let mut command = redis::cmd("SENTINEL");
     let answer = connection.send_packed_command(command.arg("MASTER").arg(service)).await;
@@ -103,11 +106,11 @@ async fn ask_patiently(sentinel: &Remote, service: &str) -> Result<Told, Backpla
 }
 
 /// Reads the answer to `SENTINEL MASTER`.
-fn read(answer: &Value) -> Option<Told> {
+fn read(answer: &Value) -> Option<KnownMaster> {
     let host = field(answer, "ip").filter(|host| !host.is_empty())?;
     let port = field(answer, "port")?.parse().ok().filter(|port| *port != 0)?;
     let epoch = field(answer, "config-epoch")?.parse().ok()?;
-    Some(Told { epoch, master: Address { host: host.into(), port } })
+    Some(KnownMaster { epoch, master: ServerAddr { host: host.into(), port } })
 }
 
 #[cfg(test)]
@@ -123,8 +126,8 @@ mod tests {
     fn answer_gives_the_address_and_the_epoch() {
         let fields =
             [("name", "chat"), ("ip", "10.0.0.7"), ("port", "6379"), ("config-epoch", "3")];
-        let master = Address { host: "10.0.0.7".into(), port: 6_379 };
-        assert_eq!(read(&answer(&fields)), Some(Told { epoch: 3, master }));
+        let master = ServerAddr { host: "10.0.0.7".into(), port: 6_379 };
+        assert_eq!(read(&answer(&fields)), Some(KnownMaster { epoch: 3, master }));
     }
 
     #[test]

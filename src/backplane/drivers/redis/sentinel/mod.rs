@@ -1,14 +1,14 @@
 //! The backplane over a master that Redis Sentinel names.
 
 mod asking;
-mod switches;
+mod failovers;
 
 use std::fmt;
 use std::sync::Arc;
 
-use self::switches::Switches;
+use self::failovers::FailoverWatch;
 use super::halves::{RedisPublisher, RedisSubscriber};
-use super::moves::Moves;
+use super::master_watch::MasterWatch;
 use super::remote::Remote;
 #[cfg(feature = "redis-tls")]
 use super::tls::RedisTls;
@@ -53,7 +53,7 @@ pub struct RedisSentinel {
     service: Arc<str>,
     /// How a master is connected to, wherever it is.
     master: Remote,
-    switches: Arc<Switches>,
+    failovers: Arc<FailoverWatch>,
 }
 
 impl RedisSentinel {
@@ -74,7 +74,7 @@ impl RedisSentinel {
     ) -> Result<Self, BackplaneError> {
         let sentinels: Result<Arc<[Remote]>, _> = urls
             .iter()
-            .map(|url| Remote::open_one_of("Sentinel", url.as_ref(), SENTINEL_PORT))
+            .map(|url| Remote::open_by_host("Sentinel", url.as_ref(), SENTINEL_PORT))
             .collect();
         let sentinels = sentinels?;
         let Some(first) = sentinels.first() else {
@@ -87,7 +87,7 @@ impl RedisSentinel {
             return Err(BackplaneError::Settings(text));
         }
         let master = first.with_credentials(None, None);
-        Ok(Self { sentinels, service, master, switches: Arc::default() })
+        Ok(Self { sentinels, service, master, failovers: Arc::default() })
     }
 
     /// The user and the password of the master.
@@ -116,12 +116,12 @@ impl RedisSentinel {
     }
 
     /// Finds the master, and a way to hear when the master moves.
-    async fn find(&self) -> Result<(Remote, Moves), BackplaneError> {
-        self.switches.hear(&self.sentinels, &self.service);
+    async fn find(&self) -> Result<(Remote, MasterWatch), BackplaneError> {
+        self.failovers.listen(&self.sentinels, &self.service);
         // Before the sentinels are asked: what they tell after their answers is news.
-        let moves = Moves::hear(self.service.clone(), self.switches.told());
+        let watch_from = MasterWatch::begin(self.service.clone(), self.failovers.announced());
         let address = asking::master(&self.sentinels, &self.service).await?;
-        Ok((self.master.at(&address), moves(address)))
+        Ok((self.master.at(&address), watch_from(address)))
     }
 }
 
@@ -141,22 +141,22 @@ impl Backplane for RedisSentinel {
     type Subscriber = RedisSubscriber;
 
     async fn connect_publisher(&self) -> Result<RedisPublisher, BackplaneError> {
-        let (master, moves) = self.find().await?;
-        RedisPublisher::connect(master, moves).await
+        let (master, watch) = self.find().await?;
+        RedisPublisher::connect(master, watch).await
     }
 
     async fn connect_subscriber(
         &self,
         inbound: Inbound,
     ) -> Result<RedisSubscriber, BackplaneError> {
-        let (master, moves) = self.find().await?;
-        RedisSubscriber::connect(master, moves, inbound).await
+        let (master, watch) = self.find().await?;
+        RedisSubscriber::connect(master, watch, inbound).await
     }
 
     fn invites(&self) -> impl Future<Output = ()> + Send {
-        let mut told = self.switches.told();
+        let mut announced = self.failovers.announced();
         async move {
-            if told.changed().await.is_err() {
+            if announced.changed().await.is_err() {
                 std::future::pending().await
             }
         }

@@ -9,7 +9,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, PushKind, RedisError, ServerError, Value};
 use tokio::sync::mpsc;
 
-use super::listener::{Listener, Loss, Wanted};
+use super::push_receiver::{ConnectionLoss, PushReceiver, WantedChannels};
 use super::remote::{Answers, Remote};
 use super::role;
 use crate::backplane::contract::BackplaneError;
@@ -48,38 +48,39 @@ impl Mode {
 }
 
 /// A connection with subscriptions. It ends when this is dropped.
-pub(super) struct Link {
+pub(super) struct MessageConnection {
     /// What its loss is told with.
     pub(super) number: u64,
     mode: Mode,
     remote: Remote,
     connection: MultiplexedConnection,
-    wanted: Wanted,
+    wanted: WantedChannels,
     /// Set by whatever arrives, cleared by who waits for an answer.
-    has_heard: Arc<AtomicBool>,
+    has_arrived: Arc<AtomicBool>,
 }
 
-impl Link {
+impl MessageConnection {
     pub(super) async fn connect(
         remote: Remote,
         mode: Mode,
         number: u64,
         inbound: Inbound,
-        losses: mpsc::UnboundedSender<Loss>,
+        losses: mpsc::UnboundedSender<ConnectionLoss>,
     ) -> Result<Self, BackplaneError> {
-        let wanted = Wanted::default();
-        let has_heard = Arc::new(AtomicBool::new(false));
-        let is_lost = AtomicBool::new(false);
-        let listener = Listener {
+        let wanted = WantedChannels::default();
+        let has_arrived = Arc::new(AtomicBool::new(false));
+        let is_reported = AtomicBool::new(false);
+        let receiver = PushReceiver {
             number,
             inbound,
             wanted: wanted.clone(),
             losses,
-            is_lost,
-            has_heard: has_heard.clone(),
+            is_reported,
+            has_arrived: has_arrived.clone(),
         };
-        let connection = remote.connect_to_hear(move |push| listener.hear(push)).await?;
-        Ok(Self { number, mode, remote, connection, wanted, has_heard })
+        let connection =
+            remote.connect_with_pushes(move |push| receiver.receive_push(push)).await?;
+        Ok(Self { number, mode, remote, connection, wanted, has_arrived })
     }
 
     /// The server.
@@ -156,9 +157,9 @@ impl Link {
     ) -> Result<V, BackplaneError> {
         let mut answer = pin!(answer);
         loop {
-            self.has_heard.store(false, Ordering::Relaxed);
+            self.has_arrived.store(false, Ordering::Relaxed);
             match within(deadline, request, &mut answer).await {
-                Err(BackplaneError::Silent { .. }) if self.has_heard.load(Ordering::Relaxed) => {}
+                Err(BackplaneError::Silent { .. }) if self.has_arrived.load(Ordering::Relaxed) => {}
                 result => return result,
             }
         }

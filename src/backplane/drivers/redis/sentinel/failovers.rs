@@ -15,9 +15,9 @@ use tokio::time::sleep;
 
 use crate::backplane::contract::BackplaneError;
 use crate::backplane::contract::BackplaneRequest;
-use crate::backplane::drivers::redis::address::Address;
-use crate::backplane::drivers::redis::moves::Told;
+use crate::backplane::drivers::redis::master_watch::AnnouncedMoves;
 use crate::backplane::drivers::redis::remote::Remote;
+use crate::backplane::drivers::redis::server_addr::ServerAddr;
 use crate::backplane::drivers::redis::value::text;
 use crate::backplane::reconnecting::backoff::Backoff;
 use crate::backplane::reconnecting::supervise::within;
@@ -33,33 +33,33 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(4_500);
 
 /// What sentinels tell of the moves of a master, and the tasks that hear it.
 #[derive(Default)]
-pub(super) struct Switches {
-    told: watch::Sender<Told>,
+pub(super) struct FailoverWatch {
+    announced: watch::Sender<AnnouncedMoves>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
-impl Switches {
+impl FailoverWatch {
     /// Hears the sentinels, unless it does already. Call it within a runtime: tasks that have ended with
     /// theirs, or by a panic, are started anew.
-    pub(super) fn hear(&self, sentinels: &[Remote], service: &Arc<str>) {
+    pub(super) fn listen(&self, sentinels: &[Remote], service: &Arc<str>) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if !tasks.is_empty() && !tasks.iter().any(JoinHandle::is_finished) {
             return;
         }
         tasks.drain(..).for_each(|task| task.abort());
         tasks.extend(sentinels.iter().map(|sentinel| {
-            let told = self.told.clone();
-            tokio::spawn(hear_for_ever(sentinel.clone(), service.clone(), told))
+            let announced = self.announced.clone();
+            tokio::spawn(listen_for_ever(sentinel.clone(), service.clone(), announced))
         }));
     }
 
-    /// What is told from now on.
-    pub(super) fn told(&self) -> watch::Receiver<Told> {
-        self.told.subscribe()
+    /// What is announced from now on.
+    pub(super) fn announced(&self) -> watch::Receiver<AnnouncedMoves> {
+        self.announced.subscribe()
     }
 }
 
-impl Drop for Switches {
+impl Drop for FailoverWatch {
     fn drop(&mut self) {
         let tasks = self.tasks.get_mut().unwrap_or_else(PoisonError::into_inner);
         tasks.iter().for_each(JoinHandle::abort);
@@ -67,44 +67,48 @@ impl Drop for Switches {
 }
 
 /// Hears one sentinel, again and again, with a back-off.
-async fn hear_for_ever(sentinel: Remote, service: Arc<str>, told: watch::Sender<Told>) {
+async fn listen_for_ever(
+    sentinel: Remote,
+    service: Arc<str>,
+    announced: watch::Sender<AnnouncedMoves>,
+) {
     let mut backoff = Backoff::new();
     let mut is_return = false;
     loop {
-        let hearing = hear_once(&sentinel, &service, &told, is_return, &mut backoff);
+        let listening = listen_once(&sentinel, &service, &announced, is_return, &mut backoff);
         // Whatever has failed: who asks the sentinels for the master tells it.
-        let _ = hearing.await;
+        let _ = listening.await;
         is_return = true;
         sleep(backoff.wait()).await;
     }
 }
 
 /// Hears one sentinel until it cannot be heard any more.
-async fn hear_once(
+async fn listen_once(
     sentinel: &Remote,
     service: &Arc<str>,
-    told: &watch::Sender<Told>,
+    announced: &watch::Sender<AnnouncedMoves>,
     is_return: bool,
     backoff: &mut Backoff,
 ) -> Result<(), BackplaneError> {
     // Nothing is sent: the end of the channel is the end of the connection.
     let (alive, mut end) = mpsc::channel::<()>(1);
-    let (name, sender) = (service.clone(), told.clone());
-    let hear = move |push: PushInfo| {
+    let (name, sender) = (service.clone(), announced.clone());
+    let on_push = move |push: PushInfo| {
         let _ = &alive;
         if let Some(master) = read(&push, &name) {
-            sender.send_modify(|told| told.move_to(master));
+            sender.send_modify(|announced| announced.announce(master));
         }
     };
-    let connecting = sentinel.connect_to_hear(hear);
+    let connecting = sentinel.connect_with_pushes(on_push);
     let mut connection = within(ANSWER_DEADLINE, BackplaneRequest::Connect, connecting).await?;
     let subscribing = async { connection.subscribe(CHANNEL).await };
     let subscribing = async { subscribing.await.map_err(|error| sentinel.explain(&error)) };
     within(ANSWER_DEADLINE, BackplaneRequest::Subscribe, subscribing).await?;
     backoff.reset();
     if is_return {
-        // It may have told of a move meanwhile: a half that waits asks anew. Others find no move.
-        told.send_modify(|_| {});
+        // It may have announced of a move meanwhile: a half that waits asks anew. Others find no move.
+        announced.send_modify(|_| {});
     }
     loop {
         tokio::select! {
@@ -122,7 +126,7 @@ async fn hear_once(
 
 /// Where a master has moved to, if it is that of the service: the name, the old host and port, and the new
 /// ones.
-fn read(push: &PushInfo, service: &str) -> Option<Address> {
+fn read(push: &PushInfo, service: &str) -> Option<ServerAddr> {
     let (PushKind::Message, [_, payload]) = (&push.kind, &push.data[..]) else {
         return None;
     };
@@ -131,7 +135,7 @@ fn read(push: &PushInfo, service: &str) -> Option<Address> {
         return None;
     }
     let (host, port) = (words.nth(2)?, words.next()?);
-    Some(Address { host: host.into(), port: port.parse().ok()? })
+    Some(ServerAddr { host: host.into(), port: port.parse().ok()? })
 }
 
 #[cfg(test)]
@@ -140,7 +144,7 @@ mod tests {
 
     use super::*;
 
-    fn moved(payload: &str) -> Option<Address> {
+    fn moved(payload: &str) -> Option<ServerAddr> {
         let text = |text: &str| Value::BulkString(text.into());
         let data = vec![text(CHANNEL), text(payload)];
         read(&PushInfo { kind: PushKind::Message, data }, "chat")
@@ -148,7 +152,7 @@ mod tests {
 
     #[test]
     fn move_of_the_service_gives_the_new_address() {
-        let expected = Address { host: "10.0.0.8".into(), port: 7_001 };
+        let expected = ServerAddr { host: "10.0.0.8".into(), port: 7_001 };
         assert_eq!(moved("chat 10.0.0.7 7000 10.0.0.8 7001"), Some(expected));
     }
 

@@ -4,51 +4,51 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::address::Address;
+use super::server_addr::ServerAddr;
 use crate::backplane::contract::BackplaneError;
 
 /// What sentinels have told of the master of a service.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct AnnouncedMoves {
     /// How many moves they have told of.
-    moves: u64,
+    count: u64,
     /// Where the master went with the last one.
-    master: Option<Address>,
+    latest: Option<ServerAddr>,
 }
 
-impl Told {
+impl AnnouncedMoves {
     /// Notes a move.
-    pub(super) fn move_to(&mut self, master: Address) {
-        self.moves += 1;
-        self.master = Some(master);
+    pub(super) fn announce(&mut self, master: ServerAddr) {
+        self.count += 1;
+        self.latest = Some(master);
     }
 }
 
 /// Tells a half when the master that it is connected to is no longer the master. A server that has no
 /// Sentinel never moves.
-pub(super) enum Moves {
+pub(super) enum MasterWatch {
     /// There is no Sentinel to hear of moves from.
-    Never,
+    NoSentinel,
     /// There is.
-    Of {
+    Sentinel {
         /// The service that the master is of.
         service: Arc<str>,
         /// Where the half is connected to.
-        address: Address,
-        told: watch::Receiver<Told>,
+        address: ServerAddr,
+        announced: watch::Receiver<AnnouncedMoves>,
         /// The moves that had been told of before the half asked for that address: they do not count.
-        before: u64,
+        seen: u64,
     },
 }
 
-impl Moves {
+impl MasterWatch {
     /// Hears of moves from the call on; where the half is connected to is known later.
-    pub(super) fn hear(
+    pub(super) fn begin(
         service: Arc<str>,
-        told: watch::Receiver<Told>,
-    ) -> impl FnOnce(Address) -> Self {
-        let before = told.borrow().moves;
-        move |address| Self::Of { service, address, told, before }
+        announced: watch::Receiver<AnnouncedMoves>,
+    ) -> impl FnOnce(ServerAddr) -> Self {
+        let seen = announced.borrow().count;
+        move |address| Self::Sentinel { service, address, announced, seen }
     }
 
     /// Looks whether the master has moved; nothing is waited for.
@@ -56,12 +56,12 @@ impl Moves {
     /// # Errors
     /// It has.
     pub(super) fn check(&self) -> Result<(), BackplaneError> {
-        let Self::Of { service, address, told, before } = self else {
+        let Self::Sentinel { service, address, announced, seen } = self else {
             return Ok(());
         };
-        let told = told.borrow();
-        match &told.master {
-            Some(new) if told.moves > *before && new != address => {
+        let announced = announced.borrow();
+        match &announced.latest {
+            Some(new) if announced.count > *seen && new != address => {
                 let text = format!("the master of {service} has moved from {address} to {new}");
                 Err(BackplaneError::Connection(text))
             }
@@ -95,9 +95,9 @@ impl Moves {
                 return error;
             }
             let is_over = match self {
-                Self::Never => true,
+                Self::NoSentinel => true,
                 // An error means that the driver is gone.
-                Self::Of { told, .. } => told.changed().await.is_err(),
+                Self::Sentinel { announced, .. } => announced.changed().await.is_err(),
             };
             if is_over {
                 return std::future::pending().await;
@@ -112,48 +112,48 @@ mod tests {
 
     use super::*;
 
-    fn address(port: u16) -> Address {
-        Address { host: "host".into(), port }
+    fn address(port: u16) -> ServerAddr {
+        ServerAddr { host: "host".into(), port }
     }
 
     /// Sentinels that have told of a move to port 1, and a half that is connected to a port.
-    fn connected(port: u16) -> (watch::Sender<Told>, Moves) {
-        let told = watch::Sender::<Told>::default();
-        told.send_modify(|told| told.move_to(address(1)));
-        let moves = Moves::hear("chat".into(), told.subscribe())(address(port));
-        (told, moves)
+    fn connected(port: u16) -> (watch::Sender<AnnouncedMoves>, MasterWatch) {
+        let announced = watch::Sender::<AnnouncedMoves>::default();
+        announced.send_modify(|announced| announced.announce(address(1)));
+        let master = MasterWatch::begin("chat".into(), announced.subscribe())(address(port));
+        (announced, master)
     }
 
     #[test]
     fn move_before_the_half_asked_does_not_count_also_when_a_sentinel_is_back() {
-        let (told, mut moves) = connected(2);
-        told.send_modify(|_| {});
-        assert_eq!(moves.check(), Ok(()));
-        assert_eq!(moves.moved().now_or_never(), None);
+        let (announced, mut master) = connected(2);
+        announced.send_modify(|_| {});
+        assert_eq!(master.check(), Ok(()));
+        assert_eq!(master.moved().now_or_never(), None);
     }
 
     #[test]
     fn move_to_another_address_is_told_again_and_again() {
-        let (told, mut moves) = connected(2);
-        told.send_modify(|told| told.move_to(address(3)));
+        let (announced, mut master) = connected(2);
+        announced.send_modify(|announced| announced.announce(address(3)));
         for _ in 0..2 {
-            assert!(moves.check().is_err());
-            let error = moves.moved().now_or_never().expect("it has moved");
+            assert!(master.check().is_err());
+            let error = master.moved().now_or_never().expect("it has moved");
             assert!(error.to_string().contains("from host:2 to host:3"), "{error}");
         }
     }
 
     #[test]
     fn move_to_where_the_half_is_connected_is_none() {
-        let (told, mut moves) = connected(2);
-        told.send_modify(|told| told.move_to(address(2)));
-        assert_eq!(moves.check(), Ok(()));
-        assert_eq!(moves.moved().now_or_never(), None);
+        let (announced, mut master) = connected(2);
+        announced.send_modify(|announced| announced.announce(address(2)));
+        assert_eq!(master.check(), Ok(()));
+        assert_eq!(master.moved().now_or_never(), None);
     }
 
     #[test]
     fn server_without_sentinels_never_moves() {
-        assert_eq!(Moves::Never.check(), Ok(()));
-        assert_eq!(Moves::Never.moved().now_or_never(), None);
+        assert_eq!(MasterWatch::NoSentinel.check(), Ok(()));
+        assert_eq!(MasterWatch::NoSentinel.moved().now_or_never(), None);
     }
 }

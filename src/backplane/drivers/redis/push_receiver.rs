@@ -11,17 +11,22 @@ use tokio::sync::mpsc;
 use crate::backplane::contract::BackplaneError;
 use crate::backplane::contract::Inbound;
 
-/// That a connection is of no use any more: its number, and why.
-pub(super) type Loss = (u64, BackplaneError);
+/// The end of a connection.
+pub(super) struct ConnectionLoss {
+    /// The number of the connection.
+    pub(super) number: u64,
+    /// Why it ended.
+    pub(super) error: BackplaneError,
+}
 
 /// The channels that a connection is to be subscribed to. Clones are the same set.
 ///
 /// The half writes it before it asks the server, and the listener reads it when the server says that
 /// a subscription has ended: where the channel is still in it, nobody has asked for that.
 #[derive(Clone, Default)]
-pub(super) struct Wanted(Arc<Mutex<HashSet<Arc<str>>>>);
+pub(super) struct WantedChannels(Arc<Mutex<HashSet<Arc<str>>>>);
 
-impl Wanted {
+impl WantedChannels {
     pub(super) fn add(&self, channels: &[Arc<str>]) {
         self.lock().extend(channels.iter().cloned());
     }
@@ -51,29 +56,29 @@ impl Wanted {
 }
 
 /// Hears what a server sends unasked, on the task of the connection, and never waits.
-pub(super) struct Listener {
+pub(super) struct PushReceiver {
     pub(super) number: u64,
     pub(super) inbound: Inbound,
-    pub(super) wanted: Wanted,
-    pub(super) losses: mpsc::UnboundedSender<Loss>,
+    pub(super) wanted: WantedChannels,
+    pub(super) losses: mpsc::UnboundedSender<ConnectionLoss>,
     /// Whether the loss has been told, which is done once. Only the task of the connection uses it.
-    pub(super) is_lost: AtomicBool,
+    pub(super) is_reported: AtomicBool,
     /// Set whenever something arrives.
-    pub(super) has_heard: Arc<AtomicBool>,
+    pub(super) has_arrived: Arc<AtomicBool>,
 }
 
-impl Listener {
-    pub(super) fn hear(&self, push: PushInfo) {
-        self.has_heard.store(true, Ordering::Relaxed);
+impl PushReceiver {
+    pub(super) fn receive_push(&self, push: PushInfo) {
+        self.has_arrived.store(true, Ordering::Relaxed);
         match push.kind {
-            PushKind::Message | PushKind::SMessage => self.receive(push.data),
+            PushKind::Message | PushKind::SMessage => self.receive_message(push.data),
             PushKind::Unsubscribe | PushKind::SUnsubscribe => self.check_ended(&push.data),
-            PushKind::Disconnection => self.tell_closed(),
+            PushKind::Disconnection => self.report_closed(),
             _ => {}
         }
     }
 
-    fn receive(&self, data: Vec<Value>) {
+    fn receive_message(&self, data: Vec<Value>) {
         let mut data = data.into_iter();
         let (Some(Value::BulkString(channel)), Some(Value::BulkString(payload))) =
             (data.next(), data.next())
@@ -95,25 +100,25 @@ impl Listener {
         let channel = String::from_utf8_lossy(channel);
         if self.wanted.contains(&channel) {
             let text = format!("the server ended the subscription to {channel}");
-            self.tell(BackplaneError::SubscriptionLost(text));
+            self.report(BackplaneError::SubscriptionLost(text));
         }
     }
 
-    fn tell_closed(&self) {
-        self.tell(BackplaneError::Connection("the subscribed connection was closed".to_owned()));
+    fn report_closed(&self) {
+        self.report(BackplaneError::Connection("the subscribed connection was closed".to_owned()));
     }
 
-    fn tell(&self, error: BackplaneError) {
-        if !self.is_lost.swap(true, Ordering::Relaxed) {
+    fn report(&self, error: BackplaneError) {
+        if !self.is_reported.swap(true, Ordering::Relaxed) {
             // There is no receiver when the half is being dropped, and nobody to tell.
-            let _ = self.losses.send((self.number, error));
+            let _ = self.losses.send(ConnectionLoss { number: self.number, error });
         }
     }
 }
 
 /// Dropped with the connection: some of its failures are told in no other way.
-impl Drop for Listener {
+impl Drop for PushReceiver {
     fn drop(&mut self) {
-        self.tell_closed();
+        self.report_closed();
     }
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 /// Where a server is. A Unix socket is a path as the host, and the port zero.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct Address {
+pub(super) struct ServerAddr {
     pub(super) host: Arc<str>,
     pub(super) port: u16,
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for ServerAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.port {
             0 => f.write_str(&self.host),
@@ -19,7 +19,7 @@ impl fmt::Display for Address {
     }
 }
 
-impl fmt::Debug for Address {
+impl fmt::Debug for ServerAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }

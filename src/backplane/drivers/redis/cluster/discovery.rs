@@ -10,8 +10,8 @@ use redis::Value;
 use super::topology::Topology;
 use crate::backplane::contract::BackplaneError;
 use crate::backplane::contract::BackplaneRequest;
-use crate::backplane::drivers::redis::address::Address;
 use crate::backplane::drivers::redis::remote::Remote;
+use crate::backplane::drivers::redis::server_addr::ServerAddr;
 use crate::backplane::reconnecting::supervise::within;
 
 /// How long nodes may take to tell the topology, with the connection: half of what the hub waits.
@@ -22,7 +22,7 @@ const TELL_DEADLINE: Duration = Duration::from_secs(1);
 const ASKED_AT_ONCE: usize = 6;
 
 /// The topology of a cluster, as far as it is known.
-pub(super) struct Guide {
+pub(super) struct Discovery {
     seeds: Arc<[Remote]>,
     topology: Topology,
     /// How often it was learnt. Another node is asked first each time, so that one that has been
@@ -30,12 +30,12 @@ pub(super) struct Guide {
     turn: usize,
 }
 
-impl Guide {
+impl Discovery {
     /// Learns the topology from the seeds.
     pub(super) async fn learn(seeds: Arc<[Remote]>) -> Result<Self, BackplaneError> {
-        let mut guide = Self { seeds, topology: Topology::default(), turn: 0 };
-        guide.refresh().await?;
-        Ok(guide)
+        let mut discovery = Self { seeds, topology: Topology::default(), turn: 0 };
+        discovery.refresh().await?;
+        Ok(discovery)
     }
 
     /// Learns the topology anew, from any node that answers.
@@ -84,7 +84,7 @@ impl Guide {
     }
 
     /// How a node is connected to: as the seed of this address, or else as the first one.
-    pub(super) fn remote(&self, address: &Address) -> Remote {
+    pub(super) fn remote(&self, address: &ServerAddr) -> Remote {
         let seed = self.seeds.iter().find(|seed| seed.address() == address);
         seed.cloned().unwrap_or_else(|| self.seeds[0].at(address))
     }
