@@ -10,7 +10,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use roomcast::engine::Action;
 use roomcast::internals::{
-    Answer, Body, Content, Envelope, Header, Heartbeat, Message, Packer, Report, RollCall, To, Unreadable,
+    EnvelopeBody, MessageContent, Envelope, EnvelopeHeader, Heartbeat, WireMessage, Packer, Report, RollCall, RollCallAnswer, RoomCount, To, Unreadable,
     encode,
 };
 use roomcast::{CloseCode, ConnId, FrameKind, NodeId};
@@ -24,7 +24,7 @@ fuzz_target!(|input: &[u8]| {
         _ => {
             let drawn = Unstructured::new(rest).arbitrary::<(([u8; 16], u64, u64), MadeUp)>();
             if let Ok(((node, epoch, first), made_up)) = drawn {
-                check_envelope(Header { node: node_id(node), epoch, first }, &made_up);
+                check_envelope(EnvelopeHeader { node: node_id(node), epoch, first }, &made_up);
             }
         }
     }
@@ -33,29 +33,29 @@ fuzz_target!(|input: &[u8]| {
 fn check_payload(payload: &[u8]) {
     let Ok(Envelope { header, body }) = Envelope::parse(payload) else { return };
     let written = match &body {
-        Body::Messages(messages) => pack(header, messages.clone().map(|message| rewrite(&message))),
-        Body::Heartbeat(heartbeat) => heartbeat.seal(header),
+        EnvelopeBody::Messages(messages) => pack(header, messages.clone().map(|message| rewrite(&message))),
+        EnvelopeBody::Heartbeat(heartbeat) => heartbeat.seal(header),
     };
     assert!(written.len() <= payload.len(), "the shortest form is written");
     let again = Envelope::parse(&written).expect("it was read before");
     assert_eq!(again.header, header);
     match (again.body, body) {
-        (Body::Messages(again), Body::Messages(messages)) => assert!(again.eq(messages)),
+        (EnvelopeBody::Messages(again), EnvelopeBody::Messages(messages)) => assert!(again.eq(messages)),
         (again, body) => assert_eq!(again, body),
     }
 }
 
-fn rewrite(message: &Message<'_>) -> Vec<u8> {
+fn rewrite(message: &WireMessage<'_>) -> Vec<u8> {
     encode(To::from(message.target.clone()).address(), message.except.clone(), message.content)
 }
 
-fn pack(header: Header, messages: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
+fn pack(header: EnvelopeHeader, messages: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
     let mut packer = Packer::default();
     messages.for_each(|message| packer.push(&message));
     packer.seal(header)
 }
 
-fn check_envelope(header: Header, made_up: &MadeUp) {
+fn check_envelope(header: EnvelopeHeader, made_up: &MadeUp) {
     let (written, numbers) = match made_up {
         MadeUp::Messages(messages) => {
             (pack(header, messages.iter().map(MadeUpMessage::write)), messages.len() as u64)
@@ -69,8 +69,8 @@ fn check_envelope(header: Header, made_up: &MadeUp) {
     let read = Envelope::parse(&written).expect("a node has written it");
     assert_eq!(read.header, header);
     match (read.body, made_up) {
-        (Body::Messages(read), MadeUp::Messages(made_up)) => assert!(read.eq(made_up)),
-        (Body::Heartbeat(read), MadeUp::Heartbeat(made_up)) => {
+        (EnvelopeBody::Messages(read), MadeUp::Messages(made_up)) => assert!(read.eq(made_up)),
+        (EnvelopeBody::Heartbeat(read), MadeUp::Heartbeat(made_up)) => {
             assert_eq!(read, made_up.heartbeat());
         }
         (read, _) => panic!("{read:?} was made of {made_up:?}"),
@@ -150,24 +150,24 @@ impl MadeUpMessage {
         self.except.iter().copied().map(conn_id)
     }
 
-    fn content(&self) -> Content<'_> {
+    fn content(&self) -> MessageContent<'_> {
         match &self.content {
             MadeUpContent::Payload(is_text, payload) => {
                 let kind = if *is_text { FrameKind::Text } else { FrameKind::Binary };
-                Content::Payload(kind, payload)
+                MessageContent::Payload(kind, payload)
             }
             MadeUpContent::Close(place, reason) => {
                 let code = CloseCode::from(3_000 + place % 2_000);
                 let reason = &reason[..reason.floor_char_boundary(123)];
-                Content::Action(Action::Close { code, reason })
+                MessageContent::Action(Action::Close { code, reason })
             }
-            MadeUpContent::Join(room) => Content::Action(Action::Join(room)),
-            MadeUpContent::Leave(room) => Content::Action(Action::Leave(room)),
+            MadeUpContent::Join(room) => MessageContent::Action(Action::Join(room)),
+            MadeUpContent::Leave(room) => MessageContent::Action(Action::Leave(room)),
         }
     }
 }
 
-impl PartialEq<&MadeUpMessage> for Message<'_> {
+impl PartialEq<&MadeUpMessage> for WireMessage<'_> {
     fn eq(&self, made_up: &&MadeUpMessage) -> bool {
         To::from(self.target.clone()) == made_up.target()
             && self.except.clone().eq(made_up.except())
@@ -179,14 +179,16 @@ impl MadeUpHeartbeat {
     fn heartbeat(&self) -> Heartbeat {
         let report = self.report.as_ref().map(|(connections, spread, unlisted_max, rooms)| {
             let (connections, spread, unlisted_max) = (*connections, *spread, *unlisted_max);
-            Report { connections, spread, unlisted_max, rooms: rooms.as_slice().into() }
+            let count = |&(room_hash, members): &_| RoomCount { room_hash, members };
+            let rooms = rooms.iter().map(count).collect();
+            Report { connections, spread, unlisted_max, rooms }
         });
         let roll_call = self.roll_call.as_ref();
         let roll_call = roll_call.map(|(number, channels)| RollCall {
             number: *number,
             channels: channels.as_slice().into(),
         });
-        let answer = |&(caller, call): &_| Answer { caller: node_id(caller), call };
+        let answer = |&(node, number): &_| RollCallAnswer { caller: node_id(node), number };
         let answers = self.answers.iter().map(answer).collect();
         let (wants_answer, leaving) = (self.wants_answer, self.leaving);
         Heartbeat { wants_answer, leaving, report, roll_call, answers }

@@ -14,16 +14,16 @@ use tokio::sync::watch;
 
 use crate::backplane::channels::Channels;
 use crate::backplane::contract::{Backplane, BackplaneError, Inbound};
-use crate::backplane::envelope::{Content, Signing, encode};
+use crate::backplane::envelope::{MessageContent, Signing, encode};
 use crate::backplane::health::{BackplaneChanges, BackplaneHealth, Health};
 use crate::backplane::identity::{ConnId, NodeId};
 #[cfg(feature = "json")]
-use crate::backplane::incoming::plain::{Arrivals, Delivering, Plain};
-use crate::backplane::incoming::queue::Queue;
+use crate::backplane::incoming::plain::{Arrivals, Delivering, PlainConfig};
+use crate::backplane::incoming::queue::IncomingQueue;
 use crate::backplane::incoming::receiving::{self, Receiving};
 use crate::backplane::members::Members;
 use crate::backplane::nodes::fleet::Fleet;
-use crate::backplane::nodes::roster::Peer;
+use crate::backplane::nodes::roster::KnownNode;
 use crate::backplane::outgoing::outbox::{Outbox, Outgoing};
 use crate::backplane::outgoing::packing::{self, Packing};
 use crate::backplane::outgoing::publishing::{self, Publishing};
@@ -54,7 +54,7 @@ pub(crate) struct BridgeConfig {
     pub(crate) queue_bytes: usize,
     /// The channel of other programs.
     #[cfg(feature = "json")]
-    pub(crate) plain: Option<Plain>,
+    pub(crate) plain: Option<PlainConfig>,
 }
 
 impl BridgeConfig {
@@ -67,13 +67,13 @@ impl BridgeConfig {
 }
 
 /// A bridge that has not been started: it can watch rooms, and does nothing else.
-pub(crate) struct Plan {
+pub(crate) struct BridgePlan {
     config: BridgeConfig,
     channels: Arc<Channels>,
     interest: Arc<Interest>,
 }
 
-impl Plan {
+impl BridgePlan {
     pub(crate) fn new(config: BridgeConfig) -> Self {
         let channels =
             Arc::new(Channels::new(&config.channel, config.spread, config.plain_channel()));
@@ -105,15 +105,15 @@ impl Plan {
         let plain = config.plain.zip(channels.plain()).map(|(plain, channel)| {
             Arc::new(Arrivals::new(node, channel, plain, signing.clone(), health.clone()))
         });
-        let queue = Arc::new(Queue {
-            own: node,
+        let queue = Arc::new(IncomingQueue {
+            node,
             channels: channels.clone(),
             signing: signing.clone(),
             echoes: echoes.clone(),
             health: health.clone(),
             #[cfg(feature = "json")]
             plain: plain.clone(),
-            received: Queue::received(),
+            received: IncomingQueue::inbox(),
         });
         let backplane = Arc::new(backplane);
         let packing = Packing::new(packing::Deps {
@@ -155,26 +155,26 @@ impl Plan {
         });
         let (stop, stopped) = watch::channel(());
         let is_end_expected = Arc::new(AtomicBool::new(false));
-        let watch = || Watch {
+        let guard = || TaskGuard {
             outbox: outbox.clone(),
             health: health.clone(),
             is_end_expected: is_end_expected.clone(),
             stop: stopped.clone(),
         };
-        runtime.spawn(watch().over(publishing.run(stopped.clone())));
-        runtime.spawn(watch().over(until_stopped(stopped.clone(), subscribing.run())));
-        runtime.spawn(watch().over(until_stopped(stopped.clone(), receiving.run())));
+        runtime.spawn(guard().guard(publishing.run(stopped.clone())));
+        runtime.spawn(guard().guard(until_stopped(stopped.clone(), subscribing.run())));
+        runtime.spawn(guard().guard(until_stopped(stopped.clone(), receiving.run())));
         #[cfg(feature = "json")]
         if let Some(plain) = plain {
             let delivering = Delivering::new(plain, members);
-            runtime.spawn(watch().over(until_stopped(stopped.clone(), delivering.run())));
+            runtime.spawn(guard().guard(until_stopped(stopped.clone(), delivering.run())));
         }
         Bridge { channels, interest, outbox, fleet, health, is_end_expected, stop }
     }
 }
 
 /// Tells where a task ends and the hub has not: a hub that does not know it waits for its backplane.
-struct Watch {
+struct TaskGuard {
     outbox: Arc<Outbox>,
     health: Arc<Health>,
     /// Set when the hub is closed: then the end of a task is no fault.
@@ -182,13 +182,13 @@ struct Watch {
     stop: watch::Receiver<()>,
 }
 
-impl Watch {
-    async fn over(self, task: impl Future<Output = ()>) {
+impl TaskGuard {
+    async fn guard(self, task: impl Future<Output = ()>) {
         task.await;
     }
 }
 
-impl Drop for Watch {
+impl Drop for TaskGuard {
     fn drop(&mut self) {
         // Whoever waits for space would wait for ever.
         self.outbox.set_flowing(false);
@@ -229,7 +229,7 @@ impl Bridge {
         except: &[ConnId],
         message: &Bytes,
     ) -> Option<Outgoing> {
-        self.outgoing(address, except, Content::framed(message))
+        self.outgoing(address, except, MessageContent::framed(message))
     }
 
     /// An action as it goes to other nodes, as [`message`](Self::message) does.
@@ -239,7 +239,7 @@ impl Bridge {
         except: &[ConnId],
         action: Action<'_>,
     ) -> Option<Outgoing> {
-        self.outgoing(address, except, Content::Action(action))
+        self.outgoing(address, except, MessageContent::Action(action))
     }
 
     /// Whether a connection of another node can be meant.
@@ -256,7 +256,7 @@ impl Bridge {
         &self,
         address: Address<'_, ConnId>,
         except: &[ConnId],
-        content: Content<'_>,
+        content: MessageContent<'_>,
     ) -> Option<Outgoing> {
         self.is_elsewhere(address).then(|| Outgoing {
             channel: self.channels.of(address),
@@ -340,7 +340,7 @@ impl Bridge {
     }
 
     /// The other nodes.
-    pub(crate) fn peers(&self) -> Vec<Arc<Peer>> {
+    pub(crate) fn peers(&self) -> Vec<Arc<KnownNode>> {
         self.fleet.roster.peers()
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use self::status::BackplaneState;
-use self::status::{End, HalfState, Status};
+use self::status::{HalfState, Status, TasksEnd};
 use crate::backplane::contract::BackplaneError;
 use crate::backplane::health::half::Half;
 use crate::backplane::health::rejected::Rejected;
@@ -271,9 +271,9 @@ impl Health {
     }
 
     /// Notes whether another node spreads rooms differently.
-    pub(super) fn misfit(&self, error: Option<BackplaneError>) {
+    pub(super) fn channels_differ(&self, error: Option<BackplaneError>) {
         self.change(|status| {
-            status.misfit = error.is_some();
+            status.channels_differ = error.is_some();
             if error.is_some() {
                 status.last_error = error;
             }
@@ -283,14 +283,14 @@ impl Health {
     /// Notes that nothing is done for it any more.
     pub(super) fn stop(&self) {
         self.change(|status| {
-            status.end = Some(End::Stopped);
+            status.end = Some(TasksEnd::Stopped);
             status.last_error = Some(BackplaneError::Stopped);
         });
     }
 
     /// Notes that the hub has been shut down, and that nothing is done for it any more.
     pub(super) fn leave(&self) {
-        self.change(|status| status.end = Some(End::Left));
+        self.change(|status| status.end = Some(TasksEnd::Left));
     }
 
     /// Waits until nothing is done for it any more.

@@ -31,7 +31,7 @@ mod reconnecting;
 mod subscriptions;
 mod target;
 
-pub(crate) use bridge::{Bridge, BridgeConfig, Plan};
+pub(crate) use bridge::{Bridge, BridgeConfig, BridgePlan};
 pub(crate) use channels::CHANNELS_MAX;
 pub use contract::{
     Backplane, BackplaneError, BackplaneRequest, Inbound, Lost, Parcel, Publisher, Subscriber,

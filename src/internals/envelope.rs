@@ -5,26 +5,33 @@ use bytes::Bytes;
 use crate::backplane::NodeId;
 #[cfg(feature = "hmac")]
 use crate::backplane::Signing;
-use crate::backplane::envelope::{Body, Content, Envelope, Header, Packer, encode};
+use crate::backplane::envelope::{
+    Envelope, EnvelopeBody, EnvelopeHeader, MessageContent, Packer, encode,
+};
 use crate::engine::Address;
 
 /// Packs messages, each a room and a frame, into one envelope.
 pub fn pack<'a>(messages: impl IntoIterator<Item = (&'a str, &'a Bytes)>) -> Bytes {
     let mut packer = Packer::default();
     for (room, frame) in messages {
-        packer.push(&encode(Address::Room(room), std::iter::empty(), Content::framed(frame)));
+        packer.push(&encode(
+            Address::Room(room),
+            std::iter::empty(),
+            MessageContent::framed(frame),
+        ));
     }
-    packer.seal(Header { node: NodeId::from_bytes([7; 16]), epoch: 1, first: 0 }).into()
+    packer.seal(EnvelopeHeader { node: NodeId::from_bytes([7; 16]), epoch: 1, first: 0 }).into()
 }
 
 /// Reads an envelope and shows each message to a room, with its payload, to `see`; `false` where it
 /// is no envelope of messages.
 pub fn each_message(envelope: &[u8], mut see: impl FnMut(&str, &[u8])) -> bool {
-    let Ok(Envelope { body: Body::Messages(messages), .. }) = Envelope::parse(envelope) else {
+    let Ok(Envelope { body: EnvelopeBody::Messages(messages), .. }) = Envelope::parse(envelope)
+    else {
         return false;
     };
     for message in messages {
-        if let (Address::Room(room), Content::Payload(_, payload)) =
+        if let (Address::Room(room), MessageContent::Payload(_, payload)) =
             (message.target, message.content)
         {
             see(room, payload);

@@ -22,8 +22,8 @@ pub use upgrade::upgrade;
 
 pub use crate::backplane::To;
 pub use crate::backplane::envelope::{
-    Answer, Body, ConnIds, Content, Envelope, Header, Heartbeat, Message, Messages, Names, Packer,
-    Report, RollCall, Unreadable, encode,
+    ConnIds, Envelope, EnvelopeBody, EnvelopeHeader, Heartbeat, MessageContent, Packer, Report,
+    RollCall, RollCallAnswer, RoomCount, RoomNames, Unreadable, WireMessage, WireMessages, encode,
 };
 use crate::codec::{Codec, EncodeError};
 

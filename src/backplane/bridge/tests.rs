@@ -20,11 +20,11 @@ use crate::engine::{Action, ConnKey, FrameKind, Overloaded, frame};
 
 /// A driver that acknowledges messages only when it is told to. Clones are the same.
 #[derive(Clone)]
-struct Holding {
-    state: Arc<State>,
+struct HoldingDriver {
+    state: Arc<DriverState>,
 }
 
-struct State {
+struct DriverState {
     /// How many messages the driver has in its hands.
     in_hands: watch::Sender<u32>,
     /// The publishes of messages that it may acknowledge.
@@ -34,9 +34,9 @@ struct State {
     refused: Mutex<HashSet<Arc<str>>>,
 }
 
-impl Holding {
+impl HoldingDriver {
     fn new(is_there: bool) -> Self {
-        let state = State {
+        let state = DriverState {
             in_hands: watch::Sender::new(0),
             permits: Semaphore::new(0),
             is_there: watch::Sender::new(is_there),
@@ -58,7 +58,7 @@ impl Holding {
     }
 }
 
-impl Backplane for Holding {
+impl Backplane for HoldingDriver {
     type Publisher = Self;
     type Subscriber = Silence;
 
@@ -73,9 +73,9 @@ impl Backplane for Holding {
     }
 }
 
-impl Publisher for Holding {
+impl Publisher for HoldingDriver {
     async fn publish(&mut self, parcels: &mut Vec<Parcel>) -> Result<(), Unpublished> {
-        let State { in_hands, permits, refused, .. } = &*self.state;
+        let DriverState { in_hands, permits, refused, .. } = &*self.state;
         let messages = parcels.iter().map(|parcel| count(&parcel.payload)).sum();
         if messages > 0 {
             in_hands.send_replace(messages);
@@ -112,9 +112,9 @@ impl Subscriber for Silence {
 }
 
 /// A hub without members.
-struct Nobody;
+struct NoMembers;
 
-impl Members for Nobody {
+impl Members for NoMembers {
     fn deliver(&self, _: Address<'_>, _: &[ConnKey], _: &Bytes) -> Result<(), Overloaded> {
         Ok(())
     }
@@ -153,7 +153,7 @@ impl Members for Nobody {
 }
 
 /// A bridge over such a driver, of which two messages may wait.
-fn bridge(driver: &Holding, spread: u16) -> Bridge {
+fn bridge(driver: &HoldingDriver, spread: u16) -> Bridge {
     let config = BridgeConfig {
         channel: "test".to_owned(),
         spread,
@@ -164,9 +164,14 @@ fn bridge(driver: &Holding, spread: u16) -> Bridge {
         #[cfg(feature = "json")]
         plain: None,
     };
-    let members: Arc<dyn Members> = Arc::new(Nobody);
+    let members: Arc<dyn Members> = Arc::new(NoMembers);
     let node = NodeId::from_bytes([1; 16]);
-    Plan::new(config).start(driver.clone(), node, Arc::downgrade(&members), &Handle::current())
+    BridgePlan::new(config).start(
+        driver.clone(),
+        node,
+        Arc::downgrade(&members),
+        &Handle::current(),
+    )
 }
 
 fn publish(bridge: &Bridge, room: &str) {
@@ -185,9 +190,9 @@ async fn flushed(bridge: &Bridge) {
 
 #[tokio::test]
 async fn flush_returns_at_once_where_nothing_waits() {
-    let away = bridge(&Holding::new(false), 1);
+    let away = bridge(&HoldingDriver::new(false), 1);
     assert!(away.flush().now_or_never().is_some(), "also where there is no connection");
-    let driver = Holding::new(true);
+    let driver = HoldingDriver::new(true);
     let bridge = bridge(&driver, 1);
     publish(&bridge, "r");
     driver.acknowledge();
@@ -197,7 +202,7 @@ async fn flush_returns_at_once_where_nothing_waits() {
 
 #[tokio::test]
 async fn flush_waits_for_the_acknowledgement_and_not_for_what_came_later() {
-    let driver = Holding::new(true);
+    let driver = HoldingDriver::new(true);
     let bridge = bridge(&driver, 1);
     publish(&bridge, "r");
     driver.has_in_hands(1).await;
@@ -218,7 +223,7 @@ async fn flush_waits_for_the_acknowledgement_and_not_for_what_came_later() {
 
 #[tokio::test]
 async fn flush_waits_while_the_backplane_is_away() {
-    let driver = Holding::new(false);
+    let driver = HoldingDriver::new(false);
     let bridge = bridge(&driver, 1);
     publish(&bridge, "r");
     let mut flush = pin!(bridge.flush());
@@ -232,7 +237,7 @@ async fn flush_waits_while_the_backplane_is_away() {
 
 #[tokio::test]
 async fn flush_does_not_wait_for_what_is_dropped() {
-    let bridge = bridge(&Holding::new(false), 1);
+    let bridge = bridge(&HoldingDriver::new(false), 1);
     publish(&bridge, "r");
     publish(&bridge, "r");
     let mut flush = pin!(bridge.flush());
@@ -245,7 +250,7 @@ async fn flush_does_not_wait_for_what_is_dropped() {
 
 #[tokio::test]
 async fn flush_that_was_given_up_changes_nothing() {
-    let driver = Holding::new(true);
+    let driver = HoldingDriver::new(true);
     let bridge = bridge(&driver, 1);
     publish(&bridge, "r");
     driver.has_in_hands(1).await;
@@ -257,7 +262,7 @@ async fn flush_that_was_given_up_changes_nothing() {
 
 #[tokio::test]
 async fn flush_waits_for_channels_that_are_stalled() {
-    let driver = Holding::new(true);
+    let driver = HoldingDriver::new(true);
     let bridge = bridge(&driver, 8);
     let stalled = bridge.channels.of_room("r");
     let name = bridge.channels.name(stalled).clone();
@@ -278,7 +283,7 @@ async fn flush_waits_for_channels_that_are_stalled() {
 
 #[tokio::test]
 async fn several_flushes_end_together() {
-    let driver = Holding::new(true);
+    let driver = HoldingDriver::new(true);
     let bridge = bridge(&driver, 1);
     publish(&bridge, "r");
     driver.has_in_hands(1).await;

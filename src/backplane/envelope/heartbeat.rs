@@ -10,7 +10,7 @@
 
 use bytes::{Buf, BufMut};
 
-use super::{HEADER_BYTES, Header, KIND_HEARTBEAT, length, put_header};
+use super::{EnvelopeHeader, HEADER_BYTES, KIND_HEARTBEAT, length, put_header};
 use crate::backplane::identity::NodeId;
 
 /// The rooms of a report: 12 bytes each, so that a report fits into an envelope.
@@ -33,8 +33,8 @@ pub struct Heartbeat {
     pub report: Option<Report>,
     /// The sender asks who has its subscriptions back.
     pub roll_call: Option<RollCall>,
-    /// The answers of the sender to the calls of other nodes.
-    pub answers: Box<[Answer]>,
+    /// The calls of other nodes that the sender answers: each with the node that has called.
+    pub answers: Box<[RollCallAnswer]>,
 }
 
 /// What a node has.
@@ -47,16 +47,16 @@ pub struct Report {
     /// The most members that a room can have which is not listed; zero where all are.
     pub unlisted_max: u32,
     /// Rooms by hash, sorted, with their members.
-    pub rooms: Box<[(u64, u32)]>,
+    pub rooms: Box<[RoomCount]>,
 }
 
-/// The answer to a roll call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Answer {
-    /// The node that has called.
-    pub caller: NodeId,
-    /// The number of the call, at the caller.
-    pub call: u64,
+/// How many members a room has on one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RoomCount {
+    /// The hash of the room's name.
+    pub room_hash: u64,
+    /// The members of the room.
+    pub members: u32,
 }
 
 /// A roll call, as it goes out on each of its channels.
@@ -68,9 +68,18 @@ pub struct RollCall {
     pub channels: Box<[u16]>,
 }
 
+/// The answer to a roll call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RollCallAnswer {
+    /// The node that called the roll.
+    pub caller: NodeId,
+    /// The number of the call, at the caller.
+    pub number: u64,
+}
+
 impl Heartbeat {
     /// The envelope.
-    pub fn seal(&self, header: Header) -> Vec<u8> {
+    pub fn seal(&self, header: EnvelopeHeader) -> Vec<u8> {
         let mut out = vec![0; HEADER_BYTES];
         put_header(&mut out, KIND_HEARTBEAT, header, 0);
         let flag = |is_set, flag| if is_set { flag } else { 0 };
@@ -91,9 +100,9 @@ impl Heartbeat {
         }
         if !self.answers.is_empty() {
             out.put_u32_le(length(self.answers.len()));
-            for Answer { caller, call } in &self.answers {
+            for RollCallAnswer { caller, number } in &self.answers {
                 out.put_slice(caller.as_bytes());
-                out.put_u64_le(*call);
+                out.put_u64_le(*number);
             }
         }
         out
@@ -121,8 +130,8 @@ fn put_report(out: &mut Vec<u8>, report: &Report) {
     out.put_u16_le(report.spread);
     out.put_u32_le(report.unlisted_max);
     out.put_u32_le(length(report.rooms.len()));
-    for &(hash, members) in &report.rooms {
-        out.put_u64_le(hash);
+    for &RoomCount { room_hash, members } in &report.rooms {
+        out.put_u64_le(room_hash);
         out.put_u32_le(members);
     }
 }
@@ -135,7 +144,8 @@ fn parse_report(body: &mut &[u8]) -> Option<Report> {
     if count > REPORT_ROOMS_MAX {
         return None;
     }
-    let rooms = (0..count).map(|_| (body.get_u64_le(), body.get_u32_le())).collect();
+    let room = |_| RoomCount { room_hash: body.get_u64_le(), members: body.get_u32_le() };
+    let rooms = (0..count).map(room).collect();
     Some(Report { connections, spread, unlisted_max, rooms })
 }
 
@@ -145,12 +155,12 @@ fn parse_roll_call(body: &mut &[u8]) -> Option<RollCall> {
     Some(RollCall { number, channels: (0..count).map(|_| body.get_u16_le()).collect() })
 }
 
-fn parse_answers(body: &mut &[u8]) -> Option<Box<[Answer]>> {
+fn parse_answers(body: &mut &[u8]) -> Option<Box<[RollCallAnswer]>> {
     let count = take_count(body, 16 + 8)?;
     let answer = |_| {
         let mut node = [0; 16];
         body.copy_to_slice(&mut node);
-        Answer { caller: NodeId::from_bytes(node), call: body.get_u64_le() }
+        RollCallAnswer { caller: NodeId::from_bytes(node), number: body.get_u64_le() }
     };
     Some((0..count).map(answer).collect())
 }

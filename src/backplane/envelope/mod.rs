@@ -29,20 +29,22 @@
 //! Reading is total and allocates nothing: it borrows from the payload.
 
 mod heartbeat;
-mod message;
 mod packer;
 mod signing;
 #[cfg(test)]
 mod tests;
+mod wire_message;
 
 use bytes::{Buf, BufMut};
 
 pub(crate) use self::heartbeat::REPORT_ROOMS_MAX;
-pub use self::heartbeat::{Answer, Heartbeat, Report, RollCall};
-pub use self::message::{ConnIds, Content, Message, Messages, Names, encode};
+pub use self::heartbeat::{Heartbeat, Report, RollCall, RollCallAnswer, RoomCount};
 pub use self::packer::Packer;
 pub(crate) use self::packer::{ENVELOPE_BYTES_MAX, ENVELOPE_MESSAGES_MAX};
 pub(crate) use self::signing::Signing;
+pub use self::wire_message::{
+    ConnIds, MessageContent, RoomNames, WireMessage, WireMessages, encode,
+};
 use crate::backplane::identity::NodeId;
 
 const MAGIC: [u8; 3] = *b"RCE";
@@ -78,7 +80,7 @@ pub(crate) fn first(payload: &[u8]) -> Option<u64> {
 
 /// What every envelope says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Header {
+pub struct EnvelopeHeader {
     /// Who sent it.
     pub node: NodeId,
     /// When that node began, in milliseconds since 1970.
@@ -87,7 +89,7 @@ pub struct Header {
     pub first: u64,
 }
 
-fn put_header(mut out: &mut [u8], kind: u8, header: Header, count: u32) {
+fn put_header(mut out: &mut [u8], kind: u8, header: EnvelopeHeader, count: u32) {
     out.put_slice(&MAGIC);
     out.put_u8(VERSION);
     out.put_u8(kind);
@@ -110,16 +112,16 @@ pub enum Unreadable {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Envelope<'a> {
     /// Who sent it, and the numbers of its messages.
-    pub header: Header,
+    pub header: EnvelopeHeader,
     /// All that follows.
-    pub body: Body<'a>,
+    pub body: EnvelopeBody<'a>,
 }
 
 /// What an envelope says after its header.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Body<'a> {
+pub enum EnvelopeBody<'a> {
     /// Messages and actions.
-    Messages(Messages<'a>),
+    Messages(WireMessages<'a>),
     /// A sign of life.
     Heartbeat(Heartbeat),
 }
@@ -151,11 +153,11 @@ impl<'a> Envelope<'a> {
         fixed.copy_to_slice(&mut node);
         let (epoch, first) = (fixed.get_u64_le(), fixed.get_u64_le());
         let count = fixed.get_u32_le();
-        let header = Header { node: NodeId::from_bytes(node), epoch, first };
+        let header = EnvelopeHeader { node: NodeId::from_bytes(node), epoch, first };
         first.checked_add(count.into())?;
         let body = match kind {
-            KIND_MESSAGES => Body::Messages(Messages::check(body, count)?),
-            KIND_HEARTBEAT if count == 0 => Body::Heartbeat(Heartbeat::parse(body)?),
+            KIND_MESSAGES => EnvelopeBody::Messages(WireMessages::check(body, count)?),
+            KIND_HEARTBEAT if count == 0 => EnvelopeBody::Heartbeat(Heartbeat::parse(body)?),
             _ => return None,
         };
         Some(Self { header, body })

@@ -1,6 +1,6 @@
 //! Many messages to one envelope.
 
-use super::{HEADER_BYTES, Header, KIND_MESSAGES, length, put_header};
+use super::{EnvelopeHeader, HEADER_BYTES, KIND_MESSAGES, length, put_header};
 
 /// The bytes of an envelope past which the next message starts another one. Large enough that the
 /// cost of a command (about 2 µs of a Redis server) is nothing beside that of its messages, small
@@ -43,7 +43,7 @@ impl Packer {
     }
 
     /// The finished envelope.
-    pub fn seal(mut self, header: Header) -> Vec<u8> {
+    pub fn seal(mut self, header: EnvelopeHeader) -> Vec<u8> {
         put_header(&mut self.buffer[..HEADER_BYTES], KIND_MESSAGES, header, length(self.count));
         self.buffer
     }

@@ -3,7 +3,8 @@ use crate::backplane::identity::ConnId;
 use crate::backplane::target::To;
 use crate::engine::{Action, Address, CloseCode, ConnKey, FrameKind, frame};
 
-const HEADER: Header = Header { node: NodeId::from_bytes([7; 16]), epoch: 1_000, first: 40 };
+const HEADER: EnvelopeHeader =
+    EnvelopeHeader { node: NodeId::from_bytes([7; 16]), epoch: 1_000, first: 40 };
 
 fn id(node: u8, key: u64) -> ConnId {
     ConnId::new(NodeId::from_bytes([node; 16]), ConnKey::from_u64(key))
@@ -14,7 +15,7 @@ fn envelope() -> Vec<u8> {
     let mut packer = Packer::default();
     let mut add = |address, except: &[ConnId], kind, payload: &[u8]| {
         let frame = frame::encode(kind, payload);
-        packer.push(&encode(address, except.iter().copied(), Content::framed(&frame)));
+        packer.push(&encode(address, except.iter().copied(), MessageContent::framed(&frame)));
     };
     add(Address::Everyone, &[], FrameKind::Text, b"");
     add(Address::Room("lobby"), &[id(1, 2)], FrameKind::Binary, &[0xFF; 200]);
@@ -23,12 +24,20 @@ fn envelope() -> Vec<u8> {
     packer.seal(HEADER)
 }
 
+fn room_count((room_hash, members): (u64, u32)) -> RoomCount {
+    RoomCount { room_hash, members }
+}
+
 fn heartbeat() -> Vec<u8> {
-    let report =
-        Report { connections: 9, spread: 64, unlisted_max: 3, rooms: [(1, 2), (3, 4)].into() };
+    let report = Report {
+        connections: 9,
+        spread: 64,
+        unlisted_max: 3,
+        rooms: [(1, 2), (3, 4)].map(room_count).into(),
+    };
     let roll_call = Some(RollCall { number: 7, channels: [1, 4_096].into() });
-    let answer = |caller, call| Answer { caller: NodeId::from_bytes([caller; 16]), call };
-    let answers = [answer(8, 5), answer(9, 6)].into();
+    let answer = |(node, number)| RollCallAnswer { caller: NodeId::from_bytes([node; 16]), number };
+    let answers = [(8, 5), (9, 6)].map(answer).into();
     let flags = Heartbeat { wants_answer: true, ..Heartbeat::default() };
     Heartbeat { report: Some(report), roll_call, answers, ..flags }.seal(HEADER)
 }
@@ -37,7 +46,7 @@ fn heartbeat() -> Vec<u8> {
 fn messages_are_read_as_they_were_written() {
     let envelope = envelope();
     assert_eq!((sender(&envelope), count(&envelope)), (Some(HEADER.node), 4));
-    let Ok(Envelope { header: HEADER, body: Body::Messages(messages) }) =
+    let Ok(Envelope { header: HEADER, body: EnvelopeBody::Messages(messages) }) =
         Envelope::parse(&envelope)
     else {
         panic!("messages are expected")
@@ -45,21 +54,21 @@ fn messages_are_read_as_they_were_written() {
     let got: Vec<_> = messages.collect();
     assert_eq!(got.len(), 4);
     assert_eq!(got[0].target, Address::Everyone);
-    assert_eq!(got[0].content, Content::Payload(FrameKind::Text, b""));
-    assert_eq!(got[1].content, Content::Payload(FrameKind::Binary, &[0xFF; 200]));
+    assert_eq!(got[0].content, MessageContent::Payload(FrameKind::Text, b""));
+    assert_eq!(got[1].content, MessageContent::Payload(FrameKind::Binary, &[0xFF; 200]));
     assert_eq!(got[1].target, Address::Room("lobby"));
     assert!(got[1].except.clone().eq([id(1, 2)]));
     let rooms = To::from(got[2].target.clone());
     assert_eq!(rooms, To::Rooms(vec!["a".into(), "".into(), "é".into()]));
     assert!(got[2].except.clone().eq([id(1, 2), id(3, 4)]));
     assert_eq!(got[3].target, Address::Conn(id(5, 6)));
-    assert_eq!(got[3].content, Content::Payload(FrameKind::Text, &[b'x'; 70_000]));
+    assert_eq!(got[3].content, MessageContent::Payload(FrameKind::Text, &[b'x'; 70_000]));
 }
 
 /// An envelope with one action.
 fn envelope_of(action: Action<'_>) -> Vec<u8> {
     let mut packer = Packer::default();
-    let content = Content::Action(action);
+    let content = MessageContent::Action(action);
     packer.push(&encode(Address::Room("lobby"), [id(1, 2)].into_iter(), content));
     packer.seal(HEADER)
 }
@@ -75,14 +84,15 @@ fn actions_are_read_as_they_were_written() {
         Action::Leave("room"),
     ] {
         let envelope = envelope_of(action);
-        let Ok(Envelope { body: Body::Messages(mut messages), .. }) = Envelope::parse(&envelope)
+        let Ok(Envelope { body: EnvelopeBody::Messages(mut messages), .. }) =
+            Envelope::parse(&envelope)
         else {
             panic!("messages are expected")
         };
         let message = messages.next().expect("one");
         assert_eq!(message.target, Address::Room("lobby"));
         assert!(message.except.clone().eq([id(1, 2)]));
-        assert_eq!(message.content, Content::Action(action));
+        assert_eq!(message.content, MessageContent::Action(action));
     }
 }
 
@@ -124,7 +134,8 @@ fn actions_with_other_flags_or_bytes_are_garbage() {
 #[test]
 fn a_heartbeat_is_read_as_it_was_written() {
     let payload = heartbeat();
-    let Ok(Envelope { header: HEADER, body: Body::Heartbeat(read) }) = Envelope::parse(&payload)
+    let Ok(Envelope { header: HEADER, body: EnvelopeBody::Heartbeat(read) }) =
+        Envelope::parse(&payload)
     else {
         panic!("a heartbeat is expected")
     };
@@ -171,10 +182,10 @@ fn lengths_that_lie_are_garbage_and_reserve_nothing() {
 
 #[test]
 fn a_number_past_the_last_one_is_garbage() {
-    let header = Header { first: u64::MAX, ..HEADER };
+    let header = EnvelopeHeader { first: u64::MAX, ..HEADER };
     let mut packer = Packer::default();
     let frame = frame::encode(FrameKind::Text, b"m");
-    packer.push(&encode(Address::Everyone, std::iter::empty(), Content::framed(&frame)));
+    packer.push(&encode(Address::Everyone, std::iter::empty(), MessageContent::framed(&frame)));
     assert_eq!(Envelope::parse(&packer.seal(header)), Err(Unreadable::Garbage));
 }
 
@@ -187,7 +198,9 @@ fn any_bytes_behind_a_header_are_read_or_refused() {
             let at = random.usize(4..payload.len());
             payload[at] = random.u8(..);
         }
-        if let Ok(Envelope { body: Body::Messages(messages), .. }) = Envelope::parse(&payload) {
+        if let Ok(Envelope { body: EnvelopeBody::Messages(messages), .. }) =
+            Envelope::parse(&payload)
+        {
             assert_eq!(messages.left() as usize, messages.count());
         }
     }

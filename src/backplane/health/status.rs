@@ -40,16 +40,16 @@ pub(super) struct Status {
     pub(super) publisher: HalfState,
     pub(super) subscriber: HalfState,
     /// Set while another node spreads rooms over another number of channels.
-    pub(super) misfit: bool,
+    pub(super) channels_differ: bool,
     /// Set for good when one of the tasks has ended.
-    pub(super) end: Option<End>,
+    pub(super) end: Option<TasksEnd>,
     pub(super) since: Instant,
     pub(super) last_error: Option<BackplaneError>,
 }
 
 /// How the tasks of a backplane have ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum TasksEnd {
     /// With the hub, which has been shut down.
     Left,
     /// Otherwise.
@@ -69,7 +69,7 @@ impl Status {
         Self {
             publisher: HalfState::Connecting,
             subscriber: HalfState::Connecting,
-            misfit: false,
+            channels_differ: false,
             end: None,
             since: Instant::now(),
             last_error: None,
@@ -78,9 +78,9 @@ impl Status {
 
     pub(super) fn state(&self) -> BackplaneState {
         let halves = [self.publisher, self.subscriber];
-        if self.end == Some(End::Left) {
+        if self.end == Some(TasksEnd::Left) {
             BackplaneState::Left
-        } else if self.end.is_some() || self.misfit || halves.contains(&HalfState::Down) {
+        } else if self.end.is_some() || self.channels_differ || halves.contains(&HalfState::Down) {
             BackplaneState::Down
         } else if halves.contains(&HalfState::Connecting) {
             BackplaneState::Connecting

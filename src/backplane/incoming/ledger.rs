@@ -15,22 +15,22 @@ const NODES_MAX: usize = 1_024;
 
 /// What a receiver knows of the streams that it listens to.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
-    nodes: HashMap<NodeId, Streams>,
+pub(super) struct SequenceLedger {
+    nodes: HashMap<NodeId, NodeStreams>,
     /// Counts the entries, as a clock for `heard`.
     clock: u64,
 }
 
 /// What a node publishes.
 #[derive(Debug)]
-struct Streams {
+struct NodeStreams {
     epoch: u64,
     heard: u64,
-    by_channel: HashMap<Channel, Stream>,
+    by_channel: HashMap<Channel, MessageStream>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Stream {
+struct MessageStream {
     /// The number that comes next.
     next: u64,
     /// Whether the channel is not, or was not, listened to: then a gap is no loss.
@@ -41,49 +41,49 @@ struct Stream {
 
 /// What the numbers of an envelope tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Entry {
+pub(super) struct LedgerEntry {
     /// How many messages before it never came.
-    pub(crate) lost: u64,
+    pub(super) lost: u64,
     /// How many of its messages, from the first on, had come before.
-    pub(crate) duplicates: u64,
+    pub(super) duplicates: u64,
     /// How many nodes were forgotten to make space.
-    pub(crate) forgotten: u64,
+    pub(super) forgotten: u64,
 }
 
-impl Ledger {
+impl SequenceLedger {
     /// Enters the messages `first` to `first + count` of a stream; a heartbeat has none.
-    pub(crate) fn enter(
+    pub(super) fn enter(
         &mut self,
         node: NodeId,
         channel: Channel,
         epoch: u64,
         first: u64,
         count: u64,
-    ) -> Entry {
-        let forgotten = self.make_room_for(node);
+    ) -> LedgerEntry {
+        let forgotten = self.make_space_for(node);
         self.clock += 1;
         let heard = self.clock;
-        let fresh = || Streams { epoch, heard, by_channel: HashMap::new() };
+        let fresh = || NodeStreams { epoch, heard, by_channel: HashMap::new() };
         let streams = self.nodes.entry(node).or_insert_with(fresh);
         if epoch < streams.epoch {
-            return Entry { lost: 0, duplicates: count, forgotten };
+            return LedgerEntry { lost: 0, duplicates: count, forgotten };
         }
         if epoch > streams.epoch {
             *streams = fresh();
         }
         streams.heard = heard;
-        let fresh = Stream { next: first, is_paused: false, roll_call: 0 };
+        let fresh = MessageStream { next: first, is_paused: false, roll_call: 0 };
         let stream = streams.by_channel.entry(channel).or_insert(fresh);
         let gap = first.saturating_sub(stream.next);
         let lost = if stream.is_paused { 0 } else { gap };
         let duplicates = stream.next.saturating_sub(first).min(count);
         stream.next = stream.next.max(first.saturating_add(count));
         stream.is_paused = false;
-        Entry { lost, duplicates, forgotten }
+        LedgerEntry { lost, duplicates, forgotten }
     }
 
     /// Notes that a roll call of a node, of which something was entered, has come by a channel.
-    pub(crate) fn hear_roll_call(&mut self, node: NodeId, channel: Channel, number: u64) {
+    pub(super) fn record_roll_call(&mut self, node: NodeId, channel: Channel, number: u64) {
         let streams = self.nodes.get_mut(&node);
         if let Some(stream) = streams.and_then(|streams| streams.by_channel.get_mut(&channel)) {
             stream.roll_call = number;
@@ -91,14 +91,14 @@ impl Ledger {
     }
 
     /// Whether a roll call of a node has come by a channel.
-    pub(crate) fn has_heard_roll_call(&self, node: NodeId, channel: Channel, number: u64) -> bool {
+    pub(super) fn has_roll_call(&self, node: NodeId, channel: Channel, number: u64) -> bool {
         let streams = self.nodes.get(&node);
         let stream = streams.and_then(|streams| streams.by_channel.get(&channel));
         stream.is_some_and(|stream| stream.roll_call == number)
     }
 
     /// Notes that a channel is not listened to any more.
-    pub(crate) fn pause(&mut self, channel: Channel) {
+    pub(super) fn pause(&mut self, channel: Channel) {
         for streams in self.nodes.values_mut() {
             if let Some(stream) = streams.by_channel.get_mut(&channel) {
                 stream.is_paused = true;
@@ -107,7 +107,7 @@ impl Ledger {
     }
 
     /// Forgets the node heard longest ago, where another would be too many.
-    fn make_room_for(&mut self, node: NodeId) -> u64 {
+    fn make_space_for(&mut self, node: NodeId) -> u64 {
         if self.nodes.len() < NODES_MAX || self.nodes.contains_key(&node) {
             return 0;
         }
@@ -124,13 +124,13 @@ mod tests {
     const NODE: NodeId = NodeId::from_bytes([1; 16]);
     const CHANNEL: Channel = Channel::COMMON;
 
-    fn entry(lost: u64, duplicates: u64) -> Entry {
-        Entry { lost, duplicates, forgotten: 0 }
+    fn entry(lost: u64, duplicates: u64) -> LedgerEntry {
+        LedgerEntry { lost, duplicates, forgotten: 0 }
     }
 
     #[test]
     fn the_first_number_heard_is_where_the_count_begins() {
-        let mut ledger = Ledger::default();
+        let mut ledger = SequenceLedger::default();
         assert_eq!(ledger.enter(NODE, CHANNEL, 1, 40, 2), entry(0, 0));
         assert_eq!(ledger.enter(NODE, CHANNEL, 1, 42, 3), entry(0, 0));
         assert_eq!(ledger.enter(NODE, CHANNEL, 1, 45, 0), entry(0, 0), "a heartbeat");
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn gaps_and_duplicates_are_counted_to_the_message() {
-        let mut ledger = Ledger::default();
+        let mut ledger = SequenceLedger::default();
         ledger.enter(NODE, CHANNEL, 1, 0, 10);
         assert_eq!(ledger.enter(NODE, CHANNEL, 1, 13, 2), entry(3, 0));
         assert_eq!(ledger.enter(NODE, CHANNEL, 1, 13, 2), entry(0, 2), "all of it again");
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn streams_are_kept_apart() {
-        let mut ledger = Ledger::default();
+        let mut ledger = SequenceLedger::default();
         ledger.enter(NODE, CHANNEL, 1, 0, 10);
         assert_eq!(ledger.enter(NodeId::from_bytes([2; 16]), CHANNEL, 1, 5, 1), entry(0, 0));
         assert_eq!(ledger.enter(NODE, CHANNEL, 1, 10, 1), entry(0, 0));
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn what_comes_while_nobody_listens_is_not_lost_but_still_known() {
-        let mut ledger = Ledger::default();
+        let mut ledger = SequenceLedger::default();
         ledger.enter(NODE, CHANNEL, 1, 0, 10);
         ledger.pause(CHANNEL);
         assert_eq!(ledger.enter(NODE, CHANNEL, 1, 8, 3), entry(0, 2), "sent again");
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_later_epoch_begins_anew_and_an_earlier_one_is_dropped() {
-        let mut ledger = Ledger::default();
+        let mut ledger = SequenceLedger::default();
         ledger.enter(NODE, CHANNEL, 7, 100, 1);
         assert_eq!(ledger.enter(NODE, CHANNEL, 8, 0, 1), entry(0, 0));
         assert_eq!(ledger.enter(NODE, CHANNEL, 7, 101, 4), entry(0, 4));
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_full_ledger_forgets_the_node_heard_longest_ago_and_says_so() {
-        let mut ledger = Ledger::default();
+        let mut ledger = SequenceLedger::default();
         let node = |number: usize| {
             let mut bytes = [0; 16];
             bytes[..8].copy_from_slice(&number.to_le_bytes());

@@ -24,8 +24,8 @@ use crate::engine::{Inbox, InboxLimits};
 const LIMITS: InboxLimits = InboxLimits { messages: 65_536, bytes: 128 << 20 };
 
 /// The queue, with the checks that a payload passes before it takes space.
-pub(crate) struct Queue {
-    pub(crate) own: NodeId,
+pub(crate) struct IncomingQueue {
+    pub(crate) node: NodeId,
     pub(crate) channels: Arc<Channels>,
     pub(crate) signing: Signing,
     pub(crate) echoes: Arc<Echoes>,
@@ -33,19 +33,19 @@ pub(crate) struct Queue {
     /// Messages of other programs have a queue of their own, so that they cannot crowd out the nodes.
     #[cfg(feature = "json")]
     pub(crate) plain: Option<Arc<Arrivals>>,
-    pub(crate) received: Inbox<Received>,
+    pub(crate) received: Inbox<ReceiveEvent>,
 }
 
 /// One thing that the receiving task handles. It handles them in order.
 #[derive(Debug)]
-pub(crate) enum Received {
+pub(crate) enum ReceiveEvent {
     /// A payload of another node, or of a stranger.
     Payload(Channel, Bytes),
     /// This node does not listen to the channel any more.
     Unsubscribed(Channel),
 }
 
-impl Received {
+impl ReceiveEvent {
     fn bytes(&self) -> usize {
         match self {
             Self::Payload(_, payload) => payload.len(),
@@ -54,8 +54,8 @@ impl Received {
     }
 }
 
-impl Queue {
-    pub(crate) fn received() -> Inbox<Received> {
+impl IncomingQueue {
+    pub(crate) fn inbox() -> Inbox<ReceiveEvent> {
         Inbox::new(LIMITS)
     }
 
@@ -63,14 +63,14 @@ impl Queue {
     ///
     /// # Cancel safety
     /// Nothing is lost.
-    pub(crate) async fn next(&self) -> Received {
+    pub(crate) async fn next(&self) -> ReceiveEvent {
         let received = poll_fn(|cx| self.received.poll_pop(cx)).await;
         self.received.release(1, received.bytes());
         received
     }
 }
 
-impl Receive for Queue {
+impl Receive for IncomingQueue {
     fn receive(&self, channel: &str, payload: Bytes) {
         let Some(channel) = self.channels.find(channel) else { return };
         #[cfg(feature = "json")]
@@ -85,20 +85,20 @@ impl Receive for Queue {
             self.health.rejected(Rejected::Unauthenticated);
             return;
         };
-        let is_ours = envelope::sender(&payload) == Some(self.own);
+        let is_ours = envelope::sender(&payload) == Some(self.node);
         self.echoes.arrived(channel, is_ours);
         if is_ours {
             return;
         }
         match self.received.reserve(payload.len()) {
-            Ok(()) => self.received.push(Received::Payload(channel, payload)),
+            Ok(()) => self.received.push(ReceiveEvent::Payload(channel, payload)),
             Err(_) => self.health.counters.overrun.add(1),
         }
     }
 
     fn unsubscribed(&self, channel: Channel) {
         self.received.take_room();
-        self.received.push(Received::Unsubscribed(channel));
+        self.received.push(ReceiveEvent::Unsubscribed(channel));
     }
 
     fn queued(&self) -> usize {

@@ -9,15 +9,15 @@ use tokio::task::coop;
 
 use crate::backplane::channels::{Channel, Channels};
 use crate::backplane::envelope::{
-    Answer, Body, Content, Envelope, Header, Heartbeat, Message, Messages, RollCall, Signing,
-    Unreadable,
+    Envelope, EnvelopeBody, EnvelopeHeader, Heartbeat, MessageContent, RollCall, RollCallAnswer,
+    Signing, Unreadable, WireMessage, WireMessages,
 };
 use crate::backplane::health::Health;
 use crate::backplane::health::events;
 use crate::backplane::health::rejected::Rejected;
 use crate::backplane::identity::NodeId;
-use crate::backplane::incoming::ledger::Ledger;
-use crate::backplane::incoming::queue::{Queue, Received};
+use crate::backplane::incoming::ledger::SequenceLedger;
+use crate::backplane::incoming::queue::{IncomingQueue, ReceiveEvent};
 use crate::backplane::members::Members;
 use crate::backplane::nodes::fleet::Fleet;
 use crate::backplane::subscriptions::interest::Interest;
@@ -27,7 +27,7 @@ use crate::telemetry::Throttle;
 
 /// The parts of the bridge that the receiving task uses.
 pub(crate) struct Deps {
-    pub(crate) queue: Arc<Queue>,
+    pub(crate) queue: Arc<IncomingQueue>,
     pub(crate) signing: Signing,
     pub(crate) channels: Arc<Channels>,
     pub(crate) interest: Arc<Interest>,
@@ -42,26 +42,31 @@ pub(crate) struct Deps {
 /// The state of the receiving task.
 pub(crate) struct Receiving {
     deps: Deps,
-    ledger: Ledger,
-    run: Run,
+    ledger: SequenceLedger,
+    run: FrameRun,
     /// Messages that never came, and were not told of yet.
     lost: Throttle,
 }
 
 impl Receiving {
     pub(crate) fn new(deps: Deps) -> Self {
-        Self { deps, ledger: Ledger::default(), run: Run::default(), lost: Throttle::default() }
+        Self {
+            deps,
+            ledger: SequenceLedger::default(),
+            run: FrameRun::default(),
+            lost: Throttle::default(),
+        }
     }
 
     /// Receives until the hub goes.
     pub(crate) async fn run(mut self) {
         loop {
             match self.deps.queue.next().await {
-                Received::Payload(channel, payload) => {
+                ReceiveEvent::Payload(channel, payload) => {
                     let Some(members) = self.deps.members.upgrade() else { return };
                     self.receive(channel, &payload, &*members).await;
                 }
-                Received::Unsubscribed(channel) => self.ledger.pause(channel),
+                ReceiveEvent::Unsubscribed(channel) => self.ledger.pause(channel),
             }
         }
     }
@@ -69,11 +74,11 @@ impl Receiving {
     async fn receive(&mut self, channel: Channel, payload: &Bytes, members: &dyn Members) {
         let health = &self.deps.health;
         match self.deps.signing.parse(payload) {
-            Ok(Envelope { header, body: Body::Messages(messages) }) => {
+            Ok(Envelope { header, body: EnvelopeBody::Messages(messages) }) => {
                 self.deliver_new(channel, header, messages, members).await;
             }
-            Ok(Envelope { header, body: Body::Heartbeat(heartbeat) }) => {
-                self.hear(channel, header, heartbeat);
+            Ok(Envelope { header, body: EnvelopeBody::Heartbeat(heartbeat) }) => {
+                self.receive_heartbeat(channel, header, heartbeat);
             }
             Err(Unreadable::Garbage) => health.rejected(Rejected::Garbage),
             Err(Unreadable::UnknownVersion) => health.rejected(Rejected::UnknownVersion),
@@ -85,8 +90,8 @@ impl Receiving {
     async fn deliver_new(
         &mut self,
         channel: Channel,
-        header: Header,
-        messages: Messages<'_>,
+        header: EnvelopeHeader,
+        messages: WireMessages<'_>,
         members: &dyn Members,
     ) {
         let duplicates = self.enter(channel, header, messages.left().into());
@@ -94,7 +99,7 @@ impl Receiving {
         let Some(mut first) = messages.next() else { return };
         self.run.append(&first);
         for message in messages {
-            if !self.run.takes(&first, &message, self.deps.run_bytes_max) {
+            if !self.run.can_append(&first, &message, self.deps.run_bytes_max) {
                 self.deliver_run(&first, members).await;
                 first = message.clone();
             }
@@ -104,8 +109,8 @@ impl Receiving {
     }
 
     /// Enters an envelope in the ledger, and says how many of its messages are to be skipped.
-    fn enter(&mut self, channel: Channel, header: Header, count: u64) -> u64 {
-        let Header { node, epoch, first } = header;
+    fn enter(&mut self, channel: Channel, header: EnvelopeHeader, count: u64) -> u64 {
+        let EnvelopeHeader { node, epoch, first } = header;
         let entry = self.ledger.enter(node, channel, epoch, first, count);
         self.deps.health.counters.lost.add(entry.lost);
         if let Some(lost) = self.lost.add(entry.lost) {
@@ -117,8 +122,8 @@ impl Receiving {
     }
 
     /// Delivers the run to the members that its first message is for.
-    async fn deliver_run(&mut self, first: &Message<'_>, members: &dyn Members) {
-        let Run { frames, messages, unsendable } = &mut self.run;
+    async fn deliver_run(&mut self, first: &WireMessage<'_>, members: &dyn Members) {
+        let FrameRun { frames, messages, unsendable } = &mut self.run;
         let counters = &self.deps.health.counters;
         counters.received.add(mem::take(messages));
         counters.garbage.add(mem::take(unsendable));
@@ -129,7 +134,7 @@ impl Receiving {
             frames.shrink_to(2 * self.deps.run_bytes_max);
             self.deliver(first, &run, members).await;
         }
-        if let Content::Action(action) = first.content {
+        if let MessageContent::Action(action) = first.content {
             self.act(first, action, members).await;
         }
         // A full envelope must not hold the worker thread.
@@ -137,7 +142,7 @@ impl Receiving {
     }
 
     /// Hands frames to the members that a message is for.
-    async fn deliver(&self, message: &Message<'_>, frames: &Bytes, members: &dyn Members) {
+    async fn deliver(&self, message: &WireMessage<'_>, frames: &Bytes, members: &dyn Members) {
         let node = self.deps.fleet.node;
         let target = To::from(message.target.clone());
         let Some(address) = target.address().on(node) else { return };
@@ -146,7 +151,7 @@ impl Receiving {
     }
 
     /// Has an action happen to the members that a message is for.
-    async fn act(&self, message: &Message<'_>, action: Action<'_>, members: &dyn Members) {
+    async fn act(&self, message: &WireMessage<'_>, action: Action<'_>, members: &dyn Members) {
         let node = self.deps.fleet.node;
         let target = To::from(message.target.clone());
         let Some(address) = target.address().on(node) else { return };
@@ -156,22 +161,27 @@ impl Receiving {
         }
     }
 
-    fn hear(&mut self, channel: Channel, header: Header, heartbeat: Heartbeat) {
+    fn receive_heartbeat(
+        &mut self,
+        channel: Channel,
+        header: EnvelopeHeader,
+        heartbeat: Heartbeat,
+    ) {
         self.enter(channel, header, 0);
         if let Some(report) = heartbeat.report {
-            let is_listed = self.deps.fleet.roster.hear(header.node, header.epoch, report);
+            let is_listed = self.deps.fleet.roster.record(header.node, header.epoch, report);
             self.deps.health.counters.unlisted_nodes.add(u64::from(!is_listed));
             self.deps.fleet.compare_spreads();
         }
         if let Some(call) = heartbeat.roll_call {
-            self.hear_call(channel, header.node, &call);
+            self.receive_roll_call(channel, header.node, &call);
         }
-        self.hear_answers(header.node, &heartbeat.answers);
+        self.receive_answers(header.node, &heartbeat.answers);
         if heartbeat.leaving {
             self.forget(header.node);
         }
         if heartbeat.wants_answer {
-            self.deps.fleet.ask_to_beat();
+            self.deps.fleet.request_heartbeat();
         }
     }
 
@@ -185,23 +195,24 @@ impl Receiving {
     }
 
     /// Notes what a node has answered to this one.
-    fn hear_answers(&self, node: NodeId, answers: &[Answer]) {
+    fn receive_answers(&self, node: NodeId, answers: &[RollCallAnswer]) {
         let ours = answers.iter().filter(|answer| answer.caller == self.deps.fleet.node);
-        let mut news = ours.filter(|answer| self.deps.fleet.attendance.answered(node, answer.call));
+        let mut news =
+            ours.filter(|answer| self.deps.fleet.attendance.answered(node, answer.number));
         if news.next().is_some() {
             self.deps.fleet.wake_publishing();
         }
     }
 
     /// Notes a roll call. It is answered when it has come by all of its channels that are needed here.
-    fn hear_call(&mut self, channel: Channel, node: NodeId, call: &RollCall) {
-        self.ledger.hear_roll_call(node, channel, call.number);
+    fn receive_roll_call(&mut self, channel: Channel, node: NodeId, call: &RollCall) {
+        self.ledger.record_roll_call(node, channel, call.number);
         let channels =
             call.channels.iter().filter_map(|&number| self.deps.channels.numbered(number));
         let mut needed = channels.filter(|&channel| self.deps.interest.is_needed(channel));
-        let has_come = |channel| self.ledger.has_heard_roll_call(node, channel, call.number);
+        let has_come = |channel| self.ledger.has_roll_call(node, channel, call.number);
         if channel == Channel::COMMON && needed.all(has_come) {
-            self.deps.fleet.attendance.owe(Answer { caller: node, call: call.number });
+            self.deps.fleet.attendance.owe(RollCallAnswer { caller: node, number: call.number });
             self.deps.fleet.wake_publishing();
         }
     }
@@ -209,7 +220,7 @@ impl Receiving {
 
 /// Frames that go to the same members, and how many messages they are.
 #[derive(Debug, Default)]
-struct Run {
+struct FrameRun {
     /// A buffer that is kept.
     frames: Vec<u8>,
     messages: u64,
@@ -217,10 +228,16 @@ struct Run {
     unsendable: u64,
 }
 
-impl Run {
+impl FrameRun {
     /// Whether a message may join the run that began with `first`.
-    fn takes(&self, first: &Message<'_>, message: &Message<'_>, bytes_max: usize) -> bool {
-        let (Content::Payload(..), Content::Payload(_, payload)) = (first.content, message.content)
+    fn can_append(
+        &self,
+        first: &WireMessage<'_>,
+        message: &WireMessage<'_>,
+        bytes_max: usize,
+    ) -> bool {
+        let (MessageContent::Payload(..), MessageContent::Payload(_, payload)) =
+            (first.content, message.content)
         else {
             return false;
         };
@@ -229,8 +246,8 @@ impl Run {
             && self.frames.len() + frame::bytes_for(payload.len()) <= bytes_max
     }
 
-    fn append(&mut self, message: &Message<'_>) {
-        let Content::Payload(kind, payload) = message.content else {
+    fn append(&mut self, message: &WireMessage<'_>) {
+        let MessageContent::Payload(kind, payload) = message.content else {
             self.messages += 1;
             return;
         };

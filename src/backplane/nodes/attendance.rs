@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::backplane::envelope::Answer;
+use crate::backplane::envelope::RollCallAnswer;
 use crate::backplane::identity::NodeId;
 
 /// The most nodes that are expected, and the most whose calls may be unanswered.
@@ -20,11 +20,10 @@ const NODES_MAX: usize = 1_024;
 /// The publishing task expects and calls, the receiving task notes what it hears. Neither task holds the lock
 /// across an await.
 #[derive(Debug, Default)]
-pub(crate) struct Attendance(Mutex<RollState>);
+pub(crate) struct Attendance(Mutex<AttendanceState>);
 
-/// The last call of this node, and the calls that this node has to answer.
 #[derive(Debug, Default)]
-struct RollState {
+struct AttendanceState {
     /// The number of the last call.
     call: u64,
     /// The nodes that were there before the break.
@@ -36,7 +35,7 @@ struct RollState {
 }
 
 impl Attendance {
-    fn lock(&self) -> MutexGuard<'_, RollState> {
+    fn lock(&self) -> MutexGuard<'_, AttendanceState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -81,25 +80,26 @@ impl Attendance {
     }
 
     /// Notes that this node owes another one the answer to a call.
-    pub(crate) fn owe(&self, Answer { caller, call }: Answer) {
+    pub(crate) fn owe(&self, answer: RollCallAnswer) {
+        let RollCallAnswer { caller, number } = answer;
         let mut state = self.lock();
         if state.owed.len() < NODES_MAX || state.owed.contains_key(&caller) {
-            state.owed.insert(caller, call);
+            state.owed.insert(caller, number);
         }
     }
 
     /// An answer may not have arrived: it is owed again, unless the node has called anew.
-    pub(crate) fn owe_again(&self, Answer { caller, call }: Answer) {
+    pub(crate) fn owe_again(&self, answer: RollCallAnswer) {
         let mut state = self.lock();
         if state.owed.len() < NODES_MAX {
-            state.owed.entry(caller).or_insert(call);
+            state.owed.entry(answer.caller).or_insert(answer.number);
         }
     }
 
-    /// Takes the answers that are owed.
-    pub(crate) fn take_owed(&self) -> Box<[Answer]> {
-        let owed = mem::take(&mut self.lock().owed);
-        owed.into_iter().map(|(caller, call)| Answer { caller, call }).collect()
+    /// Takes the answers that are owed: the nodes that have called, and the numbers of their calls.
+    pub(crate) fn take_owed(&self) -> Box<[RollCallAnswer]> {
+        let owed = mem::take(&mut self.lock().owed).into_iter();
+        owed.map(|(caller, number)| RollCallAnswer { caller, number }).collect()
     }
 }
 
@@ -109,6 +109,10 @@ mod tests {
 
     fn node(number: u8) -> NodeId {
         NodeId::from_bytes([number; 16])
+    }
+
+    fn answer((caller, number): (u8, u64)) -> RollCallAnswer {
+        RollCallAnswer { caller: node(caller), number }
     }
 
     #[test]
@@ -142,15 +146,14 @@ mod tests {
     #[test]
     fn the_last_call_of_each_node_is_owed_once() {
         let attendance = Attendance::default();
-        let answer = |number, call| Answer { caller: node(number), call };
-        for (number, call) in [(1, 1), (2, 1), (1, 2)] {
-            attendance.owe(answer(number, call));
+        for owed in [(1, 1), (2, 1), (1, 2)] {
+            attendance.owe(answer(owed));
         }
-        assert_eq!(*attendance.take_owed(), [answer(1, 2), answer(2, 1)]);
+        assert_eq!(*attendance.take_owed(), [(1, 2), (2, 1)].map(answer));
         assert!(attendance.take_owed().is_empty());
-        attendance.owe(answer(1, 3));
-        attendance.owe_again(answer(1, 2));
-        attendance.owe_again(answer(2, 1));
-        assert_eq!(*attendance.take_owed(), [answer(1, 3), answer(2, 1)]);
+        attendance.owe(answer((1, 3)));
+        attendance.owe_again(answer((1, 2)));
+        attendance.owe_again(answer((2, 1)));
+        assert_eq!(*attendance.take_owed(), [(1, 3), (2, 1)].map(answer));
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::backplane::channels::room_hash;
 use crate::backplane::identity::NodeId;
 use crate::backplane::members::Members;
-use crate::backplane::nodes::roster::Peer;
+use crate::backplane::nodes::roster::KnownNode;
 
 /// A node of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,12 +46,12 @@ pub struct RoomMembers {
 pub struct Cluster {
     nodes: Vec<Node>,
     here: Weak<dyn Members>,
-    peers: Vec<Arc<Peer>>,
+    peers: Vec<Arc<KnownNode>>,
 }
 
 impl Cluster {
     /// The node `id`, and those that it knows of.
-    pub(crate) fn new(id: NodeId, here: Weak<dyn Members>, peers: Vec<Arc<Peer>>) -> Self {
+    pub(crate) fn new(id: NodeId, here: Weak<dyn Members>, peers: Vec<Arc<KnownNode>>) -> Self {
         let connections = here.upgrade().map_or(0, |here| here.connections());
         let own = Node { id, connections, age: Duration::ZERO };
         let others = peers.iter().map(|peer| Node {
@@ -79,9 +79,9 @@ impl Cluster {
         let mut sum = RoomMembers { members: here, is_exact: true, age: Duration::ZERO };
         let hash = room_hash(room);
         for peer in &self.peers {
-            let (members, is_exact) = peer.members(hash);
-            sum.members += u64::from(members);
-            sum.is_exact &= is_exact;
+            let reported = peer.members(hash);
+            sum.members += u64::from(reported.members);
+            sum.is_exact &= reported.is_exact;
             sum.age = sum.age.max(peer.heard.elapsed());
         }
         sum

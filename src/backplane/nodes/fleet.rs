@@ -24,7 +24,7 @@ pub(crate) struct Fleet {
     channels: Arc<Channels>,
     health: Arc<Health>,
     /// Whether a heartbeat is wanted before its time. Any task sets it, the publishing task clears it.
-    is_beat_wanted: AtomicBool,
+    is_heartbeat_wanted: AtomicBool,
     /// Whether the next heartbeat asks the other nodes to show themselves. The subscribing task sets it, the
     /// publishing task clears it.
     is_greeting_wanted: AtomicBool,
@@ -42,7 +42,7 @@ impl Fleet {
             attendance: Attendance::default(),
             channels,
             health,
-            is_beat_wanted: AtomicBool::new(false),
+            is_heartbeat_wanted: AtomicBool::new(false),
             is_greeting_wanted: AtomicBool::new(false),
             publishing: Notify::new(),
         }
@@ -51,7 +51,7 @@ impl Fleet {
     /// Asks the other nodes to show themselves. Called once this node hears them.
     pub(crate) fn greet(&self) {
         self.greet_again();
-        self.ask_to_beat();
+        self.request_heartbeat();
     }
 
     /// The next heartbeat greets. Called when a heartbeat that greets was not published.
@@ -70,14 +70,14 @@ impl Fleet {
     }
 
     /// Asks for a heartbeat before its time.
-    pub(crate) fn ask_to_beat(&self) {
-        self.is_beat_wanted.store(true, Ordering::Release);
+    pub(crate) fn request_heartbeat(&self) {
+        self.is_heartbeat_wanted.store(true, Ordering::Release);
         self.wake_publishing();
     }
 
     /// Takes the request for a heartbeat, if there is one.
-    pub(crate) fn take_beat(&self) -> bool {
-        self.is_beat_wanted.swap(false, Ordering::Acquire)
+    pub(crate) fn take_heartbeat_request(&self) -> bool {
+        self.is_heartbeat_wanted.swap(false, Ordering::Acquire)
     }
 
     /// Makes the publishing task look for work.
@@ -100,6 +100,6 @@ impl Fleet {
         let peers = self.roster.peers();
         let theirs = peers.iter().map(|peer| peer.report.spread).find(|&theirs| theirs != ours);
         let error = theirs.map(|theirs| BackplaneError::ChannelsDiffer { ours, theirs });
-        self.health.misfit(error);
+        self.health.channels_differ(error);
     }
 }

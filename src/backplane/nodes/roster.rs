@@ -17,25 +17,33 @@ const NODES_MAX: usize = 1_024;
 
 /// Another node, as it was at its last heartbeat.
 #[derive(Debug)]
-pub(crate) struct Peer {
+pub(crate) struct KnownNode {
     pub(crate) node: NodeId,
     epoch: u64,
     pub(crate) heard: Instant,
     pub(crate) report: Report,
 }
 
-impl Peer {
+/// How many members a room has on another node, by its last report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ReportedMembers {
+    pub(crate) members: u32,
+    /// Whether the number is right; otherwise the room may have more members.
+    pub(crate) is_exact: bool,
+}
+
+impl KnownNode {
     fn is_alive(&self) -> bool {
         self.heard.elapsed() < FORGOTTEN_AFTER
     }
 
     /// The members of a room by its hash, and whether that is exact: a room that is not listed may
     /// have up to `unlisted_max`.
-    pub(crate) fn members(&self, room_hash: u64) -> (u32, bool) {
+    pub(crate) fn members(&self, room_hash: u64) -> ReportedMembers {
         let rooms = &self.report.rooms;
-        match rooms.binary_search_by_key(&room_hash, |&(hash, _)| hash) {
-            Ok(at) => (rooms[at].1, true),
-            Err(_) => (0, self.report.unlisted_max == 0),
+        match rooms.binary_search_by_key(&room_hash, |room| room.room_hash) {
+            Ok(at) => ReportedMembers { members: rooms[at].members, is_exact: true },
+            Err(_) => ReportedMembers { members: 0, is_exact: self.report.unlisted_max == 0 },
         }
     }
 }
@@ -43,17 +51,17 @@ impl Peer {
 /// The other nodes. The receiving task writes, any thread reads a snapshot.
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
-    peers: ArcSwap<Vec<Arc<Peer>>>,
+    peers: ArcSwap<Vec<Arc<KnownNode>>>,
 }
 
 impl Roster {
     /// The nodes that live.
-    pub(crate) fn peers(&self) -> Vec<Arc<Peer>> {
+    pub(crate) fn peers(&self) -> Vec<Arc<KnownNode>> {
         self.peers.load().iter().filter(|peer| peer.is_alive()).cloned().collect()
     }
 
     /// Enters what a heartbeat has told; `false` where there is no space for another node.
-    pub(crate) fn hear(&self, node: NodeId, epoch: u64, report: Report) -> bool {
+    pub(crate) fn record(&self, node: NodeId, epoch: u64, report: Report) -> bool {
         let mut peers = self.peers();
         if let Some(at) = peers.iter().position(|peer| peer.node == node) {
             if peers[at].epoch > epoch {
@@ -63,7 +71,7 @@ impl Roster {
         }
         let has_space = peers.len() < NODES_MAX;
         if has_space {
-            peers.push(Arc::new(Peer { node, epoch, heard: Instant::now(), report }));
+            peers.push(Arc::new(KnownNode { node, epoch, heard: Instant::now(), report }));
         }
         self.peers.store(Arc::new(peers));
         has_space
@@ -80,6 +88,7 @@ impl Roster {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backplane::envelope::RoomCount;
 
     fn node(number: u16) -> NodeId {
         let mut bytes = [0; 16];
@@ -94,12 +103,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_node_lives_for_three_heartbeats_or_until_it_says_goodbye() {
         let roster = Roster::default();
-        roster.hear(node(1), 1, report(10));
-        roster.hear(node(2), 1, report(20));
+        roster.record(node(1), 1, report(10));
+        roster.record(node(2), 1, report(20));
         roster.forget(node(2));
         tokio::time::advance(FORGOTTEN_AFTER - Duration::from_millis(1)).await;
         assert_eq!(roster.peers().len(), 1);
-        roster.hear(node(1), 1, report(11));
+        roster.record(node(1), 1, report(11));
         tokio::time::advance(FORGOTTEN_AFTER - Duration::from_millis(1)).await;
         assert_eq!(roster.peers()[0].report.connections, 11);
         tokio::time::advance(Duration::from_millis(1)).await;
@@ -107,26 +116,32 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn there_is_room_for_a_known_node_where_there_is_none_for_a_new_one() {
+    async fn there_is_space_for_a_known_node_where_there_is_none_for_a_new_one() {
         let roster = Roster::default();
         for number in 0..NODES_MAX as u16 {
-            assert!(roster.hear(node(number), 1, report(0)));
+            assert!(roster.record(node(number), 1, report(0)));
         }
-        assert!(!roster.hear(node(NODES_MAX as u16), 1, report(0)));
-        assert!(roster.hear(node(7), 1, report(1)));
+        assert!(!roster.record(node(NODES_MAX as u16), 1, report(0)));
+        assert!(roster.record(node(7), 1, report(1)));
         assert_eq!(roster.peers().len(), NODES_MAX);
     }
 
     #[test]
     fn members_of_a_room_that_is_not_listed_are_exact_only_where_all_are() {
-        let peer = |unlisted_max| Peer {
+        let room = |(room_hash, members)| RoomCount { room_hash, members };
+        let reported = |members, is_exact| ReportedMembers { members, is_exact };
+        let peer = |unlisted_max| KnownNode {
             node: node(1),
             epoch: 1,
             heard: Instant::now(),
-            report: Report { unlisted_max, rooms: [(5, 50), (7, 70)].into(), ..report(0) },
+            report: Report {
+                unlisted_max,
+                rooms: [(5, 50), (7, 70)].map(room).into(),
+                ..report(0)
+            },
         };
-        assert_eq!(peer(0).members(7), (70, true));
-        assert_eq!(peer(0).members(6), (0, true));
-        assert_eq!(peer(9).members(6), (0, false));
+        assert_eq!(peer(0).members(7), reported(70, true));
+        assert_eq!(peer(0).members(6), reported(0, true));
+        assert_eq!(peer(9).members(6), reported(0, false));
     }
 }

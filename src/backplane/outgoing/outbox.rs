@@ -153,12 +153,12 @@ impl Outbox {
     /// Notes whether messages leave at the moment. For the publishing task alone.
     pub(crate) fn set_flowing(&self, is_flowing: bool) {
         if self.is_flowing.swap(is_flowing, Ordering::Relaxed) != is_flowing {
-            self.tell_space();
+            self.notify_space();
         }
     }
 
     /// Tells those who wait when half of what they may fill is free: each time, all of them look.
-    pub(crate) fn tell_space(&self) {
+    pub(crate) fn notify_space(&self) {
         let Amount { messages, bytes } = self.queue.reserved();
         let is_half_free = messages <= self.patient.messages / 2 && bytes <= self.patient.bytes / 2;
         if is_half_free || !self.is_flowing.load(Ordering::Relaxed) {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::backplane::channels::{Channel, Channels};
 use crate::backplane::contract::Parcel;
-use crate::backplane::envelope::{self, Header, Heartbeat, Packer, Signing};
+use crate::backplane::envelope::{self, EnvelopeHeader, Heartbeat, Packer, Signing};
 use crate::backplane::health::Health;
 use crate::backplane::nodes::fleet::Fleet;
 use crate::backplane::outgoing::outbox::{
@@ -40,13 +40,13 @@ pub(crate) struct Packing {
     aside: Vec<Parcel>,
     /// The number of the first message that is set aside, by channel.
     first_aside: HashMap<Channel, u64>,
-    flows: Box<[Flow]>,
-    held: Held,
+    flows: Box<[ChannelFlow]>,
+    held: HeldMessages,
 }
 
 /// Whether messages of a channel may leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Flow {
+enum ChannelFlow {
     Open,
     /// The backplane has refused them.
     Refused,
@@ -56,7 +56,7 @@ enum Flow {
 
 /// Messages of stalled channels, the oldest first.
 #[derive(Default)]
-struct Held {
+struct HeldMessages {
     messages: VecDeque<Outgoing>,
     bytes: usize,
     /// Whether some may leave now.
@@ -64,12 +64,12 @@ struct Held {
 }
 
 /// The space that is left in a batch.
-struct Space {
+struct BatchSpace {
     bytes: usize,
     messages: usize,
 }
 
-impl Space {
+impl BatchSpace {
     fn is_left(&self) -> bool {
         self.bytes > 0 && self.messages > 0
     }
@@ -85,12 +85,12 @@ impl Packing {
         Self {
             sequences: deps.channels.all().map(|_| 0).collect(),
             open_at: deps.channels.all().map(|_| None).collect(),
-            flows: deps.channels.all().map(|_| Flow::Open).collect(),
+            flows: deps.channels.all().map(|_| ChannelFlow::Open).collect(),
             deps,
             ready: Vec::new(),
             aside: Vec::new(),
             first_aside: HashMap::new(),
-            held: Held::default(),
+            held: HeldMessages::default(),
         }
     }
 
@@ -100,21 +100,21 @@ impl Packing {
     }
 
     fn is_open(&self, channel: Channel) -> bool {
-        self.flows[channel.index()] == Flow::Open
+        self.flows[channel.index()] == ChannelFlow::Open
     }
 
     pub(crate) fn is_refused(&self, channel: Channel) -> bool {
-        self.flows[channel.index()] == Flow::Refused
+        self.flows[channel.index()] == ChannelFlow::Refused
     }
 
     /// Whether the backplane refuses any channel.
     pub(crate) fn has_refused(&self) -> bool {
-        self.flows.contains(&Flow::Refused)
+        self.flows.contains(&ChannelFlow::Refused)
     }
 
     /// Whether messages of any channel wait for nodes.
     pub(crate) fn has_waiting(&self) -> bool {
-        self.flows.contains(&Flow::Waiting)
+        self.flows.contains(&ChannelFlow::Waiting)
     }
 
     /// The channels of rooms whose messages wait for nodes, if there ever were messages.
@@ -123,14 +123,14 @@ impl Packing {
         has_messages[Channel::COMMON.index()] = false;
         let held = self.held.messages.iter().filter(|held| held.channel != Channel::COMMON);
         held.for_each(|held| has_messages[held.channel.index()] = true);
-        let is_waiting = |channel: &Channel| self.flows[channel.index()] == Flow::Waiting;
+        let is_waiting = |channel: &Channel| self.flows[channel.index()] == ChannelFlow::Waiting;
         let waiting = self.deps.channels.all().filter(is_waiting);
         waiting.filter(|channel| has_messages[channel.index()]).collect()
     }
 
     /// The messages that have left the outbox and are not acknowledged.
     pub(crate) fn messages(&self) -> u64 {
-        count(&self.ready) + count(&self.aside) + self.held.messages.len() as u64
+        message_count(&self.ready) + message_count(&self.aside) + self.held.messages.len() as u64
     }
 
     /// Moves what waits into envelopes, as much as one round trip may carry; `true` if anything has
@@ -139,7 +139,7 @@ impl Packing {
         // Invariant 3 of `progress`: before anything is taken.
         self.deps.outbox.progress().carry();
         let bytes: usize = self.ready.iter().map(|parcel| parcel.payload.len()).sum();
-        let mut space = Space {
+        let mut space = BatchSpace {
             bytes: PIPELINE_BYTES_MAX.saturating_sub(bytes),
             messages: PIPELINE_MESSAGES_MAX,
         };
@@ -161,13 +161,13 @@ impl Packing {
             self.open_at[channel.index()] = None;
             self.seal(channel, packer);
         }
-        self.tell();
-        self.deps.outbox.tell_space();
+        self.update_in_flight();
+        self.deps.outbox.notify_space();
         space.messages < PIPELINE_MESSAGES_MAX
     }
 
     /// Publishes the number of messages on their way. If there are none, wakes those who wait for that.
-    pub(crate) fn tell(&self) {
+    pub(crate) fn update_in_flight(&self) {
         let messages = self.messages();
         self.deps.health.in_flight.set(messages);
         if messages == 0 {
@@ -177,7 +177,7 @@ impl Packing {
     }
 
     /// Goes through what is held, for what may leave now.
-    fn sift(&mut self, space: &mut Space, open: &mut Vec<(Channel, Packer)>) {
+    fn sift(&mut self, space: &mut BatchSpace, open: &mut Vec<(Channel, Packer)>) {
         for outgoing in mem::take(&mut self.held).messages {
             self.held.is_to_be_sifted |= !space.is_left();
             if self.held.is_to_be_sifted || !self.is_open(outgoing.channel) {
@@ -234,9 +234,9 @@ impl Packing {
         self.post(channel, heartbeat.seal(header));
     }
 
-    fn header(&self, channel: Channel) -> Header {
+    fn header(&self, channel: Channel) -> EnvelopeHeader {
         let Fleet { node, epoch, .. } = *self.deps.fleet;
-        Header { node, epoch, first: self.sequences[channel.index()] }
+        EnvelopeHeader { node, epoch, first: self.sequences[channel.index()] }
     }
 
     /// Drops heartbeats that have not left: they would tell of the past.
@@ -248,7 +248,7 @@ impl Packing {
     pub(crate) fn refuse(&mut self) {
         for parcel in &self.ready {
             if let Some(channel) = self.deps.channels.find(&parcel.channel) {
-                self.flows[channel.index()] = Flow::Refused;
+                self.flows[channel.index()] = ChannelFlow::Refused;
             }
         }
         self.set_aside();
@@ -256,7 +256,7 @@ impl Packing {
 
     /// Stalls all channels until nodes are back, after a break of all.
     pub(crate) fn break_off(&mut self) {
-        self.flows.fill(Flow::Waiting);
+        self.flows.fill(ChannelFlow::Waiting);
         self.set_aside();
     }
 
@@ -279,14 +279,14 @@ impl Packing {
     pub(crate) fn retry(&mut self) -> Vec<Channel> {
         let is_refused = |channel: &Channel| self.is_refused(*channel);
         let refused: Vec<_> = self.deps.channels.all().filter(is_refused).collect();
-        refused.iter().for_each(|channel| self.flows[channel.index()] = Flow::Waiting);
+        refused.iter().for_each(|channel| self.flows[channel.index()] = ChannelFlow::Waiting);
         refused
     }
 
     /// Opens the channels that were waiting. What was set aside leaves before anything else.
     pub(crate) fn resume(&mut self) {
-        let waiting = self.flows.iter_mut().filter(|flow| **flow == Flow::Waiting);
-        waiting.for_each(|flow| *flow = Flow::Open);
+        let waiting = self.flows.iter_mut().filter(|flow| **flow == ChannelFlow::Waiting);
+        waiting.for_each(|flow| *flow = ChannelFlow::Open);
         self.first_aside.clear();
         let aside = mem::take(&mut self.aside);
         let newer = mem::take(&mut self.ready);
@@ -303,11 +303,11 @@ impl Packing {
 }
 
 /// The messages in these envelopes.
-pub(crate) fn count(parcels: &[Parcel]) -> u64 {
+pub(crate) fn message_count(parcels: &[Parcel]) -> u64 {
     parcels.iter().map(|parcel| u64::from(envelope::count(&parcel.payload))).sum()
 }
 
 /// The envelopes that have messages: all but heartbeats.
-pub(crate) fn carrying(parcels: &[Parcel]) -> u64 {
+pub(crate) fn envelope_count(parcels: &[Parcel]) -> u64 {
     parcels.iter().filter(|parcel| envelope::count(&parcel.payload) > 0).count() as u64
 }

@@ -37,12 +37,12 @@ use crate::backplane::channels::{Channel, Channels};
 use crate::backplane::contract::{
     Backplane, BackplaneError, BackplaneRequest, Publisher, Unpublished,
 };
-use crate::backplane::envelope::{Answer, Heartbeat, Report};
+use crate::backplane::envelope::{Heartbeat, Report, RollCallAnswer};
 use crate::backplane::health::half::Half;
 use crate::backplane::members::Members;
 use crate::backplane::nodes::fleet::Fleet;
 use crate::backplane::outgoing::outbox::Outbox;
-use crate::backplane::outgoing::packing::{Packing, carrying, count};
+use crate::backplane::outgoing::packing::{Packing, envelope_count, message_count};
 use crate::backplane::reconnecting::backoff::Backoff;
 use crate::backplane::reconnecting::halves::Halves;
 use crate::backplane::reconnecting::supervise::{Attempt, connect, supervise};
@@ -93,7 +93,7 @@ pub(crate) struct Publishing<B: Backplane> {
     /// Whether one of them is the greeting that this node owes.
     greeting: bool,
     /// The answers to roll calls that are on their way.
-    answering: Vec<Answer>,
+    answering: Vec<RollCallAnswer>,
     /// When refused channels are tried again.
     retry_at: Option<Instant>,
     /// While messages wait for nodes that are to come back.
@@ -182,7 +182,7 @@ impl<B: Backplane> Publishing<B> {
         let bytes: usize = parcels.iter().map(|parcel| parcel.payload.len()).sum();
         let deadline = PUBLISH_DEADLINE + PUBLISH_DEADLINE_PER_MIB * (bytes >> 20) as u32;
         let began = Instant::now();
-        let (envelopes, messages) = (carrying(parcels), count(parcels));
+        let (envelopes, messages) = (envelope_count(parcels), message_count(parcels));
         let silent =
             BackplaneError::Silent { request: BackplaneRequest::Publish, waited: deadline };
         // Invariant 2: a future that is dropped in between leaves the mark.
@@ -191,10 +191,10 @@ impl<B: Backplane> Publishing<B> {
             watched(timeout(deadline, publisher.publish(parcels))).await;
         self.is_publishing = false;
         let result = output.unwrap_or(Err(Unpublished::Everything(silent)));
-        health.counters.published.add(messages.saturating_sub(count(parcels)));
-        health.counters.envelopes.add(envelopes.saturating_sub(carrying(parcels)));
+        health.counters.published.add(messages.saturating_sub(message_count(parcels)));
+        health.counters.envelopes.add(envelopes.saturating_sub(envelope_count(parcels)));
         // Invariant 6.
-        self.packing.tell();
+        self.packing.update_in_flight();
         if !has_waited {
             // A driver that is always ready must not hold the worker thread.
             yield_now().await;
@@ -203,7 +203,7 @@ impl<B: Backplane> Publishing<B> {
         self.greeting = false;
         self.answering.clear();
         for channel in self.beating.drain(..) {
-            self.deps.echoes.beaten(channel, began);
+            self.deps.echoes.heartbeat_acknowledged(channel, began);
         }
         Ok(())
     }
@@ -219,7 +219,7 @@ impl<B: Backplane> Publishing<B> {
     /// it listens to itself.
     fn beat_if_due(&mut self) {
         let now = Instant::now();
-        if self.deps.fleet.take_beat() {
+        if self.deps.fleet.take_heartbeat_request() {
             // Others may ask often; this node asks only when it has subscribed anew.
             let pause = if self.deps.fleet.wants_greeting() {
                 Duration::ZERO

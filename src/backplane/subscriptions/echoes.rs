@@ -62,7 +62,7 @@ impl Echoes {
     }
 
     /// Notes that a heartbeat, which had left at `at`, was acknowledged.
-    pub(crate) fn beaten(&self, channel: Channel, at: Instant) {
+    pub(crate) fn heartbeat_acknowledged(&self, channel: Channel, at: Instant) {
         self.set(&self.of(channel).beat, at);
     }
 
@@ -77,21 +77,21 @@ impl Echoes {
     }
 
     /// When the last heartbeat left whose echo can be expected.
-    pub(crate) fn expected(&self, channel: Channel) -> Option<Expected> {
+    pub(crate) fn expected(&self, channel: Channel) -> Option<ExpectedEcho> {
         let Stamps { beat, subscribed, .. } = self.of(channel);
         let beat = beat.0.load(Ordering::Relaxed);
-        (beat > subscribed.0.load(Ordering::Relaxed)).then_some(Expected { channel, beat })
+        (beat > subscribed.0.load(Ordering::Relaxed)).then_some(ExpectedEcho { channel, beat })
     }
 
     /// Whether an echo has come that was expected before.
-    pub(crate) fn has_come(&self, expected: Expected) -> bool {
+    pub(crate) fn has_come(&self, expected: ExpectedEcho) -> bool {
         self.of(expected.channel).echo.0.load(Ordering::Relaxed) >= expected.beat
     }
 }
 
 /// An echo that must have come when the next probe is answered.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Expected {
+pub(crate) struct ExpectedEcho {
     pub(crate) channel: Channel,
     beat: u64,
 }

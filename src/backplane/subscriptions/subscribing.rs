@@ -16,7 +16,7 @@ use crate::backplane::nodes::fleet::Fleet;
 use crate::backplane::reconnecting::backoff::Backoff;
 use crate::backplane::reconnecting::halves::Halves;
 use crate::backplane::reconnecting::supervise::{Attempt, connect, supervise, within};
-use crate::backplane::subscriptions::echoes::{Echoes, Expected};
+use crate::backplane::subscriptions::echoes::{Echoes, ExpectedEcho};
 use crate::backplane::subscriptions::interest::Interest;
 
 /// How often the connection is probed: so that seven seconds after a network has gone silent it is
@@ -196,7 +196,7 @@ impl<B: Backplane> Subscribing<B> {
     /// Asks whether the connection lives, and whether messages still come by it.
     async fn probe(&self, subscriber: &mut B::Subscriber) -> Result<(), BackplaneError> {
         let interest = &self.deps.interest;
-        let expected: Vec<Expected> = interest
+        let expected: Vec<ExpectedEcho> = interest
             .subscribed()
             .filter_map(|channel| self.deps.echoes.expected(channel))
             .collect();
@@ -231,13 +231,13 @@ impl<B: Backplane> Subscribing<B> {
         let name = |&channel: &Channel| self.deps.channels.name(channel).clone();
         let names: Vec<_> = self.released.iter().map(name).collect();
         self.answer(BackplaneRequest::Subscribe, subscriber.unsubscribe(&names)).await?;
-        self.tell_released();
+        self.report_released();
         self.count_subscriptions();
         Ok(())
     }
 
     /// Tells the receiving task of channels by which nothing more can come.
-    fn tell_released(&mut self) {
+    fn report_released(&mut self) {
         self.released.drain(..).for_each(|channel| self.deps.inbound.unsubscribed(channel));
     }
 }
@@ -248,7 +248,7 @@ impl<B: Backplane> Attempt for Subscribing<B> {
     async fn attempt(&mut self, backoff: &mut Backoff) -> BackplaneError {
         // The last subscriber is gone, however it ended.
         self.lose_all();
-        self.tell_released();
+        self.report_released();
         let (backplane, inbound) = (self.backplane.clone(), self.deps.inbound.clone());
         match connect(backplane.connect_subscriber(inbound)).await {
             Ok(mut subscriber) => match self.serve(&mut subscriber, backoff).await {

@@ -30,7 +30,7 @@ use super::room_state::{Hooks, RoomState};
 use super::stats::HubCounters;
 use super::warnings::Warnings;
 use super::{BuildError, Hub, Inner, Origins};
-use crate::backplane::{BackplaneError, Bridge, BridgeConfig, NodeId, Plan, Signing};
+use crate::backplane::{BackplaneError, Bridge, BridgeConfig, BridgePlan, NodeId, Signing};
 use crate::codec::Codec;
 use crate::engine::{
     Budgets, InboxLimits, LARGE_AUDIENCE, Overflow, QueueLimits, RoomLimits, ShardConfig,
@@ -124,7 +124,7 @@ struct Link {
 }
 
 /// Starts a bridge over the driver that it holds, or says why it cannot.
-type Start = Box<dyn FnOnce(Plan, BridgeEnds<'_>) -> Result<Bridge, BackplaneError> + Send>;
+type Start = Box<dyn FnOnce(BridgePlan, BridgeEnds<'_>) -> Result<Bridge, BackplaneError> + Send>;
 
 /// What a bridge is between.
 struct BridgeEnds<'a> {
@@ -225,7 +225,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
                 #[cfg(feature = "json")]
                 plain: self.plain.for_bridge(self.rooms.name_bytes),
             };
-            (Plan::new(config), link.start)
+            (BridgePlan::new(config), link.start)
         });
         let watch = bridge.as_ref().map(|(plan, _)| plan.room_watch());
         let layout = Layout {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Builder;
-use crate::backplane::plain::{PAYLOAD_BYTES_LIMIT, Plain, PlainError, Recode};
+use crate::backplane::plain::{PAYLOAD_BYTES_LIMIT, PlainConfig, PlainError, Recode};
 use crate::codec::{FromJson, encode_frame};
 use crate::hub::BuildError;
 
@@ -161,9 +161,9 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
 
 impl PlainSettings {
     /// The channel for a bridge.
-    pub(super) fn for_bridge(self, room_name_bytes_max: usize) -> Option<Plain> {
+    pub(super) fn for_bridge(self, room_name_bytes_max: usize) -> Option<PlainConfig> {
         let (channel, recode) = self.channel?;
-        Some(Plain {
+        Some(PlainConfig {
             channel: channel.into(),
             payload_bytes_max: self.payload_bytes_max,
             room_name_bytes_max,

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::master_watch::MasterWatch;
 use super::message_connection::{MessageConnection, Mode};
 use super::push_receiver::ConnectionLoss;
-use super::remote::{Answers, Remote};
+use super::remote::{Remote, ServerAnswers};
 use super::{parcels, role};
 use crate::backplane::contract::BackplaneError;
 use crate::backplane::contract::Inbound;
@@ -58,7 +58,7 @@ impl RedisPublisher {
     ///
     /// # Errors
     /// The connection is of no use any more. No answer counts then: a replica has given it.
-    async fn send(&mut self, parcels: &[Parcel]) -> Result<Answers, BackplaneError> {
+    async fn send(&mut self, parcels: &[Parcel]) -> Result<ServerAnswers, BackplaneError> {
         self.master.check()?;
         let looks = self.looked_at.elapsed() >= ROLE_HOLDS;
         let connection = self.connection.clone();
@@ -145,7 +145,7 @@ impl Subscriber for RedisSubscriber {
 
 /// Takes out of the list the channels at its head that were acknowledged, and moves to its end those
 /// that were refused, so that they hold up no others when all are asked for again.
-fn take_subscribed(channels: &mut Vec<Arc<str>>, answers: Answers) -> Option<ServerError> {
+fn take_subscribed(channels: &mut Vec<Arc<str>>, answers: ServerAnswers) -> Option<ServerError> {
     let mut refusals = answers.iter().map(Result::is_err);
     channels.retain(|_| refusals.next().unwrap_or(true));
     let refused: Vec<ServerError> = answers.into_iter().filter_map(Result::err).collect();

@@ -10,7 +10,7 @@ use redis::{Cmd, Pipeline, PushKind, RedisError, ServerError, Value};
 use tokio::sync::mpsc;
 
 use super::push_receiver::{ConnectionLoss, PushReceiver, WantedChannels};
-use super::remote::{Answers, Remote};
+use super::remote::{Remote, ServerAnswers};
 use super::role;
 use crate::backplane::contract::BackplaneError;
 use crate::backplane::contract::BackplaneRequest;
@@ -113,7 +113,10 @@ impl MessageConnection {
     ///
     /// # Errors
     /// The connection is of no use any more.
-    pub(super) async fn subscribe(&self, channels: &[Arc<str>]) -> Result<Answers, BackplaneError> {
+    pub(super) async fn subscribe(
+        &self,
+        channels: &[Arc<str>],
+    ) -> Result<ServerAnswers, BackplaneError> {
         let channels = &channels[..channels.len().min(PIPELINE_MAX)];
         self.wanted.add(channels);
         let (command, kind) = self.mode.subscribe();
@@ -195,7 +198,7 @@ impl MessageConnection {
         command: &str,
         kind: &PushKind,
         channels: &[Arc<str>],
-    ) -> Result<Answers, BackplaneError> {
+    ) -> Result<ServerAnswers, BackplaneError> {
         let mut pipeline = Pipeline::with_capacity(channels.len());
         for channel in channels {
             pipeline.cmd(command).arg(&**channel);

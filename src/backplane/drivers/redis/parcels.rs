@@ -6,14 +6,14 @@ use std::sync::Arc;
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisError, ServerError, Value};
 
-use super::remote::Answers;
+use super::remote::ServerAnswers;
 use super::role;
 use crate::backplane::contract::Parcel;
 
 /// What a server answered to parcels.
 pub(super) struct Sent {
     /// To each parcel.
-    pub(super) answers: Answers,
+    pub(super) answers: ServerAnswers,
     /// To [`role::command`], where that was asked for.
     pub(super) role: Option<Value>,
 }
@@ -43,7 +43,7 @@ pub(super) async fn send<'a>(
         return Err(unexpected());
     }
     let role = if looks { answers.pop() } else { None };
-    let answers: Result<Answers, RedisError> = answers.into_iter().map(read).collect();
+    let answers: Result<ServerAnswers, RedisError> = answers.into_iter().map(read).collect();
     Ok(Sent { answers: answers?, role })
 }
 

@@ -29,7 +29,7 @@ const KEEP_ALIVE_PROBES: u32 = 3;
 pub(super) const REDIS_PORT: u16 = 6_379;
 
 /// What a server answered to each part of a request, in their order.
-pub(super) type Answers = Vec<Result<(), ServerError>>;
+pub(super) type ServerAnswers = Vec<Result<(), ServerError>>;
 
 /// A server, and all that it takes to connect to it.
 #[derive(Clone)]

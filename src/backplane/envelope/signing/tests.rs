@@ -1,9 +1,13 @@
 use super::*;
-use crate::backplane::envelope::{Body, Content, Header, Heartbeat, Packer, Report, count, encode};
+use crate::backplane::envelope::{
+    EnvelopeBody, EnvelopeHeader, Heartbeat, MessageContent, Packer, Report, RoomCount, count,
+    encode,
+};
 use crate::backplane::identity::NodeId;
 use crate::engine::{Address, FrameKind, frame};
 
-const HEADER: Header = Header { node: NodeId::from_bytes([7; 16]), epoch: 1_000, first: 40 };
+const HEADER: EnvelopeHeader =
+    EnvelopeHeader { node: NodeId::from_bytes([7; 16]), epoch: 1_000, first: 40 };
 
 fn key(first: u8) -> Vec<u8> {
     (first..first + 32).collect()
@@ -16,12 +20,16 @@ fn signing(firsts: &[u8]) -> Signing {
 fn envelope() -> Vec<u8> {
     let mut packer = Packer::default();
     let frame = frame::encode(FrameKind::Text, b"hello");
-    packer.push(&encode(Address::Room("r"), std::iter::empty(), Content::framed(&frame)));
+    packer.push(&encode(Address::Room("r"), std::iter::empty(), MessageContent::framed(&frame)));
     packer.seal(HEADER)
 }
 
 fn heartbeat() -> Vec<u8> {
-    let report = Report { connections: 3, rooms: [(1, 2)].into(), ..Report::default() };
+    let report = Report {
+        connections: 3,
+        rooms: [RoomCount { room_hash: 1, members: 2 }].into(),
+        ..Report::default()
+    };
     Heartbeat { report: Some(report), ..Heartbeat::default() }.seal(HEADER)
 }
 
@@ -91,7 +99,7 @@ fn who_has_no_key_reads_signed_envelopes_as_an_unknown_version() {
     let payload = none.open("chat", signing(&[0]).seal("chat", envelope())).unwrap();
     assert_eq!(none.parse(&payload), Err(Unreadable::UnknownVersion));
     let unsigned = none.open("chat", none.seal("chat", envelope())).unwrap();
-    assert!(matches!(none.parse(&unsigned), Ok(Envelope { body: Body::Messages(_), .. })));
+    assert!(matches!(none.parse(&unsigned), Ok(Envelope { body: EnvelopeBody::Messages(_), .. })));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use super::events;
-use super::{Plain, PlainError};
+use super::{PlainConfig, PlainError};
 use crate::backplane::channels::Channel;
 use crate::backplane::envelope::Signing;
 use crate::backplane::health::Health;
@@ -25,7 +25,7 @@ pub(crate) const PAYLOAD_BYTES_LIMIT: usize = 16 << 20;
 pub(crate) struct Arrivals {
     node: NodeId,
     channel: Channel,
-    plain: Plain,
+    plain: PlainConfig,
     signing: Signing,
     health: Arc<Health>,
     queue: Inbox<Bytes>,
@@ -37,7 +37,7 @@ impl Arrivals {
     pub(crate) fn new(
         node: NodeId,
         channel: Channel,
-        plain: Plain,
+        plain: PlainConfig,
         signing: Signing,
         health: Arc<Health>,
     ) -> Self {
@@ -53,7 +53,7 @@ impl Arrivals {
         self.node
     }
 
-    pub(crate) fn plain(&self) -> &Plain {
+    pub(crate) fn plain(&self) -> &PlainConfig {
         &self.plain
     }
 

@@ -35,7 +35,7 @@ pub(crate) type Recode = Arc<dyn Fn(&mut [u8]) -> Result<Bytes, PlainError> + Se
 
 /// What the plain channel of a hub is made with.
 #[derive(Clone)]
-pub(crate) struct Plain {
+pub(crate) struct PlainConfig {
     /// Its whole name.
     pub(crate) channel: Arc<str>,
     /// The longest payload, with its signature.
@@ -45,7 +45,7 @@ pub(crate) struct Plain {
     pub(crate) recode: Recode,
 }
 
-impl fmt::Debug for Plain {
+impl fmt::Debug for PlainConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Plain")
             .field("channel", &self.channel)

@@ -76,7 +76,7 @@ impl Fields {
         match name {
             "message" => set(&mut self.message, skip(object).map(|()| place)),
             "room" => set(&mut self.room, value(object)),
-            "rooms" => set(&mut self.rooms, value::<_, Rooms>(object).and_then(|rooms| rooms.0)),
+            "rooms" => set(&mut self.rooms, value::<_, RoomList>(object).and_then(|rooms| rooms.0)),
             "everyone" => set(&mut self.everyone, value(object).and_then(only_true)),
             _ => Err(PlainError::UnknownField),
         }
@@ -138,34 +138,34 @@ impl<'de> Visitor<'de> for FieldsVisitor<'_> {
 }
 
 /// The list of rooms, or that there are too few or too many.
-struct Rooms(Result<Vec<Cow<'static, str>>, PlainError>);
+struct RoomList(Result<Vec<Cow<'static, str>>, PlainError>);
 
-impl<'de> Deserialize<'de> for Rooms {
+impl<'de> Deserialize<'de> for RoomList {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(RoomsVisitor)
+        deserializer.deserialize_seq(RoomListVisitor)
     }
 }
 
-struct RoomsVisitor;
+struct RoomListVisitor;
 
-impl<'de> Visitor<'de> for RoomsVisitor {
-    type Value = Rooms;
+impl<'de> Visitor<'de> for RoomListVisitor {
+    type Value = RoomList;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Rooms, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<RoomList, A::Error> {
         let mut rooms = Vec::new();
         while let Some(room) = list.next_element()? {
             if rooms.len() == ROOMS_MAX {
                 // The parser wants it read to its end.
                 while list.next_element::<IgnoredAny>()?.is_some() {}
-                return Ok(Rooms(Err(PlainError::NumberOfRooms)));
+                return Ok(RoomList(Err(PlainError::NumberOfRooms)));
             }
             rooms.push(room);
         }
-        Ok(Rooms(if rooms.is_empty() { Err(PlainError::NumberOfRooms) } else { Ok(rooms) }))
+        Ok(RoomList(if rooms.is_empty() { Err(PlainError::NumberOfRooms) } else { Ok(rooms) }))
     }
 }
 

@@ -1,14 +1,14 @@
 //! What a heartbeat reports of its node.
 
 use crate::backplane::channels::room_hash;
-use crate::backplane::envelope::{REPORT_ROOMS_MAX, Report};
+use crate::backplane::envelope::{REPORT_ROOMS_MAX, Report, RoomCount};
 use crate::backplane::members::Members;
 
 /// What this node has; nothing where its hub is just going.
 pub(crate) fn report(members: &dyn Members, spread: u16) -> Report {
     let mut rooms = Vec::new();
     members.for_each_room(&mut |name, count| {
-        rooms.push((room_hash(name), count as u32));
+        rooms.push(RoomCount { room_hash: room_hash(name), members: count as u32 });
     });
     let (rooms, unlisted_max) = listed(rooms);
     let connections = members.connections();
@@ -17,21 +17,19 @@ pub(crate) fn report(members: &dyn Members, spread: u16) -> Report {
 
 /// The rooms that a report has room for, those with the most members, sorted by hash; and the most
 /// members of one that it has no room for. A room of several shards comes as often as it has shards.
-fn listed(mut rooms: Vec<(u64, u32)>) -> (Box<[(u64, u32)]>, u32) {
+fn listed(mut rooms: Vec<RoomCount>) -> (Box<[RoomCount]>, u32) {
     rooms.sort_unstable();
     rooms.dedup_by(|later, first| {
-        let is_same = later.0 == first.0;
+        let is_same = later.room_hash == first.room_hash;
         if is_same {
-            first.1 = first.1.saturating_add(later.1);
+            first.members = first.members.saturating_add(later.members);
         }
         is_same
     });
     let mut unlisted_max = 0;
     if rooms.len() > REPORT_ROOMS_MAX {
-        rooms.select_nth_unstable_by_key(REPORT_ROOMS_MAX, |&(_, members)| {
-            std::cmp::Reverse(members)
-        });
-        unlisted_max = rooms[REPORT_ROOMS_MAX].1;
+        rooms.select_nth_unstable_by_key(REPORT_ROOMS_MAX, |room| std::cmp::Reverse(room.members));
+        unlisted_max = rooms[REPORT_ROOMS_MAX].members;
         rooms.truncate(REPORT_ROOMS_MAX);
         rooms.sort_unstable();
     }
@@ -42,17 +40,22 @@ fn listed(mut rooms: Vec<(u64, u32)>) -> (Box<[(u64, u32)]>, u32) {
 mod tests {
     use super::*;
 
+    fn room((room_hash, members): (u64, u32)) -> RoomCount {
+        RoomCount { room_hash, members }
+    }
+
     #[test]
     fn a_report_sums_the_shards_of_a_room() {
-        let (rooms, unlisted_max) = listed(vec![(7, 1), (3, 2), (7, 40)]);
-        assert_eq!((&*rooms, unlisted_max), (&[(3, 2), (7, 41)][..], 0));
+        let (rooms, unlisted_max) = listed([(7, 1), (3, 2), (7, 40)].map(room).to_vec());
+        assert_eq!((&*rooms, unlisted_max), (&[(3, 2), (7, 41)].map(room)[..], 0));
     }
 
     #[test]
     fn a_report_that_is_full_lists_the_largest_rooms() {
-        let rooms = (0..REPORT_ROOMS_MAX as u64 + 10).map(|hash| (hash, hash as u32 + 1)).collect();
+        let hashes = 0..REPORT_ROOMS_MAX as u64 + 10;
+        let rooms = hashes.map(|hash| room((hash, hash as u32 + 1))).collect();
         let (rooms, unlisted_max) = listed(rooms);
         assert_eq!(rooms.len(), REPORT_ROOMS_MAX);
-        assert_eq!((rooms[0], unlisted_max), ((10, 11), 10));
+        assert_eq!((rooms[0], unlisted_max), (room((10, 11)), 10));
     }
 }

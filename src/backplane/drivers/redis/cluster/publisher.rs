@@ -13,7 +13,7 @@ use crate::backplane::contract::Parcel;
 use crate::backplane::contract::Publisher;
 use crate::backplane::contract::Unpublished;
 use crate::backplane::drivers::redis::parcels;
-use crate::backplane::drivers::redis::remote::{Answers, Remote};
+use crate::backplane::drivers::redis::remote::{Remote, ServerAnswers};
 use crate::backplane::drivers::redis::server_addr::ServerAddr;
 use crate::backplane::reconnecting::supervise::within;
 
@@ -90,7 +90,7 @@ async fn send_group<'a>(
     remote: Remote,
     connection: Option<MultiplexedConnection>,
     parcels: impl ExactSizeIterator<Item = &'a Parcel> + Clone,
-) -> Result<(MultiplexedConnection, Answers), BackplaneError> {
+) -> Result<(MultiplexedConnection, ServerAnswers), BackplaneError> {
     let bytes: usize = parcels.clone().map(|parcel| parcel.payload.len()).sum();
     let deadline = SEND_DEADLINE + SEND_DEADLINE_PER_MIB * (bytes >> 20) as u32;
     let sending = async {

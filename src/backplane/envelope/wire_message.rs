@@ -32,22 +32,22 @@ const VERB_LEAVE: u8 = 3;
 pub fn encode(
     address: Address<'_, ConnId>,
     except: impl Iterator<Item = ConnId> + Clone,
-    content: Content<'_>,
+    content: MessageContent<'_>,
 ) -> Vec<u8> {
     let flags = |verb| verb << VERB_SHIFT;
     match content {
-        Content::Payload(kind, payload) => {
+        MessageContent::Payload(kind, payload) => {
             let binary = if kind == FrameKind::Binary { FLAG_BINARY } else { 0 };
             encode_parts(binary | flags(VERB_MESSAGE), address, except, payload)
         }
-        Content::Action(Action::Close { code, reason }) => {
+        MessageContent::Action(Action::Close { code, reason }) => {
             let payload = [&u16::from(code).to_le_bytes(), reason.as_bytes()].concat();
             encode_parts(flags(VERB_CLOSE), address, except, &payload)
         }
-        Content::Action(Action::Join(room)) => {
+        MessageContent::Action(Action::Join(room)) => {
             encode_parts(flags(VERB_JOIN), address, except, room.as_bytes())
         }
-        Content::Action(Action::Leave(room)) => {
+        MessageContent::Action(Action::Leave(room)) => {
             encode_parts(flags(VERB_LEAVE), address, except, room.as_bytes())
         }
     }
@@ -115,17 +115,17 @@ fn put_conn(out: &mut Vec<u8>, id: ConnId) {
 
 /// The messages of an envelope, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Messages<'a> {
+pub struct WireMessages<'a> {
     rest: &'a [u8],
     count: u32,
 }
 
-impl<'a> Messages<'a> {
+impl<'a> WireMessages<'a> {
     /// Checks all messages; `count` there must be, and nothing behind them.
     pub(super) fn check(body: &'a [u8], count: u32) -> Option<Self> {
         let mut rest = body;
         for _ in 0..count {
-            Message::parse(&mut rest)?;
+            WireMessage::parse(&mut rest)?;
         }
         rest.is_empty().then_some(Self { rest: body, count })
     }
@@ -136,36 +136,36 @@ impl<'a> Messages<'a> {
     }
 }
 
-impl<'a> Iterator for Messages<'a> {
-    type Item = Message<'a>;
+impl<'a> Iterator for WireMessages<'a> {
+    type Item = WireMessage<'a>;
 
-    fn next(&mut self) -> Option<Message<'a>> {
+    fn next(&mut self) -> Option<WireMessage<'a>> {
         self.count = self.count.checked_sub(1)?;
-        Message::parse(&mut self.rest)
+        WireMessage::parse(&mut self.rest)
     }
 }
 
 /// A message of another node, or an action.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message<'a> {
+pub struct WireMessage<'a> {
     /// Whom it is for. [`To`] has its names as a list.
-    pub target: Address<'a, ConnId, Names<'a>>,
+    pub target: Address<'a, ConnId, RoomNames<'a>>,
     /// Whom it passes by.
     pub except: ConnIds<'a>,
     /// What it brings to its target.
-    pub content: Content<'a>,
+    pub content: MessageContent<'a>,
 }
 
 /// What a message brings to its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Content<'a> {
+pub enum MessageContent<'a> {
     /// Bytes for clients.
     Payload(FrameKind, &'a [u8]),
     /// Something that happens to connections.
     Action(Action<'a>),
 }
 
-impl<'a> Content<'a> {
+impl<'a> MessageContent<'a> {
     /// The message in a frame for clients.
     pub(crate) fn framed(frame: &'a [u8]) -> Self {
         Self::Payload(frame::kind(frame), frame::payload(frame))
@@ -195,8 +195,8 @@ fn parse_close(payload: &[u8]) -> Option<Action<'_>> {
     (is_whole || is_empty).then_some(Action::Close { code, reason })
 }
 
-impl<'a> From<Address<'a, ConnId, Names<'a>>> for To<'a> {
-    fn from(target: Address<'a, ConnId, Names<'a>>) -> Self {
+impl<'a> From<Address<'a, ConnId, RoomNames<'a>>> for To<'a> {
+    fn from(target: Address<'a, ConnId, RoomNames<'a>>) -> Self {
         match target {
             Address::Everyone => Self::Everyone,
             Address::Room(name) => Self::Room(name.into()),
@@ -206,7 +206,7 @@ impl<'a> From<Address<'a, ConnId, Names<'a>>> for To<'a> {
     }
 }
 
-impl<'a> Message<'a> {
+impl<'a> WireMessage<'a> {
     /// The connections of `node` that it passes by.
     pub(crate) fn excepted_on(&self, node: NodeId) -> Vec<ConnKey> {
         self.except.clone().filter_map(|id| id.key_on(node)).collect()
@@ -217,12 +217,12 @@ impl<'a> Message<'a> {
         let target = match flags >> TARGET_SHIFT & TARGET_MASK {
             TARGET_EVERYONE => Address::Everyone,
             TARGET_ROOM => Address::Room(take_name(rest)?),
-            TARGET_ROOMS => Address::Rooms(Names::check(rest)?),
+            TARGET_ROOMS => Address::Rooms(RoomNames::check(rest)?),
             TARGET_CONN => Address::Conn(take_conn(rest)?),
             _ => return None,
         };
         let except = if flags & FLAG_EXCEPT == 0 { ConnIds(&[]) } else { ConnIds::take(rest)? };
-        let content = Content::parse(flags, take_bytes(rest)?)?;
+        let content = MessageContent::parse(flags, take_bytes(rest)?)?;
         Some(Self { target, except, content })
     }
 }
@@ -249,12 +249,12 @@ fn take_conn(rest: &mut &[u8]) -> Option<ConnId> {
 
 /// The names of rooms, where they lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Names<'a> {
+pub struct RoomNames<'a> {
     rest: &'a [u8],
     count: u32,
 }
 
-impl<'a> Names<'a> {
+impl<'a> RoomNames<'a> {
     fn check(rest: &mut &'a [u8]) -> Option<Self> {
         let count = rest.try_get_u32_le().ok()?;
         let names = *rest;
@@ -265,7 +265,7 @@ impl<'a> Names<'a> {
     }
 }
 
-impl<'a> Iterator for Names<'a> {
+impl<'a> Iterator for RoomNames<'a> {
     type Item = &'a str;
 
     fn next(&mut self) -> Option<&'a str> {
