@@ -1,4 +1,7 @@
-//! The bridge between a hub and the other nodes, as the hub holds it.
+//! The bridge between a hub and the other nodes: the hub publishes and asks for health through it.
+//!
+//! It starts one task each for publishing, subscribing, receiving and, with a plain channel, for
+//! the messages of other programs. The tasks end when the bridge is dropped.
 
 #[cfg(test)]
 mod tests;
@@ -33,24 +36,25 @@ use crate::backplane::subscriptions::interest::Interest;
 use crate::backplane::subscriptions::subscribing::{self, Subscribing};
 use crate::engine::{Action, Address, InboxLimits, RoomWatch};
 
-/// The most bytes of frames that are given to members at once: a hundred small messages share the
-/// way to the shards, and a client that is slow for a moment does not lose its turn over it.
+/// The most bytes of frames that are handed to members at once. A hundred small messages then share
+/// one delivery to the shards, and a client that is slow for a moment is not evicted by one large
+/// delivery.
 const RUN_BYTES_MAX: usize = 16 * 1024;
 
-/// What the bridge of a hub is made with.
+/// The settings of a bridge.
 #[derive(Debug, Clone)]
 pub(crate) struct BridgeConfig {
-    /// The common channel.
+    /// The name that all channels of the hub share.
     pub(crate) channel: String,
-    /// Over how many channels rooms are spread.
+    /// The number of channels that rooms are spread over.
     pub(crate) spread: u16,
-    /// What may wait to be published.
+    /// The bounds of the outage queue: messages that wait to be published.
     pub(crate) outage: InboxLimits,
-    /// How envelopes are signed.
+    /// The keys that sign envelopes.
     pub(crate) signing: Signing,
-    /// How long nodes are waited for after a break.
+    /// How long messages wait for nodes that are missing after a break.
     pub(crate) rejoin_wait: Duration,
-    /// The bytes that the queue of a client holds.
+    /// The size of a client's send queue, in bytes.
     pub(crate) queue_bytes: usize,
     /// The channel of other programs.
     #[cfg(feature = "json")]
@@ -66,7 +70,7 @@ impl BridgeConfig {
     }
 }
 
-/// A bridge that has not been started: it can watch rooms, and does nothing else.
+/// A bridge that has not been started. It counts rooms already, so that no room is missed.
 pub(crate) struct BridgePlan {
     config: BridgeConfig,
     channels: Arc<Channels>,
@@ -81,12 +85,12 @@ impl BridgePlan {
         Self { config, channels, interest }
     }
 
-    /// Who is to be told of rooms.
+    /// The observer that the engine notifies of new and removed rooms.
     pub(crate) fn room_watch(&self) -> Arc<dyn RoomWatch> {
         self.interest.clone()
     }
 
-    /// Starts the tasks. They connect in their own time.
+    /// Starts the tasks, which then connect. Returns at once.
     pub(crate) fn start<B: Backplane>(
         self,
         backplane: B,
@@ -173,11 +177,12 @@ impl BridgePlan {
     }
 }
 
-/// Tells where a task ends and the hub has not: a hub that does not know it waits for its backplane.
+/// Notices that a task of the bridge has ended while the hub is still open, and reports the
+/// backplane as stopped. Otherwise the hub would wait for its backplane for ever.
 struct TaskGuard {
     outbox: Arc<Outbox>,
     health: Arc<Health>,
-    /// Set when the hub is closed: then the end of a task is no fault.
+    /// Set when the hub is closed: from then on the end of a task is not a fault.
     is_end_expected: Arc<AtomicBool>,
     stop: watch::Receiver<()>,
 }
@@ -190,7 +195,7 @@ impl TaskGuard {
 
 impl Drop for TaskGuard {
     fn drop(&mut self) {
-        // Whoever waits for space would wait for ever.
+        // Publishers that wait for space would wait for ever.
         self.outbox.set_flowing(false);
         let has_hub_gone = self.stop.has_changed().is_err();
         if !has_hub_gone && !self.is_end_expected.load(Ordering::Relaxed) {
@@ -202,27 +207,27 @@ impl Drop for TaskGuard {
 async fn until_stopped(mut stop: watch::Receiver<()>, task: impl Future<Output = ()>) {
     tokio::select! {
         () = task => {}
-        // Either way: the hub leaves, or the sender is gone, and with it the hub.
+        // The hub leaves, or it has been dropped, and the sender with it.
         _ = stop.changed() => {}
     }
 }
 
-/// A hub's way to the other nodes. When it is dropped, the tasks end as by [`leave`](Self::leave), if
-/// their runtime still runs.
+/// The connection of a hub to the other nodes. When it is dropped, the tasks end as they do with
+/// [`leave`](Self::leave), if their runtime still runs.
 pub(crate) struct Bridge {
     channels: Arc<Channels>,
     interest: Arc<Interest>,
     outbox: Arc<Outbox>,
     fleet: Arc<Fleet>,
     health: Arc<Health>,
-    /// Set when the hub is closed: then the end of a task is no fault.
+    /// Set when the hub is closed: from then on the end of a task is not a fault.
     is_end_expected: Arc<AtomicBool>,
-    /// The tasks end when it is changed or dropped.
+    /// Ends the tasks when it is changed or dropped.
     stop: watch::Sender<()>,
 }
 
 impl Bridge {
-    /// A message as it goes to other nodes; `None` where nobody elsewhere can be meant.
+    /// Encodes a message for other nodes; `None` if only a connection of this node can get it.
     pub(crate) fn message(
         &self,
         address: Address<'_, ConnId>,
@@ -232,7 +237,7 @@ impl Bridge {
         self.outgoing(address, except, MessageContent::framed(message))
     }
 
-    /// An action as it goes to other nodes, as [`message`](Self::message) does.
+    /// Encodes an action for other nodes; `None` if it can only concern a connection of this node.
     pub(crate) fn action(
         &self,
         address: Address<'_, ConnId>,
@@ -242,11 +247,12 @@ impl Bridge {
         self.outgoing(address, except, MessageContent::Action(action))
     }
 
-    /// Whether a connection of another node can be meant.
+    /// Whether the address may include a connection of another node.
     fn is_elsewhere(&self, address: Address<'_, ConnId>) -> bool {
         !matches!(address, Address::Conn(id) if id.node() == self.fleet.node)
     }
 
+    /// The excepted connections that belong to other nodes.
     fn elsewhere(&self, except: &[ConnId]) -> impl Iterator<Item = ConnId> + Clone {
         let node = self.fleet.node;
         except.iter().copied().filter(move |id| id.node() != node)
@@ -264,32 +270,35 @@ impl Bridge {
         })
     }
 
-    /// Queues something for the other nodes. Never waits.
+    /// Queues a message for the other nodes. Never waits. If the queue is full, the oldest message
+    /// is dropped.
     pub(crate) fn send(&self, outgoing: Outgoing) {
         self.outbox.push(outgoing);
     }
 
-    /// [`send`](Self::send), waiting while the backplane is up and more than 4 MiB or 32,768 messages wait
-    /// for it. While it is down, or waits for other nodes to come back, nobody waits for it.
+    /// Queues a message as [`send`](Self::send) does, but first waits for space: while the
+    /// backplane is up and more than 4 MiB or 32,768 messages are queued. The call does not wait
+    /// while the backplane is down, or while messages wait for other nodes to come back.
     ///
     /// # Cancel safety
     /// When the future is dropped, the message is queued without waiting.
     pub(crate) async fn send_in_time(&self, outgoing: Outgoing) {
         if let Err(outgoing) = self.outbox.try_push(outgoing) {
-            // Boxed, for it is rare, and its size would count in every future that may wait.
+            // Boxed: waiting is rare, and the size of the future would add to every future that may
+            // wait.
             Box::pin(self.outbox.push_in_time(outgoing)).await;
         }
     }
 
-    /// Waits until all that was published before this call is acknowledged or dropped, however long
-    /// that takes: while the backplane is away, it just waits. It is ready at once where nothing is
-    /// under way, or where the tasks have ended.
+    /// Waits until every message that was published before this call is acknowledged or dropped.
+    /// While the backplane is down, the call goes on waiting. It returns at once when no message is
+    /// queued or on its way, and when the tasks have ended.
     ///
-    /// It does not wait for what is published meanwhile, but for one case: while a channel is
-    /// stalled, for what joins the messages that are held for it.
+    /// The call does not wait for messages that are published later, with one exception: while a
+    /// channel is stalled, it also waits for later messages of that channel.
     ///
     /// # Cancel safety
-    /// The messages leave whether or not somebody waits for it.
+    /// Dropping the future changes nothing: the messages leave anyway.
     pub(crate) fn flush(&self) -> impl Future<Output = ()> {
         let settled = self.outbox.progress().all_settled();
         async {
@@ -300,29 +309,29 @@ impl Bridge {
         }
     }
 
-    /// The hub is closed: from now on it is no news where the tasks end.
+    /// Notes that the hub is closed. From now on, the end of a task is not reported as a fault.
     pub(crate) fn expect_end(&self) {
         self.is_end_expected.store(true, Ordering::Relaxed);
     }
 
-    /// Publishes what still waits, says goodbye to the other nodes, and ends the tasks. Waits for that, two
-    /// seconds at most. Nothing may be published any more.
+    /// Publishes the queued messages, says goodbye to the other nodes, and ends the tasks. Returns
+    /// when that is done, after two seconds at most. Call it when nothing is published any more.
     ///
     /// # Cancel safety
-    /// The tasks end whether or not somebody waits for it.
+    /// Dropping the future changes nothing: the tasks end anyway.
     pub(crate) async fn leave(&self) {
         self.expect_end();
         self.stop.send_replace(());
         self.health.stopped().await;
     }
 
-    /// The messages that wait, or are on their way and not acknowledged. Those that are just being
-    /// taken from one to the other may be missing.
+    /// The number of messages that are queued, or on their way and not acknowledged. Messages that
+    /// move from one state to the other during the call may be missing.
     pub(crate) fn unsent(&self) -> usize {
         self.outbox.len() + self.health.in_flight.get() as usize
     }
 
-    /// Waits until what other nodes send to a room with members here arrives.
+    /// Waits until messages of other nodes to a room with members here arrive.
     pub(crate) async fn subscribed_to(&self, room: &str) {
         self.interest.subscribed_to(room).await;
     }
@@ -339,7 +348,7 @@ impl Bridge {
         self.health.changes()
     }
 
-    /// The other nodes.
+    /// The other nodes that are known.
     pub(crate) fn peers(&self) -> Vec<Arc<KnownNode>> {
         self.fleet.roster.peers()
     }

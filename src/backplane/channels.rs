@@ -1,4 +1,4 @@
-//! Which channel a message goes by.
+//! The channels that nodes share, and the channel that each message uses.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,16 +9,16 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::backplane::identity::ConnId;
 use crate::engine::Address;
 
-/// The most channels that rooms can be spread over. Each costs a node a subscription, and a
-/// heartbeat every five seconds, so more would cost more than they spread.
+/// The most channels that rooms can be spread over. Each channel costs a node a subscription, and a
+/// heartbeat every five seconds. More channels would cost more than they save.
 pub(crate) const CHANNELS_MAX: u16 = 4_096;
 
-/// One of the channels of a [`Channels`], by its number.
+/// A channel of a [`Channels`], by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Channel(u16);
 
 impl Channel {
-    /// The one that all nodes are subscribed to.
+    /// The channel that all nodes are subscribed to.
     pub(crate) const COMMON: Self = Self(0);
 
     pub(crate) fn index(self) -> usize {
@@ -30,11 +30,12 @@ impl Channel {
     }
 }
 
-/// The channels that the nodes share: a common one, for what concerns everybody, and those that
-/// rooms are spread over. With a single channel, everything goes by the common one. Where other
-/// programs may publish, there is a plain channel too, which nodes only listen to.
+/// The channels of a hub: the common channel, for messages that concern all nodes, and the channels
+/// that rooms are spread over. If rooms have a single channel, the common channel carries
+/// everything. If other programs may publish, there is also the plain channel. Nodes only listen to
+/// it.
 pub(crate) struct Channels {
-    /// Those of nodes, and behind them the plain one, where there is one.
+    /// The channels of nodes, followed by the plain channel if there is one.
     names: Box<[Arc<str>]>,
     by_name: HashMap<Arc<str>, Channel>,
     spread: u16,
@@ -42,9 +43,9 @@ pub(crate) struct Channels {
 }
 
 impl Channels {
-    /// `roomcast:NAME:all` is the common channel, and `roomcast:NAME:0`, `roomcast:NAME:1`… are those of
-    /// rooms. `NAME` has no colon, so that hubs of different names have no channel in common. The plain
-    /// channel is called as it is.
+    /// Names the channels: `roomcast:NAME:all` is the common channel, and `roomcast:NAME:0`,
+    /// `roomcast:NAME:1`… are the channels of rooms. Colons in `NAME` are encoded, so that hubs
+    /// with different names share no channel. The plain channel keeps its own name.
     pub(crate) fn new(name: &str, spread: u16, plain: Option<Arc<str>>) -> Self {
         let name = name.replace('%', "%25").replace(':', "%3A");
         let channel = |part: &dyn fmt::Display| Arc::from(format!("roomcast:{name}:{part}"));
@@ -60,18 +61,18 @@ impl Channels {
         Self { by_name: by_name.collect(), names: names.into(), spread, plain }
     }
 
-    /// How many channels rooms are spread over.
+    /// The number of channels that rooms are spread over.
     pub(crate) fn spread(&self) -> u16 {
         self.spread
     }
 
-    /// The channels of nodes, which they publish on.
+    /// The channels that nodes publish on.
     pub(crate) fn all(&self) -> impl Iterator<Item = Channel> + use<> {
         let plain = usize::from(self.plain.is_some());
         (0..(self.names.len() - plain) as u16).map(Channel)
     }
 
-    /// Those that a node may listen to: [`all`](Self::all), and the plain one.
+    /// The channels that a node may listen to: [`all`](Self::all), and the plain channel.
     pub(crate) fn listened(&self) -> impl Iterator<Item = Channel> + use<> {
         self.all().chain(self.plain)
     }
@@ -82,7 +83,7 @@ impl Channels {
         self.plain
     }
 
-    /// Whether a node needs the channel whatever rooms it has.
+    /// Whether a node needs the channel even if it has no rooms.
     pub(crate) fn is_always_needed(&self, channel: Channel) -> bool {
         channel == Channel::COMMON || Some(channel) == self.plain
     }
@@ -91,17 +92,19 @@ impl Channels {
         &self.names[channel.index()]
     }
 
-    /// The channel of nodes of that number, if there are as many. The plain one has no number that nodes know.
+    /// The channel of nodes with this number, if it exists. The plain channel has no number that
+    /// nodes share.
     pub(crate) fn numbered(&self, number: u16) -> Option<Channel> {
         let is_of_nodes = usize::from(number) < self.names.len();
         is_of_nodes.then_some(Channel(number)).filter(|&channel| Some(channel) != self.plain)
     }
 
+    /// The channel with this name.
     pub(crate) fn find(&self, name: &str) -> Option<Channel> {
         self.by_name.get(name).copied()
     }
 
-    /// The channel of a room: the same on every node that has as many.
+    /// The channel of a room. It is the same on every node with the same number of channels.
     pub(crate) fn of_room(&self, room: &str) -> Channel {
         if self.spread == 1 {
             return Channel::COMMON;
@@ -109,8 +112,8 @@ impl Channels {
         Channel(1 + (room_hash(room) % u64::from(self.spread)) as u16)
     }
 
-    /// The channel of a message. One to rooms of several channels goes by the common one, so that it
-    /// reaches each node once.
+    /// The channel of a message. A message to rooms of several channels uses the common channel, so
+    /// that each node receives it once.
     pub(crate) fn of(&self, address: Address<'_, ConnId>) -> Channel {
         match address {
             Address::Everyone | Address::Conn(_) => Channel::COMMON,
@@ -134,8 +137,8 @@ impl fmt::Debug for Channels {
     }
 }
 
-/// A hash of a room's name that is the same on all nodes and in all versions (XXH3, 64 bits, no
-/// seed).
+/// A hash of a room's name (XXH3, 64 bits, no seed). It is the same on all nodes and in all
+/// versions.
 pub(crate) fn room_hash(room: &str) -> u64 {
     xxh3_64(room.as_bytes())
 }
@@ -166,7 +169,7 @@ mod tests {
         assert_eq!(
             room_hash("lobby"),
             0x6210_5012_f2df_29a2,
-            "other nodes may be of another version"
+            "other nodes may run another version"
         );
         let lobby = channels.of_room("lobby");
         assert_eq!(channels.find(channels.name(lobby)), Some(lobby));
@@ -181,11 +184,11 @@ mod tests {
         for spread in [1, 64] {
             let without = Channels::new("chat", spread, None);
             let channels = Channels::new("chat", spread, Some("in".into()));
-            let plain = channels.find("in").expect("it is one of them");
+            let plain = channels.find("in").expect("the plain channel has its name");
             assert_eq!(&**channels.name(plain), "in");
             assert_eq!(channels.numbered(plain.index() as u16), None);
             assert!(channels.is_always_needed(plain));
-            assert!(channels.all().eq(without.all()), "none of those that are published on");
+            assert!(channels.all().eq(without.all()), "nodes do not publish on the plain channel");
             assert!(channels.listened().eq(channels.all().chain([plain])));
             assert_eq!(channels.of_room("lobby"), without.of_room("lobby"));
         }

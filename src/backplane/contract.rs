@@ -1,4 +1,5 @@
-//! What carries envelopes between nodes: the contract, for drivers of one's own.
+//! The contract between the hub and a driver, which carries bytes between nodes. For people who
+//! write a driver of their own.
 
 use std::fmt;
 use std::future::Future;
@@ -9,68 +10,141 @@ use bytes::Bytes;
 
 use super::channels::Channel;
 
-/// Carries bytes between nodes, by named channels.
+/// A driver: carries bytes between nodes, by named channels.
 ///
-/// A driver moves payloads and says what went wrong; it knows nothing of rooms or messages. The hub
-/// does the rest on top of it: it batches, numbers, connects again, subscribes again, probes, and
-/// counts what was lost. So a driver neither retries nor waits for better times: it fails.
+/// Implement this trait to connect hubs over something other than [`Local`](super::Local) or Redis.
+///
+/// A driver carries payloads and reports errors. It knows nothing of rooms or messages. The hub
+/// does everything else: batches, sequence numbers, reconnecting, subscribing again, probes, and
+/// counting what was lost. So a driver does not retry and does not wait for a server to come back:
+/// it returns an error, and the hub connects that half again.
 ///
 /// # The contract
-/// - **Order**: what one publisher publishes on one channel arrives in that order at each subscriber
-///   of the channel, but for what is lost. Channels need not keep an order among each other.
-/// - **Loss**: a payload may be lost, whole. The hub numbers what it sends, and counts gaps.
-/// - **Duplicates**: a payload may arrive more than once, as when a publish that had failed was
-///   carried all the same, and is repeated. The hub drops the repetition.
-/// - **Echo**: a node that subscribes to a channel gets what it publishes there itself. The hub
-///   drops the echo, and takes it as the proof that the subscription lives.
-/// - **Bounds**: a driver hands over what it receives to [`Inbound`] at once, which is bounded and
-///   never waits. It keeps no queue of its own.
+/// - **Order**: the payloads that one publisher publishes on one channel arrive at each subscriber
+///   of the channel in that order. Some may be missing. No order holds between channels.
+/// - **Loss**: a payload may be lost, but only as a whole. The hub numbers its messages and counts
+///   the gaps.
+/// - **Duplicates**: a payload may arrive more than once, for example after a publish that failed
+///   but was carried, and was then repeated. The hub drops the repetition.
+/// - **Echo**: a node that is subscribed to a channel also receives its own payloads of the
+///   channel. The hub drops them; their arrival proves that the subscription works. A driver that
+///   suppresses the echo is taken for broken.
+/// - **Bounds**: a driver passes each payload to [`Inbound::receive`] as soon as it arrives. That
+///   call never waits, and the queue behind it is bounded. The driver keeps no queue of its own.
 ///
-/// Each half is connected anew, with a back-off, after it has failed or has been silent for too
-/// long; the old one is dropped first, and must then end its tasks and connections.
+/// # Life of a half
+/// The hub connects the sending and the receiving half separately. When a half fails or does not
+/// answer in time, the hub drops it, waits for a back-off (from 0.1 s, doubling up to 10 s, with
+/// jitter) and connects a new one. A half must end its tasks and connections when it is dropped.
+/// A panic in a driver counts as a failed connection.
 ///
-/// [`Local`](super::Local) is the smallest implementation.
+/// # Examples
+/// A driver that adds to another driver. It counts the bytes that were acknowledged:
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+///
+/// use roomcast::{Backplane, BackplaneError, Hub, Inbound, Local, Parcel, Publisher, Unpublished};
+///
+/// struct Metered<B> {
+///     driver: B,
+///     bytes: Arc<AtomicUsize>,
+/// }
+///
+/// impl<B: Backplane> Backplane for Metered<B> {
+///     type Publisher = MeteredPublisher<B::Publisher>;
+///     type Subscriber = B::Subscriber;
+///
+///     async fn connect_publisher(&self) -> Result<Self::Publisher, BackplaneError> {
+///         let publisher = self.driver.connect_publisher().await?;
+///         Ok(MeteredPublisher { publisher, bytes: self.bytes.clone() })
+///     }
+///
+///     async fn connect_subscriber(&self, inbound: Inbound) -> Result<B::Subscriber, BackplaneError> {
+///         self.driver.connect_subscriber(inbound).await
+///     }
+///
+///     fn invites(&self) -> impl Future<Output = ()> + Send {
+///         self.driver.invites()
+///     }
+/// }
+///
+/// struct MeteredPublisher<P> {
+///     publisher: P,
+///     bytes: Arc<AtomicUsize>,
+/// }
+///
+/// impl<P: Publisher> Publisher for MeteredPublisher<P> {
+///     async fn publish(&mut self, parcels: &mut Vec<Parcel>) -> Result<(), Unpublished> {
+///         let bytes = |parcels: &[Parcel]| parcels.iter().map(|parcel| parcel.payload.len()).sum();
+///         let before: usize = bytes(parcels);
+///         let result = self.publisher.publish(parcels).await;
+///         self.bytes.fetch_add(before - bytes(parcels), Ordering::Relaxed);
+///         result
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let bytes = Arc::new(AtomicUsize::new(0));
+/// let driver = Metered { driver: Local::new(), bytes: bytes.clone() };
+/// let hub = Hub::<String>::builder().backplane(driver, "chat").build()?;
+/// # drop(hub);
+/// # Ok(())
+/// # }
+/// ```
 pub trait Backplane: Send + Sync + 'static {
     /// The sending half.
     type Publisher: Publisher;
     /// The receiving half.
     type Subscriber: Subscriber;
 
-    /// Connects the sending half. Given up after two seconds.
+    /// Connects the sending half. The hub gives up after two seconds.
     ///
     /// # Errors
-    /// Why it could not be connected.
+    /// The reason why no connection could be made. The hub tries again after the back-off.
+    ///
+    /// # Cancel safety
+    /// The hub drops the future when the time is up. The driver must then drop what it has opened.
     fn connect_publisher(
         &self,
     ) -> impl Future<Output = Result<Self::Publisher, BackplaneError>> + Send;
 
-    /// Connects the receiving half, without subscriptions. Given up after two seconds.
+    /// Connects the receiving half, without subscriptions. The hub gives up after two seconds.
+    ///
+    /// The half passes all payloads that it receives to `inbound`.
     ///
     /// # Errors
-    /// Why it could not be connected.
+    /// The reason why no connection could be made. The hub tries again after the back-off.
+    ///
+    /// # Cancel safety
+    /// The hub drops the future when the time is up. The driver must then drop what it has opened.
     fn connect_subscriber(
         &self,
         inbound: Inbound,
     ) -> impl Future<Output = Result<Self::Subscriber, BackplaneError>> + Send;
 
-    /// Waits for news that make it worth while to connect at once, such as that a server has taken the
-    /// place of another. Default: there are never any.
+    /// Waits until connecting at once is worth while, for example because a new server has taken
+    /// over from a failed one. Default: waits for ever.
     ///
-    /// A half that has failed waits for a back-off before it connects again; this ends the wait, and starts
-    /// the back-off over. The hub calls it before it connects a half. So news count from the call on, whether
-    /// or not the future has been polled.
+    /// A half that has failed waits for the back-off before it connects again. This future ends
+    /// that wait, after 10 ms at least, and resets the back-off. The hub calls this method before
+    /// each attempt to connect a half. News count from the call on, even if the future is polled
+    /// later.
     ///
     /// # Cancel safety
-    /// The future is dropped when the wait ends otherwise; the next call begins anew.
+    /// The hub drops the future when the back-off is over, and calls the method again at the next
+    /// attempt.
     fn invites(&self) -> impl Future<Output = ()> + Send {
         std::future::pending()
     }
 }
 
-/// A payload for a channel.
+/// A payload and its channel.
 #[derive(Debug, Clone)]
 pub struct Parcel {
-    /// The channel.
+    /// The name of the channel.
     pub channel: Arc<str>,
     /// The payload.
     pub payload: Bytes,
@@ -78,84 +152,97 @@ pub struct Parcel {
 
 /// The sending half of a [`Backplane`].
 pub trait Publisher: Send + 'static {
-    /// Publishes the parcels in their order, and takes out of the list those that were acknowledged:
-    /// of each channel the first ones, up to one that was not.
+    /// Publishes the parcels in their order, and removes those that were acknowledged from the
+    /// list.
     ///
-    /// All parcels of one channel are sent before any is waited for, so that a list costs one round
-    /// trip. Given up after two seconds, and one more for each MiB.
+    /// For each channel, the removed parcels are its first ones: a parcel stays in the list if an
+    /// earlier parcel of its channel was not acknowledged. Send all parcels of one channel before
+    /// you wait for an answer, so that a list costs one round trip. The hub gives up after two
+    /// seconds, plus one second for each MiB of payloads.
     ///
     /// # Errors
-    /// What remains in the list may or may not have been carried, and will be published again.
+    /// The remaining parcels may or may not have been carried. The hub publishes them again.
     ///
     /// # Cancel safety
-    /// When the future is dropped, the publisher is, too. The list must be right at each await.
+    /// When the hub drops the future, it drops the publisher, too, and publishes again what is in
+    /// the list. So the list must be right at each `await`.
     fn publish(
         &mut self,
         parcels: &mut Vec<Parcel>,
     ) -> impl Future<Output = Result<(), Unpublished>> + Send;
 }
 
-/// What a [`Publisher`] could not publish.
+/// The reason why a [`Publisher`] has left parcels in the list, and what the hub does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unpublished {
-    /// Everything that remains, and it is of no use any more: another publisher will be connected.
+    /// The publisher is broken. The hub drops it and connects another one.
     Everything(BackplaneError),
-    /// What remains, which is of channels that it cannot serve at the moment. It goes on with the
-    /// others, and is asked for these again within half a second.
+    /// Only the channels of the remaining parcels fail at the moment. The publisher goes on with
+    /// other channels, and the hub publishes the remaining parcels again within half a second.
     Channels(BackplaneError),
 }
 
 /// The receiving half of a [`Backplane`].
 ///
-/// A connection that breaks must show in [`lost`](Self::lost). A request is given up when nothing
-/// has arrived for two seconds, and after ten seconds in any case. Then the subscriber is dropped.
+/// When the connection breaks, [`lost`](Self::lost) must report it. The hub sends a probe
+/// ([`ping`](Self::ping)) every 4.5 seconds. It gives up a request when nothing has arrived for two
+/// seconds, and after ten seconds in any case, and then drops the subscriber.
 pub trait Subscriber: Send + 'static {
-    /// Subscribes, and takes out of the list the channels that were acknowledged: what is published
-    /// there from now on arrives. Subscribing twice is subscribing once. At most 512 channels.
+    /// Subscribes to channels, and removes those that were acknowledged from the list.
+    ///
+    /// Everything that is published on a removed channel from now on arrives. The hub asks for at
+    /// most 512 channels at once. To subscribe to a channel twice is the same as once.
     ///
     /// # Errors
-    /// What remains in the list is not subscribed.
+    /// The channels that remain in the list are not subscribed to. The subscriber stays in use, and
+    /// the hub asks again for them within half a second.
     fn subscribe(
         &mut self,
         channels: &mut Vec<Arc<str>>,
     ) -> impl Future<Output = Result<(), BackplaneError>> + Send;
 
-    /// Ends subscriptions. It is no error where there is none. Nothing more arrives then.
+    /// Ends subscriptions. After that, nothing arrives by these channels. A channel that is not
+    /// subscribed to is no error.
     ///
     /// # Errors
-    /// Why that failed.
+    /// The reason why that failed. The hub then drops the subscriber.
     fn unsubscribe(
         &mut self,
         channels: &[Arc<str>],
     ) -> impl Future<Output = Result<(), BackplaneError>> + Send;
 
-    /// A round trip on every connection that messages come by. What had been sent to this node
-    /// before has arrived when it is over.
+    /// Makes a round trip on every connection that carries messages to this node.
+    ///
+    /// Everything that was sent to this node before the call must have arrived at [`Inbound`] when
+    /// the future is ready: the hub concludes that a heartbeat which has not arrived by then never
+    /// will.
     ///
     /// # Errors
-    /// Why that failed.
+    /// The reason why that failed. The hub then drops the subscriber.
     fn ping(&mut self) -> impl Future<Output = Result<(), BackplaneError>> + Send;
 
-    /// Waits until subscriptions are lost, and says which.
+    /// Waits until subscriptions are lost, and returns which ones.
     ///
     /// # Cancel safety
-    /// A loss is not forgotten when the future is dropped before it is ready.
+    /// The hub often drops the future before it is ready. A loss must then be reported by the next
+    /// call.
     fn lost(&mut self) -> impl Future<Output = Lost> + Send;
 }
 
-/// The place where a driver puts the payloads that it receives. Clones are the same place.
+/// The queue of a hub for the payloads that a driver receives. Clones share the queue.
 #[derive(Clone)]
 pub struct Inbound(Arc<dyn Receive>);
 
 /// The hub's side of an [`Inbound`].
 pub(crate) trait Receive: Send + Sync {
-    /// Takes a payload that came by a channel.
+    /// Queues a payload that arrived by a channel.
     fn receive(&self, channel: &str, payload: Bytes);
 
-    /// Notes, behind the payloads that have arrived, that this node does not listen to a channel any more.
+    /// Queues the note that this node has ended its subscription to a channel. Its place is behind
+    /// the payloads that have arrived before.
     fn unsubscribed(&self, channel: Channel);
 
-    /// The payloads that wait to be read.
+    /// The number of payloads and notes in the queue.
     fn queued(&self) -> usize;
 }
 
@@ -164,9 +251,12 @@ impl Inbound {
         Self(receive)
     }
 
-    /// Takes a payload that came by a channel. Never waits: where there is no space, the payload is
-    /// dropped, and the messages in it are counted as lost. With a key, its signature is checked
-    /// here, at a cost that grows with its size.
+    /// Queues a payload that arrived by a channel. Never waits.
+    ///
+    /// If the queue (128 MiB or 65,536 payloads) is full, the payload is dropped, and its messages
+    /// are counted as lost. A payload on a channel that the hub does not use is ignored. If the hub
+    /// has a key, this call checks the signature, at a cost that grows with the size of the
+    /// payload.
     pub fn receive(&self, channel: &str, payload: Bytes) {
         self.0.receive(channel, payload);
     }
@@ -182,71 +272,73 @@ impl fmt::Debug for Inbound {
     }
 }
 
-/// What a [`Subscriber`] has lost.
+/// The subscriptions that a [`Subscriber`] has lost.
 #[derive(Debug, Clone)]
 pub enum Lost {
-    /// Everything: it is of no use any more.
+    /// All of them: the subscriber is broken. The hub drops it and connects another one.
     Everything(BackplaneError),
-    /// Some channels. It goes on with the others, and can subscribe to these again.
+    /// Some channels. The subscriber goes on with its other channels, and the hub subscribes to the
+    /// lost ones again.
     Channels(Vec<Arc<str>>, BackplaneError),
 }
 
-/// What is wrong with a backplane. It never holds a password.
+/// An error of a backplane. No text in it contains a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackplaneError {
-    /// The settings cannot work, such as a URL that cannot be read.
+    /// The settings can never work, for example a URL that cannot be parsed.
     #[error("backplane settings: {0}")]
     Settings(String),
-    /// There is no connection, or it broke.
+    /// A connection could not be made, or broke.
     #[error("backplane connection: {0}")]
     Connection(String),
-    /// The server answered with an error: a wrong password, too many clients, no permission.
+    /// The server answered with an error, for example: wrong password, too many clients, no
+    /// permission.
     #[error("backplane refused: {0}")]
     Refused(String),
-    /// The server did not answer.
+    /// The server did not answer in time.
     #[error("backplane silent: no answer to {request} within {waited:?}")]
     Silent {
-        /// What was asked.
+        /// The request without an answer.
         request: BackplaneRequest,
-        /// How long was waited.
+        /// How long the node waited for the answer.
         waited: Duration,
     },
-    /// The connection lives, but messages do not come by it any more.
+    /// The connection works, but no messages arrive by it any longer.
     #[error("backplane subscription lost: {0}")]
     SubscriptionLost(String),
-    /// The server is a replica: it acknowledges messages, and passes them on to nobody but its own
-    /// subscribers. It is tried again; it may be promoted.
-    #[error("backplane on a replica: {server} is a replica, and passes nothing on to its master")]
+    /// The server is a replica: it acknowledges messages, but passes them only to its own
+    /// subscribers. The hub goes on trying, because the replica may be promoted.
+    #[error("backplane on a replica: {server} is a replica and passes no message on to its master")]
     Replica {
-        /// Its address.
+        /// The address of the server.
         server: String,
     },
-    /// The hub's tasks for it have ended, with the runtime that the hub was built in or by a panic.
+    /// The tasks of the backplane have ended: their runtime was shut down, or one of them panicked.
     #[error("backplane stopped: its tasks have ended, with their runtime or by a panic")]
     Stopped,
-    /// Another node spreads rooms over another number of channels, so that messages to rooms do not
-    /// reach each other.
+    /// Another node spreads rooms over a different number of channels. Messages to rooms do not
+    /// reach all members then.
     #[error("backplane channels differ: {theirs} on another node, {ours} here")]
     ChannelsDiffer {
-        /// The setting of this node.
+        /// The number of channels on this node.
         ours: u16,
-        /// The setting of the other one.
+        /// The number of channels on the other node.
         theirs: u16,
     },
 }
 
-/// What a server was asked.
+/// A request to a server, as named in [`BackplaneError::Silent`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BackplaneRequest {
-    /// To connect.
+    /// Connecting.
     Connect,
-    /// To publish.
+    /// Publishing.
     Publish,
-    /// To subscribe, or to end a subscription.
+    /// Subscribing, or ending a subscription.
     Subscribe,
-    /// To show that it lives.
+    /// A probe.
     Ping,
 }
 

@@ -1,31 +1,32 @@
-//! Who is who across nodes.
+//! The identities of nodes and connections, unique among all nodes.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::engine::{Address, ConnKey};
 
-/// The identity of a node: of one hub that was built. Random, 128 bits; never used again.
+/// The identity of a node, which is one hub that was built: 128 random bits. A hub that is built
+/// anew gets a new one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId([u8; 16]);
 
 impl NodeId {
-    /// A new identity.
+    /// Makes a new identity.
     ///
     /// # Panics
-    /// Where the system has no source of randomness.
+    /// If the system has no source of randomness.
     pub(crate) fn random() -> Self {
         let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).expect("the system has random bytes");
+        getrandom::fill(&mut bytes).expect("the system has a source of randomness");
         Self(bytes)
     }
 
-    /// The bytes on the wire.
+    /// The 16 bytes of the wire format.
     pub(crate) fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 
-    /// The identity of those bytes.
+    /// Makes an identity from the bytes of the wire format.
     pub(crate) const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
@@ -45,8 +46,8 @@ impl fmt::Debug for NodeId {
 
 /// The identity of a connection, unique among all nodes and never used again.
 ///
-/// As text, for logs and messages, it is the node in 32 hexadecimal digits, a dash, and the
-/// connection's number there; [`parse`](str::parse) reads it back, on any node.
+/// The text form, for logs and messages, is the node in 32 hexadecimal digits, a dash, and the
+/// number of the connection on that node. [`parse`](str::parse) reads it back on any node.
 ///
 /// # Examples
 /// ```
@@ -68,7 +69,7 @@ impl ConnId {
         Self { node, key }
     }
 
-    /// The node that has the connection.
+    /// The node that the connection belongs to.
     pub fn node(self) -> NodeId {
         self.node
     }
@@ -77,14 +78,14 @@ impl ConnId {
         self.key
     }
 
-    /// The key, if the connection belongs to this node.
+    /// The key of the connection, if it belongs to this node.
     pub(crate) fn key_on(self, node: NodeId) -> Option<ConnKey> {
         (self.node == node).then_some(self.key)
     }
 }
 
 impl<'a> Address<'a, ConnId> {
-    /// What is left of it on one node: nothing, where it is a connection of another.
+    /// The part of the address that concerns one node; `None` for a connection of another node.
     pub(crate) fn on(self, node: NodeId) -> Option<Address<'a>> {
         Some(match self {
             Self::Everyone => Address::Everyone,
@@ -112,7 +113,7 @@ impl FromStr for ConnId {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (node, key) = text.split_once('-').ok_or(ParseConnIdError)?;
-        // `from_str_radix` would take a sign.
+        // `from_str_radix` would accept a sign.
         let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
         if node.len() != 32 || !are_digits(node) || !are_digits(key) {
             return Err(ParseConnIdError);
@@ -123,7 +124,7 @@ impl FromStr for ConnId {
     }
 }
 
-/// As text, as everywhere.
+/// The text form, in every format.
 #[cfg(feature = "serde")]
 impl serde::Serialize for NodeId {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -131,7 +132,7 @@ impl serde::Serialize for NodeId {
     }
 }
 
-/// As text, as everywhere.
+/// The text form, in every format.
 #[cfg(feature = "serde")]
 impl serde::Serialize for ConnId {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -147,7 +148,7 @@ impl<'de> serde::Deserialize<'de> for ConnId {
     }
 }
 
-/// A text is no [`ConnId`].
+/// A text is not the identity of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a connection id: 32 hexadecimal digits, a dash, and up to 16 more")]
 pub struct ParseConnIdError;

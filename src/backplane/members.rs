@@ -6,9 +6,13 @@ use bytes::Bytes;
 
 use crate::engine::{Action, Address, ConnKey, Overloaded};
 
-/// The members here, as the bridge sees them.
+/// The connections and rooms of this node.
 pub(crate) trait Members: Send + Sync + 'static {
-    /// Hands frames, one or a run of whole ones, to those that they are for.
+    /// Hands frames, one or several whole ones, to the members at an address, except some
+    /// connections.
+    ///
+    /// # Errors
+    /// [`Overloaded`]: nothing was handed over, because a shard has no space.
     fn deliver(
         &self,
         address: Address<'_>,
@@ -16,7 +20,7 @@ pub(crate) trait Members: Send + Sync + 'static {
         frames: &Bytes,
     ) -> Result<(), Overloaded>;
 
-    /// Hands over what [`deliver`](Self::deliver) has refused, as soon as there is space.
+    /// Waits for space, and then hands over the frames that [`deliver`](Self::deliver) has refused.
     fn deliver_later<'a>(
         &'a self,
         address: Address<'a>,
@@ -24,7 +28,11 @@ pub(crate) trait Members: Send + Sync + 'static {
         frames: &'a Bytes,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-    /// Has an action happen to connections. Why else it may be refused is counted.
+    /// Applies an action to the connections at an address. Refusals for other reasons than space
+    /// are counted.
+    ///
+    /// # Errors
+    /// [`Overloaded`]: nothing was done, because a shard has no space.
     fn act(
         &self,
         address: Address<'_>,
@@ -32,7 +40,7 @@ pub(crate) trait Members: Send + Sync + 'static {
         action: Action<'_>,
     ) -> Result<(), Overloaded>;
 
-    /// Has what [`act`](Self::act) has refused happen as soon as there is space.
+    /// Waits for space, and then applies the action that [`act`](Self::act) has refused.
     fn act_later<'a>(
         &'a self,
         address: Address<'a>,
@@ -40,19 +48,21 @@ pub(crate) trait Members: Send + Sync + 'static {
         action: Action<'a>,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-    /// How many connections there are.
+    /// The number of open connections.
     fn connections(&self) -> u64;
 
-    /// How many members a room has.
+    /// The number of members of a room.
     fn members_of(&self, room: &str) -> u64;
 
-    /// Shows rooms with their members to `visit`. One may come in several parts.
+    /// Calls `visit` with each room and its number of members. A room may come several times, with
+    /// a part each time.
     fn for_each_room(&self, visit: &mut dyn FnMut(&str, usize));
 }
 
 impl dyn Members {
-    /// Hands frames over, as soon as there is space. What has come this far is not lost to a shard that is
-    /// busy: the queue before the task that delivers is bounded, and counts what it has no space for.
+    /// Hands frames over, and waits for space first if necessary. A message that has come this far
+    /// is not lost to a busy shard: the queue in front of the delivering task is bounded, and
+    /// counts the messages that find no space.
     pub(crate) async fn deliver_in_time(
         &self,
         address: Address<'_>,

@@ -1,9 +1,10 @@
-//! Between hubs: what one publishes reaches the members of all.
+//! The backplane: carries messages between hubs, so that a message of one hub reaches the members
+//! of all hubs.
 //!
-//! The *meaning* is here: batches, numbers, gaps and duplicates, subscriptions, probes, health and
-//! counts. The *drivers* ([`Local`], `redis`) only carry bytes, by the contract of [`Backplane`].
-//! This module knows the engine's frames and addresses; of the hub it sees [`Members`], a trait that
-//! the facade implements.
+//! The *protocol* is here: batches, sequence numbers, lost and repeated messages, subscriptions,
+//! probes, health and counters. A *driver* ([`Local`], `redis`) only carries bytes, by the contract
+//! of [`Backplane`]. This module uses the engine's frames and addresses. It sees the hub only as
+//! [`Members`], a trait that the hub implements.
 //!
 //! ```text
 //! hub.publish ─► Bridge ─► outbox ─► publishing ─► driver ─► … ─► driver ─► inbound ─► receiving ─► Members

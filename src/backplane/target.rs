@@ -1,4 +1,4 @@
-//! Whom a message is for.
+//! Targets: whom a message is for.
 
 use std::borrow::Cow;
 #[cfg(feature = "json")]
@@ -28,7 +28,8 @@ pub struct Target<'a> {
     except: Vec<ConnId>,
 }
 
-/// Whom a message is for, before exceptions. Names are owned, or borrowed from the caller or from an envelope.
+/// Whom a message is for, before exceptions. Names are owned, or borrowed from the caller or from
+/// an envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum To<'a> {
     /// All connections.
@@ -42,7 +43,7 @@ pub enum To<'a> {
 }
 
 impl To<'_> {
-    /// The same, as the engine takes it.
+    /// Returns the engine's form of the target.
     pub fn address(&self) -> Address<'_, ConnId> {
         match self {
             Self::Everyone => Address::Everyone,
@@ -52,7 +53,7 @@ impl To<'_> {
         }
     }
 
-    /// The names of its rooms.
+    /// The names of its rooms; empty for everyone and for one connection.
     #[cfg(feature = "json")]
     pub fn names(&self) -> &[Cow<'_, str>] {
         match self {
@@ -73,29 +74,30 @@ impl<'a> Target<'a> {
         Self::new(To::Everyone)
     }
 
-    /// The members of a room. Any string names a room, the empty one too.
+    /// The members of a room. Any string names a room, even the empty string.
     pub fn room(name: impl Into<Cow<'a, str>>) -> Self {
         Self::new(To::Room(name.into()))
     }
 
-    /// The members of any of these rooms; a member of several gets the message once. Borrowed names are not
-    /// copied.
+    /// The members of any of these rooms. A member of several rooms gets the message once. Borrowed
+    /// names are not copied.
     pub fn rooms<N: Into<Cow<'a, str>>>(names: impl IntoIterator<Item = N>) -> Self {
         Self::new(To::Rooms(names.into_iter().map(Into::into).collect()))
     }
 
-    /// One connection, of this node or another. If it has ended, nobody gets the message, which is no error.
+    /// One connection, of this node or another. If the connection has ended, nobody gets the
+    /// message, and that is no error.
     pub fn conn(id: ConnId) -> Self {
         Self::new(To::Conn(id))
     }
 
-    /// Passes a connection by, as when a sender does not want its own message.
+    /// Leaves out a connection, for example the sender of the message.
     pub fn except(mut self, id: ConnId) -> Self {
         self.except.push(id);
         self
     }
 
-    /// Passes several connections by.
+    /// Leaves out several connections.
     pub fn except_all(mut self, ids: impl IntoIterator<Item = ConnId>) -> Self {
         self.except.extend(ids);
         self

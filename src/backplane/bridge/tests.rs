@@ -1,5 +1,5 @@
-//! A flush ends when what was published before has left, over a driver that holds back what it is
-//! given.
+//! A flush ends when all messages that were published before it have left. The driver of these
+//! tests holds messages back until it is told to acknowledge them.
 
 use std::collections::HashSet;
 use std::pin::{Pin, pin};
@@ -18,19 +18,20 @@ use crate::backplane::contract::Unpublished;
 use crate::backplane::envelope::count;
 use crate::engine::{Action, ConnKey, FrameKind, Overloaded, frame};
 
-/// A driver that acknowledges messages only when it is told to. Clones are the same.
+/// A driver that acknowledges messages only when a test tells it to. Clones share their state.
 #[derive(Clone)]
 struct HoldingDriver {
     state: Arc<DriverState>,
 }
 
 struct DriverState {
-    /// How many messages the driver has in its hands.
+    /// The number of messages that the driver holds.
     in_hands: watch::Sender<u32>,
-    /// The publishes of messages that it may acknowledge.
+    /// One permit for each publish of messages that the driver may acknowledge.
     permits: Semaphore,
-    /// Connects only where this is set.
+    /// The driver connects only while this is set.
     is_there: watch::Sender<bool>,
+    /// The channels whose parcels the driver refuses.
     refused: Mutex<HashSet<Arc<str>>>,
 }
 
@@ -50,7 +51,7 @@ impl HoldingDriver {
         self.state.permits.add_permits(1);
     }
 
-    /// Waits until the driver has as many messages in its hands.
+    /// Waits until the driver holds this number of messages.
     async fn has_in_hands(&self, messages: u32) {
         let mut in_hands = self.state.in_hands.subscribe();
         let has = in_hands.wait_for(|in_hands| *in_hands == messages);
@@ -84,7 +85,7 @@ impl Publisher for HoldingDriver {
         }
         let refused = refused.lock().unwrap();
         parcels.retain(|parcel| refused.contains(&parcel.channel));
-        let error = || BackplaneError::Refused("as it was told to".to_owned());
+        let error = || BackplaneError::Refused("the test told it to refuse".to_owned());
         if parcels.is_empty() { Ok(()) } else { Err(Unpublished::Channels(error())) }
     }
 }
@@ -152,7 +153,7 @@ impl Members for NoMembers {
     fn for_each_room(&self, _: &mut dyn FnMut(&str, usize)) {}
 }
 
-/// A bridge over such a driver, of which two messages may wait.
+/// A bridge over the driver. Its outage queue holds two messages.
 fn bridge(driver: &HoldingDriver, spread: u16) -> Bridge {
     let config = BridgeConfig {
         channel: "test".to_owned(),
@@ -191,7 +192,7 @@ async fn flushed(bridge: &Bridge) {
 #[tokio::test]
 async fn flush_returns_at_once_where_nothing_waits() {
     let away = bridge(&HoldingDriver::new(false), 1);
-    assert!(away.flush().now_or_never().is_some(), "also where there is no connection");
+    assert!(away.flush().now_or_never().is_some(), "even without a connection");
     let driver = HoldingDriver::new(true);
     let bridge = bridge(&driver, 1);
     publish(&bridge, "r");
@@ -228,7 +229,7 @@ async fn flush_waits_while_the_backplane_is_away() {
     publish(&bridge, "r");
     let mut flush = pin!(bridge.flush());
     assert!(flush.as_mut().now_or_never().is_none());
-    assert_eq!(bridge.unsent(), 1, "what a caller who gives up is told");
+    assert_eq!(bridge.unsent(), 1, "a caller who gives up gets this number");
     driver.state.is_there.send_replace(true);
     driver.acknowledge();
     within("the backplane is there", flush).await;

@@ -1,57 +1,70 @@
-//! How far each node has counted on each channel: what is missing, and what came twice.
+//! The ledger: which sequence numbers have arrived from each node on each channel.
 //!
-//! A node numbers the messages that it publishes on a channel, from zero. What a receiver hears first
-//! of a stream is where its own count begins; from then on each number is either received or lost.
-//! A ledger outlives connections: what was published while there was none is a gap. What was published
-//! while the channel was not listened to is none, but what had come before is still a repetition.
+//! # Invariants
+//! 1. A node numbers the messages that it publishes on a channel, from zero, without gaps. The
+//!    messages of one node on one channel are a *stream*.
+//! 2. A receiver counts a stream from the first number that it sees. From then on, each number is
+//!    received or counted as lost, until the node is forgotten.
+//! 3. A gap is lost: the ledger outlives connections, so messages that were published while there
+//!    was no connection are counted, too. The exception: while a channel is not subscribed to, its
+//!    gaps are not losses.
+//! 4. A number below the expected one is a duplicate, even if it was counted as lost before, and
+//!    even if the channel was not subscribed to meanwhile.
+//! 5. If an identity is used twice, the later epoch counts: streams begin anew, and envelopes of
+//!    the earlier epoch are duplicates.
 
 use std::collections::HashMap;
 
 use crate::backplane::channels::Channel;
 use crate::backplane::identity::NodeId;
 
-/// The nodes that are kept, each with 40 bytes for a channel that it has published on.
+/// The most nodes in the ledger. Each takes about 40 bytes for each channel that it has published
+/// on.
 const NODES_MAX: usize = 1_024;
 
-/// What a receiver knows of the streams that it listens to.
+/// The sequence numbers that have arrived.
 #[derive(Debug, Default)]
 pub(super) struct SequenceLedger {
     nodes: HashMap<NodeId, NodeStreams>,
-    /// Counts the entries, as a clock for `heard`.
+    /// Counts the entries. `heard` uses it as a clock.
     clock: u64,
 }
 
-/// What a node publishes.
+/// The streams of one node.
 #[derive(Debug)]
 struct NodeStreams {
     epoch: u64,
+    /// The `clock` at the last entry of the node.
     heard: u64,
     by_channel: HashMap<Channel, MessageStream>,
 }
 
+/// How far one stream has been counted.
 #[derive(Debug, Clone, Copy)]
 struct MessageStream {
-    /// The number that comes next.
+    /// The number that is expected next.
     next: u64,
-    /// Whether the channel is not, or was not, listened to: then a gap is no loss.
+    /// Whether the channel is not subscribed to, or was not until now: the next gap is no loss
+    /// (invariant 3).
     is_paused: bool,
-    /// The node's last roll call that came by the channel; zero before the first.
+    /// The number of the node's last roll call that arrived by the channel; zero before the first.
     roll_call: u64,
 }
 
-/// What the numbers of an envelope tell.
+/// The result of entering an envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct LedgerEntry {
-    /// How many messages before it never came.
+    /// The number of lost messages before the envelope.
     pub(super) lost: u64,
-    /// How many of its messages, from the first on, had come before.
+    /// The number of messages, from the first of the envelope on, that have arrived before.
     pub(super) duplicates: u64,
-    /// How many nodes were forgotten to make space.
+    /// The number of nodes that were forgotten to make space.
     pub(super) forgotten: u64,
 }
 
 impl SequenceLedger {
-    /// Enters the messages `first` to `first + count` of a stream; a heartbeat has none.
+    /// Enters the messages `first` to `first + count - 1` of a stream. For a heartbeat, `count` is
+    /// zero and `first` is the number of the next message.
     pub(super) fn enter(
         &mut self,
         node: NodeId,
@@ -82,7 +95,7 @@ impl SequenceLedger {
         LedgerEntry { lost, duplicates, forgotten }
     }
 
-    /// Notes that a roll call of a node, of which something was entered, has come by a channel.
+    /// Notes a roll call that arrived by a channel. The node must have an entry on that channel.
     pub(super) fn record_roll_call(&mut self, node: NodeId, channel: Channel, number: u64) {
         let streams = self.nodes.get_mut(&node);
         if let Some(stream) = streams.and_then(|streams| streams.by_channel.get_mut(&channel)) {
@@ -90,14 +103,14 @@ impl SequenceLedger {
         }
     }
 
-    /// Whether a roll call of a node has come by a channel.
+    /// Whether this roll call of a node has arrived by a channel.
     pub(super) fn has_roll_call(&self, node: NodeId, channel: Channel, number: u64) -> bool {
         let streams = self.nodes.get(&node);
         let stream = streams.and_then(|streams| streams.by_channel.get(&channel));
         stream.is_some_and(|stream| stream.roll_call == number)
     }
 
-    /// Notes that a channel is not listened to any more.
+    /// Notes that a channel is not subscribed to any longer (invariant 3).
     pub(super) fn pause(&mut self, channel: Channel) {
         for streams in self.nodes.values_mut() {
             if let Some(stream) = streams.by_channel.get_mut(&channel) {
@@ -106,7 +119,8 @@ impl SequenceLedger {
         }
     }
 
-    /// Forgets the node heard longest ago, where another would be too many.
+    /// If the ledger is full and the node is new, forgets the node that was heard longest ago.
+    /// Returns the number of forgotten nodes.
     fn make_space_for(&mut self, node: NodeId) -> u64 {
         if self.nodes.len() < NODES_MAX || self.nodes.contains_key(&node) {
             return 0;

@@ -1,4 +1,5 @@
-//! From the driver to the members here: payloads wait in a bounded queue, are read, and are delivered.
+//! From the driver to the members here: payloads wait in a bounded queue, are parsed, and are
+//! delivered.
 
 mod ledger;
 #[cfg(feature = "json")]

@@ -1,5 +1,5 @@
-//! The payloads that have been received and not yet been read: the bounded queue between a driver and the
-//! receiving task.
+//! The bounded queue between a driver and the receiving task: payloads that have arrived and not
+//! been read.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -17,31 +17,34 @@ use crate::backplane::identity::NodeId;
 use crate::backplane::subscriptions::echoes::Echoes;
 use crate::engine::{Inbox, InboxLimits};
 
-/// The capacity. At full speed (2 million small messages a second) that is what comes while this node, or the
-/// machine that it is on, pauses for 0.4 s: Redis sends on meanwhile, and a payload that finds no space is lost.
-/// With 32 MiB, a benchmark lost messages in one round of ten. The number of envelopes is that of lone messages
-/// in the same time.
+/// The capacity. It holds what arrives at full speed (2 million small messages a second) while this
+/// node, or its machine, pauses for 0.4 s: Redis goes on sending, and a payload that finds no space
+/// is lost. With 32 MiB, a benchmark lost messages in one round of ten. The number of envelopes is
+/// enough for messages that travel one by one in that time.
 const LIMITS: InboxLimits = InboxLimits { messages: 65_536, bytes: 128 << 20 };
 
-/// The queue, with the checks that a payload passes before it takes space.
+/// The queue, and the checks that a payload must pass before it takes space.
 pub(crate) struct IncomingQueue {
+    /// This node: its own envelopes are dropped.
     pub(crate) node: NodeId,
     pub(crate) channels: Arc<Channels>,
     pub(crate) signing: Signing,
     pub(crate) echoes: Arc<Echoes>,
     pub(crate) health: Arc<Health>,
-    /// Messages of other programs have a queue of their own, so that they cannot crowd out the nodes.
+    /// The queue for messages of other programs. It is a separate queue, so that other programs
+    /// cannot take the space of the nodes.
     #[cfg(feature = "json")]
     pub(crate) plain: Option<Arc<Arrivals>>,
+    /// The payloads that have passed the checks.
     pub(crate) received: Inbox<ReceiveEvent>,
 }
 
-/// One thing that the receiving task handles. It handles them in order.
+/// A step of the receiving task, which handles its steps in order.
 #[derive(Debug)]
 pub(crate) enum ReceiveEvent {
     /// A payload of another node, or of a stranger.
     Payload(Channel, Bytes),
-    /// This node does not listen to the channel any more.
+    /// This node has ended its subscription to the channel.
     Unsubscribed(Channel),
 }
 
@@ -55,14 +58,15 @@ impl ReceiveEvent {
 }
 
 impl IncomingQueue {
+    /// An empty queue of the right capacity.
     pub(crate) fn inbox() -> Inbox<ReceiveEvent> {
         Inbox::new(LIMITS)
     }
 
-    /// Waits for the next one.
+    /// Waits for the next event. For the receiving task alone.
     ///
     /// # Cancel safety
-    /// Nothing is lost.
+    /// No event is lost when the future is dropped.
     pub(crate) async fn next(&self) -> ReceiveEvent {
         let received = poll_fn(|cx| self.received.poll_pop(cx)).await;
         self.received.release(1, received.bytes());
@@ -78,8 +82,8 @@ impl Receive for IncomingQueue {
             self.echoes.arrived(channel, false);
             return plain.receive(payload);
         }
-        // The signature comes first. Nothing in the payload is believed before, not even that it is our own, and
-        // a flood of strangers takes no space from the nodes.
+        // The signature comes first: without it nothing in the payload can be trusted, not even the
+        // sender. A flood of strangers takes no space from the nodes.
         let Some(payload) = self.signing.open(self.channels.name(channel), payload) else {
             self.echoes.arrived(channel, false);
             self.health.rejected(Rejected::Unauthenticated);

@@ -1,5 +1,19 @@
-//! The receiving task: reads the envelopes of other nodes, and gives their messages to the members
-//! here.
+//! The receiving task: reads the envelopes of other nodes, and delivers their messages to the
+//! members here.
+//!
+//! # Invariants
+//! 1. This task alone takes payloads from the queue, and handles them in order. So the messages of
+//!    one node on one channel reach the shards in the order in which they were published.
+//! 2. The ledger counts an envelope before its messages are delivered. A message that arrives a
+//!    second time is counted as a duplicate and skipped, so each message is delivered at most once.
+//! 3. A run only holds neighbouring messages for the same members, and an action is a run of its
+//!    own. A run is delivered before the next one begins, so runs keep the order of their messages.
+//! 4. The task waits for a busy shard instead of dropping a message. Only the queue in front of the
+//!    task drops, and counts, what finds no space.
+//! 5. A roll call is answered after it has arrived by every channel that it lists and that this
+//!    node needs. The call on the common channel is the sender's last, so this task looks for the
+//!    others when that one arrives. If some have not arrived, there is no answer, and the sender
+//!    calls again.
 
 use std::mem;
 use std::sync::{Arc, Weak};
@@ -33,9 +47,9 @@ pub(crate) struct Deps {
     pub(crate) interest: Arc<Interest>,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) health: Arc<Health>,
-    /// Gone with the hub.
+    /// Upgrades until the hub is dropped.
     pub(crate) members: Weak<dyn Members>,
-    /// The most bytes of frames that are given to members at once.
+    /// The most bytes of frames that are handed to members at once.
     pub(crate) run_bytes_max: usize,
 }
 
@@ -44,7 +58,7 @@ pub(crate) struct Receiving {
     deps: Deps,
     ledger: SequenceLedger,
     run: FrameRun,
-    /// Messages that never came, and were not told of yet.
+    /// Lost messages that were not reported yet.
     lost: Throttle,
 }
 
@@ -58,7 +72,7 @@ impl Receiving {
         }
     }
 
-    /// Receives until the hub goes.
+    /// Receives until the hub is dropped.
     pub(crate) async fn run(mut self) {
         loop {
             match self.deps.queue.next().await {
@@ -85,8 +99,8 @@ impl Receiving {
         }
     }
 
-    /// Delivers the messages that have not come before, those that follow each other for the same
-    /// members as one run of frames. An action is a run of its own.
+    /// Delivers the messages that have not arrived before. Neighbours for the same members are
+    /// delivered as one run of frames (invariant 3).
     async fn deliver_new(
         &mut self,
         channel: Channel,
@@ -108,7 +122,7 @@ impl Receiving {
         self.deliver_run(&first, members).await;
     }
 
-    /// Enters an envelope in the ledger, and says how many of its messages are to be skipped.
+    /// Enters an envelope in the ledger (invariant 2), and returns the number of messages to skip.
     fn enter(&mut self, channel: Channel, header: EnvelopeHeader, count: u64) -> u64 {
         let EnvelopeHeader { node, epoch, first } = header;
         let entry = self.ledger.enter(node, channel, epoch, first, count);
@@ -121,7 +135,7 @@ impl Receiving {
         entry.duplicates
     }
 
-    /// Delivers the run to the members that its first message is for.
+    /// Delivers the run to the targets of its first message.
     async fn deliver_run(&mut self, first: &WireMessage<'_>, members: &dyn Members) {
         let FrameRun { frames, messages, unsendable } = &mut self.run;
         let counters = &self.deps.health.counters;
@@ -130,18 +144,18 @@ impl Receiving {
         if !frames.is_empty() {
             let run = Bytes::copy_from_slice(frames);
             frames.clear();
-            // One that was large for a single message.
+            // A single large message may have made the buffer large.
             frames.shrink_to(2 * self.deps.run_bytes_max);
             self.deliver(first, &run, members).await;
         }
         if let MessageContent::Action(action) = first.content {
             self.act(first, action, members).await;
         }
-        // A full envelope must not hold the worker thread.
+        // Long envelopes must not keep the worker thread from other tasks.
         coop::consume_budget().await;
     }
 
-    /// Hands frames to the members that a message is for.
+    /// Hands frames to the targets of a message that are on this node.
     async fn deliver(&self, message: &WireMessage<'_>, frames: &Bytes, members: &dyn Members) {
         let node = self.deps.fleet.node;
         let target = To::from(message.target.clone());
@@ -150,7 +164,7 @@ impl Receiving {
         members.deliver_in_time(address, &except, frames).await;
     }
 
-    /// Has an action happen to the members that a message is for.
+    /// Applies an action to the targets of a message that are on this node.
     async fn act(&self, message: &WireMessage<'_>, action: Action<'_>, members: &dyn Members) {
         let node = self.deps.fleet.node;
         let target = To::from(message.target.clone());
@@ -161,6 +175,7 @@ impl Receiving {
         }
     }
 
+    /// Takes in a heartbeat: its sequence number, and each part that it has.
     fn receive_heartbeat(
         &mut self,
         channel: Channel,
@@ -194,7 +209,7 @@ impl Receiving {
         }
     }
 
-    /// Notes what a node has answered to this one.
+    /// Notes the answers of a node to roll calls of this node.
     fn receive_answers(&self, node: NodeId, answers: &[RollCallAnswer]) {
         let ours = answers.iter().filter(|answer| answer.caller == self.deps.fleet.node);
         let mut news =
@@ -204,7 +219,7 @@ impl Receiving {
         }
     }
 
-    /// Notes a roll call. It is answered when it has come by all of its channels that are needed here.
+    /// Notes a roll call, and owes the answer once the call is complete (invariant 5).
     fn receive_roll_call(&mut self, channel: Channel, node: NodeId, call: &RollCall) {
         self.ledger.record_roll_call(node, channel, call.number);
         let channels =
@@ -218,18 +233,18 @@ impl Receiving {
     }
 }
 
-/// Frames that go to the same members, and how many messages they are.
+/// Frames for the same members, and the number of messages in them.
 #[derive(Debug, Default)]
 struct FrameRun {
-    /// A buffer that is kept.
+    /// The buffer is used again for the next run.
     frames: Vec<u8>,
     messages: u64,
-    /// Messages that no client can be sent.
+    /// Text messages that are not UTF-8, which no client accepts.
     unsendable: u64,
 }
 
 impl FrameRun {
-    /// Whether a message may join the run that began with `first`.
+    /// Whether a message may join the run that began with `first` (invariant 3).
     fn can_append(
         &self,
         first: &WireMessage<'_>,
@@ -251,7 +266,7 @@ impl FrameRun {
             self.messages += 1;
             return;
         };
-        // Over text that is none a client would have to close its connection (RFC 6455, 8.1).
+        // A client must close its connection over a text message that is not UTF-8 (RFC 6455, 8.1).
         let is_sendable = kind == FrameKind::Binary || simdutf8::basic::from_utf8(payload).is_ok();
         if is_sendable {
             self.messages += 1;

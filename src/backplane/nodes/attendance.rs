@@ -1,9 +1,19 @@
-//! Which nodes are back after a break of the backplane.
+//! Roll calls: which nodes are subscribed again after a break of the backplane.
 //!
-//! A server that comes back has forgotten who was subscribed. So after a break a node calls the roll, on
-//! each channel that has messages waiting, and keeps these messages until all nodes that it knew before
-//! the break have answered, or until they have had enough time. A node answers a call when it has heard it
-//! on every one of those channels that it needs: that is the proof that its subscriptions are back.
+//! A server that comes back has forgotten all subscriptions. So after a break, a node calls the
+//! roll, and holds its messages back until the other nodes have answered.
+//!
+//! # Invariants
+//! 1. Every node that this node knew before the break is *expected* to answer. All expected nodes
+//!    are *absent* when a call begins. A node is absent until it answers that call, says goodbye,
+//!    or is dismissed with all others when their time is up.
+//! 2. Calls are numbered. Only an answer to the last call counts, because an answer to an earlier
+//!    call proves nothing about the channels of the last one.
+//! 3. A call goes out on each channel that has messages waiting. A node owes the answer once it has
+//!    received the call on each of these channels that it needs: this proves that its subscriptions
+//!    are back.
+//! 4. For each node that calls, only the last call is owed. An answer that may not have arrived is
+//!    owed again, unless the node has called again meanwhile.
 
 use std::collections::{BTreeMap, HashSet};
 use std::mem;
@@ -12,25 +22,26 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::backplane::envelope::RollCallAnswer;
 use crate::backplane::identity::NodeId;
 
-/// The most nodes that are expected, and the most whose calls may be unanswered.
+/// The most nodes that are expected, and the most nodes that this node owes an answer.
 const NODES_MAX: usize = 1_024;
 
-/// Who is expected here, and whom this node has to answer.
+/// The nodes that are expected here, and the answers that this node owes.
 ///
-/// The publishing task expects and calls, the receiving task notes what it hears. Neither task holds the lock
-/// across an await.
+/// The publishing task expects nodes and calls, the receiving task notes what arrives. Neither
+/// holds the lock across an `await`.
 #[derive(Debug, Default)]
 pub(crate) struct Attendance(Mutex<AttendanceState>);
 
+/// The lists that change together.
 #[derive(Debug, Default)]
 struct AttendanceState {
-    /// The number of the last call.
+    /// The number of the last call of this node.
     call: u64,
-    /// The nodes that were there before the break.
+    /// The nodes that were known before the break (invariant 1).
     expected: HashSet<NodeId>,
-    /// Those of them that have not answered the last call.
+    /// The expected nodes that have not answered the last call.
     absent: HashSet<NodeId>,
-    /// The calls of other nodes that this node has heard and not answered: the last of each.
+    /// The answers that this node owes: by calling node, the number of its last call (invariant 4).
     owed: BTreeMap<NodeId, u64>,
 }
 
@@ -39,14 +50,15 @@ impl Attendance {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Expects nodes to come back, besides those that are expected already.
+    /// Adds nodes to those that are expected to come back.
     pub(crate) fn expect(&self, nodes: impl Iterator<Item = NodeId>) {
         let mut state = self.lock();
         let space = NODES_MAX.saturating_sub(state.expected.len());
         state.expected.extend(nodes.take(space));
     }
 
-    /// Begins a call, which none of the expected nodes has answered; `None` where none is expected.
+    /// Begins a call that no expected node has answered, and returns its number; `None` if no node
+    /// is expected.
     pub(crate) fn call(&self) -> Option<u64> {
         let mut state = self.lock();
         state.absent = state.expected.clone();
@@ -54,13 +66,14 @@ impl Attendance {
         (!state.absent.is_empty()).then_some(state.call)
     }
 
-    /// Notes that a node has answered a call; `true` if the node was still missing in the last call.
+    /// Notes that a node has answered a call. Returns `true` if the node was absent until now
+    /// (invariant 2).
     pub(crate) fn answered(&self, node: NodeId, call: u64) -> bool {
         let mut state = self.lock();
         state.call == call && state.absent.remove(&node)
     }
 
-    /// A node has said goodbye: it is not expected any more. `true` if it was.
+    /// Stops expecting a node that has said goodbye. Returns `true` if it was expected.
     pub(crate) fn forget(&self, node: NodeId) -> bool {
         let mut state = self.lock();
         state.absent.remove(&node);
@@ -72,14 +85,14 @@ impl Attendance {
         self.lock().absent.iter().copied().collect()
     }
 
-    /// Expects nobody any more.
+    /// Stops expecting all nodes.
     pub(crate) fn dismiss(&self) {
         let mut state = self.lock();
         state.expected.clear();
         state.absent.clear();
     }
 
-    /// Notes that this node owes another one the answer to a call.
+    /// Notes that this node owes an answer.
     pub(crate) fn owe(&self, answer: RollCallAnswer) {
         let RollCallAnswer { caller, number } = answer;
         let mut state = self.lock();
@@ -88,7 +101,8 @@ impl Attendance {
         }
     }
 
-    /// An answer may not have arrived: it is owed again, unless the node has called anew.
+    /// Notes again an answer that may not have arrived, unless the node has called again (invariant
+    /// 4).
     pub(crate) fn owe_again(&self, answer: RollCallAnswer) {
         let mut state = self.lock();
         if state.owed.len() < NODES_MAX {
@@ -96,7 +110,7 @@ impl Attendance {
         }
     }
 
-    /// Takes the answers that are owed: the nodes that have called, and the numbers of their calls.
+    /// Takes the owed answers.
     pub(crate) fn take_owed(&self) -> Box<[RollCallAnswer]> {
         let owed = mem::take(&mut self.lock().owed).into_iter();
         owed.map(|(caller, number)| RollCallAnswer { caller, number }).collect()
@@ -122,10 +136,10 @@ mod tests {
         attendance.expect([1, 2].map(node).into_iter());
         let first = attendance.call().unwrap();
         assert!(attendance.answered(node(1), first));
-        assert!(!attendance.answered(node(1), first), "it has");
+        assert!(!attendance.answered(node(1), first), "it has answered before");
         assert_eq!(attendance.absent(), [node(2)]);
         let second = attendance.call().unwrap();
-        assert!(!attendance.answered(node(2), first), "that is over");
+        assert!(!attendance.answered(node(2), first), "the first call is over");
         assert!(!attendance.answered(node(3), second), "it was not expected");
         assert!(attendance.answered(node(2), second));
         assert_eq!(attendance.absent(), [node(1)]);

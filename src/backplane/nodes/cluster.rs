@@ -1,4 +1,4 @@
-//! What a hub knows of all nodes.
+//! The cluster in the public API: the nodes that a hub knows, and their connections and rooms.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -14,34 +14,34 @@ use crate::backplane::nodes::roster::KnownNode;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Node {
-    /// Its identity.
+    /// The identity of the node.
     pub id: NodeId,
-    /// Its open connections.
+    /// The number of its open connections.
     pub connections: u64,
-    /// How old that figure is; zero for the node that was asked, up to 15 seconds for others.
+    /// The age of that figure: zero for the node that was asked, up to 15 seconds for other nodes.
     #[cfg_attr(feature = "serde", serde(rename = "age_seconds", with = "crate::seconds"))]
     pub age: Duration,
 }
 
-/// The members of a room, summed over nodes.
+/// The number of members of a room, summed over all nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RoomMembers {
-    /// How many there are.
+    /// The number of members.
     pub members: u64,
-    /// Whether that is all: a node with more than 16,384 rooms tells of the largest only, and then
-    /// a smaller room may have more members than are counted here.
+    /// Whether the number is complete. A node with more than 16,384 rooms reports only its largest
+    /// rooms, so a smaller room may have more members than are counted here.
     pub is_exact: bool,
-    /// How old the oldest of the figures in it is.
+    /// The age of the oldest figure in the sum.
     #[cfg_attr(feature = "serde", serde(rename = "age_seconds", with = "crate::seconds"))]
     pub age: Duration,
 }
 
-/// The nodes of a cluster, and what they had when they were last heard of.
+/// The nodes of a cluster, with the figures of their last reports.
 ///
-/// A node tells of itself every five seconds, and at once when a new one comes. One that goes says
-/// so; one that crashed is forgotten after 15 seconds.
+/// Each node reports every five seconds, and at once when a new node joins. A node that shuts down
+/// says goodbye; a node that has crashed is forgotten after 15 seconds.
 #[derive(Clone)]
 pub struct Cluster {
     nodes: Vec<Node>,
@@ -50,7 +50,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// The node `id`, and those that it knows of.
+    /// The node `id` and the nodes that it knows.
     pub(crate) fn new(id: NodeId, here: Weak<dyn Members>, peers: Vec<Arc<KnownNode>>) -> Self {
         let connections = here.upgrade().map_or(0, |here| here.connections());
         let own = Node { id, connections, age: Duration::ZERO };
@@ -62,18 +62,18 @@ impl Cluster {
         Self { nodes: std::iter::once(own).chain(others).collect(), here, peers }
     }
 
-    /// The nodes; the first is the one that was asked.
+    /// The nodes. The first one is the node that was asked.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
 
-    /// The open connections of all nodes.
+    /// The number of open connections on all nodes.
     pub fn connections(&self) -> u64 {
-        // What others tell may be anything.
+        // Other nodes may report any number.
         self.nodes.iter().fold(0, |sum, node| sum.saturating_add(node.connections))
     }
 
-    /// The members of a room, on all nodes.
+    /// The number of members of a room on all nodes.
     pub fn members(&self, room: &str) -> RoomMembers {
         let here = self.here.upgrade().map_or(0, |here| here.members_of(room));
         let mut sum = RoomMembers { members: here, is_exact: true, age: Duration::ZERO };
@@ -87,7 +87,7 @@ impl Cluster {
         sum
     }
 
-    /// How old the oldest of the figures is.
+    /// The age of the oldest figure.
     pub fn age(&self) -> Duration {
         self.nodes.iter().map(|node| node.age).max().unwrap_or_default()
     }

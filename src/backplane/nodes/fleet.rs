@@ -1,4 +1,12 @@
-//! This node among the others.
+//! What the tasks of a bridge share about nodes: this node, the other nodes, and requests for a
+//! heartbeat.
+//!
+//! # Invariants
+//! 1. The publishing task alone sends heartbeats. Other tasks set a request and wake it. It takes
+//!    the request before it acts, so a request that comes meanwhile leads to another heartbeat.
+//! 2. A *greeting* is a heartbeat that asks the other nodes for theirs. It is requested only after
+//!    this node is subscribed: before that, it would miss the answers.
+//! 3. A greeting is requested again if the heartbeat that carried it was not published.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,22 +21,23 @@ use crate::backplane::contract::BackplaneError;
 use crate::backplane::health::Health;
 use crate::backplane::identity::NodeId;
 
-/// This node, the other nodes, and the requests for a heartbeat of this node before its time.
+/// This node, the other nodes, and requests for a heartbeat before the regular one.
 pub(crate) struct Fleet {
     /// This node.
     pub(crate) node: NodeId,
-    /// When this node began, in milliseconds since 1970.
+    /// The time at which this node began, in milliseconds since 1970.
     pub(crate) epoch: u64,
     pub(crate) roster: Roster,
     pub(crate) attendance: Attendance,
     channels: Arc<Channels>,
     health: Arc<Health>,
-    /// Whether a heartbeat is wanted before its time. Any task sets it, the publishing task clears it.
+    /// Whether a heartbeat is requested before the regular one. Any task sets it, the publishing
+    /// task clears it.
     is_heartbeat_wanted: AtomicBool,
-    /// Whether the next heartbeat asks the other nodes to show themselves. The subscribing task sets it, the
-    /// publishing task clears it.
+    /// Whether the next heartbeat is a greeting. The subscribing and the publishing task set it,
+    /// the publishing task clears it.
     is_greeting_wanted: AtomicBool,
-    /// Rung when the publishing task has something to do besides messages.
+    /// Notified when the publishing task has work other than messages.
     publishing: Notify,
 }
 
@@ -48,18 +57,18 @@ impl Fleet {
         }
     }
 
-    /// Asks the other nodes to show themselves. Called once this node hears them.
+    /// Requests a greeting at once (invariant 2).
     pub(crate) fn greet(&self) {
         self.greet_again();
         self.request_heartbeat();
     }
 
-    /// The next heartbeat greets. Called when a heartbeat that greets was not published.
+    /// Makes the next heartbeat a greeting (invariant 3).
     pub(crate) fn greet_again(&self) {
         self.is_greeting_wanted.store(true, Ordering::Release);
     }
 
-    /// Whether the next heartbeat is to greet.
+    /// Whether the next heartbeat is to be a greeting.
     pub(crate) fn wants_greeting(&self) -> bool {
         self.is_greeting_wanted.load(Ordering::Acquire)
     }
@@ -69,7 +78,7 @@ impl Fleet {
         self.is_greeting_wanted.swap(false, Ordering::Acquire)
     }
 
-    /// Asks for a heartbeat before its time.
+    /// Requests a heartbeat before the regular one.
     pub(crate) fn request_heartbeat(&self) {
         self.is_heartbeat_wanted.store(true, Ordering::Release);
         self.wake_publishing();
@@ -80,21 +89,22 @@ impl Fleet {
         self.is_heartbeat_wanted.swap(false, Ordering::Acquire)
     }
 
-    /// Makes the publishing task look for work.
+    /// Wakes the publishing task, which then looks for work.
     pub(crate) fn wake_publishing(&self) {
         self.publishing.notify_one();
     }
 
-    /// Waits for [`wake_publishing`](Self::wake_publishing).
+    /// Waits for [`wake_publishing`](Self::wake_publishing). For the publishing task alone.
     ///
     /// # Cancel safety
-    /// A call is not forgotten when the future is dropped.
+    /// A wake-up is not lost when the future is dropped.
     pub(crate) async fn publishing_woken(&self) {
         self.publishing.notified().await;
     }
 
-    /// Compares over how many channels this node and the others spread rooms, and reports a difference to the
-    /// health: messages to rooms do not reach a node with another number.
+    /// Compares the number of channels that this node and the other nodes spread rooms over, and
+    /// reports a difference to the health: messages to rooms do not reach a node with another
+    /// number.
     pub(crate) fn compare_spreads(&self) {
         let ours = self.channels.spread();
         let peers = self.roster.peers();

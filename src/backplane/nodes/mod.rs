@@ -1,4 +1,4 @@
-//! The other nodes: which are there, which have come back after a break, and what they report.
+//! The other nodes: which exist, which have come back after a break, and what they report.
 
 pub(crate) mod attendance;
 pub(crate) mod cluster;

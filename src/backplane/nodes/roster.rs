@@ -1,4 +1,4 @@
-//! Which nodes there are, and what they have, as their heartbeats tell.
+//! The roster: the other nodes that are alive, and their last reports.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use tokio::time::Instant;
 use crate::backplane::envelope::Report;
 use crate::backplane::identity::NodeId;
 
-/// After how long without a heartbeat a node is forgotten: three of them.
+/// A node without a heartbeat for this long is forgotten. It then has missed three.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(15);
 
-/// The nodes that are kept, each with a report of up to 256 KiB.
+/// The most nodes in the roster. Each has a report of up to 256 KiB.
 const NODES_MAX: usize = 1_024;
 
-/// Another node, as it was at its last heartbeat.
+/// Another node, as it was at its last report.
 #[derive(Debug)]
 pub(crate) struct KnownNode {
     pub(crate) node: NodeId,
@@ -37,8 +37,8 @@ impl KnownNode {
         self.heard.elapsed() < FORGOTTEN_AFTER
     }
 
-    /// The members of a room by its hash, and whether that is exact: a room that is not listed may
-    /// have up to `unlisted_max`.
+    /// The members of a room. A room that the report does not list may have up to `unlisted_max`
+    /// members.
     pub(crate) fn members(&self, room_hash: u64) -> ReportedMembers {
         let rooms = &self.report.rooms;
         match rooms.binary_search_by_key(&room_hash, |room| room.room_hash) {
@@ -55,12 +55,13 @@ pub(crate) struct Roster {
 }
 
 impl Roster {
-    /// The nodes that live.
+    /// The nodes that are alive.
     pub(crate) fn peers(&self) -> Vec<Arc<KnownNode>> {
         self.peers.load().iter().filter(|peer| peer.is_alive()).cloned().collect()
     }
 
-    /// Enters what a heartbeat has told; `false` where there is no space for another node.
+    /// Records the report of a node. Returns `false` if the roster has no space for another node. A
+    /// report of an earlier epoch is ignored.
     pub(crate) fn record(&self, node: NodeId, epoch: u64, report: Report) -> bool {
         let mut peers = self.peers();
         if let Some(at) = peers.iter().position(|peer| peer.node == node) {

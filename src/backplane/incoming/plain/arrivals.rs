@@ -1,4 +1,5 @@
-//! What has come by the plain channel and waits: checked for its size and its signature, and bounded.
+//! The queue of the plain channel: payloads that have passed the checks of size and signature, and
+//! wait for delivery.
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,14 +15,14 @@ use crate::backplane::identity::NodeId;
 use crate::engine::{Inbox, InboxLimits};
 use crate::telemetry::Throttle;
 
-/// What may wait: more than a program publishes by accident while this node pauses for a moment, and
-/// little for a hub that has 128 MiB for envelopes.
+/// The capacity: more than a program publishes by accident while this node pauses for a moment, and
+/// little next to the 128 MiB that a hub has for envelopes.
 const LIMITS: InboxLimits = InboxLimits { messages: 8_192, bytes: PAYLOAD_BYTES_LIMIT };
 
-/// No setting allows longer payloads: the queue has space for one of them.
+/// The upper limit for the setting of the longest payload: one such payload fits into the queue.
 pub(crate) const PAYLOAD_BYTES_LIMIT: usize = 16 << 20;
 
-/// The queue between the driver and the task that delivers, and the count of what is dropped.
+/// The queue between the driver and the delivering task, and the counters of dropped payloads.
 pub(crate) struct Arrivals {
     node: NodeId,
     channel: Channel,
@@ -29,7 +30,7 @@ pub(crate) struct Arrivals {
     signing: Signing,
     health: Arc<Health>,
     queue: Inbox<Bytes>,
-    /// What is dropped for each reason, and was not told of yet.
+    /// For each reason, the dropped payloads that were not reported yet.
     refused: Mutex<[Throttle; PlainError::COUNT]>,
 }
 
@@ -57,7 +58,7 @@ impl Arrivals {
         &self.plain
     }
 
-    /// Takes a payload, or drops and counts it. Never waits.
+    /// Queues a payload, or drops and counts it. Never waits.
     pub(crate) fn receive(&self, payload: Bytes) {
         if let Err(error) = self.check_and_queue(payload) {
             self.refuse(error);
@@ -65,7 +66,8 @@ impl Arrivals {
     }
 
     fn check_and_queue(&self, payload: Bytes) -> Result<(), PlainError> {
-        // Before the hash, which takes time, and before it takes room.
+        // The size is checked first: a long payload costs neither the time of a hash nor space in
+        // the queue.
         if payload.len() > self.plain.payload_bytes_max {
             return Err(PlainError::TooLarge);
         }
@@ -76,7 +78,7 @@ impl Arrivals {
         Ok(())
     }
 
-    /// Counts a payload that is dropped, and tells of it: of each reason once a second at most.
+    /// Counts a dropped payload. Reports each reason at most once a second.
     pub(crate) fn refuse(&self, error: PlainError) {
         let counters = &self.health.counters;
         let counter = match error {
@@ -89,11 +91,11 @@ impl Arrivals {
             _ => &counters.plain_malformed,
         };
         counter.add(1);
-        let told = {
+        let due = {
             let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
             refused[error as usize].add(1)
         };
-        if let Some(count) = told {
+        if let Some(count) = due {
             events::plain_refused(self.node, &self.plain.channel, error, count);
         }
     }
@@ -103,10 +105,10 @@ impl Arrivals {
         self.health.counters.plain_received.add(1);
     }
 
-    /// Waits for what comes next. For one task alone.
+    /// Waits for the next payload. For the delivering task alone.
     ///
     /// # Cancel safety
-    /// Nothing is lost.
+    /// No payload is lost when the future is dropped.
     pub(crate) async fn next(&self) -> Bytes {
         let payload = poll_fn(|cx| self.queue.poll_pop(cx)).await;
         self.queue.release(1, payload.len());

@@ -1,4 +1,4 @@
-//! The task that gives what other programs publish to the members here.
+//! The delivering task: hands the messages of other programs to the members here.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
@@ -10,10 +10,10 @@ use super::{Arrivals, PlainError, parse};
 use crate::backplane::members::Members;
 use crate::backplane::target::To;
 
-/// The state of the task.
+/// The state of the delivering task.
 pub(crate) struct Delivering {
     arrivals: Arc<Arrivals>,
-    /// Gone with the hub.
+    /// Upgrades until the hub is dropped.
     members: Weak<dyn Members>,
 }
 
@@ -22,7 +22,7 @@ impl Delivering {
         Self { arrivals, members }
     }
 
-    /// Delivers until the hub goes.
+    /// Delivers until the hub is dropped.
     pub(crate) async fn run(self) {
         loop {
             let payload = self.arrivals.next().await;
@@ -31,17 +31,18 @@ impl Delivering {
                 Ok((target, frame)) => self.deliver(&target, &frame, &*members).await,
                 Err(error) => self.arrivals.refuse(error),
             }
-            // A full queue must not hold the worker thread.
+            // A long queue must not keep the worker thread from other tasks.
             coop::consume_budget().await;
         }
     }
 
-    /// Whom a payload is for, and the frame that they get.
+    /// Decodes a payload: returns its target, and the frame for clients.
     fn read(&self, payload: &[u8]) -> Result<(To<'static>, Bytes), PlainError> {
         let plain = self.arrivals.plain();
         let read = parse(payload, plain.room_name_bytes_max)?;
         let mut text = read.message.to_vec();
-        // The codec and the message type are the application's: a panic of theirs costs this message.
+        // The codec and the message type belong to the application: if they panic, only this
+        // message is lost.
         let frame = catch_unwind(AssertUnwindSafe(|| (plain.recode)(&mut text)));
         let frame = frame.map_err(|_| PlainError::Panicked)??;
         Ok((read.target, frame))

@@ -1,6 +1,6 @@
-//! Why a payload of another program is dropped.
+//! The reasons why a payload of another program is dropped.
 
-/// The reason. It holds nothing of the payload, so that no log does.
+/// The reason for a refusal. It contains nothing of the payload, so that no log does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PlainError {
     #[error("the payload is too long")]
@@ -36,6 +36,6 @@ pub(crate) enum PlainError {
 }
 
 impl PlainError {
-    /// How many reasons there are.
+    /// The number of reasons.
     pub(crate) const COUNT: usize = Self::Panicked as usize + 1;
 }

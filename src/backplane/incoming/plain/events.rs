@@ -5,7 +5,7 @@ use crate::backplane::identity::NodeId;
 use crate::telemetry::events;
 
 events! {
-    /// So many payloads of other programs were dropped for this reason, since it was last told.
+    /// `refused` payloads of other programs were dropped for this reason since the last report.
     warn plain_refused(node: NodeId, channel: &str, reason: PlainError, refused: u64)
         for "roomcast::backplane"
     {

@@ -1,4 +1,4 @@
-//! What other programs publish: JSON on a channel of their own, for the members of each node.
+//! Messages of other programs: JSON on the plain channel, for the members of each node.
 //!
 //! ```text
 //! any program ─► driver ─► Arrivals ─► Delivering ─► Members
@@ -8,8 +8,10 @@
 //!                          queue
 //! ```
 //!
-//! Every node that listens to the channel delivers to its own members, and publishes nothing again. The queue and
-//! the task are apart from those of envelopes, so that a flood here takes no space from envelopes. This module knows no message type: the hub gives it a function ([`Recode`]).
+//! Every node that listens to the channel delivers to its own members, and publishes nothing again.
+//! The queue and the task are separate from those of envelopes, so that a flood here takes no space
+//! from envelopes. This module does not know the message type: the hub gives it a function
+//! ([`Recode`]).
 
 mod arrivals;
 mod delivering;
@@ -30,17 +32,17 @@ pub(crate) use self::delivering::Delivering;
 pub(crate) use self::error::PlainError;
 pub(crate) use self::payload::parse;
 
-/// Reads the JSON text of a message, in place, and writes it as the frame that clients get.
+/// Decodes the JSON text of a message, in place, and encodes it as the frame that clients get.
 pub(crate) type Recode = Arc<dyn Fn(&mut [u8]) -> Result<Bytes, PlainError> + Send + Sync>;
 
-/// What the plain channel of a hub is made with.
+/// The settings of a plain channel.
 #[derive(Clone)]
 pub(crate) struct PlainConfig {
-    /// Its whole name.
+    /// The full name of the channel.
     pub(crate) channel: Arc<str>,
-    /// The longest payload, with its signature.
+    /// The most bytes of a payload, including its signature.
     pub(crate) payload_bytes_max: usize,
-    /// The longest name of a room.
+    /// The most bytes of a room's name.
     pub(crate) room_name_bytes_max: usize,
     pub(crate) recode: Recode,
 }

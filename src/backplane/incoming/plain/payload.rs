@@ -1,7 +1,8 @@
-//! The payload of another program: `{"message": …, "room": "tea"}`.
+//! The parser for payloads of other programs: `{"message": …, "room": "tea"}`.
 //!
-//! simd-json checks all of it and reads whom it is for. It does not say where the message is, so the text
-//! is walked once more, which is simple for a text that is known to be JSON.
+//! simd-json validates the payload and reads the target. It does not say where in the text the
+//! message is. So the text is scanned once more, which is simple because it is known to be valid
+//! JSON.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,26 +13,28 @@ use simd_json::Buffers;
 use super::PlainError;
 use crate::backplane::target::To;
 
-/// How deep a payload may nest: its object, and a message as deep as the codec `Json` takes by default.
-/// The parser recurses, and its own bound of 1,024 would allow to overflow the stack of a worker thread.
+/// The deepest nesting of a payload: its object, and a message as deep as the codec `Json` accepts
+/// by default. The parser recurses, and its own limit of 1,024 levels could overflow the stack of a
+/// worker thread.
 const DEPTH_MAX: usize = 1 + 64;
 
-/// To how many rooms a message may go: each is looked up in every shard.
+/// The most rooms that a message may name. Each room is looked up in every shard.
 const ROOMS_MAX: usize = 256;
 
-/// A message, and whom it is for.
+/// A message and its target.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct PlainMessage<'a> {
     /// Never a single connection.
     pub(crate) target: To<'static>,
-    /// Its JSON text, as it was written.
+    /// The JSON text of the message, byte for byte.
     pub(crate) message: &'a [u8],
 }
 
-/// Reads a payload without its signature.
+/// Parses a payload without its signature.
 ///
 /// # Errors
-/// Why it is to be dropped. Which reason it is, where there are several, depends on their order.
+/// The reason why the payload is dropped. If there are several reasons, the first one that the
+/// parser meets.
 pub(crate) fn parse(
     payload: &[u8],
     room_name_bytes_max: usize,
@@ -44,25 +47,25 @@ pub(crate) fn parse(
     Ok(PlainMessage { target, message })
 }
 
-/// Whom the message is for, and which field of the object is the message, counted from zero.
+/// Returns the target, and the position of the field `message` in the object, counted from zero.
 fn fields(payload: &[u8]) -> Result<(To<'static>, usize), PlainError> {
-    // The parser works in place, and the message is needed as it is.
+    // The parser works in place, but the message is needed unchanged.
     let mut scratch = payload.to_vec();
     let mut buffers = Buffers::with_max_depth(scratch.len(), DEPTH_MAX);
     let parsed = simd_json::Deserializer::from_slice_with_buffers(&mut scratch, &mut buffers);
-    // All of it is JSON before the first field is read.
+    // The parser validates the whole text before it reads the first field.
     let mut fault = None;
     let fields = parsed.and_then(|mut object| object.deserialize_map(FieldsVisitor(&mut fault)));
     fields.map_err(|_| fault.unwrap_or(PlainError::NotAnObject))?.complete()
 }
 
-/// What was read so far.
+/// The fields that were read so far.
 #[derive(Default)]
 struct Fields {
     room: Option<Cow<'static, str>>,
     rooms: Option<Vec<Cow<'static, str>>>,
     everyone: Option<()>,
-    /// Which field it is.
+    /// The position of the field.
     message: Option<usize>,
 }
 
@@ -114,7 +117,8 @@ fn only_true(everyone: bool) -> Result<(), PlainError> {
     if everyone { Ok(()) } else { Err(PlainError::NotATarget) }
 }
 
-/// Reads the object. What is wrong with its fields is left here: the parser takes errors of its own only.
+/// Reads the object. The reason for a refusal is stored in the reference, because the parser only
+/// returns errors of its own type.
 struct FieldsVisitor<'a>(&'a mut Option<PlainError>);
 
 impl<'de> Visitor<'de> for FieldsVisitor<'_> {
@@ -137,7 +141,7 @@ impl<'de> Visitor<'de> for FieldsVisitor<'_> {
     }
 }
 
-/// The list of rooms, or that there are too few or too many.
+/// The list of rooms, or an error if it is empty or too long.
 struct RoomList(Result<Vec<Cow<'static, str>>, PlainError>);
 
 impl<'de> Deserialize<'de> for RoomList {
@@ -159,7 +163,7 @@ impl<'de> Visitor<'de> for RoomListVisitor {
         let mut rooms = Vec::new();
         while let Some(room) = list.next_element()? {
             if rooms.len() == ROOMS_MAX {
-                // The parser wants it read to its end.
+                // The parser requires that the list is read to its end.
                 while list.next_element::<IgnoredAny>()?.is_some() {}
                 return Ok(RoomList(Err(PlainError::NumberOfRooms)));
             }
@@ -169,8 +173,8 @@ impl<'de> Visitor<'de> for RoomListVisitor {
     }
 }
 
-/// The text of the value of a field, by its place. The object must be JSON; of what is not, some text
-/// or nothing.
+/// Finds the text of a field's value, by the position of the field. The object must be valid JSON;
+/// otherwise the result is some part of it, or `None`.
 fn value_of_field(object: &[u8], place: usize) -> Option<&[u8]> {
     let (mut depth, mut fields_before, mut start) = (0_usize, 0, None);
     let (mut is_in_string, mut is_escaped) = (false, false);

@@ -1,4 +1,4 @@
-//! What is a payload, and what is none.
+//! Which payloads the parser accepts, and why it refuses the others.
 
 use super::{PlainError, parse};
 use crate::backplane::target::To;
