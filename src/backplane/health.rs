@@ -1,4 +1,4 @@
-//! How a backplane is: its state, and everything that it counts.
+//! The health of a backplane: its state, and all its counters.
 
 pub(crate) mod events;
 pub(crate) mod half;
@@ -24,62 +24,65 @@ use crate::engine::Counter;
 use crate::runtime::shield::shielded;
 use crate::telemetry::Throttle;
 
-/// The nodes that are named as having been waited for in vain.
+/// The most nodes that are listed as absent after a break.
 const ABSENT_NODES_MAX: usize = 64;
 
 /// Defines the live counters and their part of the snapshot from one list.
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
-        /// What is counted. Any thread adds and reads; they order nothing.
+        /// The live counters. Any thread adds and reads. They order no other memory.
         #[derive(Debug, Default)]
         pub(super) struct Counters {
             $(pub(super) $name: Counter,)+
         }
 
-        /// How a backplane is, at one moment.
+        /// A snapshot of a backplane's health.
         ///
-        /// Messages are counted, not envelopes. On an idle pair of nodes, what one has published is
-        /// what the other has received and lost, once a heartbeat has told of the last message.
+        /// The counters count messages, not envelopes, unless they say otherwise. In an idle pair
+        /// of nodes, the messages that one has published are those that the other has received or
+        /// lost, as soon as a heartbeat has carried the last number.
         ///
-        /// With the feature `serde`, durations are seconds (`since_seconds`, `probe_round_trip_seconds`), and
-        /// `last_error` is its text.
+        /// With the feature `serde`, durations are seconds (`since_seconds`,
+        /// `probe_round_trip_seconds`), and `last_error` is its text.
         #[derive(Debug, Clone, PartialEq)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize))]
         #[non_exhaustive]
         pub struct BackplaneHealth {
             /// Whether messages reach other nodes.
             pub state: BackplaneState,
-            /// For how long it has been in this state.
+            /// How long it has been in this state.
             #[cfg_attr(feature = "serde", serde(rename = "since_seconds", with = "crate::seconds"))]
             pub since: Duration,
-            /// What went wrong last; it stays when all is well again.
+            /// The last error. It stays when the backplane works again.
             #[cfg_attr(feature = "serde", serde(serialize_with = "error_text"))]
             pub last_error: Option<BackplaneError>,
-            /// Messages in the outage queue, which wait to be published.
+            /// Messages in the outage queue: they wait to be published.
             pub queued: usize,
-            /// Messages that have left that queue and are not acknowledged: at most 2 MiB and one
-            /// message, and for channels that cannot be served at the moment as much again as the
-            /// queue holds. After a failure they are sent again.
+            /// Messages that have left the outage queue and are not acknowledged: at most 2 MiB and
+            /// one message. Messages for channels that the backplane refuses at the moment come on
+            /// top, at most as many as fit into the outage queue. After a failure all of them are
+            /// sent again.
             pub in_flight: usize,
-            /// The round trip of the last probe of the subscription; none before the first.
+            /// The round trip of the last probe of the subscription; `None` before the first.
             #[cfg_attr(
                 feature = "serde",
                 serde(rename = "probe_round_trip_seconds", with = "crate::seconds::option")
             )]
             pub probe_round_trip: Option<Duration>,
-            /// Channels that are subscribed to.
+            /// Channels that this node is subscribed to.
             pub subscriptions: usize,
-            /// Nodes that were there before a break of the backplane and are not back yet: what is
-            /// published waits for them ([`Builder::rejoin_wait`](crate::Builder::rejoin_wait)).
+            /// Nodes that were known before a break of the backplane and are not back yet.
+            /// Published messages wait for them
+            /// ([`Builder::rejoin_wait`](crate::Builder::rejoin_wait)).
             pub awaited_nodes: usize,
-            /// The last 64 nodes that were not back in time after a break, with what was sent without
-            /// them.
+            /// The last 64 nodes that were not back in time after a break, with the number of
+            /// messages that were sent without them.
             pub absent_nodes: Vec<AbsentNode>,
             $($(#[doc = $doc])+ pub $name: u64,)+
         }
 
         impl Health {
-            /// A snapshot; `queued` is what the outbox holds.
+            /// A snapshot. `queued` is the number of messages in the outbox.
             pub(super) fn snapshot(&self, queued: usize) -> BackplaneHealth {
                 let status = self.status.borrow();
                 let round_trip = self.round_trip_us.load(Ordering::Relaxed);
@@ -101,50 +104,54 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Messages that were published and acknowledged.
+    /// Messages that were published, and acknowledged by the server.
     published,
-    /// Envelopes that carried them; a sign of how well they batch.
+    /// Envelopes that carried these messages. `published / envelopes` shows how well messages
+    /// batch.
     envelopes,
-    /// Messages of other nodes that were handed to this one's shards.
+    /// Messages of other nodes that were handed to the shards of this node.
     received,
-    /// Messages that were never published, because the outage queue was full: the oldest go first.
+    /// Messages that were never published because the outage queue was full. The oldest are dropped
+    /// first.
     dropped,
-    /// Messages that were sent without a node which was not back in time after a break. Each counts once
-    /// for each such node; `absent_nodes` tells which.
+    /// Messages that were sent without a node that was not back in time after a break. Each message
+    /// counts once for each such node. `absent_nodes` lists the nodes.
     unreached,
-    /// Messages of other nodes that never arrived, as their numbers tell. The count of a node begins,
-    /// on each channel, with what is heard of it first: what was lost before is not known.
+    /// Messages of other nodes that never arrived, found by gaps in their sequence numbers. On each
+    /// channel, the count for a node begins with the first number that arrives: earlier losses are
+    /// not known.
     lost,
-    /// Messages that arrived a second time, and were dropped.
+    /// Messages that arrived a second time and were dropped.
     duplicates,
-    /// Envelopes that were dropped because this node could not keep up. Their messages are counted
+    /// Envelopes that were dropped because this node could not keep up. Their messages also count
     /// as `lost`.
     overrun,
-    /// Payloads on the channels that are no envelopes, and text messages that are not UTF-8.
+    /// Payloads that are not envelopes, and text messages that are not UTF-8.
     garbage,
-    /// Envelopes of a version that is not known here, such as signed ones where this node has no key.
+    /// Envelopes of an unknown version, for example signed envelopes at a node without a key.
     unknown_version,
-    /// Payloads that were dropped unread, because they are not signed with a key that this node
-    /// accepts: those of strangers, and those of nodes with another key or none. Always zero without
-    /// a [key](crate::Builder).
+    /// Payloads that were dropped unread because they are not signed with a key that this node
+    /// accepts: payloads of strangers, and of nodes with another key or none. Always zero without a
+    /// [key](crate::Builder).
     unauthenticated,
-    /// Times that a node was one too many (of 1,024): then [`Hub::cluster`](crate::Hub::cluster) does
-    /// not count it, or its numbers were forgotten, and what it lost meanwhile is not known.
+    /// Times that a node exceeded the limit of 1,024 nodes. Then either
+    /// [`Hub::cluster`](crate::Hub::cluster) does not count the node, or the sequence numbers of a
+    /// node were forgotten, and losses of its messages in between are not known.
     unlisted_nodes,
-    /// Times that a half of the connection was made again.
+    /// Attempts to connect a half of the connection again.
     reconnects,
-    /// Messages of other programs that were handed to this node's shards: see
-    /// `Builder::plain_channel`. Without such a channel, this count and the others of it are zero.
+    /// Messages of other programs that were handed to the shards of this node: see
+    /// `Builder::plain_channel`. Without a plain channel, this counter and its siblings are zero.
     plain_received,
-    /// Payloads on the plain channel that were dropped because they are longer than allowed.
+    /// Payloads on the plain channel that were dropped because they are too long.
     plain_too_large,
-    /// Payloads on the plain channel that were dropped unread, because they are not signed with a key
-    /// that this node accepts.
+    /// Payloads on the plain channel that were dropped unread because they are not signed with a
+    /// key that this node accepts.
     plain_unauthenticated,
-    /// Payloads on the plain channel that were dropped because they do not say a message and whom it
-    /// is for.
+    /// Payloads on the plain channel that were dropped because they do not consist of a message and
+    /// a target.
     plain_malformed,
-    /// Payloads on the plain channel whose message the codec does not take.
+    /// Payloads on the plain channel that were dropped because the codec refused the message.
     plain_undecodable,
     /// Payloads on the plain channel that were dropped because this node could not keep up.
     plain_overrun,
@@ -162,7 +169,7 @@ where
 }
 
 impl BackplaneHealth {
-    /// All payloads on the plain channel that were dropped, whatever for.
+    /// The number of payloads on the plain channel that were dropped, for any reason.
     pub fn plain_refused(&self) -> u64 {
         self.plain_too_large
             + self.plain_unauthenticated
@@ -179,13 +186,13 @@ impl BackplaneHealth {
 pub struct AbsentNode {
     /// The node.
     pub node: NodeId,
-    /// The messages of this node that were sent without it.
+    /// The number of messages of this node that were sent without it.
     pub messages: u64,
 }
 
 /// The changes of a backplane's state, as they happen.
 ///
-/// Who does not ask for a while gets the latest state only.
+/// A caller that does not ask for a while gets only the latest state.
 #[derive(Debug)]
 pub struct BackplaneChanges {
     status: watch::Receiver<Status>,
@@ -195,14 +202,14 @@ impl BackplaneChanges {
     /// Waits for the next state; `None` when the hub is gone.
     ///
     /// # Cancel safety
-    /// No change is lost.
+    /// No change is lost when the future is dropped.
     pub async fn next(&mut self) -> Option<BackplaneState> {
         shielded(self.status.changed()).await.ok()?;
         Some(self.status.borrow_and_update().state())
     }
 }
 
-/// A number that one task sets.
+/// A number that a single task sets.
 #[derive(Debug, Default)]
 pub(super) struct Gauge(AtomicU64);
 
@@ -222,15 +229,15 @@ pub(crate) struct Health {
     node: NodeId,
     pub(super) counters: Counters,
     pub(super) subscriptions: Gauge,
-    /// Nodes that messages wait for.
+    /// The number of nodes that messages wait for.
     pub(super) awaited_nodes: Gauge,
-    /// The last nodes that were waited for in vain.
+    /// The last nodes that did not come back in time.
     absent_nodes: Mutex<VecDeque<AbsentNode>>,
-    /// Payloads that were rejected, and not told of yet.
+    /// Rejected payloads that were not reported yet.
     rejections: Mutex<Throttle>,
-    /// Messages that wait for the acknowledgement.
+    /// The number of messages that have left the outage queue and are not acknowledged.
     pub(super) in_flight: Gauge,
-    /// Of the last probe, in microseconds; zero before the first.
+    /// The round trip of the last probe, in microseconds; zero before the first.
     round_trip_us: AtomicU64,
     status: watch::Sender<Status>,
 }
@@ -250,7 +257,7 @@ impl Health {
         }
     }
 
-    /// Notes that a half works; `true` if it had not.
+    /// Notes that a half works. Returns `true` if it did not work before.
     pub(super) fn up(&self, half: Half) -> bool {
         let is_known = *self.status.borrow().half(half) == HalfState::Up;
         if !is_known {
@@ -259,7 +266,7 @@ impl Health {
         !is_known
     }
 
-    /// Notes that a half does not work, and why; `true` if it had.
+    /// Notes that a half does not work, and why. Returns `true` if it worked before.
     pub(super) fn down(&self, half: Half, error: BackplaneError) -> bool {
         events::backplane_failed(self.node, half, &error);
         let mut before = HalfState::Down;
@@ -270,7 +277,7 @@ impl Health {
         before == HalfState::Up
     }
 
-    /// Notes whether another node spreads rooms differently.
+    /// Notes whether another node spreads rooms over a different number of channels.
     pub(super) fn channels_differ(&self, error: Option<BackplaneError>) {
         self.change(|status| {
             status.channels_differ = error.is_some();
@@ -280,7 +287,7 @@ impl Health {
         });
     }
 
-    /// Notes that nothing is done for it any more.
+    /// Notes that a task has ended, so that the backplane works no longer.
     pub(super) fn stop(&self) {
         self.change(|status| {
             status.end = Some(TasksEnd::Stopped);
@@ -288,17 +295,18 @@ impl Health {
         });
     }
 
-    /// Notes that the hub has been shut down, and that nothing is done for it any more.
+    /// Notes that the hub was shut down and has left the other nodes.
     pub(super) fn leave(&self) {
         self.change(|status| status.end = Some(TasksEnd::Left));
     }
 
-    /// Waits until nothing is done for it any more.
+    /// Waits until the backplane has stopped or left.
     pub(super) async fn stopped(&self) {
-        // The sender lives as long as this.
+        // The sender lives as long as `self`, so this cannot fail.
         let _ = self.status.subscribe().wait_for(|status| status.end.is_some()).await;
     }
 
+    /// Notes the round trip of a probe.
     pub(super) fn probed(&self, round_trip: Duration) {
         self.round_trip_us.store((round_trip.as_micros() as u64).max(1), Ordering::Relaxed);
     }
@@ -321,7 +329,7 @@ impl Health {
         absent.iter().copied().collect()
     }
 
-    /// Notes that a payload was dropped which no node of this hub can have sent.
+    /// Counts a dropped payload that no node of this hub can have sent.
     pub(super) fn rejected(&self, why: Rejected) {
         match why {
             Rejected::Garbage => &self.counters.garbage,
@@ -335,7 +343,7 @@ impl Health {
         }
     }
 
-    /// What is wrong now.
+    /// The error that keeps the backplane down now.
     pub(super) fn error(&self) -> Option<BackplaneError> {
         let status = self.status.borrow();
         status.last_error.clone().filter(|_| status.state() == BackplaneState::Down)
@@ -345,7 +353,7 @@ impl Health {
         BackplaneChanges { status: self.status.subscribe() }
     }
 
-    /// Changes the status, and tells those who watch if that changes the state.
+    /// Changes the status. If that changes the state, notifies the watchers and logs an event.
     fn change(&self, change: impl FnOnce(&mut Status)) {
         let mut news = None;
         self.status.send_if_modified(|status| {
@@ -361,7 +369,7 @@ impl Health {
             }
             is_changed
         });
-        // Only now, for a subscriber may look at the health itself.
+        // After the lock is released: a subscriber of events may read the health.
         match news {
             Some((BackplaneState::Up, _)) => events::backplane_up(self.node),
             Some((BackplaneState::Down, error)) => {

@@ -14,8 +14,8 @@ use crate::shards::{Sample, Sampler};
 use crate::telemetry::metrics::Value::{ByReason, Counter, Gauge};
 use crate::telemetry::metrics::{Copyist, Metric, keep_copying};
 
-/// The time from one sample to the next: fifty a second at most are enough for a histogram, and cost
-/// nothing that could be measured.
+/// The time from one sample to the next: fifty a second at most are enough for a histogram, and
+/// cost nothing that could be measured.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What is known of a hub itself.
@@ -179,17 +179,18 @@ const ELSEWHERE: &[Metric<Elsewhere>] = &[
         ])),
     Metric("roomcast_backplane_unlisted_nodes_total", Count, "Times that a node exceeded the limit of 1,024 nodes",
         Counter(|it| it.health.unlisted_nodes)),
-    Metric("roomcast_backplane_reconnects_total", Count, "Times that a half of the backplane connected again",
+    Metric("roomcast_backplane_reconnects_total", Count, "Attempts to connect a half of the backplane again",
         Counter(|it| it.health.reconnects)),
 ];
 
 impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
-    /// Copies what the hub counts to the recorder of the facade [`metrics`], with a label `hub` that is
-    /// its [`name`](crate::Builder::name). The page [`metrics`](crate::docs::metrics) lists what there is.
+    /// Copies what the hub counts to the recorder of the facade [`metrics`], with a label `hub`
+    /// that is its [`name`](crate::Builder::name). The page [`metrics`](crate::docs::metrics) lists
+    /// what there is.
     ///
     /// A hub does so by itself, every second unless told otherwise
-    /// ([`metrics_interval`](crate::Builder::metrics_interval)). This is for figures of the moment, as
-    /// before they are rendered.
+    /// ([`metrics_interval`](crate::Builder::metrics_interval)). This is for figures of the moment,
+    /// as before they are rendered.
     pub fn record_metrics(&self) {
         let copyist = Copyist::of("hub", self.name());
         let shards = &self.inner.shards;

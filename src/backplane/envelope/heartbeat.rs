@@ -1,9 +1,9 @@
-//! The heartbeat of a node, and what it reports.
+//! The heartbeat of a node, and its report.
 //!
-//! After the flags, each part follows whose flag is set, in this order:
+//! The parts follow the flags (1) in this order, each only if its flag is set:
 //!
 //! ```text
-//! report    connections (8) · spread (2) · unlisted_max (4) · count (4) · [hash (8) · members (4)]…
+//! report    connections (8) · spread (2) · unlisted_max (4) · count (4) · [room hash (8) · members (4)]…
 //! roll call number (8) · count (4) · [channel (2)]…
 //! answers   count (4) · [node (16) · number (8)]…
 //! ```
@@ -13,7 +13,7 @@ use bytes::{Buf, BufMut};
 use super::{EnvelopeHeader, HEADER_BYTES, KIND_HEARTBEAT, length, put_header};
 use crate::backplane::identity::NodeId;
 
-/// The rooms of a report: 12 bytes each, so that a report fits into an envelope.
+/// The most rooms in a report. Each takes 12 bytes, so that a report fits into an envelope.
 pub(crate) const REPORT_ROOMS_MAX: usize = 16_384;
 
 const FLAG_WANTS_ANSWER: u8 = 1;
@@ -22,31 +22,31 @@ const FLAG_REPORT: u8 = 4;
 const FLAG_ROLL_CALL: u8 = 8;
 const FLAG_ANSWERS: u8 = 16;
 
-/// A sign of life, which also tells how far its node has counted.
+/// A sign of life. Its header also carries the sequence number that the node has reached.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Heartbeat {
-    /// The sender has just come: others may show themselves.
+    /// Whether the sender has just joined and asks the other nodes for a heartbeat.
     pub wants_answer: bool,
-    /// The sender goes, and is to be forgotten.
+    /// Whether the sender shuts down and is to be forgotten.
     pub leaving: bool,
-    /// On the common channel, what the sender has.
+    /// The sender's report. Only on the common channel.
     pub report: Option<Report>,
-    /// The sender asks who has its subscriptions back.
+    /// The sender asks which nodes are subscribed again after a break.
     pub roll_call: Option<RollCall>,
-    /// The calls of other nodes that the sender answers: each with the node that has called.
+    /// The sender's answers to roll calls of other nodes.
     pub answers: Box<[RollCallAnswer]>,
 }
 
-/// What a node has.
+/// The connections and rooms of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Report {
-    /// Its connections.
+    /// The number of open connections.
     pub connections: u64,
-    /// Over how many channels it spreads rooms.
+    /// The number of channels that the node spreads rooms over.
     pub spread: u16,
-    /// The most members that a room can have which is not listed; zero where all are.
+    /// The most members of a room that is not listed; zero if all rooms are listed.
     pub unlisted_max: u32,
-    /// Rooms by hash, sorted, with their members.
+    /// The rooms, sorted by hash.
     pub rooms: Box<[RoomCount]>,
 }
 
@@ -59,12 +59,12 @@ pub struct RoomCount {
     pub members: u32,
 }
 
-/// A roll call, as it goes out on each of its channels.
+/// A roll call. It goes out on several channels.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RollCall {
-    /// The number of the call, at its node.
+    /// The number of the call, at the node that calls.
     pub number: u64,
-    /// On the common channel, the numbers of all channels on which this call goes out.
+    /// On the common channel: the numbers of all channels on which this call goes out.
     pub channels: Box<[u16]>,
 }
 
@@ -78,7 +78,7 @@ pub struct RollCallAnswer {
 }
 
 impl Heartbeat {
-    /// The envelope.
+    /// Encodes the heartbeat as an envelope.
     pub fn seal(&self, header: EnvelopeHeader) -> Vec<u8> {
         let mut out = vec![0; HEADER_BYTES];
         put_header(&mut out, KIND_HEARTBEAT, header, 0);
@@ -165,7 +165,8 @@ fn parse_answers(body: &mut &[u8]) -> Option<Box<[RollCallAnswer]>> {
     Some((0..count).map(answer).collect())
 }
 
-/// How many items of that size follow. All of them are there, before anything is allocated for them.
+/// Reads the number of items that follow, each of `item_bytes` bytes. Returns `None` if they are
+/// not all there, so that nothing is allocated for a false number.
 fn take_count(body: &mut &[u8], item_bytes: usize) -> Option<usize> {
     let count = body.try_get_u32_le().ok()? as usize;
     (body.len() / item_bytes >= count).then_some(count)

@@ -1,32 +1,40 @@
-//! The wire format between nodes: many messages, or a heartbeat, in one payload.
+//! The wire format between nodes: an envelope carries many messages, or a heartbeat, in one
+//! payload.
 //!
-//! All numbers are little-endian. An envelope is a header and a body:
-//!
-//! ```text
-//! magic "RCE" · version · kind · node (16) · epoch (8) · first (8) · count (4)
-//! ```
-//!
-//! `first` is the number of the first message, in the count that a node keeps for each channel, and
-//! `count` how many there are; in a heartbeat, `first` is the number that the next message will get.
-//! `epoch` is when the node began, in milliseconds since 1970: were an identity ever used twice, the
-//! later one counts.
-//!
-//! The body of kind 0 is messages:
+//! All numbers are little-endian; the number in parentheses is a size in bytes. An envelope is a
+//! header and a body:
 //!
 //! ```text
-//! flags · target · [excepted: count (4), (node (16) · key (8))…] · length (4) · payload
+//! magic "RCE" · version (1) · kind (1) · node (16) · epoch (8) · first (8) · count (4)
 //! ```
 //!
-//! with text, binary, the kind of target and the verb in the flags, and a target of nothing (everyone), a
-//! name (a room), a count and names (rooms), or node and key (a connection). A name is a length of four
-//! bytes and UTF-8. The verb says what the payload is: of a message (0), its bytes; of a close (1), the code
-//! (2) and the reason; of a join (2) and of a leave (3), the name of the room. The flags of the last three do
-//! not say binary. The body of kind 1 is a [`Heartbeat`].
+//! - `node` is the sender.
+//! - `epoch` is the time at which the sender began, in milliseconds since 1970. If an identity were
+//!   ever used twice, the later epoch would count.
+//! - `first` is the sequence number of the first message. A node numbers its messages on each
+//!   channel, from zero. In a heartbeat, `first` is the number of the next message.
+//! - `count` is the number of messages. A heartbeat has zero.
 //!
-//! With a key, the high bit of the version is set, and the signature follows behind the body, over all
-//! that is before it and the channel's name: see [`Signing`].
+//! The body of kind 0 is messages. Each is:
 //!
-//! Reading is total and allocates nothing: it borrows from the payload.
+//! ```text
+//! flags (1) · target · [excepted: count (4), (node (16) · key (8))…] · length (4) · payload
+//! ```
+//!
+//! - The flags say text or binary, whether connections are excepted, the kind of target, and the
+//!   verb.
+//! - A target is empty (everyone), a name (a room), a count (4) and names (rooms), or node (16) and
+//!   key (8) (a connection). A name is a length (4) and UTF-8.
+//! - The verb says how to read the payload. Message (0): the bytes for clients. Close (1): the code
+//!   (2) and the reason. Join (2) and leave (3): the name of the room. Only a message may have the
+//!   flag for binary.
+//!
+//! The body of kind 1 is a [`Heartbeat`].
+//!
+//! With a key, the high bit of the version is set, and a signature follows the body. It covers
+//! everything before it and the name of the channel: see [`Signing`].
+//!
+//! Reading accepts any input, and allocates nothing: messages borrow from the payload.
 
 mod heartbeat;
 mod packer;
@@ -49,43 +57,43 @@ use crate::backplane::identity::NodeId;
 
 const MAGIC: [u8; 3] = *b"RCE";
 const VERSION: u8 = 2;
-/// Where the version is, in all of them.
+/// The position of the version, in all versions.
 const VERSION_AT: usize = 3;
-/// Set in the version of an envelope that is signed.
+/// The bit of the version that marks a signed envelope.
 const SIGNED: u8 = 0x80;
 const HEADER_BYTES: usize = 3 + 1 + 1 + 16 + 8 + 8 + 4;
-/// Where the node's identity is, in all versions.
+/// The position of the sender's identity, in all versions.
 const NODE_AT: usize = 5;
 
 const KIND_MESSAGES: u8 = 0;
 const KIND_HEARTBEAT: u8 = 1;
 
-/// Who sent an envelope of any version.
+/// The sender of an envelope of any version.
 pub(crate) fn sender(payload: &[u8]) -> Option<NodeId> {
     let node = payload.get(NODE_AT..NODE_AT + 16)?;
-    let node = node.try_into().expect("sixteen bytes");
+    let node = node.try_into().expect("the slice has sixteen bytes");
     payload.starts_with(&MAGIC).then(|| NodeId::from_bytes(node))
 }
 
-/// How many messages there are in an envelope of ours.
+/// The number of messages in an envelope of this node; zero for a heartbeat.
 pub(crate) fn count(payload: &[u8]) -> u32 {
     let count = payload.get(HEADER_BYTES - 4..HEADER_BYTES);
     count.map_or(0, |mut count| count.get_u32_le())
 }
 
-/// The number of the first message in an envelope of ours.
+/// The sequence number of the first message in an envelope of this node.
 pub(crate) fn first(payload: &[u8]) -> Option<u64> {
     payload.get(HEADER_BYTES - 12..HEADER_BYTES - 4).map(|mut first| first.get_u64_le())
 }
 
-/// What every envelope says of itself.
+/// The header of an envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EnvelopeHeader {
-    /// Who sent it.
+    /// The sender.
     pub node: NodeId,
-    /// When that node began, in milliseconds since 1970.
+    /// The time at which the sender began, in milliseconds since 1970.
     pub epoch: u64,
-    /// The number of the first message, or of the next one in a heartbeat.
+    /// The sequence number of the first message; in a heartbeat, of the next message.
     pub first: u64,
 }
 
@@ -99,25 +107,25 @@ fn put_header(mut out: &mut [u8], kind: u8, header: EnvelopeHeader, count: u32) 
     out.put_u32_le(count);
 }
 
-/// Why a payload could not be read.
+/// The reason why a payload cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unreadable {
-    /// It is no envelope.
+    /// It is not an envelope.
     Garbage,
-    /// It is one of another version.
+    /// It is an envelope of another version.
     UnknownVersion,
 }
 
-/// An envelope that has been checked.
+/// An envelope that has been validated.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Envelope<'a> {
-    /// Who sent it, and the numbers of its messages.
+    /// The sender and the sequence numbers.
     pub header: EnvelopeHeader,
-    /// All that follows.
+    /// The messages, or the heartbeat.
     pub body: EnvelopeBody<'a>,
 }
 
-/// What an envelope says after its header.
+/// The body of an envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EnvelopeBody<'a> {
     /// Messages and actions.
@@ -127,10 +135,11 @@ pub enum EnvelopeBody<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    /// Reads a payload, all of it. One that is signed is of an unknown version.
+    /// Parses and validates a payload as a whole. A signed envelope counts as an unknown version
+    /// here.
     ///
     /// # Errors
-    /// Why it cannot be read.
+    /// The reason why it cannot be read.
     pub fn parse(payload: &'a [u8]) -> Result<Self, Unreadable> {
         Self::parse_version(VERSION, payload)
     }
@@ -165,5 +174,5 @@ impl<'a> Envelope<'a> {
 }
 
 fn length(length: usize) -> u32 {
-    u32::try_from(length).expect("no message is that large")
+    u32::try_from(length).expect("messages and names are shorter than 4 GiB")
 }

@@ -1,17 +1,17 @@
-//! Many messages to one envelope.
+//! The packer: puts many messages into one envelope.
 
 use super::{EnvelopeHeader, HEADER_BYTES, KIND_MESSAGES, length, put_header};
 
-/// The bytes of an envelope past which the next message starts another one. Large enough that the
-/// cost of a command (about 2 µs of a Redis server) is nothing beside that of its messages, small
-/// enough that a receiver that starts to read one has the first message within a millisecond.
+/// The most bytes of an envelope with several messages; a single message may be larger. Large
+/// enough that the cost of a command (about 2 µs of a Redis server) is small next to the cost of
+/// its messages. Small enough that a receiver has parsed the envelope within a millisecond.
 pub(crate) const ENVELOPE_BYTES_MAX: usize = 256 << 10;
 
-/// The messages of an envelope. With the smallest ones, the bytes alone would allow 20,000: a
-/// receiver hands over about 4,000 in a millisecond.
+/// The most messages of an envelope. With the smallest messages, the limit of bytes alone would
+/// allow 20,000. A receiver delivers about 4,000 messages in a millisecond.
 pub(crate) const ENVELOPE_MESSAGES_MAX: usize = 4_096;
 
-/// An envelope in the making.
+/// An envelope that is being filled.
 #[derive(Debug)]
 pub struct Packer {
     buffer: Vec<u8>,
@@ -25,12 +25,12 @@ impl Default for Packer {
 }
 
 impl Packer {
-    /// How many messages are in it.
+    /// The number of messages in the envelope.
     pub(crate) fn count(&self) -> usize {
         self.count
     }
 
-    /// Whether it can take a message of that size, by the bounds; an empty one takes any.
+    /// Whether a message of this size fits. An empty envelope takes a message of any size.
     pub(crate) fn fits(&self, bytes: usize) -> bool {
         self.count == 0
             || self.count < ENVELOPE_MESSAGES_MAX && self.buffer.len() + bytes <= ENVELOPE_BYTES_MAX
@@ -42,7 +42,7 @@ impl Packer {
         self.count += 1;
     }
 
-    /// The finished envelope.
+    /// Returns the finished envelope.
     pub fn seal(mut self, header: EnvelopeHeader) -> Vec<u8> {
         put_header(&mut self.buffer[..HEADER_BYTES], KIND_MESSAGES, header, length(self.count));
         self.buffer

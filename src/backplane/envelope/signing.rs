@@ -1,15 +1,16 @@
-//! Whose envelopes are believed.
+//! Signatures: with keys, a node accepts only envelopes that a node with the same key has sent.
 //!
-//! Where the nodes share a key, an envelope ends with a signature of 16 bytes:
+//! A signed envelope ends with a signature of 16 bytes:
 //!
 //! ```text
-//! HMAC-SHA-256(key, length of the name (8) · name of the channel · envelope) to its first half
+//! the first half of HMAC-SHA-256(key, length of the name (8) · name of the channel · envelope)
 //! ```
 //!
-//! Half is what RFC 2104, section 5 asks for at least, and what IPsec uses of this function (RFC 4868):
-//! a stranger who guesses has one chance in 2¹²⁸ for each envelope, and learns nothing from a failure.
-//! The name is a part of it, so that what was recorded on one channel is worth nothing on another; its
-//! length comes first, so that no byte can pass from it to the envelope.
+//! RFC 2104, section 5 asks for at least half of the output, and IPsec uses half of this function
+//! (RFC 4868). A stranger who guesses has one chance in 2¹²⁸ for each envelope, and learns nothing
+//! from a failure. The name of the channel is included, so that an envelope that was recorded on
+//! one channel is invalid on another. The length comes first, so that no byte can move from the
+//! name to the envelope.
 
 use bytes::Bytes;
 
@@ -19,7 +20,7 @@ mod keys;
 mod keys {
     use bytes::Bytes;
 
-    /// There are none without the feature.
+    /// Without the feature, no keys exist.
     #[derive(Debug, Clone)]
     pub(crate) enum Keys {}
 
@@ -45,24 +46,24 @@ mod tests;
 use self::keys::Keys;
 use super::{Envelope, SIGNED, Unreadable, VERSION};
 
-/// How envelopes are signed. Without keys they are not, and whoever publishes on a channel is
-/// believed.
+/// The keys of a hub. Without keys, envelopes are not signed, and a node accepts what anybody
+/// publishes on its channels.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Signing {
     keys: Option<Keys>,
 }
 
 impl Signing {
-    /// Signs with the first key, and accepts what is signed with any of them.
+    /// Signs with the first key, and accepts signatures of all keys.
     ///
     /// # Panics
-    /// Without a key.
+    /// If there is no key.
     #[cfg(feature = "hmac")]
     pub(crate) fn with(keys: &[impl AsRef<[u8]>]) -> Self {
         Self { keys: Some(Keys::new(keys)) }
     }
 
-    /// The payload for a channel that an envelope becomes.
+    /// Signs an envelope, and returns the payload for the channel.
     pub(crate) fn seal(&self, channel: &str, envelope: Vec<u8>) -> Bytes {
         match &self.keys {
             None => envelope.into(),
@@ -70,7 +71,7 @@ impl Signing {
         }
     }
 
-    /// Takes the signature off a payload of a channel; `None` where it is not right.
+    /// Removes the signature from a payload of a channel; `None` if it is not valid.
     pub(crate) fn open(&self, channel: &str, payload: Bytes) -> Option<Bytes> {
         match &self.keys {
             None => Some(payload),
@@ -78,7 +79,7 @@ impl Signing {
         }
     }
 
-    /// Takes the signature off a payload of another program; `None` where it is not right.
+    /// Removes the signature from a payload of another program; `None` if it is not valid.
     #[cfg(feature = "json")]
     pub(crate) fn open_plain(&self, channel: &str, payload: Bytes) -> Option<Bytes> {
         match &self.keys {
@@ -87,7 +88,7 @@ impl Signing {
         }
     }
 
-    /// Reads what was opened.
+    /// Parses a payload that was opened.
     pub(crate) fn parse<'a>(&self, opened: &'a [u8]) -> Result<Envelope<'a>, Unreadable> {
         match &self.keys {
             None => Envelope::parse(opened),

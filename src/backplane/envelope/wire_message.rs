@@ -1,5 +1,5 @@
-//! One message in an envelope, or one action on connections: written by its publisher, read by other
-//! nodes.
+//! One message of an envelope, or one action on connections: how a publisher writes it and other
+//! nodes read it.
 
 use bytes::{Buf, BufMut};
 
@@ -25,10 +25,10 @@ const VERB_CLOSE: u8 = 1;
 const VERB_JOIN: u8 = 2;
 const VERB_LEAVE: u8 = 3;
 
-/// Encodes a message or an action, for an envelope to come.
+/// Encodes a message or an action, to be put into an envelope later.
 ///
 /// # Panics
-/// Where a name or the payload has more than 4 GiB.
+/// If a name or the payload has 4 GiB or more.
 pub fn encode(
     address: Address<'_, ConnId>,
     except: impl Iterator<Item = ConnId> + Clone,
@@ -83,7 +83,7 @@ fn target_bytes(address: Address<'_, ConnId>) -> usize {
     }
 }
 
-/// Writes the target, and says which kind it is.
+/// Writes the target, and returns the code for its kind.
 fn put_target(out: &mut Vec<u8>, address: Address<'_, ConnId>) -> u8 {
     match address {
         Address::Everyone => TARGET_EVERYONE,
@@ -121,7 +121,7 @@ pub struct WireMessages<'a> {
 }
 
 impl<'a> WireMessages<'a> {
-    /// Checks all messages; `count` there must be, and nothing behind them.
+    /// Validates the body: exactly `count` messages, and nothing after them.
     pub(super) fn check(body: &'a [u8], count: u32) -> Option<Self> {
         let mut rest = body;
         for _ in 0..count {
@@ -130,7 +130,7 @@ impl<'a> WireMessages<'a> {
         rest.is_empty().then_some(Self { rest: body, count })
     }
 
-    /// How many are left.
+    /// The number of messages that are left.
     pub(crate) fn left(&self) -> u32 {
         self.count
     }
@@ -148,20 +148,20 @@ impl<'a> Iterator for WireMessages<'a> {
 /// A message of another node, or an action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WireMessage<'a> {
-    /// Whom it is for. [`To`] has its names as a list.
+    /// The target. [`To`] has the names as a list.
     pub target: Address<'a, ConnId, RoomNames<'a>>,
-    /// Whom it passes by.
+    /// The connections that are left out.
     pub except: ConnIds<'a>,
-    /// What it brings to its target.
+    /// The message or the action itself.
     pub content: MessageContent<'a>,
 }
 
-/// What a message brings to its target.
+/// What a message does at its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageContent<'a> {
     /// Bytes for clients.
     Payload(FrameKind, &'a [u8]),
-    /// Something that happens to connections.
+    /// An action on connections.
     Action(Action<'a>),
 }
 
@@ -185,7 +185,8 @@ impl<'a> MessageContent<'a> {
     }
 }
 
-/// A close as a client can get it: with a code that may be sent, or with neither code nor reason.
+/// Reads a close. A client must be able to receive it: with a code that may be sent, or without
+/// code and reason.
 fn parse_close(payload: &[u8]) -> Option<Action<'_>> {
     let (code, reason) = payload.split_first_chunk()?;
     let code = CloseCode::from(u16::from_le_bytes(*code));
@@ -207,7 +208,7 @@ impl<'a> From<Address<'a, ConnId, RoomNames<'a>>> for To<'a> {
 }
 
 impl<'a> WireMessage<'a> {
-    /// The connections of `node` that it passes by.
+    /// The excepted connections that belong to `node`.
     pub(crate) fn excepted_on(&self, node: NodeId) -> Vec<ConnKey> {
         self.except.clone().filter_map(|id| id.key_on(node)).collect()
     }
@@ -247,7 +248,7 @@ fn take_conn(rest: &mut &[u8]) -> Option<ConnId> {
     ids.next()
 }
 
-/// The names of rooms, where they lie.
+/// The names of rooms, read in place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomNames<'a> {
     rest: &'a [u8],
@@ -274,12 +275,12 @@ impl<'a> Iterator for RoomNames<'a> {
     }
 }
 
-/// Connections, of any node.
+/// Identities of connections of any node, read in place.
 #[derive(Debug, Clone, Eq)]
 pub struct ConnIds<'a>(&'a [u8]);
 
-/// Without a look at the bytes where there are none: `memcmp` of empty slices, whose pointers dangle,
-/// was a tenth of the cost of receiving (masked loads of an unmapped page, on AVX-512).
+/// Does not read the bytes if there are none: `memcmp` of empty slices, whose pointers dangle, was
+/// a tenth of the cost of receiving (masked loads from an unmapped page, on AVX-512).
 impl PartialEq for ConnIds<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.0.len() == other.0.len() && (self.0.is_empty() || self.0 == other.0)

@@ -1,6 +1,6 @@
-//! The halves of a connection to a backplane.
+//! The two halves of a connection to a backplane.
 
-/// Each fails and comes back by itself.
+/// A half. Each half fails and recovers on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Half {
     Publisher,

@@ -1,6 +1,6 @@
 //! Payloads that no node of this hub can have sent.
 
-/// Why a payload is taken for a stranger's.
+/// Why a payload is rejected.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Rejected {
     Garbage,

@@ -1,4 +1,4 @@
-//! The state of a backplane, and what it follows from.
+//! The state of a backplane, and the facts that determine it.
 
 use std::fmt;
 
@@ -13,11 +13,12 @@ use crate::backplane::health::half::Half;
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum BackplaneState {
-    /// It has been started, and nothing has gone wrong yet.
+    /// A half has not finished its first attempt to connect.
     Connecting,
     /// Messages flow both ways.
     Up,
-    /// Something is wrong: [`BackplaneHealth::last_error`](crate::BackplaneHealth::last_error) says what. It goes on trying.
+    /// Something is wrong: see [`BackplaneHealth::last_error`](crate::BackplaneHealth::last_error).
+    /// The hub goes on trying.
     Down,
     /// The hub has been [shut down](crate::Hub::shutdown), and has left the other nodes.
     Left,
@@ -34,14 +35,14 @@ impl fmt::Display for BackplaneState {
     }
 }
 
-/// What changes together.
+/// The facts that change together.
 #[derive(Debug)]
 pub(super) struct Status {
     pub(super) publisher: HalfState,
     pub(super) subscriber: HalfState,
-    /// Set while another node spreads rooms over another number of channels.
+    /// Whether another node spreads rooms over a different number of channels.
     pub(super) channels_differ: bool,
-    /// Set for good when one of the tasks has ended.
+    /// Set once, when one of the tasks has ended.
     pub(super) end: Option<TasksEnd>,
     pub(super) since: Instant,
     pub(super) last_error: Option<BackplaneError>,
@@ -50,12 +51,13 @@ pub(super) struct Status {
 /// How the tasks of a backplane have ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TasksEnd {
-    /// With the hub, which has been shut down.
+    /// The hub was shut down.
     Left,
-    /// Otherwise.
+    /// In another way: their runtime was shut down, or a task panicked.
     Stopped,
 }
 
+/// The state of one half.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HalfState {
     Connecting,
@@ -64,7 +66,7 @@ pub(super) enum HalfState {
 }
 
 impl Status {
-    /// Before anything has happened.
+    /// The status before the first attempt to connect.
     pub(super) fn new() -> Self {
         Self {
             publisher: HalfState::Connecting,

@@ -1,4 +1,5 @@
-//! From a publish to the driver: messages wait in the outbox, are packed into envelopes, and are sent.
+//! From a publish to the driver: messages wait in the outbox, are packed into envelopes, and are
+//! published.
 
 pub(crate) mod outbox;
 pub(crate) mod packing;

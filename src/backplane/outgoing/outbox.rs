@@ -1,10 +1,11 @@
-//! What waits to be published.
+//! The outbox: the bounded queue of messages that wait to be published.
 //!
-//! Publishers push from any thread. Past a bound the oldest messages go, one by one, until there is
-//! space: when Redis is away for long, what is recent is worth more. Each is counted.
+//! Publishers push from any thread. If the outbox is full, the oldest messages are dropped, one by
+//! one, until there is space: when Redis is down for long, recent messages are worth more. Each
+//! drop is counted.
 //!
-//! Publishers that can wait stop at a lower bound, so that what they publish is not dropped, and delays others
-//! by milliseconds. They wait only while messages flow.
+//! Publishers that can wait stop at a lower bound. So their messages are not dropped, and delay the
+//! messages of others only by milliseconds. They wait only while messages flow.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -17,19 +18,20 @@ use crate::engine::sync::{AtomicBool, Ordering};
 use crate::engine::{Amount, Inbox, InboxLimits};
 use crate::runtime::bell::Bell;
 
-/// The largest message. Redis takes no more than 512 MB at once and closes the connection over more,
-/// so that a larger one would be tried for ever.
+/// The largest message. Redis accepts at most 512 MB at once, and closes the connection over more.
+/// A larger message would be tried for ever.
 const MESSAGE_BYTES_MAX: usize = 256 << 20;
 
-/// The bytes of envelopes that are published with one round trip: enough that the round trip is
-/// hidden by the work, and what is sent twice after a failure stays small.
+/// The most bytes of envelopes that are published with one round trip. Large enough that the work
+/// takes longer than the round trip. Small enough that little is sent twice after a failure.
 pub(crate) const PIPELINE_BYTES_MAX: usize = 8 * ENVELOPE_BYTES_MAX;
 
-/// The messages that are gathered at once, which is what holds a worker thread: about 2 ms.
+/// The most messages that are gathered at once. Gathering keeps a worker thread from other tasks,
+/// for about 2 ms at this number.
 pub(crate) const PIPELINE_MESSAGES_MAX: usize = 8 * ENVELOPE_MESSAGES_MAX;
 
-/// The bound for publishers that can wait: enough that the publishing task always has work, and half of
-/// the queue at most.
+/// The bound for publishers that can wait: enough that the publishing task always has work. If half
+/// of the outbox is less, that is the bound.
 const PATIENT: InboxLimits =
     InboxLimits { messages: PIPELINE_MESSAGES_MAX, bytes: 2 * PIPELINE_BYTES_MAX };
 
@@ -40,23 +42,25 @@ pub(crate) struct Outbox {
     limits: InboxLimits,
     /// The bound for publishers that can wait.
     patient: InboxLimits,
-    /// Whether messages leave at the moment. The publishing task writes; it guards no other memory.
+    /// Whether messages leave at the moment. The publishing task writes; the end of any task of the
+    /// bridge clears it. The flag guards no other memory.
     is_flowing: AtomicBool,
-    /// Rung when there is space again for those who wait, or nothing to wait for.
+    /// Rung when there is space for publishers that wait, and when there is nothing to wait for.
     space: Bell,
     message_bytes_max: usize,
     progress: Progress,
     health: Arc<Health>,
 }
 
-/// A message whose publisher waits for space. It is queued in any case.
+/// A message whose publisher waits for space. It is queued in any case, even if the publisher gives
+/// up.
 struct Unqueued<'a> {
     outbox: &'a Outbox,
     outgoing: Option<Outgoing>,
 }
 
 impl Unqueued<'_> {
-    /// `true` if it is queued now.
+    /// Returns `true` if the message is queued now.
     fn try_push(&mut self) -> bool {
         let refused =
             self.outgoing.take().and_then(|outgoing| self.outbox.try_push(outgoing).err());
@@ -73,7 +77,7 @@ impl Drop for Unqueued<'_> {
     }
 }
 
-/// A message on its way out, encoded for an envelope.
+/// A message to other nodes, encoded for an envelope.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     pub(crate) channel: Channel,
@@ -99,12 +103,13 @@ impl Outbox {
         }
     }
 
-    /// What may wait.
+    /// The bounds of the outbox.
     pub(crate) fn limits(&self) -> InboxLimits {
         self.limits
     }
 
-    /// Appends a message; one that is too large to be carried is dropped.
+    /// Appends a message, and drops the oldest messages if there is no space. A message that is
+    /// larger than the outbox is dropped itself.
     pub(crate) fn push(&self, outgoing: Outgoing) {
         if outgoing.message.len() > self.message_bytes_max {
             self.health.counters.dropped.add(1);
@@ -114,7 +119,7 @@ impl Outbox {
             let oldest = self.pop();
             self.health.counters.dropped.add(1);
             if oldest.is_none() {
-                // All the space belongs to messages that others are about to append.
+                // Other threads have reserved all the space, and are about to append.
                 return;
             }
             self.progress.tell();
@@ -122,13 +127,16 @@ impl Outbox {
         self.append(outgoing);
     }
 
-    /// Appends a message for which space is reserved.
+    /// Appends a message. Its space must be reserved.
     fn append(&self, outgoing: Outgoing) {
         self.progress.queue();
         self.queue.push(outgoing);
     }
 
-    /// [`push`](Self::push) for publishers that can wait. If the publisher has to wait, the message is given back.
+    /// Appends a message of a publisher that can wait.
+    ///
+    /// # Errors
+    /// The publisher has to wait: returns the message.
     pub(crate) fn try_push(&self, outgoing: Outgoing) -> Result<(), Outgoing> {
         let bytes = outgoing.message.len();
         if !self.is_flowing.load(Ordering::Relaxed) || bytes > self.message_bytes_max {
@@ -141,7 +149,8 @@ impl Outbox {
         Ok(())
     }
 
-    /// Waits until there is space for a message, or until messages do not leave any more, and appends it.
+    /// Waits until there is space for a message, or until messages stop flowing, and then appends
+    /// it.
     ///
     /// # Cancel safety
     /// When the future is dropped, the message is appended at once.
@@ -150,14 +159,15 @@ impl Outbox {
         self.space.until(|| waiting.try_push()).await;
     }
 
-    /// Notes whether messages leave at the moment. For the publishing task alone.
+    /// Notes whether messages leave at the moment. Only the publishing task passes `true`.
     pub(crate) fn set_flowing(&self, is_flowing: bool) {
         if self.is_flowing.swap(is_flowing, Ordering::Relaxed) != is_flowing {
             self.notify_space();
         }
     }
 
-    /// Tells those who wait when half of what they may fill is free: each time, all of them look.
+    /// Wakes all publishers that wait, but only if half of their space is free: otherwise each
+    /// message that leaves would wake all of them.
     pub(crate) fn notify_space(&self) {
         let Amount { messages, bytes } = self.queue.reserved();
         let is_half_free = messages <= self.patient.messages / 2 && bytes <= self.patient.bytes / 2;
@@ -179,12 +189,12 @@ impl Outbox {
         &self.progress
     }
 
-    /// How many wait.
+    /// The number of messages in the outbox.
     pub(crate) fn len(&self) -> usize {
         self.queue.len()
     }
 
-    /// Ready when there is something to take. For the publishing task alone.
+    /// Ready when there is a message to take. For the publishing task alone.
     pub(crate) fn poll_filled(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.queue.poll_filled(cx)
     }

@@ -1,9 +1,22 @@
-//! From messages that wait to numbered envelopes that are ready to be published.
+//! Packing: puts messages from the outbox into numbered envelopes, which are then ready to be
+//! published.
 //!
-//! A channel that the backplane refuses at the moment is *stalled*: its envelopes are set aside, and its
-//! messages are held behind them, unnumbered, while those of the others go on. A channel whose
-//! subscribers are not back yet is stalled, too. Held messages have the bounds of the outbox; past them, the
-//! oldest are dropped.
+//! # Invariants
+//! 1. Messages of a channel leave in the order in which they were published. They get their
+//!    sequence numbers when they are packed, so a message that is dropped before leaves no gap.
+//! 2. An envelope keeps its numbers until it is acknowledged. It is either in `ready` or in
+//!    `aside`.
+//! 3. A channel is *open* or *stalled*. It is stalled if the backplane refuses it at the moment, or
+//!    if nodes that listen to it are not back after a break.
+//! 4. The envelopes of a stalled channel are set aside. Its later messages are held behind them,
+//!    without numbers. The messages of open channels go on.
+//! 5. When stalled channels open, their envelopes leave first, then the held messages, then newer
+//!    messages: `resume` puts `aside` in front of `ready`, and `gather` sifts the held messages
+//!    before it takes from the outbox.
+//! 6. The held messages have the bounds of the outbox. Beyond these bounds, the oldest are dropped
+//!    and counted.
+//! 7. A heartbeat carries the number of the first message of its channel that may still leave.
+//!    Otherwise receivers would count envelopes that are set aside as lost.
 
 use std::collections::{HashMap, VecDeque};
 use std::mem;
@@ -27,30 +40,31 @@ pub(crate) struct Deps {
     pub(crate) health: Arc<Health>,
 }
 
-/// The envelopes of a node, and the messages that become envelopes.
+/// The envelopes of this node, and the messages that become envelopes.
 pub(crate) struct Packing {
     deps: Deps,
-    /// The number that the next message gets, by channel.
+    /// For each channel, the sequence number of the next message.
     sequences: Box<[u64]>,
-    /// While a batch is gathered, the place of each channel's envelope among the open ones.
+    /// While a batch is gathered: for each channel, the position of its envelope among the
+    /// unfinished ones.
     open_at: Box<[Option<usize>]>,
-    /// What is to be published, or was and has not been acknowledged.
+    /// Envelopes to publish, or published and not acknowledged.
     pub(crate) ready: Vec<Parcel>,
-    /// Envelopes of stalled channels.
+    /// Envelopes of stalled channels (invariant 4).
     aside: Vec<Parcel>,
-    /// The number of the first message that is set aside, by channel.
+    /// By channel, the sequence number of the first message that is set aside.
     first_aside: HashMap<Channel, u64>,
     flows: Box<[ChannelFlow]>,
     held: HeldMessages,
 }
 
-/// Whether messages of a channel may leave.
+/// Whether the messages of a channel may leave (invariant 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ChannelFlow {
     Open,
-    /// The backplane has refused them.
+    /// The backplane has refused the channel.
     Refused,
-    /// They wait for nodes that are not back.
+    /// The messages wait for nodes that are not back.
     Waiting,
 }
 
@@ -59,7 +73,7 @@ enum ChannelFlow {
 struct HeldMessages {
     messages: VecDeque<Outgoing>,
     bytes: usize,
-    /// Whether some may leave now.
+    /// Whether some of the messages may leave now.
     is_to_be_sifted: bool,
 }
 
@@ -117,7 +131,7 @@ impl Packing {
         self.flows.contains(&ChannelFlow::Waiting)
     }
 
-    /// The channels of rooms whose messages wait for nodes, if there ever were messages.
+    /// The channels of rooms that wait for nodes and have ever had messages.
     pub(crate) fn waiting(&self) -> Vec<Channel> {
         let mut has_messages: Vec<bool> = self.sequences.iter().map(|&next| next > 0).collect();
         has_messages[Channel::COMMON.index()] = false;
@@ -128,13 +142,13 @@ impl Packing {
         waiting.filter(|channel| has_messages[channel.index()]).collect()
     }
 
-    /// The messages that have left the outbox and are not acknowledged.
+    /// The number of messages that have left the outbox and are not acknowledged.
     pub(crate) fn messages(&self) -> u64 {
         message_count(&self.ready) + message_count(&self.aside) + self.held.messages.len() as u64
     }
 
-    /// Moves what waits into envelopes, as much as one round trip may carry; `true` if anything has
-    /// waited.
+    /// Packs waiting messages, as many as one round trip may carry. Returns `true` if there were
+    /// any.
     pub(crate) fn gather(&mut self) -> bool {
         // Invariant 3 of `progress`: before anything is taken.
         self.deps.outbox.progress().carry();
@@ -166,7 +180,8 @@ impl Packing {
         space.messages < PIPELINE_MESSAGES_MAX
     }
 
-    /// Publishes the number of messages on their way. If there are none, wakes those who wait for that.
+    /// Updates the number of messages on their way in the health. If there are none, wakes the
+    /// flushes that wait for that.
     pub(crate) fn update_in_flight(&self) {
         let messages = self.messages();
         self.deps.health.in_flight.set(messages);
@@ -176,7 +191,7 @@ impl Packing {
         }
     }
 
-    /// Goes through what is held, for what may leave now.
+    /// Packs the held messages that may leave now, and holds the others again.
     fn sift(&mut self, space: &mut BatchSpace, open: &mut Vec<(Channel, Packer)>) {
         for outgoing in mem::take(&mut self.held).messages {
             self.held.is_to_be_sifted |= !space.is_left();
@@ -226,8 +241,7 @@ impl Packing {
         self.ready.push(Parcel { channel, payload });
     }
 
-    /// Adds a heartbeat to what is ready. It tells the number of the next message that leaves: one that
-    /// is set aside is not lost.
+    /// Adds a heartbeat to `ready` (invariant 7).
     pub(crate) fn post_heartbeat(&mut self, channel: Channel, heartbeat: &Heartbeat) {
         let mut header = self.header(channel);
         header.first = self.first_aside.get(&channel).copied().unwrap_or(header.first);
@@ -239,12 +253,12 @@ impl Packing {
         EnvelopeHeader { node, epoch, first: self.sequences[channel.index()] }
     }
 
-    /// Drops heartbeats that have not left: they would tell of the past.
+    /// Drops heartbeats that have not left, because they are out of date.
     pub(crate) fn drop_heartbeats(&mut self) {
         self.ready.retain(|parcel| envelope::count(&parcel.payload) > 0);
     }
 
-    /// Sets what was refused aside, and stalls its channels.
+    /// Sets the refused envelopes aside, and stalls their channels.
     pub(crate) fn refuse(&mut self) {
         for parcel in &self.ready {
             if let Some(channel) = self.deps.channels.find(&parcel.channel) {
@@ -254,7 +268,7 @@ impl Packing {
         self.set_aside();
     }
 
-    /// Stalls all channels until nodes are back, after a break of all.
+    /// Stalls all channels until nodes are back, after the connection broke.
     pub(crate) fn break_off(&mut self) {
         self.flows.fill(ChannelFlow::Waiting);
         self.set_aside();
@@ -275,7 +289,7 @@ impl Packing {
         self.aside.push(parcel);
     }
 
-    /// Has the channels that were refused wait until nodes are back, and returns them.
+    /// Lets the refused channels wait for nodes instead, and returns these channels.
     pub(crate) fn retry(&mut self) -> Vec<Channel> {
         let is_refused = |channel: &Channel| self.is_refused(*channel);
         let refused: Vec<_> = self.deps.channels.all().filter(is_refused).collect();
@@ -283,7 +297,7 @@ impl Packing {
         refused
     }
 
-    /// Opens the channels that were waiting. What was set aside leaves before anything else.
+    /// Opens the channels that wait for nodes (invariant 5).
     pub(crate) fn resume(&mut self) {
         let waiting = self.flows.iter_mut().filter(|flow| **flow == ChannelFlow::Waiting);
         waiting.for_each(|flow| *flow = ChannelFlow::Open);
@@ -302,12 +316,12 @@ impl Packing {
     }
 }
 
-/// The messages in these envelopes.
+/// The number of messages in these envelopes.
 pub(crate) fn message_count(parcels: &[Parcel]) -> u64 {
     parcels.iter().map(|parcel| u64::from(envelope::count(&parcel.payload))).sum()
 }
 
-/// The envelopes that have messages: all but heartbeats.
+/// The number of envelopes that have messages, which heartbeats do not have.
 pub(crate) fn envelope_count(parcels: &[Parcel]) -> u64 {
     parcels.iter().filter(|parcel| envelope::count(&parcel.payload) > 0).count() as u64
 }

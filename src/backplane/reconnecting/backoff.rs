@@ -1,18 +1,19 @@
-//! How long to wait before the next attempt.
+//! The back-off: how long to wait before the next attempt to connect.
 
 use std::time::Duration;
 
-/// The first wait: a server that restarts is often back within it.
+/// The first wait. A server that restarts is often back within this time.
 const WAIT_MIN: Duration = Duration::from_millis(100);
 
-/// The longest wait: a fleet that asks a server this rarely does not keep it down.
+/// The longest wait. Even many nodes that ask a server this rarely do not keep it down.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// The longest wait where some of it works, as while one of several servers is down: what goes by the
-/// others is held up that long.
+/// The longest wait while a part works, for example while one of several servers is down: it also
+/// delays recovery of the channels of that server.
 const WAIT_MAX_IN_PART: Duration = Duration::from_millis(400);
 
-/// A jittered exponential back-off: each wait is between half and all of a span that doubles.
+/// An exponential back-off with jitter: each wait is between a half and the whole of a span that
+/// doubles.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     span: Duration,
@@ -28,14 +29,14 @@ impl Backoff {
         self.span = WAIT_MIN;
     }
 
-    /// Waits no longer than [`WAIT_MAX_IN_PART`] next, after a success in part.
+    /// Limits the next wait to [`WAIT_MAX_IN_PART`], after a partial success.
     pub(crate) fn curb(&mut self) {
         self.span = self.span.min(WAIT_MAX_IN_PART);
     }
 
-    /// The next wait.
+    /// Returns the next wait, and doubles the span.
     pub(crate) fn wait(&mut self) -> Duration {
-        // Without randomness there is no jitter, and nothing else is amiss.
+        // Without a source of randomness there is no jitter, and everything else works.
         let random = getrandom::u32().unwrap_or(u32::MAX);
         let wait = self.span.mul_f64(0.5 + 0.5 * f64::from(random) / f64::from(u32::MAX));
         self.span = (self.span * 2).min(WAIT_MAX);

@@ -1,4 +1,4 @@
-//! The two halves of a connection to a backplane, which fail and come back by themselves.
+//! The two halves of a connection to a backplane. Each fails and recovers on its own.
 
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use crate::backplane::contract::BackplaneError;
 use crate::backplane::health::Health;
 use crate::backplane::health::half::Half;
 
-/// The state of both halves, and a call from one half to the other when it has found a server that works.
+/// The state of both halves, and the signal from one half to the other that it has reached a
+/// working server.
 pub(crate) struct Halves {
     pub(crate) health: Arc<Health>,
     recovered: watch::Sender<()>,
@@ -19,7 +20,8 @@ impl Halves {
         Self { health, recovered: watch::Sender::new(()) }
     }
 
-    /// Notes that a half works. `true` if it did not work before; then the other half is called, too.
+    /// Notes that a half works. Returns `true`, and signals the other half, if it did not work
+    /// before.
     pub(crate) fn up(&self, half: Half) -> bool {
         let is_news = self.health.up(half);
         if is_news {
@@ -28,12 +30,12 @@ impl Halves {
         is_news
     }
 
-    /// Notes that a half does not work. `true` if it worked before.
+    /// Notes that a half does not work. Returns `true` if it worked before.
     pub(crate) fn down(&self, half: Half, error: BackplaneError) -> bool {
         self.health.down(half, error)
     }
 
-    /// Changes whenever one of the halves comes back.
+    /// Changes whenever one of the halves recovers.
     pub(super) fn recovered(&self) -> watch::Receiver<()> {
         self.recovered.subscribe()
     }

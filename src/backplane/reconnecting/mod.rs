@@ -1,4 +1,4 @@
-//! Connecting to a backplane again and again, with a back-off.
+//! Reconnecting: connects each half of the backplane again and again, with a back-off.
 
 pub(crate) mod backoff;
 pub(crate) mod halves;

@@ -1,9 +1,14 @@
-//! The proof that subscriptions live: what this node publishes comes back to it.
+//! Echoes: the proof that a subscription works, because this node receives its own envelopes.
 //!
-//! A probe is answered by the connection that messages come by, behind all that was sent to it
-//! before. So when a heartbeat was acknowledged, and a probe that was sent after that has been
-//! answered, and the heartbeat has not come: then its channel is not subscribed to any more, whatever
-//! this node believes.
+//! # Invariants
+//! 1. A probe is answered on the connection that messages arrive by, behind everything that was
+//!    sent to this node before.
+//! 2. An echo is expected of a heartbeat that left after the subscription was acknowledged, and
+//!    that was acknowledged before the probe left. Such an echo arrives before the answer to the
+//!    probe.
+//! 3. So if the probe has been answered and the echo has not arrived, the channel is no longer
+//!    subscribed to, whatever this node believes.
+//! 4. Each stamp only grows.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,27 +16,29 @@ use tokio::time::Instant;
 
 use crate::backplane::channels::{Channel, Channels};
 
-/// When heartbeats left, and when something of ours came back.
+/// The times at which heartbeats left, and at which envelopes of this node came back.
 #[derive(Debug)]
 pub(crate) struct Echoes {
     began: Instant,
+    /// By the index of the channel.
     stamps: Box<[Stamps]>,
-    /// When anything at all arrived.
+    /// The last arrival of any payload.
     arrived: Stamp,
 }
 
+/// The times of one channel.
 #[derive(Debug, Default)]
 struct Stamps {
-    /// The latest heartbeat that was acknowledged. The publishing task writes.
+    /// When the last acknowledged heartbeat left. The publishing task writes.
     beat: Stamp,
-    /// The latest envelope of ours. The driver writes.
+    /// When the last envelope of this node arrived. The driver writes.
     echo: Stamp,
-    /// The latest acknowledgement of the subscription. The subscribing task writes.
+    /// When the subscription was last acknowledged. The subscribing task writes.
     subscribed: Stamp,
 }
 
-/// Microseconds since the beginning, zero for never. Orders nothing: a reader that is late by a
-/// moment looks again in five seconds.
+/// Microseconds since the start; zero for never. Orders no other memory: a reader that misses a
+/// late write looks again at the next probe.
 #[derive(Debug, Default)]
 struct Stamp(AtomicU64);
 
@@ -42,9 +49,9 @@ impl Echoes {
     }
 
     fn set(&self, stamp: &Stamp, at: Instant) {
-        // Never zero, which stands for never.
+        // At least one, because zero means never.
         let micros = at.saturating_duration_since(self.began).as_micros() as u64 + 1;
-        // Connections of several servers arrive at once, and the latest counts.
+        // Payloads of several servers may arrive at the same time. The latest counts (invariant 4).
         stamp.0.fetch_max(micros, Ordering::Relaxed);
     }
 
@@ -52,7 +59,7 @@ impl Echoes {
         &self.stamps[channel.index()]
     }
 
-    /// Notes that something arrived, and whether it is ours.
+    /// Notes that a payload arrived, and whether it is an envelope of this node.
     pub(crate) fn arrived(&self, channel: Channel, is_ours: bool) {
         let now = Instant::now();
         self.set(&self.arrived, now);
@@ -61,35 +68,36 @@ impl Echoes {
         }
     }
 
-    /// Notes that a heartbeat, which had left at `at`, was acknowledged.
+    /// Notes that a heartbeat which left at `at` was acknowledged.
     pub(crate) fn heartbeat_acknowledged(&self, channel: Channel, at: Instant) {
         self.set(&self.of(channel).beat, at);
     }
 
+    /// Notes that the subscription to a channel was acknowledged.
     pub(crate) fn subscribed(&self, channel: Channel) {
         self.set(&self.of(channel).subscribed, Instant::now());
     }
 
-    /// Whether anything has arrived since an instant.
+    /// Whether any payload has arrived since then.
     pub(crate) fn has_arrived_since(&self, since: Instant) -> bool {
         let arrived = self.arrived.0.load(Ordering::Relaxed);
         arrived > since.saturating_duration_since(self.began).as_micros() as u64
     }
 
-    /// When the last heartbeat left whose echo can be expected.
+    /// The echo that the next probe must find, if any (invariant 2).
     pub(crate) fn expected(&self, channel: Channel) -> Option<ExpectedEcho> {
         let Stamps { beat, subscribed, .. } = self.of(channel);
         let beat = beat.0.load(Ordering::Relaxed);
         (beat > subscribed.0.load(Ordering::Relaxed)).then_some(ExpectedEcho { channel, beat })
     }
 
-    /// Whether an echo has come that was expected before.
+    /// Whether the expected echo, or a later one, has arrived.
     pub(crate) fn has_come(&self, expected: ExpectedEcho) -> bool {
         self.of(expected.channel).echo.0.load(Ordering::Relaxed) >= expected.beat
     }
 }
 
-/// An echo that must have come when the next probe is answered.
+/// An echo that must have arrived when the next probe is answered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ExpectedEcho {
     pub(crate) channel: Channel,

@@ -1,4 +1,5 @@
-//! Which channels this node listens to, and the proof that it still hears them.
+//! Subscriptions: the channels that this node listens to, and the proof that their messages still
+//! arrive.
 
 pub(crate) mod echoes;
 pub(crate) mod interest;

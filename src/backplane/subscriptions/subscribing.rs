@@ -1,4 +1,5 @@
-//! The subscribing task: one connection that listens to the channels that are needed, and is probed.
+//! The subscribing task: subscribes to the channels that this node needs, and probes the
+//! connection.
 
 use std::collections::{HashMap, HashSet};
 use std::pin::pin;
@@ -19,23 +20,23 @@ use crate::backplane::reconnecting::supervise::{Attempt, connect, supervise, wit
 use crate::backplane::subscriptions::echoes::{Echoes, ExpectedEcho};
 use crate::backplane::subscriptions::interest::Interest;
 
-/// How often the connection is probed: so that seven seconds after a network has gone silent it is
-/// known, with half of one for a busy machine.
+/// The time between two probes. A network that has gone silent is noticed within seven seconds,
+/// with half a second to spare for a busy machine.
 const PROBE_INTERVAL: Duration = Duration::from_millis(4_500);
 
-/// How long a server may be silent when it is asked something.
+/// How long a server may take to answer while nothing else arrives.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
 
-/// How often that long an answer is waited for while messages go on arriving, which it may be behind.
+/// How often the deadline is extended while messages go on arriving: the answer may be behind them.
 const ANSWER_DEADLINES_MAX: u32 = 4;
 
-/// The channels that are subscribed to at once.
+/// The most channels of one request.
 const SUBSCRIBE_BATCH: usize = 512;
 
-/// How long a channel that is not needed is kept: rooms that flap are common.
+/// How long an unneeded channel is kept. Rooms often come back soon after they have emptied.
 const RELEASE_AFTER: Duration = Duration::from_secs(1);
 
-/// How often channels that are not needed are looked for.
+/// The time between two searches for unneeded channels.
 const RELEASE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The parts of the bridge that the subscribing task uses.
@@ -52,10 +53,10 @@ pub(crate) struct Deps {
 pub(crate) struct Subscribing<B> {
     backplane: Arc<B>,
     deps: Deps,
-    /// Since when channels have not been needed.
+    /// The channels that are not needed, with the time since when.
     unneeded: HashMap<Channel, Instant>,
-    /// Channels that are let go of, of which the receiving task is to be told when nothing more can
-    /// come by them.
+    /// Released channels that the receiving task must hear of, once nothing more can arrive by
+    /// them.
     released: Vec<Channel>,
 }
 
@@ -79,7 +80,7 @@ impl<B: Backplane> Subscribing<B> {
         probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut release = interval_at(Instant::now() + RELEASE_INTERVAL, RELEASE_INTERVAL);
         release.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // When what could not be subscribed to is tried again.
+        // The time of the next attempt to subscribe, if one is due.
         let mut retry = Some(Instant::now());
         loop {
             tokio::select! {
@@ -100,7 +101,8 @@ impl<B: Backplane> Subscribing<B> {
         }
     }
 
-    /// Subscribes to all that is needed; where the server refuses some, says when to try again.
+    /// Subscribes to all wanted channels. If the server refuses some, returns the time of the next
+    /// attempt.
     async fn follow(
         &mut self,
         subscriber: &mut B::Subscriber,
@@ -115,7 +117,7 @@ impl<B: Backplane> Subscribing<B> {
                 Ok(None)
             }
             Err(error @ BackplaneError::Silent { .. }) => Err(error),
-            // Others may be subscribed. A connection that is broken says so itself.
+            // Other channels may work. A broken connection is reported by `lost`.
             Err(error) => {
                 backoff.curb();
                 self.deps.halves.down(Half::Subscriber, error);
@@ -149,7 +151,7 @@ impl<B: Backplane> Subscribing<B> {
         result
     }
 
-    /// The answer to a request. A connection on which messages go on arriving is not silent: the
+    /// Waits for the answer to a request. While messages arrive, the connection is not silent: the
     /// answer is behind them.
     async fn answer<V>(
         &self,
@@ -193,7 +195,7 @@ impl<B: Backplane> Subscribing<B> {
         self.count_subscriptions();
     }
 
-    /// Asks whether the connection lives, and whether messages still come by it.
+    /// Checks that the connection works, and that messages still arrive by each channel.
     async fn probe(&self, subscriber: &mut B::Subscriber) -> Result<(), BackplaneError> {
         let interest = &self.deps.interest;
         let expected: Vec<ExpectedEcho> = interest
@@ -236,7 +238,7 @@ impl<B: Backplane> Subscribing<B> {
         Ok(())
     }
 
-    /// Tells the receiving task of channels by which nothing more can come.
+    /// Queues for the receiving task the channels by which nothing more can arrive.
     fn report_released(&mut self) {
         self.released.drain(..).for_each(|channel| self.deps.inbound.unsubscribed(channel));
     }
@@ -246,13 +248,13 @@ impl<B: Backplane> Attempt for Subscribing<B> {
     const HALF: Half = Half::Subscriber;
 
     async fn attempt(&mut self, backoff: &mut Backoff) -> BackplaneError {
-        // The last subscriber is gone, however it ended.
+        // The last subscriber is gone, and its subscriptions with it.
         self.lose_all();
         self.report_released();
         let (backplane, inbound) = (self.backplane.clone(), self.deps.inbound.clone());
         match connect(backplane.connect_subscriber(inbound)).await {
             Ok(mut subscriber) => match self.serve(&mut subscriber, backoff).await {
-                Ok(()) => unreachable!("it serves until there is an error"),
+                Ok(()) => unreachable!("serving ends with an error only"),
                 Err(error) => error,
             },
             Err(error) => error,

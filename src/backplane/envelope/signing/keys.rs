@@ -1,4 +1,4 @@
-//! Keys, and what is signed with them.
+//! Keys, and the signatures that are made with them.
 
 #[cfg(feature = "json")]
 mod plain;
@@ -14,17 +14,17 @@ use crate::backplane::envelope::{SIGNED, VERSION_AT};
 
 const SIGNATURE_BYTES: usize = 16;
 
-/// The keys of a node, each as the state that it puts the hash in.
+/// The keys of a node. Each is stored as the state of the hash after the key was put in.
 #[derive(Clone)]
 pub(crate) struct Keys {
-    /// The first one signs, each is accepted.
+    /// The first key signs, all keys are accepted.
     states: Arc<[Hmac<Sha256>]>,
 }
 
 impl Keys {
     pub(super) fn new(keys: &[impl AsRef<[u8]>]) -> Self {
-        assert!(!keys.is_empty(), "nothing can be signed without a key");
-        let state = |key: &[u8]| Hmac::new_from_slice(key).expect("any length will do");
+        assert!(!keys.is_empty(), "signing needs a key");
+        let state = |key: &[u8]| Hmac::new_from_slice(key).expect("HMAC takes a key of any length");
         Self { states: keys.iter().map(|key| state(key.as_ref())).collect() }
     }
 
@@ -37,11 +37,11 @@ impl Keys {
 
     pub(super) fn open(&self, channel: &str, mut payload: Bytes) -> Option<Bytes> {
         let (envelope, signature) = payload.split_last_chunk::<SIGNATURE_BYTES>()?;
-        // What does not even say that it is signed is not worth the hash.
+        // A payload that is not marked as signed does not cost a hash.
         if envelope.get(VERSION_AT)? & SIGNED == 0 {
             return None;
         }
-        // In constant time: how long it takes does not tell how much of a guess was right.
+        // In constant time, so that the time does not reveal how much of a guess was right.
         let is_right = |state| signing(state, channel, envelope).verify_truncated_left(signature);
         let is_accepted = self.states.iter().any(|state| is_right(state).is_ok());
         payload.truncate(payload.len() - SIGNATURE_BYTES);
@@ -57,7 +57,7 @@ fn signing(state: &Hmac<Sha256>, channel: &str, envelope: &[u8]) -> Hmac<Sha256>
     signing
 }
 
-/// How many there are, and nothing of them.
+/// Shows the number of keys, and nothing of the keys themselves.
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keys").field("count", &self.states.len()).finish_non_exhaustive()

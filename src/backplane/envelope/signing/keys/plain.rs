@@ -1,13 +1,14 @@
-//! The signatures of other programs, who sign text.
+//! Signatures of other programs, which sign text.
 //!
 //! ```text
 //! hex(HMAC-SHA-256(key, "plain" · 0 · name of the channel · 0 · body)) · " " · body
 //! ```
 //!
-//! The keys are those of envelopes, so no input of one kind may be one of the other. An envelope's input
-//! begins with the length of the channel's name in eight bytes, little-endian. Read in that way, the six
-//! bytes `"plain" · 0` and any two bytes are a length of more than 400 GB (the fifth byte is `n`, 0x6E): no name is
-//! that long. A name has no zero byte, which `build` sees to, so the second zero ends it.
+//! The keys also sign envelopes, so no input of one kind may be an input of the other. The input
+//! for an envelope begins with the length of the channel's name in eight bytes, little-endian. Read
+//! in that way, the six bytes `"plain" · 0` and any two bytes are a length of more than 400 GB (the
+//! fifth byte is `n`, 0x6E), and no name is that long. The builder refuses a name with a zero byte,
+//! so the second zero ends the name.
 
 use bytes::{Buf, Bytes};
 use hmac::Mac;
@@ -18,7 +19,7 @@ const SIGNATURE_BYTES: usize = 32;
 const DIGITS: usize = 2 * SIGNATURE_BYTES;
 
 impl Keys {
-    /// Takes the signature off a payload; `None` where it is not right.
+    /// Removes the signature from a payload; `None` if it is not valid.
     pub(in super::super) fn open_plain(&self, channel: &str, mut payload: Bytes) -> Option<Bytes> {
         let (digits, rest) = payload.split_first_chunk::<DIGITS>()?;
         let signature = bytes_of(digits)?;
@@ -29,7 +30,7 @@ impl Keys {
                 signing.update(part);
                 signing
             });
-            // In constant time: how long it takes does not tell how much of a guess was right.
+            // In constant time, so that the time does not reveal how much of a guess was right.
             signing.verify_slice(&signature).is_ok()
         };
         let is_accepted = self.states.iter().any(is_right);
@@ -38,7 +39,7 @@ impl Keys {
     }
 }
 
-/// The bytes that digits stand for. There is one way to write each: in lower case.
+/// Decodes hexadecimal digits. Only lower case is accepted, so that each signature has one form.
 fn bytes_of(digits: &[u8; DIGITS]) -> Option<[u8; SIGNATURE_BYTES]> {
     let mut bytes = [0; SIGNATURE_BYTES];
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
