@@ -1,4 +1,4 @@
-//! A bus inside of one process.
+//! The driver within one process.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -13,10 +13,10 @@ use crate::backplane::contract::Publisher;
 use crate::backplane::contract::Subscriber;
 use crate::backplane::contract::Unpublished;
 
-/// A backplane inside of one process: the hubs that are built with clones of it are nodes of one
-/// cluster. For tests, and for several hubs that serve one application.
+/// A backplane within one process: the hubs that are built with clones of it are the nodes of one
+/// cluster. For tests, and for several hubs in one application.
 ///
-/// It drops only messages for which a node that cannot keep up has no space.
+/// It loses a message only if a node cannot keep up and its queue is full.
 ///
 /// # Examples
 /// ```
@@ -37,21 +37,22 @@ pub struct Local {
     nodes: Arc<Mutex<LocalNodes>>,
 }
 
-/// Who listens. The lock is held while payloads are handed over, which waits for nothing; it keeps
-/// the order the same for everybody.
+/// The nodes that are connected. The lock is held while payloads are handed over, which never
+/// waits. So all nodes receive the payloads in the same order.
 #[derive(Default)]
 struct LocalNodes {
     next_number: u64,
     by_number: HashMap<u64, LocalNode>,
 }
 
+/// A connected node: the channels that it is subscribed to, and the queue for its payloads.
 struct LocalNode {
     channels: HashSet<Arc<str>>,
     inbound: Inbound,
 }
 
 impl Local {
-    /// A new bus.
+    /// Makes a backplane without nodes.
     pub fn new() -> Self {
         Self::default()
     }

@@ -109,7 +109,7 @@ impl Outbox {
     }
 
     /// Appends a message, and drops the oldest messages if there is no space. A message that is
-    /// larger than the outbox is dropped itself.
+    /// larger than the outbox, or than 256 MiB, is dropped itself.
     pub(crate) fn push(&self, outgoing: Outgoing) {
         if outgoing.message.len() > self.message_bytes_max {
             self.health.counters.dropped.add(1);

@@ -1,11 +1,11 @@
-//! What is told of an error of the client.
+//! Turns an error of the Redis client into an error of the backplane.
 
 use redis::{ErrorKind, RedisError};
 
 use super::secret::Secret;
 use crate::backplane::contract::BackplaneError;
 
-/// What went wrong, without the password.
+/// Returns the error as one of the backplane, without the password.
 pub(super) fn explain(error: &RedisError, secret: &Secret) -> BackplaneError {
     let text = match (error.code(), error.detail()) {
         (Some(code), Some(detail)) => secret.scrub(&format!("{code} {detail}")),
@@ -21,11 +21,11 @@ pub(super) fn explain(error: &RedisError, secret: &Secret) -> BackplaneError {
     }
 }
 
-/// Says which setting helps where TLS fails for want of it.
+/// If TLS fails because a setting is missing, adds the name of the setting.
 fn with_hint(text: String) -> String {
     let hints = [
-        ("UnknownIssuer", "RedisTls::authority sets whom to trust"),
-        ("CertificateRequired", "RedisTls::client_certificate sets what the server is shown"),
+        ("UnknownIssuer", "RedisTls::authority sets the trusted authorities"),
+        ("CertificateRequired", "RedisTls::client_certificate sets the certificate for the server"),
     ];
     match hints.iter().find(|(sign, _)| text.contains(sign)) {
         Some((_, hint)) => format!("{text} ({hint})"),

@@ -1,4 +1,4 @@
-//! The two halves of a connection to one master, however its address is known.
+//! The two halves of a connection to one master. One server and Sentinel share them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,9 +21,9 @@ use crate::backplane::contract::Publisher;
 use crate::backplane::contract::Subscriber;
 use crate::backplane::contract::Unpublished;
 
-/// How long a look at the role of a server holds. A master that is demoted acknowledges messages which
-/// reach nobody, for that long; receivers count them as lost. The look shares the round trip of a publish
-/// and costs some 200 bytes.
+/// How long a check of the server's role is valid. A demoted master acknowledges messages that
+/// reach nobody, for this long at most; receivers count them as lost. The check shares the round
+/// trip of a publish, and costs some 200 bytes.
 const ROLE_HOLDS: Duration = Duration::from_secs(1);
 
 /// The sending half of [`Redis`](super::Redis) and of [`RedisSentinel`](super::RedisSentinel).
@@ -39,7 +39,7 @@ impl RedisPublisher {
     /// Connects to a master.
     ///
     /// # Errors
-    /// Why that failed, also where the server is a replica.
+    /// The connection could not be made, or the server is a replica.
     pub(super) async fn connect(
         remote: Remote,
         mut master: MasterWatch,
@@ -54,10 +54,11 @@ impl RedisPublisher {
         Ok(Self { remote, connection, master, looked_at: Instant::now() })
     }
 
-    /// Sends all parcels, and gives the answer to each.
+    /// Sends all parcels, and returns the answer to each.
     ///
     /// # Errors
-    /// The connection is of no use any more. No answer counts then: a replica has given it.
+    /// The connection cannot be used any longer. The answers do not count then, because they may
+    /// come from a replica.
     async fn send(&mut self, parcels: &[Parcel]) -> Result<ServerAnswers, BackplaneError> {
         self.master.check()?;
         let looks = self.looked_at.elapsed() >= ROLE_HOLDS;
@@ -96,7 +97,7 @@ impl RedisSubscriber {
     /// Connects to a master.
     ///
     /// # Errors
-    /// Why that failed, also where the server is a replica.
+    /// The connection could not be made, or the server is a replica.
     pub(super) async fn connect(
         remote: Remote,
         mut master: MasterWatch,
@@ -143,8 +144,9 @@ impl Subscriber for RedisSubscriber {
     }
 }
 
-/// Takes out of the list the channels at its head that were acknowledged, and moves to its end those
-/// that were refused, so that they hold up no others when all are asked for again.
+/// Removes from the head of the list the channels that were acknowledged, and moves those that were
+/// refused to its end. So the refused ones do not delay the others at the next attempt. Returns the
+/// first refusal.
 fn take_subscribed(channels: &mut Vec<Arc<str>>, answers: ServerAnswers) -> Option<ServerError> {
     let mut refusals = answers.iter().map(Result::is_err);
     channels.retain(|_| refusals.next().unwrap_or(true));

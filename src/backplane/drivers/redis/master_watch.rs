@@ -1,4 +1,5 @@
-//! What one half of a connection hears of its master's moves.
+//! Notices when the master that a half is connected to is no longer the master, because a sentinel
+//! says so.
 
 use std::sync::Arc;
 
@@ -7,12 +8,12 @@ use tokio::sync::watch;
 use super::server_addr::ServerAddr;
 use crate::backplane::contract::BackplaneError;
 
-/// What sentinels have told of the master of a service.
+/// The moves that sentinels have announced for the master of a service.
 #[derive(Debug, Default)]
 pub(super) struct AnnouncedMoves {
-    /// How many moves they have told of.
+    /// The number of moves.
     count: u64,
-    /// Where the master went with the last one.
+    /// The address of the master after the last move.
     latest: Option<ServerAddr>,
 }
 
@@ -24,25 +25,24 @@ impl AnnouncedMoves {
     }
 }
 
-/// Tells a half when the master that it is connected to is no longer the master. A server that has no
-/// Sentinel never moves.
+/// The watch of one half over the master that it is connected to.
 pub(super) enum MasterWatch {
-    /// There is no Sentinel to hear of moves from.
+    /// There is no Sentinel: the server never moves.
     NoSentinel,
-    /// There is.
+    /// Sentinels announce moves.
     Sentinel {
-        /// The service that the master is of.
+        /// The service that the master belongs to.
         service: Arc<str>,
-        /// Where the half is connected to.
+        /// The address that the half is connected to.
         address: ServerAddr,
         announced: watch::Receiver<AnnouncedMoves>,
-        /// The moves that had been told of before the half asked for that address: they do not count.
+        /// The number of moves before the half asked for that address: these moves do not count.
         seen: u64,
     },
 }
 
 impl MasterWatch {
-    /// Hears of moves from the call on; where the half is connected to is known later.
+    /// Watches for moves from this call on. The half gives the address later, when it knows it.
     pub(super) fn begin(
         service: Arc<str>,
         announced: watch::Receiver<AnnouncedMoves>,
@@ -51,10 +51,10 @@ impl MasterWatch {
         move |address| Self::Sentinel { service, address, announced, seen }
     }
 
-    /// Looks whether the master has moved; nothing is waited for.
+    /// Checks whether the master has moved. Never waits.
     ///
     /// # Errors
-    /// It has.
+    /// The master has moved.
     pub(super) fn check(&self) -> Result<(), BackplaneError> {
         let Self::Sentinel { service, address, announced, seen } = self else {
             return Ok(());
@@ -69,11 +69,11 @@ impl MasterWatch {
         }
     }
 
-    /// The result of something that is done with the master, unless the master moves before: one that has
-    /// frozen answers nothing, and is not waited for when another has taken its place.
+    /// Waits for some work with the master, but only until the master moves. A server that hangs
+    /// does not answer, and must not delay the half when another server has taken over.
     ///
     /// # Errors
-    /// Also that the master has moved.
+    /// Those of the work, or that the master has moved.
     pub(super) async fn unless_moved<V>(
         &mut self,
         work: impl Future<Output = Result<V, BackplaneError>>,
@@ -88,7 +88,7 @@ impl MasterWatch {
     /// Waits until the master has moved.
     ///
     /// # Cancel safety
-    /// No move is forgotten.
+    /// No move is lost when the future is dropped.
     pub(super) async fn moved(&mut self) -> BackplaneError {
         loop {
             if let Err(error) = self.check() {
@@ -96,7 +96,7 @@ impl MasterWatch {
             }
             let is_over = match self {
                 Self::NoSentinel => true,
-                // An error means that the driver is gone.
+                // An error means that the driver was dropped.
                 Self::Sentinel { announced, .. } => announced.changed().await.is_err(),
             };
             if is_over {
@@ -116,7 +116,8 @@ mod tests {
         ServerAddr { host: "host".into(), port }
     }
 
-    /// Sentinels that have told of a move to port 1, and a half that is connected to a port.
+    /// Sentinels that have announced a move to port 1, and the watch of a half that is connected to
+    /// `port`.
     fn connected(port: u16) -> (watch::Sender<AnnouncedMoves>, MasterWatch) {
         let announced = watch::Sender::<AnnouncedMoves>::default();
         announced.send_modify(|announced| announced.announce(address(1)));
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn move_before_the_half_asked_does_not_count_also_when_a_sentinel_is_back() {
+    fn move_before_the_half_asked_does_not_count_even_when_a_sentinel_returns() {
         let (announced, mut master) = connected(2);
         announced.send_modify(|_| {});
         assert_eq!(master.check(), Ok(()));
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn move_to_another_address_is_told_again_and_again() {
+    fn move_to_another_address_is_reported_each_time() {
         let (announced, mut master) = connected(2);
         announced.send_modify(|announced| announced.announce(address(3)));
         for _ in 0..2 {
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn move_to_where_the_half_is_connected_is_none() {
+    fn move_to_the_connected_address_does_not_count() {
         let (announced, mut master) = connected(2);
         announced.send_modify(|announced| announced.announce(address(2)));
         assert_eq!(master.check(), Ok(()));

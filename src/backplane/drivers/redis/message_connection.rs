@@ -1,4 +1,4 @@
-//! A connection that messages come by.
+//! The connection that messages arrive by: its subscriptions, and requests on it.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -17,15 +17,16 @@ use crate::backplane::contract::BackplaneRequest;
 use crate::backplane::contract::Inbound;
 use crate::backplane::reconnecting::supervise::within;
 
-/// Channels of a pipeline. More would hold up the messages that come between the answers.
+/// The most channels of one pipeline. More would delay the messages that arrive between the
+/// answers.
 const PIPELINE_MAX: usize = 512;
 
-/// Which commands subscribe.
+/// The kind of commands that subscribe.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Mode {
-    /// Those that every node of a cluster repeats to all others.
+    /// `SUBSCRIBE`, for messages that every node of a cluster passes on to all others.
     Plain,
-    /// Those that stay with the node that owns the slot of the channel.
+    /// `SSUBSCRIBE`, for messages that stay with the node that owns the slot of the channel.
     Sharded,
 }
 
@@ -47,15 +48,15 @@ impl Mode {
     }
 }
 
-/// A connection with subscriptions. It ends when this is dropped.
+/// A connection with subscriptions. It is closed when this is dropped.
 pub(super) struct MessageConnection {
-    /// What its loss is told with.
+    /// Identifies the connection in a [`ConnectionLoss`].
     pub(super) number: u64,
     mode: Mode,
     remote: Remote,
     connection: MultiplexedConnection,
     wanted: WantedChannels,
-    /// Set by whatever arrives, cleared by who waits for an answer.
+    /// Set by everything that arrives, cleared by a request that waits for its answer.
     has_arrived: Arc<AtomicBool>,
 }
 
@@ -88,31 +89,30 @@ impl MessageConnection {
         &self.remote
     }
 
-    /// The channels that it is, or is just being, subscribed to.
+    /// The channels that the connection is subscribed to, or is about to be.
     pub(super) fn channels(&self) -> Vec<Arc<str>> {
         self.wanted.all()
     }
 
-    /// Forgets channels: their end is no loss.
+    /// Removes channels from the wanted ones: the end of their subscriptions is no loss then.
     pub(super) fn forget<'a>(&self, channels: impl IntoIterator<Item = &'a Arc<str>>) {
         self.wanted.remove(channels);
     }
 
-    /// Whether it has no subscriptions.
+    /// Whether the connection has no subscriptions.
     pub(super) fn is_idle(&self) -> bool {
         self.wanted.is_empty()
     }
 
-    /// Whether it is subscribed to a channel, or is just being.
+    /// Whether the connection is subscribed to a channel, or is about to be.
     pub(super) fn carries(&self, channel: &str) -> bool {
         self.wanted.contains(channel)
     }
 
-    /// Subscribes to the first [`PIPELINE_MAX`] channels at most: there is an answer to each that was
-    /// asked for.
+    /// Subscribes to the first [`PIPELINE_MAX`] channels at most. Returns the answer for each channel that was sent.
     ///
     /// # Errors
-    /// The connection is of no use any more.
+    /// The connection cannot be used any longer.
     pub(super) async fn subscribe(
         &self,
         channels: &[Arc<str>],
@@ -134,7 +134,7 @@ impl MessageConnection {
     /// Ends subscriptions.
     ///
     /// # Errors
-    /// The connection is of no use any more.
+    /// The connection cannot be used any longer.
     pub(super) async fn unsubscribe(&self, channels: &[Arc<str>]) -> Result<(), BackplaneError> {
         self.wanted.remove(channels);
         let (command, kind) = self.mode.unsubscribe();
@@ -147,11 +147,11 @@ impl MessageConnection {
         Ok(())
     }
 
-    /// The answer to a request, as long as something arrives: on a busy connection the answer is
-    /// behind it.
+    /// Waits for an answer as long as something arrives: on a busy connection, the answer is behind
+    /// the messages.
     ///
     /// # Errors
-    /// Nothing has arrived for `deadline`.
+    /// Those of the request, or that nothing has arrived for `deadline`.
     pub(super) async fn unless_silent<V>(
         &self,
         deadline: Duration,
@@ -168,12 +168,12 @@ impl MessageConnection {
         }
     }
 
-    /// A round trip, which also shows that messages by this server reach all nodes: its role is looked
-    /// at. In a cluster there is no need for that: a server that is no master of a channel any more ends
-    /// the subscription to the channel, and answers `SPUBLISH` with an error.
+    /// Makes a round trip. Outside of a cluster, it also checks the role of the server: messages
+    /// must reach all nodes. A cluster needs no such check, because a server that no longer is the
+    /// master of a channel ends the subscription, and answers `SPUBLISH` with an error.
     ///
     /// # Errors
-    /// The connection is of no use any more.
+    /// The connection cannot be used any longer.
     pub(super) async fn probe(&self) -> Result<(), BackplaneError> {
         match self.mode {
             Mode::Plain => role::check(&self.ask(&role::command()).await?, &self.remote),
@@ -190,9 +190,9 @@ impl MessageConnection {
         answer.map_err(|error| self.remote.explain(&error))
     }
 
-    /// One command a channel, since a server refuses a command whole, and a cluster refuses one
-    /// whose channels are of several slots. Each of them has one answer, which is what the crate
-    /// expects of a pipeline.
+    /// Sends one command for each channel: a server refuses a command as a whole, and a cluster
+    /// refuses one whose channels belong to several slots. Each command has one answer, as the
+    /// Redis client expects of a pipeline.
     async fn request(
         &self,
         command: &str,
@@ -214,8 +214,8 @@ impl MessageConnection {
     }
 }
 
-/// What an answer says. One to another request means that the crate has mistaken an unasked word of
-/// the server for an answer.
+/// Reads one answer. If it belongs to another request, the Redis client has taken an unrequested
+/// push for an answer.
 fn read(
     answer: Value,
     command: &str,
@@ -233,5 +233,5 @@ fn read(
 }
 
 fn out_of_step(command: &str) -> BackplaneError {
-    BackplaneError::Connection(format!("an answer to another request came to {command}"))
+    BackplaneError::Connection(format!("the answer to {command} belongs to another request"))
 }

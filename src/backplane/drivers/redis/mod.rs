@@ -1,9 +1,10 @@
-//! Backplanes over Redis: one server, the master that Sentinel names, or a cluster.
+//! Drivers over Redis: one server, the master that Sentinel names, or a cluster.
 //!
-//! All speak RESP3, so that messages and answers share a connection, and leave deadlines, repetition
-//! and patience to the hub. They have in common: a server that can be connected to (`remote`), a
-//! connection that messages come by (`link`), and how parcels are sent (`parcels`). One server and
-//! Sentinel share both halves (`halves`), and the look at the role of a server (`role`).
+//! All of them use RESP3, so that messages and answers share a connection, and leave deadlines,
+//! repetition and back-off to the hub. They share the server to connect to (`remote`), the
+//! connection that messages arrive by (`message_connection`), and the sending of parcels
+//! (`parcels`). One server and Sentinel also share both halves (`halves`) and the check of a
+//! server's role (`role`).
 
 mod cluster;
 mod explain;

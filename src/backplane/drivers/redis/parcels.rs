@@ -1,4 +1,4 @@
-//! How parcels are sent, and which of them are done with.
+//! Sending parcels to a server, and finding out which of them are acknowledged.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,20 +10,20 @@ use super::remote::ServerAnswers;
 use super::role;
 use crate::backplane::contract::Parcel;
 
-/// What a server answered to parcels.
+/// The answers of a server to parcels.
 pub(super) struct Sent {
-    /// To each parcel.
+    /// One answer for each parcel.
     pub(super) answers: ServerAnswers,
-    /// To [`role::command`], where that was asked for.
+    /// The answer to [`role::command`], if that was sent.
     pub(super) role: Option<Value>,
 }
 
-/// Sends parcels in one round trip, and gives the answer to each. Asks for the role of the server, too,
-/// if `looks`: behind the parcels, so that a server which says that it is a master has been one when it
-/// took them.
+/// Sends parcels in one round trip, and returns the answer to each. With `looks`, it also asks for
+/// the role of the server, after the parcels: a server that then says that it is a master was a
+/// master when it took the parcels.
 ///
 /// # Errors
-/// The connection is of no use any more.
+/// The connection cannot be used any longer.
 pub(super) async fn send<'a>(
     mut connection: MultiplexedConnection,
     command: &str,
@@ -59,8 +59,8 @@ fn unexpected() -> RedisError {
     (redis::ErrorKind::UnexpectedReturnType, "no count of receivers came for a message").into()
 }
 
-/// Takes out of the list what was acknowledged, up to the first of each channel that was not: what
-/// follows on that channel is sent once more after it, so that nothing overtakes.
+/// Removes the acknowledged parcels from the list. For each channel, stops at the first parcel that
+/// was not acknowledged: the parcels behind it are sent again after it, so that the order holds.
 pub(super) fn take_acknowledged(parcels: &mut Vec<Parcel>, acknowledged: &[bool]) {
     let mut acknowledged = acknowledged.iter().copied();
     let mut held_up: HashSet<Arc<str>> = HashSet::new();

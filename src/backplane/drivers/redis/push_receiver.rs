@@ -1,4 +1,5 @@
-//! What a connection hears: messages for the hub, and the end of subscriptions.
+//! The receiver of what a server sends without a request: messages for the hub, and the ends of
+//! subscriptions.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,10 +20,10 @@ pub(super) struct ConnectionLoss {
     pub(super) error: BackplaneError,
 }
 
-/// The channels that a connection is to be subscribed to. Clones are the same set.
+/// The channels that a connection is meant to be subscribed to. Clones share the set.
 ///
-/// The half writes it before it asks the server, and the listener reads it when the server says that
-/// a subscription has ended: where the channel is still in it, nobody has asked for that.
+/// The half updates the set before it sends a request. When the server reports the end of a
+/// subscription whose channel is still in the set, nobody has asked for that end.
 #[derive(Clone, Default)]
 pub(super) struct WantedChannels(Arc<Mutex<HashSet<Arc<str>>>>);
 
@@ -55,13 +56,15 @@ impl WantedChannels {
     }
 }
 
-/// Hears what a server sends unasked, on the task of the connection, and never waits.
+/// Receives what a server sends without a request. Runs on the task of the connection, and never
+/// waits.
 pub(super) struct PushReceiver {
     pub(super) number: u64,
     pub(super) inbound: Inbound,
     pub(super) wanted: WantedChannels,
     pub(super) losses: mpsc::UnboundedSender<ConnectionLoss>,
-    /// Whether the loss has been told, which is done once. Only the task of the connection uses it.
+    /// Whether the loss was reported, which happens once. Only the task of the connection uses the
+    /// flag.
     pub(super) is_reported: AtomicBool,
     /// Set whenever something arrives.
     pub(super) has_arrived: Arc<AtomicBool>,
@@ -90,9 +93,9 @@ impl PushReceiver {
         }
     }
 
-    /// Takes the connection for lost when a subscription ends that nobody has ended, as when a slot
-    /// moves to another node. The crate takes that for the answer to some request, and is out of
-    /// step from then on.
+    /// Reports the connection as lost if the server ends a subscription without a request, for
+    /// example because a slot moves to another node. The Redis client takes such an end for the
+    /// answer to some request, and from then on assigns answers to the wrong requests.
     fn check_ended(&self, data: &[Value]) {
         let Some(Value::BulkString(channel)) = data.first() else {
             return;
@@ -110,13 +113,13 @@ impl PushReceiver {
 
     fn report(&self, error: BackplaneError) {
         if !self.is_reported.swap(true, Ordering::Relaxed) {
-            // There is no receiver when the half is being dropped, and nobody to tell.
+            // An error means that the half is being dropped, and needs no report.
             let _ = self.losses.send(ConnectionLoss { number: self.number, error });
         }
     }
 }
 
-/// Dropped with the connection: some of its failures are told in no other way.
+/// The receiver is dropped with the connection. Some failures of a connection show in no other way.
 impl Drop for PushReceiver {
     fn drop(&mut self) {
         self.report_closed();

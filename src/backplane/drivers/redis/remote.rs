@@ -1,4 +1,4 @@
-//! A Redis server that can be connected to.
+//! A Redis server to connect to.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,19 +19,19 @@ use super::tls::RedisTls;
 use super::url::{self, ParsedUrl};
 use crate::backplane::contract::BackplaneError;
 
-/// A dead peer is noticed 25 seconds after the last word. The hub's probes are faster; this frees
-/// the connection where nothing is probed, as on an idle publisher.
+/// TCP keep-alive: a dead peer is noticed 25 seconds after the last byte. The hub's probes are
+/// faster. Keep-alive frees connections that are not probed, such as the one of an idle publisher.
 const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_PROBES: u32 = 3;
 
-/// Where a server listens, unless its URL tells otherwise.
+/// The port of a server if its URL has none.
 pub(super) const REDIS_PORT: u16 = 6_379;
 
-/// What a server answered to each part of a request, in their order.
+/// The answers of a server to the parts of a request, in order.
 pub(super) type ServerAnswers = Vec<Result<(), ServerError>>;
 
-/// A server, and all that it takes to connect to it.
+/// A server, and everything that is needed to connect to it.
 #[derive(Clone)]
 pub(super) struct Remote {
     address: ServerAddr,
@@ -40,7 +40,7 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    /// Reads a URL; nothing is connected.
+    /// Reads a URL. Does not connect.
     pub(super) fn open(url: &str) -> Result<Self, BackplaneError> {
         let ParsedUrl { address, info, secret } = url::read(url, REDIS_PORT)?;
         let old = info.redis_settings();
@@ -49,8 +49,8 @@ impl Remote {
         Ok(Self { address, info, secret: Arc::new(secret) })
     }
 
-    /// Reads the URL of one of several servers, with the port that holds where it has none. They name each
-    /// other by host and port.
+    /// Reads the URL of one of several servers, which name each other by host and port. If the URL
+    /// has no port, the default port is used.
     pub(super) fn open_by_host(
         kind: &str,
         url: &str,
@@ -70,20 +70,20 @@ impl Remote {
     /// The same server, with settings of TLS.
     ///
     /// # Errors
-    /// [`BackplaneError::Settings`]: they can never work.
+    /// [`BackplaneError::Settings`]: the settings can never work.
     #[cfg(feature = "redis-tls")]
     pub(super) fn with_tls(&self, tls: &RedisTls) -> Result<Self, BackplaneError> {
         Ok(Self { info: tls.apply(&self.info)?, ..self.clone() })
     }
 
-    /// The same server, for another user.
+    /// The same server, with another user and password.
     pub(super) fn with_credentials(&self, user: Option<&str>, password: Option<&str>) -> Self {
         let info = self.info.clone().set_redis_settings(settings(user, password));
         let secret = Arc::new(Secret::new("", password));
         Self { address: self.address.clone(), info, secret }
     }
 
-    /// Another server of the same cluster: the same user, the same TLS.
+    /// Another server of the same cluster or service, with the same user, password and TLS.
     pub(super) fn at(&self, address: &ServerAddr) -> Self {
         let info = self.info.clone().set_addr(url::at(&self.info, address));
         Self { address: address.clone(), info, secret: self.secret.clone() }
@@ -102,13 +102,13 @@ impl Remote {
         (self.user(), self.info.redis_settings().password())
     }
 
-    /// Connects, to ask and to publish. The connection ends with the last clone.
+    /// Connects for requests and publishing. The connection ends when its last clone is dropped.
     pub(super) async fn connect(&self) -> Result<MultiplexedConnection, BackplaneError> {
         self.connect_with(patient()).await
     }
 
-    /// Connects, to subscribe: whatever the server sends unasked goes to `hear`, which is dropped
-    /// with the connection.
+    /// Connects for subscribing. `on_push` gets whatever the server sends without a request, and is
+    /// dropped with the connection.
     pub(super) async fn connect_with_pushes(
         &self,
         on_push: impl Fn(PushInfo) + Send + Sync + 'static,
@@ -129,18 +129,18 @@ impl Remote {
         connected.map_err(|error| self.explain(&error))
     }
 
-    /// What went wrong, without the password.
+    /// Returns the error as one of the backplane, without the password.
     pub(super) fn explain(&self, error: &RedisError) -> BackplaneError {
         explain(error, &self.secret)
     }
 
-    /// What the server answered, without the password.
+    /// Returns the answer of the server as an error, without the password.
     pub(super) fn refused(&self, error: &ServerError) -> BackplaneError {
         self.explain(&RedisError::from(error.clone()))
     }
 }
 
-/// The address and the user; no password.
+/// Shows the address and the user, not the password.
 impl fmt::Debug for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Remote")
@@ -150,15 +150,15 @@ impl fmt::Debug for Remote {
     }
 }
 
-/// No deadlines: the hub has its own, and drops what it does not wait for any more.
+/// No deadlines: the hub has its own, and drops requests that it gives up.
 fn patient() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None)
 }
 
-/// What a connection begins with.
+/// The settings that a connection begins with.
 ///
-/// The number of a database is left out: channels are the same in all of them, and each command before
-/// the first of ours hides why a server closes the connection at once.
+/// The database is left out: channels are the same in all databases. Besides, each further command
+/// before the first request would hide the reason why a server closes a connection at once.
 fn settings(user: Option<&str>, password: Option<&str>) -> RedisConnectionInfo {
     let settings = RedisConnectionInfo::default();
     let settings = settings.set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name();
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn socket_leads_to_one_server_only() {
+    fn socket_is_refused_where_servers_name_each_other() {
         assert!(Remote::open("unix:///redis.sock?pass=secret").is_ok());
         let opened = Remote::open_by_host("a cluster", "unix:///redis.sock?pass=secret", 6_379);
         let Err(BackplaneError::Settings(text)) = opened else { panic!("{opened:?}") };

@@ -1,11 +1,12 @@
-//! Whether a server passes messages on to all nodes.
+//! The role of a server: whether it passes messages on to all nodes.
 //!
-//! A replica acknowledges a `PUBLISH`, and passes the message on to its own subscribers only: nobody
-//! else ever hears of it. A master becomes a replica while its connections live, so the role is looked
-//! at again and again.
+//! A replica acknowledges a `PUBLISH`, but passes the message only to its own subscribers: other
+//! nodes never receive it. A master can become a replica while its connections stay open, so the
+//! role is checked again and again.
 //!
-//! `HELLO` tells the role, and needs no permission in Redis 6.2 and later. Redis 6.0 knows `HELLO` only
-//! with the version of the protocol, which changes nothing: the connection speaks version 3 already.
+//! `HELLO` returns the role, and needs no permission in Redis 6.2 and later. Redis 6.0 requires the
+//! version of the protocol as an argument. It changes nothing, because the connection uses version
+//! 3 already.
 
 use redis::{Cmd, Value};
 
@@ -13,7 +14,7 @@ use super::remote::Remote;
 use super::value::field;
 use crate::backplane::contract::BackplaneError;
 
-/// The command whose answer tells the role.
+/// The command whose answer contains the role.
 pub(super) fn command() -> Cmd {
     let mut command = redis::cmd("HELLO");
     command.arg(3);
@@ -22,8 +23,8 @@ pub(super) fn command() -> Cmd {
 
 /// Refuses a server that does not pass messages on to all nodes.
 ///
-/// A replica in a Redis Cluster does: each member of a cluster passes a `PUBLISH` on to all others. A
-/// server that tells no role, such as a proxy, is taken for a master.
+/// A replica in a Redis Cluster does: each member of a cluster passes a `PUBLISH` on to all others.
+/// A server that tells no role, such as a proxy, is taken for a master.
 ///
 /// # Errors
 /// The server is a replica or a Sentinel, or it refuses to tell.
@@ -47,6 +48,13 @@ pub(super) fn check(answer: &Value, remote: &Remote) -> Result<(), BackplaneErro
 mod tests {
     use super::*;
 
+    /// Refuses a server that does not pass messages on to all nodes.
+    ///
+    /// A replica in a Redis Cluster is accepted: each member of a cluster passes a `PUBLISH` on to
+    /// all others. A server that returns no role, such as a proxy, counts as a master.
+    ///
+    /// # Errors
+    /// The server is a replica or a Sentinel, or it refuses to answer.
     fn checked(mode: &str, role: &str) -> Result<(), BackplaneError> {
         let text = |text: &str| Value::BulkString(text.into());
         let fields = [("server", "redis"), ("mode", mode), ("role", role)];
@@ -57,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn master_is_taken_and_so_is_any_member_of_a_cluster() {
+    fn master_is_accepted_and_so_is_any_member_of_a_cluster() {
         for (mode, role) in
             [("standalone", "master"), ("cluster", "master"), ("cluster", "replica")]
         {
@@ -72,12 +80,12 @@ mod tests {
     }
 
     #[test]
-    fn sentinel_is_told_from_a_server() {
+    fn sentinel_is_recognised() {
         assert!(matches!(checked("sentinel", ""), Err(BackplaneError::Settings(_))));
     }
 
     #[test]
-    fn server_that_tells_no_role_is_taken_and_another_answer_is_not() {
+    fn server_without_a_role_is_accepted_and_another_answer_is_not() {
         assert_eq!(checked("standalone", ""), Ok(()));
         let remote = Remote::open("redis://host").unwrap();
         let pong = Value::SimpleString("PONG".to_owned());

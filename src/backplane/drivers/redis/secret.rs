@@ -1,18 +1,19 @@
-//! Keeps passwords out of what is told.
+//! Keeps passwords out of errors and logs.
 
-/// What a server answers to a command that it does not know; the arguments follow. An old server
-/// says so of `HELLO`, whose arguments hold the password, cut off where it is long.
+/// The words with which a server repeats the arguments of a command that it does not know. An old
+/// server answers `HELLO` in this way, whose arguments contain the password, cut off if it is long.
 const ARGUMENTS: &str = "with args beginning with";
 
-/// A password, in every form that a text could hold it.
+/// A password, in every form in which a text could contain it.
 #[derive(Clone, Default)]
 pub(super) struct Secret {
-    /// The longest first, so that none is taken apart by another that it contains.
+    /// The longest form first, so that a shorter form does not destroy a longer one that contains
+    /// it.
     forms: Vec<String>,
 }
 
 impl Secret {
-    /// The password as it was typed into a URL, and what it was decoded to.
+    /// The password as it stands in a URL, and as it is decoded.
     pub(super) fn new(url: &str, password: Option<&str>) -> Self {
         let mut forms: Vec<String> = typed(url).into_iter().map(str::to_owned).collect();
         if let Some(parsed) = redis::parse_redis_url(url) {
@@ -27,7 +28,7 @@ impl Secret {
         Self { forms }
     }
 
-    /// The text without the password.
+    /// Returns the text without the password.
     pub(super) fn scrub(&self, text: &str) -> String {
         let text = text.split(ARGUMENTS).next().unwrap_or_default().trim_end_matches([' ', ',']);
         self.forms.iter().fold(text.to_owned(), |text, form| text.replace(form, "***"))
@@ -39,7 +40,7 @@ fn typed(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;
     match rest.rsplit_once('@') {
         Some((user, _)) => user.split_once(':').map(|(_, password)| password),
-        // Of a Unix socket.
+        // The URL of a Unix socket.
         None => rest.split(['?', '&']).find_map(|part| part.strip_prefix("pass=")),
     }
 }

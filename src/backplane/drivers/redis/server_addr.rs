@@ -1,9 +1,9 @@
-//! Where a server is.
+//! The address of a Redis server.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Where a server is. A Unix socket is a path as the host, and the port zero.
+/// The address of a server. A Unix socket has its path as the host, and port zero.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct ServerAddr {
     pub(super) host: Arc<str>,

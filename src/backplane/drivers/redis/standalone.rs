@@ -1,4 +1,4 @@
-//! The backplane over one Redis server.
+//! The driver over one Redis server.
 
 use std::fmt;
 
@@ -11,38 +11,43 @@ use crate::backplane::contract::Backplane;
 use crate::backplane::contract::BackplaneError;
 use crate::backplane::contract::Inbound;
 
-/// The backplane over one Redis server, by `PUBLISH` and `SUBSCRIBE`.
+/// A backplane over one Redis server, with `PUBLISH` and `SUBSCRIBE`.
 ///
-/// It takes Redis 6 or later (Valkey should work, but was not tried), and two connections for each node. The user needs the commands
-/// `PUBLISH`, `SUBSCRIBE` and `UNSUBSCRIBE`, with Redis 6.0 also `HELLO`, and the channels of the hub.
+/// Each node needs two connections. The server must be Redis 6 or later. (Valkey should work, but
+/// was not tested.) The user needs the commands `PUBLISH`, `SUBSCRIBE` and `UNSUBSCRIBE`, with
+/// Redis 6.0 also `HELLO`, and the channels of the hub.
 ///
-/// The server must be a master: a replica passes messages on to its own subscribers only. The role is
-/// looked at when a half connects, each second in which something is published, and with each probe. A
-/// replica is [`BackplaneError::Replica`], and is tried again until it is a master. After a demotion,
-/// what was published in the last second may be lost, and is counted. A replica in a Redis Cluster is
-/// no such case: it passes messages on to all members.
+/// The server must be a master, because a replica passes messages only to its own subscribers. The
+/// hub checks the role when a half connects, once a second while messages are published, and with
+/// each probe. For a replica, the error is [`BackplaneError::Replica`], and the hub tries again
+/// until the server is a master. After a demotion, the messages of the last second may be lost;
+/// they are counted. A replica in a Redis Cluster is accepted: it passes messages on to all
+/// members.
 ///
-/// Redis keeps nothing for a subscriber that is away: what is published while a node is not
-/// connected is lost to that node, and is counted. So is what a server had not passed on when it
-/// died.
+/// Redis stores nothing for a subscriber that is not connected: messages that are published
+/// meanwhile are lost to that node, and counted. The same holds for messages that a server had not
+/// passed on when it failed.
 #[derive(Clone)]
 pub struct Redis {
     remote: Remote,
 }
 
 impl Redis {
-    /// The server of a URL: `redis://user:password@host:port`, where all but the host may be left
-    /// out. With the feature `redis-tls`, `rediss://` stands for TLS, by the certificates that the
-    /// system trusts, or as `tls` sets it up. `unix:///path` or `redis+unix:///path` is a Unix socket,
-    /// which joins the processes of one machine; `?user=…&pass=…` behind the path are its credentials.
-    /// Special characters of the user and the password are percent-encoded, such as `@` as `%40`.
+    /// The server of a URL: `redis://user:password@host:port`. Only the host is required; the
+    /// default port is 6379.
     ///
-    /// Nothing is connected yet.
+    /// With the feature `redis-tls`, `rediss://` connects over TLS. By default, the certificates
+    /// that the system trusts count; `tls` changes that. `unix:///path` or `redis+unix:///path` is
+    /// a Unix socket, for processes of one machine, with `?user=…&pass=…` after the path for
+    /// credentials. Special characters of the user and the password must be percent-encoded, for
+    /// example `@` as `%40`.
+    ///
+    /// Does not connect.
     ///
     /// # Errors
-    /// [`BackplaneError::Settings`]: the URL cannot be read, asks for TLS without the feature, or names a
-    /// database other than 0: channels are the same in all databases, so two applications that use one
-    /// server need two channels.
+    /// [`BackplaneError::Settings`]: the URL cannot be read, needs the feature for TLS, or names a
+    /// database other than 0. Channels are the same in all databases, so two applications that
+    /// share a server need different channels.
     pub fn open(url: &str) -> Result<Self, BackplaneError> {
         Remote::open(url).map(|remote| Self { remote })
     }
@@ -57,7 +62,7 @@ impl Redis {
     }
 }
 
-/// The address and the user; no password.
+/// Shows the address and the user, not the password.
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Redis").field(&self.remote).finish()

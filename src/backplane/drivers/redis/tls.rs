@@ -9,10 +9,11 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::backplane::contract::BackplaneError;
 
-/// How connections to Redis use TLS: which servers are trusted, and what a server is shown.
+/// How connections to Redis use TLS: which servers are trusted, and which certificate this client
+/// has.
 ///
-/// Default: the certificate of the server must name its host and be signed by an authority that the system
-/// trusts; the server is shown no certificate. These settings need `rediss://` URLs.
+/// Default: the certificate of the server must name its host, and must be signed by an authority
+/// that the system trusts. The client has no certificate. These settings need `rediss://` URLs.
 ///
 /// # Examples
 /// ```no_run
@@ -30,27 +31,30 @@ use crate::backplane::contract::BackplaneError;
 #[derive(Clone, Default)]
 pub struct RedisTls {
     authority: Option<Vec<u8>>,
-    /// The chain, and the key.
+    /// The chain and the private key, both PEM.
     client: Option<(Vec<u8>, Vec<u8>)>,
     accepts_invalid: bool,
 }
 
 impl RedisTls {
-    /// The default.
+    /// The default settings.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The authorities that sign the certificates of servers, in place of those that the system trusts: one
-    /// PEM certificate or several. A certificate that a server has signed itself may stand here as well.
+    /// The authorities that may sign the certificates of servers, instead of those that the system
+    /// trusts: one or several PEM certificates. A self-signed certificate of a server is allowed,
+    /// too.
     pub fn authority(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.authority = Some(pem.into());
         self
     }
 
-    /// The certificate that a server is shown when it asks for one, which Redis does by default
-    /// (`tls-auth-clients yes`): the chain, the client's own first, and its private key (PKCS #8, PKCS #1 or
-    /// SEC 1), both PEM.
+    /// The certificate of this client, for servers that ask for one. Redis does so by default
+    /// (`tls-auth-clients yes`).
+    ///
+    /// `chain_pem` is the chain, with the client's own certificate first. `key_pem` is its private
+    /// key (PKCS #8, PKCS #1 or SEC 1). Both are PEM.
     pub fn client_certificate(
         mut self,
         chain_pem: impl Into<Vec<u8>>,
@@ -60,20 +64,20 @@ impl RedisTls {
         self
     }
 
-    /// Accepts any certificate, unverified. Somebody on the network between can then read and change everything,
-    /// also the password: for tests only.
+    /// Accepts any certificate without verification. An attacker on the network can then read and
+    /// change everything, including the password. For tests only.
     pub fn danger_accept_invalid_certificates(mut self) -> Self {
         self.accepts_invalid = true;
         self
     }
 
-    /// The address of a server, with these settings.
+    /// Returns the address of a server with these settings.
     ///
     /// # Errors
-    /// [`BackplaneError::Settings`]: they can never work.
+    /// [`BackplaneError::Settings`]: the settings can never work.
     pub(super) fn apply(&self, info: &ConnectionInfo) -> Result<ConnectionInfo, BackplaneError> {
         if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
-            return Err(settings("TLS is set up, and the URL is not rediss://"));
+            return Err(settings("TLS is set up, but the URL is not rediss://"));
         }
         self.check()?;
         let client_tls = self
@@ -86,16 +90,17 @@ impl RedisTls {
         let ConnectionAddr::TcpTls { host, port, tls_params, .. } =
             client.get_connection_info().addr().clone()
         else {
-            unreachable!("it was one before");
+            unreachable!("the address was one with TLS");
         };
         let insecure = self.accepts_invalid;
         Ok(info.clone().set_addr(ConnectionAddr::TcpTls { host, port, insecure, tls_params }))
     }
 
-    /// Checks the PEM now. The driver would find an error only when it connects, or would take an empty list.
+    /// Validates the PEM now. The Redis client would report an error only when it connects, or
+    /// would accept an empty list.
     fn check(&self) -> Result<(), BackplaneError> {
         if self.accepts_invalid && self.authority.is_some() {
-            let text = "certificates are accepted unverified, so the authority has no effect: leave out one";
+            let text = "certificates are accepted without verification, so the authority has no effect: remove one of the two";
             return Err(settings(text));
         }
         if let Some(pem) = &self.authority {
@@ -117,7 +122,7 @@ impl RedisTls {
     }
 }
 
-/// The certificates of a PEM, of which there is at least one.
+/// The certificates of a PEM, which must have at least one.
 fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, BackplaneError> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match certificates {
@@ -133,7 +138,7 @@ fn settings(text: impl Into<String>) -> BackplaneError {
     BackplaneError::Settings(text.into())
 }
 
-/// What is set; no keys.
+/// Shows which settings are made, not the keys.
 impl fmt::Debug for RedisTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisTls")
@@ -166,8 +171,9 @@ mod tests {
         let (certificate, key) = identity();
         let tls =
             RedisTls::new().authority(&*certificate).client_certificate(certificate.as_str(), key);
-        applied(&tls).expect("all belongs together");
-        applied(&RedisTls::new().danger_accept_invalid_certificates()).expect("it says so");
+        applied(&tls).expect("the certificate and the key match");
+        applied(&RedisTls::new().danger_accept_invalid_certificates())
+            .expect("this setting is valid alone");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Reading the URL of a server, and saying what is wrong with one.
+//! Reading the URL of a server, with errors that say how to correct the URL.
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
@@ -7,7 +7,7 @@ use super::secret::Secret;
 use super::server_addr::ServerAddr;
 use crate::backplane::contract::BackplaneError;
 
-/// The schemes, and what they stand for.
+/// The schemes, and the transport that each stands for.
 const SCHEMES: [(&str, Transport); 7] = [
     ("redis://", Transport::Tcp),
     ("valkey://", Transport::Tcp),
@@ -18,10 +18,11 @@ const SCHEMES: [(&str, Transport); 7] = [
     ("valkey+unix://", Transport::Socket),
 ];
 
-/// What can be wrong with a URL whose password has special characters.
+/// A hint for URLs whose password has special characters.
 const ENCODING: &str = "in a user or a password of a URL, special characters are percent-encoded: @ as %40, \
      : as %3A, / as %2F, ? as %3F, # as %23, % as %25";
 
+/// How to connect to a server.
 #[derive(Clone, Copy, PartialEq)]
 enum Transport {
     Tcp,
@@ -29,17 +30,18 @@ enum Transport {
     Socket,
 }
 
-/// What a URL says.
+/// The contents of a URL.
 pub(super) struct ParsedUrl {
     pub(super) address: ServerAddr,
     pub(super) info: ConnectionInfo,
     pub(super) secret: Secret,
 }
 
-/// Reads a URL, with the port that holds where it has none.
+/// Reads a URL. If it has no port, the default port is used.
 ///
 /// # Errors
-/// It cannot be read, or can never work. The URL is not repeated: where the password is, is not known.
+/// The URL cannot be read, or can never work. The error does not contain the URL, because the
+/// position of the password in it is not known.
 pub(super) fn read(url: &str, default_port: u16) -> Result<ParsedUrl, BackplaneError> {
     let transport = transport(url)?;
     let has_credentials = url.contains('@');
@@ -59,7 +61,7 @@ pub(super) fn read(url: &str, default_port: u16) -> Result<ParsedUrl, BackplaneE
     Ok(ParsedUrl { address, info, secret })
 }
 
-/// Refuses what is no URL of a server, and makes TLS ready where it is asked for.
+/// Returns the transport of a URL. Installs the provider of cryptography if the transport is TLS.
 fn transport(url: &str) -> Result<Transport, BackplaneError> {
     let scheme = SCHEMES.iter().find(|(scheme, _)| url.starts_with(scheme));
     let &(scheme, transport) = scheme.ok_or_else(usage)?;
@@ -69,7 +71,7 @@ fn transport(url: &str) -> Result<Transport, BackplaneError> {
     }
     #[cfg(feature = "redis-tls")]
     if transport == Transport::Tls {
-        // An error says that the program has chosen a provider itself, which is as well.
+        // An error means that the program has installed a provider itself, which works, too.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
     if transport == Transport::Tls && url.ends_with("#insecure") {
@@ -80,8 +82,8 @@ fn transport(url: &str) -> Result<Transport, BackplaneError> {
     Ok(transport)
 }
 
-/// Refuses a URL whose host ends before its last `@`: some special character of the user or the password
-/// stands there as it is, and ends the part of the URL that they belong to.
+/// Refuses a URL whose host ends before the last `@`: then the user or the password contains a
+/// special character that is not encoded, and ends that part of the URL too early.
 fn check_credentials(url: &str) -> Result<(), BackplaneError> {
     let (_, rest) = url.split_once("://").ok_or_else(usage)?;
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -101,7 +103,7 @@ fn check_database(info: &ConnectionInfo) -> Result<(), BackplaneError> {
     }
 }
 
-/// Where a server is. A Unix socket has a path, and no port.
+/// The address of the server. For a Unix socket, the host is the path.
 fn locate(
     url: &str,
     info: ConnectionInfo,
@@ -124,7 +126,7 @@ fn locate(
     Ok((address, info.set_addr(addr)))
 }
 
-/// Another host and port, spoken to in the same way.
+/// The way to another host and port, with the same transport and settings.
 pub(super) fn at(info: &ConnectionInfo, address: &ServerAddr) -> ConnectionAddr {
     let host = address.host.to_string();
     match info.addr() {
@@ -138,9 +140,9 @@ pub(super) fn at(info: &ConnectionInfo, address: &ServerAddr) -> ConnectionAddr 
     }
 }
 
-/// What is said of a URL that has another form.
+/// The error for a URL of another form.
 fn usage() -> BackplaneError {
-    settings("the URL is none of redis://user:password@host:port, rediss://… or unix:///path")
+    settings("the URL must be redis://user:password@host:port, rediss://… or unix:///path")
 }
 
 fn settings(text: impl Into<String>) -> BackplaneError {
@@ -165,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn special_characters_of_a_password_are_told_apart_from_the_url() {
+    fn special_characters_of_a_password_are_recognised() {
         for url in [
             "redis://:p@ss/w#rd@host",
             "redis://:p/ssword@host:6379",
@@ -188,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn password_is_what_stands_in_the_url() {
+    fn password_of_the_url_is_decoded() {
         for (url, expected) in [
             ("redis://:p%40ss%2Fw%23rd@host", "p@ss/w#rd"),
             ("redis://app:p:ss@host", "p:ss"),
@@ -219,7 +221,7 @@ mod tests {
 
     #[cfg(feature = "redis-tls")]
     #[test]
-    fn insecure_in_a_url_is_no_setting() {
+    fn insecure_in_a_url_is_refused() {
         assert!(error("rediss://host#insecure").contains("danger_accept_invalid_certificates"));
     }
 }

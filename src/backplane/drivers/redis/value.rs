@@ -1,8 +1,8 @@
-//! Reading what servers answer.
+//! Reading the answers of servers.
 
 use redis::Value;
 
-/// An answer as text.
+/// The answer as text.
 pub(super) fn text(value: &Value) -> Option<&str> {
     match value {
         Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
@@ -11,8 +11,8 @@ pub(super) fn text(value: &Value) -> Option<&str> {
     }
 }
 
-/// A field of a list of names and values, as text. Some commands answer with a map, others with an
-/// array in which each name stands before its value.
+/// The value of a field, as text. Some commands answer with a map, others with an array in which
+/// each name precedes its value.
 pub(super) fn field<'a>(fields: &'a Value, name: &str) -> Option<&'a str> {
     let is_it = |field: &Value| text(field) == Some(name);
     match fields {

@@ -1,4 +1,4 @@
-//! Who knows the way in a cluster: the topology, and how it is learnt.
+//! Discovery: learns the topology of a cluster from its nodes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,19 +14,20 @@ use crate::backplane::drivers::redis::remote::Remote;
 use crate::backplane::drivers::redis::server_addr::ServerAddr;
 use crate::backplane::reconnecting::supervise::within;
 
-/// How long nodes may take to tell the topology, with the connection: half of what the hub waits.
+/// How long a node may take to return the topology, including the connection: half of the time that
+/// the hub allows.
 const TELL_DEADLINE: Duration = Duration::from_secs(1);
 
-/// Nodes that are asked at once; the first answer counts. Enough that some of them are not those that
-/// hang, few enough that a large cluster is not asked as a whole.
+/// The number of nodes that are asked at once; the first answer counts. Large enough that some of
+/// them do not hang, small enough that a large cluster is not asked as a whole.
 const ASKED_AT_ONCE: usize = 6;
 
 /// The topology of a cluster, as far as it is known.
 pub(super) struct Discovery {
     seeds: Arc<[Remote]>,
     topology: Topology,
-    /// How often it was learnt. Another node is asked first each time, so that one that has been
-    /// left behind by the cluster is not believed for ever.
+    /// The number of times that the topology was learnt. Each time, another node is asked first, so
+    /// that a node that was cut off from the cluster is not believed for ever.
     turn: usize,
 }
 
@@ -38,13 +39,13 @@ impl Discovery {
         Ok(discovery)
     }
 
-    /// Learns the topology anew, from any node that answers.
+    /// Learns the topology again, from any node that answers. Otherwise the known topology stays.
     ///
     /// # Errors
-    /// No node did. What was known before stays.
+    /// No node has answered.
     ///
     /// # Cancel safety
-    /// What was known before stays.
+    /// When the future is dropped, the known topology stays.
     pub(super) async fn refresh(&mut self) -> Result<(), BackplaneError> {
         let candidates = self.candidates();
         self.turn += 1;
@@ -68,7 +69,7 @@ impl Discovery {
         Err(first_error.unwrap_or_else(none))
     }
 
-    /// Whom to ask: the known nodes, and the seeds that are not among them.
+    /// The nodes to ask: the known nodes, and the seeds that are not among them.
     fn candidates(&self) -> Vec<Remote> {
         let known = self.topology.nodes();
         let mut candidates: Vec<Remote> = known.iter().map(|node| self.remote(node)).collect();
@@ -83,7 +84,7 @@ impl Discovery {
         &self.topology
     }
 
-    /// How a node is connected to: as the seed of this address, or else as the first one.
+    /// How to connect to a node: as the seed with this address, or else like the first seed.
     pub(super) fn remote(&self, address: &ServerAddr) -> Remote {
         let seed = self.seeds.iter().find(|seed| seed.address() == address);
         seed.cloned().unwrap_or_else(|| self.seeds[0].at(address))
@@ -105,7 +106,7 @@ async fn ask_patiently(node: &Remote) -> Result<Topology, BackplaneError> {
     }
 }
 
-/// That nobody serves the slot of a channel.
+/// The error for a channel whose slot no node serves.
 pub(super) fn unserved(channel: &str) -> BackplaneError {
     let text = format!("no node of the cluster serves the slot of {channel}");
     BackplaneError::Connection(text)

@@ -1,4 +1,4 @@
-//! The backplane over a Redis Cluster.
+//! The driver over a Redis Cluster.
 
 mod discovery;
 mod publisher;
@@ -18,33 +18,36 @@ use crate::backplane::contract::Backplane;
 use crate::backplane::contract::BackplaneError;
 use crate::backplane::contract::Inbound;
 
-/// The backplane over a Redis Cluster, by its sharded channels: `SPUBLISH` and `SSUBSCRIBE`.
+/// A backplane over a Redis Cluster, with its sharded channels: `SPUBLISH` and `SSUBSCRIBE`.
 ///
-/// It takes Redis 7 or later, (Valkey should work, but was not tried). Each channel belongs to one master, by its slot, and a
-/// message costs only the shard that the channel belongs to. A node has up to two connections to each
-/// master. The user needs the commands `SPUBLISH`, `SSUBSCRIBE`, `SUNSUBSCRIBE`, `PING` and
-/// `CLUSTER SLOTS`, and the channels of the hub.
+/// The servers must be Redis 7 or later. (Valkey should work, but was not tested.) Each channel
+/// belongs to one master, by its slot, and a message costs only the shard of its channel. A node
+/// has up to two connections to each master. The user needs the commands `SPUBLISH`, `SSUBSCRIBE`,
+/// `SUNSUBSCRIBE`, `PING` and `CLUSTER SLOTS`, and the channels of the hub.
 ///
-/// When a master fails, its channels are lost until a replica has taken over, which takes a little
-/// longer than `cluster-node-timeout`, and what is published on them waits; the others go on. When a slot
-/// moves to another master, or a master becomes a replica, all channels that a node had there are
-/// subscribed to again. Roles need no look here: a server that no longer owns a slot ends its
-/// subscriptions (`SUNSUBSCRIBE`), and answers a publish with `MOVED`.
+/// When a master fails, its channels do not work until a replica has taken over, which takes a
+/// little longer than `cluster-node-timeout`. Messages on these channels wait, and the other
+/// channels go on. When a slot moves to another master, or a master becomes a replica, the node
+/// subscribes again to all channels that it had there. The role of a server needs no check: a
+/// server that no longer owns a slot ends its subscriptions (`SUNSUBSCRIBE`), and answers a publish
+/// with `MOVED`.
 #[derive(Clone)]
 pub struct RedisCluster {
     seeds: Arc<[Remote]>,
 }
 
 impl RedisCluster {
-    /// The cluster that some of its nodes belong to. One that answers is enough, so two or three
-    /// are a good choice. URLs are those of [`Redis::open`](super::Redis::open) but for sockets; the user, the
-    /// password and TLS of the first one also hold for nodes that no URL is given of.
+    /// The cluster that some of its nodes belong to. One node that answers is enough, so the URLs
+    /// of two or three nodes are a good choice.
     ///
-    /// Nothing is connected yet.
+    /// The URLs have the form of [`Redis::open`](super::Redis::open), without Unix sockets. The
+    /// user, the password and TLS of the first URL also apply to nodes without a URL.
+    ///
+    /// Does not connect.
     ///
     /// # Errors
-    /// [`BackplaneError::Settings`]: there is no URL, one cannot be read, is that of a Unix
-    /// socket, names a database, or asks for TLS without the feature.
+    /// [`BackplaneError::Settings`]: there is no URL, or a URL cannot be read, is that of a Unix
+    /// socket, names a database, or needs the feature for TLS.
     pub fn open<U: AsRef<str>>(urls: &[U]) -> Result<Self, BackplaneError> {
         let seeds: Result<Arc<[Remote]>, _> = urls
             .iter()
@@ -58,7 +61,7 @@ impl RedisCluster {
         Ok(Self { seeds })
     }
 
-    /// Sets up TLS, for all nodes.
+    /// Sets up TLS for all nodes.
     ///
     /// # Errors
     /// [`BackplaneError::Settings`]: a URL is not `rediss://`, or the settings can never work.
@@ -70,7 +73,7 @@ impl RedisCluster {
     }
 }
 
-/// The addresses and the users; no password.
+/// Shows the addresses and the users, not the passwords.
 impl fmt::Debug for RedisCluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisCluster").field("seeds", &self.seeds).finish()

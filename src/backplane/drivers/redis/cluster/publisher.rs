@@ -1,4 +1,4 @@
-//! The sending half of a cluster: a connection to each master that there is something for.
+//! The sending half over a cluster: one connection to each master that has had parcels.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -17,16 +17,16 @@ use crate::backplane::drivers::redis::remote::{Remote, ServerAnswers};
 use crate::backplane::drivers::redis::server_addr::ServerAddr;
 use crate::backplane::reconnecting::supervise::within;
 
-/// How long a master may take to acknowledge its parcels, with the connection, and how much longer
-/// for each MiB. Shorter than what the hub waits, so that what the others have acknowledged is known
-/// when one of them hangs.
+/// How long a master may take to acknowledge its parcels, including the connection, and how much
+/// longer for each MiB. Shorter than the hub's own deadline, so that the acknowledgements of the
+/// other masters count when one master hangs.
 const SEND_DEADLINE: Duration = Duration::from_millis(1_500);
 const SEND_DEADLINE_PER_MIB: Duration = Duration::from_secs(1);
 
 /// The sending half of [`RedisCluster`](super::RedisCluster).
 pub struct ClusterPublisher {
     discovery: Discovery,
-    /// Whether the topology is to be learnt anew before the next parcels.
+    /// Whether the topology must be learnt again before the next parcels.
     is_stale: bool,
     connections: HashMap<ServerAddr, MultiplexedConnection>,
 }
@@ -36,7 +36,7 @@ impl ClusterPublisher {
         Self { discovery, is_stale: false, connections: HashMap::new() }
     }
 
-    /// Sends all parcels, each to its master, and takes out of the list what was acknowledged.
+    /// Sends each parcel to its master, and removes those that were acknowledged from the list.
     async fn send(&mut self, parcels: &mut Vec<Parcel>) -> Result<(), BackplaneError> {
         if self.is_stale {
             self.discovery.refresh().await?;
@@ -76,7 +76,7 @@ impl ClusterPublisher {
 }
 
 impl Publisher for ClusterPublisher {
-    /// What fails is of some channels only: when their slots have another master, the next attempt
+    /// A failure concerns only some channels. If their slots have another master, the next attempt
     /// finds it.
     async fn publish(&mut self, parcels: &mut Vec<Parcel>) -> Result<(), Unpublished> {
         let sent = self.send(parcels).await;
@@ -85,7 +85,8 @@ impl Publisher for ClusterPublisher {
     }
 }
 
-/// Sends parcels to their master, and gives the connection for more, with the answer to each.
+/// Sends parcels to their master. Returns the connection, to be used again, and the answer to each
+/// parcel.
 async fn send_group<'a>(
     remote: Remote,
     connection: Option<MultiplexedConnection>,

@@ -1,4 +1,4 @@
-//! The receiving half of a cluster: a connection to each master of a subscribed channel.
+//! The receiving half over a cluster: one connection to each master of a subscribed channel.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -19,33 +19,34 @@ use crate::backplane::drivers::redis::push_receiver::ConnectionLoss;
 use crate::backplane::drivers::redis::server_addr::ServerAddr;
 use crate::backplane::reconnecting::supervise::within;
 
-/// How long a node may take to connect, and how long it may be silent when it is asked something.
-/// Less than what the hub waits, so that a node that hangs costs only its own channels.
+/// How long a node may take to connect, and how long it may be silent after a request. Shorter than
+/// the hub's own deadlines, so that a node that hangs affects only its own channels.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
 const ANSWER_DEADLINE: Duration = Duration::from_millis(1_500);
 
 /// The receiving half of [`RedisCluster`](super::RedisCluster).
 pub struct ClusterSubscriber {
     discovery: Discovery,
-    /// Whether the topology is to be learnt anew before the next subscription.
+    /// Whether the topology must be learnt again before the next subscription.
     is_stale: bool,
     inbound: Inbound,
     connections: HashMap<ServerAddr, MessageConnection>,
-    /// How many connections there have been, which gives each its number.
+    /// The number of connections so far. It gives each connection its own number.
     connected: u64,
-    /// Losses that connections tell. Those of connections that are not there any more are old.
+    /// Losses that connections report. Losses of connections that were dropped meanwhile are
+    /// ignored.
     losses: mpsc::UnboundedReceiver<ConnectionLoss>,
     sender: mpsc::UnboundedSender<ConnectionLoss>,
-    /// Losses that have been found otherwise, for `lost` to tell.
+    /// Losses that were found in other ways, to be returned by `lost`.
     dropped: VecDeque<Lost>,
 }
 
-/// What became of the channels of one node.
+/// The result of subscribing to the channels of one node.
 #[derive(Default)]
 struct SubscribeOutcome {
     subscribed: Vec<Arc<str>>,
     refusals: Vec<ServerError>,
-    /// Why the connection is of no use any more.
+    /// Set if the connection cannot be used any longer.
     broken: Option<BackplaneError>,
 }
 
@@ -64,7 +65,7 @@ impl ClusterSubscriber {
         }
     }
 
-    /// Connects to those of the nodes that are not connected, and gives the first error.
+    /// Connects to the nodes that are not connected. Returns the first error.
     async fn connect(
         &mut self,
         nodes: impl Iterator<Item = &ServerAddr>,
@@ -91,7 +92,7 @@ impl ClusterSubscriber {
         first_error
     }
 
-    /// Asks the connected ones of the nodes for their channels.
+    /// Asks each of the connected nodes for its channels.
     async fn ask(
         &self,
         groups: HashMap<ServerAddr, Vec<Arc<str>>>,
@@ -104,7 +105,7 @@ impl ClusterSubscriber {
         join_all(asked).await.into_iter()
     }
 
-    /// Drops a connection, and keeps in mind what has been lost with it.
+    /// Drops a connection, and remembers the channels that are lost with it.
     fn drop_connection(&mut self, node: &ServerAddr, error: BackplaneError) {
         let Some(connection) = self.connections.remove(node) else {
             return;
@@ -116,7 +117,7 @@ impl ClusterSubscriber {
         }
     }
 
-    /// Drops the connections that failed at something, and gives the last error.
+    /// Drops the connections whose request failed. Returns the last error.
     fn drop_failed(
         &mut self,
         results: Vec<(ServerAddr, Result<(), BackplaneError>)>,
@@ -136,7 +137,8 @@ impl Subscriber for ClusterSubscriber {
         if self.is_stale {
             self.discovery.refresh().await?;
         }
-        // Until all is well: when this future is dropped halfway, the topology may be why.
+        // Until everything has succeeded: if this future is dropped halfway, the topology may be
+        // out of date.
         self.is_stale = true;
         let groups = self.discovery.topology().group(&*channels);
         let mut first_error = groups.unserved.map(|channel| unserved(&channel));
@@ -157,7 +159,7 @@ impl Subscriber for ClusterSubscriber {
             }
         }
         channels.retain(|channel| !subscribed.contains(channel));
-        // A node that has refused everything is not listened to for nothing.
+        // A connection on which all channels were refused is of no further use.
         self.connections.retain(|_, connection| !connection.is_idle());
         self.is_stale = first_error.is_some();
         first_error.map_or(Ok(()), Err)
@@ -170,13 +172,13 @@ impl Subscriber for ClusterSubscriber {
             async move { (node.clone(), unsubscribe(connection, &carried).await) }
         });
         let results = join_all(ends).await;
-        // Where it failed, the connection is dropped, which ends the subscription as well.
+        // A connection that failed is dropped, which ends its subscriptions, too.
         self.drop_failed(results);
         self.connections.retain(|_, connection| !connection.is_idle());
         Ok(())
     }
 
-    /// Fails where no node answers; one that does not while others do is a loss of its channels.
+    /// Fails if no node answers. If only some do not answer, their channels are lost.
     async fn ping(&mut self) -> Result<(), BackplaneError> {
         let pings = self.connections.iter();
         let pings =
@@ -194,7 +196,7 @@ impl Subscriber for ClusterSubscriber {
                 return lost;
             }
             let Some(ConnectionLoss { number, error }) = self.losses.recv().await else {
-                // Cannot be: a sender is at hand.
+                // Cannot happen: `self` holds a sender.
                 return std::future::pending().await;
             };
             let connection =

@@ -1,4 +1,4 @@
-//! Which node of a cluster owns which slot.
+//! The topology of a cluster: which node serves which slot.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::backplane::drivers::redis::value::{field, text};
 pub(super) struct Topology {
     /// Masters and replicas, each once.
     nodes: Vec<ServerAddr>,
-    /// For each slot that is served, where its master stands among the nodes.
+    /// For each slot that is served, the position of its master in `nodes`.
     masters: HashMap<Slot, usize>,
 }
 
@@ -27,8 +27,8 @@ pub(super) struct ChannelGroups {
 }
 
 impl Topology {
-    /// Reads the answer of a node to `CLUSTER SLOTS`: none where it is no such answer, or where it
-    /// names no slots. What cannot be understood of it is left out.
+    /// Reads the answer of a node to `CLUSTER SLOTS`; `None` if it is another answer, or names no
+    /// slots. Parts that cannot be understood are left out.
     pub(super) fn read(answer: &Value, asked: &ServerAddr) -> Option<Self> {
         let Value::Array(ranges) = answer else {
             return None;
@@ -40,7 +40,7 @@ impl Topology {
         (!topology.masters.is_empty()).then_some(topology)
     }
 
-    /// Adds a range: its first slot, its last, its master, and the replicas.
+    /// Adds a range, which is its first slot, its last slot, its master, and the replicas.
     fn add_range(&mut self, range: &Value, asked: &ServerAddr) -> Option<()> {
         let Value::Array(range) = range else {
             return None;
@@ -57,7 +57,7 @@ impl Topology {
         Some(())
     }
 
-    /// Where a node stands, which is put there if it is not yet.
+    /// The position of a node in `nodes`. Adds the node if it is new.
     fn place(&mut self, node: ServerAddr) -> usize {
         self.nodes.iter().position(|known| *known == node).unwrap_or_else(|| {
             self.nodes.push(node);
@@ -65,13 +65,12 @@ impl Topology {
         })
     }
 
-    /// The master that serves a channel; none where nobody serves its slot.
+    /// The master that serves a channel; `None` if no node serves its slot.
     fn master_of(&self, channel: &str) -> Option<&ServerAddr> {
         self.masters.get(&Slot::for_key(channel)).map(|master| &self.nodes[*master])
     }
 
-    /// The channels by their masters: their places in the list, in its order. And one that nobody
-    /// serves, if there is any.
+    /// Groups a list of channels by their masters.
     pub(super) fn group<'a>(
         &self,
         channels: impl IntoIterator<Item = &'a Arc<str>>,
@@ -96,8 +95,8 @@ impl Topology {
     }
 }
 
-/// Reads a node: its host, its port, and more. A node that does not know how it is reached leaves
-/// the host out, and means the one that it was asked at.
+/// Reads a node: its host, its port, and more. A node that does not know its own host leaves it
+/// out: then the host is the one that was asked.
 fn read_node(node: &Value, asked: &ServerAddr) -> Option<ServerAddr> {
     let Value::Array(node) = node else {
         return None;
@@ -106,7 +105,7 @@ fn read_node(node: &Value, asked: &ServerAddr) -> Option<ServerAddr> {
         return None;
     };
     let host = match text(host) {
-        // A node of which only the host name counts, and none is set.
+        // The cluster uses host names, and this node has none.
         Some("?") => node.get(3).and_then(|more| field(more, "ip")).unwrap_or(&asked.host),
         Some("") | None => &asked.host,
         Some(host) => host,

@@ -1,4 +1,4 @@
-//! Asking sentinels where the master of a service is.
+//! Asks the sentinels for the address of the master.
 
 use std::time::Duration;
 
@@ -14,26 +14,28 @@ use crate::backplane::drivers::redis::server_addr::ServerAddr;
 use crate::backplane::drivers::redis::value::field;
 use crate::backplane::reconnecting::supervise::within;
 
-/// How long a sentinel may take to answer, with the connection: a third of what the hub waits for all that
-/// connecting takes.
+/// How long a sentinel may take to answer, including the connection: a third of the time that the
+/// hub allows for connecting.
 const ASK_DEADLINE: Duration = Duration::from_millis(700);
 
-/// How much longer than the first answer is waited for others, which may know of a later failover. Sentinels
-/// that live answer in milliseconds; one that has gone with its machine must not hold up each connection.
+/// How long to wait for other sentinels after the first answer: they may know of a later failover.
+/// Sentinels that are up answer in milliseconds. One whose machine is down must not delay each
+/// connection.
 const OTHERS_WAIT: Duration = Duration::from_millis(150);
 
-/// What a sentinel tells of a service.
+/// The answer of a sentinel about a service.
 #[derive(Debug, PartialEq)]
 struct KnownMaster {
-    /// Grows with each failover.
+    /// The configuration epoch, which grows with each failover.
     epoch: u64,
     master: ServerAddr,
 }
 
-/// The master of a service: all sentinels are asked, and the latest configuration counts.
+/// Returns the master of a service. Asks all sentinels at once; the answer with the highest
+/// configuration epoch counts.
 ///
 /// # Errors
-/// No sentinel knows it, or none answers.
+/// No sentinel knows the service, or none answers.
 pub(super) async fn master(
     sentinels: &[Remote],
     service: &str,
@@ -62,7 +64,7 @@ pub(super) async fn master(
     latest.map(|known| known.master).ok_or_else(|| summary(errors))
 }
 
-/// One error for those of all sentinels. A refusal says more than a connection that failed.
+/// Makes one error of the errors of all sentinels. A refusal says more than a failed connection.
 fn summary(errors: Vec<BackplaneError>) -> BackplaneError {
     let text = |error: &BackplaneError| match error {
         BackplaneError::Connection(text) => text.clone(),
@@ -76,7 +78,7 @@ fn summary(errors: Vec<BackplaneError>) -> BackplaneError {
 /// Asks one sentinel.
 ///
 /// # Errors
-/// Why it does not tell, with its address.
+/// The reason why it gives no answer, with its address.
 async fn ask(sentinel: &Remote, service: &str) -> Result<KnownMaster, BackplaneError> {
     let asked = within(ASK_DEADLINE, BackplaneRequest::Connect, ask_patiently(sentinel, service));
     let address = sentinel.address();
@@ -140,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn refusal_is_told_before_failed_connections() {
+    fn refusal_takes_precedence_over_failed_connections() {
         let connection = |text: &str| BackplaneError::Connection(text.to_owned());
         let refusal = BackplaneError::Refused("no such master".to_owned());
         assert_eq!(summary(vec![connection("a"), refusal.clone(), connection("b")]), refusal);

@@ -1,9 +1,10 @@
-//! Hearing of failovers from the sentinels.
+//! Listens to the sentinels for failovers.
 //!
 //! # Invariants
-//! 1. There is one task a sentinel, and it ends with the driver.
-//! 2. What is heard only makes a half look again: it asks the sentinels itself, and looks at the role. So an
-//!    old or wrong word of one sentinel costs a connection, and leads nowhere.
+//! 1. There is one task for each sentinel. It ends with the driver.
+//! 2. An announced move only makes a half connect again. The half then asks the sentinels itself,
+//!    and checks the role of the server. So an old or wrong announcement costs a connection, and
+//!    does no other harm.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,16 +23,16 @@ use crate::backplane::drivers::redis::value::text;
 use crate::backplane::reconnecting::backoff::Backoff;
 use crate::backplane::reconnecting::supervise::within;
 
-/// The channel by which sentinels tell of failovers.
+/// The channel on which sentinels announce failovers.
 const CHANNEL: &str = "+switch-master";
 
 /// How long a sentinel may take to connect, to subscribe, and to answer a probe.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
 
-/// How often a sentinel is probed: as often as the subscription to the master.
+/// The time between two probes of a sentinel. The subscription to the master is probed as often.
 const PROBE_INTERVAL: Duration = Duration::from_millis(4_500);
 
-/// What sentinels tell of the moves of a master, and the tasks that hear it.
+/// The moves that the sentinels have announced, and the tasks that listen for them.
 #[derive(Default)]
 pub(super) struct FailoverWatch {
     announced: watch::Sender<AnnouncedMoves>,
@@ -39,8 +40,8 @@ pub(super) struct FailoverWatch {
 }
 
 impl FailoverWatch {
-    /// Hears the sentinels, unless it does already. Call it within a runtime: tasks that have ended with
-    /// theirs, or by a panic, are started anew.
+    /// Starts the tasks, unless they run already. Must be called within a runtime. Tasks that have
+    /// ended with their runtime, or by a panic, are started again.
     pub(super) fn listen(&self, sentinels: &[Remote], service: &Arc<str>) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if !tasks.is_empty() && !tasks.iter().any(JoinHandle::is_finished) {
@@ -53,7 +54,7 @@ impl FailoverWatch {
         }));
     }
 
-    /// What is announced from now on.
+    /// The moves that are announced from now on.
     pub(super) fn announced(&self) -> watch::Receiver<AnnouncedMoves> {
         self.announced.subscribe()
     }
@@ -66,7 +67,7 @@ impl Drop for FailoverWatch {
     }
 }
 
-/// Hears one sentinel, again and again, with a back-off.
+/// Listens to one sentinel, and connects again with a back-off.
 async fn listen_for_ever(
     sentinel: Remote,
     service: Arc<str>,
@@ -76,14 +77,14 @@ async fn listen_for_ever(
     let mut is_return = false;
     loop {
         let listening = listen_once(&sentinel, &service, &announced, is_return, &mut backoff);
-        // Whatever has failed: who asks the sentinels for the master tells it.
+        // The error is not reported here: a half that asks the sentinels for the master reports it.
         let _ = listening.await;
         is_return = true;
         sleep(backoff.wait()).await;
     }
 }
 
-/// Hears one sentinel until it cannot be heard any more.
+/// Listens to one sentinel until the connection fails.
 async fn listen_once(
     sentinel: &Remote,
     service: &Arc<str>,
@@ -91,7 +92,7 @@ async fn listen_once(
     is_return: bool,
     backoff: &mut Backoff,
 ) -> Result<(), BackplaneError> {
-    // Nothing is sent: the end of the channel is the end of the connection.
+    // Nothing is sent on this channel. It ends when the connection drops the sender.
     let (alive, mut end) = mpsc::channel::<()>(1);
     let (name, sender) = (service.clone(), announced.clone());
     let on_push = move |push: PushInfo| {
@@ -107,7 +108,8 @@ async fn listen_once(
     within(ANSWER_DEADLINE, BackplaneRequest::Subscribe, subscribing).await?;
     backoff.reset();
     if is_return {
-        // It may have announced of a move meanwhile: a half that waits asks anew. Others find no move.
+        // A move may have been announced meanwhile, so a half that waits connects at once. A half
+        // that is connected sees no new move.
         announced.send_modify(|_| {});
     }
     loop {
@@ -124,8 +126,8 @@ async fn listen_once(
     }
 }
 
-/// Where a master has moved to, if it is that of the service: the name, the old host and port, and the new
-/// ones.
+/// The new address of a master, if the push announces a move of this service. The announcement is
+/// the name of the service, the old host and port, and the new host and port.
 fn read(push: &PushInfo, service: &str) -> Option<ServerAddr> {
     let (PushKind::Message, [_, payload]) = (&push.kind, &push.data[..]) else {
         return None;

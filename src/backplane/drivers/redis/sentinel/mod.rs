@@ -1,4 +1,4 @@
-//! The backplane over a master that Redis Sentinel names.
+//! The driver over the master that Redis Sentinel names.
 
 mod asking;
 mod failovers;
@@ -16,23 +16,26 @@ use crate::backplane::contract::Backplane;
 use crate::backplane::contract::BackplaneError;
 use crate::backplane::contract::Inbound;
 
-/// Where a Sentinel listens, unless its URL tells otherwise.
+/// The port of a sentinel if its URL has none.
 const SENTINEL_PORT: u16 = 26_379;
 
-/// The backplane over one Redis server at a time: the master of a service that Redis Sentinel watches.
+/// A backplane over one Redis server at a time: the master of a service that Redis Sentinel
+/// watches.
 ///
-/// The sentinels are asked for the master whenever one of the two connections is made, all at once; the
-/// answer with the highest configuration epoch counts. A server that then turns out to be a replica is
-/// [`BackplaneError::Replica`], and the sentinels are asked again.
+/// Each time that a half connects, the node asks all sentinels for the master at once. The answer
+/// with the highest configuration epoch counts. If that server turns out to be a replica, the error
+/// is [`BackplaneError::Replica`], and the node asks the sentinels again.
 ///
-/// A connection to each sentinel hears of failovers. When the master moves, both halves give up the old
-/// one at once, and connect to the new one without a wait. If a sentinel cannot be heard, the
-/// node tries it again, after waits that grow from 0.1 s to 10 s; the other sentinels tell the same.
+/// The node also listens to each sentinel for failovers. When the master moves, both halves drop
+/// the old master at once, and connect to the new one without a wait. A sentinel that cannot be
+/// reached is tried again after waits that grow from 0.1 s to 10 s; the other sentinels announce
+/// the same moves.
 ///
-/// Messages that a master had acknowledged, but not passed on when it died, are lost, and counted.
+/// Messages that a master had acknowledged but not passed on when it failed are lost, and counted.
 ///
-/// The user of the master needs the same permissions as with [`Redis`](super::Redis). A user of the sentinels needs the commands
-/// `SENTINEL MASTER`, `SUBSCRIBE` and `PING`, and the channel `+switch-master`.
+/// The user of the master needs the same permissions as with [`Redis`](super::Redis). A user of the
+/// sentinels needs the commands `SENTINEL MASTER`, `SUBSCRIBE` and `PING`, and the channel
+/// `+switch-master`.
 ///
 /// # Examples
 /// ```
@@ -51,23 +54,25 @@ const SENTINEL_PORT: u16 = 26_379;
 pub struct RedisSentinel {
     sentinels: Arc<[Remote]>,
     service: Arc<str>,
-    /// How a master is connected to, wherever it is.
+    /// The user, password and TLS for the master, whose address changes.
     master: Remote,
     failovers: Arc<FailoverWatch>,
 }
 
 impl RedisSentinel {
-    /// The master of a service, such as `mymaster`, which some sentinels watch. Give the URLs of all
-    /// sentinels: others are not looked for. URLs are those of [`Redis::open`](super::Redis::open) but for
-    /// sockets, with the user and the password of the sentinels; the default port is 26379. The master
-    /// has no password, unless [`user`](Self::user) or [`password`](Self::password) sets one. It is spoken
-    /// to over TLS if the first URL is `rediss://`.
+    /// The master of a service, such as `mymaster`. Give the URLs of all sentinels that watch the
+    /// service: the driver does not look for others.
     ///
-    /// Nothing is connected yet.
+    /// The URLs have the form of [`Redis::open`](super::Redis::open), without Unix sockets. They
+    /// contain the user and the password of the sentinels; the default port is 26379. The master
+    /// has no password unless [`user`](Self::user) or [`password`](Self::password) sets one. The
+    /// connection to the master uses TLS if the first URL is `rediss://`.
+    ///
+    /// Does not connect.
     ///
     /// # Errors
-    /// [`BackplaneError::Settings`]: there is no URL, one cannot be read, is that of a Unix socket, names a
-    /// database, or asks for TLS without the feature; or the name of the service is empty.
+    /// [`BackplaneError::Settings`]: there is no URL; a URL cannot be read, is that of a Unix
+    /// socket, names a database, or needs the feature for TLS; or the name of the service is empty.
     pub fn open<U: AsRef<str>>(
         urls: &[U],
         service: impl Into<String>,
@@ -90,19 +95,19 @@ impl RedisSentinel {
         Ok(Self { sentinels, service, master, failovers: Arc::default() })
     }
 
-    /// The user and the password of the master.
+    /// Sets the user and the password of the master.
     pub fn user(mut self, user: impl AsRef<str>, password: impl AsRef<str>) -> Self {
         self.master = self.master.with_credentials(Some(user.as_ref()), Some(password.as_ref()));
         self
     }
 
-    /// The password of the master, where it has no users (`requirepass`).
+    /// Sets the password of a master without users (`requirepass`).
     pub fn password(mut self, password: impl AsRef<str>) -> Self {
         self.master = self.master.with_credentials(None, Some(password.as_ref()));
         self
     }
 
-    /// Sets up TLS, for the sentinels and the master.
+    /// Sets up TLS for the sentinels and the master.
     ///
     /// # Errors
     /// [`BackplaneError::Settings`]: a URL is not `rediss://`, or the settings can never work.
@@ -115,17 +120,18 @@ impl RedisSentinel {
         Ok(self)
     }
 
-    /// Finds the master, and a way to hear when the master moves.
+    /// Finds the master, and begins to watch for its moves.
     async fn find(&self) -> Result<(Remote, MasterWatch), BackplaneError> {
         self.failovers.listen(&self.sentinels, &self.service);
-        // Before the sentinels are asked: what they tell after their answers is news.
+        // The watch begins before the sentinels are asked: a move that is announced after their
+        // answers counts.
         let watch_from = MasterWatch::begin(self.service.clone(), self.failovers.announced());
         let address = asking::master(&self.sentinels, &self.service).await?;
         Ok((self.master.at(&address), watch_from(address)))
     }
 }
 
-/// The addresses and users of the sentinels, and the user of the master; no password.
+/// Shows the addresses and users of the sentinels and the user of the master, not the passwords.
 impl fmt::Debug for RedisSentinel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisSentinel")
