@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn colons_of_a_name_are_encoded_and_so_is_what_encodes_them() {
+    fn colons_and_percent_signs_of_a_name_are_encoded() {
         let common = |name| Channels::new(name, 1, None).name(Channel::COMMON).to_string();
         assert_eq!(common("a:b"), "roomcast:a%3Ab:all");
         assert_eq!(common("a%3Ab"), "roomcast:a%253Ab:all");

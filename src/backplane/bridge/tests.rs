@@ -55,7 +55,7 @@ impl HoldingDriver {
     async fn has_in_hands(&self, messages: u32) {
         let mut in_hands = self.state.in_hands.subscribe();
         let has = in_hands.wait_for(|in_hands| *in_hands == messages);
-        within("the driver gets them", has).await.expect("the driver is there");
+        within("the driver gets the messages", has).await.expect("the driver is there");
     }
 }
 
@@ -80,7 +80,7 @@ impl Publisher for HoldingDriver {
         let messages = parcels.iter().map(|parcel| count(&parcel.payload)).sum();
         if messages > 0 {
             in_hands.send_replace(messages);
-            permits.acquire().await.expect("it is open").forget();
+            permits.acquire().await.expect("the semaphore is open").forget();
             in_hands.send_replace(0);
         }
         let refused = refused.lock().unwrap();
@@ -90,7 +90,7 @@ impl Publisher for HoldingDriver {
     }
 }
 
-/// A subscriber that never hears anything.
+/// A subscriber that never receives anything.
 struct Silence;
 
 impl Subscriber for Silence {
@@ -177,7 +177,11 @@ fn bridge(driver: &HoldingDriver, spread: u16) -> Bridge {
 
 fn publish(bridge: &Bridge, room: &str) {
     let message = frame::encode(FrameKind::Text, b"m");
-    bridge.send(bridge.message(Address::Room(room), &[], &message).expect("it is for a room"));
+    bridge.send(
+        bridge
+            .message(Address::Room(room), &[], &message)
+            .expect("a room may have members elsewhere"),
+    );
 }
 
 async fn within<F: Future>(what: &str, future: F) -> F::Output {
@@ -190,7 +194,7 @@ async fn flushed(bridge: &Bridge) {
 }
 
 #[tokio::test]
-async fn flush_returns_at_once_where_nothing_waits() {
+async fn flush_returns_at_once_without_messages() {
     let away = bridge(&HoldingDriver::new(false), 1);
     assert!(away.flush().now_or_never().is_some(), "even without a connection");
     let driver = HoldingDriver::new(true);
@@ -198,17 +202,17 @@ async fn flush_returns_at_once_where_nothing_waits() {
     publish(&bridge, "r");
     driver.acknowledge();
     flushed(&bridge).await;
-    assert!(bridge.flush().now_or_never().is_some(), "all has left");
+    assert!(bridge.flush().now_or_never().is_some(), "every message has left");
 }
 
 #[tokio::test]
-async fn flush_waits_for_the_acknowledgement_and_not_for_what_came_later() {
+async fn flush_waits_for_the_acknowledgement_and_not_for_later_messages() {
     let driver = HoldingDriver::new(true);
     let bridge = bridge(&driver, 1);
     publish(&bridge, "r");
     driver.has_in_hands(1).await;
     let mut flush = pin!(bridge.flush());
-    assert!(flush.as_mut().now_or_never().is_none(), "it is not acknowledged");
+    assert!(flush.as_mut().now_or_never().is_none(), "the message is not acknowledged");
     publish(&bridge, "r");
     publish(&bridge, "r");
     assert_eq!(bridge.unsent(), 3);
@@ -237,13 +241,13 @@ async fn flush_waits_while_the_backplane_is_away() {
 }
 
 #[tokio::test]
-async fn flush_does_not_wait_for_what_is_dropped() {
+async fn flush_does_not_wait_for_dropped_messages() {
     let bridge = bridge(&HoldingDriver::new(false), 1);
     publish(&bridge, "r");
     publish(&bridge, "r");
     let mut flush = pin!(bridge.flush());
     publish(&bridge, "r");
-    assert!(flush.as_mut().now_or_never().is_none(), "one is left");
+    assert!(flush.as_mut().now_or_never().is_none(), "one message is left");
     publish(&bridge, "r");
     assert_eq!(bridge.health().dropped, 2);
     assert!(flush.as_mut().now_or_never().is_some());
@@ -275,10 +279,10 @@ async fn flush_waits_for_channels_that_are_stalled() {
     driver.acknowledge();
     driver.has_in_hands(0).await;
     driver.has_in_hands(1).await;
-    assert!(flush.as_mut().now_or_never().is_none(), "it was refused, and is tried again");
+    assert!(flush.as_mut().now_or_never().is_none(), "the message was refused, and is tried again");
     driver.state.refused.lock().unwrap().clear();
     driver.acknowledge();
-    within("it is taken", flush).await;
+    within("the message is acknowledged", flush).await;
     assert_eq!((bridge.health().published, bridge.unsent()), (1, 0));
 }
 
@@ -291,5 +295,5 @@ async fn several_flushes_end_together() {
     let mut one = pin!(bridge.flush());
     assert!(one.as_mut().now_or_never().is_none());
     driver.acknowledge();
-    within("both", async { tokio::join!(one, bridge.flush()) }).await;
+    within("both flushes", async { tokio::join!(one, bridge.flush()) }).await;
 }

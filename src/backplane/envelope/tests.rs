@@ -89,7 +89,7 @@ fn actions_are_read_as_they_were_written() {
         else {
             panic!("messages are expected")
         };
-        let message = messages.next().expect("one");
+        let message = messages.next().expect("the envelope has one message");
         assert_eq!(message.target, Address::Room("lobby"));
         assert!(message.except.clone().eq([id(1, 2)]));
         assert_eq!(message.content, MessageContent::Action(action));
@@ -125,7 +125,7 @@ fn actions_with_other_flags_or_bytes_are_garbage() {
         *other.last_mut().expect("a name or a reason") = 0xFF;
         assert_eq!(Envelope::parse(&other), Err(Unreadable::Garbage), "{action:?}");
     }
-    // A close without a whole code.
+    // A close with half a code.
     let mut packer = Packer::default();
     packer.push(&[1 << 4, 1, 0, 0, 0, 0xE8]);
     assert_eq!(Envelope::parse(&packer.seal(HEADER)), Err(Unreadable::Garbage));
@@ -144,9 +144,9 @@ fn a_heartbeat_is_read_as_it_was_written() {
 }
 
 #[test]
-fn what_is_cut_off_or_goes_on_is_garbage() {
+fn envelopes_of_the_wrong_length_are_garbage() {
     for whole in [envelope(), heartbeat()] {
-        // The long payload is cut at some places only.
+        // In the long payload, only some lengths are tried.
         for length in (0..whole.len()).filter(|length| *length < 1_000 || length % 997 == 0) {
             assert_eq!(Envelope::parse(&whole[..length]), Err(Unreadable::Garbage), "{length}");
         }
@@ -156,7 +156,7 @@ fn what_is_cut_off_or_goes_on_is_garbage() {
 }
 
 #[test]
-fn another_version_is_told_apart_from_garbage() {
+fn another_version_is_not_garbage() {
     let mut payload = envelope();
     payload[3] = 1;
     assert_eq!(Envelope::parse(&payload), Err(Unreadable::UnknownVersion));
@@ -174,7 +174,7 @@ fn lengths_that_lie_are_garbage_and_reserve_nothing() {
     let mut lying = envelope();
     lying[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&u32::MAX.to_le_bytes());
     assert_eq!(Envelope::parse(&lying), Err(Unreadable::Garbage));
-    // A count of rooms that have no names.
+    // A count of rooms without their names.
     let mut packer = Packer::default();
     packer.push(&[2 << 2, 0xFF, 0xFF, 0xFF, 0xFF, 1, 0, 0, 0, b'a', 0, 0, 0, 0]);
     assert_eq!(Envelope::parse(&packer.seal(HEADER)), Err(Unreadable::Garbage));

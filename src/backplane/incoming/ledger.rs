@@ -155,8 +155,8 @@ mod tests {
         let mut ledger = SequenceLedger::default();
         ledger.enter(NODE, CHANNEL, 1, 0, 10);
         assert_eq!(ledger.enter(NODE, CHANNEL, 1, 13, 2), entry(3, 0));
-        assert_eq!(ledger.enter(NODE, CHANNEL, 1, 13, 2), entry(0, 2), "all of it again");
-        assert_eq!(ledger.enter(NODE, CHANNEL, 1, 14, 3), entry(0, 1), "some of it again");
+        assert_eq!(ledger.enter(NODE, CHANNEL, 1, 13, 2), entry(0, 2), "the whole envelope again");
+        assert_eq!(ledger.enter(NODE, CHANNEL, 1, 14, 3), entry(0, 1), "a part of it again");
         assert_eq!(ledger.enter(NODE, CHANNEL, 1, 10, 3), entry(0, 3), "late: counted as lost");
         assert_eq!(ledger.enter(NODE, CHANNEL, 1, 20, 0), entry(3, 0), "a tail, by a heartbeat");
     }
@@ -170,14 +170,14 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_while_nobody_listens_is_not_lost_but_still_known() {
+    fn messages_while_a_channel_is_not_subscribed_are_not_lost_and_repetitions_are_still_found() {
         let mut ledger = SequenceLedger::default();
         ledger.enter(NODE, CHANNEL, 1, 0, 10);
         ledger.pause(CHANNEL);
         assert_eq!(ledger.enter(NODE, CHANNEL, 1, 8, 3), entry(0, 2), "sent again");
         ledger.pause(CHANNEL);
         assert_eq!(ledger.enter(NODE, CHANNEL, 1, 99, 1), entry(0, 0));
-        assert_eq!(ledger.enter(NODE, CHANNEL, 1, 101, 1), entry(1, 0), "listened to again");
+        assert_eq!(ledger.enter(NODE, CHANNEL, 1, 101, 1), entry(1, 0), "subscribed again");
     }
 
     #[test]

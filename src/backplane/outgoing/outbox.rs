@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_messages_go_first_and_are_counted() {
+    fn the_oldest_messages_are_dropped_first_and_counted() {
         let (outbox, health) = outbox(2, 100);
         for message in [b"a", b"b", b"c"] {
             outbox.push(outgoing(message));
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_go_as_a_large_one_needs() {
+    fn as_many_messages_are_dropped_as_a_large_one_needs() {
         let (outbox, health) = outbox(10, 10);
         for message in [&b"1234"[..], b"5678", b"90", b"12345678"] {
             outbox.push(outgoing(message));
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_over_the_bound_is_dropped_and_no_other_for_it() {
+    fn a_message_over_the_bound_is_dropped_alone() {
         let (outbox, health) = outbox(10, 10);
         for message in [&b"1234"[..], b"this is larger than all of it"] {
             outbox.push(outgoing(message));

@@ -55,8 +55,8 @@ pub(crate) struct Subscribing<B> {
     deps: Deps,
     /// The channels that are not needed, with the time since when.
     unneeded: HashMap<Channel, Instant>,
-    /// Released channels that the receiving task must hear of, once nothing more can arrive by
-    /// them.
+    /// Released channels that the receiving task must be notified of, once nothing more can arrive
+    /// by them.
     released: Vec<Channel>,
 }
 

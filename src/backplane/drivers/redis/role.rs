@@ -23,11 +23,11 @@ pub(super) fn command() -> Cmd {
 
 /// Refuses a server that does not pass messages on to all nodes.
 ///
-/// A replica in a Redis Cluster does: each member of a cluster passes a `PUBLISH` on to all others.
-/// A server that tells no role, such as a proxy, is taken for a master.
+/// A replica in a Redis Cluster is accepted: each member of a cluster passes a `PUBLISH` on to
+/// all others. A server that returns no role, such as a proxy, counts as a master.
 ///
 /// # Errors
-/// The server is a replica or a Sentinel, or it refuses to tell.
+/// The server is a replica or a Sentinel, or it refuses to answer.
 pub(super) fn check(answer: &Value, remote: &Remote) -> Result<(), BackplaneError> {
     if let Value::ServerError(error) = answer {
         return Err(remote.refused(error));
@@ -48,13 +48,6 @@ pub(super) fn check(answer: &Value, remote: &Remote) -> Result<(), BackplaneErro
 mod tests {
     use super::*;
 
-    /// Refuses a server that does not pass messages on to all nodes.
-    ///
-    /// A replica in a Redis Cluster is accepted: each member of a cluster passes a `PUBLISH` on to
-    /// all others. A server that returns no role, such as a proxy, counts as a master.
-    ///
-    /// # Errors
-    /// The server is a replica or a Sentinel, or it refuses to answer.
     fn checked(mode: &str, role: &str) -> Result<(), BackplaneError> {
         let text = |text: &str| Value::BulkString(text.into());
         let fields = [("server", "redis"), ("mode", mode), ("role", role)];

@@ -34,21 +34,21 @@ fn heartbeat() -> Vec<u8> {
 }
 
 #[test]
-fn what_was_signed_is_opened_and_read() {
+fn signed_envelopes_are_opened_and_read() {
     let signing = signing(&[0]);
     for (envelope, messages) in [(envelope(), 1), (heartbeat(), 0)] {
         let unsigned = Envelope::parse(&envelope).unwrap();
         let payload = signing.seal("chat", envelope.clone());
         assert_eq!((count(&payload), payload.len()), (messages, envelope.len() + 16));
-        let opened = signing.open("chat", payload).expect("it is ours");
+        let opened = signing.open("chat", payload).expect("the signature is valid");
         assert_eq!(signing.parse(&opened), Ok(unsigned));
     }
 }
 
 #[test]
-fn signature_is_what_another_implementation_makes() {
-    // Python: hmac.new(bytes(range(32)), struct.pack("<Q", 4) + b"chat" + envelope, "sha256"), half
-    // of it; the envelope as it is described, with the version 0x82.
+fn signature_equals_that_of_another_implementation() {
+    // Python: the first half of hmac.new(bytes(range(32)), struct.pack("<Q", 4) + b"chat" +
+    // envelope, "sha256"), with the envelope as documented and the version 0x82.
     let expected = 0x4b85_cc4f_7e9e_2c96_668d_9784_1d8c_2f3d_u128.to_be_bytes();
     let payload = signing(&[0]).seal("chat", envelope());
     assert_eq!(payload[3], 0x82);
@@ -56,7 +56,7 @@ fn signature_is_what_another_implementation_makes() {
 }
 
 #[test]
-fn what_was_changed_in_any_bit_or_cut_or_goes_on_is_not_opened() {
+fn payloads_with_a_changed_bit_or_another_length_are_not_opened() {
     let signing = signing(&[0]);
     for envelope in [envelope(), heartbeat()] {
         let payload = signing.seal("chat", envelope).to_vec();
@@ -74,7 +74,7 @@ fn what_was_changed_in_any_bit_or_cut_or_goes_on_is_not_opened() {
 }
 
 #[test]
-fn what_was_signed_for_another_channel_or_with_another_key_or_not_is_not_opened() {
+fn payloads_of_another_channel_or_key_or_without_a_signature_are_not_opened() {
     let signed = signing(&[0]);
     let payload = signed.seal("chat", envelope());
     for channel in ["cha", "chat:0", "", "chatR"] {
@@ -94,7 +94,7 @@ fn the_first_key_signs_and_each_is_accepted() {
 }
 
 #[test]
-fn who_has_no_key_reads_signed_envelopes_as_an_unknown_version() {
+fn node_without_a_key_reads_signed_envelopes_as_an_unknown_version() {
     let none = Signing::default();
     let payload = none.open("chat", signing(&[0]).seal("chat", envelope())).unwrap();
     assert_eq!(none.parse(&payload), Err(Unreadable::UnknownVersion));
@@ -103,7 +103,7 @@ fn who_has_no_key_reads_signed_envelopes_as_an_unknown_version() {
 }
 
 #[test]
-fn what_is_signed_rightly_and_is_no_envelope_is_not_read() {
+fn signed_payload_that_is_not_an_envelope_is_not_read() {
     let signing = signing(&[0]);
     let opened = |payload: &[u8]| signing.open("chat", signing.seal("chat", payload.to_vec()));
     let garbage = opened(b"garbage").unwrap();

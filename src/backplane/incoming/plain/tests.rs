@@ -59,7 +59,7 @@ fn a_message_is_any_json_as_it_was_written() {
 }
 
 #[test]
-fn what_is_no_json_object_is_refused() {
+fn payloads_that_are_not_json_objects_are_refused() {
     let whole = r#"{"message":{"text":"é"},"rooms":["a","b"]}"#;
     let cuts = (0..whole.len()).map(|length| whole.as_bytes()[..length].to_vec());
     let others = [

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn node_without_a_host_is_the_one_that_was_asked() {
+    fn node_without_a_host_has_the_host_that_was_asked() {
         for host in [Value::Nil, text(""), text("?")] {
             let topology = read(vec![range(0, 16_383, vec![node(host, 7)])]).unwrap();
             assert_eq!(topology.nodes(), [address("asked", 7)]);
@@ -192,13 +192,13 @@ mod tests {
     }
 
     #[test]
-    fn answer_without_slots_is_none() {
+    fn answer_without_slots_is_refused() {
         assert_eq!(read(vec![]), None);
         assert_eq!(Topology::read(&Value::Okay, &address("asked", 1)), None);
     }
 
     #[test]
-    fn what_cannot_be_understood_is_left_out() {
+    fn ranges_that_cannot_be_understood_are_left_out() {
         let topology = read(vec![
             Value::Okay,
             range(0, -1, vec![node(text("a"), 1)]),

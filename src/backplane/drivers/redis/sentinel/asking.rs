@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn answer_without_an_address_is_none() {
+    fn answer_without_an_address_is_refused() {
         for (ip, port) in [("", "6379"), ("10.0.0.7", "0"), ("10.0.0.7", "port")] {
             let fields = [("ip", ip), ("port", port), ("config-epoch", "3")];
             assert_eq!(read(&answer(&fields)), None, "{ip}:{port}");
