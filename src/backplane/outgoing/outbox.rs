@@ -24,11 +24,11 @@ const MESSAGE_BYTES_MAX: usize = 256 << 20;
 
 /// The most bytes of envelopes that are published with one round trip. Large enough that the work
 /// takes longer than the round trip. Small enough that little is sent twice after a failure.
-pub(crate) const PIPELINE_BYTES_MAX: usize = 8 * ENVELOPE_BYTES_MAX;
+pub(super) const PIPELINE_BYTES_MAX: usize = 8 * ENVELOPE_BYTES_MAX;
 
 /// The most messages that are gathered at once. Gathering keeps a worker thread from other tasks,
 /// for about 2 ms at this number.
-pub(crate) const PIPELINE_MESSAGES_MAX: usize = 8 * ENVELOPE_MESSAGES_MAX;
+pub(super) const PIPELINE_MESSAGES_MAX: usize = 8 * ENVELOPE_MESSAGES_MAX;
 
 /// The bound for publishers that can wait: enough that the publishing task always has work. If half
 /// of the outbox is less, that is the bound.
@@ -104,7 +104,7 @@ impl Outbox {
     }
 
     /// The bounds of the outbox.
-    pub(crate) fn limits(&self) -> InboxLimits {
+    pub(super) fn limits(&self) -> InboxLimits {
         self.limits
     }
 
@@ -168,7 +168,7 @@ impl Outbox {
 
     /// Wakes all publishers that wait, but only if half of their space is free: otherwise each
     /// message that leaves would wake all of them.
-    pub(crate) fn notify_space(&self) {
+    pub(super) fn notify_space(&self) {
         let Amount { messages, bytes } = self.queue.reserved();
         let is_half_free = messages <= self.patient.messages / 2 && bytes <= self.patient.bytes / 2;
         if is_half_free || !self.is_flowing.load(Ordering::Relaxed) {

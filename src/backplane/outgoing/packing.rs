@@ -317,11 +317,11 @@ impl Packing {
 }
 
 /// The number of messages in these envelopes.
-pub(crate) fn message_count(parcels: &[Parcel]) -> u64 {
+pub(super) fn message_count(parcels: &[Parcel]) -> u64 {
     parcels.iter().map(|parcel| u64::from(envelope::count(&parcel.payload))).sum()
 }
 
 /// The number of envelopes that have messages, which heartbeats do not have.
-pub(crate) fn envelope_count(parcels: &[Parcel]) -> u64 {
+pub(super) fn envelope_count(parcels: &[Parcel]) -> u64 {
     parcels.iter().filter(|parcel| envelope::count(&parcel.payload) > 0).count() as u64
 }

@@ -74,32 +74,32 @@ impl Echoes {
     }
 
     /// Notes that the subscription to a channel was acknowledged.
-    pub(crate) fn subscribed(&self, channel: Channel) {
+    pub(super) fn subscribed(&self, channel: Channel) {
         self.set(&self.of(channel).subscribed, Instant::now());
     }
 
     /// Whether any payload has arrived since then.
-    pub(crate) fn has_arrived_since(&self, since: Instant) -> bool {
+    pub(super) fn has_arrived_since(&self, since: Instant) -> bool {
         let arrived = self.arrived.0.load(Ordering::Relaxed);
         arrived > since.saturating_duration_since(self.began).as_micros() as u64
     }
 
     /// The echo that the next probe must find, if any (invariant 2).
-    pub(crate) fn expected(&self, channel: Channel) -> Option<ExpectedEcho> {
+    pub(super) fn expected(&self, channel: Channel) -> Option<ExpectedEcho> {
         let Stamps { beat, subscribed, .. } = self.of(channel);
         let beat = beat.0.load(Ordering::Relaxed);
         (beat > subscribed.0.load(Ordering::Relaxed)).then_some(ExpectedEcho { channel, beat })
     }
 
     /// Whether the expected echo, or a later one, has arrived.
-    pub(crate) fn has_come(&self, expected: ExpectedEcho) -> bool {
+    pub(super) fn has_come(&self, expected: ExpectedEcho) -> bool {
         self.of(expected.channel).echo.0.load(Ordering::Relaxed) >= expected.beat
     }
 }
 
 /// An echo that must have arrived when the next probe is answered.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ExpectedEcho {
-    pub(crate) channel: Channel,
+pub(super) struct ExpectedEcho {
+    pub(super) channel: Channel,
     beat: u64,
 }
