@@ -12,12 +12,17 @@ use super::channels::Channel;
 
 /// A driver: carries bytes between nodes, by named channels.
 ///
-/// Implement this trait to connect hubs over something other than [`Local`](super::Local) or Redis.
+/// Implement this trait to connect hubs over something other than [`Local`](super::Local) or Redis,
+/// and pass the driver to [`Builder::backplane`](crate::Builder::backplane). `Local` is the
+/// smallest implementation.
 ///
 /// A driver carries payloads and reports errors. It knows nothing of rooms or messages. The hub
 /// does everything else: batches, sequence numbers, reconnecting, subscribing again, probes, and
 /// counting what was lost. So a driver does not retry and does not wait for a server to come back:
 /// it returns an error, and the hub connects that half again.
+///
+/// The hub chooses the names of the channels. It uses at most 4,098 of them: one common channel, up
+/// to 4,096 for rooms, and a plain channel.
 ///
 /// # The contract
 /// - **Order**: the payloads that one publisher publishes on one channel arrive at each subscriber

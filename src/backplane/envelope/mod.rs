@@ -34,7 +34,8 @@
 //! With a key, the high bit of the version is set, and a signature follows the body. It covers
 //! everything before it and the name of the channel: see [`Signing`].
 //!
-//! Reading accepts any input, and allocates nothing: messages borrow from the payload.
+//! Reading never panics, whatever the input. Messages borrow from the payload without an
+//! allocation. A heartbeat allocates, but only for items that are in the payload.
 
 mod heartbeat;
 mod packer;

@@ -78,6 +78,7 @@ impl SequenceLedger {
         let heard = self.clock;
         let fresh = || NodeStreams { epoch, heard, by_channel: HashMap::new() };
         let streams = self.nodes.entry(node).or_insert_with(fresh);
+        // Invariant 5.
         if epoch < streams.epoch {
             return LedgerEntry { lost: 0, duplicates: count, forgotten };
         }
@@ -85,10 +86,13 @@ impl SequenceLedger {
             *streams = fresh();
         }
         streams.heard = heard;
+        // Invariant 2: the first number of a stream is where its count begins.
         let fresh = MessageStream { next: first, is_paused: false, roll_call: 0 };
         let stream = streams.by_channel.entry(channel).or_insert(fresh);
+        // Invariant 3.
         let gap = first.saturating_sub(stream.next);
         let lost = if stream.is_paused { 0 } else { gap };
+        // Invariant 4.
         let duplicates = stream.next.saturating_sub(first).min(count);
         stream.next = stream.next.max(first.saturating_add(count));
         stream.is_paused = false;

@@ -108,6 +108,7 @@ impl Receiving {
         messages: WireMessages<'_>,
         members: &dyn Members,
     ) {
+        // Invariant 2.
         let duplicates = self.enter(channel, header, messages.left().into());
         let mut messages = messages.skip(duplicates as usize);
         let Some(mut first) = messages.next() else { return };
@@ -161,6 +162,7 @@ impl Receiving {
         let target = To::from(message.target.clone());
         let Some(address) = target.address().on(node) else { return };
         let except = message.excepted_on(node);
+        // Invariant 4.
         members.deliver_in_time(address, &except, frames).await;
     }
 
@@ -170,6 +172,7 @@ impl Receiving {
         let target = To::from(message.target.clone());
         let Some(address) = target.address().on(node) else { return };
         let except = message.excepted_on(node);
+        // Invariant 4.
         if members.act(address, &except, action).is_err() {
             members.act_later(address, &except, action).await;
         }

@@ -9,9 +9,9 @@
 //!    or is dismissed with all others when their time is up.
 //! 2. Calls are numbered. Only an answer to the last call counts, because an answer to an earlier
 //!    call proves nothing about the channels of the last one.
-//! 3. A call goes out on each channel that has messages waiting. A node owes the answer once it has
-//!    received the call on each of these channels that it needs: this proves that its subscriptions
-//!    are back.
+//! 3. A call goes out on each room channel whose messages wait, and then on the common channel. A
+//!    node owes the answer once it has received the call on each of these channels that it needs:
+//!    this proves that its subscriptions are back.
 //! 4. For each node that calls, only the last call is owed. An answer that may not have arrived is
 //!    owed again, unless the node has called again meanwhile.
 
@@ -66,10 +66,10 @@ impl Attendance {
         (!state.absent.is_empty()).then_some(state.call)
     }
 
-    /// Notes that a node has answered a call. Returns `true` if the node was absent until now
-    /// (invariant 2).
+    /// Notes that a node has answered a call. Returns `true` if the node was absent until now.
     pub(crate) fn answered(&self, node: NodeId, call: u64) -> bool {
         let mut state = self.lock();
+        // Invariant 2.
         state.call == call && state.absent.remove(&node)
     }
 

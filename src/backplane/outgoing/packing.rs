@@ -158,6 +158,7 @@ impl Packing {
             messages: PIPELINE_MESSAGES_MAX,
         };
         let mut open = Vec::new();
+        // Invariant 5.
         if mem::take(&mut self.held.is_to_be_sifted) {
             self.sift(&mut space, &mut open);
         }
@@ -208,6 +209,7 @@ impl Packing {
         let limits = self.deps.outbox.limits();
         self.held.bytes += outgoing.message.len();
         self.held.messages.push_back(outgoing);
+        // Invariant 6.
         while self.held.messages.len() > limits.messages || self.held.bytes > limits.bytes {
             let Some(oldest) = self.held.messages.pop_front() else { return };
             self.held.bytes -= oldest.message.len();
@@ -230,6 +232,7 @@ impl Packing {
     }
 
     fn seal(&mut self, channel: Channel, packer: Packer) {
+        // Invariant 1.
         let header = self.header(channel);
         self.sequences[channel.index()] += packer.count() as u64;
         self.post(channel, packer.seal(header));
@@ -302,6 +305,7 @@ impl Packing {
         let waiting = self.flows.iter_mut().filter(|flow| **flow == ChannelFlow::Waiting);
         waiting.for_each(|flow| *flow = ChannelFlow::Open);
         self.first_aside.clear();
+        // Invariant 5.
         let aside = mem::take(&mut self.aside);
         let newer = mem::take(&mut self.ready);
         for parcel in aside.into_iter().chain(newer) {
