@@ -1,9 +1,16 @@
-//! After a break, messages wait until the nodes that were there before are back.
+//! The hold: after a break, messages wait until the nodes that were known before are subscribed
+//! again.
 //!
-//! A server that is back acknowledges messages even if nobody is subscribed. So the publishing task calls the roll first, and lets messages flow when each
-//! node that it knew before the break has [answered](crate::backplane::attendance), or when their time is
-//! up. What is published meanwhile waits behind. Nodes that are not back by then are counted, with what
-//! they miss.
+//! # Invariants
+//! 1. A server that has come back acknowledges messages even if nobody is subscribed. So after a
+//!    break, the publishing task holds all messages and calls the roll
+//!    ([`attendance`](crate::backplane::nodes::attendance)).
+//! 2. The hold ends when every expected node has answered, or after `rejoin_wait`. Nodes that are
+//!    absent then are counted, with the messages that they miss.
+//! 3. A call goes out on each waiting channel, and then on the common channel, which lists the
+//!    others: the calls on the other channels should arrive first.
+//! 4. Channels that join a hold, because the backplane has refused them until now, do not make it
+//!    longer. A new call begins for them.
 
 use std::time::Duration;
 
@@ -15,16 +22,16 @@ use crate::backplane::contract::Backplane;
 use crate::backplane::envelope::{Heartbeat, RollCall};
 use crate::backplane::health::events;
 
-/// The time from the first roll call to the second, which doubles from call to call. A node that was not
-/// subscribed at the time of a call waits for the next one.
+/// The time from the first roll call to the second. It doubles from call to call. A node that was
+/// not subscribed at the time of a call waits for the next one.
 const CALL_INTERVAL_MIN: Duration = Duration::from_millis(50);
 
-/// The longest time between two roll calls. With 4,096 channels, a call has 300 KB.
+/// The longest time between two roll calls. With 4,096 channels, a call takes 300 KB.
 const CALL_INTERVAL_MAX: Duration = Duration::from_secs(1);
 
-/// Messages are held back.
+/// A hold that is under way.
 pub(crate) struct Hold {
-    /// When nodes that are not back are waited for no longer.
+    /// When the hold ends without the nodes that are absent (invariant 2).
     over_at: Instant,
     next_call: Instant,
     /// The time from the next call to the one after it.
@@ -34,20 +41,20 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
-    /// When it has something to do.
+    /// When the hold has something to do next.
     pub(crate) fn due(&self) -> Instant {
         self.over_at.min(self.next_call)
     }
 }
 
 impl<B: Backplane> Publishing<B> {
-    /// Notes the nodes that there are, now that the backplane fails.
+    /// Expects the nodes that are known now to come back, because the backplane fails.
     pub(crate) fn expect_nodes(&self) {
         let peers = self.deps.fleet.roster.peers();
         self.deps.fleet.attendance.expect(peers.iter().map(|peer| peer.node));
     }
 
-    /// Holds everything back after a break, if there were other nodes before.
+    /// Holds all messages after a break, if other nodes were known before.
     pub(crate) fn begin_hold(&mut self) {
         self.packing.break_off();
         self.hold = None;
@@ -66,7 +73,7 @@ impl<B: Backplane> Publishing<B> {
         }
     }
 
-    /// Tries the channels that were refused.
+    /// Tries the refused channels again.
     pub(crate) fn retry(&mut self) {
         for channel in self.packing.retry() {
             self.packing.post_heartbeat(channel, &Heartbeat::default());
@@ -74,18 +81,18 @@ impl<B: Backplane> Publishing<B> {
         self.hold_waiting();
     }
 
-    /// Begins a roll call for the waiting channels. If no node is expected, the channels flow.
+    /// Begins a roll call for the waiting channels. If no node is expected, the channels open at
+    /// once.
     fn hold_waiting(&mut self) {
         let Some(number) = self.deps.fleet.attendance.call() else { return self.release() };
         let now = Instant::now();
-        // Channels that join a hold do not make it longer.
+        // Invariant 4.
         let over_at = self.hold.as_ref().map_or(now + self.deps.rejoin_wait, |hold| hold.over_at);
         self.hold = Some(Hold { over_at, next_call: now, interval: CALL_INTERVAL_MIN, number });
-        self.tell_hold();
+        self.update_awaited_nodes();
     }
 
-    /// Calls the roll on the channels that wait. The call on the common channel is the last: the calls on the other
-    /// channels should have arrived before it.
+    /// Calls the roll on the waiting channels and the common one (invariant 3).
     pub(crate) fn call_if_due(&mut self) {
         let Some(hold) = &mut self.hold else { return };
         let now = Instant::now();
@@ -108,12 +115,12 @@ impl<B: Backplane> Publishing<B> {
         self.packing.post_heartbeat(channel, &heartbeat);
     }
 
-    /// Lets messages flow when all nodes are back, or their time is up.
+    /// Ends the hold when all nodes are back, or the time is up (invariant 2).
     pub(crate) fn end_hold_if_over(&mut self) {
         let Some(hold) = &self.hold else { return };
         let absent = self.deps.fleet.attendance.absent();
         if !absent.is_empty() && Instant::now() < hold.over_at {
-            return self.tell_hold();
+            return self.update_awaited_nodes();
         }
         let messages = self.deps.outbox.len() as u64 + self.packing.messages();
         if messages > 0 {
@@ -125,15 +132,15 @@ impl<B: Backplane> Publishing<B> {
         self.release();
     }
 
-    /// Lets everything flow that is not refused.
+    /// Ends the hold: all channels open that the backplane does not refuse.
     pub(crate) fn release(&mut self) {
         self.hold = None;
         self.deps.fleet.attendance.dismiss();
-        self.tell_hold();
+        self.update_awaited_nodes();
         self.packing.resume();
     }
 
-    fn tell_hold(&self) {
+    fn update_awaited_nodes(&self) {
         let absent = self.deps.fleet.attendance.absent().len();
         self.deps.halves.health.awaited_nodes.set(absent as u64);
     }
@@ -148,7 +155,7 @@ impl<B: Backplane> Publishing<B> {
         }
     }
 
-    /// Answers that may not have arrived are owed again.
+    /// Notes that answers which may not have arrived are owed again.
     pub(crate) fn forget_answers(&mut self) {
         for answer in self.answering.drain(..) {
             self.deps.fleet.attendance.owe_again(answer);

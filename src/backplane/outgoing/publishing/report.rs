@@ -1,10 +1,10 @@
-//! What a heartbeat reports of its node.
+//! The report of this node, for its heartbeats.
 
 use crate::backplane::channels::room_hash;
 use crate::backplane::envelope::{REPORT_ROOMS_MAX, Report, RoomCount};
 use crate::backplane::members::Members;
 
-/// What this node has; nothing where its hub is just going.
+/// The connections and rooms of this node.
 pub(crate) fn report(members: &dyn Members, spread: u16) -> Report {
     let mut rooms = Vec::new();
     members.for_each_room(&mut |name, count| {
@@ -15,8 +15,9 @@ pub(crate) fn report(members: &dyn Members, spread: u16) -> Report {
     Report { connections, spread, unlisted_max, rooms }
 }
 
-/// The rooms that a report has room for, those with the most members, sorted by hash; and the most
-/// members of one that it has no room for. A room of several shards comes as often as it has shards.
+/// Returns the rooms with the most members, as many as a report has space for, sorted by hash. Also
+/// returns the most members of a room that is left out. A room with members in several shards comes
+/// once for each shard, and is summed.
 fn listed(mut rooms: Vec<RoomCount>) -> (Box<[RoomCount]>, u32) {
     rooms.sort_unstable();
     rooms.dedup_by(|later, first| {
