@@ -1,4 +1,4 @@
-//! What models see of the backplane's private parts, in the builds of a model checker alone.
+//! The private parts of the backplane that models use. Only in builds for a model checker.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};

@@ -1,21 +1,24 @@
 //! How far the messages of this node have come: a flush waits until they have left.
 //!
-//! A message is *settled* once it is acknowledged or dropped. Three counts of messages and a flag tell whether the
-//! first `n` messages are settled, at the cost of one atomic addition for each message.
+//! A message is *settled* once it is acknowledged or dropped. Three counts of messages and a flag
+//! tell whether the first `n` messages are settled, at the cost of one atomic addition for each
+//! message.
 //!
 //! # Invariants
 //!
-//! 1. A publisher counts a message in `queued` before it appends the message to the outbox. Messages leave the outbox
-//!    in the order in which they entered it. So all messages ahead of a message are counted, too, when its publisher
-//!    reads `queued`: the first `queued` messages include them and the message itself.
-//! 2. Every message that leaves the outbox is counted in `taken` at once. The publishing task takes messages to publish
-//!    them; all other threads take messages to drop them.
-//! 3. The publishing task sets `is_carrying` before it takes a message, and clears it only when every message that it
-//!    has taken is settled. So once `taken` has reached `n`, the first `n` messages are settled at any later moment at
-//!    which `is_carrying` is not set.
-//! 4. `settled` only gets values that `taken` had while no message was on its way. So the first `settled` messages are
-//!    settled, also while later messages are on their way.
-//! 5. Every step that can complete a wait is followed by a ring of `moved`: the end of a batch and a drop.
+//! 1. A publisher counts a message in `queued` before it appends the message to the outbox.
+//!    Messages leave the outbox in the order in which they entered it. So all messages ahead of a
+//!    message are counted, too, when its publisher reads `queued`: the first `queued` messages
+//!    include them and the message itself.
+//! 2. Every message that leaves the outbox is counted in `taken` at once. The publishing task takes
+//!    messages to publish them; all other threads take messages to drop them.
+//! 3. The publishing task sets `is_carrying` before it takes a message, and clears it only when
+//!    every message that it has taken is settled. So once `taken` has reached `n`, the first `n`
+//!    messages are settled at any later moment at which `is_carrying` is not set.
+//! 4. `settled` only gets values that `taken` had while no message was on its way. So the first
+//!    `settled` messages are settled, also while later messages are on their way.
+//! 5. Every step that can complete a wait is followed by a ring of `moved`: the end of a batch and
+//!    a drop.
 //!
 //! Models check that a wait ends in time, and not too early (`tests/models/loom/progress.rs`).
 
@@ -29,12 +32,13 @@ use crate::runtime::bell::Bell;
 pub(crate) struct Progress {
     /// Messages that were ever queued. Publishers add (invariant 1).
     queued: CachePadded<AtomicU64>,
-    /// Messages that were ever taken out of the outbox. Every thread that takes a message adds (invariant 2).
+    /// Messages that were ever taken out of the outbox. Every thread that takes a message adds
+    /// (invariant 2).
     taken: AtomicU64,
     /// Whether messages may be on their way. The publishing task writes (invariant 3).
     is_carrying: AtomicBool,
-    /// The number of messages, counted from the first, that are settled for certain. The publishing task writes
-    /// (invariant 4).
+    /// The number of messages, counted from the first, that are settled for certain. The publishing
+    /// task writes (invariant 4).
     settled: AtomicU64,
     /// Rung whenever something is settled (invariant 5).
     moved: Bell,
@@ -61,12 +65,13 @@ impl Progress {
 
     /// Notes that the oldest message was taken out (invariant 2).
     pub(crate) fn take(&self) {
-        // Pairs with the load in `is_settled`: a thread that sees this count sees the `carry` before it.
+        // Pairs with the load in `is_settled`: a thread that sees this count sees the `carry`
+        // before it.
         self.taken.fetch_add(1, Ordering::Release);
     }
 
-    /// Notes that the messages that are taken from now on are on their way (invariant 3). For the publishing task
-    /// alone.
+    /// Notes that the messages that are taken from now on are on their way (invariant 3). For the
+    /// publishing task alone.
     pub(crate) fn carry(&self) {
         // Relaxed: `take` publishes it.
         self.is_carrying.store(true, Ordering::Relaxed);
@@ -74,7 +79,8 @@ impl Progress {
 
     /// Notes that no message is on its way (invariants 3 and 4). For the publishing task alone.
     pub(crate) fn settle(&self) {
-        // Messages that other threads have taken are dropped. Both stores pair with the loads in `is_settled`.
+        // Messages that other threads have taken are dropped. Both stores pair with the loads in
+        // `is_settled`.
         self.settled.store(self.taken.load(Ordering::Relaxed), Ordering::Release);
         self.is_carrying.store(false, Ordering::Release);
         self.tell();
@@ -94,8 +100,8 @@ impl Progress {
         self.moved.until(move || self.is_settled(goal))
     }
 
-    /// Whether the first `goal` messages are settled: by invariant 4, or else by invariant 3. `taken` is read before
-    /// `is_carrying`, because invariant 3 speaks of a later moment.
+    /// Whether the first `goal` messages are settled: by invariant 4, or else by invariant 3.
+    /// `taken` is read before `is_carrying`, because invariant 3 speaks of a later moment.
     fn is_settled(&self, goal: u64) -> bool {
         self.settled.load(Ordering::Acquire) >= goal
             || self.taken.load(Ordering::Acquire) >= goal

@@ -1,22 +1,29 @@
-//! The publishing task: what waits in the outbox leaves in envelopes, and heartbeats between them.
+//! The publishing task: publishes the messages of the outbox in envelopes, and heartbeats between
+//! them.
 //!
-//! There is no timer for a batch: it is what gathered while the last one was on its way, so a single
-//! message leaves at once. After a break, messages are [held](hold) until the nodes that were there before are back.
+//! No timer collects a batch. A batch is the messages that have gathered while the last batch was
+//! on its way, so a single message leaves at once. After a break, messages are [held](hold) until
+//! the nodes that were known before are back.
 //!
 //! # Invariants
 //!
-//! 1. A message keeps its number. An envelope that is not acknowledged stays in `packing` as it is, and is published
-//!    again. So the receivers can drop the messages that they have had.
-//! 2. `is_publishing` is set while `publisher` is at work. A publisher that was cut off at work (`is_publishing` is still
-//!    set after `publish` was dropped) is never used again: its connection may be in the middle of a request.
-//! 3. A heartbeat is published once or not at all, because a late one would tell of the past. If it may not have
-//!    arrived, `forget_beat` drops it, and notes the greeting and the answers that it carried as still owed.
-//! 4. After a break, all channels stall before the first message is gathered. They flow again when the roll call is over.
-//! 5. The outbox is flowing only while messages leave: everything that was ready was acknowledged, no channel is refused,
-//!    and no hold is under way. Publishers that can wait do so only while the outbox is flowing, so they never wait for a
-//!    backplane that is away.
-//! 6. `packing` says that it carries messages before it takes the first of a batch, and says so after each publish when
-//!    none is left. The waits of flushes rest on this (invariant 3 of `progress`).
+//! 1. A message keeps its number. An envelope that is not acknowledged stays in `packing` as it is,
+//!    and is published again. So the receivers can drop the messages that they have received
+//!    before.
+//! 2. `is_publishing` is set while `publisher` is at work. A publisher that was cut off at work
+//!    (`is_publishing` is still set after `publish` was dropped) is never used again: its
+//!    connection may be in the middle of a request.
+//! 3. A heartbeat is published once or not at all, because a late one is out of date. If it may not
+//!    have arrived, `forget_beat` drops it, and notes the greeting and the answers that it carried
+//!    as still owed.
+//! 4. After a break, all channels stall before the first message is gathered. They flow again when
+//!    the roll call is over.
+//! 5. The outbox is flowing only while messages leave: everything that was ready was acknowledged,
+//!    no channel is refused, and no hold is under way. Publishers that can wait do so only while
+//!    the outbox is flowing, so they never wait for a backplane that is away.
+//! 6. `packing` says that it carries messages before it takes the first of a batch, and says so
+//!    after each publish when none is left. The waits of flushes rest on this (invariant 3 of
+//!    `progress`).
 
 mod hold;
 mod report;
@@ -50,17 +57,17 @@ use crate::backplane::subscriptions::echoes::Echoes;
 use crate::backplane::subscriptions::interest::Interest;
 use crate::runtime::deadline::timeout;
 
-/// How often a node shows itself on each of its channels.
+/// The time between two heartbeats on each channel.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The shortest time between two heartbeats, however many nodes come and ask for one.
+/// The shortest time between two heartbeats that new nodes ask for.
 const HEARTBEAT_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
-/// How long a server has to acknowledge what was published, and how much longer for each MiB of it.
+/// How long a server may take to acknowledge a publish, and how much longer for each MiB.
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(2);
 const PUBLISH_DEADLINE_PER_MIB: Duration = Duration::from_secs(1);
 
-/// How long a hub that goes may take to publish what still waits.
+/// How long a hub that shuts down may take to publish its last messages.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
 
 /// The parts of the bridge that the publishing task uses.
@@ -71,9 +78,9 @@ pub(crate) struct Deps {
     pub(crate) echoes: Arc<Echoes>,
     pub(crate) halves: Arc<Halves>,
     pub(crate) fleet: Arc<Fleet>,
-    /// Gone with the hub.
+    /// Upgrades until the hub is dropped.
     pub(crate) members: Weak<dyn Members>,
-    /// How long nodes are waited for after a break.
+    /// How long messages wait for nodes that are missing after a break.
     pub(crate) rejoin_wait: Duration,
 }
 
@@ -90,13 +97,13 @@ pub(crate) struct Publishing<B: Backplane> {
     last_beat: Option<Instant>,
     /// The channels of the heartbeats that are on their way.
     beating: Vec<Channel>,
-    /// Whether one of them is the greeting that this node owes.
+    /// Whether one of these heartbeats is a greeting.
     greeting: bool,
-    /// The answers to roll calls that are on their way.
+    /// The answers to roll calls that are on their way in heartbeats.
     answering: Vec<RollCallAnswer>,
-    /// When refused channels are tried again.
+    /// When the refused channels are tried again.
     retry_at: Option<Instant>,
-    /// While messages wait for nodes that are to come back.
+    /// Set while messages wait for nodes that are missing.
     hold: Option<Hold>,
 }
 
@@ -118,16 +125,16 @@ impl<B: Backplane> Publishing<B> {
         }
     }
 
-    /// Publishes until the hub goes, and then what is left.
+    /// Publishes until the hub leaves, and then publishes the remaining messages and a goodbye.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<()>) {
         let (backplane, halves) = (self.backplane.clone(), self.deps.halves.clone());
-        // Where the sender is gone, so is the hub.
+        // An error means that the hub was dropped, and the sender with it.
         let has_hub_left = tokio::select! {
             () = supervise(&mut self, &*backplane, &halves) => false,
             left = stop.changed() => left.is_ok(),
         };
         self.deps.outbox.set_flowing(false);
-        // What is not published by then is counted as that.
+        // Messages that are not published by then stay in the count of unsent ones.
         let _ = timeout(FLUSH_DEADLINE, self.flush()).await;
         if has_hub_left {
             halves.health.leave();
@@ -135,7 +142,7 @@ impl<B: Backplane> Publishing<B> {
     }
 
     async fn serve(&mut self, backoff: &mut Backoff) -> BackplaneError {
-        // The first thing to leave, so that a connection that takes nothing is known at once.
+        // A heartbeat leaves first, so that a connection that accepts nothing is noticed at once.
         self.next_beat = Instant::now();
         loop {
             self.retry_if_due();
@@ -145,7 +152,7 @@ impl<B: Backplane> Publishing<B> {
             self.call_if_due();
             self.answer_calls();
             if self.packing.ready.is_empty() {
-                // What was gathered may all be held for channels that are stalled.
+                // All gathered messages may be held for stalled channels.
                 if is_busy {
                     yield_now().await
                 } else {
@@ -176,7 +183,7 @@ impl<B: Backplane> Publishing<B> {
     }
 
     async fn publish(&mut self) -> Result<(), Unpublished> {
-        let publisher = self.publisher.as_mut().expect("whoever publishes has connected");
+        let publisher = self.publisher.as_mut().expect("a publisher is connected before a publish");
         let health = &self.deps.halves.health;
         let parcels = &mut self.packing.ready;
         let bytes: usize = parcels.iter().map(|parcel| parcel.payload.len()).sum();
@@ -196,7 +203,7 @@ impl<B: Backplane> Publishing<B> {
         // Invariant 6.
         self.packing.update_in_flight();
         if !has_waited {
-            // A driver that is always ready must not hold the worker thread.
+            // A driver that is always ready must not keep the worker thread from other tasks.
             yield_now().await;
         }
         result?;
@@ -215,12 +222,13 @@ impl<B: Backplane> Publishing<B> {
         }
     }
 
-    /// Adds a heartbeat for each channel that others may listen to for this node's messages, or that
-    /// it listens to itself.
+    /// If a heartbeat is due, adds one for each channel that this node has published on or is
+    /// subscribed to, and for the common channel.
     fn beat_if_due(&mut self) {
         let now = Instant::now();
         if self.deps.fleet.take_heartbeat_request() {
-            // Others may ask often; this node asks only when it has subscribed anew.
+            // Other nodes may ask often. A greeting of this node is rare: it follows a new
+            // subscription.
             let pause = if self.deps.fleet.wants_greeting() {
                 Duration::ZERO
             } else {
@@ -234,12 +242,13 @@ impl<B: Backplane> Publishing<B> {
         }
         self.next_beat = now + HEARTBEAT_INTERVAL;
         self.last_beat = Some(now);
-        // Nodes are forgotten in silence.
+        // The roster forgets silent nodes without notice, so the comparison is repeated here.
         self.deps.fleet.compare_spreads();
         self.beat();
     }
 
-    /// Forgets heartbeats that may not have arrived, but not what they owed (invariant 3).
+    /// Drops heartbeats that may not have arrived, and notes the greeting and the answers in them
+    /// as still owed (invariant 3).
     fn forget_beat(&mut self) {
         self.beating.clear();
         self.packing.drop_heartbeats();
@@ -275,7 +284,7 @@ impl<B: Backplane> Publishing<B> {
         Some(report(&*members, self.deps.channels.spread()))
     }
 
-    /// Waits for something to publish, or something that is due.
+    /// Waits for a message, a request, or the next time at which something is due.
     async fn wait(&mut self) {
         let hold_due = self.hold.as_ref().map(Hold::due);
         let due =
@@ -287,8 +296,8 @@ impl<B: Backplane> Publishing<B> {
         }
     }
 
-    /// Publishes all that waits, the numbers that it has reached, and a goodbye: by the connection that there
-    /// is, if it can be used, or by a new one.
+    /// Publishes the remaining messages, the numbers that this node has reached, and a goodbye.
+    /// Uses the connection if there is a usable one, or else makes a new one.
     async fn flush(&mut self) -> Result<(), Unpublished> {
         // Invariant 2.
         let is_usable = self.publisher.is_some() && !self.is_publishing;
@@ -322,7 +331,7 @@ impl<B: Backplane> Attempt for &mut Publishing<B> {
     const HALF: Half = Half::Publisher;
 
     async fn attempt(&mut self, backoff: &mut Backoff) -> BackplaneError {
-        // Whatever the last attempt has left, also where it has panicked.
+        // The last attempt may have left any of these, for example by a panic.
         self.publisher = None;
         self.forget_beat();
         self.retry_at = None;

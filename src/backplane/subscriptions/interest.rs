@@ -1,20 +1,21 @@
 //! Which channels this node needs, and which of them it is subscribed to.
 //!
-//! The common channel and the plain one are always needed. The channel of a room is needed while the room has members
-//! here. The thread that makes a room asks for its channel, and the subscribing task subscribes. A channel that is
-//! needed no longer is released a while later, because rooms often come back at once.
+//! The common channel and the plain one are always needed. The channel of a room is needed while
+//! the room has members here. The thread that makes a room asks for its channel, and the
+//! subscribing task subscribes. A channel that is needed no longer is released a while later,
+//! because rooms often come back at once.
 //!
 //! # Invariants
 //!
-//! 1. While a room has members here, its channel is wanted or subscribed to. (Within a call of `release` it may be
-//!    absent: the same call, or the thread that made the room, mends that.)
-//! 2. Only the subscribing task moves a channel to `Subscribed`, or away from `Subscribed` or `Wanted`. The threads that
-//!    make rooms only move a channel from `Absent` to `Wanted`.
-//! 3. A thread that makes a room counts the room, and then looks at the state of the channel. `release` moves the
-//!    channel to `Absent`, and then looks at the count. A `SeqCst` fence between the two steps on each side makes sure
-//!    that at least one side sees the other.
-//! 4. Every move from `Absent` to `Wanted` by a thread that makes a room is followed by a ring of `wanted`. A ring that
-//!    comes while the subscribing task is busy is kept for it.
+//! 1. While a room has members here, its channel is wanted or subscribed to. (Within a call of
+//!    `release` it may be absent: the same call, or the thread that made the room, mends that.)
+//! 2. Only the subscribing task moves a channel to `Subscribed`, or away from `Subscribed` or
+//!    `Wanted`. The threads that make rooms only move a channel from `Absent` to `Wanted`.
+//! 3. A thread that makes a room counts the room, and then looks at the state of the channel.
+//!    `release` moves the channel to `Absent`, and then looks at the count. A `SeqCst` fence
+//!    between the two steps on each side makes sure that at least one side sees the other.
+//! 4. Every move from `Absent` to `Wanted` by a thread that makes a room is followed by a ring of
+//!    `wanted`. A ring that comes while the subscribing task is busy is kept for it.
 //! 5. Every move to `Subscribed` is followed by a ring of `subscribed`.
 //!
 //! Models check that no channel is lost and nobody waits in vain (`tests/models/loom/interest.rs`).
@@ -54,7 +55,8 @@ pub(crate) struct Interest {
 /// The need for a channel, and the subscription that follows from the need.
 #[derive(Debug)]
 struct Need {
-    /// The rooms of the channel that have members here. The threads that make and remove rooms write.
+    /// The rooms of the channel that have members here. The threads that make and remove rooms
+    /// write.
     rooms: AtomicUsize,
     /// A [`Subscription`]. Invariant 2 says who writes.
     subscription: AtomicU8,
@@ -139,8 +141,8 @@ impl Interest {
         self.wanted.notified().await;
     }
 
-    /// Notes that a subscription was acknowledged. [`tell_subscribed`](Self::tell_subscribed) follows when all
-    /// subscriptions of a batch are (invariant 5). For the subscribing task alone.
+    /// Notes that a subscription was acknowledged. [`tell_subscribed`](Self::tell_subscribed)
+    /// follows when all subscriptions of a batch are (invariant 5). For the subscribing task alone.
     pub(crate) fn acknowledge(&self, channel: Channel) {
         self.need(channel).advance(Subscription::Wanted, Subscription::Subscribed);
     }
@@ -155,11 +157,12 @@ impl Interest {
         self.need(channel).advance(Subscription::Subscribed, Subscription::Wanted);
     }
 
-    /// Releases a channel unless one of its rooms has come back; `true` if the caller has to unsubscribe. For the
-    /// subscribing task alone.
+    /// Releases a channel unless one of its rooms has come back; `true` if the caller has to
+    /// unsubscribe. For the subscribing task alone.
     pub(crate) fn release(&self, channel: Channel) -> bool {
         let need = self.need(channel);
-        // The state does not move between the look and the `advance` (invariant 2), unless it is absent.
+        // The state does not move between the look and the `advance` (invariant 2), unless it is
+        // absent.
         let before = match need.is(Subscription::Subscribed) {
             true => Subscription::Subscribed,
             false => Subscription::Wanted,
@@ -172,8 +175,8 @@ impl Interest {
         if !need.has_rooms() {
             return true;
         }
-        // A room has come: the channel stays. If its maker has seen the channel absent, the maker has moved it to
-        // `Wanted` and has rung: the caller then subscribes once more.
+        // A room has come: the channel stays. If its maker has seen the channel absent, the maker
+        // has moved it to `Wanted` and has rung: the caller then subscribes once more.
         if need.advance(Subscription::Absent, before) && before == Subscription::Subscribed {
             // Invariant 5.
             self.tell_subscribed();
