@@ -99,7 +99,7 @@ impl Interest {
     pub fn follow(&self, room: &str) {
         if self.is_wanted(room) {
             self.real.acknowledge(self.channels.of_room(room));
-            self.real.tell_subscribed();
+            self.real.notify_subscribed();
         }
     }
 

@@ -122,7 +122,7 @@ impl Outbox {
                 // Other threads have reserved all the space, and are about to append.
                 return;
             }
-            self.progress.tell();
+            self.progress.notify();
         }
         self.append(outgoing);
     }

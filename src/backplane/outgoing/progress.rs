@@ -83,11 +83,11 @@ impl Progress {
         // `is_settled`.
         self.settled.store(self.taken.load(Ordering::Relaxed), Ordering::Release);
         self.is_carrying.store(false, Ordering::Release);
-        self.tell();
+        self.notify();
     }
 
     /// Lets the waiting calls look again (invariant 5).
-    pub(crate) fn tell(&self) {
+    pub(crate) fn notify(&self) {
         self.moved.ring();
     }
 
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn nothing_is_settled_before_it_is_out_and_not_on_its_way() {
         let progress = Progress::default();
-        assert!(is_all_settled(&progress), "there is nothing");
+        assert!(is_all_settled(&progress), "nothing was queued");
         progress.queue();
         assert!(!is_all_settled(&progress), "it waits");
         progress.carry();
@@ -145,11 +145,11 @@ mod tests {
         progress.settle();
         assert!(is_all_settled(&progress));
         progress.carry();
-        assert!(is_all_settled(&progress), "what was settled stays it");
+        assert!(is_all_settled(&progress), "settled messages stay settled");
     }
 
     #[test]
-    fn what_others_have_taken_is_dropped() {
+    fn messages_taken_by_other_threads_are_dropped() {
         let progress = Progress::default();
         progress.queue();
         progress.take();
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_is_woken_when_something_is_settled_and_at_no_other_time() {
+    fn waiting_call_is_woken_only_when_something_is_settled() {
         let progress = Progress::default();
         let wakes = Arc::new(CountWakes::default());
         let waker = Waker::from(wakes.clone());
@@ -171,11 +171,11 @@ mod tests {
         assert_eq!(wakes.0.load(Ordering::SeqCst), 0);
         progress.settle();
         assert_eq!(wakes.0.load(Ordering::SeqCst), 1);
-        assert!(waiting.as_mut().poll(&mut cx).is_ready(), "what was queued later is no matter");
+        assert!(waiting.as_mut().poll(&mut cx).is_ready(), "later messages do not matter");
     }
 
     #[test]
-    fn one_that_has_given_up_is_not_counted() {
+    fn call_that_was_given_up_is_not_counted() {
         let progress = Progress::default();
         progress.queue();
         assert!(!is_all_settled(&progress));

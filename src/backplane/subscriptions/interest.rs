@@ -141,14 +141,14 @@ impl Interest {
         self.wanted.notified().await;
     }
 
-    /// Notes that a subscription was acknowledged. [`tell_subscribed`](Self::tell_subscribed)
+    /// Notes that a subscription was acknowledged. [`notify_subscribed`](Self::notify_subscribed)
     /// follows when all subscriptions of a batch are (invariant 5). For the subscribing task alone.
     pub(crate) fn acknowledge(&self, channel: Channel) {
         self.need(channel).advance(Subscription::Wanted, Subscription::Subscribed);
     }
 
     /// Wakes the calls that wait for subscriptions.
-    pub(crate) fn tell_subscribed(&self) {
+    pub(crate) fn notify_subscribed(&self) {
         self.subscribed.ring();
     }
 
@@ -179,7 +179,7 @@ impl Interest {
         // has moved it to `Wanted` and has rung: the caller then subscribes once more.
         if need.advance(Subscription::Absent, before) && before == Subscription::Subscribed {
             // Invariant 5.
-            self.tell_subscribed();
+            self.notify_subscribed();
         }
         false
     }

@@ -144,7 +144,7 @@ impl<B: Backplane> Subscribing<B> {
                 self.deps.echoes.subscribed(channel);
                 self.deps.interest.acknowledge(channel);
             }
-            self.deps.interest.tell_subscribed();
+            self.deps.interest.notify_subscribed();
             result = result.and(subscribed);
         }
         self.count_subscriptions();
