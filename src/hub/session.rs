@@ -16,7 +16,7 @@ use super::undecodable::{Start, Undecodable};
 use super::{Conn, Handler, events};
 use crate::codec::DecodeError;
 use crate::engine::{Close, CloseCode, DisconnectReason, FrameKind, Link, Stage, frame};
-use crate::net::{FrameReader, Listener, ReadError};
+use crate::net::{FrameReader, Liveness, ReadError};
 use crate::runtime::shield::shielded;
 use crate::ws::Event;
 
@@ -270,7 +270,7 @@ async fn relieved_or_ended<Out: 'static, In: Send + 'static>(conn: &Conn<Out, In
     }
 }
 
-impl<Out: 'static, In: Send + 'static> Listener for Conn<Out, In> {
+impl<Out: 'static, In: Send + 'static> Liveness for Conn<Out, In> {
     fn heard(&self) {
         self.port().hear(self.link());
     }

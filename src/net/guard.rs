@@ -18,7 +18,7 @@ use crate::runtime::deadline::poll_deadline;
 use crate::ws::ProtocolError;
 
 /// Whoever reads, as the reader sees it.
-pub(crate) trait Listener {
+pub(crate) trait Liveness {
     /// Bytes have been received.
     fn heard(&self);
 
@@ -122,8 +122,8 @@ impl Meter {
 
     /// Notes that reading goes on. Where it is only some reading during a pause, the pause goes on as
     /// well.
-    pub(super) fn resume(&mut self, listener: &impl Listener) {
-        self.lateness_seen.get_or_insert_with(|| listener.lateness());
+    pub(super) fn resume(&mut self, liveness: &impl Liveness) {
+        self.lateness_seen.get_or_insert_with(|| liveness.lateness());
         if !self.is_lenient {
             self.grace += self.paused_at.take().map_or(Duration::ZERO, |at| at.elapsed());
         }
@@ -147,16 +147,16 @@ impl Meter {
     }
 
     /// The pause is over, and its time helps to pay what is owed.
-    pub(super) fn be_strict(&mut self, listener: &impl Listener) -> Result<(), ProtocolError> {
+    pub(super) fn be_strict(&mut self, liveness: &impl Liveness) -> Result<(), ProtocolError> {
         self.is_lenient = false;
-        self.resume(listener);
+        self.resume(liveness);
         let Owed { messages, bytes } = mem::take(&mut self.owed);
-        self.take_messages(messages, listener)?;
-        self.take_bytes(bytes, listener)
+        self.take_messages(messages, liveness)?;
+        self.take_bytes(bytes, liveness)
     }
 
-    pub(super) fn count_message(&mut self, listener: &impl Listener) -> Result<(), ProtocolError> {
-        let taken = self.take_messages(1, listener);
+    pub(super) fn count_message(&mut self, liveness: &impl Liveness) -> Result<(), ProtocolError> {
+        let taken = self.take_messages(1, liveness);
         if self.is_lenient && taken.is_err() {
             self.owed.messages += 1;
             return Ok(());
@@ -167,9 +167,9 @@ impl Meter {
     pub(super) fn count_bytes(
         &mut self,
         bytes: usize,
-        listener: &impl Listener,
+        liveness: &impl Liveness,
     ) -> Result<(), ProtocolError> {
-        let taken = self.take_bytes(bytes as u64, listener);
+        let taken = self.take_bytes(bytes as u64, liveness);
         if self.is_lenient && taken.is_err() {
             self.owed.bytes += bytes as u64;
             return Ok(());
@@ -180,28 +180,28 @@ impl Meter {
     fn take_messages(
         &mut self,
         messages: u64,
-        listener: &impl Listener,
+        liveness: &impl Liveness,
     ) -> Result<(), ProtocolError> {
         let Some(rate) = self.rates.messages else { return Ok(()) };
         let take = |meter: &mut Self| {
             meter.messages.take(messages, meter.epoch.elapsed(), meter.grace, &rate)
         };
-        let is_there = take(self) || self.forgives_lateness(listener) && take(self);
+        let is_there = take(self) || self.forgives_lateness(liveness) && take(self);
         is_there.then_some(()).ok_or(ProtocolError::Over(Limit::MessageRate))
     }
 
-    fn take_bytes(&mut self, bytes: u64, listener: &impl Listener) -> Result<(), ProtocolError> {
+    fn take_bytes(&mut self, bytes: u64, liveness: &impl Liveness) -> Result<(), ProtocolError> {
         let Some(rate) = self.rates.bytes else { return Ok(()) };
         let take =
             |meter: &mut Self| meter.bytes.take(bytes, meter.epoch.elapsed(), meter.grace, &rate);
-        let is_there = take(self) || self.forgives_lateness(listener) && take(self);
+        let is_there = take(self) || self.forgives_lateness(liveness) && take(self);
         is_there.then_some(()).ok_or(ProtocolError::Over(Limit::ByteRate))
     }
 
     /// Takes time into account in which the process did not run: what the client sent in that time is
     /// read all at once. `false` if there is no such time since this was last asked.
-    fn forgives_lateness(&mut self, listener: &impl Listener) -> bool {
-        let lateness = listener.lateness();
+    fn forgives_lateness(&mut self, liveness: &impl Liveness) -> bool {
+        let lateness = liveness.lateness();
         let seen = self.lateness_seen.unwrap_or(lateness);
         let late = lateness.saturating_sub(seen);
         self.lateness_seen = Some(seen + late);

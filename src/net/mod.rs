@@ -8,20 +8,20 @@ mod events;
 mod guard;
 #[cfg(roomcast_loom)]
 pub(crate) mod parts;
-#[cfg(feature = "server")]
-mod patient;
 mod rate;
-mod reader;
 #[cfg(feature = "server")]
-mod received;
+mod read_log;
+mod reader;
 mod stream;
+#[cfg(feature = "server")]
+mod write_timeout;
 
 pub(crate) use admission::{Admission, AdmissionLimits, Denied};
-pub(crate) use guard::{Listener, Rates};
-#[cfg(feature = "server")]
-pub(crate) use patient::Patient;
+pub(crate) use guard::{Liveness, Rates};
 pub(crate) use rate::Rate;
-pub(crate) use reader::{FrameReader, ReadError, ReadLimits};
 #[cfg(feature = "server")]
-pub(crate) use received::Received;
+pub(crate) use read_log::ReadLog;
+pub(crate) use reader::{FrameReader, ReadError, ReadLimits};
 pub(crate) use stream::{Owner, SocketOptions, WriteHalf, into_streams};
+#[cfg(feature = "server")]
+pub(crate) use write_timeout::WriteTimeout;

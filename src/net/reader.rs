@@ -14,7 +14,7 @@ use tokio::io::ReadBuf;
 use tokio::task::coop;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::guard::{Guard, Listener, Rates};
+use super::guard::{Guard, Liveness, Rates};
 use super::stream::ReadHalf;
 use crate::engine::{Acknowledged, Link, Stage};
 use crate::ws::{DecodeLimits, Decoder, Event, ProtocolError};
@@ -54,9 +54,9 @@ pub(crate) struct ReadLimits {
 }
 
 /// For a client to which nobody listens any more.
-struct Nobody;
+struct Unwatched;
 
-impl Listener for Nobody {
+impl Liveness for Unwatched {
     fn heard(&self) {}
 
     fn lateness(&self) -> Duration {
@@ -95,16 +95,16 @@ impl FrameReader {
         cx: &mut Context<'_>,
         link: &Link,
         limits: &ReadLimits,
-        listener: &impl Listener,
+        liveness: &impl Liveness,
         take: impl FnOnce(Event<'_>) -> R,
     ) -> Poll<Result<R, ReadError>> {
         if link.stage() > Stage::Open {
             return Poll::Ready(Err(ReadError::Ended));
         }
         if let Some(meter) = Guard::meter(&mut self.guard) {
-            meter.resume(listener);
+            meter.resume(liveness);
         }
-        let taken = self.poll_event(cx, listener, &mut Some(take));
+        let taken = self.poll_event(cx, liveness, &mut Some(take));
         if taken.is_ready() {
             self.pause();
             return taken;
@@ -138,9 +138,9 @@ impl FrameReader {
     }
 
     /// The callback is over: the time that it took counts for the rates of the client.
-    pub(crate) fn be_strict(&mut self, listener: &impl Listener) -> Result<(), ReadError> {
+    pub(crate) fn be_strict(&mut self, liveness: &impl Liveness) -> Result<(), ReadError> {
         match Guard::meter(&mut self.guard) {
-            Some(meter) => meter.be_strict(listener).map_err(ReadError::Protocol),
+            Some(meter) => meter.be_strict(liveness).map_err(ReadError::Protocol),
             None => Ok(()),
         }
     }
@@ -207,14 +207,14 @@ impl FrameReader {
     fn poll_event<R, F: FnOnce(Event<'_>) -> R>(
         &mut self,
         cx: &mut Context<'_>,
-        listener: &impl Listener,
+        liveness: &impl Liveness,
         take: &mut Option<F>,
     ) -> Poll<Result<R, ReadError>> {
         loop {
-            if let Some(taken) = self.decode_pending(listener, take)? {
+            if let Some(taken) = self.decode_pending(liveness, take)? {
                 return Poll::Ready(Ok(taken));
             }
-            if let Some(taken) = ready!(self.poll_read(cx, listener, take))? {
+            if let Some(taken) = ready!(self.poll_read(cx, liveness, take))? {
                 return Poll::Ready(Ok(taken));
             }
         }
@@ -222,12 +222,12 @@ impl FrameReader {
 
     fn decode_pending<R, F: FnOnce(Event<'_>) -> R>(
         &mut self,
-        listener: &impl Listener,
+        liveness: &impl Liveness,
         take: &mut Option<F>,
     ) -> Result<Option<R>, ReadError> {
         let mut input = &mut self.pending[self.next..];
         // Also with nothing pending: it frees what the last event had borrowed.
-        let taken = decode(&mut self.decoder, &mut self.guard, listener, &mut input, take)?;
+        let taken = decode(&mut self.decoder, &mut self.guard, liveness, &mut input, take)?;
         let left = input.len();
         self.next = self.pending.len() - left;
         if self.next == self.pending.len() {
@@ -244,7 +244,7 @@ impl FrameReader {
     fn poll_read<R, F: FnOnce(Event<'_>) -> R>(
         &mut self,
         cx: &mut Context<'_>,
-        listener: &impl Listener,
+        liveness: &impl Liveness,
         take: &mut Option<F>,
     ) -> Poll<Result<Option<R>, ReadError>> {
         SCRATCH.with_borrow_mut(|scratch| {
@@ -254,11 +254,11 @@ impl FrameReader {
             if overhead + payload > 0
                 && let Some(meter) = Guard::meter(&mut self.guard)
             {
-                meter.count_bytes(overhead + payload, listener).map_err(ReadError::Protocol)?;
+                meter.count_bytes(overhead + payload, liveness).map_err(ReadError::Protocol)?;
             }
             let mut input = ready!(filled)?;
-            listener.heard();
-            let taken = decode(&mut self.decoder, &mut self.guard, listener, &mut input, take)?;
+            liveness.heard();
+            let taken = decode(&mut self.decoder, &mut self.guard, liveness, &mut input, take)?;
             if !input.is_empty() {
                 self.pending = (&*input).into();
             }
@@ -271,7 +271,7 @@ impl FrameReader {
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let is_close = |event: Event<'_>| matches!(event, Event::Close(_));
-            match ready!(self.poll_event(cx, &Nobody, &mut Some(is_close))) {
+            match ready!(self.poll_event(cx, &Unwatched, &mut Some(is_close))) {
                 Ok(true) => return Poll::Ready(()),
                 Ok(false) => {}
                 Err(ReadError::Protocol(_)) => self.forget_pending(),
@@ -314,7 +314,7 @@ impl Looks {
 fn decode<R, F: FnOnce(Event<'_>) -> R>(
     decoder: &mut Decoder,
     guard: &mut Option<Box<Guard>>,
-    listener: &impl Listener,
+    liveness: &impl Liveness,
     input: &mut &mut [u8],
     take: &mut Option<F>,
 ) -> Result<Option<R>, ReadError> {
@@ -324,7 +324,7 @@ fn decode<R, F: FnOnce(Event<'_>) -> R>(
     if let Some(meter) = Guard::meter(guard)
         && !matches!(event, Event::Close(_))
     {
-        meter.count_message(listener).map_err(ReadError::Protocol)?;
+        meter.count_message(liveness).map_err(ReadError::Protocol)?;
     }
     Ok(Some(take.take().expect("an event ends the call")(event)))
 }

@@ -16,7 +16,7 @@ use hyper::rt::{self, Timer};
 use tokio::time::{Sleep, sleep};
 
 use super::front::Front;
-use crate::net::Received;
+use crate::net::ReadLog;
 use crate::runtime::deadline::poll_deadline;
 
 /// The state of a connection between its heads.
@@ -25,7 +25,7 @@ use crate::runtime::deadline::poll_deadline;
 /// threads.
 #[derive(Debug, Default)]
 pub(super) struct Heads {
-    pub(super) received: Arc<Received>,
+    pub(super) reads: Arc<ReadLog>,
     /// The last request had a body.
     had_body: AtomicBool,
     /// No head has begun in the time of an idle connection.
@@ -46,8 +46,8 @@ impl Heads {
     /// Whether nothing of the next head is there yet. hyper does not tell whether bytes follow a body of a given
     /// length: a client that sends the beginning of a head along with such a body counts as idle until it goes on.
     fn is_idle(&self) -> bool {
-        self.received.reads() > 0
-            && (self.received.ends_with_empty_line() || self.had_body.load(Ordering::Relaxed))
+        self.reads.reads() > 0
+            && (self.reads.ends_with_empty_line() || self.had_body.load(Ordering::Relaxed))
     }
 }
 
@@ -90,7 +90,7 @@ impl HeadWait {
         let is_idle = heads.is_idle();
         let timeout = if is_idle { idle_timeout } else { head_timeout };
         Self {
-            reads_before: heads.received.reads(),
+            reads_before: heads.reads.reads(),
             heads,
             head_timeout,
             is_idle,
@@ -105,7 +105,7 @@ impl Future for HeadWait {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        if this.is_idle && this.heads.received.reads() != this.reads_before {
+        if this.is_idle && this.heads.reads.reads() != this.reads_before {
             this.is_idle = false;
             this.timeout = this.head_timeout;
             this.deadline = Box::pin(sleep(this.timeout));
@@ -136,7 +136,7 @@ mod tests {
     /// The wait after a request has come whole and was answered.
     fn after_a_request() -> (Arc<Heads>, Pin<Box<HeadWait>>) {
         let heads = Arc::new(Heads::default());
-        heads.received.note(b"\r\n\r\n");
+        heads.reads.note(b"\r\n\r\n");
         (heads.clone(), Box::pin(HeadWait::begin(heads, SECOND, MINUTE)))
     }
 
@@ -149,7 +149,7 @@ mod tests {
         let (heads, mut wait) = after_a_request();
         advance(MINUTE / 2).await;
         assert!(!is_over(&mut wait));
-        heads.received.note(b"G");
+        heads.reads.note(b"G");
         assert!(!is_over(&mut wait));
         advance(SECOND + Duration::from_millis(2)).await;
         assert!(is_over(&mut wait));
@@ -169,11 +169,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn pause_of_the_process_makes_no_head_slow() {
         let (heads, mut wait) = after_a_request();
-        heads.received.note(b"G");
+        heads.reads.note(b"G");
         assert!(!is_over(&mut wait));
         advance(MINUTE).await;
         assert!(!is_over(&mut wait));
-        heads.received.note(b"ET /");
+        heads.reads.note(b"ET /");
         advance(SECOND + Duration::from_millis(2)).await;
         assert!(is_over(&mut wait), "more bytes are no more time");
     }

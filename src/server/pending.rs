@@ -26,7 +26,7 @@ use super::heads::{HeadTimer, Heads};
 use super::proxy_header::{self, HeaderError};
 #[cfg(feature = "tls")]
 use super::tls_info::TlsInfo;
-use crate::net::Patient;
+use crate::net::WriteTimeout;
 use crate::runtime::deadline::{Elapsed, timeout};
 #[cfg(feature = "test-util")]
 use crate::ws::Opening;
@@ -191,7 +191,7 @@ impl Pending {
             async move { Ok::<_, Infallible>(response.await) }
         });
         let limits = &self.front.limits;
-        let stream = Patient::new(stream, limits.write_timeout, heads.received.clone());
+        let stream = WriteTimeout::new(stream, limits.write_timeout, heads.reads.clone());
         let connection = http1::Builder::new()
             .timer(HeadTimer { front: self.front.clone(), heads: heads.clone() })
             // hyper uses the timer only if it is told a length. The timer has lengths of its own.

@@ -21,26 +21,26 @@ use crate::net::events;
 type AnyStream = TokioIo<Upgraded>;
 
 /// What the halves share.
-struct Shared {
+struct SharedStream {
     /// None once it has panicked. Locked for as long as one call into it takes.
     halves: Halves<Option<AnyStream>>,
     owner: Owner,
 }
 
 /// Where a session reads from.
-pub(crate) struct AnyReadHalf(Arc<Shared>);
+pub(crate) struct AnyReadHalf(Arc<SharedStream>);
 
 /// Where a shard writes to. It does not wait for a stream that is just being read: the reader wakes it.
-pub(crate) struct AnyWriteHalf(Arc<Shared>);
+pub(crate) struct AnyWriteHalf(Arc<SharedStream>);
 
 /// Makes two halves of a stream.
 pub(super) fn split(upgraded: Upgraded, owner: Owner) -> (AnyReadHalf, AnyWriteHalf) {
     let halves = Halves::new(Some(TokioIo::new(upgraded)));
-    let shared = Arc::new(Shared { halves, owner });
+    let shared = Arc::new(SharedStream { halves, owner });
     (AnyReadHalf(shared.clone()), AnyWriteHalf(shared))
 }
 
-impl Shared {
+impl SharedStream {
     /// Calls into a stream that may panic, and gives it up if it does.
     fn call<R>(
         &self,
@@ -69,7 +69,7 @@ impl Shared {
     }
 }
 
-impl Drop for Shared {
+impl Drop for SharedStream {
     fn drop(&mut self) {
         let mut stream = self.halves.lock().take();
         self.drop_stream(&mut stream);

@@ -30,7 +30,7 @@ use self::any::{AnyReadHalf, AnyWriteHalf};
 #[cfg(feature = "tls")]
 use self::tls::{TlsReadHalf, TlsWriteHalf};
 #[cfg(feature = "server")]
-use super::patient::Patient;
+use super::write_timeout::WriteTimeout;
 use crate::engine::{Acknowledged, ConnKey, Port, Socket};
 
 /// The halves of a stream, and what was read from it before the upgrade was over.
@@ -89,20 +89,20 @@ pub(crate) fn into_streams(upgraded: Upgraded, options: SocketOptions, owner: Ow
         let _ = socket.set_tcp_nodelay(true);
         options.set(&socket);
     };
-    match Known::of(upgraded) {
-        Known::Tcp(stream, early) => {
+    match Transport::of(upgraded) {
+        Transport::Tcp(stream, early) => {
             tune(SockRef::from(&stream));
             let (read, write) = stream.into_split();
             Streams { read: ReadHalf::Tcp(read), write: WriteHalf::Tcp(write), early }
         }
         #[cfg(feature = "tls")]
-        Known::Tls(stream, early) => {
+        Transport::Tls(stream, early) => {
             tune(SockRef::from(stream.get_ref().0));
             let (read, write) = tls::split(*stream);
             Streams { read: ReadHalf::Tls(Box::new(read)), write: WriteHalf::Tls(write), early }
         }
         // What hyper had read already comes first out of this one by itself.
-        Known::Not(upgraded) => {
+        Transport::Other(upgraded) => {
             let (read, write) = any::split(upgraded, owner);
             Streams { read: ReadHalf::Any(read), write: WriteHalf::Any(write), early: Bytes::new() }
         }
@@ -110,35 +110,35 @@ pub(crate) fn into_streams(upgraded: Upgraded, options: SocketOptions, owner: Ow
 }
 
 /// What an upgraded connection is, with what was read from it before.
-enum Known {
+enum Transport {
     Tcp(TcpStream, Bytes),
     #[cfg(feature = "tls")]
     Tls(Box<TlsStream<TcpStream>>, Bytes),
-    Not(Upgraded),
+    Other(Upgraded),
 }
 
-impl Known {
+impl Transport {
     fn of(upgraded: Upgraded) -> Self {
-        let upgraded = match take(upgraded) {
+        let upgraded = match unwrap_stream(upgraded) {
             Ok((stream, early)) => return Self::Tcp(stream, early),
             Err(upgraded) => upgraded,
         };
         #[cfg(feature = "tls")]
-        let upgraded = match take(upgraded) {
+        let upgraded = match unwrap_stream(upgraded) {
             Ok((stream, early)) => return Self::Tls(Box::new(stream), early),
             Err(upgraded) => upgraded,
         };
-        Self::Not(upgraded)
+        Self::Other(upgraded)
     }
 }
 
 /// Takes a stream of this type out of the wraps that servers put around it.
-fn take<S>(upgraded: Upgraded) -> Result<(S, Bytes), Upgraded>
+fn unwrap_stream<S>(upgraded: Upgraded) -> Result<(S, Bytes), Upgraded>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     #[cfg(feature = "server")]
-    let upgraded = match upgraded.downcast::<TokioIo<Patient<S>>>() {
+    let upgraded = match upgraded.downcast::<TokioIo<WriteTimeout<S>>>() {
         Ok(parts) => return Ok((parts.io.into_inner().into_inner(), parts.read_buf)),
         Err(upgraded) => upgraded,
     };
@@ -340,7 +340,9 @@ mod tests {
         let mut client = TcpStream::connect(addr).await.expect("it listens");
         client.write_all(REQUEST).await.expect("sent");
         let upgraded = upgrades.recv().await.expect("a request").await.expect("an upgrade");
-        let Known::Tcp(mut stream, early) = Known::of(upgraded) else { panic!("not known as TCP") };
+        let Transport::Tcp(mut stream, early) = Transport::of(upgraded) else {
+            panic!("not known as TCP")
+        };
         client.write_all(b", late").await.expect("sent");
         client.shutdown().await.expect("it is open");
         let mut bytes = early.to_vec();

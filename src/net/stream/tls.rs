@@ -25,18 +25,18 @@ const READS_MAX: usize = 4;
 
 /// What the halves share, since each direction may need the state of the other. Locked for as long as it
 /// takes to open about 16 KiB, or to seal twice as much.
-type Shared = Halves<TlsStream<TcpStream>>;
+type TlsHalves = Halves<TlsStream<TcpStream>>;
 
 /// Where a session reads from.
 pub(crate) struct TlsReadHalf {
-    shared: Arc<Shared>,
+    shared: Arc<TlsHalves>,
     /// Bytes that were received and not read, nor taken as overhead.
     unread: usize,
 }
 
 /// Where a shard writes to. It must not wait for one client: where the reader has the lock, as often while a
 /// client floods it, a write is pending, and the reader wakes it when it lets go.
-pub(crate) struct TlsWriteHalf(Arc<Shared>);
+pub(crate) struct TlsWriteHalf(Arc<TlsHalves>);
 
 /// Makes two halves of a stream.
 pub(super) fn split(mut stream: TlsStream<TcpStream>) -> (TlsReadHalf, TlsWriteHalf) {

@@ -27,7 +27,7 @@ use fastwebsockets::unmask;
 pub(crate) use error::ProtocolError;
 pub(crate) use event::Event;
 use header::{Header, Opcode};
-use partial::{Partial, Step};
+use partial::{Advance, Partial};
 
 /// What a message may be.
 #[derive(Debug, Clone, Copy)]
@@ -75,12 +75,12 @@ impl Decoder {
             }
             let partial = self.partial.get_or_insert_default();
             match partial.advance(input, self.limits)? {
-                Step::NeedsInput => return Ok(None),
-                Step::Fragment => {}
-                Step::Message(kind) => {
+                Advance::NeedsInput => return Ok(None),
+                Advance::Fragment => {}
+                Advance::Message(kind) => {
                     return Ok(Some(Event::Message { kind, payload: self.delivered() }));
                 }
-                Step::Control(control) => {
+                Advance::Control(control) => {
                     return Event::control(control, self.delivered()).map(Some);
                 }
             }

@@ -40,7 +40,7 @@ struct Frame {
 }
 
 /// How far [`Partial::advance`] came.
-pub(super) enum Step {
+pub(super) enum Advance {
     /// The input is used up.
     NeedsInput,
     /// A frame is complete and its message is not.
@@ -62,7 +62,7 @@ impl Partial {
         self.message.is_some()
     }
 
-    /// What the last [`Step`] has completed.
+    /// What the last [`Advance`] has completed.
     pub(super) fn delivered(&mut self) -> &mut [u8] {
         &mut self.delivered
     }
@@ -78,18 +78,18 @@ impl Partial {
         &mut self,
         input: &mut &mut [u8],
         limits: DecodeLimits,
-    ) -> Result<Step, ProtocolError> {
+    ) -> Result<Advance, ProtocolError> {
         let mut frame = match self.frame.take() {
             Some(frame) => frame,
             None => match self.header.fill(input, self.message_is_open())? {
                 Some(header) => self.begin(&header, limits)?,
-                None => return Ok(Step::NeedsInput),
+                None => return Ok(Advance::NeedsInput),
             },
         };
         self.receive(&mut frame, input)?;
         if frame.remaining > 0 {
             self.frame = Some(frame);
-            return Ok(Step::NeedsInput);
+            return Ok(Advance::NeedsInput);
         }
         self.finish(&frame)
     }
@@ -136,17 +136,17 @@ impl Partial {
         Ok(())
     }
 
-    fn finish(&mut self, frame: &Frame) -> Result<Step, ProtocolError> {
+    fn finish(&mut self, frame: &Frame) -> Result<Advance, ProtocolError> {
         if let Opcode::Control(control) = frame.opcode {
             self.delivered = mem::take(&mut self.control);
-            return Ok(Step::Control(control));
+            return Ok(Advance::Control(control));
         }
         if !frame.fin {
-            return Ok(Step::Fragment);
+            return Ok(Advance::Fragment);
         }
         let message = self.message.take().expect("a data frame belongs to a message");
         let kind = message.kind;
         self.delivered = message.finish()?;
-        Ok(Step::Message(kind))
+        Ok(Advance::Message(kind))
     }
 }

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 ///
 /// The task of the connection writes and reads them; they are atomic so that the task may move between threads.
 #[derive(Debug, Default)]
-pub(crate) struct Received {
+pub(crate) struct ReadLog {
     /// Reads that brought bytes; wraps around.
     reads: AtomicU32,
     /// The last four bytes, the latest in the low one.
     last: AtomicU32,
 }
 
-impl Received {
+impl ReadLog {
     pub(crate) fn note(&self, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
@@ -51,10 +51,10 @@ mod tests {
             ("", false),
         ] {
             for piece_bytes in 1..8 {
-                let received = Received::default();
-                text.as_bytes().chunks(piece_bytes).for_each(|piece| received.note(piece));
-                assert_eq!(received.ends_with_empty_line(), ends, "{text:?} by {piece_bytes}");
-                assert_eq!(received.reads() as usize, text.len().div_ceil(piece_bytes));
+                let log = ReadLog::default();
+                text.as_bytes().chunks(piece_bytes).for_each(|piece| log.note(piece));
+                assert_eq!(log.ends_with_empty_line(), ends, "{text:?} by {piece_bytes}");
+                assert_eq!(log.reads() as usize, text.len().div_ceil(piece_bytes));
             }
         }
     }

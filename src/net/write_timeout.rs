@@ -9,31 +9,31 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::received::Received;
+use super::read_log::ReadLog;
 use crate::runtime::deadline::poll_deadline;
 
 /// A socket on which a write that does not get on fails, and that notes what was read.
-pub(crate) struct Patient<S> {
+pub(crate) struct WriteTimeout<S> {
     stream: S,
-    received: Arc<Received>,
+    reads: Arc<ReadLog>,
     write_timeout: Duration,
     /// Exists while the socket takes nothing.
     deadline: Option<Pin<Box<Sleep>>>,
     /// What it does not take.
-    pending: Step,
+    stalled: Operation,
 }
 
 /// What a client may hold up: each is over when a later one is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Step {
+enum Operation {
     Write,
     Flush,
     Shutdown,
 }
 
-impl<S> Patient<S> {
-    pub(crate) fn new(stream: S, write_timeout: Duration, received: Arc<Received>) -> Self {
-        Self { stream, received, write_timeout, deadline: None, pending: Step::Write }
+impl<S> WriteTimeout<S> {
+    pub(crate) fn new(stream: S, write_timeout: Duration, reads: Arc<ReadLog>) -> Self {
+        Self { stream, reads, write_timeout, deadline: None, stalled: Operation::Write }
     }
 
     pub(crate) fn into_inner(self) -> S {
@@ -45,17 +45,17 @@ impl<S> Patient<S> {
     fn watch<R>(
         &mut self,
         cx: &mut Context<'_>,
-        step: Step,
+        operation: Operation,
         done: Poll<io::Result<R>>,
     ) -> Poll<io::Result<R>> {
         if done.is_ready() {
-            if step >= self.pending {
+            if operation >= self.stalled {
                 self.deadline = None;
             }
             return done;
         }
         if self.deadline.is_none() {
-            self.pending = step;
+            self.stalled = operation;
         }
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(self.write_timeout)));
         ready!(poll_deadline(deadline.as_mut(), self.write_timeout, cx));
@@ -63,7 +63,7 @@ impl<S> Patient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -71,19 +71,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.received.note(&buffer.filled()[before..]);
+        self.reads.note(&buffer.filled()[before..]);
         read
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.watch(cx, Step::Write, written)
+        self.watch(cx, Operation::Write, written)
     }
 
     fn poll_write_vectored(
@@ -92,7 +92,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, buffers);
-        self.watch(cx, Step::Write, written)
+        self.watch(cx, Operation::Write, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -101,11 +101,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.watch(cx, Step::Flush, flushed)
+        self.watch(cx, Operation::Flush, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shut_down = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.watch(cx, Step::Shutdown, shut_down)
+        self.watch(cx, Operation::Shutdown, shut_down)
     }
 }
