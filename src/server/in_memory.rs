@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tokio::io::{DuplexStream, duplex};
 
 use super::Server;
-use super::front::Front;
-use super::pending::Pending;
+use super::pending_conn::PendingConn;
+use super::shared::ServerShared;
 use crate::ws::Opening;
 
 impl Server {
@@ -26,7 +26,7 @@ impl Server {
 
 /// A server that serves streams in memory. Clones are the same server.
 #[derive(Clone)]
-pub(crate) struct InMemory(Arc<Front>);
+pub(crate) struct InMemory(Arc<ServerShared>);
 
 impl InMemory {
     /// A client's end of a stream to this server, whose two directions hold so many bytes each.
@@ -37,7 +37,7 @@ impl InMemory {
         opening: Opening,
     ) -> DuplexStream {
         let (client, server) = duplex(bytes_max);
-        Pending::receive_in_memory(&self.0, server, addr, opening);
+        PendingConn::receive_in_memory(&self.0, server, addr, opening);
         client
     }
 }

@@ -4,9 +4,7 @@ mod accepted;
 mod descriptors;
 mod ending;
 mod events;
-mod front;
-mod heads;
-mod hubs;
+mod head_timer;
 #[cfg(feature = "test-util")]
 mod in_memory;
 mod limits;
@@ -14,11 +12,13 @@ mod listening;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod monitor;
-mod pending;
+mod mounted_hubs;
+mod pending_conn;
 mod proxies;
 mod proxy_header;
 mod routes;
 mod running;
+mod shared;
 mod signal;
 mod title_case;
 #[cfg(feature = "tls")]
@@ -40,15 +40,15 @@ use tokio_rustls::TlsAcceptor;
 
 use self::descriptors::Descriptors;
 use self::ending::Ending;
-use self::front::Front;
-use self::hubs::Hubs;
 #[cfg(feature = "test-util")]
 pub(crate) use self::in_memory::InMemory;
 use self::limits::Limits;
 pub use self::listening::Listener;
 pub use self::monitor::{ServerMonitor, ServerStats};
+use self::mounted_hubs::MountedHubs;
 use self::proxies::Proxies;
 use self::routes::{BoxError, Routes, erase};
+use self::shared::ServerShared;
 pub use self::signal::shutdown_signal;
 #[cfg(feature = "tls")]
 pub use self::tls::{Tls, TlsError};
@@ -105,7 +105,7 @@ pub enum ServerError {
 pub struct Server {
     listeners: Vec<Listener>,
     routes: Routes,
-    hubs: Hubs,
+    hubs: MountedHubs,
     limits: Limits,
     proxies: Proxies,
     /// For the names of headers, where they are not in lower case.
@@ -121,7 +121,7 @@ impl Server {
         Self {
             listeners,
             routes: Routes::default(),
-            hubs: Hubs::default(),
+            hubs: MountedHubs::default(),
             limits: Limits::default(),
             proxies: Proxies::default(),
             title_case: None,
@@ -185,8 +185,8 @@ impl Server {
     }
 
     /// What it listens on, and what its connections share.
-    fn into_parts(self) -> (Vec<Listener>, Arc<Front>) {
-        let front = Front {
+    fn into_parts(self) -> (Vec<Listener>, Arc<ServerShared>) {
+        let server = ServerShared {
             routes: self.routes,
             admission: Admission::new(self.limits.pending),
             come_back: ComeBack::default(),
@@ -200,7 +200,7 @@ impl Server {
             tls: self.tls,
             monitor: self.monitor,
         };
-        (self.listeners, Arc::new(front))
+        (self.listeners, Arc::new(server))
     }
 }
 

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use futures_util::future::{Either, join_all, select};
 use tokio::time::timeout;
 
-use super::front::Front;
-use super::hubs::Hubs;
 use super::listening::Listener;
 #[cfg(feature = "metrics")]
 use super::metrics;
-use super::pending::Pending;
+use super::mounted_hubs::MountedHubs;
+use super::pending_conn::PendingConn;
+use super::shared::ServerShared;
 use super::{Server, events};
 use crate::hub::{Shutdown, ShutdownReport};
 use crate::telemetry::Throttle;
@@ -69,7 +69,7 @@ impl Server {
     ) -> ShutdownReport {
         let how = how.into();
         let (open, hubs) = self.open();
-        let front = open.front.clone();
+        let server = open.server.clone();
         let end = pin!(async {
             signal.await;
             let began = Instant::now();
@@ -85,33 +85,33 @@ impl Server {
             Either::Right(((), end)) => end.await,
         };
         // What is left of the time: at its end, whoever is left is cut with the process.
-        let end = front.ending.begin(|| front.admission.connections() == 0);
+        let end = server.ending.begin(|| server.admission.connections() == 0);
         let _ = timeout(how.deadline().saturating_sub(began.elapsed()), end).await;
         report
     }
 
-    fn open(self) -> (Open, Hubs) {
+    fn open(self) -> (Open, MountedHubs) {
         let hubs = self.hubs.clone();
-        let (listeners, front) = self.into_parts();
-        (Open { listeners, front }, hubs)
+        let (listeners, server) = self.into_parts();
+        (Open { listeners, server }, hubs)
     }
 }
 
 /// A server that runs.
 struct Open {
     listeners: Vec<Listener>,
-    front: Arc<Front>,
+    server: Arc<ServerShared>,
 }
 
 impl Open {
     async fn serve(self) {
         #[cfg(feature = "metrics")]
-        let _reporting = metrics::report(self.front.monitor.clone());
+        let _reporting = metrics::report(self.server.monitor.clone());
         join_all(self.listeners.iter().map(|listener| self.accept(listener))).await;
     }
 
     async fn accept(&self, listener: &Listener) {
-        let counters = &self.front.monitor.0;
+        let counters = &self.server.monitor.0;
         let mut pause = ACCEPT_PAUSE.0;
         let mut failures = Throttle::default();
         loop {
@@ -119,7 +119,7 @@ impl Open {
                 Ok(accepted) => {
                     pause = ACCEPT_PAUSE.0;
                     counters.accepted.add(1);
-                    Pending::receive(&self.front, accepted);
+                    PendingConn::receive(&self.server, accepted);
                 }
                 // The client was gone before it was accepted: the next one may be waiting.
                 Err(error) if is_of_one_client(&error) => {}

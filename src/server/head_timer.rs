@@ -15,7 +15,7 @@ use hyper::body::Body;
 use hyper::rt::{self, Timer};
 use tokio::time::{Sleep, sleep};
 
-use super::front::Front;
+use super::shared::ServerShared;
 use crate::net::ReadLog;
 use crate::runtime::deadline::poll_deadline;
 
@@ -24,7 +24,7 @@ use crate::runtime::deadline::poll_deadline;
 /// The task of the connection writes and reads the flags; they are atomic so that the task may move between
 /// threads.
 #[derive(Debug, Default)]
-pub(super) struct Heads {
+pub(super) struct HeadState {
     pub(super) reads: Arc<ReadLog>,
     /// The last request had a body.
     had_body: AtomicBool,
@@ -32,7 +32,7 @@ pub(super) struct Heads {
     is_idle_over: AtomicBool,
 }
 
-impl Heads {
+impl HeadState {
     /// A head has come whole.
     pub(super) fn note<B: Body>(&self, request: &Request<B>) {
         self.had_body.store(!request.body().is_end_stream(), Ordering::Relaxed);
@@ -53,15 +53,15 @@ impl Heads {
 
 /// The timer of hyper for the heads of one connection.
 pub(super) struct HeadTimer {
-    pub(super) front: Arc<Front>,
-    pub(super) heads: Arc<Heads>,
+    pub(super) server: Arc<ServerShared>,
+    pub(super) heads: Arc<HeadState>,
 }
 
 impl Timer for HeadTimer {
     /// Begins the wait for a head; its length is not the caller's.
     fn sleep(&self, _: Duration) -> Pin<Box<dyn rt::Sleep>> {
-        let head_timeout = self.front.limits.head_timeout;
-        Box::pin(HeadWait::begin(self.heads.clone(), head_timeout, self.front.idle_timeout()))
+        let head_timeout = self.server.limits.head_timeout;
+        Box::pin(HeadWait::begin(self.heads.clone(), head_timeout, self.server.idle_timeout()))
     }
 
     fn sleep_until(&self, _: Instant) -> Pin<Box<dyn rt::Sleep>> {
@@ -75,7 +75,7 @@ impl Timer for HeadTimer {
 
 /// The wait for a head. Ready when the client is too slow.
 struct HeadWait {
-    heads: Arc<Heads>,
+    heads: Arc<HeadState>,
     /// The reads before it began.
     reads_before: u32,
     head_timeout: Duration,
@@ -86,7 +86,7 @@ struct HeadWait {
 }
 
 impl HeadWait {
-    fn begin(heads: Arc<Heads>, head_timeout: Duration, idle_timeout: Duration) -> Self {
+    fn begin(heads: Arc<HeadState>, head_timeout: Duration, idle_timeout: Duration) -> Self {
         let is_idle = heads.is_idle();
         let timeout = if is_idle { idle_timeout } else { head_timeout };
         Self {
@@ -134,8 +134,8 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     /// The wait after a request has come whole and was answered.
-    fn after_a_request() -> (Arc<Heads>, Pin<Box<HeadWait>>) {
-        let heads = Arc::new(Heads::default());
+    fn after_a_request() -> (Arc<HeadState>, Pin<Box<HeadWait>>) {
+        let heads = Arc::new(HeadState::default());
         heads.reads.note(b"\r\n\r\n");
         (heads.clone(), Box::pin(HeadWait::begin(heads, SECOND, MINUTE)))
     }

@@ -32,7 +32,7 @@ use crate::ws::Opening;
 use crate::ws::{ComeBack, has_token, refusal};
 
 /// What the connections of a server share.
-pub(super) struct Front {
+pub(super) struct ServerShared {
     pub(super) routes: Routes,
     pub(super) limits: Limits,
     pub(super) proxies: Proxies,
@@ -72,7 +72,7 @@ impl Peer {
     }
 }
 
-impl Front {
+impl ServerShared {
     pub(super) fn deny(&self, stream: &impl Stream, addr: Option<SocketAddr>, denied: Denied) {
         let status = self.count_denied(addr, denied);
         self.refuse(stream, status);

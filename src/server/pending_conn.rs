@@ -21,9 +21,9 @@ use tokio_rustls::TlsAcceptor;
 
 use super::accepted::{Accepted, Stream};
 use super::descriptors::Supply;
-use super::front::{Front, Peer};
-use super::heads::{HeadTimer, Heads};
+use super::head_timer::{HeadState, HeadTimer};
 use super::proxy_header::{self, HeaderError};
+use super::shared::{Peer, ServerShared};
 #[cfg(feature = "tls")]
 use super::tls_info::TlsInfo;
 use crate::net::WriteTimeout;
@@ -32,28 +32,28 @@ use crate::runtime::deadline::{Elapsed, timeout};
 use crate::ws::Opening;
 
 /// A connection that is not a hub's; counts as pending until it is, or has ended.
-pub(super) struct Pending {
-    front: Arc<Front>,
+pub(super) struct PendingConn {
+    server: Arc<ServerShared>,
     /// The address that it counts for.
     counted: Option<SocketAddr>,
     /// Whether its descriptor is one of the reserve, so that it is not to become a WebSocket.
     is_brief: bool,
 }
 
-impl Pending {
+impl PendingConn {
     /// Serves a connection in a task of its own, or refuses it.
-    pub(super) fn receive(front: &Arc<Front>, accepted: Accepted) {
+    pub(super) fn receive(server: &Arc<ServerShared>, accepted: Accepted) {
         match accepted {
             Accepted::Tcp(stream, addr) => {
                 // A failure means that the client is gone already.
                 let _ = stream.set_nodelay(true);
-                if let Some(pending) = Self::admit(front, &stream, Some(addr)) {
+                if let Some(pending) = Self::admit(server, &stream, Some(addr)) {
                     tokio::spawn(pending.serve_tcp(stream, addr));
                 }
             }
             #[cfg(unix)]
             Accepted::Unix(stream) => {
-                if let Some(pending) = Self::admit(front, &stream, None) {
+                if let Some(pending) = Self::admit(server, &stream, None) {
                     tokio::spawn(async move { pending.serve(stream, None).await });
                 }
             }
@@ -63,48 +63,52 @@ impl Pending {
     /// Serves a stream in memory in a task of its own, or drops it.
     #[cfg(feature = "test-util")]
     pub(super) fn receive_in_memory(
-        front: &Arc<Front>,
+        server: &Arc<ServerShared>,
         stream: DuplexStream,
         addr: SocketAddr,
         opening: Opening,
     ) {
-        front.monitor.0.accepted.add(1);
-        let counted = front.proxies.counted(addr);
-        match front.admission.begin(counted) {
+        server.monitor.0.accepted.add(1);
+        let counted = server.proxies.counted(addr);
+        match server.admission.begin(counted) {
             Ok(()) => {
-                let pending = Self { front: front.clone(), counted, is_brief: false };
+                let pending = Self { server: server.clone(), counted, is_brief: false };
                 let peer = Peer { opening: Some(opening), ..Peer::new(Some(addr)) };
                 tokio::spawn(async move { pending.serve_http(stream, peer).await });
             }
             Err(denied) => {
-                front.count_denied(Some(addr), denied);
+                server.count_denied(Some(addr), denied);
             }
         }
     }
 
     /// Counts a connection in, or refuses it.
-    fn admit(front: &Arc<Front>, stream: &impl Stream, addr: Option<SocketAddr>) -> Option<Self> {
-        let supply = front.descriptors.supply(stream.number());
+    fn admit(
+        server: &Arc<ServerShared>,
+        stream: &impl Stream,
+        addr: Option<SocketAddr>,
+    ) -> Option<Self> {
+        let supply = server.descriptors.supply(stream.number());
         if supply == Supply::Short {
-            front.count_scarce(addr);
-            front.refuse(stream, StatusCode::SERVICE_UNAVAILABLE);
+            server.count_scarce(addr);
+            server.refuse(stream, StatusCode::SERVICE_UNAVAILABLE);
             return None;
         }
-        let counted = addr.and_then(|addr| front.proxies.counted(addr));
-        match front.admission.begin(counted) {
+        let counted = addr.and_then(|addr| server.proxies.counted(addr));
+        match server.admission.begin(counted) {
             Ok(()) => {
                 let is_brief = supply == Supply::Scarce;
-                Some(Self { front: front.clone(), counted, is_brief })
+                Some(Self { server: server.clone(), counted, is_brief })
             }
             Err(denied) => {
-                front.deny(stream, addr, denied);
+                server.deny(stream, addr, denied);
                 None
             }
         }
     }
 
     async fn serve_tcp(mut self, mut stream: TcpStream, mut addr: SocketAddr) {
-        if self.front.proxies.announce(addr) {
+        if self.server.proxies.announce(addr) {
             // Boxed, so that the task of other connections is not as large; as below.
             match Box::pin(self.announced(&mut stream, addr)).await {
                 Some(client) => addr = client,
@@ -116,7 +120,7 @@ impl Pending {
 
     async fn serve<S: Stream>(&self, stream: S, addr: Option<SocketAddr>) {
         #[cfg(feature = "tls")]
-        if let Some(tls) = &self.front.tls {
+        if let Some(tls) = &self.server.tls {
             return Box::pin(self.serve_tls(tls, stream, addr)).await;
         }
         self.serve_http(stream, Peer::new(addr)).await;
@@ -129,7 +133,7 @@ impl Pending {
         step: F,
     ) -> Option<Result<F::Output, Elapsed>> {
         tokio::select! {
-            () = self.front.ending.begun() => None,
+            () = self.server.ending.begun() => None,
             done = timeout(time, step) => Some(done),
         }
     }
@@ -137,27 +141,27 @@ impl Pending {
     /// The address of the client that a proxy announces, or of the proxy where it speaks for itself. `None` if the
     /// connection was refused.
     async fn announced(&mut self, stream: &mut TcpStream, proxy: SocketAddr) -> Option<SocketAddr> {
-        let front = &self.front;
-        match self.in_time(front.limits.head_timeout, proxy_header::read(stream)).await? {
+        let server = &self.server;
+        match self.in_time(server.limits.head_timeout, proxy_header::read(stream)).await? {
             Ok(Ok(None)) => return Some(proxy),
             Ok(Ok(Some(client))) => {
-                let counted = front.proxies.counted(client);
-                match front.admission.identify(counted) {
+                let counted = server.proxies.counted(client);
+                match server.admission.identify(counted) {
                     Ok(()) => {
                         self.counted = counted;
                         return Some(client);
                     }
-                    Err(denied) => front.deny(stream, Some(client), denied),
+                    Err(denied) => server.deny(stream, Some(client), denied),
                 }
             }
             Ok(Err(HeaderError::Gone)) => {}
             Ok(Err(HeaderError::Malformed)) => {
-                front.count_rejected(Some(proxy), "proxy", |counters| {
+                server.count_rejected(Some(proxy), "proxy", |counters| {
                     &counters.proxy_headers_malformed
                 });
             }
             Err(_) => {
-                front.count_rejected(Some(proxy), "proxy_timeout", |counters| {
+                server.count_rejected(Some(proxy), "proxy_timeout", |counters| {
                     &counters.proxy_headers_timed_out
                 });
             }
@@ -167,16 +171,18 @@ impl Pending {
 
     #[cfg(feature = "tls")]
     async fn serve_tls<S: Stream>(&self, tls: &TlsAcceptor, stream: S, addr: Option<SocketAddr>) {
-        let front = &self.front;
-        let accepted = self.in_time(front.limits.tls_timeout, tls.accept(stream)).await;
+        let server = &self.server;
+        let accepted = self.in_time(server.limits.tls_timeout, tls.accept(stream)).await;
         let Some(accepted) = accepted else { return };
         match accepted {
             Ok(Ok(stream)) => {
                 let tls = Some(TlsInfo::of(stream.get_ref().1));
                 self.serve_http(stream, Peer { tls, ..Peer::new(addr) }).await;
             }
-            Ok(Err(_)) => front.count_rejected(addr, "tls", |counters| &counters.tls_failed),
-            Err(_) => front.count_rejected(addr, "tls_timeout", |counters| &counters.tls_timed_out),
+            Ok(Err(_)) => server.count_rejected(addr, "tls", |counters| &counters.tls_failed),
+            Err(_) => {
+                server.count_rejected(addr, "tls_timeout", |counters| &counters.tls_timed_out)
+            }
         }
     }
 
@@ -184,26 +190,26 @@ impl Pending {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let heads = Arc::new(Heads::default());
+        let heads = Arc::new(HeadState::default());
         let service = service_fn(|request| {
             heads.note(&request);
-            let response = self.front.answer(request, &peer, self.is_brief);
+            let response = self.server.answer(request, &peer, self.is_brief);
             async move { Ok::<_, Infallible>(response.await) }
         });
-        let limits = &self.front.limits;
+        let limits = &self.server.limits;
         let stream = WriteTimeout::new(stream, limits.write_timeout, heads.reads.clone());
         let connection = http1::Builder::new()
-            .timer(HeadTimer { front: self.front.clone(), heads: heads.clone() })
+            .timer(HeadTimer { server: self.server.clone(), heads: heads.clone() })
             // hyper uses the timer only if it is told a length. The timer has lengths of its own.
             .header_read_timeout(limits.head_timeout)
-            .title_case_headers(self.front.title_case.is_some())
+            .title_case_headers(self.server.title_case.is_some())
             .keep_alive(!limits.keep_alive_timeout.is_zero() && !self.is_brief)
             .max_buf_size(limits.head_bytes_max)
             .max_headers(limits.headers_max)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
         let mut connection = pin!(connection);
-        let mut server_ends = pin!(self.front.ending.begun().fuse());
+        let mut server_ends = pin!(self.server.ending.begun().fuse());
         let served = poll_fn(|cx| {
             let served = connection.as_mut().poll(cx);
             // The second is true once, which is enough: hyper remembers that it is to end.
@@ -217,18 +223,18 @@ impl Pending {
         });
         // What goes wrong before an upgrade concerns nobody but this client.
         match served.await {
-            Ok(()) if heads.is_idle_over() => self.front.monitor.0.keep_alives_timed_out.add(1),
+            Ok(()) if heads.is_idle_over() => self.server.monitor.0.keep_alives_timed_out.add(1),
             Ok(()) => {}
-            Err(error) => self.front.count_failure(peer.addr, &error),
+            Err(error) => self.server.count_failure(peer.addr, &error),
         }
     }
 }
 
-impl Drop for Pending {
+impl Drop for PendingConn {
     fn drop(&mut self) {
-        self.front.admission.end_handshake();
-        if self.front.admission.end(self.counted) {
-            self.front.ending.ring();
+        self.server.admission.end_handshake();
+        if self.server.admission.end(self.counted) {
+            self.server.ending.ring();
         }
     }
 }

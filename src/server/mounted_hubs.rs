@@ -35,9 +35,9 @@ impl<Out: 'static, In: Send + 'static> AnyHub for Hub<Out, In> {
 
 /// The hubs behind a server, each once. Clones share them.
 #[derive(Clone, Default)]
-pub(super) struct Hubs(Arc<Mutex<Vec<Arc<dyn AnyHub>>>>);
+pub(super) struct MountedHubs(Arc<Mutex<Vec<Arc<dyn AnyHub>>>>);
 
-impl Hubs {
+impl MountedHubs {
     fn add<Out: 'static, In: Send + 'static>(&self, hub: &Hub<Out, In>) {
         let mut hubs = self.lock();
         if hubs.iter().all(|other| other.id() != hub.identity()) {
@@ -105,7 +105,7 @@ impl Server {
     }
 }
 
-fn health(hubs: &Hubs) -> Response {
+fn health(hubs: &MountedHubs) -> Response {
     let (status, text) = if hubs.are_ready() {
         (StatusCode::OK, "ready")
     } else {
