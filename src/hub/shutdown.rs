@@ -344,7 +344,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
 
     /// Waits for something that is rung for.
     pub(super) async fn when(&self, condition: impl Fn() -> bool) {
-        self.inner.lifetime.when(self.inner.shards.ends(), condition).await;
+        self.inner.lifetime.when(self.inner.shards.shard_gone(), condition).await;
     }
 
     /// From now on, the end of the backplane's tasks is not an error.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep};
 
-use super::ends::End;
-use super::room_state::LastRooms;
+use super::alive::AliveGuard;
+use super::room_state::EmptiedReporter;
 use crate::engine::{Port, RunState, Shard};
 use crate::net::WriteHalf;
 
@@ -25,8 +25,8 @@ const TIMER_SLACK: Duration = Duration::from_millis(1);
 pub(super) struct Driver {
     pub(super) shard: Shard<WriteHalf>,
     // Fields are dropped in their order: the shard goes before these two.
-    pub(super) last_rooms: LastRooms,
-    pub(super) end: End,
+    pub(super) emptied: EmptiedReporter,
+    pub(super) alive: AliveGuard,
     pub(super) port: Arc<Port<WriteHalf>>,
     pub(super) epoch: Instant,
     pub(super) timer: Pin<Box<Sleep>>,
@@ -36,10 +36,10 @@ impl Driver {
     pub(super) async fn run(mut self) {
         loop {
             let state = self.shard.run(self.epoch.elapsed(), WRITES_PER_SLICE);
-            self.last_rooms.tell_emptied();
-            self.end.is_expected = self.shard.is_ending();
+            self.emptied.report_emptied();
+            self.alive.is_end_expected = self.shard.is_ending();
             if self.shard.take_made_space() {
-                self.end.relief.ring();
+                self.alive.relief.ring();
             }
             match state {
                 // Unlike a place in the run queue, it also has the runtime look for what can be read.
@@ -61,7 +61,7 @@ impl Driver {
             return Poll::Ready(());
         }
         // A publisher that gave space back before it could see this shard asleep did not wake it.
-        self.end.relief.ring();
+        self.alive.relief.ring();
         let Some(tick) = tick else { return Poll::Pending };
         // A timer that fires early costs one look around; setting it anew, a lock.
         if self.timer.is_elapsed() || self.timer.deadline() > tick + TIMER_SLACK {

@@ -3,8 +3,8 @@
 //!
 //! This is the only place where the engine meets the runtime.
 
+mod alive;
 mod driver;
-mod ends;
 mod events;
 #[cfg(roomcast_loom)]
 pub(crate) mod parts;

@@ -98,7 +98,7 @@ impl RoomStates {
             Address::Everyone | Address::Conn(_) => publish(),
             Address::Room(room) => self.alone(room, || {
                 publish()?;
-                self.tell_published(&[room], frames);
+                self.report_published(&[room], frames);
                 Ok(())
             }),
             Address::Rooms(names) => {
@@ -107,7 +107,7 @@ impl RoomStates {
                 rooms.dedup();
                 self.together(&rooms, || {
                     publish()?;
-                    self.tell_published(&rooms, frames);
+                    self.report_published(&rooms, frames);
                     Ok(())
                 })
             }
@@ -122,31 +122,31 @@ impl RoomStates {
     ) -> Result<(), E> {
         let result = self.alone(room, || {
             // What a joiner has made of the state, who did not become a member, goes again.
-            enter().inspect_err(|_| self.tell_if_empty(room))
+            enter().inspect_err(|_| self.report_if_empty(room))
         });
         // A shard that is gone leaves it to the joiner to take its room out again.
-        self.tell_emptied();
+        self.report_emptied();
         result
     }
 
     /// Tells of the rooms that have left an index and are in none now. For whoever holds no stripe.
-    pub(super) fn tell_emptied(&self) {
+    pub(super) fn report_emptied(&self) {
         while let Some(room) = self.emptied.names.pop() {
-            self.alone(&room, || self.tell_if_empty(&room));
+            self.alone(&room, || self.report_if_empty(&room));
         }
     }
 
-    fn tell_published(&self, rooms: &[&str], frames: &Bytes) {
+    fn report_published(&self, rooms: &[&str], frames: &Bytes) {
         for frame in frame::split(frames) {
             for room in rooms {
                 self.hooks.published(room, &frame);
             }
         }
         // No shard will tell that they have emptied.
-        rooms.iter().for_each(|room| self.tell_if_empty(room));
+        rooms.iter().for_each(|room| self.report_if_empty(room));
     }
 
-    fn tell_if_empty(&self, room: &str) {
+    fn report_if_empty(&self, room: &str) {
         if !self.ports.iter().any(|port| port.rooms().contains(room)) {
             self.hooks.emptied(room);
         }
@@ -174,17 +174,17 @@ impl RoomStates {
 }
 
 /// Tells of the last rooms of a shard, behind which it is dropped, however it ends.
-pub(super) struct LastRooms(pub(super) Option<Arc<RoomStates>>);
+pub(super) struct EmptiedReporter(pub(super) Option<Arc<RoomStates>>);
 
-impl LastRooms {
-    pub(super) fn tell_emptied(&self) {
-        self.0.iter().for_each(|states| states.tell_emptied());
+impl EmptiedReporter {
+    pub(super) fn report_emptied(&self) {
+        self.0.iter().for_each(|states| states.report_emptied());
     }
 }
 
-impl Drop for LastRooms {
+impl Drop for EmptiedReporter {
     fn drop(&mut self) {
-        self.tell_emptied();
+        self.report_emptied();
     }
 }
 

@@ -8,10 +8,10 @@ use tokio::runtime::Handle;
 use tokio::task::coop;
 use tokio::time::{Instant, sleep_until};
 
+use super::alive::{AliveGuard, AliveShards};
 use super::driver::Driver;
-use super::ends::{End, Ends};
 use super::relief::Relief;
-use super::room_state::{Emptied, LastRooms, RoomHooks, RoomStates};
+use super::room_state::{Emptied, EmptiedReporter, RoomHooks, RoomStates};
 use super::sampler::Sampler;
 use crate::engine::{
     Action, ActionError, Address, Budgets, Congestion, ConnKey, Counter, InboxLimits, JoinError,
@@ -32,7 +32,7 @@ pub(crate) struct Shards {
     /// Of all inboxes.
     congestion: Arc<Congestion>,
     /// Shared with the tasks of the shards.
-    ends: Arc<Ends>,
+    alive: Arc<AliveShards>,
     sampler: Sampler,
     /// Rooms that another node asked for and whose name is too long here.
     refused_names: Counter,
@@ -71,13 +71,18 @@ impl Shards {
         let room_states =
             hooks.map(|(hooks, emptied)| Arc::new(RoomStates::new(hooks, ports.clone(), emptied)));
         let relief = Arc::new(Relief::default());
-        let ends = Arc::new(Ends::of(count));
+        let alive = Arc::new(AliveShards::of(count));
         let epoch = Instant::now();
         for (index, port) in ports.iter().enumerate() {
             let driver = Driver {
-                end: End { index, relief: relief.clone(), ends: ends.clone(), is_expected: false },
+                alive: AliveGuard {
+                    index,
+                    relief: relief.clone(),
+                    shards: alive.clone(),
+                    is_end_expected: false,
+                },
                 shard: Shard::new(shard, port.clone()),
-                last_rooms: LastRooms(room_states.clone()),
+                emptied: EmptiedReporter(room_states.clone()),
                 port: port.clone(),
                 epoch,
                 // Made here, so that a runtime without a timer is the caller's panic.
@@ -92,7 +97,7 @@ impl Shards {
             epoch,
             relief,
             congestion,
-            ends,
+            alive,
             sampler: Sampler::default(),
             refused_names: Counter::default(),
         }
@@ -124,7 +129,7 @@ impl Shards {
 
     /// Whether no shard is left.
     pub(crate) fn are_gone(&self) -> bool {
-        self.ends.are_all()
+        self.alive.are_all_gone()
     }
 
     /// Whether one or more are gone.
@@ -133,8 +138,8 @@ impl Shards {
     }
 
     /// Rung when a shard is gone.
-    pub(crate) fn ends(&self) -> &Notify {
-        self.ends.bell()
+    pub(crate) fn shard_gone(&self) -> &Notify {
+        self.alive.shard_gone()
     }
 
     /// How late the shard of a connection has run so far, in all.
@@ -175,14 +180,14 @@ impl Shards {
         let publish = Publish { pace, address, except, frames, follow: None };
         match &self.room_states {
             None => self.publish_to_shards(publish),
-            Some(states) => self.publish_and_tell(states, publish),
+            Some(states) => self.publish_and_report(states, publish),
         }
     }
 
     /// Publishes, and tells the state beside the rooms.
     // Apart, for it would make the usual way longer.
     #[inline(never)]
-    fn publish_and_tell(
+    fn publish_and_report(
         &self,
         states: &RoomStates,
         publish: Publish<'_>,
@@ -292,7 +297,7 @@ impl Shards {
 
 impl Drop for Shards {
     fn drop(&mut self) {
-        self.ends.expect();
+        self.alive.expect_ends();
         self.ports.iter().for_each(|port| port.stop());
     }
 }
@@ -319,7 +324,7 @@ mod tests {
     }
 
     async fn end(shards: &Shards, index: usize) {
-        let mut ended = std::pin::pin!(shards.ends().notified());
+        let mut ended = std::pin::pin!(shards.shard_gone().notified());
         ended.as_mut().enable();
         shards.ports()[index].stop();
         ended.await;
@@ -367,7 +372,7 @@ mod tests {
     #[tokio::test]
     async fn shard_that_panics_is_gone_alone() {
         let shards = shards(2);
-        let mut ended = std::pin::pin!(shards.ends().notified());
+        let mut ended = std::pin::pin!(shards.shard_gone().notified());
         ended.as_mut().enable();
         // What no caller can make: half a frame.
         let half = Bytes::from_static(&[0x81, 100]);
