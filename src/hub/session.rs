@@ -92,7 +92,7 @@ async fn open<Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
     let (result, ahead) = beside(conn.span().hold(handler.on_connect(conn)), conn, reader).await;
     #[cfg(feature = "test-util")]
     if let Some(opening) = conn.try_get::<crate::ws::Opening>() {
-        opening.tell();
+        opening.notify();
     }
     outcome(conn, "on_connect", result)?;
     match ahead {

@@ -1,7 +1,8 @@
-//! How a request names its server: a host with an optional port (RFC 3986, sections 3.2.2 and 3.2.3).
+//! The authority of a request: the host that it names, with an optional port (RFC 3986, sections
+//! 3.2.2 and 3.2.3).
 //!
-//! The parser of hyper accepts more: a user before the host, a port that is no number, anything in
-//! brackets. So nothing here believes that parser.
+//! hyper's own parser accepts more: a user before the host, a port that is not a number, any text
+//! in brackets. So this module parses the text again.
 
 use std::net::Ipv6Addr;
 
@@ -26,7 +27,8 @@ pub(super) enum Host<'a> {
 }
 
 impl<'a> Authority<'a> {
-    /// The server that the request names (RFC 9112, section 3.2): its target has precedence over `Host`.
+    /// Returns the server that the request names (RFC 9112, section 3.2): its target has precedence
+    /// over `Host`.
     pub(super) fn of(parts: &'a Parts) -> Option<Self> {
         match parts.uri.authority() {
             Some(authority) => Self::parse(authority.as_str()),
@@ -34,7 +36,7 @@ impl<'a> Authority<'a> {
         }
     }
 
-    /// Reads a host, or a host with a colon and a port of 0 to 65,535, and nothing after it.
+    /// Parses a host, or a host with a colon and a port of 0 to 65,535. No text may follow.
     pub(super) fn parse(text: &'a str) -> Option<Self> {
         let (host, rest) = match text.strip_prefix('[') {
             Some(bracketed) => {
@@ -56,7 +58,7 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// Names are the same in any case.
+/// Names are compared without regard to case.
 impl PartialEq for Host<'_> {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
@@ -69,7 +71,7 @@ impl PartialEq for Host<'_> {
 
 impl Eq for Host<'_> {}
 
-/// `reg-name` of RFC 3986, but not empty (RFC 9110, section 4.2.1).
+/// Whether `name` is a `reg-name` of RFC 3986, and not empty (RFC 9110, section 4.2.1).
 fn is_name(name: &str) -> bool {
     let mut parts = name.split('%');
     let is_plain = |part: &str| part.bytes().all(is_plain);
@@ -82,12 +84,12 @@ fn is_name(name: &str) -> bool {
         && parts.all(|part| is_escape(part) && is_plain(part))
 }
 
-/// `unreserved` and `sub-delims` of RFC 3986.
+/// Whether `byte` is in `unreserved` or `sub-delims` of RFC 3986.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
 }
 
-/// The number that the digits make. `str::parse` alone would accept a sign.
+/// Parses a port of digits alone. `str::parse` would also accept a sign.
 pub(crate) fn port(digits: &str) -> Option<u16> {
     let are_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
     are_digits.then(|| digits.parse().ok()).flatten()

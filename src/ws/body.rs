@@ -1,4 +1,4 @@
-//! The body of the responses that the crate makes.
+//! The body of the HTTP responses that the crate makes.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -9,13 +9,13 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-/// A response, as a rule with a body of this crate.
+/// An HTTP response. Its body is [`Body`], unless another type is named.
 pub type Response<B = Body> = hyper::Response<B>;
 
-/// The body of a response: bytes that are all there. Default: none.
+/// The body of a response: bytes that are all in memory. The default body is empty.
 ///
-/// It is made from text or bytes. Making one from a `&'static str`, `&'static [u8]` or `Bytes` copies nothing. A clone
-/// shares the bytes.
+/// A body is made from text or bytes. A `&'static str`, `&'static [u8]` or `Bytes` is not copied. A
+/// clone shares the bytes.
 ///
 /// # Examples
 /// A page beside a hub:
@@ -37,17 +37,17 @@ pub type Response<B = Body> = hyper::Response<B>;
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Body(
-    /// None if it is empty or has been sent.
+    /// `None` if the body is empty or has been sent.
     Option<Bytes>,
 );
 
 impl Body {
-    /// A body without bytes.
+    /// Returns an empty body.
     pub const fn empty() -> Self {
         Self(None)
     }
 
-    /// The bytes that have not been sent.
+    /// Returns the bytes that have not been sent.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_deref().unwrap_or_default()
     }
@@ -125,7 +125,7 @@ mod tests {
 
     use super::*;
 
-    /// The next bytes. They never have to be waited for.
+    /// Returns the next bytes. A body is always ready.
     fn next(body: &mut Body) -> Option<Bytes> {
         let frame = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).now_or_never();
         let frame = frame.expect("a body is ready")?.unwrap_or_else(|never| match never {});
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn body_tells_its_size_and_is_sent_once() {
+    fn body_states_its_size_and_is_sent_once() {
         let text = "some text";
         let bodies: [Body; 5] = [
             text.into(),

@@ -1,4 +1,4 @@
-//! The address of a client that proxies tell in a header.
+//! The address of a client, from a header that proxies set.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,22 +7,23 @@ use hyper::header::{self, HeaderMap, HeaderName};
 use super::RemoteAddr;
 
 impl RemoteAddr {
-    /// The address of the client, from the header by which trusted proxies tell it.
+    /// Returns the address of the client, from the header in which trusted proxies name it.
     ///
-    /// `peer` is the other end of the connection. If `is_trusted` holds for it, the last address of the header is
-    /// the one that this proxy has seen. If that one is trusted too, the address before it counts, and so on: the
-    /// client is the right-most address that is not trusted. Clients can write whatever they like to the left of
-    /// it. If the header is missing, hides an address (`unknown`, `_name`) or is malformed there, the last trusted
-    /// proxy counts as the client.
+    /// `peer` is the other end of the connection. If `is_trusted` holds for `peer`, the last
+    /// address of the header is the address that this proxy has seen. If that address is trusted
+    /// too, the address before it counts, and so on: the client is the right-most address that is
+    /// not trusted. A client can write any text to the left of its own address. If the header is
+    /// missing, or if the next address in it is hidden (`unknown`, `_name`) or malformed, the last
+    /// trusted proxy counts as the client.
     ///
-    /// `name` is the header that *your* proxy sets. [`FORWARDED`](header::FORWARDED) is read as in RFC 7239. Each
-    /// other header is read as a list of addresses with or without ports, as in `X-Forwarded-For`, and as in
-    /// headers with a single address. **Name a header only if the proxy sets it**: a proxy that sets one of them
-    /// usually lets the other one through from the client.
+    /// `name` is the header that *your* proxy sets. [`FORWARDED`](header::FORWARDED) is parsed as
+    /// in RFC 7239. Any other header is parsed as a list of addresses with or without ports, as in
+    /// `X-Forwarded-For`, or as a single address. **Name a header only if the proxy sets it**: a
+    /// proxy that sets one of these headers usually passes on the others as the client sent them.
     ///
-    /// The port is 0 where the header does not tell one, which is usual. `is_trusted` gets IPv4 addresses as such,
-    /// also where they are mapped to IPv6. The cost is that of reading the header from its end to the client's
-    /// address; nothing is allocated.
+    /// The port is 0 if the header names no port, which is usual. `is_trusted` gets an IPv4 address
+    /// that is mapped to IPv6 as an IPv4 address. Cost: the header is read from its end to the
+    /// client's address, and nothing is allocated.
     ///
     /// # Examples
     /// ```
@@ -60,10 +61,11 @@ impl RemoteAddr {
     }
 }
 
-/// The parts of a line between separators that are not in quotes, from the right, without blanks around them.
+/// Splits a line at the separators that are not in quotes, from the right. Blanks around the parts
+/// are left out.
 ///
-/// From the right, so that nothing that a client has written to the left, such as a quote that does not end, changes
-/// how the elements of the proxies are read.
+/// The order matters: a client writes to the left of the proxies. So nothing that a client has
+/// written, such as a quote that does not end, changes how the elements of the proxies are parsed.
 fn rsplit(line: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(line);
     std::iter::from_fn(move || {
@@ -86,12 +88,12 @@ fn last_unquoted(line: &[u8], separator: u8) -> Option<usize> {
     })
 }
 
-/// Whether a byte behind these is escaped: they end with an odd number of backslashes.
+/// Whether the byte after `before` is escaped: `before` ends with an odd number of backslashes.
 fn is_escaped(before: &[u8]) -> bool {
     before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
 }
 
-/// The value of `for` in an element of `Forwarded`, where there is exactly one.
+/// Returns the value of `for` in an element of `Forwarded`, if the element has exactly one.
 fn node_of(element: &[u8]) -> Option<&[u8]> {
     let mut nodes = rsplit(element, b';').filter_map(|pair| {
         let (name, value) = pair.split_at(pair.iter().position(|byte| *byte == b'=')?);
@@ -100,7 +102,8 @@ fn node_of(element: &[u8]) -> Option<&[u8]> {
     nodes.next().filter(|_| nodes.next().is_none())
 }
 
-/// The address of a node: an IPv4 or IPv6 address, with or without quotes, brackets and a port.
+/// Parses the address of a node: an IPv4 or IPv6 address, with or without quotes, brackets and a
+/// port.
 fn address(node: &[u8]) -> Option<SocketAddr> {
     let text = str::from_utf8(node).ok()?;
     let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
@@ -117,7 +120,7 @@ fn address(node: &[u8]) -> Option<SocketAddr> {
     Some(SocketAddr::new(host.parse().ok()?, 0))
 }
 
-/// Whether there is no port, or one that hides itself (RFC 7239, section 6.2).
+/// Whether the port is missing or obfuscated (RFC 7239, section 6.2).
 fn is_hidden_port(port: &str) -> bool {
     port.is_empty() || port.starts_with(":_")
 }
@@ -130,7 +133,8 @@ mod tests {
 
     const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-    /// The client that lines of a header name behind `10.0.0.1:1`, where `10.0.0.0/8` and `fd00::/8` are trusted.
+    /// Returns the client that the lines of a header name. The peer is `10.0.0.1:1`; `10.0.0.0/8`
+    /// and `fd00::/8` are trusted.
     fn client(name: &HeaderName, lines: &[&[u8]]) -> String {
         let mut headers = HeaderMap::new();
         for line in lines {
@@ -166,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn proxy_counts_where_it_hides_its_client() {
+    fn proxy_counts_as_the_client_that_it_hides() {
         for line in [
             &b"unknown"[..],
             b"192.0.2.7, unknown",
@@ -204,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_a_client_has_sent_changes_how_a_proxy_is_read() {
+    fn text_of_a_client_does_not_change_how_the_text_of_a_proxy_is_read() {
         let of_proxy = br#"for=192.0.2.7;host="a\"b,c;\\""#;
         for of_client in [
             &br#"for=""#[..],

@@ -1,4 +1,11 @@
-//! The opening handshake (RFC 6455, section 4.2), on the server's side.
+//! The opening handshake on the server's side (RFC 6455, section 4.2).
+//!
+//! [`objection`] checks a request as section 4.2.1 demands: the method, the HTTP version, `Host`
+//! (RFC 9112, section 3.2), `Connection` and `Upgrade` (RFC 9110, section 7.8), `Sec-WebSocket-Key`
+//! and `Sec-WebSocket-Version` (section 4.4). A request that fails is answered with 400, or with
+//! 426 and the header that names the requirement (RFC 9110, section 15.5.22). `Origin` is the
+//! subject of [`origin`](super::origin). [`accept`] builds the 101 response (section 4.2.2, step
+//! 5), by fastwebsockets. [`take_upgrade`] takes hyper's upgrade, the future of the stream.
 
 use std::fmt;
 use std::iter;
@@ -17,34 +24,35 @@ use super::body::{Body, Response};
 
 /// The address of the client, as a request extension.
 ///
-/// `Server` sets it. With a server of your own, insert it into the request, so
-/// that [`Conn::remote_addr`](crate::Conn::remote_addr) knows it.
+/// `Server` sets it on each request. If you use another server, insert it into the request
+/// yourself: [`Conn::remote_addr`](crate::Conn::remote_addr) returns this address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RemoteAddr(pub SocketAddr);
 
-/// What the connection will carry, as a request extension: for middleware in front of a hub, such as one
-/// that authenticates. See [`Conn::get`](crate::Conn::get).
+/// Values for the connection, as a request extension. Middleware in front of a hub inserts it, for
+/// example to pass on the user that it has authenticated. [`Conn::get`](crate::Conn::get) returns
+/// the values.
 #[derive(Debug, Clone, Default)]
 pub struct ConnExtensions(pub Extensions);
 
 /// The parameters of the matched route, as a request extension.
 ///
-/// `Server` sets it. With a router of your own, insert it into the request, so
-/// that [`Conn::param`](crate::Conn::param) finds them.
+/// `Server` sets it on each request. If you use another router, insert it into the request
+/// yourself: [`Conn::param`](crate::Conn::param) returns these parameters.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct PathParams(
-    /// Each name and each value, behind its length in bytes as a `u32`. One block for them all, since
-    /// every connection keeps its parameters.
+    /// Each name and each value, after its length in bytes as a `u32`. They share one block of
+    /// memory, because every connection keeps its parameters.
     Box<[u8]>,
 );
 
 impl PathParams {
-    /// The value of the parameter of that name.
+    /// Returns the value of the first parameter of that name.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.iter().find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
-    /// The names.
+    /// Returns the names.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.iter().map(|(name, _)| name)
     }
@@ -55,7 +63,7 @@ impl PathParams {
     }
 }
 
-/// Takes the first name or value out of `rest`.
+/// Takes the first name or value off `rest`.
 fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
     let (bytes, after) = rest.split_first_chunk()?;
     let (text, others) = after.split_at_checked(u32::from_ne_bytes(*bytes) as usize)?;
@@ -64,7 +72,7 @@ fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
 }
 
 /// # Panics
-/// If a name or a value has 4 GiB.
+/// If a name or a value is 4 GiB or longer.
 impl<K: Into<Box<str>>, V: Into<Box<str>>> FromIterator<(K, V)> for PathParams {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(params: I) -> Self {
         let mut block = Vec::new();
@@ -83,20 +91,21 @@ impl fmt::Debug for PathParams {
     }
 }
 
-/// A request cannot become a connection, although it asks for it properly.
+/// Why a request cannot become a connection although its handshake is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoUpgrade {
-    /// A layer in front of the hub has taken the upgrade out of the request.
+    /// The request carries no upgrade that can succeed: a layer in front of the hub has removed it.
     Lost,
-    /// The client has gone.
+    /// The client has closed the connection.
     Gone,
 }
 
-/// Takes the upgrade out of a request: the stream, once the response has left.
+/// Takes the upgrade out of a request: a future that resolves to the stream once the response has
+/// been sent.
 pub(crate) fn take_upgrade(parts: &mut Parts) -> Result<OnUpgrade, NoUpgrade> {
     let mut on_upgrade: OnUpgrade = parts.extensions.remove().ok_or(NoUpgrade::Lost)?;
-    // `hyper::upgrade::on` makes an upgrade that fails at once out of nothing. A layer may have put that
-    // in the place of one that another layer had lost.
+    // For a request without an upgrade, `hyper::upgrade::on` returns an upgrade that fails at once.
+    // A layer may have inserted such an upgrade after another layer had removed the real one.
     match (&mut on_upgrade).now_or_never() {
         None => Ok(on_upgrade),
         Some(Err(error)) if !error.is_user() => Err(NoUpgrade::Gone),
@@ -104,7 +113,7 @@ pub(crate) fn take_upgrade(parts: &mut Parts) -> Result<OnUpgrade, NoUpgrade> {
     }
 }
 
-/// The response that accepts a request without an [`objection`].
+/// Builds the 101 response to a request that has no [`objection`].
 pub(crate) fn accept(parts: Parts) -> Result<Response, Objection> {
     let mut request = Request::from_parts(parts, ());
     let accepted = fastwebsockets::upgrade::upgrade(&mut request);
@@ -112,20 +121,21 @@ pub(crate) fn accept(parts: Parts) -> Result<Response, Objection> {
     Ok(response.map(|_| Body::empty()))
 }
 
-/// Whether a header of the response belongs to the handshake itself, or to a body, which it has not.
+/// Whether a header of the 101 response belongs to the handshake itself, or describes a body (a 101
+/// has no body).
 pub(crate) fn is_reserved(name: &HeaderName) -> bool {
     const OTHERS: [HeaderName; 4] =
         [header::CONNECTION, header::UPGRADE, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
     name.as_str().starts_with("sec-websocket-") || OTHERS.contains(name)
 }
 
-/// Why a request is no proper handshake.
+/// The reason why a request is not a valid handshake, with the response that says so.
 #[derive(Debug)]
 pub(crate) struct Objection {
-    /// The client is told, too.
+    /// The body of the response.
     pub(crate) reason: &'static str,
     status: StatusCode,
-    /// A header that says what is required.
+    /// The header of the response that names the requirement.
     required: Option<(HeaderName, &'static str)>,
 }
 
@@ -138,7 +148,7 @@ impl Objection {
         Self { reason, status: StatusCode::UPGRADE_REQUIRED, required: Some(required) }
     }
 
-    /// The answer.
+    /// Returns the response.
     pub(crate) fn into_response(self) -> Response {
         let mut response = refusal(self.status, self.reason);
         if let Some((name, value)) = self.required {
@@ -151,7 +161,7 @@ impl Objection {
     }
 }
 
-/// What is wrong with a request that is no proper handshake.
+/// Checks a handshake. Returns `None` if it is valid (RFC 6455, section 4.2.1).
 pub(crate) fn objection(parts: &Parts) -> Option<Objection> {
     let headers = &parts.headers;
     if parts.version == Version::HTTP_11 && !names_its_server(parts) {
@@ -169,7 +179,7 @@ pub(crate) fn objection(parts: &Parts) -> Option<Objection> {
         let required = (header::SEC_WEBSOCKET_VERSION, "13");
         return Some(Objection::upgrade_required("WebSocket version 13 required", required));
     }
-    // It would lie where frames are looked for.
+    // The decoder would take the body for frames.
     if has_body(headers) {
         return Some(Objection::bad_request("handshake with a body"));
     }
@@ -179,35 +189,35 @@ pub(crate) fn objection(parts: &Parts) -> Option<Objection> {
     }
 }
 
-/// A response that refuses a request.
+/// Builds a response with a status and a text.
 pub(crate) fn refusal(status: StatusCode, text: &'static str) -> Response {
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
     response
 }
 
-/// The waits that are asked of those who come too early: 1 to 8 seconds in turn, so that they do not
-/// all come back at once.
+/// The values of `Retry-After` for clients that are refused: 1 to 8 seconds in turn, so that the
+/// clients do not all come back at the same time.
 #[derive(Debug, Default)]
 pub(crate) struct ComeBack(AtomicU64);
 
 impl ComeBack {
     const SECONDS_MAX: u64 = 8;
 
-    /// The seconds for the next one.
+    /// Returns the seconds for the next client.
     pub(crate) fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed) % Self::SECONDS_MAX + 1
     }
 }
 
-/// The value of a header that is there once.
+/// Returns the value of a header that occurs exactly once.
 fn only(headers: &HeaderMap, name: HeaderName) -> Option<&[u8]> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;
     values.next().is_none().then(|| value.as_bytes())
 }
 
-/// Whether one of the values of a header has this token, in any case.
+/// Whether a value of the header lists this token. Case does not matter.
 pub(crate) fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
     headers
         .get_all(name)
@@ -222,13 +232,14 @@ fn has_body(headers: &HeaderMap) -> bool {
     has_length || headers.contains_key(header::TRANSFER_ENCODING)
 }
 
-/// Whether there is one `Host`, and both this and the target, if it names a host, are well formed.
+/// Whether there is exactly one `Host`, and it is well formed. If the target names a host, that
+/// must be well formed too.
 fn names_its_server(parts: &Parts) -> bool {
     let host = only(&parts.headers, header::HOST).and_then(|host| str::from_utf8(host).ok());
     host.and_then(Authority::parse).is_some() && Authority::of(parts).is_some()
 }
 
-/// Whether this is 16 bytes in base64: 22 characters and two of padding.
+/// Whether this is the base64 form of 16 bytes: 22 characters and two of padding.
 fn is_key(key: &[u8]) -> bool {
     let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     key.len() == 24 && key[..22].iter().all(is_base64) && key.ends_with(b"==")

@@ -1,36 +1,36 @@
-//! How a client breaks the protocol.
+//! The error of the decoder: the client has broken the protocol.
 
 use std::error::Error;
 use std::fmt;
 
 use crate::engine::{Close, CloseCode, DisconnectReason, Limit};
 
-/// The client broke the protocol or a limit of messages; the connection is to be closed.
+/// The client has broken the protocol, or exceeded a limit. The connection must be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProtocolError {
-    /// The rules of RFC 6455.
+    /// A rule of RFC 6455 was broken.
     Breach {
-        /// What the client is told: 1002 or 1007.
+        /// The close code that the client gets: 1002 or 1007.
         code: CloseCode,
         /// The rule that was broken, for people to read.
         detail: &'static str,
     },
-    /// A rule of ours.
+    /// A limit of the hub was exceeded.
     Over(Limit),
 }
 
 impl ProtocolError {
-    /// 1002: the framing is wrong.
+    /// Close code 1002: the framing is wrong.
     pub(super) const fn framing(detail: &'static str) -> Self {
         Self::Breach { code: CloseCode::PROTOCOL, detail }
     }
 
-    /// 1007: what should be text is not UTF-8.
+    /// Close code 1007: text is not UTF-8.
     pub(super) const fn not_utf8(detail: &'static str) -> Self {
         Self::Breach { code: CloseCode::INVALID_PAYLOAD, detail }
     }
 
-    /// The close frame that tells the client.
+    /// Returns the close frame for the client.
     pub(crate) fn close(self) -> Close {
         match self {
             Self::Breach { code, detail } => Close::new(code, detail),

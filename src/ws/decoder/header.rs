@@ -1,14 +1,15 @@
-//! Headers of client frames (RFC 6455, section 5.2).
+//! The parser of frame headers (RFC 6455, section 5.2), with the rules for frames that a client
+//! sends.
 //!
 //! ```text
 //! byte 0     FIN, RSV1 to RSV3, opcode (4 bits)
-//! byte 1     MASK, length (7 bits): up to 125 itself, 126 or 127 for what follows
-//! 0, 2 or 8  the length, big-endian, if it did not fit
+//! byte 1     MASK, length (7 bits): up to 125 the length itself, 126 or 127 if it follows
+//! 0, 2 or 8  the length, big-endian, if it does not fit
 //! 4          the mask
 //! ```
 //!
-//! The checks run in the order of the bytes and each looks only at bytes up to its own, so a header
-//! is refused for the same reason however it was cut into reads.
+//! The checks run in the order of the bytes, and each check looks only at bytes up to its own. So a
+//! header is refused for the same reason however it was cut into reads.
 
 use std::mem;
 
@@ -29,18 +30,18 @@ const LENGTH_16: u8 = 126;
 /// The 7-bit length that says that 64 bits follow.
 const LENGTH_64: u8 = 127;
 
-/// What a frame is.
+/// The kind of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Opcode {
     /// The next fragment of the open message.
     Continuation,
     /// A message, or the first fragment of one.
     Data(FrameKind),
-    /// Never fragmented, and allowed between the fragments of a message.
+    /// A control frame: never fragmented, and allowed between the fragments of a message.
     Control(Control),
 }
 
-/// What a control frame says.
+/// The kind of a control frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Control {
     Close,
@@ -48,22 +49,22 @@ pub(super) enum Control {
     Pong,
 }
 
-/// A header that is complete and allowed.
+/// A header that is complete and valid.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Header {
     pub(super) opcode: Opcode,
     /// Whether the frame ends its message.
     pub(super) fin: bool,
     pub(super) mask: [u8; 4],
-    /// The bytes of the header itself.
+    /// The length of the header itself.
     pub(super) header_bytes: usize,
     payload_bytes: u64,
 }
 
 impl Header {
-    /// Reads the header at the front of `bytes`, or `None` if more bytes are needed.
+    /// Parses the header at the front of `bytes`. Returns `None` if more bytes are needed.
     ///
-    /// What may come depends on whether a fragmented message is open.
+    /// While a fragmented message is open, a continuation is valid and a new message is not.
     #[inline]
     pub(super) fn parse(
         bytes: &[u8],
@@ -81,12 +82,13 @@ impl Header {
         Ok(Some(Self { opcode, fin: first & FIN != 0, mask, header_bytes, payload_bytes }))
     }
 
-    /// The length of the payload, if a message with room for `room` more bytes can take it.
+    /// Returns the length of the payload, if a message that has space for `space` more bytes can
+    /// take it.
     #[inline]
-    pub(super) fn payload_within(&self, room: usize) -> Result<usize, ProtocolError> {
+    pub(super) fn payload_within(&self, space: usize) -> Result<usize, ProtocolError> {
         match (self.opcode, usize::try_from(self.payload_bytes)) {
             (Opcode::Control(_), Ok(bytes)) => Ok(bytes),
-            (_, Ok(bytes)) if bytes <= room => Ok(bytes),
+            (_, Ok(bytes)) if bytes <= space => Ok(bytes),
             _ => Err(ProtocolError::Over(Limit::MessageBytes)),
         }
     }
@@ -132,7 +134,7 @@ fn check_second(second: u8, opcode: Opcode) -> Result<(), ProtocolError> {
     Ok(())
 }
 
-/// The length of the payload, and where in the header its bytes end.
+/// Returns the length of the payload, and the offset in the header at which the length field ends.
 #[inline]
 fn parse_length(bytes: &[u8], short: u8) -> Result<Option<(u64, usize)>, ProtocolError> {
     let extended = &bytes[2..];
@@ -156,7 +158,7 @@ fn parse_length(bytes: &[u8], short: u8) -> Result<Option<(u64, usize)>, Protoco
     Ok(Some((length, length_end)))
 }
 
-/// The front of a header that has not arrived whole.
+/// The front of a header that has not arrived completely.
 #[derive(Debug, Default)]
 pub(super) struct PartialHeader {
     bytes: [u8; HEADER_BYTES_MAX],
@@ -164,19 +166,20 @@ pub(super) struct PartialHeader {
 }
 
 impl PartialHeader {
-    /// Whether nothing of the next header is here.
+    /// Whether no byte of the next header has arrived.
     pub(super) fn is_empty(&self) -> bool {
         self.filled == 0
     }
 
-    /// Takes what belongs to the header from `input`; on its last byte, gives it and starts anew.
+    /// Takes the bytes of the header from `input`. When the header is complete, returns it and is
+    /// empty again.
     pub(super) fn fill(
         &mut self,
         input: &mut &mut [u8],
         message_is_open: bool,
     ) -> Result<Option<Header>, ProtocolError> {
-        // How long the header is shows only in its bytes: copy as many as it could have, and leave
-        // what turns out to be payload in the input.
+        // Only the header's own bytes say how long it is. So copy as many bytes as a header can
+        // have, and leave those in the input that turn out to be payload.
         let copied = input.len().min(HEADER_BYTES_MAX - self.filled);
         let end = self.filled + copied;
         self.bytes[self.filled..end].copy_from_slice(&input[..copied]);

@@ -1,37 +1,37 @@
-//! A data message that is put together piece by piece.
+//! A data message that is assembled piece by piece.
 
 use simdutf8::compat::from_utf8;
 
 use super::error::ProtocolError;
 use crate::engine::{FrameKind, Limit};
 
-/// The front of a message: what has arrived of it, unmasked.
+/// The part of a message that has arrived, unmasked.
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) kind: FrameKind,
-    /// Frames that have begun, empty ones too.
+    /// Frames that have begun, including empty frames.
     fragments: u32,
     payload: Vec<u8>,
-    /// How much of the payload of a text is known to be whole characters. At most three bytes
-    /// follow, the front of a character that was cut.
+    /// Bytes at the front of a text that are known to be whole UTF-8 characters. At most three
+    /// bytes follow: the beginning of a character that was cut.
     validated: usize,
 }
 
 impl Message {
-    /// An empty message. Owns no memory yet.
+    /// Makes an empty message, which owns no memory yet.
     pub(super) fn new(kind: FrameKind) -> Self {
         Self { kind, fragments: 0, payload: Vec::new(), validated: 0 }
     }
 
-    /// The bytes that have arrived.
+    /// Returns the number of bytes that have arrived.
     pub(super) fn bytes(&self) -> usize {
         self.payload.len()
     }
 
-    /// Notes that a frame of it begins.
+    /// Counts a frame of this message that begins.
     ///
     /// # Errors
-    /// It is one too many.
+    /// [`Limit::Fragments`]: the message has more than `fragments_max` frames.
     pub(super) fn begin_fragment(&mut self, fragments_max: u32) -> Result<(), ProtocolError> {
         self.fragments += 1;
         if self.fragments <= fragments_max {
@@ -41,10 +41,10 @@ impl Message {
         }
     }
 
-    /// Appends a piece; `bytes_max` is what the whole message can have, as far as is known.
+    /// Appends a piece. `bytes_max` is the upper bound of the whole message, as far as it is known.
     ///
     /// # Errors
-    /// The text cannot become UTF-8 any more, whatever follows.
+    /// The text is not UTF-8, whatever follows.
     pub(super) fn append(&mut self, piece: &[u8], bytes_max: usize) -> Result<(), ProtocolError> {
         extend(&mut self.payload, piece, bytes_max);
         if self.kind == FrameKind::Binary {
@@ -52,14 +52,14 @@ impl Message {
         }
         match from_utf8(&self.payload[self.validated..]) {
             Ok(_) => self.validated = self.payload.len(),
-            // Without a length the error is the end of the bytes, inside a character.
+            // An error without a length means that the bytes end inside a character.
             Err(error) if error.error_len().is_none() => self.validated += error.valid_up_to(),
             Err(_) => return Err(ProtocolError::not_utf8("text is not UTF-8")),
         }
         Ok(())
     }
 
-    /// The payload of the message, which is now complete.
+    /// Returns the payload of the message, which is now complete.
     ///
     /// # Errors
     /// The text is not UTF-8.
@@ -71,10 +71,10 @@ impl Message {
     }
 }
 
-/// Appends `piece`, in a buffer that doubles but never has room for more than `bytes_max`.
+/// Appends `piece` to a buffer. Its capacity doubles, up to `bytes_max`.
 ///
-/// The room follows what has arrived, since a peer can declare what it likes: a buffer holds at most
-/// twice the bytes that it was sent.
+/// The capacity follows the bytes that have arrived, because a peer can declare any length: it is
+/// at most twice the bytes that the peer has sent.
 pub(super) fn extend(buffer: &mut Vec<u8>, piece: &[u8], bytes_max: usize) {
     let needed = buffer.len() + piece.len();
     if needed > buffer.capacity() {
@@ -86,7 +86,7 @@ pub(super) fn extend(buffer: &mut Vec<u8>, piece: &[u8], bytes_max: usize) {
 
 #[cfg(test)]
 impl Message {
-    /// The room of the buffer, and the bytes behind the validated front.
+    /// Returns the capacity of the buffer, and the bytes after the validated front.
     pub(super) fn footprint(&self) -> (usize, usize) {
         (self.payload.capacity(), self.payload.len() - self.validated)
     }

@@ -1,20 +1,21 @@
-//! What a client sends (RFC 6455, section 5), without any I/O: bytes go in, messages come out.
+//! The decoder of client frames (RFC 6455, section 5): bytes go in, messages come out. No I/O.
 //!
-//! A [`Decoder`] is a server's: it wants masked frames. It takes whatever a read has brought, be it
-//! half a header or ten frames, and gives one [`Event`] a call. Fragments are put together and text
-//! is checked here, so that what comes out is a message and not a frame.
+//! A [`Decoder`] is the server's side: it refuses frames that are not masked. It takes the bytes of
+//! one read, be they half a header or ten frames, and returns one [`Event`] a call. It assembles
+//! fragments and checks that text is UTF-8, so an event is a whole message and not a frame.
 //!
 //! # Memory
-//! A hub holds many connections that are silent, so a decoder between messages is two words and
-//! owns nothing. An unfragmented frame that lies whole in the input is unmasked where it lies and
-//! lent out: no copy, no allocation. Only a frame or a message that is not yet complete is owned,
-//! in a box that goes when it is done; it grows with what has arrived and not with what a header
-//! promises.
+//! Most connections of a hub are silent, so a decoder between messages is three words and owns no
+//! memory. An unfragmented frame that lies whole in the input is unmasked in place and lent out: no
+//! copy, no allocation. The decoder owns bytes only of an incomplete frame or message, in a box
+//! that is freed when the message is complete. The box grows with the bytes that have arrived, not
+//! with the length that a header declares.
 //!
 //! # Hostile input
-//! Each header byte is judged when it is there, a message over the limit is refused before any of
-//! it is kept, and text fails at the first byte that cannot be UTF-8. A peer that sends one byte at
-//! a time costs the same for each of them: nothing is scanned twice but a character that was cut.
+//! Each header byte is checked when it arrives. A message over the limit is refused before any byte
+//! of it is kept. Text fails at the first byte that cannot be UTF-8. A peer that sends one byte at
+//! a time costs the same for each byte: no byte is scanned twice, except those of a character that
+//! was cut.
 
 mod error;
 mod event;
@@ -29,12 +30,12 @@ pub(crate) use event::Event;
 use header::{Header, Opcode};
 use partial::{Advance, Partial};
 
-/// What a message may be.
+/// The limits of one message.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DecodeLimits {
-    /// Bytes of payload over all its fragments. Control frames have a limit of their own, 125 bytes.
+    /// Bytes of payload over all its fragments. Control frames have their own limit, 125 bytes.
     pub(crate) message_bytes_max: usize,
-    /// Frames, empty ones too.
+    /// Frames of a message, including empty frames.
     pub(crate) fragments_max: u32,
 }
 
@@ -42,28 +43,28 @@ pub(crate) struct DecodeLimits {
 #[derive(Debug)]
 pub(crate) struct Decoder {
     limits: DecodeLimits,
-    /// What a call has left unfinished, and what the last event borrows.
+    /// The incomplete frame or message, and the payload that the last event borrows.
     partial: Option<Box<Partial>>,
 }
 
 impl Decoder {
-    /// A decoder that refuses messages over the limits, before anything of what is over is kept.
+    /// Makes a decoder. It refuses a message over the limits before it keeps any byte that is over.
     pub(crate) fn new(limits: DecodeLimits) -> Self {
         Self { limits, partial: None }
     }
 
     /// Takes bytes from the front of `input`, up to the end of the next event.
     ///
-    /// `None` says that all of `input` was taken and that more is needed. The payload of an event is
-    /// borrowed from `input` where it could be unmasked in place, and from the decoder otherwise;
-    /// the next call frees what was borrowed, so call until `None`. Bytes of `input` are overwritten.
+    /// Returns `None` if all of `input` was taken and more bytes are needed. The payload of an
+    /// event is borrowed from `input` if it was unmasked in place, else from the decoder. The next
+    /// call frees the payload, so call until `None`. Bytes of `input` are overwritten.
     ///
-    /// Cost: no allocation for an unfragmented frame that is whole in `input`. A call looks at each
-    /// byte that it takes once, whatever was buffered before.
+    /// Cost: no allocation for an unfragmented frame that is whole in `input`. A call looks once at
+    /// each byte that it takes, however many bytes were buffered before.
     ///
     /// # Errors
-    /// The connection is to be closed with the code of the [`ProtocolError`]. After an error or an
-    /// [`Event::Close`] the decoder is of no more use, and what it then gives has no meaning.
+    /// The caller must close the connection with the code of the [`ProtocolError`]. After an error
+    /// or an [`Event::Close`], further results have no meaning.
     pub(crate) fn decode<'a, 'i: 'a>(
         &'a mut self,
         input: &mut &'i mut [u8],
@@ -93,16 +94,16 @@ impl Decoder {
         self.partial.as_ref().is_some_and(|partial| partial.message_is_open())
     }
 
-    /// Whether the decoder owns nothing: no part of a frame, no part of a message.
+    /// Whether the decoder owns no part of a frame or of a message.
     ///
-    /// What the last event borrows still counts, until a call of [`decode`](Self::decode) frees it.
+    /// A payload that the last event borrows counts until a call of [`decode`](Self::decode) frees
+    /// it.
     pub(crate) fn is_idle(&self) -> bool {
         self.partial.is_none()
     }
 
-    /// The next event, if it is an unfragmented frame that lies whole in `input`.
-    ///
-    /// `input` is left alone otherwise. The event does not borrow the decoder.
+    /// Returns the next event if it is an unfragmented frame that lies whole in `input`. Otherwise
+    /// `input` does not change. The event does not borrow the decoder.
     #[inline]
     fn decode_in_place<'i>(
         &self,
@@ -127,7 +128,8 @@ impl Decoder {
         }
     }
 
-    /// Takes the frame of `header` from `input` and unmasks its payload, if all of it is there.
+    /// Takes the frame of `header` from `input` and unmasks its payload, if the whole frame is
+    /// there.
     #[inline]
     fn take_payload<'i>(
         &self,
@@ -144,12 +146,12 @@ impl Decoder {
         Ok(Some(payload))
     }
 
-    /// The payload that [`Partial::advance`] has just completed.
+    /// Returns the payload that [`Partial::advance`] has just completed.
     fn delivered(&mut self) -> &mut [u8] {
         self.partial.as_mut().map_or(&mut [], |partial| partial.delivered())
     }
 
-    /// Frees what the last event has borrowed.
+    /// Frees the payload that the last event has borrowed.
     fn release(&mut self) {
         if let Some(partial) = &mut self.partial
             && partial.release()

@@ -1,4 +1,4 @@
-//! What a decoder owns while a frame or a message is incomplete.
+//! An incomplete frame or message, which the decoder owns until it is complete.
 
 use std::mem;
 
@@ -10,19 +10,21 @@ use super::header::{Control, Header, Opcode, PartialHeader};
 use super::message::{self, Message};
 use crate::engine::FrameKind;
 
-/// A frame or a message that has not arrived whole.
+/// A frame or a message that has not arrived completely.
 ///
-/// The two overlap freely: a message stays open while headers and control frames arrive in pieces.
+/// Both can be incomplete at the same time: a message stays open while headers and control frames
+/// arrive in pieces.
 #[derive(Debug, Default)]
 pub(super) struct Partial {
     header: PartialHeader,
-    /// The frame whose payload is arriving. At least one byte of it is missing between calls.
+    /// The frame whose payload is arriving. Between calls at least one byte of the payload is
+    /// missing.
     frame: Option<Frame>,
     /// The data message, from the header of its first frame to the end of its last.
     pub(super) message: Option<Message>,
     /// The payload of the control frame that is arriving.
     control: Vec<u8>,
-    /// What the last event borrows.
+    /// The payload that the last event borrows.
     delivered: Vec<u8>,
 }
 
@@ -31,19 +33,19 @@ pub(super) struct Partial {
 struct Frame {
     opcode: Opcode,
     fin: bool,
-    /// Rotated to the next byte of the payload.
+    /// The mask, rotated so that its first byte belongs to the next byte of the payload.
     mask: [u8; 4],
     remaining: usize,
-    /// What the buffer can come to hold: with the last frame of a message all is declared, before
-    /// it only the limit is known.
+    /// The upper bound of the buffer: the declared length from the last frame of a message on,
+    /// before that the limit of a message.
     buffer_bytes_max: usize,
 }
 
-/// How far [`Partial::advance`] came.
+/// The result of [`Partial::advance`].
 pub(super) enum Advance {
-    /// The input is used up.
+    /// The input is used up and the frame is incomplete.
     NeedsInput,
-    /// A frame is complete and its message is not.
+    /// A frame is complete, and its message is not.
     Fragment,
     /// A message is complete, in [`Partial::delivered`].
     Message(FrameKind),
@@ -62,18 +64,18 @@ impl Partial {
         self.message.is_some()
     }
 
-    /// What the last [`Advance`] has completed.
+    /// Returns the payload that the last [`Advance`] has completed.
     pub(super) fn delivered(&mut self) -> &mut [u8] {
         &mut self.delivered
     }
 
-    /// Frees what was delivered, and says whether nothing is left.
+    /// Frees the payload that was delivered. Returns `true` if nothing else is left.
     pub(super) fn release(&mut self) -> bool {
         self.delivered = Vec::new();
         self.is_between_frames() && !self.message_is_open()
     }
 
-    /// Takes from `input` up to the end of the frame at its front.
+    /// Takes bytes from `input`, up to the end of the frame at its front.
     pub(super) fn advance(
         &mut self,
         input: &mut &mut [u8],
@@ -120,7 +122,7 @@ impl Partial {
         })
     }
 
-    /// Takes what `input` has of the payload of `frame`.
+    /// Takes the bytes of the payload of `frame` that `input` has.
     fn receive(&mut self, frame: &mut Frame, input: &mut &mut [u8]) -> Result<(), ProtocolError> {
         let taken = frame.remaining.min(input.len());
         let piece = input.split_off_mut(..taken).unwrap_or_default();

@@ -1,8 +1,8 @@
-//! Which pages may connect (RFC 6455, section 10.2; RFC 6454).
+//! The check of `Origin`: which web pages may connect (RFC 6455, section 10.2; RFC 6454).
 //!
-//! A browser lets any page open a WebSocket to any server, with the cookies of that server, and says
-//! in `Origin` which page it is. Other clients send what they like, or nothing: this check is for the
-//! users of browsers, and no authentication.
+//! A browser lets any page open a WebSocket to any server, with the cookies of that server, and
+//! names the page in `Origin`. Other clients can send any origin, or none. So this check protects
+//! the users of browsers; it does not authenticate clients.
 
 mod page;
 mod pattern;
@@ -16,9 +16,10 @@ use self::page::Page;
 use self::pattern::Pattern;
 use super::authority::Authority;
 
+/// The pages that may connect.
 #[derive(Debug, Clone)]
 enum Allowed {
-    /// Pages of the host that the request went to.
+    /// Pages of the host that the request was sent to.
     SameHost,
     Any,
     List(Vec<Pattern>),
@@ -28,18 +29,18 @@ enum Allowed {
 #[derive(Debug, Clone)]
 pub(crate) struct OriginRule {
     allowed: Allowed,
-    /// Whether a request must have one.
+    /// Whether a request without an origin is refused.
     pub(crate) is_required: bool,
 }
 
-/// What the rule says of a request.
+/// The result of the check of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict<'a> {
     Admitted,
-    /// It is refused, for this reason.
+    /// The request is refused, for this reason.
     Refused(&'static str),
-    /// It comes from a page that the rule does not allow, and has this origin. Only a check of the
-    /// application can admit it.
+    /// The request comes from this origin, which the rule does not allow. Only a check of the
+    /// application can admit the request.
     Strange(&'a str),
 }
 
@@ -54,7 +55,7 @@ impl OriginRule {
         self.allowed = Allowed::Any;
     }
 
-    /// Allows one more of a list, which replaces any other rule.
+    /// Adds an origin to the list of allowed origins. The list replaces any other rule.
     ///
     /// # Errors
     /// The reason why no page can have this origin.
@@ -67,7 +68,7 @@ impl OriginRule {
         Ok(())
     }
 
-    /// Whether the page that a request comes from, if any, may connect.
+    /// Checks the origin of a request, if it has one.
     pub(crate) fn judge<'a>(&self, parts: &'a Parts) -> Verdict<'a> {
         let mut origins = parts.headers.get_all(header::ORIGIN).iter();
         let origin = match (origins.next(), origins.next()) {

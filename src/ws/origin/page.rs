@@ -1,13 +1,13 @@
-//! The origin of a page, as a browser says it (RFC 6454, section 6).
+//! The origin of a page, in the form in which a browser sends it (RFC 6454, section 6).
 
 use crate::ws::authority::{Authority, Host};
 
 /// The origin of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Page<'a> {
-    /// A page without an origin of its own, as in a sandbox: `null`.
+    /// A page without an origin of its own, such as a sandboxed page: `null`.
     Null,
-    /// A file, in browsers that do not say `null` for it: `file://`.
+    /// A file, in browsers that do not send `null` for a file: `file://`.
     File,
     /// A page that came from a host.
     Of(Site<'a>),
@@ -18,12 +18,13 @@ pub(super) enum Page<'a> {
 pub(super) struct Site<'a> {
     pub(super) scheme: &'a str,
     pub(super) host: Host<'a>,
-    /// The scheme's own where none was named; `None` for a scheme that has none.
+    /// The port that the origin names, else the default port of the scheme. `None` if the scheme
+    /// has no default port.
     pub(super) port: Option<u16>,
 }
 
 impl<'a> Page<'a> {
-    /// Reads `null`, `file://`, `scheme://host` or `scheme://host:port`, and nothing after it.
+    /// Parses `null`, `file://`, `scheme://host` or `scheme://host:port`. No text may follow.
     pub(super) fn parse(text: &'a str) -> Option<Self> {
         match text {
             "null" => Some(Self::Null),
@@ -43,8 +44,9 @@ impl<'a> Site<'a> {
         Some(Self { scheme, host, port: port.or(default_port(scheme)) })
     }
 
-    /// Whether a page of this site came from the server that `authority` names, by HTTP. Behind a proxy
-    /// that ends TLS the server does not know its scheme, so the page's is believed.
+    /// Whether the server that `authority` names serves this site over HTTP or HTTPS. A server
+    /// behind a proxy that terminates TLS does not know its own scheme, so the scheme of the page
+    /// is taken for it.
     pub(super) fn is_served_by(&self, authority: &Authority<'_>) -> bool {
         let Some(default) = default_port(self.scheme) else { return false };
         authority.host == self.host && authority.port.or(Some(default)) == self.port
@@ -61,13 +63,13 @@ impl PartialEq for Site<'_> {
 
 impl Eq for Site<'_> {}
 
-/// RFC 3986, section 3.1.
+/// Whether this is a scheme (RFC 3986, section 3.1).
 pub(super) fn is_scheme(scheme: &str) -> bool {
     let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
     scheme.starts_with(|first: char| first.is_ascii_alphabetic()) && scheme.bytes().all(is_inner)
 }
 
-/// The port of a scheme over which browsers get pages from hosts.
+/// Returns the default port of `http` or `https`.
 fn default_port(scheme: &str) -> Option<u16> {
     let is = |name: &str| scheme.eq_ignore_ascii_case(name);
     if is("https") {

@@ -1,7 +1,8 @@
-//! The origins that an application lists.
+//! The patterns of the origins that an application allows.
 //!
-//! A browser writes each host in one form only (WHATWG URL, section 3.5). A host in another form would
-//! never match, so such a host is refused, with the reason, when it is listed.
+//! A browser writes each host in one form only (WHATWG URL, section 3.5). A pattern with a host in
+//! another form would never match. Such a pattern is refused, with the reason, when the application
+//! adds it.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -21,12 +22,12 @@ pub(super) enum Pattern {
 pub(super) enum Hosts {
     V6(Ipv6Addr),
     Name(Box<str>),
-    /// The names that end with this one, which starts with a dot.
+    /// All names that end with this text, which starts with a dot.
     Below(Box<str>),
 }
 
 impl Pattern {
-    /// Reads an origin, or one whose host has `*` as its first label.
+    /// Parses an origin. The first label of its host may be `*`.
     ///
     /// # Errors
     /// The reason why no page can have this origin.
@@ -67,7 +68,7 @@ impl Pattern {
 }
 
 impl Hosts {
-    /// The hosts of a pattern, of which `authority` is the text behind `*.`, if any.
+    /// Returns the hosts of a pattern. `authority` is its text without `*.`.
     fn of(site: &Site<'_>, authority: &str, are_below: bool) -> Result<Self, &'static str> {
         match site.host {
             Host::V6(_) if are_below => Err("no name is below an address"),
@@ -94,7 +95,7 @@ impl Hosts {
     }
 }
 
-/// Whether labels stand before the end of the name, and none of them is empty.
+/// Whether the name ends with `end`, after one label or more. No label may be empty.
 fn is_below(name: &str, end: &str) -> bool {
     let start = name.len().checked_sub(end.len());
     let Some((labels, rest)) = start.and_then(|start| name.split_at_checked(start)) else {
@@ -140,7 +141,7 @@ fn ends_in_number(name: &str) -> bool {
     is_decimal || digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// Whether the address is written as in RFC 5952, but all in hexadecimal, and in any case.
+/// Whether the address is written as in RFC 5952, but without decimal parts. Case does not matter.
 fn is_as_browsers_write(authority: &str, addr: Ipv6Addr) -> bool {
     let written = match (addr.to_ipv4_mapped(), addr.segments()) {
         (Some(_), [.., high, low]) => format!("[::ffff:{high:x}:{low:x}]"),

@@ -50,7 +50,7 @@ fn pages_of_the_same_host_and_port_are_admitted_by_default() {
 }
 
 #[test]
-fn none_means_no_browser_and_two_mean_no_good() {
+fn request_without_an_origin_is_admitted_unless_one_is_required_and_two_origins_are_refused() {
     let mut rule = OriginRule::default();
     let origin = "https://a.example";
     assert!(admits(&rule, &parts("a.example", &[])));
@@ -64,7 +64,7 @@ fn none_means_no_browser_and_two_mean_no_good() {
 }
 
 #[test]
-fn list_is_exact_in_scheme_host_and_port_and_replaces_the_own_host() {
+fn listed_origins_match_in_scheme_host_and_port_and_replace_the_own_host() {
     let mut rule = OriginRule::default();
     assert_eq!(rule.allow("https://a.example"), Ok(()));
     assert_eq!(rule.allow("http://b.example:8080"), Ok(()));
@@ -97,7 +97,7 @@ fn scheme_without_a_port_of_its_own_can_be_allowed() {
 }
 
 #[test]
-fn request_that_names_the_server_in_its_uri_is_believed_over_its_host() {
+fn server_named_in_the_uri_has_precedence_over_the_host_header() {
     let request = Request::builder().uri("http://a.example/ws").header("host", "b.example");
     let request = request.header("origin", "http://a.example").body(()).expect("a request");
     let mut parts = request.into_parts().0;
@@ -108,7 +108,7 @@ fn request_that_names_the_server_in_its_uri_is_believed_over_its_host() {
 }
 
 #[test]
-fn own_host_is_that_of_pages_over_http() {
+fn own_host_admits_only_pages_over_http() {
     let rule = OriginRule::default();
     for origin in ["chrome-extension://a.example", "ws://a.example", "file://", "null"] {
         assert!(!admits(&rule, &parts("a.example", &[origin])), "{origin}");
@@ -116,7 +116,7 @@ fn own_host_is_that_of_pages_over_http() {
 }
 
 #[test]
-fn pattern_stands_for_names_of_any_depth_below_its_own() {
+fn pattern_matches_names_of_any_depth_below_its_own() {
     let mut rule = OriginRule::default();
     assert_eq!(rule.allow("https://*.example.com"), Ok(()));
     assert_eq!(rule.allow("http://*.LOCALHOST:8080"), Ok(()));
@@ -144,7 +144,7 @@ fn pattern_stands_for_names_of_any_depth_below_its_own() {
 }
 
 #[test]
-fn pages_without_a_host_are_admitted_where_they_are_listed() {
+fn pages_without_a_host_are_admitted_if_they_are_listed() {
     for listed in ["null", "file://"] {
         let mut rule = OriginRule::default();
         assert_eq!(rule.allow(listed), Ok(()));
@@ -156,7 +156,7 @@ fn pages_without_a_host_are_admitted_where_they_are_listed() {
 }
 
 #[test]
-fn origin_that_the_rule_does_not_know_is_for_a_check_of_the_application() {
+fn origin_that_the_rule_does_not_allow_is_left_to_a_check_of_the_application() {
     let rule = OriginRule::default();
     for origin in ["https://b.example", "null", "not an origin", ""] {
         let parts = parts("a.example", &[origin]);

@@ -1,4 +1,4 @@
-//! The rules one by one; `oracle` has them all at once.
+//! Tests of the decoder's rules, one by one. `oracle` tests all rules together.
 
 mod oracle;
 mod wire;
@@ -9,7 +9,7 @@ use wire::*;
 
 const LIMIT: usize = 1 << 20;
 
-/// Room and unchecked bytes of the open message.
+/// Returns the capacity and the unchecked bytes of the open message.
 fn footprint(decoder: &Decoder) -> (usize, usize) {
     let message = decoder.partial.as_ref().and_then(|partial| partial.message.as_ref());
     message.map_or((0, 0), |message| message.footprint())
@@ -20,7 +20,7 @@ fn codes(bytes: &[u8]) -> Option<CloseCode> {
 }
 
 #[test]
-fn a_silent_decoder_is_two_words_and_owns_nothing() {
+fn a_silent_decoder_is_three_words_at_most_and_owns_nothing() {
     assert!(size_of::<Decoder>() <= 24);
     assert!(with_limit(LIMIT).is_idle());
 }
@@ -60,7 +60,7 @@ fn broken_framing_is_refused_with_1002_at_the_byte_that_breaks_it() {
 }
 
 #[test]
-fn what_stands_before_a_broken_frame_is_still_delivered() {
+fn message_before_a_broken_frame_is_still_delivered() {
     let mut bytes = frame(TEXT, "first").bytes();
     bytes.push(0xFF);
     let first = Seen::Message(FrameKind::Text, b"first".to_vec());
@@ -118,7 +118,7 @@ fn a_message_is_open_from_the_header_of_its_first_fragment_to_the_end_of_its_las
 }
 
 #[test]
-fn a_frame_that_lies_whole_in_the_input_is_lent_from_there_also_inside_of_a_message() {
+fn a_frame_that_lies_whole_in_the_input_is_not_copied_even_inside_a_message() {
     let mut decoder = with_limit(LIMIT);
     for opened_by in [&[][..], &fragment(TEXT, "a").bytes()] {
         feed(&mut decoder, opened_by).expect("nothing is broken");
@@ -166,11 +166,11 @@ fn a_frame_over_the_limit_is_refused_by_its_header() {
 }
 
 #[test]
-fn the_largest_declared_length_is_no_more_than_a_number() {
+fn the_largest_declared_length_is_refused_or_waited_for_and_reserves_nothing() {
     let mut header = vec![0x82, 0x80 | 127, 0x7F];
     header.resize(14, 0xFF);
     assert_eq!(codes(&header), Some(CloseCode::TOO_BIG));
-    // Without a limit it is waited for, where such a length can be counted at all.
+    // Without a limit the decoder waits for the payload, if `usize` can hold its length.
     let is_countable = usize::try_from(u64::MAX >> 1).is_ok();
     assert_eq!(refusal(usize::MAX, &header).is_none(), is_countable);
 }
@@ -220,7 +220,7 @@ fn control_frames_pass_between_fragments_and_the_message_goes_on() {
 }
 
 #[test]
-fn messages_and_fragments_of_nothing_are_messages() {
+fn empty_messages_and_fragments_are_messages() {
     let bytes = stream(&[
         frame(TEXT, ""),
         fragment(BINARY, ""),
@@ -233,7 +233,7 @@ fn messages_and_fragments_of_nothing_are_messages() {
     assert_eq!(run(LIMIT, bytes.chunks(1)), expected);
 }
 
-/// Text that cannot become UTF-8: the bytes up to the one that decides it.
+/// Text that cannot become UTF-8, up to the byte that decides it.
 const NOT_UTF8: [&[u8]; 9] = [
     b"\x80",
     b"\xC0",
@@ -347,16 +347,18 @@ fn a_declared_length_reserves_nothing() {
 }
 
 #[test]
-fn a_buffer_never_has_room_for_more_than_was_declared_or_is_allowed() {
+fn capacity_of_a_buffer_never_exceeds_the_declared_or_allowed_length() {
     let last = frame(BINARY, vec![1; 1_000]).bytes();
     let open = fragment(BINARY, vec![1; 1_000]).bytes();
     let two = stream(&[fragment(BINARY, vec![1; 100]), frame(CONTINUATION, vec![1; 900])]);
-    for (bytes, limit, room) in [(last, LIMIT, 1_000), (open, 1_001, 1_001), (two, LIMIT, 1_000)] {
+    for (bytes, limit, capacity) in
+        [(last, LIMIT, 1_000), (open, 1_001, 1_001), (two, LIMIT, 1_000)]
+    {
         for length in [1, 7, 300] {
             let mut decoder = with_limit(limit);
             for piece in bytes[..bytes.len() - 1].chunks(length) {
                 assert_eq!(feed(&mut decoder, piece), Ok(vec![]));
-                assert!(footprint(&decoder).0 <= room);
+                assert!(footprint(&decoder).0 <= capacity);
             }
         }
     }
@@ -367,17 +369,17 @@ fn a_buffer_that_fills_by_bytes_grows_in_doublings() {
     let one = fragment(CONTINUATION, "x").bytes();
     let mut decoder = with_limit(LIMIT);
     feed(&mut decoder, &fragment(TEXT, "x").bytes()).expect("a fragment in order");
-    let mut rooms = vec![footprint(&decoder).0];
+    let mut capacities = vec![footprint(&decoder).0];
     for _ in 1..10_000 {
         feed(&mut decoder, &one).expect("a fragment in order");
-        rooms.push(footprint(&decoder).0);
+        capacities.push(footprint(&decoder).0);
     }
-    rooms.dedup();
-    assert!(rooms.len() <= 15, "{rooms:?}");
+    capacities.dedup();
+    assert!(capacities.len() <= 15, "{capacities:?}");
 }
 
 #[test]
-fn a_control_payload_is_freed_though_a_message_is_open() {
+fn a_control_payload_is_freed_while_a_message_is_open() {
     let mut decoder = with_limit(LIMIT);
     let bytes = stream(&[fragment(BINARY, "open"), frame(PING, "payload")]);
     assert_eq!(feed(&mut decoder, &bytes[..bytes.len() - 1]), Ok(vec![]));
@@ -399,7 +401,7 @@ fn empty_fragments_take_no_memory() {
 }
 
 #[test]
-fn a_decoder_is_idle_between_messages_and_only_there() {
+fn a_decoder_is_idle_only_between_messages() {
     let bytes = stream(&[fragment(TEXT, "one "), frame(PING, "p"), frame(CONTINUATION, "two")]);
     let mut decoder = with_limit(LIMIT);
     for round in 0..2 {
@@ -421,7 +423,7 @@ fn a_decoder_is_idle_between_messages_and_only_there() {
 }
 
 #[test]
-fn a_read_of_nothing_takes_nothing() {
+fn an_empty_read_takes_nothing() {
     let mut decoder = with_limit(LIMIT);
     assert_eq!(feed(&mut decoder, &[]), Ok(vec![]));
     assert!(decoder.is_idle());

@@ -1,14 +1,15 @@
-//! The same events however the bytes are cut, compared with an assembler of whole frames.
+//! Tests that the events do not depend on how the bytes are cut. The oracle is an assembler of
+//! whole frames.
 
 use fastrand::Rng;
 
 use super::wire::*;
 use crate::engine::{Close, CloseCode, FrameKind};
 
-/// The limit of a message in these tests, small so that it is often met.
+/// The limit of a message in these tests: small, so that messages often reach it.
 const LIMIT: usize = 300;
 
-/// What RFC 6455 makes of whole frames, written without a thought for speed or memory.
+/// Decodes whole frames by the rules of RFC 6455, without regard to speed or memory.
 fn oracle(frames: &[Frame]) -> Vec<Seen> {
     let mut open = None;
     let mut seen = Vec::new();
@@ -81,7 +82,7 @@ fn step_close(payload: &[u8]) -> Result<Seen, CloseCode> {
     }
 }
 
-/// Frames that are mostly in order, and sometimes break each of the rules.
+/// Returns frames that are mostly valid. Each rule is sometimes broken.
 fn random_frames(random: &mut Rng) -> Vec<Frame> {
     let mut frames = Vec::new();
     for _ in 0..random.usize(1..5) {
@@ -100,7 +101,7 @@ fn random_frames(random: &mut Rng) -> Vec<Frame> {
     frames
 }
 
-/// One message in fragments cut anywhere, with pings and pongs between them.
+/// Adds one message in fragments that are cut anywhere, with pings and pongs between them.
 fn random_message(random: &mut Rng, frames: &mut Vec<Frame>) {
     let opcode = if random.bool() { TEXT } else { BINARY };
     let mut rest = random_text(random).into_bytes();
@@ -215,7 +216,7 @@ fn noise_never_panics_even_after_a_refusal() {
             let bytes: Vec<u8> = (0..random.usize(..40))
                 .filter_map(|_| random.choice([0x01, 0x81, 0x80, 0x00, 0xFE, 0xFF, 0x89]))
                 .collect();
-            // Refused or not: that it returns is the claim.
+            // The test claims only that the call returns.
             let _ = feed(&mut decoder, &bytes);
         }
     }

@@ -1,4 +1,4 @@
-//! Client frames to decode, and a run of the decoder that keeps what it gave.
+//! Builders of client frames, and helpers that run the decoder and collect its events.
 
 use crate::engine::{Close, CloseCode, FrameKind};
 use crate::ws::decoder::{DecodeLimits, Decoder, Event, ProtocolError};
@@ -10,7 +10,7 @@ pub(super) const CLOSE: u8 = 0x8;
 pub(super) const PING: u8 = 0x9;
 pub(super) const PONG: u8 = 0xA;
 
-/// What a test sends. `first` is the first byte without FIN: RSV bits and opcode.
+/// A frame that a test sends. `first` is the first byte without FIN: RSV bits and opcode.
 #[derive(Debug, Clone)]
 pub(super) struct Frame {
     pub(super) fin: bool,
@@ -20,19 +20,20 @@ pub(super) struct Frame {
     pub(super) payload: Vec<u8>,
 }
 
-/// A whole, masked frame.
+/// Makes a whole, masked frame.
 pub(super) fn frame(opcode: u8, payload: impl Into<Vec<u8>>) -> Frame {
     let mask = [0x37, 0xFA, 0x21, 0x3D];
     Frame { fin: true, first: opcode, is_masked: true, mask, payload: payload.into() }
 }
 
-/// A masked frame without FIN.
+/// Makes a masked frame without FIN.
 pub(super) fn fragment(opcode: u8, payload: impl Into<Vec<u8>>) -> Frame {
     Frame { fin: false, ..frame(opcode, payload) }
 }
 
 impl Frame {
-    /// The bytes, the length in its shortest form. Masked bit by bit, as the RFC has it.
+    /// Encodes the frame, with the length in its shortest form. Masks byte by byte, as the RFC
+    /// describes it.
     pub(super) fn bytes(&self) -> Vec<u8> {
         let mut bytes = vec![u8::from(self.fin) << 7 | self.first];
         let mask_bit = u8::from(self.is_masked) << 7;
@@ -58,12 +59,12 @@ impl Frame {
     }
 }
 
-/// The frames on the wire, one behind the other.
+/// Encodes the frames, one after the other.
 pub(super) fn stream(frames: &[Frame]) -> Vec<u8> {
     frames.iter().flat_map(Frame::bytes).collect()
 }
 
-/// An [`Event`] that owns what it holds, or the error in its place.
+/// An [`Event`] that owns its payload, or the code of an error.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Seen {
     Message(FrameKind, Vec<u8>),
@@ -74,7 +75,7 @@ pub(super) enum Seen {
 }
 
 impl Seen {
-    /// Whether nothing comes after it.
+    /// Whether this is the last event.
     pub(super) fn is_last(&self) -> bool {
         matches!(self, Self::Close(_) | Self::Failed(_))
     }
@@ -91,12 +92,12 @@ impl From<Event<'_>> for Seen {
     }
 }
 
-/// A decoder for messages of up to `message_bytes_max`, in any number of fragments.
+/// Makes a decoder for messages of up to `message_bytes_max`, in any number of fragments.
 pub(super) fn with_limit(message_bytes_max: usize) -> Decoder {
     Decoder::new(DecodeLimits { message_bytes_max, fragments_max: u32::MAX })
 }
 
-/// All that `decoder` makes of one read.
+/// Returns all events of one read.
 pub(super) fn feed(decoder: &mut Decoder, read: &[u8]) -> Result<Vec<Seen>, ProtocolError> {
     let mut buffer = read.to_vec();
     let mut input = &mut buffer[..];
@@ -108,7 +109,7 @@ pub(super) fn feed(decoder: &mut Decoder, read: &[u8]) -> Result<Vec<Seen>, Prot
     Ok(seen)
 }
 
-/// What comes out of `reads`, up to a close or an error.
+/// Returns the events of `reads`, up to a close or an error.
 pub(super) fn run<'a>(limit: usize, reads: impl IntoIterator<Item = &'a [u8]>) -> Vec<Seen> {
     let mut decoder = with_limit(limit);
     let mut seen = Vec::new();
@@ -129,7 +130,7 @@ pub(super) fn run<'a>(limit: usize, reads: impl IntoIterator<Item = &'a [u8]>) -
     seen
 }
 
-/// The error that `bytes` lead to.
+/// Returns the error that `bytes` cause.
 pub(super) fn refusal(limit: usize, bytes: &[u8]) -> Option<ProtocolError> {
     feed(&mut with_limit(limit), bytes).err()
 }
