@@ -1,7 +1,12 @@
-//! Who may connect: bounds on connections and handshakes, in all and of one address.
+//! Admission: bounds on connections and handshakes, in total and for each address (RFC 6455,
+//! section 10.4).
 //!
-//! Counting is atomic and takes no lock; only the limits of addresses, where there are any, take one,
-//! once when a connection begins and once when it ends.
+//! A denied client gets 503 if there are too many connections (RFC 9110, section 15.6.4), or 429 if
+//! there are too many of its address (RFC 6585, section 4). `Retry-After` asks it to come back
+//! later (RFC 9110, section 10.2.3).
+//!
+//! Counting is atomic and takes no lock. Only limits for each address take a lock, if they are set:
+//! once when a connection begins, and once when it ends.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -11,20 +16,20 @@ use std::time::{Duration, Instant};
 use super::rate::{Rate, TokenBucket};
 use crate::engine::sync::{AtomicUsize, Mutex, MutexGuard, Ordering};
 
-/// Addresses without a connection whose rate is remembered, at most: about 4 MiB. The rates of others
-/// begin anew.
+/// The maximum number of addresses without a connection whose rate is remembered: about 4 MiB. The
+/// rate of an address that is forgotten starts anew.
 const IDLE_ADDRS_MAX: usize = 65_536;
 
-/// Bounds on what is there at a time.
+/// The bounds on connections and handshakes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AdmissionLimits {
-    /// Connections, from the request to the end.
+    /// Connections, counted from the request to the end.
     pub(crate) connections_max: usize,
     /// Connections that are not open yet.
     pub(crate) handshakes_max: usize,
     /// Connections of one address.
     pub(crate) per_addr_max: Option<u32>,
-    /// New connections of one address in a time.
+    /// The rate of new connections of one address.
     pub(crate) addr_rate: Option<Rate>,
 }
 
@@ -33,7 +38,8 @@ pub(crate) struct AdmissionLimits {
 pub(crate) enum Denied {
     /// There are too many connections or handshakes.
     Full,
-    /// There are too many of that address; when to come back, where that is known.
+    /// There are too many connections of that address. Holds the time after which to come back, if
+    /// it is known.
     Addr(Option<Duration>),
 }
 
@@ -50,7 +56,7 @@ pub(crate) struct Admission {
 #[derive(Debug, Default)]
 struct Addrs {
     known: HashMap<Network, Visitor>,
-    /// Those of them without a connection.
+    /// How many of them have no connection.
     idle: usize,
 }
 
@@ -71,7 +77,8 @@ impl Admission {
         }
     }
 
-    /// Counts a connection in, and its handshake. Both are to be counted out once.
+    /// Counts a connection and its handshake in. The caller must count each out once: see
+    /// [`end`](Self::end) and [`end_handshake`](Self::end_handshake).
     pub(crate) fn begin(&self, addr: Option<SocketAddr>) -> Result<(), Denied> {
         let now = self.epoch.elapsed();
         self.arrive(addr, now)?;
@@ -80,7 +87,8 @@ impl Admission {
             self.leave(addr, now);
             return Err(Denied::Full);
         }
-        // Last, for a number that goes back to zero is waited for.
+        // Last, because a shutdown waits for the number of connections to reach zero: a denied
+        // connection must not be counted in and out again.
         if !count_in(&self.connections, connections_max) {
             self.end_handshake();
             self.leave(addr, now);
@@ -89,26 +97,27 @@ impl Admission {
         Ok(())
     }
 
-    /// Counts the address of a connection that began without one. It is to be counted out by
-    /// [`end`](Self::end).
+    /// Counts in the address of a connection that began without one. The caller must count it out
+    /// by [`end`](Self::end).
     #[cfg(feature = "server")]
     pub(crate) fn identify(&self, addr: Option<SocketAddr>) -> Result<(), Denied> {
         self.arrive(addr, self.epoch.elapsed())
     }
 
-    /// Counts a handshake out: the connection is open, or will never be.
+    /// Counts a handshake out: the connection is open, or the handshake has failed.
     pub(crate) fn end_handshake(&self) {
         self.handshakes.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Counts a connection out; `true` if it was the last.
+    /// Counts a connection out. Returns `true` if it was the last.
     pub(crate) fn end(&self, addr: Option<SocketAddr>) -> bool {
         self.leave(addr, self.epoch.elapsed());
-        // Pairs with `connections`: a thread that sees no connection left sees all that the connections did.
+        // Pairs with `connections`: a thread that sees no connection left sees all writes of the
+        // connections that have ended.
         self.connections.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
-    /// Connections, from the request to the end.
+    /// Returns the number of connections, counted from the request to the end.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::Acquire)
     }
@@ -151,7 +160,7 @@ impl Admission {
         }
     }
 
-    /// Whether there is a limit of one address.
+    /// Whether there is a limit for each address.
     pub(crate) fn limits_addrs(&self) -> bool {
         self.limits.per_addr_max.is_some() || self.limits.addr_rate.is_some()
     }
@@ -165,7 +174,7 @@ impl Admission {
     }
 }
 
-/// Adds one, unless that is more than `most`.
+/// Adds one, unless the number has reached `most`.
 fn count_in(number: &AtomicUsize, most: usize) -> bool {
     let add = |number| (number < most).then_some(number + 1);
     number.fetch_update(Ordering::AcqRel, Ordering::Relaxed, add).is_ok()
@@ -177,7 +186,8 @@ impl Addrs {
         self.idle -= 1;
     }
 
-    /// Forgets those whose buckets are full, and where that is not half of them, all.
+    /// Forgets the idle addresses whose buckets are full. If more than half of [`IDLE_ADDRS_MAX`]
+    /// are left, forgets all idle addresses.
     fn forget_idle(&mut self, now: Duration) {
         let is_busy = |visitor: &Visitor| visitor.connections > 0;
         self.known
@@ -190,7 +200,8 @@ impl Addrs {
     }
 }
 
-/// What counts as one address: of IPv6, the /64 that a customer gets as a whole (RFC 6177).
+/// The unit that counts as one address: an IPv4 address, or an IPv6 /64. A customer gets at least a
+/// /64 as a whole (RFC 6177).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Network {
     V4(u32),
@@ -222,21 +233,21 @@ mod tests {
     }
 
     #[test]
-    fn connections_and_handshakes_are_bounded_apart() {
+    fn connections_and_handshakes_have_separate_bounds() {
         let limits = AdmissionLimits { connections_max: 3, handshakes_max: 2, ..UNLIMITED };
         let admission = Admission::new(limits);
         assert_eq!([0; 3].map(|_| admission.begin(None)), [Ok(()), Ok(()), Err(Denied::Full)]);
         admission.end_handshake();
         admission.end_handshake();
         assert_eq!([0; 2].map(|_| admission.begin(None)), [Ok(()), Err(Denied::Full)]);
-        assert_eq!(admission.connections(), 3, "who was denied does not count");
+        assert_eq!(admission.connections(), 3, "a denied connection does not count");
         admission.end_handshake();
         assert_eq!([0; 3].map(|_| admission.end(None)), [false, false, true]);
         assert_eq!(admission.begin(None), Ok(()));
     }
 
     #[test]
-    fn addresses_are_bounded_apart_and_an_ipv6_network_is_one() {
+    fn each_address_has_its_own_bound_and_an_ipv6_network_is_one_address() {
         let limits = AdmissionLimits { per_addr_max: Some(1), ..UNLIMITED };
         let admission = Admission::new(limits);
         for (text, expected) in [
@@ -272,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn rate_of_an_address_is_remembered_beyond_its_connections() {
+    fn rate_of_an_address_is_remembered_after_its_connections_have_ended() {
         let rate = Rate { per_second: 1, burst: 2 };
         let admission = Admission::new(AdmissionLimits { addr_rate: Some(rate), ..UNLIMITED });
         let (one, other) = (addr("10.0.0.1"), addr("10.0.0.2"));
@@ -291,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_are_remembered_are_bounded() {
+    fn number_of_remembered_addresses_is_bounded() {
         let rate = Rate { per_second: 1, burst: 2 };
         let admission = Admission::new(AdmissionLimits { addr_rate: Some(rate), ..UNLIMITED });
         let nth = |n: u32| Some(SocketAddr::new(IpAddr::V4(n.into()), 1));

@@ -1,4 +1,4 @@
-//! What is told of streams.
+//! Events of streams.
 
 use std::any::Any;
 
@@ -7,7 +7,7 @@ use crate::telemetry::events;
 use crate::telemetry::panic_text;
 
 events! {
-    /// A stream of the application panicked, below the connection of this id.
+    /// A stream of the application panicked. The connection of this id used it.
     error stream_panicked(conn: u64, payload: &(dyn Any + Send)) for "roomcast::conn" {
         conn, panic = panic_text(payload), "stream panicked"
     }

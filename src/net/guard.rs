@@ -1,9 +1,10 @@
-//! Limits of time on one client: until when a message must be complete, and how many messages and
-//! bytes may come.
+//! The limits on what one client sends: the time in which a message must be complete, and the rates
+//! of messages and bytes.
 //!
-//! A client does not answer for the time in which the hub does not listen to it. What it sends lawfully
-//! while a handler runs or a shard is congested is read all at once afterwards, and held against nobody.
-//! The little that is read while a handler runs is measured when the handler has returned.
+//! Time in which the hub does not read does not count against the client. The client may send
+//! within its rates while a handler runs or a shard is congested; those bytes are read all at once
+//! afterwards. Messages that are read while a handler runs are checked against the rates when the
+//! handler has returned.
 
 use std::mem;
 use std::pin::Pin;
@@ -17,38 +18,43 @@ use crate::engine::Limit;
 use crate::runtime::deadline::poll_deadline;
 use crate::ws::ProtocolError;
 
-/// Whoever reads, as the reader sees it.
+/// The liveness of a connection: its reader reports bytes, and asks for time in which the process
+/// did not run.
 pub(crate) trait Liveness {
-    /// Bytes have been received.
+    /// Notes that bytes have arrived, so that the keep-alive sees a live client.
     fn heard(&self);
 
-    /// How much time has passed so far in which the process did not run, for which no client is to blame.
+    /// Returns the total time in which the process did not run. No client is to blame for that
+    /// time.
     fn lateness(&self) -> Duration;
 }
 
-/// How much a client may send in a time; `None` is as much as it likes.
+/// The rates at which a client may send. `None` is no limit.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Rates {
     /// Messages, pings and pongs.
     pub(crate) messages: Option<Rate>,
-    /// Bytes, as they come from the socket where it is known: what TLS adds counts, too.
+    /// Bytes as they come from the socket, if the socket is known: the bytes that TLS adds count
+    /// too.
     pub(crate) bytes: Option<Rate>,
 }
 
-/// Exists for clients that are metered, and for those that owe the rest of a message.
+/// The limits of one client. Exists only for a client that has rates, or whose message is
+/// incomplete.
 pub(super) struct Guard {
     deadline: Option<Pin<Box<Sleep>>>,
     meter: Option<Meter>,
 }
 
 impl Guard {
-    /// A guard, where there is anything to guard from the start.
+    /// Makes a guard, if the client has rates.
     pub(super) fn new(rates: Rates) -> Option<Box<Self>> {
         let meter = (rates.messages.is_some() || rates.bytes.is_some()).then(|| Meter::new(rates));
         meter.map(|meter| Box::new(Self { deadline: None, meter: Some(meter) }))
     }
 
-    /// Ready when a message that has begun is overdue. The time begins with the first call.
+    /// Ready when the message that has begun takes longer than `message_timeout`. The time begins
+    /// with the first call.
     pub(super) fn poll_overdue(
         guard: &mut Option<Box<Self>>,
         cx: &mut Context<'_>,
@@ -60,7 +66,7 @@ impl Guard {
         Poll::Ready(ProtocolError::Over(Limit::MessageTime))
     }
 
-    /// Nothing is owed any more.
+    /// Drops the deadline: no message is incomplete.
     pub(super) fn forget_deadline(guard: &mut Option<Box<Self>>) {
         if let Some(some) = guard {
             some.deadline = None;
@@ -75,24 +81,24 @@ impl Guard {
     }
 }
 
-/// Counts what a client sends.
+/// Counts the messages and bytes of a client against its rates.
 pub(super) struct Meter {
     rates: Rates,
     messages: TokenBucket,
     bytes: TokenBucket,
     epoch: Instant,
-    /// Since when nobody has read.
+    /// When reading stopped, while nobody reads.
     paused_at: Option<Instant>,
-    /// The pauses whose messages may still wait in the socket.
+    /// The sum of the pauses whose messages may still wait in the socket.
     grace: Duration,
-    /// Of the time in which the process did not run, what has been taken into account.
+    /// The part of [`Liveness::lateness`] that has been taken into account.
     lateness_seen: Option<Duration>,
-    /// Whether what finds no tokens is owed, instead of being refused.
+    /// Whether messages and bytes that find no tokens are owed, instead of refused.
     is_lenient: bool,
     owed: Owed,
 }
 
-/// What has found no tokens yet.
+/// Messages and bytes that have found no tokens yet.
 #[derive(Default)]
 struct Owed {
     messages: u64,
@@ -115,13 +121,13 @@ impl Meter {
         }
     }
 
-    /// Notes that nobody reads for now.
+    /// Notes that reading stops.
     pub(super) fn pause(&mut self) {
         self.paused_at.get_or_insert_with(Instant::now);
     }
 
-    /// Notes that reading goes on. Where it is only some reading during a pause, the pause goes on as
-    /// well.
+    /// Notes that reading goes on. A pause ends, unless the meter is lenient: then the reading is
+    /// only a short one during the pause.
     pub(super) fn resume(&mut self, liveness: &impl Liveness) {
         self.lateness_seen.get_or_insert_with(|| liveness.lateness());
         if !self.is_lenient {
@@ -129,24 +135,24 @@ impl Meter {
         }
     }
 
-    /// Notes that all that had come was read.
+    /// Notes that all bytes that had arrived were read.
     pub(super) fn drained(&mut self) {
         if !self.is_lenient {
             self.grace = Duration::ZERO;
         }
     }
 
-    /// From now on, what finds no tokens is owed until the pause is over.
+    /// From now on, messages and bytes that find no tokens are owed until the pause is over.
     pub(super) fn be_lenient(&mut self) {
         self.is_lenient = true;
     }
 
-    /// Whether something is owed, so that nothing more is to be read.
+    /// Whether something is owed. Then no more must be read.
     pub(super) fn is_owed(&self) -> bool {
         self.owed.messages + self.owed.bytes > 0
     }
 
-    /// The pause is over, and its time helps to pay what is owed.
+    /// Ends the pause. The tokens of its time pay for what is owed.
     pub(super) fn be_strict(&mut self, liveness: &impl Liveness) -> Result<(), ProtocolError> {
         self.is_lenient = false;
         self.resume(liveness);
@@ -198,8 +204,9 @@ impl Meter {
         is_there.then_some(()).ok_or(ProtocolError::Over(Limit::ByteRate))
     }
 
-    /// Takes time into account in which the process did not run: what the client sent in that time is
-    /// read all at once. `false` if there is no such time since this was last asked.
+    /// Takes the time into account in which the process did not run: the bytes that the client sent
+    /// in that time are read all at once. Returns `false` if there was no such time since the last
+    /// call.
     fn forgives_lateness(&mut self, liveness: &impl Liveness) -> bool {
         let lateness = liveness.lateness();
         let seen = self.lateness_seen.unwrap_or(lateness);

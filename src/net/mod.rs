@@ -1,7 +1,7 @@
 //! The network: the two halves of a stream, the reader, and the limits on connections and clients.
 //!
-//! It owns sockets and buffers. It knows the engine and [`ws`](crate::ws) below it, and nothing of hubs,
-//! handlers or messages above.
+//! This module owns sockets and buffers. It knows the engine and [`ws`](crate::ws) below it. It
+//! does not know the hubs, handlers and typed messages above it.
 
 mod admission;
 mod events;

@@ -1,4 +1,4 @@
-//! What models see of the network's private parts, in the builds of a model checker alone.
+//! The private parts of the network that models use. Only for builds of a model checker.
 
 use std::task::{Context, Poll};
 
@@ -8,17 +8,17 @@ use super::stream::halves;
 pub struct Halves<S>(halves::Halves<S>);
 
 impl<S> Halves<S> {
-    /// A stream whose lock is free.
+    /// Makes the halves of a stream.
     pub fn new(stream: S) -> Self {
         Self(halves::Halves::new(stream))
     }
 
-    /// Does something with the stream as its reader.
+    /// Calls `act` with the stream, as its reader.
     pub fn read<R>(&self, act: impl FnOnce(&mut S) -> R) -> R {
         self.0.read(act)
     }
 
-    /// Does something with the stream as its writer; pending while the reader has the lock.
+    /// Calls `act` with the stream, as its writer. Pending while the reader has the lock.
     pub fn poll_write<R>(&self, cx: &mut Context<'_>, act: impl FnOnce(&mut S) -> R) -> Poll<R> {
         self.0.poll_lock(cx).map(|mut stream| act(&mut stream))
     }

@@ -1,36 +1,36 @@
-//! How often something may happen: token buckets, without a clock.
+//! Rate limits: token buckets. The caller passes the time.
 
 use std::time::Duration;
 
-/// The fill of a token bucket: tokens a second, and how many it holds.
+/// A rate limit: the tokens that a bucket gains in a second, and the tokens that it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rate {
     /// Tokens that come back in a second.
     pub(crate) per_second: u32,
-    /// Tokens of a full bucket: what may be taken at once.
+    /// Tokens of a full bucket: the most that may be taken at once.
     pub(crate) burst: u32,
 }
 
 impl Rate {
-    /// How long it takes until so many tokens have come back.
+    /// Returns how long it takes until so many tokens have come back.
     pub(crate) fn time_for(&self, tokens: u64) -> Duration {
         let nanos = u128::from(tokens) * 1_000_000_000 / u128::from(self.per_second.max(1));
         Duration::from_nanos(nanos.min(u64::MAX.into()) as u64)
     }
 }
 
-/// A token bucket, full at first. It keeps one number, the time at which it will be full again: the
-/// virtual scheduling of the generic cell rate algorithm (ITU-T I.371, annex A).
+/// A token bucket, full at first. It keeps one number: the time at which it will be full again.
+/// This is the virtual scheduling form of the generic cell rate algorithm (ITU-T I.371, annex A).
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct TokenBucket {
     full_at: Duration,
 }
 
 impl TokenBucket {
-    /// Takes tokens at `now`, or none where there are too few.
+    /// Takes tokens at `now`. If there are too few, takes none and returns `false`.
     ///
-    /// A bucket stays full for nothing, except for as long as `grace`: what comes back in that time
-    /// is there besides the burst.
+    /// A full bucket gains no tokens, except in the last `grace` before `now`: the tokens of that
+    /// time are added to the burst.
     pub(crate) fn take(
         &mut self,
         tokens: u64,
@@ -46,13 +46,13 @@ impl TokenBucket {
         is_there
     }
 
-    /// Has tokens come back as in `time`. Together with as much grace, what was taken too early is there
-    /// besides the burst.
+    /// Adds the tokens that come back in `time`. With an equal grace, tokens that were taken too
+    /// early are added to the burst.
     pub(crate) fn credit(&mut self, time: Duration) {
         self.full_at = self.full_at.saturating_sub(time);
     }
 
-    /// How long it takes until the bucket is full again.
+    /// Returns how long it takes until the bucket is full again.
     pub(crate) fn fills_in(&self, now: Duration) -> Duration {
         self.full_at.saturating_sub(now)
     }
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_takes_nothing() {
+    fn refused_take_takes_no_tokens() {
         let mut bucket = TokenBucket::default();
         assert!(!bucket.take(6, ms(0), Duration::ZERO, &RATE));
         assert!(bucket.take(5, ms(0), Duration::ZERO, &RATE));
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn time_that_is_credited_late_brings_as_much_as_in_time() {
+    fn time_that_is_credited_late_brings_as_many_tokens_as_in_time() {
         let mut bucket = TokenBucket::default();
         let now = ms(10_000);
         assert_eq!(taken(&mut bucket, now, Duration::ZERO), 5, "the burst");

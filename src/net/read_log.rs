@@ -1,19 +1,21 @@
-//! Notes of the bytes that came on a socket, for code that does not read the socket itself.
+//! A log of the reads of a stream, for code that does not read the stream itself.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Notes of the reads of one socket.
+/// The number of reads of one stream, and the last bytes that were read.
 ///
-/// The task of the connection writes and reads them; they are atomic so that the task may move between threads.
+/// Only the task of the connection writes and reads the fields. They are atomic because the task
+/// may move between threads.
 #[derive(Debug, Default)]
 pub(crate) struct ReadLog {
-    /// Reads that brought bytes; wraps around.
+    /// Reads that brought bytes. Wraps around.
     reads: AtomicU32,
-    /// The last four bytes, the latest in the low one.
+    /// The last four bytes. The latest is the lowest byte.
     last: AtomicU32,
 }
 
 impl ReadLog {
+    /// Logs the bytes of one read.
     pub(crate) fn note(&self, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
@@ -25,12 +27,12 @@ impl ReadLog {
         self.reads.store(self.reads().wrapping_add(1), Ordering::Relaxed);
     }
 
-    /// How many reads have brought bytes; wraps around.
+    /// Returns how many reads have brought bytes. Wraps around.
     pub(crate) fn reads(&self) -> u32 {
         self.reads.load(Ordering::Relaxed)
     }
 
-    /// Whether the last bytes are an empty line, as at the end of a head.
+    /// Whether the last bytes are an empty line, which ends the head of a request.
     pub(crate) fn ends_with_empty_line(&self) -> bool {
         let [_, bytes @ ..] = self.last.load(Ordering::Relaxed).to_be_bytes();
         bytes == *b"\n\r\n" || bytes.ends_with(b"\n\n")

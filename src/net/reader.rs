@@ -1,8 +1,13 @@
-//! The reading side of a connection: bytes from its stream, through the decoder, one event a call.
+//! The reader of a connection: it reads bytes from the stream, decodes them, and returns one event
+//! a call.
 //!
-//! A reader owns no buffer. It reads into one that all connections of a worker thread share, and
-//! keeps bytes of its own only while a frame is incomplete (in the decoder) or while a read brought
-//! more events than have been asked for.
+//! A reader owns no buffer. It reads into a buffer that all connections of a worker thread share.
+//! It keeps bytes of its own only while a frame is incomplete (in the decoder), or while a read has
+//! brought more events than were asked for.
+//!
+//! The decoder keeps the rules of frames (RFC 6455, sections 5.2 to 5.6). [`FrameReader::drain`] is
+//! the reader's part of closing: read until the client has closed, so that the connection ends
+//! without a reset (RFC 6455, sections 5.5.1 and 7.1.1; RFC 9293, section 3.6.1).
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -19,41 +24,41 @@ use super::stream::ReadHalf;
 use crate::engine::{Acknowledged, Link, Stage};
 use crate::ws::{DecodeLimits, Decoder, Event, ProtocolError};
 
-/// The buffer that a worker thread lends to its readers. A message of the default limit fits, with
-/// its header, into two reads.
+/// The size of the buffer that a worker thread lends to its readers. A message of the default
+/// limit, with its header, needs two reads.
 const SCRATCH_BYTES: usize = 64 * 1024;
 
-/// How often a closing connection is looked at for progress, in its patience. Looks are counted, not
-/// time: a process that was stopped in between has not waited.
-const LOOKS: u32 = 8;
+/// How often a closing connection is checked for progress within its patience. The checks are
+/// counted, not the time: a process that was stopped in between has not waited.
+const CHECKS: u32 = 8;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
 }
 
-/// Why there is no next event.
+/// The reason why there is no next event.
 #[derive(Debug)]
 pub(crate) enum ReadError {
     /// The shard has ended the connection.
     Ended,
-    /// The client broke the protocol, or went past a limit.
+    /// The client has broken the protocol, or exceeded a limit.
     Protocol(ProtocolError),
     /// The stream failed, or ended without a close frame.
     Io(io::ErrorKind),
 }
 
-/// What a client may send.
+/// The limits on what a client may send.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReadLimits {
-    /// What a message may be.
+    /// The limits of one message.
     pub(crate) decode: DecodeLimits,
     /// How long a message may take from its first byte to its last.
     pub(crate) message_timeout: Duration,
-    /// How much may come in a time.
+    /// The rates of messages and bytes.
     pub(crate) rates: Rates,
 }
 
-/// For a client to which nobody listens any more.
+/// The liveness of a connection that is closing: nothing is reported.
 struct Unwatched;
 
 impl Liveness for Unwatched {
@@ -68,14 +73,14 @@ impl Liveness for Unwatched {
 pub(crate) struct FrameReader {
     half: ReadHalf,
     decoder: Decoder,
-    /// Bytes that were read and not yet decoded, from `next` on.
+    /// Bytes that were read. Those from `next` on are not decoded yet.
     pending: Box<[u8]>,
     next: usize,
     guard: Option<Box<Guard>>,
 }
 
 impl FrameReader {
-    /// A reader of `half` that begins with the bytes that came before.
+    /// Makes a reader of `half`. `early` are bytes that were read before the upgrade was complete.
     pub(crate) fn new(half: ReadHalf, early: &[u8], limits: &ReadLimits) -> Self {
         Self {
             half,
@@ -86,10 +91,11 @@ impl FrameReader {
         }
     }
 
-    /// The next event, as what `take` makes of it. The waker is also woken when the shard ends the connection.
+    /// Passes the next event to `take` and returns its result. The waker is also woken when the
+    /// shard ends the connection.
     ///
-    /// Nothing but the reader itself lives from one call to the next: that would count in every
-    /// idle connection.
+    /// No state but the reader itself lives from one call to the next: it would add to the memory
+    /// of every idle connection.
     pub(crate) fn poll_next<R>(
         &mut self,
         cx: &mut Context<'_>,
@@ -113,31 +119,33 @@ impl FrameReader {
             return Poll::Ready(Err(ReadError::Protocol(overdue)));
         }
         link.watch_stage(cx.waker());
-        // It may have moved before it was watched.
+        // The stage may have changed before it was watched.
         match link.stage() {
             Stage::Open => Poll::Pending,
             _ => Poll::Ready(Err(ReadError::Ended)),
         }
     }
 
-    /// Whether the last read has brought more than the events so far.
+    /// Whether the last read has brought bytes that are not decoded yet.
     pub(crate) fn has_more(&self) -> bool {
         !self.pending.is_empty()
     }
 
-    /// Begins to read beside a callback: the rates wait for its end.
+    /// Begins to read while a callback runs: the rates are checked when the callback is over.
     pub(crate) fn be_lenient(&mut self) {
         if let Some(meter) = Guard::meter(&mut self.guard) {
             meter.be_lenient();
         }
     }
 
-    /// Whether the client is over its rates for now, so that nothing is to be read beside the callback.
+    /// Whether the client is over its rates for now. Then no more must be read while the callback
+    /// runs.
     pub(crate) fn is_over_rate(&mut self) -> bool {
         Guard::meter(&mut self.guard).is_some_and(|meter| meter.is_owed())
     }
 
-    /// The callback is over: the time that it took counts for the rates of the client.
+    /// Ends the reading during a callback: the time of the callback adds tokens to the client's
+    /// rates.
     pub(crate) fn be_strict(&mut self, liveness: &impl Liveness) -> Result<(), ReadError> {
         match Guard::meter(&mut self.guard) {
             Some(meter) => meter.be_strict(liveness).map_err(ReadError::Protocol),
@@ -145,8 +153,8 @@ impl FrameReader {
         }
     }
 
-    /// Notes that nobody will read for a while, for a reason that is not the client's: its time for the
-    /// rest of a message begins anew.
+    /// Notes that reading stops for a reason for which the client is not to blame: its time for the
+    /// rest of a message starts anew.
     pub(crate) fn forgive(&mut self) {
         Guard::forget_deadline(&mut self.guard);
     }
@@ -155,20 +163,20 @@ impl FrameReader {
         if let Some(meter) = Guard::meter(&mut self.guard) {
             meter.pause();
         }
-        // Control frames between the fragments of a message win no time for it.
+        // Control frames between the fragments of a message do not extend its time.
         if !self.decoder.message_is_open() {
             Guard::forget_deadline(&mut self.guard);
         }
     }
 
-    /// Ready when the client takes too long over the message that has begun; called when all that has
-    /// come is decoded.
+    /// Ready when the client takes too long over the message that has begun. Called when all bytes
+    /// that have arrived are decoded.
     fn poll_overdue(
         &mut self,
         cx: &mut Context<'_>,
         message_timeout: Duration,
     ) -> Poll<ProtocolError> {
-        // Where the task's budget is used up, the socket was not asked.
+        // If the task has used up its budget, tokio did not read the socket.
         if coop::has_budget_remaining()
             && let Some(meter) = Guard::meter(&mut self.guard)
         {
@@ -181,15 +189,16 @@ impl FrameReader {
         Guard::poll_overdue(&mut self.guard, cx, message_timeout)
     }
 
-    /// Reads and throws away until the client has closed: a socket that is closed before resets the
-    /// connection at the client's next byte, and what it has not read yet is lost.
+    /// Reads and discards bytes until the client has closed. A socket that is closed earlier would
+    /// reset the connection at the client's next byte, and the client would lose what it has not
+    /// read yet.
     ///
-    /// After the close frame has left, a client has `patience` to acknowledge more of what was sent to
-    /// it, as often as it does so, and once more to close.
+    /// After the close frame was sent, the client has `patience` to acknowledge more bytes. Each
+    /// acknowledgement starts `patience` anew, and the last one leaves `patience` to close.
     pub(crate) async fn drain(mut self, link: &Link, patience: Duration) {
         self.guard = None;
         let mut has_closed = false;
-        let mut looks = None;
+        let mut checks = None;
         poll_fn(|cx| {
             link.watch_stage(cx.waker());
             has_closed = has_closed || self.poll_closed(cx).is_ready();
@@ -198,8 +207,8 @@ impl FrameReader {
                 Stage::Flushed | Stage::Cut => return Poll::Ready(()),
                 _ => return Poll::Pending,
             }
-            let looks = looks.get_or_insert_with(|| Looks::begin(patience));
-            looks.poll_given_up(cx, || self.half.acknowledged())
+            let checks = checks.get_or_insert_with(|| ProgressChecks::begin(patience));
+            checks.poll_given_up(cx, || self.half.acknowledged())
         })
         .await;
     }
@@ -226,7 +235,7 @@ impl FrameReader {
         take: &mut Option<F>,
     ) -> Result<Option<R>, ReadError> {
         let mut input = &mut self.pending[self.next..];
-        // Also with nothing pending: it frees what the last event had borrowed.
+        // Called even if nothing is pending: it frees the payload that the last event had borrowed.
         let taken = decode(&mut self.decoder, &mut self.guard, liveness, &mut input, take)?;
         let left = input.len();
         self.next = self.pending.len() - left;
@@ -266,8 +275,8 @@ impl FrameReader {
         })
     }
 
-    /// Ready when the client's close frame or the end of its stream has come. After a breach of the
-    /// protocol only the latter counts.
+    /// Ready when the client's close frame or the end of its stream has arrived. If the client
+    /// breaks the protocol, only the end of its stream counts.
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let is_close = |event: Event<'_>| matches!(event, Event::Close(_));
@@ -281,18 +290,18 @@ impl FrameReader {
     }
 }
 
-/// Looks at a closing connection, until it has made no progress for some of them.
-struct Looks {
+/// The checks of a closing connection. It is given up after [`CHECKS`] checks without progress.
+struct ProgressChecks {
     timer: Interval,
     acknowledged: Option<u64>,
     left: u32,
 }
 
-impl Looks {
+impl ProgressChecks {
     fn begin(patience: Duration) -> Self {
-        let mut timer = interval((patience / LOOKS).max(Duration::from_millis(1)));
+        let mut timer = interval((patience / CHECKS).max(Duration::from_millis(1)));
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { timer, acknowledged: None, left: LOOKS }
+        Self { timer, acknowledged: None, left: CHECKS }
     }
 
     fn poll_given_up(
@@ -305,7 +314,7 @@ impl Looks {
             let acknowledged = acknowledged().map(|acknowledged| acknowledged.bytes);
             let has_progressed = acknowledged > self.acknowledged;
             self.acknowledged = acknowledged;
-            self.left = if has_progressed { LOOKS } else { self.left - 1 };
+            self.left = if has_progressed { CHECKS } else { self.left - 1 };
         }
         Poll::Ready(())
     }
@@ -320,7 +329,7 @@ fn decode<R, F: FnOnce(Event<'_>) -> R>(
 ) -> Result<Option<R>, ReadError> {
     let event = decoder.decode(input).map_err(ReadError::Protocol)?;
     let Some(event) = event else { return Ok(None) };
-    // Who says goodbye is not to be told that it was one message too many.
+    // A close frame does not count: a client that closes must not be closed for its rate.
     if let Some(meter) = Guard::meter(guard)
         && !matches!(event, Event::Close(_))
     {
@@ -329,7 +338,7 @@ fn decode<R, F: FnOnce(Event<'_>) -> R>(
     Ok(Some(take.take().expect("an event ends the call")(event)))
 }
 
-/// What one read has brought; never empty.
+/// Returns the bytes of one read. They are never empty.
 fn poll_fill<'a>(
     half: &mut ReadHalf,
     cx: &mut Context<'_>,

@@ -1,4 +1,5 @@
-//! A socket that gives a client up which does not read its responses.
+//! A write timeout for the streams of a server: a client that does not read its response loses its
+//! connection.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,18 +13,20 @@ use tokio::time::{Sleep, sleep};
 use super::read_log::ReadLog;
 use crate::runtime::deadline::poll_deadline;
 
-/// A socket on which a write that does not get on fails, and that notes what was read.
+/// A stream whose writes fail if the client takes nothing for `write_timeout`. It also logs its
+/// reads.
 pub(crate) struct WriteTimeout<S> {
     stream: S,
     reads: Arc<ReadLog>,
     write_timeout: Duration,
-    /// Exists while the socket takes nothing.
+    /// Exists while the stream takes nothing.
     deadline: Option<Pin<Box<Sleep>>>,
-    /// What it does not take.
+    /// The operation that began to wait when the deadline was set.
     stalled: Operation,
 }
 
-/// What a client may hold up: each is over when a later one is.
+/// The operations that a client can stall, in order: when a later operation is done, so are the
+/// earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Operation {
     Write,
@@ -40,8 +43,10 @@ impl<S> WriteTimeout<S> {
         self.stream
     }
 
-    /// Fails what has been pending for too long. Where TLS takes bytes that the socket does not, only a flush
-    /// tells; so one that is pending is not forgotten over a write.
+    /// Fails an operation that has been pending for too long.
+    ///
+    /// TLS can take bytes that the socket does not take; then only a flush is pending. So a write
+    /// that is done does not clear the deadline of a pending flush.
     fn watch<R>(
         &mut self,
         cx: &mut Context<'_>,

@@ -1,7 +1,7 @@
-//! A stream of the application in halves, for a reader and a writer in two tasks.
+//! A stream of any type, in two halves for a reader and a writer in two tasks.
 //!
-//! Any type under hyper may be one, with code that is not ours: what it panics with ends its own connection,
-//! and not the task of the shard that happens to write to it, nor that of whoever drops it last.
+//! The stream may be a type of the application. Its code may panic. A panic ends the connection of
+//! this stream, and neither the shard that writes to it nor the task that drops it last.
 
 use std::any::Any;
 use std::io::{self, IoSlice};
@@ -20,20 +20,21 @@ use crate::net::events;
 
 type AnyStream = TokioIo<Upgraded>;
 
-/// What the halves share.
+/// The stream that both halves share.
 struct SharedStream {
-    /// None once it has panicked. Locked for as long as one call into it takes.
+    /// `None` once the stream has panicked. The lock is held for one call into the stream.
     halves: Halves<Option<AnyStream>>,
     owner: Owner,
 }
 
-/// Where a session reads from.
+/// The half from which a session reads.
 pub(crate) struct AnyReadHalf(Arc<SharedStream>);
 
-/// Where a shard writes to. It does not wait for a stream that is just being read: the reader wakes it.
+/// The half to which a shard writes. While the reader has the lock, a write is pending, and the
+/// reader wakes the shard.
 pub(crate) struct AnyWriteHalf(Arc<SharedStream>);
 
-/// Makes two halves of a stream.
+/// Splits a stream into two halves.
 pub(super) fn split(upgraded: Upgraded, owner: Owner) -> (AnyReadHalf, AnyWriteHalf) {
     let halves = Halves::new(Some(TokioIo::new(upgraded)));
     let shared = Arc::new(SharedStream { halves, owner });
@@ -41,7 +42,7 @@ pub(super) fn split(upgraded: Upgraded, owner: Owner) -> (AnyReadHalf, AnyWriteH
 }
 
 impl SharedStream {
-    /// Calls into a stream that may panic, and gives it up if it does.
+    /// Calls into the stream. If the call panics, drops the stream and returns an error.
     fn call<R>(
         &self,
         stream: &mut Option<AnyStream>,
@@ -105,9 +106,9 @@ impl AnyWriteHalf {
         self.0.call(&mut stream, |stream| stream.poll_flush(cx))
     }
 
-    /// For a stream to which all that was written has left.
+    /// Shuts the stream down. All bytes must have been written.
     pub(super) fn shut_down(&self, cx: &mut Context<'_>) {
-        // A read that is under way is short, and there is no second chance.
+        // Waits for the lock, because nothing calls again. A read that holds the lock is short.
         let _ = self.0.call(&mut self.0.halves.lock(), |stream| stream.poll_shutdown(cx));
     }
 }

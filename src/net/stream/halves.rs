@@ -1,13 +1,15 @@
-//! A stream whose reader and writer are in two tasks, and each may need the state of the other.
+//! A stream that a reader and a writer in two tasks share, because each may need the state of the
+//! other.
 //!
-//! The reader is a session, and may hold the lock for a while. The writer is a shard, which must not wait for one
-//! client: where the lock is taken, a write is pending, and the reader wakes the shard.
+//! The reader is a session, which may hold the lock for a while. The writer is a shard, which must
+//! not wait for one client: while the reader has the lock, a write is pending, and the reader wakes
+//! the shard.
 //!
 //! # Invariants
 //!
-//! 1. Every time that the reader has held the lock, it wakes the writer, after it has let go of the lock.
-//! 2. The writer registers its waker, and then tries the lock once more before it is pending. So the reader finds the
-//!    waker, or the writer finds the lock free.
+//! 1. Each time after the reader has released the lock, it wakes the writer.
+//! 2. The writer registers its waker, and then tries the lock once more before it is pending. So
+//!    the reader finds the waker, or the writer finds the lock free.
 //! 3. Only the reader and the writer take the lock. Neither holds it across a wait.
 //!
 //! A model checks that the writer is always woken (`tests/models/loom/halves.rs`).
@@ -17,7 +19,7 @@ use std::task::{Context, Poll};
 
 use crate::engine::sync::{AtomicWaker, Mutex, MutexGuard};
 
-/// What the halves of a stream share.
+/// A stream behind a lock, for its two halves.
 pub(crate) struct Halves<S> {
     stream: Mutex<S>,
     /// The writer, while it waits for the lock.
@@ -29,7 +31,8 @@ impl<S> Halves<S> {
         Self { stream: Mutex::new(stream), writer: AtomicWaker::new() }
     }
 
-    /// Does something with the stream as its reader. Waits for the lock.
+    /// Calls `act` with the stream, for the reader. Waits for the lock, and wakes the writer
+    /// afterwards.
     pub(crate) fn read<R>(&self, act: impl FnOnce(&mut S) -> R) -> R {
         let result = act(&mut self.lock());
         // Invariant 1: the lock is free again.
@@ -37,16 +40,16 @@ impl<S> Halves<S> {
         result
     }
 
-    /// The lock, for the writer and for what is done at the end. Waits for the reader.
+    /// Locks the stream, for a shutdown or a short call by the writer. Waits for the reader.
     pub(crate) fn lock(&self) -> MutexGuard<'_, S> {
         self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The lock, for the writer; pending while the reader has it.
+    /// Locks the stream, for the writer. Pending while the reader has the lock.
     pub(crate) fn poll_lock(&self, cx: &mut Context<'_>) -> Poll<MutexGuard<'_, S>> {
         let stream = self.try_lock().or_else(|| {
             self.writer.register(cx.waker());
-            // Invariant 2: the reader may have let go before it could see the waker.
+            // Invariant 2: the reader may have released the lock before it could see the waker.
             self.try_lock()
         });
         stream.map_or(Poll::Pending, Poll::Ready)

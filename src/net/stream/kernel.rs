@@ -1,4 +1,5 @@
-//! What the kernel knows of a TCP connection: what the peer has acknowledged, and what waits to be read.
+//! The kernel's state of a TCP connection: the bytes that the peer has acknowledged, and the bytes
+//! that wait to be read.
 
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
@@ -11,30 +12,32 @@ use socket2::SockRef;
 
 use crate::engine::Acknowledged;
 
-/// The bytes of `struct tcp_info` up to `tcpi_notsent_bytes` (`include/uapi/linux/tcp.h`). Kernels only
-/// ever append to it; these are there since Linux 4.6.
+/// The length of `struct tcp_info` up to `tcpi_notsent_bytes` (`include/uapi/linux/tcp.h`). Linux
+/// 4.6 and later have all of these bytes. Kernels only append to the struct.
 const TCP_INFO_BYTES: usize = 148;
 
-/// How long a peer that is there may take to acknowledge something, beyond two round trips: delayed
+/// The time that a live peer may take to acknowledge bytes, in addition to two round trips: delayed
 /// acknowledgements take up to 200 ms.
 const ACK_DELAY_MAX: Duration = Duration::from_millis(200);
 
-/// How many probes of a closed window a peer that is there may leave unanswered: one is on its way.
+/// The number of probes of a zero window (RFC 9293, section 3.8.6.1) that a live peer may leave
+/// unanswered: one is on its way.
 const PROBES_MAX: u8 = 1;
 
-/// As [`PROBES_MAX`], where the question is whether the peer has died. Probes get lost, and their number only
+/// The same bound for the question whether the peer has died. Probes get lost, and the number only
 /// grows while none is answered.
 const PROBES_LOST_MAX: u8 = 2;
 
-/// How often the kernel asks a peer without space whether it has some, at the least. By itself it asks ever more
-/// seldom, up to every two minutes. Kernels know this bound since Linux 6.15.
+/// The maximum time in milliseconds between two probes of a peer without space. By default the
+/// kernel doubles the time, up to two minutes. Linux 6.15 and later know this bound.
 const PROBE_INTERVAL_MS: libc::c_int = 5_000;
 
-/// How long the kernel goes on trying to tell a peer that does not answer.
+/// How long the kernel tries to end the connection of a peer that does not answer.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// How often it tries then, at the least. Without this bound, which kernels know since Linux 6.15, the
-/// time between two tries doubles, so that a peer that is back waits for as long as it was away.
+/// The maximum time in milliseconds between two of these attempts. Linux 6.15 and later know this
+/// bound. Without it the time doubles, so that a peer that is back waits for as long as it was
+/// away.
 const FAREWELL_INTERVAL_MS: libc::c_int = 5_000;
 
 /// `TCP_RTO_MAX_MS` (`include/uapi/linux/tcp.h`).
@@ -43,7 +46,7 @@ const TCP_RTO_MAX_MS: libc::c_int = 44;
 sockopt_impl!(RtoMax, SetOnly, libc::IPPROTO_TCP, TCP_RTO_MAX_MS, libc::c_int);
 sockopt_impl!(TcpInfo, GetOnly, libc::IPPROTO_TCP, libc::TCP_INFO, [u8; TCP_INFO_BYTES]);
 
-/// A look at `struct tcp_info`.
+/// A snapshot of `struct tcp_info`.
 struct Info([u8; TCP_INFO_BYTES]);
 
 impl Info {
@@ -59,17 +62,17 @@ impl Info {
         u32::from_ne_bytes(self.bytes(at))
     }
 
-    /// Window probes in a row that were not answered.
+    /// Returns the number of window probes in a row that were not answered.
     fn probes(&self) -> u8 {
         self.0[3]
     }
 
-    /// The time to the next attempt. It doubles with each that is not answered.
+    /// Returns the time until the next attempt. It doubles with each attempt that is not answered.
     fn retransmission_timeout(&self) -> Duration {
         Duration::from_micros(self.u32(8).into())
     }
 
-    /// Segments that were sent and not acknowledged.
+    /// Returns the number of segments that were sent and not acknowledged.
     fn unacked(&self) -> u32 {
         self.u32(24)
     }
@@ -86,20 +89,21 @@ impl Info {
         u64::from_ne_bytes(self.bytes(120))
     }
 
-    /// Bytes that were not sent yet.
+    /// Returns the number of bytes that were not sent yet.
     fn notsent_bytes(&self) -> u32 {
         self.u32(144)
     }
 
-    /// Whether the peer answers, be it with a closed window.
+    /// Whether the peer answers, even if only with a zero window.
     fn is_answered(&self) -> bool {
         let answers_data =
             self.unacked() == 0 || self.since_last_ack() <= 2 * self.round_trip() + ACK_DELAY_MAX;
         answers_data && self.probes() <= PROBES_MAX
     }
 
-    /// The same, where the peer may be silent for `patience`. A peer without space acknowledges nothing new,
-    /// and the kernel asks it ever more seldom: between two attempts its silence says nothing.
+    /// Whether the peer has answered within `patience`. A peer without space acknowledges nothing
+    /// new, and the kernel probes it at growing intervals: its silence between two attempts means
+    /// nothing.
     fn is_answered_within(&self, patience: Duration) -> bool {
         let attempt = self.retransmission_timeout() + 2 * self.round_trip() + ACK_DELAY_MAX;
         let answers_data = self.unacked() == 0 || self.since_last_ack() <= patience.max(attempt);
@@ -107,7 +111,7 @@ impl Info {
     }
 }
 
-/// Whether this kernel tells all of [`TCP_INFO_BYTES`].
+/// Whether this kernel has all of [`TCP_INFO_BYTES`].
 fn is_known() -> bool {
     static KNOWN: OnceLock<bool> = OnceLock::new();
     *KNOWN.get_or_init(|| {
@@ -120,34 +124,34 @@ fn is_known() -> bool {
     })
 }
 
-/// Has the kernel notice sooner that a peer without space has died. It also gives up sooner a peer that
-/// acknowledges nothing: after a minute or so.
+/// Makes the kernel notice sooner that a peer without space has died. The kernel also gives up
+/// sooner on a peer that acknowledges nothing: after about a minute.
 pub(super) fn probe_often(socket: &SockRef<'_>) {
-    // Older kernels refuse it, and go on as they do.
+    // Older kernels refuse the option and keep their default.
     let _ = setsockopt(&**socket, RtoMax, &PROBE_INTERVAL_MS);
 }
 
-/// What the peer has acknowledged.
+/// Returns what the peer has acknowledged.
 pub(super) fn acknowledged(socket: &impl AsFd) -> Option<Acknowledged> {
     let info = Info::of(socket)?;
     let is_all = info.unacked() == 0 && info.notsent_bytes() == 0;
     Some(Acknowledged { bytes: info.bytes_acked(), is_all })
 }
 
-/// Whether the peer still answers, be it that it takes nothing.
+/// Whether the peer still answers, even if it takes no bytes.
 pub(super) fn is_answered(socket: &impl AsFd, patience: Duration) -> Option<bool> {
     Some(Info::of(socket)?.is_answered_within(patience))
 }
 
-/// Whether bytes, or the end of the stream, wait to be read.
+/// Whether bytes or the end of the stream wait to be read.
 pub(super) fn has_unread(socket: &impl AsFd) -> bool {
     let mut byte = [0];
     let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
     recv(socket, &mut byte[..], flags) != Err(rustix::io::Errno::AGAIN)
 }
 
-/// Leaves it to the kernel to end the connection, where the peer does not answer: a reset would be lost
-/// on the way, and the peer would wait for ever. `false` where it answers.
+/// If the peer does not answer, leaves the end of the connection to the kernel and returns `true`:
+/// a reset could get lost, and the peer would wait for ever. Returns `false` if the peer answers.
 pub(super) fn leave_if_unanswered(socket: &SockRef<'_>) -> bool {
     if Info::of(&**socket).is_none_or(|info| info.is_answered()) {
         return false;

@@ -1,5 +1,10 @@
-//! The two halves of an upgraded stream: a TCP socket, which is the fast path, TLS over one, or anything
-//! else.
+//! The two halves of an upgraded stream (RFC 9110, section 7.8): a TCP socket, which is the fast
+//! path, TLS over a TCP socket, or any other stream.
+//!
+//! A session owns the [`ReadHalf`], a shard the [`WriteHalf`]. Small messages are sent at once,
+//! without Nagle's algorithm (RFC 9293, section 3.7.4). A connection ends with a FIN after the
+//! close frame (RFC 6455, section 7.1.1; with TLS after a `close_notify`, RFC 8446, section 6.1),
+//! or with a reset if the client does not read (RFC 9293, section 3.10.5).
 
 mod any;
 pub(super) mod halves;
@@ -33,7 +38,7 @@ use self::tls::{TlsReadHalf, TlsWriteHalf};
 use super::write_timeout::WriteTimeout;
 use crate::engine::{Acknowledged, ConnKey, Port, Socket};
 
-/// The halves of a stream, and what was read from it before the upgrade was over.
+/// The halves of a stream, and the bytes that were read before the upgrade was complete.
 pub(crate) struct Streams {
     pub(crate) read: ReadHalf,
     pub(crate) write: WriteHalf,
@@ -46,28 +51,29 @@ pub(crate) struct Owner {
     pub(crate) port: Arc<Port<WriteHalf>>,
 }
 
-/// What is asked of the kernel for the socket of a client.
+/// Options of a client's socket.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct SocketOptions {
-    /// The size of the send buffer, where it is not that of the system.
+    /// The size of the send buffer in bytes. `None` leaves the default of the system.
     pub(crate) send_buffer: Option<usize>,
-    /// Whether messages wait in the hub until the kernel can send them, rather than in the kernel.
+    /// Whether messages wait in the hub until the kernel can send them, instead of in the kernel.
     #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux has it"))]
     pub(crate) holds_little: bool,
-    /// Whether a client that takes nothing stays, so that the kernel has to find out often whether it lives.
+    /// Whether a client that takes nothing keeps its connection. Then the kernel must probe often
+    /// whether it is alive.
     #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux has it"))]
     pub(crate) is_probed: bool,
 }
 
-/// Bytes that were not sent yet, from which on a kernel that holds little takes no more: a few segments, so that
-/// the kernel has some to send when an acknowledgement comes.
+/// With [`SocketOptions::holds_little`], the kernel takes no more bytes while this many wait to be
+/// sent: a few segments, so that the kernel has some to send when an acknowledgement arrives.
 #[cfg(target_os = "linux")]
 const UNSENT_BYTES_MAX: u32 = 4_096;
 
 impl SocketOptions {
     fn set(self, socket: &SockRef<'_>) {
         if let Some(bytes) = self.send_buffer {
-            // The kernel takes any size, and makes of it what it allows.
+            // The kernel accepts any size, and applies its own bounds.
             let _ = socket.set_send_buffer_size(bytes);
         }
         #[cfg(target_os = "linux")]
@@ -81,11 +87,11 @@ impl SocketOptions {
     }
 }
 
-/// Takes an upgraded connection apart, down to the socket where that is known, whose options are set.
-/// Small messages do not wait there for the answer to others (`TCP_NODELAY`).
+/// Splits an upgraded connection into its halves. If the type of the stream is known, sets the
+/// options of its socket and `TCP_NODELAY`.
 pub(crate) fn into_streams(upgraded: Upgraded, options: SocketOptions, owner: Owner) -> Streams {
     let tune = |socket: SockRef<'_>| {
-        // A failure means that the client is gone already.
+        // A failure means that the client has already gone.
         let _ = socket.set_tcp_nodelay(true);
         options.set(&socket);
     };
@@ -101,7 +107,7 @@ pub(crate) fn into_streams(upgraded: Upgraded, options: SocketOptions, owner: Ow
             let (read, write) = tls::split(*stream);
             Streams { read: ReadHalf::Tls(Box::new(read)), write: WriteHalf::Tls(write), early }
         }
-        // What hyper had read already comes first out of this one by itself.
+        // This stream itself returns first the bytes that hyper had already read.
         Transport::Other(upgraded) => {
             let (read, write) = any::split(upgraded, owner);
             Streams { read: ReadHalf::Any(read), write: WriteHalf::Any(write), early: Bytes::new() }
@@ -109,7 +115,7 @@ pub(crate) fn into_streams(upgraded: Upgraded, options: SocketOptions, owner: Ow
     }
 }
 
-/// What an upgraded connection is, with what was read from it before.
+/// The stream of an upgraded connection, with the bytes that hyper had already read.
 enum Transport {
     Tcp(TcpStream, Bytes),
     #[cfg(feature = "tls")]
@@ -132,7 +138,7 @@ impl Transport {
     }
 }
 
-/// Takes a stream of this type out of the wraps that servers put around it.
+/// Takes a stream of this type out of the wrappers that servers put around it.
 fn unwrap_stream<S>(upgraded: Upgraded) -> Result<(S, Bytes), Upgraded>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -151,11 +157,11 @@ where
     Ok((parts.io.into_inner(), parts.read_buf))
 }
 
-/// Where a session reads from.
+/// The half from which a session reads.
 pub(crate) enum ReadHalf {
     Tcp(OwnedReadHalf),
     #[cfg(feature = "tls")]
-    /// Boxed, so that a session over TCP is not larger for it.
+    /// Boxed, so that it does not enlarge a session over TCP.
     Tls(Box<TlsReadHalf>),
     Any(AnyReadHalf),
 }
@@ -167,8 +173,8 @@ impl ReadHalf {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self {
-            // A short read tells tokio that the socket is drained: the next poll does not ask the
-            // kernel again.
+            // After a short read, tokio knows that the socket is drained: the next poll makes no
+            // system call.
             Self::Tcp(half) => Pin::new(half).poll_read(cx, buffer),
             #[cfg(feature = "tls")]
             Self::Tls(half) => half.poll_read(cx, buffer),
@@ -176,7 +182,7 @@ impl ReadHalf {
         }
     }
 
-    /// What the peer has acknowledged, where that is known.
+    /// Returns what the peer has acknowledged, if the kernel reports it.
     pub(crate) fn acknowledged(&self) -> Option<Acknowledged> {
         #[cfg(target_os = "linux")]
         match self {
@@ -188,7 +194,7 @@ impl ReadHalf {
         None
     }
 
-    /// Takes the number of bytes that came with others and are nothing to read.
+    /// Takes the number of bytes that were received and carry no data, such as the overhead of TLS.
     pub(crate) fn take_overhead(&mut self) -> usize {
         match self {
             #[cfg(feature = "tls")]
@@ -198,13 +204,13 @@ impl ReadHalf {
     }
 }
 
-/// Where a shard writes to.
+/// The half to which a shard writes.
 pub(crate) enum WriteHalf {
     Tcp(OwnedWriteHalf),
     #[cfg(feature = "tls")]
     Tls(TlsWriteHalf),
     Any(AnyWriteHalf),
-    /// Keeps the place of a stream that is still to come.
+    /// A placeholder until the stream exists.
     Awaited,
 }
 
@@ -246,8 +252,8 @@ impl Socket for WriteHalf {
     }
 
     fn shut_down(&mut self) {
-        // A failure means that the peer is gone, which its reader will notice. All that was written has
-        // left by now, so there is room for the little that TLS adds.
+        // A failure means that the peer has gone, which the reader will notice. All bytes have been
+        // written by now, so the socket has space for the few bytes of TLS.
         let mut cx = Context::from_waker(Waker::noop());
         match self {
             Self::Tcp(half) => {
@@ -285,7 +291,7 @@ impl Socket for WriteHalf {
 }
 
 impl WriteHalf {
-    /// Does something with the TCP socket, where there is one.
+    /// Calls `act` with the TCP socket, if there is one.
     fn with_socket<R>(&self, act: impl FnOnce(SockRef<'_>) -> R) -> Option<R> {
         match self {
             Self::Tcp(half) => Some(act(SockRef::from(half.as_ref()))),
@@ -296,8 +302,9 @@ impl WriteHalf {
     }
 }
 
-/// Has the last half to be dropped reset the connection, instead of leaving what the client does not
-/// read with the kernel for minutes. A client that cannot be reached would never know of a reset.
+/// Prepares a reset: the connection is reset when its last half is dropped. Otherwise the kernel
+/// would keep the bytes that the client does not read for minutes. A client that cannot be reached
+/// would never get the reset, so the kernel goes on trying to end such a connection.
 fn reset(socket: SockRef<'_>) {
     #[cfg(target_os = "linux")]
     if kernel::leave_if_unanswered(&socket) {
@@ -322,7 +329,7 @@ mod tests {
         b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: any\r\n\r\nearly";
 
     #[tokio::test]
-    async fn tcp_socket_is_found_under_axum_serve_with_what_was_read() {
+    async fn tcp_socket_is_found_under_axum_serve_with_the_bytes_that_were_read() {
         let (sender, mut upgrades) = mpsc::unbounded_channel();
         let route = get(|mut request: Request| async move {
             sender.send(hyper::upgrade::on(&mut request)).expect("the test listens");

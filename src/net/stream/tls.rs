@@ -1,4 +1,4 @@
-//! A TLS stream of the server in halves, for a reader and a writer in two tasks.
+//! A TLS stream of the server, in two halves for a reader and a writer in two tasks.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::pin::Pin;
@@ -12,33 +12,37 @@ use tokio_rustls::server::TlsStream;
 
 use super::halves::Halves;
 
-/// The most bytes of a record: 16 KiB, and what TLS adds (RFC 8446, section 5.2).
+/// The maximum size of a record in bytes: 16 KiB, and the bytes that TLS adds (RFC 8446, section
+/// 5.2).
 const RECORD_BYTES_MAX: usize = 17 * 1024;
 
-/// Bytes of records that may wait for the socket. What waits beyond it waits in the send queue, where it is
-/// shared and counted. Bursts of 64 KiB cost 2.8 times as much as without TLS where this is one record, for
-/// each leaves in a write of its own, 1.9 times with two, and 1.7 with four.
+/// Bytes of records that may wait for the socket. All other bytes wait in the send queue, where
+/// they are shared and counted. With a limit of one record, a burst of 64 KiB costs 2.8 times as
+/// much as without TLS, because each record is a write of its own. With two records it costs 1.9
+/// times as much, with four 1.7 times.
 const RECORDS_BYTES_MAX: usize = 2 * RECORD_BYTES_MAX;
 
-/// Reads of records before others have their turn, each of 4 KiB or the rest of a record.
+/// Reads of a socket before other tasks have their turn. Each read is 4 KiB or the rest of a
+/// record.
 const READS_MAX: usize = 4;
 
-/// What the halves share, since each direction may need the state of the other. Locked for as long as it
-/// takes to open about 16 KiB, or to seal twice as much.
+/// The stream that both halves share, because each direction may need the state of the other. The
+/// lock is held for as long as it takes to decrypt about 16 KiB, or to encrypt twice as much.
 type TlsHalves = Halves<TlsStream<TcpStream>>;
 
-/// Where a session reads from.
+/// The half from which a session reads.
 pub(crate) struct TlsReadHalf {
     shared: Arc<TlsHalves>,
-    /// Bytes that were received and not read, nor taken as overhead.
+    /// Bytes that were received, and neither read nor taken as overhead.
     unread: usize,
 }
 
-/// Where a shard writes to. It must not wait for one client: where the reader has the lock, as often while a
-/// client floods it, a write is pending, and the reader wakes it when it lets go.
+/// The half to which a shard writes. A shard must not wait for one client. While the reader has the
+/// lock, as often when a client floods it, a write is pending, and the reader wakes the shard when
+/// it has released the lock.
 pub(crate) struct TlsWriteHalf(Arc<TlsHalves>);
 
-/// Makes two halves of a stream.
+/// Splits a stream into two halves.
 pub(super) fn split(mut stream: TlsStream<TcpStream>) -> (TlsReadHalf, TlsWriteHalf) {
     stream.get_mut().1.set_buffer_limit(Some(RECORDS_BYTES_MAX));
     let shared = Arc::new(Halves::new(stream));
@@ -58,13 +62,14 @@ impl TlsReadHalf {
         read
     }
 
-    /// Does something with the socket beneath.
+    /// Calls `act` with the TCP socket.
     pub(super) fn with_socket<R>(&self, act: impl FnOnce(SockRef<'_>) -> R) -> R {
         self.shared.read(|stream| act(SockRef::from(stream.get_ref().0)))
     }
 
-    /// Takes the number of bytes that came and were nothing to read: records cost, whatever is in them. What
-    /// may be the front of a record is not among them yet.
+    /// Takes the number of bytes that were received and carry no data, because each record costs
+    /// work, even an empty one. Bytes that may be the front of an incomplete record are not counted
+    /// yet.
     pub(super) fn take_overhead(&mut self) -> usize {
         let overhead = self.unread.saturating_sub(RECORD_BYTES_MAX);
         self.unread -= overhead;
@@ -72,8 +77,8 @@ impl TlsReadHalf {
     }
 }
 
-/// Opens records until one of them has something in it. Not [`TlsStream`]'s own, which does so for as long as
-/// records come, and does not tell how many.
+/// Decrypts records until one of them carries data. [`TlsStream`]'s own read is not used: it goes
+/// on for as long as records arrive, and does not report how many bytes they had.
 fn open(
     stream: &mut TlsStream<TcpStream>,
     cx: &mut Context<'_>,
@@ -94,7 +99,7 @@ fn open(
             read => read?,
         };
         if let Err(error) = session.process_new_packets() {
-            // The alert that says so to the client, if the socket takes it.
+            // Sends the alert to the client, if the socket has space.
             let _ = session.write_tls(&mut Records { socket, cx });
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
         }
@@ -103,7 +108,7 @@ fn open(
     Poll::Pending
 }
 
-/// The records of a socket, as rustls reads and writes them.
+/// The socket, as rustls reads and writes it.
 struct Records<'a, 'b> {
     socket: &'a mut TcpStream,
     cx: &'a mut Context<'b>,
@@ -148,7 +153,7 @@ impl TlsWriteHalf {
         Pin::new(&mut *self.0.lock()).poll_shutdown(cx)
     }
 
-    /// Does something with the socket beneath.
+    /// Calls `act` with the TCP socket.
     pub(super) fn with_socket<R>(&self, act: impl FnOnce(SockRef<'_>) -> R) -> R {
         act(SockRef::from(self.0.lock().get_ref().0))
     }
