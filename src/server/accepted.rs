@@ -1,4 +1,4 @@
-//! A connection that was accepted, over TCP or a Unix socket.
+//! An accepted connection, over TCP or a Unix socket.
 
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -11,21 +11,21 @@ use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 
-/// A connection, with the client's address where it has one.
+/// A connection. A TCP connection has the address of the client.
 pub(super) enum Accepted {
     Tcp(TcpStream, SocketAddr),
     #[cfg(unix)]
     Unix(UnixStream),
 }
 
-/// Reads of 4 KiB before a refusal: a head of 16 KiB, and no more.
+/// Reads of 4 KiB before a refusal: enough for a head of 16 KiB.
 const DRAINS_MAX: usize = 4;
 
-/// What both kinds of connection have in common.
+/// The operations that both kinds of connections have.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     fn socket(&self) -> SockRef<'_>;
 
-    /// The number of its descriptor; 0 where there are none.
+    /// Returns the number of the descriptor, or 0 on systems without descriptors.
     fn number(&self) -> u64 {
         #[cfg(unix)]
         return self.socket().as_raw_fd() as u64;
@@ -33,12 +33,13 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
         0
     }
 
-    /// Throws away what the client has sent so far, and answers. A new socket has space for the answer, and
-    /// a client that has gone needs none.
+    /// Discards the bytes that the client has sent so far, and sends an answer. A new socket has
+    /// space for the answer. A failure is ignored: the client has gone.
     fn drain_and_answer(&self, answer: &[u8]) {
         let socket = self.socket();
         let mut scratch = [MaybeUninit::uninit(); 4_096];
-        // Closing a socket with something unread resets it, and some clients then lose the answer.
+        // Closing a socket with unread bytes resets the connection, and some clients then lose the
+        // answer.
         for _ in 0..DRAINS_MAX {
             if socket.recv(&mut scratch).is_ok_and(|bytes| bytes < scratch.len()) {
                 break;

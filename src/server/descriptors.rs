@@ -1,29 +1,30 @@
-//! Descriptors that are kept free, so that whoever cannot be served is told so.
+//! The reserve of descriptors: some stay free, so that the server can refuse clients instead of
+//! leaving them waiting.
 //!
-//! A process that has no descriptor left can accept nobody: clients wait in the kernel, health checks time
-//! out, and a connection to Redis that was lost cannot be made again. The system gives each new descriptor
-//! the lowest number that is free. So the number of a new connection tells how many are left, with no need
-//! to count what else the process has open.
+//! A process without a free descriptor can accept no connection: clients wait in the kernel, health
+//! checks time out, and a lost connection to Redis cannot be made again. The system gives each new
+//! descriptor the lowest free number. So the number of a new connection shows how many descriptors
+//! are left, without counting the other open files.
 
 use crate::process::ProcessLimits;
 
-/// The most that are kept, of a limit of 1,024 and more.
+/// The maximum of descriptors in reserve, from a limit of 1,024 on.
 const RESERVE_MAX: u64 = 64;
 
-/// The least, of any limit.
+/// The minimum of descriptors in reserve.
 const RESERVE_MIN: u64 = 8;
 
 /// Whether there is a descriptor for one more client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Supply {
     Plenty,
-    /// Enough for requests that are over in a moment, and not for a WebSocket.
+    /// Enough for short requests, but not for a WebSocket.
     Scarce,
-    /// Only enough to say no.
+    /// Only enough to refuse clients.
     Short,
 }
 
-/// The numbers from which descriptors are scarce.
+/// The numbers from which on descriptors are scarce or short.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Descriptors {
     scarce_from: u64,
@@ -31,7 +32,8 @@ pub(super) struct Descriptors {
 }
 
 impl Descriptors {
-    /// By the limit of this process, as it is now. Where it is not known, there is none.
+    /// Computes the numbers from the current limit of this process. An unknown limit counts as no
+    /// limit.
     pub(super) fn of_process() -> Self {
         Self::of_limit(ProcessLimits::read().descriptors.unwrap_or(u64::MAX))
     }
@@ -42,7 +44,7 @@ impl Descriptors {
         Self { scarce_from: left(reserve), short_from: left(reserve / 2) }
     }
 
-    /// By the number of the newest one.
+    /// Returns the supply, from the number of the newest descriptor.
     pub(super) fn supply(&self, newest: u64) -> Supply {
         match newest {
             _ if newest >= self.short_from => Supply::Short,
@@ -57,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_descriptors_are_kept_half_of_them_for_requests_and_half_for_refusals() {
+    fn half_of_the_reserve_is_for_requests_and_half_for_refusals() {
         use Supply::{Plenty, Scarce, Short};
         for (limit, scarce_from, short_from) in
             [(64, 56, 60), (200, 188, 194), (1_024, 960, 992), (1_048_576, 1_048_512, 1_048_544)]

@@ -1,4 +1,4 @@
-//! What is told of a server.
+//! Events of a server.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,12 +6,13 @@ use std::net::SocketAddr;
 use crate::telemetry::events;
 
 events! {
-    /// The system could accept no connection, as often as this since it was last told.
+    /// The system could accept no connection. `failures` counts the times since the last event.
     warn accept_failed(error: &io::Error, failures: u64) for "roomcast::server" {
         %error, failures, "connection not accepted"
     }
 
-    /// Few descriptors are left, so clients were refused: as many as this since it was last told.
+    /// Few descriptors are left, so clients were refused. `refused` counts them since the last
+    /// event.
     warn descriptors_scarce(refused: u64) for "roomcast::server" {
         refused, "few descriptors left: raise the limit (RLIMIT_NOFILE), or lower max_connections"
     }
@@ -21,7 +22,7 @@ events! {
         %error, "signal not listened for"
     }
 
-    /// A connection was refused or ended, or a request refused, before it came to a hub.
+    /// A connection was refused or closed, or a request was refused, before it reached a hub.
     debug rejected(remote_addr: Option<SocketAddr>, reason: &str) for "roomcast::server" {
         remote_addr = remote_addr.map(tracing::field::display), reason, "connection rejected"
     }

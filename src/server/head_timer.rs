@@ -1,8 +1,9 @@
-//! How long a connection may wait for the head of a request.
+//! The timer for the heads of requests: how long a connection may wait for a head.
 //!
-//! hyper sets a timer when it begins to wait for a head, and polls the timer when there is nothing to read. Here
-//! that timer has two lengths. Until the first byte of a head comes, a connection that has had a response is idle.
-//! From then on, and on a new connection, the client is slow.
+//! hyper sets a timer when it begins to wait for a head, and polls the timer when there is nothing
+//! to read. This timer has two lengths. A connection that has had a response is idle until the
+//! first byte of the next head arrives: the idle timeout holds. From then on, and from the
+//! beginning of a new connection, the head timeout holds.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,46 +20,48 @@ use super::shared::ServerShared;
 use crate::net::ReadLog;
 use crate::runtime::deadline::poll_deadline;
 
-/// The state of a connection between its heads.
+/// The state of a connection between the heads of its requests.
 ///
-/// The task of the connection writes and reads the flags; they are atomic so that the task may move between
-/// threads.
+/// Only the task of the connection writes and reads the flags. They are atomic because the task may
+/// move between threads.
 #[derive(Debug, Default)]
 pub(super) struct HeadState {
     pub(super) reads: Arc<ReadLog>,
-    /// The last request had a body.
+    /// Whether the last request had a body.
     had_body: AtomicBool,
-    /// No head has begun in the time of an idle connection.
+    /// Whether the idle timeout has passed without the first byte of a head.
     is_idle_over: AtomicBool,
 }
 
 impl HeadState {
-    /// A head has come whole.
+    /// Notes that a whole head has arrived.
     pub(super) fn note<B: Body>(&self, request: &Request<B>) {
         self.had_body.store(!request.body().is_end_stream(), Ordering::Relaxed);
     }
 
-    /// Whether the connection has been idle for too long. Once it has, it is to be ended.
+    /// Whether the connection has been idle for too long. Then it must be closed.
     pub(super) fn is_idle_over(&self) -> bool {
         self.is_idle_over.load(Ordering::Relaxed)
     }
 
-    /// Whether nothing of the next head is there yet. hyper does not tell whether bytes follow a body of a given
-    /// length: a client that sends the beginning of a head along with such a body counts as idle until it goes on.
+    /// Whether no byte of the next head has arrived.
+    ///
+    /// hyper does not say whether bytes follow a body of a given length. So a client that sends the
+    /// beginning of a head together with such a body counts as idle until it sends more.
     fn is_idle(&self) -> bool {
         self.reads.reads() > 0
             && (self.reads.ends_with_empty_line() || self.had_body.load(Ordering::Relaxed))
     }
 }
 
-/// The timer of hyper for the heads of one connection.
+/// hyper's timer for the heads of one connection.
 pub(super) struct HeadTimer {
     pub(super) server: Arc<ServerShared>,
     pub(super) heads: Arc<HeadState>,
 }
 
 impl Timer for HeadTimer {
-    /// Begins the wait for a head; its length is not the caller's.
+    /// Begins the wait for a head. The length that the caller passes is ignored.
     fn sleep(&self, _: Duration) -> Pin<Box<dyn rt::Sleep>> {
         let head_timeout = self.server.limits.head_timeout;
         Box::pin(HeadWait::begin(self.heads.clone(), head_timeout, self.server.idle_timeout()))
@@ -76,11 +79,11 @@ impl Timer for HeadTimer {
 /// The wait for a head. Ready when the client is too slow.
 struct HeadWait {
     heads: Arc<HeadState>,
-    /// The reads before it began.
+    /// The number of reads before the wait began.
     reads_before: u32,
     head_timeout: Duration,
     is_idle: bool,
-    /// The time that runs.
+    /// The timeout that holds now.
     timeout: Duration,
     deadline: Pin<Box<Sleep>>,
 }
@@ -112,7 +115,7 @@ impl Future for HeadWait {
         }
         ready!(poll_deadline(this.deadline.as_mut(), this.timeout, cx));
         if this.is_idle {
-            // Nobody is woken: the task that polls this looks at the flag when it has done so.
+            // No waker is needed: the task that polls this future checks the flag afterwards.
             this.heads.is_idle_over.store(true, Ordering::Relaxed);
             return Poll::Pending;
         }
@@ -133,7 +136,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const MINUTE: Duration = Duration::from_secs(60);
 
-    /// The wait after a request has come whole and was answered.
+    /// Begins the wait after a request that has arrived completely and was answered.
     fn after_a_request() -> (Arc<HeadState>, Pin<Box<HeadWait>>) {
         let heads = Arc::new(HeadState::default());
         heads.reads.note(b"\r\n\r\n");
@@ -145,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn head_has_its_own_time_from_its_first_byte_on() {
+    async fn head_timeout_begins_with_the_first_byte_of_a_head() {
         let (heads, mut wait) = after_a_request();
         advance(MINUTE / 2).await;
         assert!(!is_over(&mut wait));
@@ -157,7 +160,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn pause_of_the_process_is_no_idle_time() {
+    async fn pause_of_the_process_does_not_count_as_idle_time() {
         let (heads, mut wait) = after_a_request();
         assert!(!is_over(&mut wait));
         advance(3 * MINUTE).await;
@@ -167,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn pause_of_the_process_makes_no_head_slow() {
+    async fn pause_of_the_process_does_not_count_against_a_head() {
         let (heads, mut wait) = after_a_request();
         heads.reads.note(b"G");
         assert!(!is_over(&mut wait));
@@ -175,6 +178,6 @@ mod tests {
         assert!(!is_over(&mut wait));
         heads.reads.note(b"ET /");
         advance(SECOND + Duration::from_millis(2)).await;
-        assert!(is_over(&mut wait), "more bytes are no more time");
+        assert!(is_over(&mut wait), "more bytes do not extend the time");
     }
 }

@@ -1,4 +1,4 @@
-//! Connections in memory, which come from nowhere else than a test.
+//! Connections in memory, for tests.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use crate::ws::Opening;
 impl Server {
     /// A server that listens on nothing, for a [`TestServer`](crate::test::TestServer).
     ///
-    /// If it is [run](Self::run) as it is, it ends at once.
+    /// [`run`](Self::run) returns at once.
     pub fn in_memory() -> Self {
         Self::of(Vec::new())
     }
 
-    /// Closes what it listens on, and serves streams in memory alone.
+    /// Closes the listeners, and serves only streams in memory.
     pub(crate) fn into_memory(self) -> InMemory {
         InMemory(self.into_parts().1)
     }
@@ -29,7 +29,8 @@ impl Server {
 pub(crate) struct InMemory(Arc<ServerShared>);
 
 impl InMemory {
-    /// A client's end of a stream to this server, whose two directions hold so many bytes each.
+    /// Connects a client, and returns its end of the stream. Each direction buffers at most
+    /// `bytes_max` bytes.
     pub(crate) fn connect(
         &self,
         addr: SocketAddr,

@@ -15,11 +15,11 @@ use tokio::net::{UnixListener, UnixStream};
 use super::accepted::Accepted;
 use super::{Server, ServerError};
 
-/// Connections that the kernel holds ready to be accepted; it may hold fewer
-/// (`net.core.somaxconn`, 4,096 by default).
+/// The maximum number of connections that wait in the kernel to be accepted. The kernel's own bound
+/// may be lower (`net.core.somaxconn`, 4,096 by default).
 const BACKLOG: u32 = 4_096;
 
-/// A socket that a [`Server`] listens on, made elsewhere: a TCP listener, or on Unix a Unix one.
+/// A listening socket for a [`Server`]: a TCP listener, or on Unix also a Unix socket listener.
 #[derive(Debug)]
 pub struct Listener(Kind);
 
@@ -44,7 +44,7 @@ impl From<UnixListener> for Listener {
 }
 
 impl Listener {
-    /// The address, where it is one of IP.
+    /// Returns the IP address and port. `None` for a Unix socket.
     pub(super) fn local_addr(&self) -> Option<SocketAddr> {
         match &self.0 {
             Kind::Tcp(listener) => listener.local_addr().ok(),
@@ -65,14 +65,15 @@ impl Listener {
     }
 }
 
-/// Where it listens.
+/// Listening.
 impl Server {
-    /// Listens on all addresses that this is or resolves to: `localhost:8080` on 127.0.0.1 and on ::1.
-    /// Addresses that this machine does not have are passed over. Port 0 lets the system choose, and all
-    /// addresses get the same port: ask [`local_addr`](Self::local_addr).
+    /// Listens on all addresses that `addr` is or resolves to: for `localhost:8080` on 127.0.0.1
+    /// and on ::1. Addresses that this machine does not have are skipped. With port 0 the system
+    /// chooses a port, and all addresses get the same port: see [`local_addr`](Self::local_addr).
     ///
     /// # Errors
-    /// When an address cannot be bound, as one that is in use, or when there is none.
+    /// [`ServerError::Bind`]: an address cannot be bound, for example because it is in use, or this
+    /// machine has none of the addresses.
     pub async fn bind(addr: impl ToSocketAddrs) -> Result<Self, ServerError> {
         let mut addrs: Vec<_> = lookup_host(addr).await?.collect();
         addrs.sort_by_key(SocketAddr::is_ipv6);
@@ -97,15 +98,17 @@ impl Server {
         if listeners.is_empty() { Err(missing.into()) } else { Ok(Self::of(listeners)) }
     }
 
-    /// Listens on a Unix socket, such as one that a proxy on the same machine connects to. A socket at
-    /// this path that nobody listens on is replaced. Whoever may write to the file may connect: the
-    /// `umask` of the process decides. The file stays when the server ends.
+    /// Listens on a Unix socket, for example for a proxy on the same machine. If there is a socket
+    /// at this path on which no process listens, it is replaced. Every user with write access to
+    /// the file may connect: the `umask` of the process decides. The file stays when the server
+    /// ends.
     ///
-    /// Clients have no address there: limits per address do not apply, unless the proxy tells the address in a
-    /// header ([`trust_forwarded`](Self::trust_forwarded)). The PROXY protocol is not read on Unix sockets.
+    /// Clients have no address on a Unix socket: limits per address do not apply, unless the proxy
+    /// names the address in a header ([`trust_forwarded`](Self::trust_forwarded)). The PROXY
+    /// protocol is not read on Unix sockets.
     ///
     /// # Errors
-    /// When the path is taken, or cannot be bound.
+    /// [`ServerError::Bind`]: the path is taken, or cannot be bound.
     #[cfg(unix)]
     pub async fn bind_unix(path: impl AsRef<Path>) -> Result<Self, ServerError> {
         let path = path.as_ref();
@@ -115,13 +118,13 @@ impl Server {
         Ok(Self::from_listener(UnixListener::bind(path)?))
     }
 
-    /// Serves a listener that was made elsewhere: with options of your own, or by a service manager that
-    /// hands it over (socket activation).
+    /// Serves a listener that you have made: one with options of your own, or one that a service
+    /// manager has passed to the process (socket activation).
     pub fn from_listener(listener: impl Into<Listener>) -> Self {
         Self::of(vec![listener.into()])
     }
 
-    /// Serves another listener as well.
+    /// Serves another listener too.
     ///
     /// # Examples
     /// ```no_run
@@ -140,10 +143,10 @@ impl Server {
         self
     }
 
-    /// The first address that it listens on.
+    /// Returns the first address on which the server listens.
     ///
     /// # Errors
-    /// `Unsupported` where it listens on Unix sockets alone.
+    /// `Unsupported`: the server listens only on Unix sockets.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         let mut addrs = self.listeners.iter().filter_map(Listener::local_addr);
         addrs.next().ok_or_else(|| io::ErrorKind::Unsupported.into())
@@ -152,23 +155,23 @@ impl Server {
 
 fn listen(addr: SocketAddr, has_ipv4: bool) -> io::Result<TcpListener> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // As the standard library's listener does: a restart must not wait for old connections.
+    // The standard library's listener does the same: a restart must not wait for old connections.
     socket.set_reuseaddr(true)?;
     if addr.is_ipv6() && has_ipv4 {
-        // Else `[::]` would take the IPv4 address of the same port, too.
+        // Otherwise `[::]` would also take the IPv4 address of the same port.
         SockRef::from(&socket).set_only_v6(true)?;
     }
     socket.bind(addr)?;
     socket.listen(BACKLOG)
 }
 
-/// Whether this machine has no such address, as without IPv6.
+/// Whether this machine does not have the address, for example because it has no IPv6.
 fn is_missing(error: &io::Error) -> bool {
-    // EAFNOSUPPORT, which std gives no name of its own.
+    // std has no kind for EAFNOSUPPORT, so a system without IPv6 sockets is not recognised.
     error.kind() == io::ErrorKind::AddrNotAvailable || error.kind() == io::ErrorKind::Unsupported
 }
 
-/// Whether there is a socket that nobody listens on.
+/// Whether there is a socket at this path on which no process listens.
 #[cfg(unix)]
 async fn is_abandoned(path: &Path) -> bool {
     let is_socket = path.symlink_metadata().is_ok_and(|file| file.file_type().is_socket());

@@ -1,4 +1,4 @@
-//! A server's figures for the facade `metrics`.
+//! The metrics of a server, for the facade `metrics`.
 
 use metrics::Unit::Count;
 use tokio::task::JoinSet;
@@ -35,17 +35,18 @@ const SERVER: &[Metric<ServerStats>] = &[
 ];
 
 impl ServerMonitor {
-    /// Copies the counters to the recorder of the facade `metrics`, with a label `server` that is the
-    /// address it listens on. The page [`metrics`](crate::docs::metrics) lists what there is.
+    /// Copies the counters to the recorder of the facade `metrics`. The label `server` is the
+    /// address on which the server listens. The page [`metrics`](crate::docs::metrics) lists the
+    /// metrics.
     ///
-    /// A server that runs does so by itself, every second.
+    /// A running server copies its counters by itself, every second.
     pub fn record_metrics(&self) {
         let name = self.local_addr().map_or_else(|| "unknown".to_owned(), |addr| addr.to_string());
         Copyist::of("server", &name).copy(SERVER, &self.stats());
     }
 }
 
-/// Copies figures again and again, until what is returned is dropped.
+/// Copies the counters every [`COPY_INTERVAL`], until the returned value is dropped.
 pub(super) fn report(monitor: ServerMonitor) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(keep_copying(COPY_INTERVAL, move || {
@@ -59,7 +60,8 @@ pub(super) fn report(monitor: ServerMonitor) -> JoinSet<()> {
 mod tests {
     use super::*;
 
-    /// Whoever adds a counter has to name it here, and finds that it is not copied.
+    /// A new counter must be named here: the test does not compile without it, and fails if it is
+    /// not copied.
     #[test]
     fn every_counter_of_a_server_is_copied() {
         let stats = ServerStats {

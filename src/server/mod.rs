@@ -1,4 +1,9 @@
-//! A small HTTP/1.1 server: routes, a fallback, and an accept loop that does not give up.
+//! A small HTTP/1.1 server: routes, a fallback, and an accept loop that goes on after errors.
+//!
+//! The way of a connection: [`listening`] and [`running`] accept it, [`pending_conn`] serves its
+//! requests with the state in [`shared`], and [`routes`] finds the service, which may be a hub
+//! ([`mounted_hubs`]). The server knows hubs, [`net`](crate::net) and [`ws`](crate::ws), and none
+//! of them knows the server.
 
 mod accepted;
 mod descriptors;
@@ -57,33 +62,35 @@ pub use self::tls_info::TlsInfo;
 use crate::net::Admission;
 use crate::ws::ComeBack;
 
-/// A server could not be set up.
+/// The error of setting a server up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerError {
     /// The address could not be resolved or bound.
     #[error("cannot listen")]
     Bind(#[from] io::Error),
-    /// A route is malformed, or collides with another.
+    /// A route is malformed, or collides with another route.
     #[error("route {path:?} not added")]
     Route {
         /// The path.
         path: String,
-        /// What is wrong with it.
+        /// The reason.
         source: matchit::InsertError,
     },
 }
 
-/// A small HTTP/1.1 server to put hubs behind.
+/// A small HTTP/1.1 server for hubs.
 ///
-/// A hub is a route, by [`Hub::handle`](crate::Hub::handle); any hyper service can stand beside it
-/// ([`service`](Self::service), [`fallback`](Self::fallback)). Sockets get `TCP_NODELAY`. What clients may
-/// do before they come to a hub is bounded, and counted ([`monitor`](Self::monitor)).
+/// A hub is mounted at a route by [`Hub::handle`](crate::Hub::handle). Other routes can have any
+/// hyper service ([`service`](Self::service), [`fallback`](Self::fallback)). Sockets get
+/// `TCP_NODELAY`. Limits bound what clients may do before they reach a hub, and counters count the
+/// refusals ([`monitor`](Self::monitor)).
 ///
-/// Of the descriptors that the process may have, a sixteenth stays free, 8 to 64 of them, as long as only
-/// clients of the server take them: who comes then is told 503, health checks are answered, and the
-/// backplane can connect again. The limit is read when the server begins to run. An `accept` that fails
-/// all the same is tried again after a pause of 5 ms to 1 s.
+/// The server keeps a sixteenth of the process's file descriptors free, at least 8 and at most 64,
+/// unless other parts of the process take them. When only the reserve is left, new WebSockets get
+/// 503, health checks are answered, and the backplane can connect again. The limit of the process
+/// is read when the server begins to run. After an `accept` that fails, the server waits 5 ms to 1
+/// s and tries again.
 ///
 /// # Examples
 /// ```no_run
@@ -108,7 +115,7 @@ pub struct Server {
     hubs: MountedHubs,
     limits: Limits,
     proxies: Proxies,
-    /// For the names of headers, where they are not in lower case.
+    /// The exceptions of title case, if the names of headers are written in title case.
     title_case: Option<Extensions>,
     #[cfg(feature = "tls")]
     tls: Option<TlsAcceptor>,
@@ -131,11 +138,12 @@ impl Server {
         }
     }
 
-    /// Adds a hyper service at a path, with parameters as those of [`route`](Self::route): the service
-    /// finds them as [`PathParams`](crate::PathParams) in the request's extensions.
+    /// Adds a hyper service at a path. The path may have parameters, as in [`route`](Self::route).
+    /// The service finds them as [`PathParams`](crate::PathParams) in the extensions of the
+    /// request.
     ///
     /// # Errors
-    /// When the path is malformed or collides with another route.
+    /// [`ServerError::Route`]: the path is malformed, or collides with another route.
     pub fn service<S, B>(mut self, path: &str, service: S) -> Result<Self, ServerError>
     where
         S: Service<Request<Incoming>, Response = Response<B>> + Send + Sync + 'static,
@@ -150,7 +158,7 @@ impl Server {
         }
     }
 
-    /// Sets the service for requests that no route matches. Without one they get 404.
+    /// Sets the service for requests that no route matches. Default: a 404 response.
     pub fn fallback<S, B>(mut self, service: S) -> Self
     where
         S: Service<Request<Incoming>, Response = Response<B>> + Send + Sync + 'static,
@@ -163,28 +171,29 @@ impl Server {
         self
     }
 
-    /// Serves HTTPS and `wss://` with this certificate, and nothing else.
+    /// Serves only HTTPS and `wss://`, with this certificate.
     ///
-    /// A client costs more with it: see [`docs::mounting`](crate::docs).
+    /// TLS makes each client more expensive: see [`docs::mounting`](crate::docs).
     #[cfg(feature = "tls")]
     pub fn tls(self, tls: &Tls) -> Self {
         self.tls_config(tls.config())
     }
 
-    /// As [`tls`](Self::tls), with a configuration of your own, as for client certificates. Its ALPN
-    /// protocols are replaced: this server speaks HTTP/1.1.
+    /// Serves TLS as [`tls`](Self::tls) does, with a configuration of your own, for example for
+    /// client certificates. The ALPN protocols of the configuration are replaced, because this
+    /// server speaks HTTP/1.1.
     #[cfg(feature = "tls")]
     pub fn tls_config(mut self, config: &Arc<rustls::ServerConfig>) -> Self {
         self.tls = Some(tls::acceptor(config));
         self
     }
 
-    /// Tells what is counted, also while the server runs.
+    /// Returns a handle to the counters. It stays valid while the server runs.
     pub fn monitor(&self) -> ServerMonitor {
         self.monitor.clone()
     }
 
-    /// What it listens on, and what its connections share.
+    /// Splits the server into its listeners and the state that its connections share.
     fn into_parts(self) -> (Vec<Listener>, Arc<ServerShared>) {
         let server = ServerShared {
             routes: self.routes,

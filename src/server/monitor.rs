@@ -1,11 +1,11 @@
-//! What a server counts.
+//! The counters of a server.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::engine::{add_counters, live_counters, snapshot};
 
-/// The list of the counters of a server, for the macro `$with`.
+/// Passes the list of the counters of a server to the macro `$with`.
 macro_rules! server_counters {
     ($with:ident! { $($before:tt)* }) => {
         $with! {
@@ -13,39 +13,47 @@ macro_rules! server_counters {
 
             /// Connections that were accepted.
             accepted,
-            /// Times that the system could accept none, as when no descriptor is left.
+            /// Times that the system could accept no connection, for example because no descriptor
+            /// was left.
             accept_failures,
-            /// Connections refused because too many were pending: with 503, or with TLS without a word.
+            /// Connections refused because too many were pending: with 503, or with TLS without an
+            /// answer.
             refused_full,
-            /// Connections refused because too many of their address were pending: with 429, or with TLS without a
-            /// word.
+            /// Connections refused because too many of their address were pending: with 429, or
+            /// with TLS without an answer.
             refused_addrs,
-            /// Clients refused because few descriptors were left: with 503, or with TLS without a word.
+            /// Clients refused because few descriptors were left: with 503, or with TLS without an
+            /// answer.
             refused_descriptors,
-            /// Connections of proxies closed because the header of the PROXY protocol took too long.
+            /// Connections of proxies closed because the header of the PROXY protocol took too
+            /// long.
             proxy_headers_timed_out,
-            /// Connections of proxies closed for bytes that are no header of the PROXY protocol.
+            /// Connections of proxies closed because their first bytes were not a header of the
+            /// PROXY protocol.
             proxy_headers_malformed,
-            /// Requests that came through trusted proxies and name no client, or one among the trusted networks: health
-            /// checks, and proxies that set another header.
+            /// Requests through trusted proxies that named no client, or named an address in the
+            /// trusted networks. Health checks do so, and proxies that set another header.
             clients_unnamed,
             /// Connections closed because the TLS handshake took too long.
             tls_timed_out,
-            /// Connections whose TLS handshake failed: other bytes, nothing in common, or a client that went. Also
-            /// whoever only looks whether the port is open, as load balancers do.
+            /// Connections whose TLS handshake failed: the bytes were not TLS, the two sides had no
+            /// cipher or version in common, or the client had gone. Also clients that only check
+            /// whether the port is open, as load balancers do.
             tls_failed,
-            /// Connections closed because the head of a request took too long, or because no byte of a first request
-            /// came.
+            /// Connections closed because the head of a request took too long, or because no byte
+            /// of a first request arrived.
             heads_timed_out,
-            /// Connections closed because no further request came. That is no fault of the client.
+            /// Connections closed because no further request arrived. The client is not to blame.
             keep_alives_timed_out,
-            /// Requests refused with 431 for the bytes or the number of their headers.
+            /// Requests refused with 431 because of the size of their head or the number of their
+            /// headers.
             heads_too_large,
-            /// Requests refused with 414.
+            /// Requests refused with 414 because path and query were too long.
             uris_too_long,
-            /// Connections closed because the client took nothing of a response for the write timeout.
+            /// Connections closed because the client took no byte of a response within the write
+            /// timeout.
             responses_stalled,
-            /// Connections closed for bytes that are no request.
+            /// Connections closed because their bytes were not a request.
             malformed,
         }
     };
@@ -60,15 +68,16 @@ server_counters! {
 
 server_counters! {
     snapshot! {
-        /// A snapshot of the counters of a [`Server`](crate::Server), from [`ServerMonitor::stats`]. They
-        /// only grow.
+        /// A snapshot of the counters of a [`Server`](crate::Server), from
+        /// [`ServerMonitor::stats`]. Counters only grow.
         ServerStats;
     }
 }
 
 server_counters! { add_counters! { pub(super) ServerStats::add(Counters); } }
 
-/// Tells the counters of a [`Server`](crate::Server) while it runs. Clones tell of the same server.
+/// A handle to the counters of a [`Server`](crate::Server), which can be read while the server
+/// runs. Clones refer to the same server.
 #[derive(Debug, Clone, Default)]
 pub struct ServerMonitor(pub(super) Arc<Counters>, Option<SocketAddr>);
 
@@ -77,12 +86,13 @@ impl ServerMonitor {
         Self(Arc::default(), local_addr)
     }
 
-    /// The address that the server listens on, where the system told it.
+    /// Returns the first IP address on which the server listens. `None` if it listens on none, for
+    /// example only on a Unix socket.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.1
     }
 
-    /// The counters now.
+    /// Returns a snapshot of the counters.
     pub fn stats(&self) -> ServerStats {
         let mut stats = ServerStats::default();
         stats.add(&self.0);

@@ -1,4 +1,5 @@
-//! The hubs behind a server, which end with it.
+//! The hubs that are mounted on a server: their routes, their end with the server, and their
+//! health.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,9 +12,9 @@ use super::{Server, ServerError};
 use crate::hub::{Endpoint, Handler, Hub, Shutdown, ShutdownReport};
 use crate::ws::{Response, refusal};
 
-/// A hub, whatever its messages are.
+/// A hub of any message types.
 trait AnyHub: Send + Sync {
-    /// Tells whether two are the same.
+    /// Returns the identity: it is equal for two handles of the same hub.
     fn id(&self) -> usize;
     fn is_ready(&self) -> bool;
     fn shutdown(&self, how: Shutdown) -> BoxFuture<'_, ShutdownReport>;
@@ -33,7 +34,7 @@ impl<Out: 'static, In: Send + 'static> AnyHub for Hub<Out, In> {
     }
 }
 
-/// The hubs behind a server, each once. Clones share them.
+/// The hubs that are mounted on a server, each once. Clones share the list.
 #[derive(Clone, Default)]
 pub(super) struct MountedHubs(Arc<Mutex<Vec<Arc<dyn AnyHub>>>>);
 
@@ -49,7 +50,7 @@ impl MountedHubs {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Shuts all of them down, at the same time.
+    /// Shuts all hubs down at the same time.
     pub(super) async fn shutdown(&self, how: &Shutdown) -> ShutdownReport {
         let hubs = self.lock().clone();
         let reports = join_all(hubs.iter().map(|hub| hub.shutdown(how.clone()))).await;
@@ -63,14 +64,15 @@ impl MountedHubs {
 
 /// Hubs.
 impl Server {
-    /// Adds a hub with its handler ([`Hub::handle`](crate::Hub::handle)) at a path. The hub ends with the
-    /// server ([`run_until`](Self::run_until)).
+    /// Adds a hub with its handler ([`Hub::handle`](crate::Hub::handle)) at a path. The hub shuts
+    /// down with the server ([`run_until`](Self::run_until)).
     ///
-    /// `{name}` in the path is a parameter, a whole segment or a part of one, and `{*name}` is the rest
-    /// of the path. [`Conn::param`](crate::Conn::param) gives them, percent-decoded.
+    /// `{name}` in the path is a parameter: a whole segment or a part of a segment. `{*name}` is
+    /// the rest of the path. [`Conn::param`](crate::Conn::param) returns the values,
+    /// percent-decoded.
     ///
     /// # Errors
-    /// When the path is malformed or collides with another route.
+    /// [`ServerError::Route`]: the path is malformed, or collides with another route.
     pub fn route<Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
         self,
         path: &str,
@@ -80,19 +82,20 @@ impl Server {
         self.service(path, endpoint)
     }
 
-    /// Ends this hub together with the server, and includes it in [`health`](Self::health). For a hub that
-    /// has no [`route`](Self::route) here: one that is behind a layer, or that only publishes.
+    /// Shuts this hub down together with the server, and includes it in [`health`](Self::health).
+    /// For a hub that has no [`route`](Self::route) on this server, because it is behind a layer or
+    /// only publishes.
     pub fn ends<Out: 'static, In: Send + 'static>(self, hub: &Hub<Out, In>) -> Self {
         self.hubs.add(hub);
         self
     }
 
-    /// Answers at a path whether new clients should come here, for load balancers: 200, or 503 from the
-    /// moment in which a hub of this server begins to shut down or has lost a shard
+    /// Adds a health check at a path, for load balancers: 200 if new clients should come here, or
+    /// 503 from the moment at which a hub of this server begins to shut down or has lost a shard
     /// ([`Hub::is_ready`](crate::Hub::is_ready)).
     ///
     /// # Errors
-    /// When the path is malformed or collides with another route.
+    /// [`ServerError::Route`]: the path is malformed, or collides with another route.
     pub fn health(self, path: &str) -> Result<Self, ServerError> {
         let hubs = self.hubs.clone();
         self.service(

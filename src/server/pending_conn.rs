@@ -1,4 +1,4 @@
-//! A connection that was accepted, until it is one of a hub.
+//! A pending connection: it was accepted, and does not belong to a hub yet.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -31,21 +31,22 @@ use crate::runtime::deadline::{Elapsed, timeout};
 #[cfg(feature = "test-util")]
 use crate::ws::Opening;
 
-/// A connection that is not a hub's; counts as pending until it is, or has ended.
+/// A pending connection. It counts as pending until it belongs to a hub or has ended.
 pub(super) struct PendingConn {
     server: Arc<ServerShared>,
-    /// The address that it counts for.
+    /// The address for which the connection counts.
     counted: Option<SocketAddr>,
-    /// Whether its descriptor is one of the reserve, so that it is not to become a WebSocket.
+    /// Whether its descriptor belongs to the reserve. Then the connection must not become a
+    /// WebSocket.
     is_brief: bool,
 }
 
 impl PendingConn {
-    /// Serves a connection in a task of its own, or refuses it.
+    /// Serves a connection in its own task, or refuses it.
     pub(super) fn receive(server: &Arc<ServerShared>, accepted: Accepted) {
         match accepted {
             Accepted::Tcp(stream, addr) => {
-                // A failure means that the client is gone already.
+                // A failure means that the client has already gone.
                 let _ = stream.set_nodelay(true);
                 if let Some(pending) = Self::admit(server, &stream, Some(addr)) {
                     tokio::spawn(pending.serve_tcp(stream, addr));
@@ -60,7 +61,7 @@ impl PendingConn {
         }
     }
 
-    /// Serves a stream in memory in a task of its own, or drops it.
+    /// Serves a stream in memory in its own task, or drops it.
     #[cfg(feature = "test-util")]
     pub(super) fn receive_in_memory(
         server: &Arc<ServerShared>,
@@ -109,7 +110,8 @@ impl PendingConn {
 
     async fn serve_tcp(mut self, mut stream: TcpStream, mut addr: SocketAddr) {
         if self.server.proxies.announce(addr) {
-            // Boxed, so that the task of other connections is not as large; as below.
+            // Boxed, so that this future does not enlarge the tasks of other connections. The same
+            // holds below.
             match Box::pin(self.announced(&mut stream, addr)).await {
                 Some(client) => addr = client,
                 None => return,
@@ -126,7 +128,8 @@ impl PendingConn {
         self.serve_http(stream, Peer::new(addr)).await;
     }
 
-    /// Waits for a step before the first request. `None` if the server ends meanwhile.
+    /// Awaits a step before the first request, for at most `time`. `None` if the server ends
+    /// meanwhile.
     async fn in_time<F: Future>(
         &self,
         time: Duration,
@@ -138,8 +141,8 @@ impl PendingConn {
         }
     }
 
-    /// The address of the client that a proxy announces, or of the proxy where it speaks for itself. `None` if the
-    /// connection was refused.
+    /// Reads the header of the PROXY protocol. Returns the address of the client that it names, or
+    /// of the proxy if the proxy speaks for itself. `None` if the connection was refused.
     async fn announced(&mut self, stream: &mut TcpStream, proxy: SocketAddr) -> Option<SocketAddr> {
         let server = &self.server;
         match self.in_time(server.limits.head_timeout, proxy_header::read(stream)).await? {
@@ -200,7 +203,7 @@ impl PendingConn {
         let stream = WriteTimeout::new(stream, limits.write_timeout, heads.reads.clone());
         let connection = http1::Builder::new()
             .timer(HeadTimer { server: self.server.clone(), heads: heads.clone() })
-            // hyper uses the timer only if it is told a length. The timer has lengths of its own.
+            // hyper uses the timer only if a timeout is set. The timer has timeouts of its own.
             .header_read_timeout(limits.head_timeout)
             .title_case_headers(self.server.title_case.is_some())
             .keep_alive(!limits.keep_alive_timeout.is_zero() && !self.is_brief)
@@ -212,16 +215,18 @@ impl PendingConn {
         let mut server_ends = pin!(self.server.ending.begun().fuse());
         let served = poll_fn(|cx| {
             let served = connection.as_mut().poll(cx);
-            // The second is true once, which is enough: hyper remembers that it is to end.
+            // `server_ends` is ready only once, which is enough: hyper remembers the graceful
+            // shutdown.
             let is_over = heads.is_idle_over() || server_ends.as_mut().poll(cx).is_ready();
             if served.is_ready() || !is_over {
                 return served;
             }
-            // Over TLS, this also tells the client that nothing is missing.
+            // With TLS, this also sends the `close_notify`: the client knows that nothing is
+            // missing.
             connection.as_mut().graceful_shutdown();
             connection.as_mut().poll(cx)
         });
-        // What goes wrong before an upgrade concerns nobody but this client.
+        // A failure before the upgrade concerns only this client.
         match served.await {
             Ok(()) if heads.is_idle_over() => self.server.monitor.0.keep_alives_timed_out.add(1),
             Ok(()) => {}
@@ -234,7 +239,7 @@ impl Drop for PendingConn {
     fn drop(&mut self) {
         self.server.admission.end_handshake();
         if self.server.admission.end(self.counted) {
-            self.server.ending.ring();
+            self.server.ending.notify_none_left();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Proxies in front of the server, which tell the addresses of clients.
+//! Trusted proxies in front of the server, which name the addresses of clients.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -9,14 +9,16 @@ use ipnet::IpNet;
 use super::Server;
 use crate::ws::RemoteAddr;
 
-/// In place of that of a peer over a Unix socket.
+/// Stands for the address of a peer over a Unix socket.
 const NO_ADDR: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
 
-/// Who is believed about the addresses of clients, and how they tell them.
+/// The proxies that may name the addresses of clients, and the protocol or header in which they do
+/// so.
 #[derive(Debug, Default)]
 pub(super) struct Proxies {
-    /// Whose connections begin with a header of the PROXY protocol.
+    /// The networks whose connections begin with a header of the PROXY protocol.
     protocol: Vec<IpNet>,
+    /// The header that names the client, and the networks whose proxies set it.
     forwarded: Option<(HeaderName, Vec<IpNet>)>,
 }
 
@@ -26,13 +28,14 @@ impl Proxies {
         contain(&self.protocol, addr.ip())
     }
 
-    /// The address that a connection counts for. That of a proxy is none, for many clients come from it.
+    /// Returns the address for which a connection counts. `None` for a proxy, because many clients
+    /// come through it.
     pub(super) fn counted(&self, addr: SocketAddr) -> Option<SocketAddr> {
         (!self.announce(addr) && !self.forward(addr)).then_some(addr)
     }
 
-    /// The client of a request that came from `peer`, and whether a proxy should have told it and did not.
-    /// Without an address, a peer is a proxy on this machine.
+    /// Returns the client of a request that came from `peer`, and whether a proxy should have named
+    /// the client and did not. A peer without an address is a proxy on this machine.
     pub(super) fn client<B>(
         &self,
         request: &Request<B>,
@@ -50,29 +53,33 @@ impl Proxies {
     }
 }
 
-/// An IPv4 address is one also where it is mapped to IPv6, as by a socket for both.
+/// Whether a network contains the address. An IPv4 address that is mapped to IPv6, as by a
+/// dual-stack socket, counts as IPv4.
 fn contain(networks: &[IpNet], addr: IpAddr) -> bool {
     let addr = addr.to_canonical();
     networks.iter().any(|network| network.contains(&addr))
 }
 
-/// Proxies and load balancers in front of the server. Without these settings each client has the address of the
-/// proxy.
+/// Proxies and load balancers in front of the server. Without these settings each client has the
+/// address of the proxy.
 impl Server {
-    /// Expects the PROXY protocol, version 1 or 2, from these networks: `send-proxy` and `send-proxy-v2` of
-    /// HAProxy, `proxy_protocol on` of nginx' streams, the target groups of AWS' Network Load Balancer. Default:
-    /// from none.
+    /// Expects the PROXY protocol, version 1 or 2, on connections from these networks. HAProxy
+    /// sends it with `send-proxy` or `send-proxy-v2`, nginx with `proxy_protocol on` in a stream,
+    /// AWS' Network Load Balancer by a setting of the target group. Default: no networks.
     ///
-    /// Each connection from these networks must begin with a header, before TLS. The address in the header is
-    /// [`RemoteAddr`], and counts in [`max_pending_per_addr`](Self::max_pending_per_addr) and in the limits of the
-    /// hub. A proxy that speaks for itself (`LOCAL`, `UNKNOWN`), as in health checks, keeps its own address and is
-    /// not limited by address here. A connection from another network is that of a client; a header would be no
-    /// proper request.
+    /// Each connection from these networks must begin with a header, before TLS. The address in the
+    /// header becomes [`RemoteAddr`], and counts in
+    /// [`max_pending_per_addr`](Self::max_pending_per_addr) and in the limits of the hub. A proxy
+    /// that speaks for itself (`LOCAL`, `UNKNOWN`), as in health checks, keeps its own address, and
+    /// limits per address do not apply to it here. A connection from another network counts as a
+    /// client's: a PROXY header on it is a malformed request.
     ///
-    /// A header that is malformed, or not whole after [`head_timeout`](Self::head_timeout), ends the connection
-    /// (`proxy_headers_malformed`, `proxy_headers_timed_out`). A second call replaces the networks of the first.
+    /// The connection is closed if the header is malformed (`proxy_headers_malformed`), or
+    /// incomplete after [`head_timeout`](Self::head_timeout) (`proxy_headers_timed_out`). A second
+    /// call replaces the networks of the first.
     ///
-    /// **Only the proxy may reach the port from these networks**: who else does can claim any address.
+    /// **Only the proxy may reach the port from these networks**: any other client there can claim
+    /// any address.
     ///
     /// # Examples
     /// ```no_run
@@ -88,18 +95,22 @@ impl Server {
         self
     }
 
-    /// Takes the addresses of clients from a header that proxies in these networks set. Default: from none.
+    /// Takes the addresses of clients from a header that proxies in these networks set. Default: no
+    /// networks.
     ///
-    /// `header` is [`FORWARDED`](crate::header::FORWARDED), read as in RFC 7239, or another one, read as
-    /// `X-Forwarded-For` is. Name the one that your proxy sets: of the other one, a proxy lets through what the
-    /// client sends. [`RemoteAddr::from_forwarded`] says which address counts, and that the port is 0 where the
-    /// header tells none. If the proxy names no client, the address of the proxy counts (`clients_unnamed`).
+    /// `header` is [`FORWARDED`](crate::header::FORWARDED), which is parsed as in RFC 7239, or
+    /// another header, which is parsed as `X-Forwarded-For` is. Name the header that your proxy
+    /// sets: a proxy passes on other headers as the client sent them.
+    /// [`RemoteAddr::from_forwarded`] says which address of the header counts. The port is 0 if the
+    /// header names no port. If the proxy names no client, the address of the proxy counts
+    /// (`clients_unnamed`).
     ///
-    /// The address is [`RemoteAddr`], and counts in the limits of the hub. It comes too late for
-    /// [`max_pending_per_addr`](Self::max_pending_per_addr), which does not limit these networks. A second call
-    /// replaces the first. With [`proxy_protocol`](Self::proxy_protocol) as well, the address in the PROXY header must
-    /// be in these networks for this header to be believed. Whoever connects over a Unix socket is a proxy, whatever
-    /// the networks.
+    /// The address becomes [`RemoteAddr`], and counts in the limits of the hub. It is known too
+    /// late for [`max_pending_per_addr`](Self::max_pending_per_addr), which therefore does not
+    /// limit these networks. A second call replaces the first. If
+    /// [`proxy_protocol`](Self::proxy_protocol) is set too, this header is trusted only if the
+    /// address in the PROXY header is in these networks. A peer over a Unix socket counts as a
+    /// trusted proxy, whatever the networks are.
     ///
     /// # Examples
     /// ```no_run

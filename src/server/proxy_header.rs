@@ -1,7 +1,7 @@
-//! The PROXY protocol, versions 1 and 2, on the side of the receiver.
+//! The parser of the PROXY protocol, versions 1 and 2.
 //!
-//! See <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>. A header is read to its last byte and not
-//! further, so that the stream begins with the client's own first byte.
+//! See <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>. A header is read to its last
+//! byte and no further, so that the stream then begins with the first byte of the client.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,19 +13,20 @@ use tokio::net::TcpStream;
 use crate::ws;
 
 const V1_START: &[u8] = b"PROXY ";
-/// The longest header of version 1, with the end of its line.
+/// The maximum length of a header of version 1, with the end of its line.
 const V1_BYTES_MAX: usize = 107;
 
 const V2_START: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-/// The fixed part of a header of version 2: the above, the command, the kind of addresses and a length.
+/// The length of the fixed part of a header of version 2: the start, the command, the address
+/// family and a length.
 const V2_FIXED_BYTES: usize = 16;
 
-/// Why there is no header.
+/// The reason why no header was read.
 #[derive(Debug)]
 pub(super) enum HeaderError {
-    /// These bytes are none.
+    /// The bytes are not a header.
     Malformed,
-    /// The connection ended or broke before the header was whole.
+    /// The connection ended or failed before the header was complete.
     Gone,
 }
 
@@ -44,15 +45,15 @@ impl From<Malformed> for HeaderError {
     }
 }
 
-/// Takes the header off the front of a stream. `None` if the proxy speaks for itself, as in its health checks, or
-/// does not know the client.
+/// Takes the header off the front of a stream, and returns the address of the client. `None` if the
+/// proxy speaks for itself, as in health checks, or does not know the client.
 ///
-/// Keeps 107 bytes at most; what follows the addresses in version 2, up to 64 KiB, is skipped.
+/// Keeps at most 107 bytes. In version 2, up to 64 KiB may follow the addresses; they are skipped.
 pub(super) async fn read(stream: &mut TcpStream) -> Result<Option<SocketAddr>, HeaderError> {
     let mut bytes = [0; V1_BYTES_MAX];
     let mut taken = 0;
     loop {
-        // A look, for there may be more than the header.
+        // Peeks, because bytes of the client may follow the header.
         let there = taken + stream.peek(&mut bytes[taken..]).await?;
         if there == taken {
             return Err(HeaderError::Gone);
@@ -78,12 +79,13 @@ async fn skip(stream: &mut TcpStream, mut count: usize) -> io::Result<()> {
 
 #[derive(Debug, PartialEq, Eq)]
 struct Header {
-    /// Its length; more may follow than was parsed.
+    /// The length of the header, which may be longer than the bytes that were parsed.
     bytes: usize,
     client: Option<SocketAddr>,
 }
 
-/// The header at the front of `bytes`; `None` if more bytes are needed. [`V1_BYTES_MAX`] are always enough.
+/// Parses the header at the front of `bytes`. `None` if more bytes are needed: [`V1_BYTES_MAX`] are
+/// always enough.
 fn parse(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     let may_be = |start: &[u8]| bytes.iter().zip(start).all(|(byte, expected)| byte == expected);
     if may_be(V2_START) {
@@ -127,15 +129,15 @@ fn parse_v2(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     let length = usize::from(u16::from_be_bytes([length_high, length_low]));
     let header = |client| Ok(Some(Header { bytes: V2_FIXED_BYTES + length, client }));
     let address_bytes = match (command, family) {
-        // LOCAL, with whatever addresses.
+        // LOCAL: addresses are ignored.
         (0x20, _) => return header(None),
         (0x21, 0x11) => 4,
         (0x21, 0x21) => 16,
-        // Addresses that are not told, those of datagrams and of Unix sockets.
+        // Unspecified addresses, and those of datagrams and of Unix sockets.
         (0x21, 0x00 | 0x12 | 0x22 | 0x31 | 0x32) => return header(None),
         _ => return Err(Malformed),
     };
-    // Two addresses and two ports.
+    // The block has two addresses and two ports.
     let block_bytes = 2 * address_bytes + 4;
     if length < block_bytes {
         return Err(Malformed);
@@ -144,7 +146,7 @@ fn parse_v2(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     header(source_of(block, address_bytes))
 }
 
-/// The first address and the first port of a block of two and two.
+/// Returns the source of an address block: its first address and its first port.
 fn source_of(block: &[u8], address_bytes: usize) -> Option<SocketAddr> {
     let (addresses, ports) = block.split_at_checked(2 * address_bytes)?;
     let ip = match address_bytes {
@@ -158,7 +160,7 @@ fn source_of(block: &[u8], address_bytes: usize) -> Option<SocketAddr> {
 mod tests {
     use super::*;
 
-    /// A header of version 2: the command, the kind of addresses, and what follows the length.
+    /// Makes a header of version 2. `rest` follows the length.
     fn v2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
         let length = (rest.len() as u16).to_be_bytes();
         [V2_START, &[command, family], &length, rest].concat()
@@ -171,7 +173,7 @@ mod tests {
         [&source.octets()[..], &[0; 16], &[0x10, 0x92, 0, 80]].concat()
     }
 
-    /// Headers that are as they should be, and the clients that they name.
+    /// Returns valid headers, and the clients that they name.
     fn headers() -> Vec<(Vec<u8>, Option<&'static str>)> {
         let with_tlv = [&V4_BLOCK[..], &[0x04, 0, 2, 1, 1]].concat();
         let longest = format!(
@@ -196,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn header_names_its_client_and_ends_where_it_ends() {
+    fn header_names_its_client_and_its_own_length() {
         for (bytes, client) in headers() {
             let client = client.map(|client| client.parse().expect("an address"));
             let expected = Header { bytes: bytes.len(), client };
@@ -206,12 +208,12 @@ mod tests {
     }
 
     #[test]
-    fn header_that_is_cut_off_needs_more_and_never_more_than_the_bound() {
+    fn incomplete_header_needs_more_bytes_but_never_more_than_the_bound() {
         for (bytes, _) in headers() {
             for end in 0..bytes.len() {
                 let parsed = parse(&bytes[..end]).expect("it may become one");
                 let is_known = parsed.is_some_and(|header| header.bytes == bytes.len());
-                // Of version 2, all is known before the end is there.
+                // A header of version 2 is known before its last byte has arrived.
                 assert!(is_known || parse(&bytes[..end]) == Ok(None), "{end}");
                 assert!(is_known || end < V1_BYTES_MAX);
             }
@@ -219,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_header_are_malformed() {
+    fn other_bytes_are_malformed() {
         let short = v2(0x21, 0x11, &V4_BLOCK[..11]);
         let endless = [V1_START, &[b'1'; 101]].concat();
         for bytes in [
@@ -247,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn any_bytes_are_parsed_without_a_panic_and_within_the_bound() {
+    fn parser_never_panics_and_never_needs_more_than_the_bound() {
         let mut dice = fastrand::Rng::with_seed(7);
         let headers = headers();
         for _ in 0..200_000 {

@@ -1,4 +1,4 @@
-//! Which service answers which path.
+//! The routes of a server: the service for each path.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -17,6 +17,7 @@ pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 pub(super) type AnyResponse = Response<UnsyncBoxBody<Bytes, BoxError>>;
 type AnyService = Box<dyn Fn(Request<Incoming>) -> BoxFuture<'static, AnyResponse> + Send + Sync>;
 
+/// The services by path, and the fallback.
 pub(super) struct Routes {
     pub(super) router: matchit::Router<AnyService>,
     pub(super) fallback: AnyService,
@@ -32,6 +33,8 @@ impl Default for Routes {
 }
 
 impl Routes {
+    /// Passes a request to the service of its path. A parameter that is not UTF-8 when decoded gets
+    /// 400.
     pub(super) fn dispatch(
         &self,
         mut request: Request<Incoming>,
@@ -53,6 +56,7 @@ impl Routes {
     }
 }
 
+/// Erases the type of a service. An error of the service becomes a 500 response.
 pub(super) fn erase<S, B>(service: S) -> AnyService
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Send + Sync + 'static,
@@ -74,6 +78,7 @@ where
     })
 }
 
+/// Erases the type of a body.
 pub(super) fn any_body<B>(body: B) -> UnsyncBoxBody<Bytes, BoxError>
 where
     B: Body<Data = Bytes> + Send + 'static,

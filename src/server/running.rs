@@ -1,4 +1,4 @@
-//! Accepting, for ever or until the program is told to end.
+//! Running a server: the accept loop, and the shutdown in order.
 
 use std::io;
 use std::pin::pin;
@@ -18,33 +18,37 @@ use super::{Server, events};
 use crate::hub::{Shutdown, ShutdownReport};
 use crate::telemetry::Throttle;
 
-/// The first and the longest pause after a failed `accept`, as when no descriptor is left.
+/// The first and the longest pause after an `accept` that failed, for example because no descriptor
+/// is left.
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
 impl Server {
-    /// Serves for ever.
+    /// Serves until the future is dropped.
     ///
     /// # Cancel safety
-    /// Dropping the future stops accepting. Connections that were accepted go on.
+    /// If the future is dropped, the server stops accepting. Connections that were accepted go on.
     pub async fn run(self) {
         let (open, _) = self.open();
         open.serve().await;
     }
 
-    /// Serves until `signal` resolves, most often [`shutdown_signal`](crate::shutdown_signal), and then
-    /// ends the server and its hubs in good order, in the time that `how` allows:
+    /// Serves until `signal` resolves, which is usually
+    /// [`shutdown_signal`](crate::shutdown_signal). Then shuts the server and its hubs down in
+    /// order, within the time that `how` allows:
     ///
-    /// 1. [`health`](Self::health) answers 503, and everything else goes on, for as long as
-    ///    [`Shutdown::not_ready_for`](crate::Shutdown::not_ready_for) says: balancers learn that new
-    ///    clients belong elsewhere.
-    /// 2. The hubs are shut down ([`Hub::shutdown`](crate::Hub::shutdown)). Whoever comes meanwhile is
-    ///    accepted, and told 503 and when to come back.
-    /// 3. The server stops accepting. Responses under way are finished, and idle connections closed.
+    /// 1. [`health`](Self::health) answers 503 for as long as
+    ///    [`Shutdown::not_ready_for`](crate::Shutdown::not_ready_for) says, and everything else
+    ///    goes on: load balancers learn to send new clients elsewhere.
+    /// 2. The hubs are shut down ([`Hub::shutdown`](crate::Hub::shutdown)). New clients are
+    ///    accepted, and get 503 with `Retry-After`.
+    /// 3. The server stops accepting. Responses under way are finished, and idle connections are
+    ///    closed.
     ///
-    /// The report is that of the hubs together.
+    /// Returns the sum of the reports of all hubs.
     ///
     /// # Cancel safety
-    /// As of [`run`](Self::run), and of [`Hub::shutdown`](crate::Hub::shutdown) once it has begun.
+    /// The same as of [`run`](Self::run), and once the shutdown has begun, of
+    /// [`Hub::shutdown`](crate::Hub::shutdown).
     ///
     /// # Examples
     /// ```no_run
@@ -84,7 +88,8 @@ impl Server {
             }
             Either::Right(((), end)) => end.await,
         };
-        // What is left of the time: at its end, whoever is left is cut with the process.
+        // Waits for the rest of the time. The connections that are left then are cut when the
+        // process ends.
         let end = server.ending.begin(|| server.admission.connections() == 0);
         let _ = timeout(how.deadline().saturating_sub(began.elapsed()), end).await;
         report
@@ -97,7 +102,7 @@ impl Server {
     }
 }
 
-/// A server that runs.
+/// A running server.
 struct Open {
     listeners: Vec<Listener>,
     server: Arc<ServerShared>,
@@ -121,7 +126,7 @@ impl Open {
                     counters.accepted.add(1);
                     PendingConn::receive(&self.server, accepted);
                 }
-                // The client was gone before it was accepted: the next one may be waiting.
+                // The client had gone before it was accepted. The next client may be waiting.
                 Err(error) if is_of_one_client(&error) => {}
                 Err(error) => {
                     counters.accept_failures.add(1);
@@ -136,6 +141,7 @@ impl Open {
     }
 }
 
+/// Whether an `accept` failed because of the client, and not because of the system.
 fn is_of_one_client(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)

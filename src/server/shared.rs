@@ -1,4 +1,5 @@
-//! What the connections of a server share: who is let in, and how a request is answered.
+//! The state that the connections of a server share, with the admission of connections and the
+//! answers to requests.
 
 use std::error::Error;
 use std::io;
@@ -31,17 +32,17 @@ use crate::telemetry::Throttle;
 use crate::ws::Opening;
 use crate::ws::{ComeBack, has_token, refusal};
 
-/// What the connections of a server share.
+/// The state that the connections of a server share.
 pub(super) struct ServerShared {
     pub(super) routes: Routes,
     pub(super) limits: Limits,
     pub(super) proxies: Proxies,
     pub(super) title_case: Option<Extensions>,
-    /// Connections that are pending.
+    /// The admission of pending connections: those that have not become WebSockets.
     pub(super) admission: Admission,
     pub(super) come_back: ComeBack,
     pub(super) descriptors: Descriptors,
-    /// Refusals for want of descriptors, not told yet.
+    /// Counts refusals for want of descriptors until the next event.
     pub(super) scarce: Mutex<Throttle>,
     pub(super) ending: Ending,
     #[cfg(feature = "tls")]
@@ -49,13 +50,14 @@ pub(super) struct ServerShared {
     pub(super) monitor: ServerMonitor,
 }
 
-/// The other end of a connection, behind proxies that speak the PROXY protocol.
+/// The other end of a connection. If a proxy speaks the PROXY protocol, this is the client behind
+/// it.
 pub(super) struct Peer {
-    /// None over a Unix socket.
+    /// `None` over a Unix socket.
     pub(super) addr: Option<SocketAddr>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<TlsInfo>,
-    /// For the connections of a test.
+    /// The signal for a test client.
     #[cfg(feature = "test-util")]
     pub(super) opening: Option<Opening>,
 }
@@ -73,12 +75,13 @@ impl Peer {
 }
 
 impl ServerShared {
+    /// Counts and refuses a connection that is not admitted.
     pub(super) fn deny(&self, stream: &impl Stream, addr: Option<SocketAddr>, denied: Denied) {
         let status = self.count_denied(addr, denied);
         self.refuse(stream, status);
     }
 
-    /// Counts a connection that is not let in, and says with which status it is refused.
+    /// Counts a connection that is not admitted. Returns the status of its refusal.
     pub(super) fn count_denied(&self, addr: Option<SocketAddr>, denied: Denied) -> StatusCode {
         match denied {
             Denied::Full => {
@@ -92,6 +95,7 @@ impl ServerShared {
         }
     }
 
+    /// Counts a client that is refused because few descriptors are left.
     pub(super) fn count_scarce(&self, addr: Option<SocketAddr>) {
         self.count_rejected(addr, "descriptors", |counters| &counters.refused_descriptors);
         let refused = self.scarce.lock().unwrap_or_else(PoisonError::into_inner).add(1);
@@ -100,7 +104,7 @@ impl ServerShared {
         }
     }
 
-    /// Counts what is refused, and tells of it. The reasons are those of the metrics.
+    /// Counts a refusal, and logs an event. The reasons are those of the metrics.
     pub(super) fn count_rejected(
         &self,
         addr: Option<SocketAddr>,
@@ -111,8 +115,8 @@ impl ServerShared {
         events::rejected(addr, reason);
     }
 
-    /// Answers without a look at the request: what costs nothing cannot be exhausted. Through TLS, an
-    /// answer would cost a handshake.
+    /// Answers without parsing the request, so that a refusal costs almost nothing. With TLS, sends
+    /// no answer: it would cost a handshake.
     pub(super) fn refuse(&self, stream: &impl Stream, status: StatusCode) {
         #[cfg(feature = "tls")]
         if self.tls.is_some() {
@@ -130,6 +134,8 @@ impl ServerShared {
         stream.drain_and_answer(answer.as_bytes());
     }
 
+    /// Answers a request, by a refusal or by its route. A brief connection must not become a
+    /// WebSocket.
     pub(super) fn answer(
         &self,
         mut request: Request<Incoming>,
@@ -153,7 +159,7 @@ impl ServerShared {
         }
     }
 
-    /// The answer to a request that no route is to see.
+    /// Returns the response to a request that is refused before any route sees it.
     fn objection(
         &self,
         request: &Request<Incoming>,
@@ -176,7 +182,7 @@ impl ServerShared {
         None
     }
 
-    /// Tells in the request who sends it.
+    /// Inserts the facts about the client into the extensions of the request.
     fn introduce(&self, request: &mut Request<Incoming>, peer: &Peer) {
         let (client, is_unnamed) = self.proxies.client(request, peer.addr);
         if is_unnamed {
@@ -193,7 +199,8 @@ impl ServerShared {
         }
     }
 
-    /// How long a connection may be idle. Idle connections must not keep new ones out.
+    /// Returns how long a connection may be idle. Idle connections must not keep new connections
+    /// out.
     pub(super) fn idle_timeout(&self) -> Duration {
         let Limits { head_timeout, keep_alive_timeout, pending, .. } = &self.limits;
         if self.admission.connections() > pending.connections_max / 2 {
@@ -202,6 +209,7 @@ impl ServerShared {
         *keep_alive_timeout
     }
 
+    /// Counts a connection that hyper has ended with an error.
     pub(super) fn count_failure(&self, addr: Option<SocketAddr>, error: &hyper::Error) {
         if error.is_timeout() {
             self.count_rejected(addr, "head_timeout", |counters| &counters.heads_timed_out);
@@ -215,7 +223,7 @@ impl ServerShared {
     }
 }
 
-/// Whether a write did not get on.
+/// Whether a write timed out.
 fn is_stall(error: &hyper::Error) -> bool {
     let error = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     error.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)

@@ -1,18 +1,18 @@
-//! The signals by which a program is told to end.
+//! The signals that ask a process to end.
 
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Resolves when the process is told to end: by SIGTERM, as service managers and containers do, or by
-/// SIGINT, as Ctrl+C does. On Windows by Ctrl+C.
+/// Resolves when the process gets SIGTERM, which service managers and containers send, or SIGINT,
+/// which Ctrl+C sends. On Windows it resolves at Ctrl+C.
 ///
-/// The process listens for the signals from this call on, not only when the future is polled, and for as
-/// long as it lives. So a second Ctrl+C does nothing: the deadline of the shutdown bounds it. Make the call
-/// at the beginning of the program. The kernel ignores SIGTERM for process 1, as of a container, until the
-/// program listens: a signal that comes before this call is lost there.
+/// The process listens for the signals from this call on, before the future is polled, and until
+/// the process ends. So a second Ctrl+C does nothing: the deadline of the shutdown bounds the wait.
+/// Make the call at the beginning of the program. The kernel ignores SIGTERM for process 1, such as
+/// the process of a container, until the program listens: a SIGTERM before this call is lost there.
 ///
 /// # Panics
-/// Outside of a tokio runtime.
+/// Panics outside a tokio runtime.
 ///
 /// # Examples
 /// ```no_run
@@ -39,7 +39,7 @@ pub fn shutdown_signal() -> impl Future<Output = ()> + Send + 'static {
     }
 }
 
-/// Never, where the system does not let the process listen.
+/// Waits for a signal. Never resolves if the system does not let the process listen.
 #[cfg(unix)]
 async fn received(signal: &mut Option<Signal>) {
     match signal {
@@ -48,7 +48,7 @@ async fn received(signal: &mut Option<Signal>) {
     }
 }
 
-/// Resolves when the process is told to end, by Ctrl+C. The process listens from the first poll on.
+/// Resolves at Ctrl+C. The process listens from the first poll on.
 #[cfg(not(unix))]
 pub fn shutdown_signal() -> impl Future<Output = ()> + Send + 'static {
     async {

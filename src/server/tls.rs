@@ -1,4 +1,4 @@
-//! TLS in front of the server.
+//! TLS for the server: certificates and their renewal.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,25 +13,25 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
-/// A certificate or its key could not be used.
+/// A certificate or its key cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// The file could not be read, is no PEM, or has not what it should.
+    /// The file cannot be read, is not PEM, or does not contain a certificate or key.
     #[error("cannot use {path:?}")]
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         source: pem::Error,
     },
-    /// The two do not belong together, or are of a kind that is not supported.
+    /// Certificate and key do not belong together, or their algorithm is not supported.
     #[error("certificate and key do not serve")]
     Identity(#[from] rustls::Error),
 }
 
-/// A certificate with its key, for [`Server::tls`](crate::Server::tls). Clones are the same one: where
-/// one is reloaded, all are.
+/// A certificate with its key, for [`Server::tls`](crate::Server::tls). Clones share the
+/// certificate: a reload applies to all of them.
 ///
 /// # Examples
 /// ```no_run
@@ -52,9 +52,11 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Reads a certificate chain, the server's own first, and its private key (PKCS #8, PKCS #1 or SEC 1),
-    /// both PEM. TLS 1.2 and 1.3, without client certificates; for anything else there is
-    /// [`Server::tls_config`](crate::Server::tls_config). Blocks for the time of reading two files.
+    /// Reads a certificate chain and its private key from two PEM files. The server's own
+    /// certificate is the first of the chain. The key is PKCS #8, PKCS #1 or SEC 1.
+    ///
+    /// The server speaks TLS 1.2 and 1.3, without client certificates. For other settings see
+    /// [`Server::tls_config`](crate::Server::tls_config). Blocks while it reads the files.
     ///
     /// # Errors
     /// See [`TlsError`].
@@ -73,18 +75,18 @@ impl Tls {
         Ok(Self { identity, config: Arc::new(config) })
     }
 
-    /// Reads the files again. Handshakes that begin from now on use what they hold; connections stay as
-    /// they are. Blocks as [`from_pem_files`](Self::from_pem_files) does.
+    /// Reads the files again. Handshakes that begin after this call use the new certificate. Open
+    /// connections do not change. Blocks while it reads the files.
     ///
     /// # Errors
-    /// See [`TlsError`]; the former certificate stays in use.
+    /// See [`TlsError`]. The former certificate stays in use.
     pub fn reload(&self) -> Result<(), TlsError> {
         let Identity { files, current } = &*self.identity;
         current.store(Arc::new(read(&files.0, &files.1, self.config.crypto_provider())?));
         Ok(())
     }
 
-    /// What rustls makes of it: for acceptors of your own.
+    /// Returns the configuration for rustls, for a TLS acceptor of your own.
     pub fn config(&self) -> &Arc<ServerConfig> {
         &self.config
     }
@@ -96,16 +98,16 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// Takes TLS connections, for HTTP/1.1.
+/// Makes an acceptor whose ALPN protocol is HTTP/1.1.
 pub(super) fn acceptor(config: &Arc<ServerConfig>) -> TlsAcceptor {
     let mut config = ServerConfig::clone(config);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     TlsAcceptor::from(Arc::new(config))
 }
 
-/// What the server says that it is.
+/// The certificate and key with which the server proves its identity.
 struct Identity {
-    /// Of the certificates, and of the key.
+    /// The paths of the certificates and of the key.
     files: (PathBuf, PathBuf),
     current: ArcSwap<CertifiedKey>,
 }

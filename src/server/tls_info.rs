@@ -1,16 +1,16 @@
-//! Facts about a client that its TLS handshake has told.
+//! Facts about a client from its TLS handshake.
 
 use std::sync::Arc;
 
 use rustls::ServerConnection;
 use rustls::pki_types::CertificateDer;
 
-/// The facts that the TLS handshake has told, as a request extension that [`Server`](crate::Server) sets on each request over
-/// TLS.
+/// Facts about a client from its TLS handshake. [`Server`](crate::Server) sets them as an extension
+/// of each request over TLS.
 ///
-/// [`on_upgrade`](crate::Handler::on_upgrade) finds it in
+/// [`on_upgrade`](crate::Handler::on_upgrade) finds them in
 /// [`extensions`](crate::UpgradeRequest::extensions), other services in the request. Clones share
-/// one block of memory, which goes when the last of them does; a connection does not keep it.
+/// one block of memory, which is freed with the last clone. A connection does not keep it.
 ///
 /// # Examples
 /// ```
@@ -26,10 +26,10 @@ use rustls::pki_types::CertificateDer;
 /// }
 /// ```
 #[derive(Debug, Clone)]
-pub struct TlsInfo(Arc<Told>);
+pub struct TlsInfo(Arc<Facts>);
 
 #[derive(Debug)]
-struct Told {
+struct Facts {
     server_name: Option<Box<str>>,
     peer_certificates: Box<[CertificateDer<'static>]>,
 }
@@ -37,24 +37,25 @@ struct Told {
 impl TlsInfo {
     pub(super) fn of(session: &ServerConnection) -> Self {
         let certificates = session.peer_certificates().unwrap_or_default();
-        Self(Arc::new(Told {
+        Self(Arc::new(Facts {
             server_name: session.server_name().map(Into::into),
             peer_certificates: certificates.iter().map(|one| one.clone().into_owned()).collect(),
         }))
     }
 
-    /// The name by which the client called the server (SNI), in lower case. `None` if it named none, as clients do
-    /// that connect to an IP address.
+    /// Returns the server name that the client sent (SNI), in lower case. `None` if the client sent
+    /// no name, for example because it connected to an IP address.
     ///
-    /// The client chose it: it need be none of this server's, and need not be the `Host` of the request.
+    /// The client chooses the name: it may differ from the names of this server, and from the
+    /// `Host` of the request.
     pub fn server_name(&self) -> Option<&str> {
         self.0.server_name.as_deref()
     }
 
-    /// The certificates of the client, its own first, as the client sent them. Empty without client
-    /// authentication, and if the client sent none.
+    /// Returns the certificates that the client sent. The client's own certificate is the first.
+    /// Empty without client authentication, or if the client sent none.
     ///
-    /// The verifier of the [`rustls::ServerConfig`] has accepted them: see
+    /// The verifier of the [`rustls::ServerConfig`] has accepted the certificates: see
     /// [`Server::tls_config`](crate::Server::tls_config).
     pub fn peer_certificates(&self) -> &[CertificateDer<'static>] {
         &self.0.peer_certificates
