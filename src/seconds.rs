@@ -1,14 +1,15 @@
-//! How durations are serialised: as seconds, in a field whose name says so.
+//! The serialisation of durations: as seconds, in a field whose name ends with the unit.
 
 use std::time::Duration;
 
 use serde::Serializer;
 
+/// Serialises a duration as a number of seconds.
 pub(crate) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_f64(time.as_secs_f64())
 }
 
-/// The same of a time that may not be known.
+/// Serialises an optional duration.
 pub(crate) mod option {
     use super::*;
 

@@ -1,14 +1,14 @@
-//! The bound of the control groups that a process is in: its own, and each group above.
+//! The bound on memory of the control groups of a process: its own group, and each group above.
 //!
-//! `/proc/self/cgroup` names the group, and `/proc/self/mountinfo` where the files of groups are. In a
-//! container the mount may begin at the container's own group: then the part of the name up to there is
-//! left out, and groups above cannot be seen.
+//! `/proc/self/cgroup` names the group. `/proc/self/mountinfo` names the folder with the files of
+//! the groups. In a container the mount may begin at the container's own group. Then that part of
+//! the name is left out, and the groups above cannot be seen.
 
 use std::path::{Path, PathBuf};
 
 use super::ReadFile;
 
-/// The least bound on the memory of the groups that this process is in, in bytes.
+/// Returns the lowest bound on the memory of the control groups of this process, in bytes.
 pub(super) fn memory(read: ReadFile<'_>) -> Option<u64> {
     let groups = read(Path::new("/proc/self/cgroup"))?;
     let mounts = read(Path::new("/proc/self/mountinfo"))?;
@@ -19,14 +19,16 @@ pub(super) fn memory(read: ReadFile<'_>) -> Option<u64> {
     places.min()
 }
 
-/// A mount that has the files of groups with a bound on memory.
+/// A mount with the files of control groups that bound memory.
 struct Mount<'a> {
-    /// The group whose files are at the mount itself.
+    /// The group whose files are in the mount point itself.
     root: &'a str,
+    /// The mount point.
     at: &'a str,
     version: Version,
 }
 
+/// The version of control groups.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Version {
     One,
@@ -48,8 +50,8 @@ impl<'a> Mount<'a> {
         Some(Self { root, at, version })
     }
 
-    /// The name of the group, if a line of `/proc/self/cgroup`, such as `4:memory:/name` or `0::/name`, has
-    /// the one of this mount.
+    /// Parses a line of `/proc/self/cgroup`, such as `4:memory:/name` or `0::/name`. Returns the
+    /// name of the group, if the line belongs to this mount.
     fn group<'b>(&self, line: &'b str) -> Option<&'b str> {
         let (_, rest) = line.split_once(':')?;
         let (controllers, name) = rest.split_once(':')?;
@@ -60,7 +62,7 @@ impl<'a> Mount<'a> {
         is_it.then_some(name)
     }
 
-    /// The least bound from the group up to the root of the mount.
+    /// Returns the lowest bound of the groups, from `group` up to the root of the mount.
     fn least(&self, group: &str, read: ReadFile<'_>) -> Option<u64> {
         let file = match self.version {
             Version::One => "memory.limit_in_bytes",
@@ -69,7 +71,8 @@ impl<'a> Mount<'a> {
         let below = Path::new(group).strip_prefix(self.root).unwrap_or(Path::new(""));
         let folders = below.ancestors().map(|folder| PathBuf::from(self.at).join(folder));
         let bounds = folders.filter_map(|folder| read(&folder.join(file)));
-        // Version 2 says `max` for none, and version 1 a number that is larger than any machine.
+        // Without a bound, version 2 has `max`, and version 1 a number that is larger than any
+        // machine.
         bounds.filter_map(|bound| bound.trim().parse().ok()).min()
     }
 }
@@ -105,15 +108,15 @@ mod tests {
     fn container_that_sees_its_own_group_as_the_root_has_its_bound() {
         let files = [("/sys/fs/cgroup/memory.max", "67108864\n")];
         assert_eq!(least("0::/\n", TWO, &files), Some(64 << 20));
-        // The name is seen from outside, and the mount begins at the group.
+        // The name is that outside the container, and the mount begins at the group.
         let name = "0::/kubepods/pod1/c2\n";
         let mount = "1 0 0:26 /kubepods/pod1/c2 /sys/fs/cgroup ro - cgroup2 cgroup rw\n";
         assert_eq!(least(name, mount, &files), Some(64 << 20));
-        // The mount begins elsewhere: its root is all that there is to see.
+        // The mount begins at another group: only its root can be read.
         assert_eq!(least("0::/../../other\n", mount, &files), Some(64 << 20));
     }
 
-    /// As recorded with both versions mounted, in Docker.
+    /// Recorded in Docker, with both versions mounted.
     const ONE: &str = "\
 31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
 32 31 0:29 /docker/b55 /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct
@@ -122,7 +125,7 @@ mod tests {
 ";
 
     #[test]
-    fn version_one_is_read_where_it_has_the_controller() {
+    fn version_one_is_read_if_it_has_the_memory_controller() {
         let groups = "9:name=systemd:/\n4:memory:/docker/b55\n1:cpu,cpuacct:/docker/b55\n0::/\n";
         let files = [("/sys/fs/cgroup/memory/memory.limit_in_bytes", "67108864\n")];
         assert_eq!(least(groups, ONE, &files), Some(64 << 20));
@@ -131,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_are_no_mount_or_no_group_are_passed_over() {
+    fn malformed_lines_are_skipped() {
         for mounts in ["", "garbage", "1 2 3 - cgroup2", "1 2 3 /a - cgroup2 x rw"] {
             assert_eq!(least("0::/\n", mounts, &[]), None, "{mounts}");
         }

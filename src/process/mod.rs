@@ -1,7 +1,7 @@
-//! What the system lets this process use: memory and descriptors.
+//! The limits of this process: memory and file descriptors.
 //!
-//! All of it is told by files, and read when a hub is built. Where there are none, as on other systems than
-//! Linux, nothing is known.
+//! The limits are read from files when a hub is built. On systems without these files, that is all
+//! but Linux, the limits are unknown.
 
 mod cgroup;
 mod shortfall;
@@ -12,15 +12,15 @@ use std::path::Path;
 
 pub(crate) use self::shortfall::{Needs, Shortfall};
 
-/// The contents of a file, if it can be read.
+/// Reads a file. `None` if it cannot be read.
 type ReadFile<'a> = &'a dyn Fn(&Path) -> Option<String>;
 
-/// The bounds of this process at one moment.
+/// The limits of this process when they were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ProcessLimits {
-    /// The least of all bounds on its memory.
+    /// The lowest bound on the memory of the process.
     pub(crate) memory: Option<Memory>,
-    /// Files that it may have open, sockets among them.
+    /// The maximum number of open files, including sockets.
     pub(crate) descriptors: Option<u64>,
 }
 
@@ -31,14 +31,14 @@ pub(crate) struct Memory {
     pub(crate) source: MemorySource,
 }
 
-/// Who sets a bound on memory.
+/// The source of a bound on memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum MemorySource {
-    /// A control group, as of a container.
+    /// A control group, for example of a container.
     Cgroup,
-    /// `RLIMIT_AS`, on all that the process maps.
+    /// `RLIMIT_AS`: the bound on the address space of the process.
     AddressSpace,
-    /// No tighter limit was found: the memory of the machine.
+    /// The memory of the machine: no lower bound was found.
     Machine,
 }
 
@@ -53,7 +53,7 @@ impl fmt::Display for MemorySource {
 }
 
 impl ProcessLimits {
-    /// Reads them. Cost: six small files, 0.1 ms.
+    /// Reads the limits. Cost: six small files, 0.1 ms.
     pub(crate) fn read() -> Self {
         Self::read_by(&|path| fs::read_to_string(path).ok())
     }
@@ -74,13 +74,13 @@ impl ProcessLimits {
     }
 }
 
-/// A bound that holds, from `/proc/self/limits`; `None` for `unlimited`.
+/// Returns a soft limit from `/proc/self/limits`. `None` for `unlimited`.
 fn soft_limit(limits: &str, name: &str) -> Option<u64> {
     let row = limits.lines().find_map(|line| line.strip_prefix(name))?;
     row.split_whitespace().next()?.parse().ok()
 }
 
-/// The memory of the machine in bytes, from `/proc/meminfo`.
+/// Returns the memory of the machine in bytes, from `/proc/meminfo`.
 fn total_of(info: &str) -> Option<u64> {
     let row = info.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib: u64 = row.trim().strip_suffix(" kB")?.parse().ok()?;
@@ -91,7 +91,7 @@ fn total_of(info: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// As a machine of 24 GiB had them; lines between are left out.
+    /// Recorded on a machine of 24 GiB. Some lines are left out.
     const LIMITS: &str = "\
 Limit                     Soft Limit           Hard Limit           Units     
 Max cpu time              unlimited            unlimited            seconds   
@@ -107,14 +107,14 @@ Max address space         unlimited            unlimited            bytes
     }
 
     #[test]
-    fn machine_is_the_bound_where_there_is_no_other() {
+    fn memory_of_the_machine_is_the_bound_if_there_is_no_other() {
         let limits = read(&[("/proc/self/limits", LIMITS), ("/proc/meminfo", MEMINFO)]);
         let machine = Memory { bytes: 24_684_096 * 1024, source: MemorySource::Machine };
         assert_eq!(limits, ProcessLimits { memory: Some(machine), descriptors: Some(1_024) });
     }
 
     #[test]
-    fn least_of_all_bounds_counts() {
+    fn lowest_bound_counts() {
         let limits = LIMITS.replace("space         unlimited", "space         268435456");
         let files = [
             ("/proc/self/limits", &*limits),
@@ -133,7 +133,7 @@ Max address space         unlimited            unlimited            bytes
     }
 
     #[test]
-    fn nothing_is_known_where_nothing_can_be_read() {
+    fn limits_are_unknown_if_no_file_can_be_read() {
         let nothing = ProcessLimits { memory: None, descriptors: None };
         assert_eq!(read(&[]), nothing);
         let garbage =

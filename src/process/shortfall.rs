@@ -1,20 +1,19 @@
-//! Whether the system gives a process as much as its settings need.
+//! A check whether the limits of the process are enough for its settings.
 
 use std::fmt;
 
 use super::{Memory, ProcessLimits};
 
-/// What settings say that a process may come to use.
+/// The resources that the settings allow the process to use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Needs {
-    /// Connections, where their number was set: each has a descriptor.
+    /// Connections, each of which takes a descriptor. `None` if their number was not set.
     pub(crate) connections: Option<usize>,
-    /// Bytes that may wait in queues.
+    /// The maximum of bytes in all queues.
     pub(crate) queued_bytes: usize,
 }
 
-/// Something of which there is less than the settings need. Its text is one line for whoever operates the
-/// server.
+/// A limit that is too low for the settings. Its text is one line for the operator of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shortfall {
     Descriptors { connections: usize, descriptors: u64 },
@@ -22,7 +21,7 @@ pub(crate) enum Shortfall {
 }
 
 impl ProcessLimits {
-    /// All that falls short of `needs`.
+    /// Returns the limits that are too low for `needs`.
     pub(crate) fn shortfalls(&self, needs: Needs) -> impl Iterator<Item = Shortfall> {
         let Needs { connections, queued_bytes } = needs;
         let descriptors =
@@ -65,22 +64,26 @@ mod tests {
         descriptors: Some(64),
     };
 
-    fn told(limits: ProcessLimits, connections: Option<usize>, queued_bytes: usize) -> Vec<String> {
+    fn texts(
+        limits: ProcessLimits,
+        connections: Option<usize>,
+        queued_bytes: usize,
+    ) -> Vec<String> {
         let needs = Needs { connections, queued_bytes };
         limits.shortfalls(needs).map(|shortfall| shortfall.to_string()).collect()
     }
 
     #[test]
-    fn what_is_enough_is_not_told() {
-        assert!(told(LIMITS, Some(64), 1_000).is_empty());
-        assert!(told(LIMITS, None, 0).is_empty());
+    fn sufficient_limits_have_no_shortfall() {
+        assert!(texts(LIMITS, Some(64), 1_000).is_empty());
+        assert!(texts(LIMITS, None, 0).is_empty());
         let unknown = ProcessLimits { memory: None, descriptors: None };
-        assert!(told(unknown, Some(usize::MAX), usize::MAX).is_empty());
+        assert!(texts(unknown, Some(usize::MAX), usize::MAX).is_empty());
     }
 
     #[test]
-    fn what_falls_short_is_told_with_both_numbers_and_the_remedy() {
-        let [descriptors, memory] = &told(LIMITS, Some(65), 1_001)[..] else { panic!("not two") };
+    fn shortfall_names_both_numbers_and_the_remedy() {
+        let [descriptors, memory] = &texts(LIMITS, Some(65), 1_001)[..] else { panic!("not two") };
         assert_eq!(
             descriptors,
             "max_connections is 65, but the process may open 64 files: raise RLIMIT_NOFILE \

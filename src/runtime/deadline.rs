@@ -1,11 +1,12 @@
-//! Deadlines that do not hold against others the time in which this process did not run.
+//! Deadlines that do not count the time in which this process did not run.
 //!
-//! A process may be stopped, with its container or its whole machine, or a handler may block the thread that
-//! watches the sockets. Then timers fire late, all at once, and nobody has read what came meanwhile. So a
-//! deadline that is reached late says nothing: it moves by its lateness, at most by as much as it was, and
-//! what it guards is polled in that time. If it is late again, it moves again.
+//! A process may be stopped, with its container or its whole machine, or a handler may block the
+//! thread that polls the sockets. Then timers fire late, all at once, and the bytes that have
+//! arrived meanwhile are unread. So a deadline that fires late proves nothing: it moves by its
+//! lateness, at most by its own length, and the guarded future is polled in that time. If the
+//! deadline is late again, it moves again.
 //!
-//! Transport and backplane use this in place of tokio's own deadlines, which it costs no more than.
+//! Network and backplane use this module instead of tokio's deadlines. The cost is the same.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -15,12 +16,12 @@ use std::time::Duration;
 use tokio::task::coop;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// How late a timer may be on a machine that is busy, and no more than that. A tenth of a second is far above
-/// what a runtime takes for a round, and far below what any deadline is for.
+/// The lateness that is normal for a timer on a busy machine. A tenth of a second is far more than
+/// a runtime takes for one round, and far less than any deadline.
 const TOLERANCE: Duration = Duration::from_millis(100);
 
-/// Ready when `deadline` was reached in time. What it is for is to be polled before, in the same turn, and
-/// `duration` is what it was set to.
+/// Ready when `deadline` has passed and its timer was not late. `duration` is the length of the
+/// deadline. The caller must poll the guarded future first, in the same turn.
 pub(crate) fn poll_deadline(
     mut deadline: Pin<&mut Sleep>,
     duration: Duration,
@@ -37,14 +38,14 @@ pub(crate) fn poll_deadline(
     }
 }
 
-/// A deadline was reached.
+/// The error of a deadline that has passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Elapsed;
 
-/// The output of `future`, in time.
+/// Awaits `future` for at most `duration`, and returns its output.
 ///
 /// # Errors
-/// It took longer than `duration`.
+/// [`Elapsed`]: the future took longer than `duration`.
 pub(crate) async fn timeout<F: Future>(
     duration: Duration,
     future: F,
@@ -55,7 +56,8 @@ pub(crate) async fn timeout<F: Future>(
         if let Poll::Ready(output) = future.as_mut().poll(cx) {
             return Poll::Ready(Ok(output));
         }
-        // A future that always has something to do must not evade its deadline.
+        // The deadline ignores tokio's budget: a future that uses up the budget must not evade its
+        // deadline.
         let deadline = pin!(coop::unconstrained(poll_fn(|cx| {
             poll_deadline(deadline.as_mut(), duration, cx)
         })));
@@ -74,7 +76,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// How long it takes until nothing comes, where time jumps by so much when it has begun.
+    /// Returns how long the timeout of a pending future takes if time jumps by `jump` after it has
+    /// begun.
     async fn elapsed_after(jump: Duration) -> Duration {
         let began = Instant::now();
         let waiting = tokio::spawn(timeout(SECOND, pending::<()>()));
@@ -116,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_there_before_the_deadline_is_taken_however_late() {
+    async fn output_that_was_ready_before_the_deadline_is_returned_however_late() {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let waiting = tokio::spawn(timeout(SECOND, receiver));
         tokio::task::yield_now().await;

@@ -1,4 +1,5 @@
-//! Small tools over tokio that every layer above the engine may use.
+//! Helpers for tokio: waiting for a condition, deadlines, and wakers that do not panic. Every layer
+//! above the engine may use them.
 
 pub(crate) mod bell;
 pub(crate) mod deadline;

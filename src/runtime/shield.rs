@@ -1,7 +1,7 @@
-//! Futures of this crate that are awaited in executors of any kind.
+//! A shield against wakers that panic, for futures of this crate that any executor may await.
 //!
-//! What they wait for is often a shard, or another task of the hub, which wakes them. A waker is code of the
-//! executor: where it panics, the panic must stay with whoever waits, and not end the task that wakes.
+//! A shard or another task of the hub often wakes these futures. A waker is code of the executor
+//! that awaits. If the waker panics, the panic must not end the task of the hub.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,7 +9,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 
-/// Awaits `future` with a waker that does not panic. Costs an allocation, so it is for what waits rarely.
+/// Awaits `future` with a waker that does not panic. Cost: one allocation, so it is for futures
+/// that seldom wait.
 pub(crate) async fn shielded<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut shield: Option<(Waker, Waker)> = None;
@@ -24,7 +25,7 @@ pub(crate) async fn shielded<F: Future>(future: F) -> F::Output {
     .await
 }
 
-/// A waker that keeps the panic of another to itself.
+/// A waker that catches the panics of another waker.
 struct Shield(Waker);
 
 impl Wake for Shield {
@@ -33,7 +34,7 @@ impl Wake for Shield {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // The panic hook has told of it.
+        // The panic hook has already reported the panic.
         let _ = catch_unwind(AssertUnwindSafe(|| self.0.wake_by_ref()));
     }
 }

@@ -1,17 +1,17 @@
-//! Figures for the facade `metrics`.
+//! Metrics for the facade `metrics`.
 //!
-//! Nothing is registered for good: each copy registers and describes what it writes. So it does not
-//! matter when a recorder is installed.
+//! Each copy registers and describes the metrics that it writes. So a recorder may be installed at
+//! any time.
 
 use std::time::Duration;
 
 use metrics::{Histogram, Label, Unit};
 use tokio::time::MissedTickBehavior;
 
-/// How often figures are copied, unless it is said.
+/// The default interval between two copies.
 pub(crate) const COPY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Copies again and again, for as long as there is something to copy.
+/// Calls `copy` once per interval, until it returns `false`.
 pub(crate) async fn keep_copying(interval: Duration, mut copy: impl FnMut() -> bool) {
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -23,7 +23,7 @@ pub(crate) async fn keep_copying(interval: Duration, mut copy: impl FnMut() -> b
     }
 }
 
-/// A metric of a `S`: its name, its unit, what it tells, and its values.
+/// A metric of a source `S`: its name, unit, description and values.
 pub(crate) struct Metric<S: 'static>(
     pub(crate) &'static str,
     pub(crate) Unit,
@@ -31,22 +31,22 @@ pub(crate) struct Metric<S: 'static>(
     pub(crate) Value<S>,
 );
 
-/// One of several counters of a metric.
+/// One counter of a metric that has several: the label `reason`, and the value.
 type Reason<S> = (&'static str, fn(&S) -> u64);
 
-/// Where the values of a metric come from.
+/// The values of a metric, as functions of the source.
 pub(crate) enum Value<S: 'static> {
-    /// It rises and falls.
+    /// A value that rises and falls.
     Gauge(fn(&S) -> f64),
-    /// It only grows.
+    /// A value that only grows.
     Counter(fn(&S) -> u64),
-    /// The same, with a label `reason`.
+    /// Several counters, each with a label `reason`.
     ByReason(&'static [Reason<S>]),
 }
 
 #[cfg(test)]
 impl<S> Metric<S> {
-    /// All values, as whole numbers.
+    /// Returns all values, as whole numbers.
     pub(crate) fn values(&self, source: &S) -> Vec<u64> {
         match &self.3 {
             Value::Gauge(value) => vec![value(source) as u64],
@@ -56,13 +56,13 @@ impl<S> Metric<S> {
     }
 }
 
-/// Writes the figures of one hub or server, under its label.
+/// Writes the metrics of one hub or server, under its label.
 pub(crate) struct Copyist {
     label: Label,
 }
 
 impl Copyist {
-    /// Of what is called `value`.
+    /// Makes a copyist with the label `key` = `value`.
     pub(crate) fn of(key: &'static str, value: &str) -> Self {
         Self { label: Label::new(key, value.to_owned()) }
     }
@@ -91,7 +91,7 @@ impl Copyist {
         }
     }
 
-    /// Something of which each one is recorded.
+    /// Registers and describes a histogram.
     pub(crate) fn histogram(
         &self,
         name: &'static str,
@@ -102,7 +102,7 @@ impl Copyist {
         metrics::histogram!(name, self.labels())
     }
 
-    /// There is nothing left of what the metrics were of.
+    /// Sets all gauges to zero. Called when the source is gone.
     pub(crate) fn clear<S>(&self, metrics: &'static [Metric<S>]) {
         for Metric(name, .., value) in metrics {
             if let Value::Gauge(_) = value {

@@ -1,8 +1,8 @@
-//! What the crate tells of itself, with the features `metrics` and `tracing`. It lies below all layers but
-//! the engine, which knows nothing of it.
+//! Metrics and events of the crate, with the features `metrics` and `tracing`. All layers use this
+//! module, except the engine, which does not know it.
 //!
-//! Without a feature its types are empty and its functions do nothing, so that nobody who calls them needs
-//! to ask.
+//! Without a feature its types are empty and its functions do nothing. So callers need no check of
+//! the feature.
 
 mod events;
 #[cfg(feature = "metrics")]

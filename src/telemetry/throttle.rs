@@ -1,33 +1,33 @@
-//! Sums of what could happen too often to be told each time.
+//! A throttle for events: what happens often is summed up and logged at most once a second.
 
 #[cfg(feature = "tracing")]
 use std::time::{Duration, Instant};
 
-/// The time from one sum to the next.
+/// The minimum time between two sums.
 #[cfg(feature = "tracing")]
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A sum that is told once a second at most.
+/// A sum that is logged at most once a second.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
     #[cfg(feature = "tracing")]
-    told: Option<Instant>,
+    logged_at: Option<Instant>,
     #[cfg(feature = "tracing")]
     sum: u64,
 }
 
 #[cfg(feature = "tracing")]
 impl Throttle {
-    /// Adds to the sum, and takes it if it is to be told.
+    /// Adds to the sum. If a log is due, returns the sum and resets it.
     pub(crate) fn add(&mut self, n: u64) -> Option<u64> {
         if n == 0 {
             return None;
         }
         self.sum += n;
         let now = Instant::now();
-        let is_due = self.told.is_none_or(|told| now - told >= PAUSE);
+        let is_due = self.logged_at.is_none_or(|at| now - at >= PAUSE);
         is_due.then(|| {
-            self.told = Some(now);
+            self.logged_at = Some(now);
             std::mem::take(&mut self.sum)
         })
     }
