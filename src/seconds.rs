@@ -1,4 +1,4 @@
-//! The serialisation of durations: as seconds, in a field whose name ends with the unit.
+//! The serialisation of durations: as seconds, in a field whose name ends with `_seconds`.
 
 use std::time::Duration;
 

@@ -265,7 +265,7 @@ fn poll_step<Out: 'static, In: Send + 'static>(
 
 async fn relieved_or_ended<Out: 'static, In: Send + 'static>(conn: &Conn<Out, In>) {
     tokio::select! {
-        () = conn.hub().inner.shards.relieved() => {}
+        () = conn.hub().inner.shards.uncongested() => {}
         () = ended(conn.link()) => {}
     }
 }

@@ -1,69 +1,79 @@
-//! Waiting for a condition that other threads make true.
+//! A bell: tasks wait until a condition holds, and other threads ring after they have changed it. The
+//! field calls this an event count.
+//!
+//! A ring costs a fence and a load while nobody waits.
 //!
 //! # Orderings
 //!
-//! A waiter counts itself, and then looks at the condition. A ringer changes something, and then looks for
-//! waiters: a `SeqCst` fence between the two steps on each side makes sure that one sees the other.
-
-use std::pin::pin;
+//! A waiter counts itself, and then checks the condition. A ringer changes the condition, and then
+//! looks for waiters. A `SeqCst` fence between the two steps on each side makes sure that at least
+//! one of them sees the other. A ringer that sees the count wakes the waiter: the waiter makes its
+//! `Notified` before it counts itself.
 
 use super::notify::Notify;
 use super::shield::shielded;
 use crate::engine::sync::{AtomicUsize, Ordering, fence};
 
-/// Wakes those who wait, and costs next to nothing where nobody does.
+/// Wakes tasks that wait for a condition.
 #[derive(Debug, Default)]
 pub(crate) struct Bell {
-    /// How many wait. They guard no other memory.
-    waiting: AtomicUsize,
-    moved: Notify,
+    /// The number of waiters. It publishes no other memory: the fences order it.
+    waiters: AtomicUsize,
+    rung: Notify,
 }
 
 impl Bell {
-    /// Has those who wait look again.
+    /// Wakes all waiters, so that they check their conditions again. Call it after a change.
     pub(crate) fn ring(&self) {
-        // Pairs with the fence in `until`.
+        // Pairs with the fence in `until_some`.
         fence(Ordering::SeqCst);
-        if self.waiting.load(Ordering::Relaxed) > 0 {
-            self.moved.notify_waiters();
+        if self.waiters.load(Ordering::Relaxed) > 0 {
+            self.rung.notify_waiters();
         }
     }
 
-    /// Waits until a condition holds. It is looked at now, and each time that the bell rings.
+    /// Waits until `condition` holds. Checks it now, and after each ring.
     ///
     /// # Cancel safety
-    /// Nothing is changed by it.
+    /// Cancel safe: dropping the future changes nothing.
     pub(crate) async fn until(&self, mut condition: impl FnMut() -> bool) {
-        let _waiting = Waiting::on(&self.waiting);
+        self.until_some(|| condition().then_some(())).await;
+    }
+
+    /// Calls `attempt` now, and after each ring, until it returns a result.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping the future changes nothing.
+    pub(crate) async fn until_some<R>(&self, mut attempt: impl FnMut() -> Option<R>) -> R {
         loop {
-            let mut moved = pin!(self.moved.notified());
-            moved.as_mut().enable();
+            let rung = shielded(self.rung.notified());
+            let _waiter = Waiter::count(&self.waiters);
             // Pairs with the fence in `ring`.
             fence(Ordering::SeqCst);
-            if condition() {
-                return;
+            if let Some(result) = attempt() {
+                return result;
             }
-            shielded(moved).await;
+            rung.await;
         }
     }
 
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::SeqCst)
+        self.waiters.load(Ordering::SeqCst)
     }
 }
 
-/// One that waits.
-struct Waiting<'a>(&'a AtomicUsize);
+/// Counts a waiter until it is dropped.
+struct Waiter<'a>(&'a AtomicUsize);
 
-impl<'a> Waiting<'a> {
-    fn on(waiting: &'a AtomicUsize) -> Self {
-        waiting.fetch_add(1, Ordering::Relaxed);
-        Self(waiting)
+impl<'a> Waiter<'a> {
+    fn count(waiters: &'a AtomicUsize) -> Self {
+        waiters.fetch_add(1, Ordering::Relaxed);
+        Self(waiters)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -4,4 +4,6 @@
 pub(crate) mod bell;
 pub(crate) mod deadline;
 pub(crate) mod notify;
+#[cfg(roomcast_loom)]
+pub(crate) mod parts;
 pub(crate) mod shield;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use super::events;
-use super::relief::Relief;
+use crate::runtime::bell::Bell;
 use crate::runtime::notify::Notify;
 
 /// What the tasks of all shards share with those who wait for their end.
@@ -45,7 +45,7 @@ impl AliveShards {
 /// Tells of the end of a shard that nobody has asked for.
 pub(super) struct AliveGuard {
     pub(super) index: usize,
-    pub(super) relief: Arc<Relief>,
+    pub(super) space: Arc<Bell>,
     pub(super) shards: Arc<AliveShards>,
     /// Set when the shard was told to end.
     pub(super) is_end_expected: bool,
@@ -55,7 +55,7 @@ impl Drop for AliveGuard {
     fn drop(&mut self) {
         self.shards.count.fetch_sub(1, Ordering::Release);
         // Who waits for room, and who waits for the hub.
-        self.relief.ring();
+        self.space.ring();
         self.shards.shard_gone.notify_waiters();
         if self.is_end_expected || self.shards.are_ends_expected.load(Ordering::Relaxed) {
             return;

@@ -39,7 +39,7 @@ impl Driver {
             self.emptied.report_emptied();
             self.alive.is_end_expected = self.shard.is_ending();
             if self.shard.take_made_space() {
-                self.alive.relief.ring();
+                self.alive.space.ring();
             }
             match state {
                 // Unlike a place in the run queue, it also has the runtime look for what can be read.
@@ -61,7 +61,7 @@ impl Driver {
             return Poll::Ready(());
         }
         // A publisher that gave space back before it could see this shard asleep did not wake it.
-        self.alive.relief.ring();
+        self.alive.space.ring();
         let Some(tick) = tick else { return Poll::Pending };
         // A timer that fires early costs one look around; setting it anew, a lock.
         if self.timer.is_elapsed() || self.timer.deadline() > tick + TIMER_SLACK {

@@ -6,9 +6,6 @@
 mod alive;
 mod driver;
 mod events;
-#[cfg(roomcast_loom)]
-pub(crate) mod parts;
-mod relief;
 mod room_state;
 #[cfg(feature = "metrics")]
 mod sampler;

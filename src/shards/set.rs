@@ -10,7 +10,6 @@ use tokio::time::{Instant, sleep_until};
 
 use super::alive::{AliveGuard, AliveShards};
 use super::driver::Driver;
-use super::relief::Relief;
 use super::room_state::{Emptied, EmptiedReporter, RoomHooks, RoomStates};
 use super::sampler::Sampler;
 use crate::engine::{
@@ -19,6 +18,7 @@ use crate::engine::{
     publish_at,
 };
 use crate::net::WriteHalf;
+use crate::runtime::bell::Bell;
 use crate::runtime::notify::Notify;
 
 /// The shards of a hub, as publishers and sessions see them.
@@ -28,7 +28,7 @@ pub(crate) struct Shards {
     room_states: Option<Arc<RoomStates>>,
     /// When the clocks of the shards began.
     epoch: Instant,
-    relief: Arc<Relief>,
+    space: Arc<Bell>,
     /// Of all inboxes.
     congestion: Arc<Congestion>,
     /// Shared with the tasks of the shards.
@@ -70,14 +70,14 @@ impl Shards {
         let ports: Arc<[_]> = (0..count).map(port).collect();
         let room_states =
             hooks.map(|(hooks, emptied)| Arc::new(RoomStates::new(hooks, ports.clone(), emptied)));
-        let relief = Arc::new(Relief::default());
+        let space = Arc::new(Bell::default());
         let alive = Arc::new(AliveShards::of(count));
         let epoch = Instant::now();
         for (index, port) in ports.iter().enumerate() {
             let driver = Driver {
                 alive: AliveGuard {
                     index,
-                    relief: relief.clone(),
+                    space: space.clone(),
                     shards: alive.clone(),
                     is_end_expected: false,
                 },
@@ -95,7 +95,7 @@ impl Shards {
             ports,
             room_states,
             epoch,
-            relief,
+            space,
             congestion,
             alive,
             sampler: Sampler::default(),
@@ -277,8 +277,8 @@ impl Shards {
     ///
     /// # Cancel safety
     /// Nothing is held or reserved.
-    pub(crate) async fn relieved(&self) {
-        self.until(|| (!self.is_congested()).then_some(())).await;
+    pub(crate) async fn uncongested(&self) {
+        self.space.until(|| !self.is_congested()).await;
     }
 
     /// Tries until there is a result, each time that a shard has made space.
@@ -286,7 +286,7 @@ impl Shards {
     /// # Cancel safety
     /// Nothing is held or reserved.
     pub(crate) async fn until<R>(&self, attempt: impl FnMut() -> Option<R>) -> R {
-        self.relief.until(attempt).await
+        self.space.until_some(attempt).await
     }
 
     /// Whether any inbox is congested. Reads one number, unless one is.

@@ -13,6 +13,7 @@
 
 #[path = "../alarm.rs"]
 mod alarm;
+mod bell;
 mod closing;
 #[path = "../../engine/fake.rs"]
 #[expect(dead_code, reason = "models need little of it")]
@@ -25,7 +26,6 @@ mod link;
 mod memberships;
 mod progress;
 mod publish;
-mod relief;
 mod room_index;
 mod writable;
 

@@ -1,7 +1,6 @@
-//! Waiting for room in an inbox.
+//! The bell, on which publishers wait for space in an inbox.
 //!
-//! The counting and the fences are modelled. Tokio's `Notify` is the real one, with a step that loom sees before each
-//! call (`src/runtime/notify`).
+//! `Notify` is tokio's own, with a step of loom before each call (`src/runtime/notify`).
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,53 +8,53 @@ use std::sync::Arc;
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread::{self, JoinHandle};
 use roomcast::engine::{Congestion, Inbox, InboxLimits};
-use roomcast::internals::parts::Relief;
+use roomcast::internals::parts::Bell;
 
 use super::{check_within, sleep_until};
 
 const LIMITS: InboxLimits = InboxLimits { messages: 2, bytes: 100 };
 
 fn spawn_waiter(
-    relief: &Arc<Relief>,
+    bell: &Arc<Bell>,
     is_congested: impl Fn() -> bool + Send + 'static,
 ) -> JoinHandle<()> {
-    let relief = relief.clone();
+    let bell = bell.clone();
     thread::spawn(move || {
-        let mut waiting = pin!(relief.until(|| (!is_congested()).then_some(())));
+        let mut waiting = pin!(bell.until(|| !is_congested()));
         sleep_until(|cx| waiting.as_mut().poll(cx).is_ready());
     })
 }
 
-/// Guards the fence in `ring` against the one in `until`, and that it tries behind it.
+/// Guards the fence in `ring`, the fence in `until_some`, and that the attempt comes after the fence.
 #[test]
-fn who_waits_for_room_is_told_when_there_is_some() {
+fn waiters_are_woken_when_there_is_space() {
     check_within(3, || {
-        let relief = Arc::new(Relief::default());
+        let bell = Arc::new(Bell::default());
         let is_congested = Arc::new(AtomicBool::new(true));
         let waiters = [(); 2].map(|()| {
             let is_congested = is_congested.clone();
-            spawn_waiter(&relief, move || is_congested.load(Ordering::Relaxed))
+            spawn_waiter(&bell, move || is_congested.load(Ordering::Relaxed))
         });
         is_congested.store(false, Ordering::Relaxed);
-        relief.ring();
+        bell.ring();
         for waiter in waiters {
             waiter.join().unwrap();
         }
     });
 }
 
-/// Guards what the driver of a shard does before it sleeps: a publisher that gives room back then
-/// wakes it, or has given it back in time to be seen.
+/// Guards the ring of a shard's driver before it sleeps: a publisher that gives space back wakes the
+/// driver, or has given the space back in time for the driver to see it.
 #[test]
-fn who_waits_is_told_of_room_that_a_publisher_gives_back() {
+fn waiter_is_woken_when_a_publisher_gives_space_back() {
     check_within(2, || {
-        let relief = Arc::new(Relief::default());
+        let bell = Arc::new(Bell::default());
         let congestion = Arc::new(Congestion::new());
         let inbox = Arc::new(Inbox::<()>::new(LIMITS).telling(congestion.clone()));
         assert!(inbox.reserve(90).is_ok());
         let waiter = {
             let inbox = inbox.clone();
-            spawn_waiter(&relief, move || congestion.is_likely() && inbox.is_congested())
+            spawn_waiter(&bell, move || congestion.is_likely() && inbox.is_congested())
         };
         let publisher = {
             let inbox = inbox.clone();
@@ -63,11 +62,11 @@ fn who_waits_is_told_of_room_that_a_publisher_gives_back() {
         };
         sleep_until(|cx| {
             assert!(inbox.poll_filled(cx).is_pending(), "nothing was pushed");
-            let has_room = !inbox.is_congested();
-            if has_room {
-                relief.ring();
+            let has_space = !inbox.is_congested();
+            if has_space {
+                bell.ring();
             }
-            has_room
+            has_space
         });
         waiter.join().unwrap();
         publisher.join().unwrap();
