@@ -1,4 +1,5 @@
-//! The ends of shards: who waits for them, and what is told of those that nobody has asked for.
+//! The number of shards that are alive, the notification when a shard is gone, and the event for an
+//! end that was not requested.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,53 +9,55 @@ use super::events;
 use crate::runtime::bell::Bell;
 use crate::runtime::notify::Notify;
 
-/// What the tasks of all shards share with those who wait for their end.
+/// The shards that are alive. The tasks of the shards share it with the code that waits for their
+/// end.
 #[derive(Default)]
 pub(super) struct AliveShards {
-    /// Shards that are not gone. Each takes itself off before it rings.
+    /// The number of shards that are alive. A shard is counted out before it notifies.
     count: AtomicUsize,
     shard_gone: Notify,
-    /// Set when the hub goes.
+    /// Whether the hub has been dropped, so that the shards end.
     are_ends_expected: AtomicBool,
-    /// Whether it was told that the runtime has ended.
+    /// Whether the event was logged that the runtime has ended.
     is_runtime_end_logged: AtomicBool,
 }
 
 impl AliveShards {
+    /// Counts `shards` shards as alive.
     pub(super) fn of(shards: usize) -> Self {
         Self { count: AtomicUsize::new(shards), ..Self::default() }
     }
 
-    /// Whether no shard is left. Every publish asks, and unlike the inboxes this is in memory that hardly
-    /// anybody writes.
+    /// Whether no shard is alive. Every publish asks. Unlike the inboxes, this memory is hardly
+    /// ever written.
     pub(super) fn are_all_gone(&self) -> bool {
         self.count.load(Ordering::Acquire) == 0
     }
 
-    /// Rung at each end.
+    /// Notified each time that a shard is gone.
     pub(super) fn shard_gone(&self) -> &Notify {
         &self.shard_gone
     }
 
-    /// The hub goes: all ends that follow are in order.
+    /// Notes that the hub is dropped: the ends of shards that follow are not errors.
     pub(super) fn expect_ends(&self) {
         self.are_ends_expected.store(true, Ordering::Relaxed);
     }
 }
 
-/// Tells of the end of a shard that nobody has asked for.
+/// Marks a shard as alive until it is dropped. Dropping logs an event if the end was not requested.
 pub(super) struct AliveGuard {
     pub(super) index: usize,
     pub(super) space: Arc<Bell>,
     pub(super) shards: Arc<AliveShards>,
-    /// Set when the shard was told to end.
+    /// Whether the shard was asked to end.
     pub(super) is_end_expected: bool,
 }
 
 impl Drop for AliveGuard {
     fn drop(&mut self) {
         self.shards.count.fetch_sub(1, Ordering::Release);
-        // Who waits for room, and who waits for the hub.
+        // Wakes the waiters for space, and the waiters for the end of the hub.
         self.space.ring();
         self.shards.shard_gone.notify_waiters();
         if self.is_end_expected || self.shards.are_ends_expected.load(Ordering::Relaxed) {
@@ -63,7 +66,7 @@ impl Drop for AliveGuard {
         if thread::panicking() {
             events::shard_gone(self.index, "it panicked");
         } else if !self.shards.is_runtime_end_logged.swap(true, Ordering::Relaxed) {
-            // They all go with it.
+            // All shards end with the runtime: one event is enough.
             events::shard_gone(self.index, "its runtime has ended");
         }
     }

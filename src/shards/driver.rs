@@ -15,16 +15,17 @@ use super::room_state::EmptiedReporter;
 use crate::engine::{Port, RunState, Shard};
 use crate::net::WriteHalf;
 
-/// Small writes of a slice, before a shard lets readers and other shards run: about 0.3 ms.
+/// The writes of one slice, after which a shard lets readers and other shards run: about 0.3 ms if
+/// the writes are small.
 const WRITES_PER_SLICE: usize = 64;
 
-/// How late a tick may be before the timer is set again.
+/// How much later than the tick the timer may fire before it is set again.
 const TIMER_SLACK: Duration = Duration::from_millis(1);
 
-/// Runs a shard until it is stopped.
+/// The driver of one shard: runs the shard until it is stopped.
 pub(super) struct Driver {
     pub(super) shard: Shard<WriteHalf>,
-    // Fields are dropped in their order: the shard goes before these two.
+    // Fields are dropped in order: the shard must be dropped before the next two fields.
     pub(super) emptied: EmptiedReporter,
     pub(super) alive: AliveGuard,
     pub(super) port: Arc<Port<WriteHalf>>,
@@ -33,6 +34,7 @@ pub(super) struct Driver {
 }
 
 impl Driver {
+    /// Runs the shard until it is stopped.
     pub(super) async fn run(mut self) {
         loop {
             let state = self.shard.run(self.epoch.elapsed(), WRITES_PER_SLICE);
@@ -42,28 +44,31 @@ impl Driver {
                 self.alive.space.ring();
             }
             match state {
-                // Unlike a place in the run queue, it also has the runtime look for what can be read.
+                // `yield_now` also makes the runtime poll the sockets for reading; waking this task
+                // alone would not.
                 RunState::Busy => yield_now().await,
                 RunState::Idle => {
                     let tick = self.shard.next_tick().map(|tick| self.epoch + tick);
                     poll_fn(|cx| self.poll_wait(cx, tick)).await;
-                    // Others that are ready have messages, too: what they push now joins.
-                    to_the_back().await;
+                    // Lets the other ready tasks push their messages first: they join the same
+                    // slice.
+                    yield_to_ready_tasks().await;
                 }
                 RunState::Stopped => return,
             }
         }
     }
 
-    /// Ready when the inbox is filled or the tick has come.
+    /// Ready when the inbox is filled or the tick is due.
     fn poll_wait(&mut self, cx: &mut Context<'_>, tick: Option<Instant>) -> Poll<()> {
         if self.port.inbox().poll_filled(cx).is_ready() {
             return Poll::Ready(());
         }
-        // A publisher that gave space back before it could see this shard asleep did not wake it.
+        // A publisher may have given space back before it could see that this shard sleeps. Such a
+        // publisher did not wake the shard, so ring for it.
         self.alive.space.ring();
         let Some(tick) = tick else { return Poll::Pending };
-        // A timer that fires early costs one look around; setting it anew, a lock.
+        // A timer that fires early costs one slice without work. Setting it again costs a lock.
         if self.timer.is_elapsed() || self.timer.deadline() > tick + TIMER_SLACK {
             self.timer.as_mut().reset(tick);
         }
@@ -73,9 +78,9 @@ impl Driver {
 
 /// Lets the tasks run that are ready now.
 ///
-/// Unlike after `yield_now`, another worker can take the task meanwhile: a handler that computes
-/// holds up no shard.
-async fn to_the_back() {
+/// Unlike after `yield_now`, another worker can take this task meanwhile. So a handler that
+/// computes for long does not hold up a shard.
+async fn yield_to_ready_tasks() {
     let mut has_waited = false;
     poll_fn(|cx| {
         if mem::replace(&mut has_waited, true) {

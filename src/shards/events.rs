@@ -1,4 +1,4 @@
-//! What is told of shards.
+//! Events of shards.
 
 use crate::telemetry::events;
 

@@ -1,7 +1,13 @@
-//! The shards of a hub: the engine's state machines, each driven by a task, and what a publisher or a
-//! session asks of them.
+//! The shards of a hub: each is a state machine of the engine, driven by a task on tokio.
 //!
-//! This is the only place where the engine meets the runtime.
+//! This folder is the only place where the engine meets the runtime. The engine knows no clock, no
+//! task and no socket. So the [`driver`] of a shard passes it the time, calls
+//! [`Shard::run`](crate::engine::Shard::run) for a slice of work, and then waits until the inbox is
+//! filled or the next tick is due. The engine writes to sockets through its trait
+//! [`Socket`](crate::engine::Socket), which [`WriteHalf`](crate::net::WriteHalf) implements.
+//! Publishers and sessions reach the shards through their ports and inboxes: the [`set`] of shards
+//! adds waiting ([`Bell`](crate::runtime::bell::Bell)), the end of shards ([`alive`]), samples of
+//! latency ([`sampler`]) and the state beside rooms ([`room_state`]).
 
 mod alive;
 mod driver;

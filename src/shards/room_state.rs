@@ -1,18 +1,20 @@
-//! The state that an application keeps beside its rooms: it is told of messages to rooms, and of rooms that have
-//! emptied, in one order with the joins.
+//! The state that an application keeps beside its rooms. The hooks of the application see the
+//! messages to a room, its emptying and its joins in one order.
 //!
 //! # Invariants
 //!
-//! 1. Whoever hands a message for a room to the shards, or has a connection enter a room, holds the stripe of
-//!    that room meanwhile. So does each call of the application about the room. So a message is either in the
-//!    state that a joiner reads, or behind the join in the inbox, and never both.
-//! 2. A thread that holds stripes takes no others: it would wait for itself, or two threads for each other. The
-//!    stripes of several rooms are taken by one call, in ascending order.
-//! 3. A room is told of as empty while no shard has it in its index. Whoever would put it there waits for the
-//!    stripe.
-//! 4. A room that has left an index is noted after it has left. Whoever notes one looks through the notes later,
-//!    when it holds no stripe: a shard at the end of its slice, a joiner after its join. So no room is forgotten,
-//!    and no more are noted than leave in those slices and joins.
+//! 1. A thread holds the stripe (a lock) of a room while it hands a message for the room to the
+//!    shards, while it makes a connection enter the room, and while it calls a hook about the room.
+//!    So a message is either in the state that a joiner reads, or behind the join in the inbox, and
+//!    never both.
+//! 2. A thread that holds stripes takes no further stripes: it could wait for itself, or two
+//!    threads for each other. One call takes the stripes of several rooms, in ascending order.
+//! 3. A room is reported as empty only while no shard has the room in its index. A thread that
+//!    wants to add the room to an index waits for the stripe.
+//! 4. A room is queued as emptied after it has left an index. The thread that queues it drains the
+//!    queue later, when it holds no stripe: a shard at the end of its slice, a joiner after its
+//!    join. So no room is forgotten, and the queue holds at most the rooms that leave during those
+//!    slices and joins.
 
 use std::array;
 use std::cell::Cell;
@@ -27,26 +29,28 @@ use foldhash::quality::RandomState;
 use crate::engine::{Address, Overloaded, Port, RoomWatch, frame};
 use crate::net::WriteHalf;
 
-/// Locks that the rooms share by the hash of their names. As many as there are bits in a mask of them.
+/// The number of locks that the rooms share by the hash of their names: as many as a mask of them
+/// has bits.
 const STRIPES: usize = u64::BITS as usize;
 
-/// The calls that the application gets, under the stripe of the room. They do not panic.
+/// The hooks of the application, called under the stripe of the room. They must not panic.
 pub(crate) trait RoomHooks: Send + Sync {
-    /// One frame was handed to the shards, for the members of a room.
+    /// Called for each frame that was handed to the shards for the members of a room.
     fn published(&self, room: &str, frame: &Bytes);
 
-    /// A room has no members here.
+    /// Called when a room has no members on this node.
     fn emptied(&self, room: &str);
 }
 
-/// The rooms that have left the index of a shard, and were not told of yet.
+/// The queue of the rooms that have left the index of a shard and were not reported yet.
 pub(super) struct Emptied {
     names: SegQueue<Box<str>>,
-    /// Who else wants to know of rooms.
+    /// The next watcher of rooms, if any.
     next: Option<Arc<dyn RoomWatch>>,
 }
 
 impl Emptied {
+    /// Makes an empty queue that passes all calls on to `next`.
     pub(super) fn over(next: Option<Arc<dyn RoomWatch>>) -> Self {
         Self { names: SegQueue::new(), next }
     }
@@ -87,7 +91,7 @@ impl RoomStates {
         }
     }
 
-    /// Publishes, and tells of it if that succeeds.
+    /// Publishes, and reports the message to the hooks if it was handed over.
     pub(super) fn publish(
         &self,
         address: Address<'_>,
@@ -114,22 +118,24 @@ impl RoomStates {
         }
     }
 
-    /// Has connections enter a room.
+    /// Makes connections enter a room.
     pub(super) fn enter<E>(
         &self,
         room: &str,
         enter: impl FnOnce() -> Result<(), E>,
     ) -> Result<(), E> {
         let result = self.alone(room, || {
-            // What a joiner has made of the state, who did not become a member, goes again.
+            // A joiner that has failed may have made a state for a room without members: report the
+            // room as empty.
             enter().inspect_err(|_| self.report_if_empty(room))
         });
-        // A shard that is gone leaves it to the joiner to take its room out again.
+        // If the shard is gone, the join itself has taken the room out of the index and queued it.
         self.report_emptied();
         result
     }
 
-    /// Tells of the rooms that have left an index and are in none now. For whoever holds no stripe.
+    /// Reports the queued rooms that are in no index now. The caller must hold no stripe (invariant
+    /// 4).
     pub(super) fn report_emptied(&self) {
         while let Some(room) = self.emptied.names.pop() {
             self.alone(&room, || self.report_if_empty(&room));
@@ -142,7 +148,7 @@ impl RoomStates {
                 self.hooks.published(room, &frame);
             }
         }
-        // No shard will tell that they have emptied.
+        // A room without members is in no index, so no shard will report it.
         rooms.iter().for_each(|room| self.report_if_empty(room));
     }
 
@@ -152,14 +158,14 @@ impl RoomStates {
         }
     }
 
-    /// Does something while it holds the stripe of a room.
+    /// Calls `action` under the stripe of a room (invariant 1).
     fn alone<R>(&self, room: &str, action: impl FnOnce() -> R) -> R {
         let _holding = Holding::begin();
         let _stripe = lock(&self.stripes[self.stripe_of(room)]);
         action()
     }
 
-    /// Does something while it holds the stripes of several rooms.
+    /// Calls `action` under the stripes of several rooms, taken in ascending order (invariant 2).
     fn together<R>(&self, rooms: &[&str], action: impl FnOnce() -> R) -> R {
         let _holding = Holding::begin();
         let wanted = rooms.iter().fold(0_u64, |mask, room| mask | 1 << self.stripe_of(room));
@@ -173,7 +179,8 @@ impl RoomStates {
     }
 }
 
-/// Tells of the last rooms of a shard, behind which it is dropped, however it ends.
+/// Reports the last rooms of a shard when it is dropped, however the shard ends. It must be dropped
+/// after the shard.
 pub(super) struct EmptiedReporter(pub(super) Option<Arc<RoomStates>>);
 
 impl EmptiedReporter {
@@ -189,16 +196,17 @@ impl Drop for EmptiedReporter {
 }
 
 thread_local! {
-    /// Whether this thread holds stripes, of whatever hub.
+    /// Whether this thread holds stripes of any hub.
     static IS_HOLDING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// This thread holds stripes.
+/// Marks this thread as holding stripes until it is dropped (invariant 2).
 struct Holding;
 
 impl Holding {
     /// # Panics
-    /// Where the thread holds stripes already: better than a deadlock, which would come only now and then.
+    /// If the thread already holds stripes. A panic is better than a deadlock that happens only
+    /// sometimes.
     fn begin() -> Self {
         let is_holding = IS_HOLDING.replace(true);
         assert!(
@@ -216,6 +224,6 @@ impl Drop for Holding {
 }
 
 fn lock<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
-    // It guards an order, which a panic of the application does not break.
+    // The lock guards an order, not data: a panic of the application cannot break it.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

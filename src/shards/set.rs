@@ -1,4 +1,4 @@
-//! The set of the shards of a hub: what publishers and sessions ask of it.
+//! The set of the shards of a hub: the calls of publishers and sessions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,19 +26,19 @@ pub(crate) struct Shards {
     ports: Arc<[Arc<Port<WriteHalf>>]>,
     /// The state beside the rooms, if the application keeps any.
     room_states: Option<Arc<RoomStates>>,
-    /// When the clocks of the shards began.
+    /// The zero of the shards' clocks.
     epoch: Instant,
     space: Arc<Bell>,
-    /// Of all inboxes.
+    /// The congestion of all inboxes.
     congestion: Arc<Congestion>,
-    /// Shared with the tasks of the shards.
+    /// The shards that are alive, shared with their tasks.
     alive: Arc<AliveShards>,
     sampler: Sampler,
-    /// Rooms that another node asked for and whose name is too long here.
+    /// Counts the rooms that another node named and whose names are too long on this node.
     refused_names: Counter,
 }
 
-/// How many shards there are, and what bounds them.
+/// The number of shards, and their limits.
 pub(crate) struct Layout {
     pub(crate) count: usize,
     pub(crate) shard: ShardConfig,
@@ -48,7 +48,7 @@ pub(crate) struct Layout {
 }
 
 impl Shards {
-    /// Starts shards, each with a task of its own on `runtime`, the current one.
+    /// Starts shards, each in its own task on `runtime`, which must be the current runtime.
     pub(crate) fn start(
         layout: Layout,
         room_watch: Option<Arc<dyn RoomWatch>>,
@@ -85,10 +85,11 @@ impl Shards {
                 emptied: EmptiedReporter(room_states.clone()),
                 port: port.clone(),
                 epoch,
-                // Made here, so that a runtime without a timer is the caller's panic.
+                // Made here, so that the caller panics if the runtime has no timer.
                 timer: Box::pin(sleep_until(epoch)),
             };
-            // The driver takes turns by itself. Tokio's budget would make sockets look blocked.
+            // The driver yields by itself. With tokio's budget used up, ready sockets would look
+            // blocked.
             runtime.spawn(coop::unconstrained(driver.run()));
         }
         Self {
@@ -103,18 +104,18 @@ impl Shards {
         }
     }
 
-    /// All ports, in the order of the shards.
+    /// Returns all ports, in the order of the shards.
     pub(crate) fn ports(&self) -> &[Arc<Port<WriteHalf>>] {
         &self.ports
     }
 
-    /// The port of the shard that owns a connection.
+    /// Returns the port of the shard that owns a connection.
     pub(crate) fn port(&self, id: ConnKey) -> Option<&Arc<Port<WriteHalf>>> {
         self.ports.get(id.shard())
     }
 
-    /// The shard for the connection of this number: they take turns, and those that are gone pass theirs on
-    /// to all others. None where no shard is left.
+    /// Returns the index of the shard for the connection of this number. The shards take turns. The
+    /// turns of shards that are gone are spread over the others. `None` if no shard is alive.
     pub(crate) fn place(&self, serial: u64) -> Option<usize> {
         let shards = self.ports.len() as u64;
         let index = (serial % shards) as usize;
@@ -122,53 +123,54 @@ impl Shards {
             return Some(index);
         }
         let left = || (0..self.ports.len()).filter(|&index| !self.ports[index].is_gone());
-        // Those of one shard that is gone are a run of every so many numbers.
+        // The numbers of one shard that is gone are `shards` apart, so divide before the remainder
+        // is taken.
         let turn = (serial / shards).checked_rem(left().count() as u64)?;
         left().nth(turn as usize)
     }
 
-    /// Whether no shard is left.
+    /// Whether no shard is alive.
     pub(crate) fn are_gone(&self) -> bool {
         self.alive.are_all_gone()
     }
 
-    /// Whether one or more are gone.
+    /// Whether one or more shards are gone.
     pub(crate) fn is_any_gone(&self) -> bool {
         self.ports.iter().any(|port| port.is_gone())
     }
 
-    /// Rung when a shard is gone.
+    /// Notified each time that a shard is gone.
     pub(crate) fn shard_gone(&self) -> &Notify {
         self.alive.shard_gone()
     }
 
-    /// How late the shard of a connection has run so far, in all.
+    /// Returns the total time by which the shard of a connection has run late.
     pub(crate) fn lateness(&self, id: ConnKey) -> Duration {
         self.port(id).map_or(Duration::ZERO, |port| port.lateness(self.epoch.elapsed()))
     }
 
-    /// Counts a room that another node asked for and whose name is too long here.
+    /// Counts a room that another node named and whose name is too long on this node.
     pub(crate) fn note_refused_name(&self) {
         self.refused_names.add(1);
     }
 
-    /// The rooms that were counted by [`note_refused_name`](Self::note_refused_name).
+    /// Returns the number of rooms that [`note_refused_name`](Self::note_refused_name) has counted.
     pub(crate) fn refused_names(&self) -> u64 {
         self.refused_names.get()
     }
 
-    /// How many connections are open.
+    /// Returns the number of open connections.
     pub(crate) fn connections(&self) -> usize {
         self.ports.iter().map(|port| port.counters().connections.get() as usize).sum()
     }
 
-    /// How many members a room has.
+    /// Returns the number of members of a room.
     pub(crate) fn members(&self, room: &str) -> usize {
         self.ports.iter().map(|port| port.rooms().members(room)).sum()
     }
 
-    /// Hands frames, one or a run of whole ones, to every shard that has somebody to give them to.
-    // For each publish, which pays 20 instructions for the call.
+    /// Hands one or more whole frames to every shard that has recipients.
+    // Inlined, because the call would cost each publish 20 instructions.
     #[inline]
     pub(crate) fn publish(
         &self,
@@ -184,8 +186,8 @@ impl Shards {
         }
     }
 
-    /// Publishes, and tells the state beside the rooms.
-    // Apart, for it would make the usual way longer.
+    /// Publishes, and reports the message to the state beside the rooms.
+    // Not inlined: it would make the usual path longer.
     #[inline(never)]
     fn publish_and_report(
         &self,
@@ -200,13 +202,14 @@ impl Shards {
         self.sampler.sample(|follow| publish_at(&self.ports, &Publish { follow, ..publish }))
     }
 
-    /// Has a connection enter a room.
+    /// Makes a connection enter a room.
     pub(crate) fn join(&self, link: &Link, room: &str) -> Result<(), JoinError> {
         self.enter(room, || self.ports[link.id().shard()].join(link, room))
     }
 
-    /// Has a connection enter a room, and first sends it the frames that `first` gives. With `bytes_max`, it is
-    /// also refused where more would wait for the client then, unless nothing else does.
+    /// Makes a connection enter a room, and sends it the frames of `first` before any message of
+    /// the room. With `bytes_max`, the join is also refused if more bytes would then wait for the
+    /// client, unless nothing else waits.
     pub(crate) fn join_with(
         &self,
         link: &Arc<Link>,
@@ -225,7 +228,7 @@ impl Shards {
         }
     }
 
-    /// Has an action happen to connections, in every shard that has some.
+    /// Applies an action to connections, in every shard that has some of them.
     pub(crate) fn act(
         &self,
         pace: Pace,
@@ -240,8 +243,8 @@ impl Shards {
         }
     }
 
-    /// Hands frames to the shard of one connection. With `bytes_max`, only if no more than that waits for
-    /// the client then, or nothing else does.
+    /// Hands frames to the shard of one connection. With `bytes_max`, only if at most so many bytes
+    /// then wait for the client, or if nothing else waits.
     pub(crate) fn send(
         &self,
         link: &Arc<Link>,
@@ -252,44 +255,44 @@ impl Shards {
         self.sampler.sample(|follow| port.send(link, frames.clone(), bytes_max, follow))
     }
 
-    /// What follows a publish now and then.
+    /// Returns the sampler, which follows a publish now and then.
     #[cfg(feature = "metrics")]
     pub(crate) fn sampler(&self) -> &Sampler {
         &self.sampler
     }
 
-    /// What is reserved in all inboxes.
+    /// Returns the messages and bytes that are reserved in all inboxes.
     #[cfg(feature = "metrics")]
     pub(crate) fn reserved(&self) -> crate::engine::Amount {
-        // Of what waited in a shard that is gone, nobody gives anything back.
+        // The reservations of a shard that is gone are never given back, so leave that shard out.
         let left = self.ports.iter().filter(|port| !port.is_gone());
         left.map(|port| port.inbox().reserved()).sum()
     }
 
-    /// Bytes of data in all send queues.
+    /// Returns the bytes of data in all send queues.
     #[cfg(feature = "metrics")]
     pub(crate) fn queued_bytes(&self) -> usize {
-        // The shards share the budget.
+        // All shards share one budget, so any port knows it.
         self.ports[0].queued_bytes().used()
     }
 
     /// Waits until no inbox is congested.
     ///
     /// # Cancel safety
-    /// Nothing is held or reserved.
+    /// Cancel safe: the wait holds and reserves nothing.
     pub(crate) async fn uncongested(&self) {
         self.space.until(|| !self.is_congested()).await;
     }
 
-    /// Tries until there is a result, each time that a shard has made space.
+    /// Calls `attempt` now, and each time that a shard has made space, until it returns a result.
     ///
     /// # Cancel safety
-    /// Nothing is held or reserved.
+    /// Cancel safe: the wait holds and reserves nothing.
     pub(crate) async fn until<R>(&self, attempt: impl FnMut() -> Option<R>) -> R {
         self.space.until_some(attempt).await
     }
 
-    /// Whether any inbox is congested. Reads one number, unless one is.
+    /// Whether any inbox is congested. Reads only one number while none is.
     pub(crate) fn is_congested(&self) -> bool {
         self.congestion.is_likely() && self.ports.iter().any(|port| port.inbox().is_congested())
     }
@@ -331,7 +334,7 @@ mod tests {
         assert!(shards.ports()[index].is_gone());
     }
 
-    /// How many of the next connections each shard gets.
+    /// Returns how many of the next connections each shard gets.
     fn places(shards: &Shards, connections: u64) -> Vec<usize> {
         let mut places = vec![0; shards.ports().len()];
         let found = (0..connections).filter_map(|serial| shards.place(serial));
@@ -340,7 +343,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn connections_of_shards_that_are_gone_are_spread_over_those_that_are_left() {
+    async fn connections_of_shards_that_are_gone_are_spread_over_the_others() {
         let shards = shards(4);
         assert_eq!(places(&shards, 120), [30, 30, 30, 30]);
         end(&shards, 1).await;
@@ -355,14 +358,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn publish_passes_over_shards_that_are_gone_however_often() {
+    async fn publish_skips_shards_that_are_gone_however_often() {
         let shards = shards(2);
         end(&shards, 0).await;
         let frames = frame::encode(FrameKind::Text, b"a message");
         for _ in 0..100 {
             let published = shards.publish(Pace::Urgent, Address::Everyone, &[], &frames);
             assert_eq!(published, Ok(()));
-            // It is in the other one's inbox, which has room for 16.
+            // The message is in the inbox of the other shard, which has space for 16.
             tokio::task::yield_now().await;
         }
         assert_eq!(shards.ports()[0].inbox().reserved(), Amount::default());
@@ -370,11 +373,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn shard_that_panics_is_gone_alone() {
+    async fn shard_that_panics_takes_no_other_shard_down() {
         let shards = shards(2);
         let mut ended = std::pin::pin!(shards.shard_gone().notified());
         ended.as_mut().enable();
-        // What no caller can make: half a frame.
+        // Half a frame: no caller can make one.
         let half = Bytes::from_static(&[0x81, 100]);
         let published = crate::engine::publish(&shards.ports()[..1], Address::Everyone, &[], &half);
         assert_eq!(published, Ok(()));
