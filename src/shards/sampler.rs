@@ -12,33 +12,36 @@ use tokio::sync::Notify;
 
 use crate::engine::{Follow, Overloaded};
 
-/// Samples that may wait to be taken; the oldest go first. Those of one publish to 255 shards.
+/// The maximum of samples that wait to be taken; the oldest are dropped first. Enough for one
+/// publish to 255 shards.
 const SAMPLES_MAX: usize = 256;
 
-/// Publishes that are followed at a time: those of a second, should shards not get on for so long.
+/// The maximum of publishes that are followed at a time: those of one second, in case the shards
+/// stall for so long.
 const FOLLOWED_MAX: usize = 50;
 
-/// What is known of a publish that was followed.
+/// A measurement of a publish that was followed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Sample {
-    /// The time until the last shard had written the last of it.
+    /// The time until the last shard had written the message to its last recipient.
     Latency(Duration),
-    /// The messages that a shard has joined with it, for the same members.
+    /// The number of messages that a shard has joined into one burst with it, for the same members.
     Burst(usize),
 }
 
-/// Clones are the same sampler.
+/// Measures a publish now and then. Clones share the sampler.
 #[derive(Debug, Clone)]
 pub(crate) struct Sampler(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// Whether a sample is wanted. Whoever wants one sets it, the publish that clears it gives it; orders
-    /// nothing.
+    /// Whether a sample is wanted. The reader of samples sets the flag. The publish that clears it
+    /// is followed. It orders no other memory.
     is_armed: AtomicBool,
-    /// Rung when it was cleared.
+    /// Notified when the flag was cleared.
     disarmed: Notify,
-    /// Publishes that are followed. Publishers count in, answers count out; orders nothing.
+    /// The number of publishes that are followed. Publishers count in, answers count out. It orders
+    /// no other memory.
     followed: AtomicUsize,
     samples: ArrayQueue<Sample>,
 }
@@ -55,20 +58,20 @@ impl Default for Sampler {
 }
 
 impl Sampler {
-    /// Asks for a sample of the next publish.
+    /// Requests a sample of the next publish.
     pub(crate) fn arm(&self) {
         self.0.is_armed.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until a publish has taken the order.
+    /// Waits until a publish has taken the request.
     ///
     /// # Cancel safety
-    /// Nothing is lost.
+    /// Cancel safe: no notification is lost.
     pub(crate) async fn disarmed(&self) {
         self.0.disarmed.notified().await;
     }
 
-    /// Takes the oldest sample.
+    /// Takes the oldest sample, if there is one.
     pub(crate) fn pop(&self) -> Option<Sample> {
         self.0.samples.pop()
     }
@@ -113,19 +116,19 @@ impl Sampler {
             is_delivered: AtomicBool::new(false),
             sampler: self.0.clone(),
         };
-        // Counted out again with what is not followed.
+        // `Followed` counts out when it is dropped, also if this publish is not followed.
         let others = self.0.followed.fetch_add(1, Ordering::Relaxed);
         Some(Arc::new(followed)).filter(|_| others < FOLLOWED_MAX)
     }
 }
 
-/// A publish that is followed: the last shard to answer makes the sample. One that is gone does not
-/// answer, and then there is none.
+/// A publish that is followed. The last shard to answer makes the sample of the latency. If a shard
+/// is gone, it does not answer, and there is no such sample.
 struct Followed {
     began: Instant,
     /// Shards that have not answered, and one more until all of them have been counted in.
     unanswered: AtomicUsize,
-    /// Whether there was somebody to write to. Shards set it before they answer.
+    /// Whether a shard had a recipient. Shards set the flag before they answer.
     is_delivered: AtomicBool,
     sampler: Arc<Inner>,
 }
@@ -136,7 +139,7 @@ impl Followed {
             self.is_delivered.store(true, Ordering::Relaxed);
             self.sampler.samples.force_push(Sample::Burst(messages));
         }
-        // The last one sees what the others have stored before.
+        // The last answer sees the stores before the other answers.
         let is_last = self.unanswered.fetch_sub(1, Ordering::AcqRel) == 1;
         if is_last && self.is_delivered.load(Ordering::Relaxed) {
             self.sampler.samples.force_push(Sample::Latency(self.began.elapsed()));
