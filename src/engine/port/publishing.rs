@@ -15,7 +15,7 @@ use crate::engine::link::ConnKey;
 pub enum Pace {
     /// Where an inbox is full.
     Urgent,
-    /// Also while [`PENDING_BYTES_MAX`](super::PENDING_BYTES_MAX) are on their way to the address in a
+    /// Also while [`PENDING_BYTES_MAX`](crate::engine::PENDING_BYTES_MAX) are on their way to the address in a
     /// shard, or an inbox is congested: for callers that wait and try again.
     Patient,
 }
