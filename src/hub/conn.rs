@@ -9,8 +9,8 @@ use std::sync::{Arc, Weak};
 use tokio::sync::oneshot;
 use tokio::task::coop;
 
-use super::about::About;
-use super::span::ConnSpan;
+use super::conn_info::About;
+use super::conn_span::ConnSpan;
 use super::{AsMessage, Encoded, Hub, SendError};
 use crate::backplane::ConnId;
 use crate::engine::{

@@ -4,12 +4,14 @@
 //! application does. A session (one task a connection) reads, decodes and calls the handler; the
 //! shards write.
 
-mod about;
 mod acting;
 mod as_message;
 mod builder;
 mod byte_bounds;
+mod callback_outcome;
 mod conn;
+mod conn_info;
+mod conn_span;
 mod endpoint;
 mod error;
 mod events;
@@ -22,22 +24,20 @@ mod listing;
 mod metrics;
 mod nodes;
 mod origins;
-mod outcome;
 #[cfg(roomcast_loom)]
 pub(crate) mod parts;
 mod publishing;
+mod rebalancing;
 mod refusal;
 mod request;
 mod room_state;
 mod session;
-mod shed;
 mod shutdown;
-mod span;
 mod stats;
 mod subscribing;
+mod throttled_warnings;
 mod undecodable;
 mod upgrade;
-mod warnings;
 
 use std::fmt;
 use std::sync::Arc;
@@ -48,6 +48,7 @@ use tokio::sync::oneshot;
 
 pub use self::as_message::AsMessage;
 pub use self::builder::Builder;
+pub use self::callback_outcome::Outcome;
 pub use self::conn::Conn;
 pub use self::endpoint::Endpoint;
 pub use self::error::{BuildError, PublishError, SendError};
@@ -55,14 +56,13 @@ pub use self::handler::Handler;
 pub use self::handlers::{Handlers, State, Stateless};
 use self::lifetime::Lifetime;
 use self::origins::Origins;
-pub use self::outcome::Outcome;
 pub use self::publishing::Encoded;
 pub use self::request::{Reject, UpgradeRequest};
 pub use self::room_state::RoomState;
 pub use self::shutdown::{Shutdown, ShutdownReport};
 use self::stats::HubCounters;
 pub use self::stats::Stats;
-use self::warnings::Warnings;
+use self::throttled_warnings::Warnings;
 use crate::backplane::{Bridge, NodeId};
 use crate::codec::Codec;
 use crate::engine::{Port, Reply};

@@ -12,7 +12,7 @@ use hyper::http::Extensions;
 use hyper::http::request::Parts;
 use hyper::{Request, StatusCode, Uri};
 
-use super::about::About;
+use super::conn_info::About;
 use crate::ws;
 use crate::ws::{Body, Objection, Response};
 

@@ -9,7 +9,7 @@ use hyper::Request;
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 
-use super::about::About;
+use super::conn_info::About;
 use super::refusal::Refusal;
 use super::session::{Attached, run};
 use super::{Conn, Handler, Hub, UpgradeRequest, events};

@@ -28,7 +28,7 @@ use self::plain::PlainSettings;
 use super::lifetime::Lifetime;
 use super::room_state::{Hooks, RoomState};
 use super::stats::HubCounters;
-use super::warnings::Warnings;
+use super::throttled_warnings::Warnings;
 use super::{BuildError, Hub, Inner, Origins};
 use crate::backplane::{BackplaneError, Bridge, BridgeConfig, BridgePlan, NodeId, Signing};
 use crate::codec::Codec;
