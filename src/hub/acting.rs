@@ -1,7 +1,7 @@
 //! Acting on the connections of a target: closing them, and moving them in and out of rooms.
 
 use super::Hub;
-use super::publishing::Errand;
+use super::publishing::Dispatch;
 use crate::backplane::{Bridge, ConnId, Outgoing, Target};
 use crate::engine::{Action, ActionError, Address, Close, ConnKey, Pace};
 use crate::shards::Shards;
@@ -161,7 +161,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     }
 
     async fn act_wait(&self, target: &Target<'_>, action: Action<'_>) -> Result<(), ActionError> {
-        self.publish_in_time(target.address(), target.excepted(), &action).await
+        self.publish_waiting(target.address(), target.excepted(), &action).await
     }
 
     fn act(&self, target: &Target<'_>, action: Action<'_>) -> Result<(), ActionError> {
@@ -175,7 +175,7 @@ fn closing(close: &Close) -> Action<'_> {
     Action::Close { code, reason }
 }
 
-impl Errand for Action<'_> {
+impl Dispatch for Action<'_> {
     type Error = ActionError;
 
     const CLOSED: ActionError = ActionError::Closed;
@@ -184,7 +184,7 @@ impl Errand for Action<'_> {
         *error == ActionError::Overloaded
     }
 
-    fn here(
+    fn to_shards(
         &self,
         shards: &Shards,
         pace: Pace,
@@ -194,7 +194,7 @@ impl Errand for Action<'_> {
         shards.act(pace, address, except, *self)
     }
 
-    fn elsewhere(
+    fn to_other_nodes(
         &self,
         bridge: &Bridge,
         address: Address<'_, ConnId>,

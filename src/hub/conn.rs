@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use tokio::sync::oneshot;
 use tokio::task::coop;
 
-use super::conn_info::About;
+use super::conn_info::ConnInfo;
 use super::conn_span::ConnSpan;
 use super::{AsMessage, Encoded, Hub, SendError};
 use crate::backplane::ConnId;
@@ -29,22 +29,22 @@ pub struct Conn<Out, In = Out> {
 struct Inner<Out, In> {
     hub: Hub<Out, In>,
     link: Arc<Link>,
-    about: About,
+    info: ConnInfo,
     span: ConnSpan,
 }
 
 impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
-    pub(super) fn new(hub: Hub<Out, In>, key: ConnKey, about: About) -> Self {
-        let span = ConnSpan::new(ConnId::new(hub.inner.node, key), about.remote_addr);
+    pub(super) fn new(hub: Hub<Out, In>, key: ConnKey, info: ConnInfo) -> Self {
+        let span = ConnSpan::new(ConnId::new(hub.inner.node, key), info.remote_addr);
         let inner = Arc::new_cyclic(|inner: &Weak<Inner<Out, In>>| {
             let link = Arc::new(Link::with_user_data(key, inner.clone()));
-            Inner { hub, link, about, span }
+            Inner { hub, link, info, span }
         });
         Self { inner }
     }
 
     /// The connection of a link, as long as anybody has it.
-    pub(super) fn of(link: &Link) -> Option<Self> {
+    pub(super) fn from_link(link: &Link) -> Option<Self> {
         let inner = link.user_data()?.downcast().ok()?;
         Some(Self { inner })
     }
@@ -178,7 +178,7 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
         match attempt() {
             Some(result) => result,
             // Boxed, for it is rare, and its size would count in every future that may wait.
-            None => Box::pin(hub.send_in_time(link, || message.0.len(), attempt)).await,
+            None => Box::pin(hub.send_waiting(link, || message.0.len(), attempt)).await,
         }
     }
 
@@ -236,9 +236,9 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
     }
 
     /// Waits until the link is as asked, or the connection has ended.
-    pub(super) async fn watch(&self, mut is_so: impl FnMut() -> bool) {
+    pub(super) async fn watch(&self, mut condition: impl FnMut() -> bool) {
         let link = &self.inner.link;
-        super::session::watch(link, || link.stage() > Stage::Open || is_so()).await;
+        super::session::watch(link, || link.stage() > Stage::Open || condition()).await;
     }
 
     /// Closes the connection with 1000, after what was sent to it before.
@@ -269,12 +269,12 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
     /// [`try_param`](Self::try_param).
     #[track_caller]
     pub fn param(&self, name: &str) -> &str {
-        self.inner.about.param(name)
+        self.inner.info.param(name)
     }
 
     /// A parameter of the route, percent-decoded, if the route has one of that name.
     pub fn try_param(&self, name: &str) -> Option<&str> {
-        self.inner.about.params.get(name)
+        self.inner.info.params.get(name)
     }
 
     /// The first value of a key in the query string, decoded.
@@ -306,12 +306,12 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
     /// }
     /// ```
     pub fn query_all(&self, key: &str) -> impl Iterator<Item = Cow<'_, str>> {
-        self.inner.about.query_values(key)
+        self.inner.info.query_values(key)
     }
 
     /// The address of the client, where the server told it.
     pub fn remote_addr(&self) -> Option<SocketAddr> {
-        self.inner.about.remote_addr
+        self.inner.info.remote_addr
     }
 
     /// The value of this type that `on_upgrade` attached ([`insert`](crate::UpgradeRequest::insert)), or a layer of
@@ -332,7 +332,7 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
 
     /// The value of this type that `on_upgrade` attached, or a layer before it, if one did.
     pub fn try_get<V: Send + Sync + 'static>(&self) -> Option<&V> {
-        self.inner.about.extensions.get()
+        self.inner.info.extensions.get()
     }
 
     pub(super) fn link(&self) -> &Arc<Link> {
@@ -382,7 +382,7 @@ impl<Out, In> fmt::Debug for Conn<Out, In> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Conn")
             .field("id", &self.inner.link.id())
-            .field("remote_addr", &self.inner.about.remote_addr)
+            .field("remote_addr", &self.inner.info.remote_addr)
             .finish_non_exhaustive()
     }
 }

@@ -9,14 +9,14 @@ use hyper::http::request::Parts;
 use crate::ws::{ConnExtensions, PathParams, RemoteAddr};
 
 #[derive(Default)]
-pub(super) struct About {
+pub(super) struct ConnInfo {
     pub(super) remote_addr: Option<SocketAddr>,
     pub(super) params: PathParams,
     query: Option<Box<str>>,
     pub(super) extensions: Extensions,
 }
 
-impl About {
+impl ConnInfo {
     /// Takes out of the request what its connection keeps.
     pub(super) fn take(parts: &mut Parts) -> Self {
         let ConnExtensions(extensions) = parts.extensions.remove().unwrap_or_default();
@@ -55,8 +55,8 @@ mod tests {
     #[should_panic(expected = r#"the route has no parameter "rom", only ["tenant", "room"]"#)]
     fn a_parameter_that_the_route_lacks_is_a_panic_with_its_name() {
         let params = PathParams::from_iter([("tenant", "acme"), ("room", "tea")]);
-        let about = About { params, ..About::default() };
-        assert_eq!(about.param("room"), "tea");
-        about.param("rom");
+        let info = ConnInfo { params, ..ConnInfo::default() };
+        assert_eq!(info.param("room"), "tea");
+        info.param("rom");
     }
 }

@@ -67,7 +67,7 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
             // Boxed, for it is rare, and its size would count in every future that may wait.
             None => {
                 let bytes = || bytes.load(Ordering::Relaxed);
-                Box::pin(hub.send_in_time(link, bytes, attempt)).await
+                Box::pin(hub.send_waiting(link, bytes, attempt)).await
             }
         }
     }

@@ -23,7 +23,7 @@ use crate::runtime::shield::shielded;
 
 /// How far the end of a hub has come. It only moves forward.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Phase {
+pub(super) enum ShutdownPhase {
     /// Everything goes on. Only health checks say that new clients should go elsewhere.
     NotReady = 1,
     /// No new connections; the others are told to go, and messages still flow.
@@ -35,7 +35,7 @@ pub(super) enum Phase {
 /// The connections of a hub, counted, and the phase of the hub's end.
 pub(super) struct Lifetime {
     admission: Admission,
-    /// A [`Phase`], zero before the first. Any thread moves it on.
+    /// A [`ShutdownPhase`], zero before the first. Any thread moves it on.
     phase: AtomicU8,
     /// Rung by the last connection that leaves, and by a shutdown.
     moved: Notify,
@@ -78,14 +78,14 @@ impl Lifetime {
         self.admission.limits_addrs()
     }
 
-    pub(super) fn has_reached(&self, phase: Phase) -> bool {
+    pub(super) fn has_reached(&self, phase: ShutdownPhase) -> bool {
         // Pairs with `advance`: a thread that sees a phase sees what was done before.
         self.phase.load(Ordering::Acquire) >= phase as u8
     }
 
     /// Moves the phase on; `true` for the call that has moved it. The caller has to [`ring`](Self::ring) when the
     /// connections are told (invariant 2).
-    pub(super) fn advance(&self, phase: Phase) -> bool {
+    pub(super) fn advance(&self, phase: ShutdownPhase) -> bool {
         // Pairs with `has_reached`.
         let before = self.phase.fetch_max(phase as u8, Ordering::AcqRel);
         // Invariant 1: pairs with the fence in `enter`.

@@ -43,7 +43,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         let port = self.inner.shards.port(key)?;
         let (sender, answer) = oneshot::channel();
         port.ask_link(key, Box::new(move |link| drop(sender.send(link))));
-        Conn::of(&*shielded(answer).await.ok().flatten()?)
+        Conn::from_link(&*shielded(answer).await.ok().flatten()?)
     }
 
     /// All connections that are open on this node, in no order, also those whose `on_connect` still runs.
@@ -145,7 +145,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
             for (index, answer) in answers {
                 // A shard that is gone has nobody.
                 let Ok(Slice { links, begin }) = shielded(answer).await else { continue };
-                let conns = links.iter().filter_map(|link| Conn::of(link));
+                let conns = links.iter().filter_map(|link| Conn::from_link(link));
                 match begin {
                     0 if is_first => found.conns.extend(conns),
                     _ => found.add(conns),

@@ -19,7 +19,7 @@ use crate::telemetry::metrics::{Copyist, Metric, keep_copying};
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What is known of a hub itself.
-struct Here {
+struct HubFigures {
     stats: Stats,
     queued_bytes: usize,
     inbox_messages: usize,
@@ -27,13 +27,13 @@ struct Here {
 }
 
 /// What is known of its backplane.
-struct Elsewhere {
+struct BackplaneFigures {
     health: BackplaneHealth,
     nodes: usize,
 }
 
 #[rustfmt::skip]
-const HERE: &[Metric<Here>] = &[
+const HUB_METRICS: &[Metric<HubFigures>] = &[
     Metric("roomcast_connections", Count, "Open connections",
         Gauge(|hub| hub.stats.connections as f64)),
     Metric("roomcast_rooms", Count, "Rooms with members; a room counts once per shard that has members of it",
@@ -131,7 +131,7 @@ const HERE: &[Metric<Here>] = &[
 ];
 
 #[rustfmt::skip]
-const ELSEWHERE: &[Metric<Elsewhere>] = &[
+const BACKPLANE_METRICS: &[Metric<BackplaneFigures>] = &[
     Metric("roomcast_backplane_up", Count, "1 while messages flow both ways, else 0",
         Gauge(|it| if it.health.state == BackplaneState::Up { 1.0 } else { 0.0 })),
     Metric("roomcast_backplane_nodes", Count, "Known nodes, this node included",
@@ -196,11 +196,13 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         let shards = &self.inner.shards;
         let Amount { messages: inbox_messages, bytes: inbox_bytes } = shards.reserved();
         let queued_bytes = shards.queued_bytes();
-        copyist
-            .copy(HERE, &Here { stats: self.stats(), queued_bytes, inbox_messages, inbox_bytes });
+        copyist.copy(
+            HUB_METRICS,
+            &HubFigures { stats: self.stats(), queued_bytes, inbox_messages, inbox_bytes },
+        );
         if let Some(health) = self.backplane_health() {
             let nodes = self.cluster().nodes().len();
-            copyist.copy(ELSEWHERE, &Elsewhere { health, nodes });
+            copyist.copy(BACKPLANE_METRICS, &BackplaneFigures { health, nodes });
         }
         record_samples(&copyist, shards.sampler());
         shards.sampler().arm();
@@ -228,9 +230,9 @@ async fn report<Out: 'static, In: Send + 'static>(hub: Weak<Inner<Out, In>>, int
         () = copying => {}
         () = keep_sampling(&copyist, &sampler) => {}
     }
-    copyist.clear(HERE);
+    copyist.clear(HUB_METRICS);
     if has_backplane {
-        copyist.clear(ELSEWHERE);
+        copyist.clear(BACKPLANE_METRICS);
     }
 }
 
@@ -244,10 +246,10 @@ async fn keep_sampling(copyist: &Copyist, sampler: &Sampler) {
 }
 
 fn record_samples(copyist: &Copyist, sampler: &Sampler) {
-    let about = "Time from a publish to its last write, sampled";
-    let latency = copyist.histogram("roomcast_delivery_latency_seconds", Seconds, about);
-    let about = "Messages that a shard sent to the same members together, sampled";
-    let burst = copyist.histogram("roomcast_burst_messages", Count, about);
+    let description = "Time from a publish to its last write, sampled";
+    let latency = copyist.histogram("roomcast_delivery_latency_seconds", Seconds, description);
+    let description = "Messages that a shard sent to the same members together, sampled";
+    let burst = copyist.histogram("roomcast_burst_messages", Count, description);
     while let Some(sample) = sampler.pop() {
         match sample {
             Sample::Latency(time) => latency.record(time),
@@ -315,13 +317,14 @@ mod tests {
             stream_panics: next(),
             shards_gone: next(),
         };
-        let here = Here {
+        let here = HubFigures {
             stats,
             queued_bytes: next() as usize,
             inbox_messages: next() as usize,
             inbox_bytes: next() as usize,
         };
-        let mut copied: Vec<u64> = HERE.iter().flat_map(|metric| metric.values(&here)).collect();
+        let mut copied: Vec<u64> =
+            HUB_METRICS.iter().flat_map(|metric| metric.values(&here)).collect();
         copied.sort_unstable();
         assert!(copied.into_iter().eq(1..next()));
     }

@@ -1,6 +1,6 @@
 //! What models see of the hub's private parts, in the builds of a model checker alone.
 
-use super::lifetime::{self, Phase};
+use super::lifetime::{self, ShutdownPhase};
 use crate::net::AdmissionLimits;
 use crate::runtime::notify::Notify;
 
@@ -27,7 +27,7 @@ impl Lifetime {
     /// Counts a connection in; `false` if it is refused because the hub is closing, and counted out again.
     pub fn enter(&self) -> bool {
         self.real.enter(None).expect("there are no limits");
-        let is_refused = self.real.has_reached(Phase::Closing);
+        let is_refused = self.real.has_reached(ShutdownPhase::Closing);
         self.real.end_handshake();
         if is_refused {
             self.leave();
@@ -42,13 +42,13 @@ impl Lifetime {
 
     /// Refuses newcomers from now on, and counts the connections that are there.
     pub fn start_closing(&self) -> usize {
-        self.real.advance(Phase::Closing);
+        self.real.advance(ShutdownPhase::Closing);
         self.real.connections()
     }
 
     /// Closes the hub.
     pub fn close(&self) {
-        self.real.advance(Phase::Closed);
+        self.real.advance(ShutdownPhase::Closed);
         self.real.ring();
     }
 
@@ -59,7 +59,8 @@ impl Lifetime {
 
     /// Waits until the hub is closed and no connection is left.
     pub async fn closed(&self) {
-        let is_closed = || self.real.has_reached(Phase::Closed) && self.real.connections() == 0;
+        let is_closed =
+            || self.real.has_reached(ShutdownPhase::Closed) && self.real.connections() == 0;
         self.real.when(&self.shard_ends, is_closed).await;
     }
 }

@@ -27,7 +27,7 @@ impl Encoded {
 }
 
 /// What goes to the shards of this node, and to the other nodes: a message, or an action on connections.
-pub(super) trait Errand {
+pub(super) trait Dispatch {
     /// Why it was refused.
     type Error;
 
@@ -38,7 +38,7 @@ pub(super) trait Errand {
     fn is_overloaded(error: &Self::Error) -> bool;
 
     /// Hands it to the shards here.
-    fn here(
+    fn to_shards(
         &self,
         shards: &Shards,
         pace: Pace,
@@ -47,7 +47,7 @@ pub(super) trait Errand {
     ) -> Result<(), Self::Error>;
 
     /// The same for the other nodes; `None` where nobody there can be meant.
-    fn elsewhere(
+    fn to_other_nodes(
         &self,
         bridge: &Bridge,
         address: Address<'_, ConnId>,
@@ -55,7 +55,7 @@ pub(super) trait Errand {
     ) -> Option<Outgoing>;
 }
 
-impl Errand for Encoded {
+impl Dispatch for Encoded {
     type Error = PublishError;
 
     const CLOSED: PublishError = PublishError::Closed;
@@ -64,7 +64,7 @@ impl Errand for Encoded {
         matches!(error, PublishError::Overloaded)
     }
 
-    fn here(
+    fn to_shards(
         &self,
         shards: &Shards,
         pace: Pace,
@@ -74,7 +74,7 @@ impl Errand for Encoded {
         Ok(shards.publish(pace, address, except, &self.0)?)
     }
 
-    fn elsewhere(
+    fn to_other_nodes(
         &self,
         bridge: &Bridge,
         address: Address<'_, ConnId>,
@@ -241,39 +241,39 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
             if let Some(Address::Conn(key)) = address.on(self.inner.node) {
                 return Box::pin(self.publish_to_conn(key, address, except, message)).await;
             }
-            self.publish_in_time(address, except, &message).await
+            self.publish_waiting(address, except, &message).await
         }
     }
 
     /// To the members here when there is space, and then to the other nodes when there is space for that.
-    pub(super) async fn publish_in_time<E: Errand>(
+    pub(super) async fn publish_waiting<E: Dispatch>(
         &self,
         address: Address<'_, ConnId>,
         except: &[ConnId],
-        errand: &E,
+        dispatch: &E,
     ) -> Result<(), E::Error> {
-        let attempt = || self.publish_here_once(Pace::Patient, address, except, errand);
+        let attempt = || self.publish_here_once(Pace::Patient, address, except, dispatch);
         match attempt() {
             Some(result) => result?,
             // Boxed, for it is rare, and its size would count in every future that may wait.
             None => Box::pin(self.inner.shards.until(attempt)).await?,
         }
         let Some(bridge) = &self.inner.bridge else { return Ok(()) };
-        if let Some(outgoing) = errand.elsewhere(bridge, address, except) {
+        if let Some(outgoing) = dispatch.to_other_nodes(bridge, address, except) {
             bridge.send_in_time(outgoing).await;
         }
         Ok(())
     }
 
     /// [`publish_here`](Self::publish_here), for callers that try again: `None` where a shard has no space.
-    fn publish_here_once<E: Errand>(
+    fn publish_here_once<E: Dispatch>(
         &self,
         pace: Pace,
         address: Address<'_, ConnId>,
         except: &[ConnId],
-        errand: &E,
+        dispatch: &E,
     ) -> Option<Result<(), E::Error>> {
-        match self.publish_here(pace, address, except, errand) {
+        match self.publish_here(pace, address, except, dispatch) {
             Err(error) if E::is_overloaded(&error) => None,
             result => Some(result),
         }
@@ -312,20 +312,20 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         };
         match attempt() {
             Some(result) => result,
-            None => inner.send_in_time(&link, || message.0.len(), attempt).await,
+            None => inner.send_waiting(&link, || message.0.len(), attempt).await,
         }
     }
 
     /// To local members first, and then to the other nodes.
-    pub(super) fn publish_at<E: Errand>(
+    pub(super) fn publish_at<E: Dispatch>(
         &self,
         address: Address<'_, ConnId>,
         except: &[ConnId],
-        errand: &E,
+        dispatch: &E,
     ) -> Result<(), E::Error> {
-        self.publish_here(Pace::Urgent, address, except, errand)?;
+        self.publish_here(Pace::Urgent, address, except, dispatch)?;
         if let Some(bridge) = &self.inner.bridge
-            && let Some(outgoing) = errand.elsewhere(bridge, address, except)
+            && let Some(outgoing) = dispatch.to_other_nodes(bridge, address, except)
         {
             bridge.send(outgoing);
         }
@@ -333,12 +333,12 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     }
 
     /// To the members here, if any can be meant.
-    fn publish_here<E: Errand>(
+    fn publish_here<E: Dispatch>(
         &self,
         pace: Pace,
         address: Address<'_, ConnId>,
         except: &[ConnId],
-        errand: &E,
+        dispatch: &E,
     ) -> Result<(), E::Error> {
         if self.is_closed() {
             return Err(E::CLOSED);
@@ -349,10 +349,10 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         // The usual cases, nobody and the sender, are spared the allocation.
         if let [] | [_] = except {
             let key = except.first().and_then(key);
-            return errand.here(shards, pace, address, key.as_slice());
+            return dispatch.to_shards(shards, pace, address, key.as_slice());
         }
         let keys: Vec<ConnKey> = except.iter().filter_map(key).collect();
-        errand.here(shards, pace, address, &keys)
+        dispatch.to_shards(shards, pace, address, &keys)
     }
 }
 
@@ -366,7 +366,7 @@ impl<Out: 'static, In: 'static> Inner<Out, In> {
 
     /// Tries to send `bytes` to a connection until there is a result, each time that there may be space:
     /// in its queue, and then in the inbox of its shard. An attempt may change how many bytes there are.
-    pub(super) async fn send_in_time<R>(
+    pub(super) async fn send_waiting<R>(
         &self,
         link: &Link,
         bytes: impl Fn() -> usize,

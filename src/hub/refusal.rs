@@ -26,7 +26,7 @@ pub(super) enum Refusal {
     /// The hub is closing.
     Closing,
     /// The handler took too long.
-    Late,
+    TimedOut,
     /// The handler refuses it.
     Handler(Reject),
     /// It cannot be in the rooms that the handler has named.
@@ -41,7 +41,7 @@ impl Refusal {
             Self::Malformed(_) => &counters.refused_malformed,
             Self::Origin(_) => &counters.refused_origins,
             Self::NoUpgrade(NoUpgrade::Lost) => &counters.refused_without_upgrade,
-            Self::NoUpgrade(NoUpgrade::Gone) | Self::Late => &counters.upgrades_failed,
+            Self::NoUpgrade(NoUpgrade::Gone) | Self::TimedOut => &counters.upgrades_failed,
             Self::Denied(Denied::Full) => &counters.refused_full,
             Self::Denied(Denied::Addr(_)) => &counters.refused_addrs,
             Self::Closing => &counters.refused_closing,
@@ -61,7 +61,7 @@ impl Refusal {
             Self::Denied(Denied::Full) => "too many connections",
             Self::Denied(Denied::Addr(_)) => "too many connections of this address",
             Self::Closing => "hub closed",
-            Self::Late => "handshake took too long",
+            Self::TimedOut => "handshake took too long",
             Self::Handler(_) => "refused by the handler",
             Self::Rooms(JoinError::NameTooLong { .. }) => "room name too long",
             Self::Rooms(JoinError::TooManyRooms { .. }) => "too many rooms",
@@ -92,7 +92,9 @@ impl Refusal {
             | Self::Rooms(_)
             | Self::NoUpgrade(NoUpgrade::Gone)
             | Self::Closing
-            | Self::Late => come_back_in(come_back.next(), StatusCode::SERVICE_UNAVAILABLE, reason),
+            | Self::TimedOut => {
+                come_back_in(come_back.next(), StatusCode::SERVICE_UNAVAILABLE, reason)
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use hyper::http::Extensions;
 use hyper::http::request::Parts;
 use hyper::{Request, StatusCode, Uri};
 
-use super::conn_info::About;
+use super::conn_info::ConnInfo;
 use crate::ws;
 use crate::ws::{Body, Objection, Response};
 
@@ -22,7 +22,7 @@ use crate::ws::{Body, Objection, Response};
 /// the connection by [`insert`](Self::insert).
 pub struct UpgradeRequest {
     parts: Parts,
-    about: About,
+    info: ConnInfo,
     protocol: Option<HeaderValue>,
     response_headers: HeaderMap,
     /// Behind a lock, so that a name may be borrowed from the request itself.
@@ -31,10 +31,10 @@ pub struct UpgradeRequest {
 
 impl UpgradeRequest {
     pub(super) fn new(mut parts: Parts) -> Self {
-        let about = About::take(&mut parts);
+        let info = ConnInfo::take(&mut parts);
         Self {
             parts,
-            about,
+            info,
             protocol: None,
             response_headers: HeaderMap::new(),
             rooms: Mutex::default(),
@@ -81,13 +81,13 @@ impl UpgradeRequest {
     }
 
     /// The response that accepts it, and what its connection keeps.
-    pub(super) fn accept(self) -> Result<(Response, About), Objection> {
+    pub(super) fn accept(self) -> Result<(Response, ConnInfo), Objection> {
         let mut response = ws::accept(self.parts)?;
         response.headers_mut().extend(self.response_headers);
         if let Some(protocol) = self.protocol {
             response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
         }
-        Ok((response, self.about))
+        Ok((response, self.info))
     }
 
     /// Has the connection begin in a room, which is made if need be. Naming a room twice is naming it once.
@@ -167,12 +167,12 @@ impl UpgradeRequest {
     /// routes with and without it there is [`try_param`](Self::try_param).
     #[track_caller]
     pub fn param(&self, name: &str) -> &str {
-        self.about.param(name)
+        self.info.param(name)
     }
 
     /// A parameter of the route, percent-decoded, if the route has one of that name.
     pub fn try_param(&self, name: &str) -> Option<&str> {
-        self.about.params.get(name)
+        self.info.params.get(name)
     }
 
     /// The first value of a key in the query string, decoded.
@@ -201,12 +201,12 @@ impl UpgradeRequest {
     /// }
     /// ```
     pub fn query_all(&self, key: &str) -> impl Iterator<Item = Cow<'_, str>> {
-        self.about.query_values(key)
+        self.info.query_values(key)
     }
 
     /// The address of the client, where the server told it.
     pub fn remote_addr(&self) -> Option<SocketAddr> {
-        self.about.remote_addr
+        self.info.remote_addr
     }
 
     /// What outer layers attached to the request. A connection does not keep it.
@@ -217,7 +217,7 @@ impl UpgradeRequest {
     /// Attaches a value to the connection, such as the user who has logged in. [`Conn::get`](crate::Conn::get) finds
     /// it by its type. A value of the same type that was there is replaced.
     pub fn insert<V: Clone + Send + Sync + 'static>(&mut self, value: V) {
-        self.about.extensions.insert(value);
+        self.info.extensions.insert(value);
     }
 
     /// Headers that the response carries if the handshake is accepted, such as `Set-Cookie`. A refusal

@@ -111,12 +111,12 @@ impl Hooks {
 
     fn call(&self, hook: impl FnOnce(&dyn RoomState)) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| hook(&*self.state))) {
-            self.note_panic(&*panic);
+            self.report_panic(&*panic);
         }
     }
 
     #[cold]
-    fn note_panic(&self, panic: &(dyn Any + Send)) {
+    fn report_panic(&self, panic: &(dyn Any + Send)) {
         self.counters.room_state_panics.add(1);
         let mut panics = self.panics.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(times) = panics.add(1) {

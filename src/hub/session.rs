@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::task::coop;
 
-use super::undecodable::{Start, Undecodable};
+use super::undecodable::{PayloadStart, Undecodable};
 use super::{Conn, Handler, events};
 use crate::codec::DecodeError;
 use crate::engine::{Close, CloseCode, DisconnectReason, FrameKind, Link, Stage, frame};
@@ -38,7 +38,7 @@ where
         // One net for all that is the application's: the callbacks and the codec.
         let served = AssertUnwindSafe(serve(conn, &handler, &mut reader)).catch_unwind().await;
         let reason = served.unwrap_or_else(|payload| {
-            note_panic(conn, &*payload);
+            report_panic(conn, &*payload);
             Some(DisconnectReason::HandlerPanicked)
         });
         if let Some(reason) = reason {
@@ -63,17 +63,18 @@ fn serve<'a, Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
         loop {
             // Back-pressure: what this client sends next would only add to the queue.
             if conn.hub().inner.shards.is_congested() {
-                Box::pin(relieved_or_ended(conn)).await;
+                Box::pin(wait_for_relief(conn)).await;
                 reader.forgive();
             }
             // A client that has sent much at once must not hold the worker thread.
             coop::consume_budget().await;
             conn.port().hear(conn.link());
-            let step = poll_fn(|cx| poll_step(conn, reader, cx)).await;
-            if let Step::Answered | Step::Handled = step {
+            let event = poll_fn(|cx| poll_event(conn, reader, cx)).await;
+            if let SessionEvent::Answered | SessionEvent::Handled = event {
                 continue;
             }
-            let handling: BoxFuture<'_, Served> = Box::pin(handle(step, conn, handler, reader));
+            let handling: BoxFuture<'_, SessionResult> =
+                Box::pin(handle(event, conn, handler, reader));
             if let Err(reason) = handling.await {
                 return reason;
             }
@@ -82,43 +83,44 @@ fn serve<'a, Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
 }
 
 /// Whether the client is to be served on; otherwise the reason to end, unless the shard has one.
-type Served = Result<(), Option<DisconnectReason>>;
+type SessionResult = Result<(), Option<DisconnectReason>>;
 
 async fn open<Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
     conn: &Conn<Out, In>,
     handler: &H,
     reader: &mut FrameReader,
-) -> Served {
-    let (result, ahead) = beside(conn.span().hold(handler.on_connect(conn)), conn, reader).await;
+) -> SessionResult {
+    let (result, ahead) =
+        read_beside(conn.span().hold(handler.on_connect(conn)), conn, reader).await;
     #[cfg(feature = "test-util")]
     if let Some(opening) = conn.try_get::<crate::ws::Opening>() {
         opening.notify();
     }
-    outcome(conn, "on_connect", result)?;
+    check_result(conn, "on_connect", result)?;
     match ahead {
         // Boxed, for it is rare, and its size would count in every beginning.
-        Some(step) => Box::pin(handle(step, conn, handler, reader)).await,
+        Some(event) => Box::pin(handle(event, conn, handler, reader)).await,
         None => Ok(()),
     }
 }
 
 /// Ends the connection if a callback has returned an error. The usual reason is that the connection is ending
 /// already, which is no fault.
-fn outcome<Out: 'static, In: Send + 'static>(
+fn check_result<Out: 'static, In: Send + 'static>(
     conn: &Conn<Out, In>,
     callback: &'static str,
     result: Result<(), Close>,
-) -> Served {
+) -> SessionResult {
     result.map_err(|close| {
         if !conn.link().is_closing() {
-            note_error(conn, callback, &close);
+            report_error(conn, callback, &close);
         }
         Some(DisconnectReason::ClosedByServer(close))
     })
 }
 
 /// Counts and tells the error of a callback. A hub that is closed makes callbacks fail, which is no fault.
-fn note_error<Out: 'static, In: Send + 'static>(
+fn report_error<Out: 'static, In: Send + 'static>(
     conn: &Conn<Out, In>,
     callback: &'static str,
     close: &Close,
@@ -131,29 +133,29 @@ fn note_error<Out: 'static, In: Send + 'static>(
 
 /// Calls the handler for something that the client has sent, and for what it sends meanwhile.
 fn handle<'a, Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
-    first: Step<In>,
+    first: SessionEvent<In>,
     conn: &'a Conn<Out, In>,
     handler: &'a H,
     reader: &'a mut FrameReader,
-) -> impl Future<Output = Served> + Send + 'a {
+) -> impl Future<Output = SessionResult> + Send + 'a {
     let mut next = Some(first);
     async move {
-        while let Some(step) = next.take() {
-            next = match step {
-                Step::Message(message) => {
+        while let Some(event) = next.take() {
+            next = match event {
+                SessionEvent::Message(message) => {
                     let answer = conn.span().hold(handler.on_message(conn, message));
-                    let (result, ahead) = beside(answer, conn, reader).await;
-                    outcome(conn, "on_message", result)?;
+                    let (result, ahead) = read_beside(answer, conn, reader).await;
+                    check_result(conn, "on_message", result)?;
                     ahead
                 }
-                Step::Undecodable(error) => {
+                SessionEvent::Undecodable(error) => {
                     let answer = conn.span().hold(handler.on_decode_error(conn, error));
-                    let (result, ahead) = beside(answer, conn, reader).await;
-                    outcome(conn, "on_decode_error", result)?;
+                    let (result, ahead) = read_beside(answer, conn, reader).await;
+                    check_result(conn, "on_decode_error", result)?;
                     ahead
                 }
-                Step::Answered | Step::Handled => None,
-                Step::End(reason) => return Err(reason),
+                SessionEvent::Answered | SessionEvent::Handled => None,
+                SessionEvent::End(reason) => return Err(reason),
             };
             coop::consume_budget().await;
         }
@@ -162,18 +164,18 @@ fn handle<'a, Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
 }
 
 /// Pings and pongs that are handled beside a callback before other tasks have their turn.
-const STEPS_MAX: usize = 64;
+const EVENTS_PER_TURN_MAX: usize = 64;
 
 /// What the client has sent while a callback ran, and comes next.
-type Ahead<In> = Option<Step<In>>;
+type ReadAhead<In> = Option<SessionEvent<In>>;
 
 /// Runs a callback, and reads beside it: pings are answered meanwhile. At the first thing that has to
 /// wait for the callback, the reading stops, so that TCP slows the client down.
-async fn beside<Out: 'static, In: Send + 'static, F: Future>(
+async fn read_beside<Out: 'static, In: Send + 'static, F: Future>(
     callback: F,
     conn: &Conn<Out, In>,
     reader: &mut FrameReader,
-) -> (F::Output, Ahead<In>) {
+) -> (F::Output, ReadAhead<In>) {
     let mut callback = pin!(callback);
     let mut ahead = None;
     let mut has_read = false;
@@ -184,8 +186,8 @@ async fn beside<Out: 'static, In: Send + 'static, F: Future>(
         if !mem::replace(&mut has_read, true) {
             reader.be_lenient();
         }
-        for step in 0.. {
-            if step == STEPS_MAX {
+        for handled in 0.. {
+            if handled == EVENTS_PER_TURN_MAX {
                 cx.waker().wake_by_ref();
                 break;
             }
@@ -196,9 +198,9 @@ async fn beside<Out: 'static, In: Send + 'static, F: Future>(
                 reader.forgive();
                 break;
             }
-            let Poll::Ready(step) = poll_step(conn, reader, cx) else { break };
-            if !matches!(step, Step::Answered | Step::Handled) {
-                ahead = Some(step);
+            let Poll::Ready(event) = poll_event(conn, reader, cx) else { break };
+            if !matches!(event, SessionEvent::Answered | SessionEvent::Handled) {
+                ahead = Some(event);
             }
         }
         // Not all that comes is read, so silence says nothing.
@@ -207,7 +209,7 @@ async fn beside<Out: 'static, In: Send + 'static, F: Future>(
     });
     let output = output.await;
     if has_read && let Err(error) = reader.be_strict(conn) {
-        ahead = Some(Step::of_error(error));
+        ahead = Some(SessionEvent::from_error(error));
     }
     (output, ahead)
 }
@@ -215,10 +217,10 @@ async fn beside<Out: 'static, In: Send + 'static, F: Future>(
 /// Counts a message that could not be decoded, and tells of it: at `warn` once a second at most for the whole
 /// hub, as a client can send such messages at will.
 #[cold]
-fn note_undecodable<Out: 'static, In: Send + 'static>(
+fn report_undecodable<Out: 'static, In: Send + 'static>(
     conn: &Conn<Out, In>,
     error: &DecodeError,
-    start: &Start,
+    start: &PayloadStart,
 ) {
     conn.hub().counters().decode_errors.add(1);
     let message = Undecodable { error, start };
@@ -230,17 +232,20 @@ fn note_undecodable<Out: 'static, In: Send + 'static>(
     });
 }
 
-fn note_panic<Out: 'static, In: Send + 'static>(conn: &Conn<Out, In>, payload: &(dyn Any + Send)) {
+fn report_panic<Out: 'static, In: Send + 'static>(
+    conn: &Conn<Out, In>,
+    payload: &(dyn Any + Send),
+) {
     conn.hub().counters().handler_panics.add(1);
     conn.span().enter(|| events::panicked(payload));
 }
 
 /// Ready when there is something to do; from then on nobody listens.
-fn poll_step<Out: 'static, In: Send + 'static>(
+fn poll_event<Out: 'static, In: Send + 'static>(
     conn: &Conn<Out, In>,
     reader: &mut FrameReader,
     cx: &mut Context<'_>,
-) -> Poll<Step<In>> {
+) -> Poll<SessionEvent<In>> {
     let link = conn.link();
     // One pong at most waits for the shard: a flood of pings would hold up all that comes after it.
     if link.awaits_pong(cx.waker()) && link.stage() == Stage::Open {
@@ -251,19 +256,19 @@ fn poll_step<Out: 'static, In: Send + 'static>(
     let read = loop {
         let interpret = |event: Event<'_>| interpret(conn, event, &mut answers);
         let read = reader.poll_next(cx, link, limits, conn, interpret);
-        let is_answered = matches!(read, Poll::Ready(Ok(Step::Answered)));
+        let is_answered = matches!(read, Poll::Ready(Ok(SessionEvent::Answered)));
         if !is_answered || !reader.has_more() || answers.is_full() {
             break read;
         }
     };
     answers.send(conn);
-    read.map(|step| {
+    read.map(|event| {
         link.pause_listening();
-        step.unwrap_or_else(Step::of_error)
+        event.unwrap_or_else(SessionEvent::from_error)
     })
 }
 
-async fn relieved_or_ended<Out: 'static, In: Send + 'static>(conn: &Conn<Out, In>) {
+async fn wait_for_relief<Out: 'static, In: Send + 'static>(conn: &Conn<Out, In>) {
     tokio::select! {
         () = conn.hub().inner.shards.uncongested() => {}
         () = ended(conn.link()) => {}
@@ -281,7 +286,7 @@ impl<Out: 'static, In: Send + 'static> Liveness for Conn<Out, In> {
 }
 
 /// What is to be done about an event.
-enum Step<In> {
+enum SessionEvent<In> {
     Message(In),
     Undecodable(DecodeError),
     /// A ping or a heartbeat, whose answer is on its way.
@@ -291,8 +296,8 @@ enum Step<In> {
     End(Option<DisconnectReason>),
 }
 
-impl<In> Step<In> {
-    fn of_error(error: ReadError) -> Self {
+impl<In> SessionEvent<In> {
+    fn from_error(error: ReadError) -> Self {
         Self::End(match error {
             ReadError::Ended => None,
             ReadError::Protocol(error) => Some(error.into()),
@@ -305,7 +310,7 @@ fn interpret<Out: 'static, In: Send + 'static>(
     conn: &Conn<Out, In>,
     event: Event<'_>,
     answers: &mut Answers,
-) -> Step<In> {
+) -> SessionEvent<In> {
     let codec = &conn.hub().inner.codec;
     let counters = conn.port().counters();
     match event {
@@ -314,30 +319,30 @@ fn interpret<Out: 'static, In: Send + 'static>(
         {
             counters.heartbeats.add(1);
             answers.heartbeat();
-            Step::Answered
+            SessionEvent::Answered
         }
         Event::Message { kind, .. } if !codec.accepts(kind) => {
             let close = Close::new(CloseCode::UNSUPPORTED, "kind of message not accepted here");
-            Step::End(Some(DisconnectReason::Protocol(close)))
+            SessionEvent::End(Some(DisconnectReason::Protocol(close)))
         }
         Event::Message { kind, payload } => {
             counters.messages_in.add(1);
             counters.bytes_in.add(payload.len() as u64);
-            let start = Start::of(kind, payload);
+            let start = PayloadStart::copy(kind, payload);
             match codec.decode(kind, payload) {
-                Ok(message) => Step::Message(message),
+                Ok(message) => SessionEvent::Message(message),
                 Err(error) => {
-                    note_undecodable(conn, &error, &start);
-                    Step::Undecodable(error)
+                    report_undecodable(conn, &error, &start);
+                    SessionEvent::Undecodable(error)
                 }
             }
         }
         Event::Ping(payload) => {
             answers.pong(payload);
-            Step::Answered
+            SessionEvent::Answered
         }
-        Event::Pong(_) => Step::Handled,
-        Event::Close(close) => Step::End(Some(DisconnectReason::ClosedByClient(close))),
+        Event::Pong(_) => SessionEvent::Handled,
+        Event::Close(close) => SessionEvent::End(Some(DisconnectReason::ClosedByClient(close))),
     }
 }
 
@@ -389,8 +394,8 @@ async fn finish<Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
         let told = async { conn.span().hold(handler.on_disconnect(conn, &end.reason)).await };
         match AssertUnwindSafe(told).catch_unwind().await {
             Ok(Ok(())) => {}
-            Ok(Err(close)) => note_error(conn, "on_disconnect", &close),
-            Err(payload) => note_panic(conn, &*payload),
+            Ok(Err(close)) => report_error(conn, "on_disconnect", &close),
+            Err(payload) => report_panic(conn, &*payload),
         }
     };
     let patience = patience(link.end().map(|end| &end.reason), conn.hub().inner.close_timeout);
@@ -430,7 +435,7 @@ async fn ended(link: &Link) {
 }
 
 /// Waits until a link is as asked, in any task. Asks whenever the stage moves or less waits.
-pub(super) async fn watch(link: &Link, mut is_so: impl FnMut() -> bool) {
+pub(super) async fn watch(link: &Link, mut condition: impl FnMut() -> bool) {
     /// Gives the place of a waker back, also where the waiting is given up.
     struct Place<'a>(&'a Link, Option<usize>);
 
@@ -446,7 +451,7 @@ pub(super) async fn watch(link: &Link, mut is_so: impl FnMut() -> bool) {
     let waiting = poll_fn(|cx| {
         drop(mem::replace(&mut place, Place(link, None)));
         place.1 = Some(link.watch(cx.waker()));
-        if is_so() { Poll::Ready(()) } else { Poll::Pending }
+        if condition() { Poll::Ready(()) } else { Poll::Pending }
     });
     shielded(waiting).await;
 }

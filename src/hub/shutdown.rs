@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
-use super::lifetime::Phase;
+use super::lifetime::ShutdownPhase;
 use super::{Hub, events};
 use crate::engine::{Close, CloseCode, Closing};
 
@@ -207,7 +207,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// [`shutdown`](Self::shutdown) for an end in good order, and [`close`](Self::close) for the end of
     /// some connections.
     pub fn shutdown_now(&self) {
-        if self.inner.lifetime.advance(Phase::Closed) {
+        if self.inner.lifetime.advance(ShutdownPhase::Closed) {
             self.expect_end();
             self.close_all(Closing::now());
         }
@@ -252,7 +252,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         how.deadline -= self.goodbye_time(how.deadline);
         let is_replaced = self.stay_not_ready(&how).await;
         let deadline = how.deadline.saturating_sub(began.elapsed());
-        self.inner.lifetime.advance(Phase::Closing);
+        self.inner.lifetime.advance(ShutdownPhase::Closing);
         // From now on there are no more.
         let connections = self.inner.lifetime.connections();
         let lost_before = self.stats().dropped_at_end;
@@ -268,7 +268,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         // A handshake that is just being refused counts for a moment.
         let unfinished = self.inner.lifetime.connections().min(connections);
         let cut = if in_order.is_err() { self.cut_all().await } else { 0 };
-        self.inner.lifetime.advance(Phase::Closed);
+        self.inner.lifetime.advance(ShutdownPhase::Closed);
         self.inner.lifetime.ring();
         self.leave_backplane(whole.saturating_sub(began.elapsed())).await;
         let report = ShutdownReport {
@@ -285,7 +285,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
 
     /// The first phase of a shutdown; `true` where another call has begun the next one meanwhile.
     async fn stay_not_ready(&self, how: &Shutdown) -> bool {
-        self.inner.lifetime.advance(Phase::NotReady);
+        self.inner.lifetime.advance(ShutdownPhase::NotReady);
         if self.is_closing() || how.not_ready.is_zero() {
             return false;
         }
@@ -299,18 +299,19 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     ///
     /// A backplane that is down is no reason: clients would be no better off at the other nodes.
     pub fn is_ready(&self) -> bool {
-        !self.inner.lifetime.has_reached(Phase::NotReady) && !self.inner.shards.is_any_gone()
+        !self.inner.lifetime.has_reached(ShutdownPhase::NotReady)
+            && !self.inner.shards.is_any_gone()
     }
 
     /// Whether the hub is closed, or refuses new connections as it is being shut down.
     pub fn is_closing(&self) -> bool {
-        self.inner.lifetime.has_reached(Phase::Closing) || self.inner.shards.are_gone()
+        self.inner.lifetime.has_reached(ShutdownPhase::Closing) || self.inner.shards.are_gone()
     }
 
     /// Whether the hub is closed: publishes fail. It also is when none of its shards is left, as when the
     /// runtime that it was built in has ended ([`Stats::shards_gone`](crate::Stats::shards_gone)).
     pub fn is_closed(&self) -> bool {
-        self.inner.lifetime.has_reached(Phase::Closed) || self.inner.shards.are_gone()
+        self.inner.lifetime.has_reached(ShutdownPhase::Closed) || self.inner.shards.are_gone()
     }
 
     /// Waits until the hub is closed and all that it had begun is over: upgrades under way,

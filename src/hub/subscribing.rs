@@ -48,14 +48,14 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
         let waited = shielded(timeout(hub.inner.subscribe_timeout, waiting)).await;
         waited.unwrap_or_else(|_| {
             hub.counters().subscribe_timeouts.add(1);
-            hub.tell_unsubscribed();
+            hub.warn_unsubscribed();
             Ok(false)
         })
     }
 }
 
 impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
-    fn tell_unsubscribed(&self) {
+    fn warn_unsubscribed(&self) {
         if let Some(times) = self.inner.warnings.unsubscribed.add() {
             events::not_subscribed(self.name(), self.inner.subscribe_timeout, times);
         }

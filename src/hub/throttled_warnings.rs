@@ -8,24 +8,24 @@ use crate::telemetry::Throttle;
 #[derive(Debug, Default)]
 pub(super) struct Warnings {
     /// Requests without their upgrade.
-    pub(super) lost_upgrades: Sum,
+    pub(super) lost_upgrades: ThrottledCounter,
     /// Handshakes under a server without upgrades.
-    pub(super) unsupported: Sum,
+    pub(super) unsupported: ThrottledCounter,
     /// Headers of the handshake that a handler has set.
-    pub(super) reserved_headers: Sum,
+    pub(super) reserved_headers: ThrottledCounter,
     /// Messages that could not be decoded.
-    pub(super) undecodable: Sum,
+    pub(super) undecodable: ThrottledCounter,
     /// Joins whose room was not subscribed to in time.
-    pub(super) unsubscribed: Sum,
+    pub(super) unsubscribed: ThrottledCounter,
     /// Requests without an address, where addresses are limited. Told once.
     pub(super) unknown_addr: OnceLock<()>,
 }
 
 /// How often something has happened since it was last told. It is told once a second at most.
 #[derive(Debug, Default)]
-pub(super) struct Sum(Mutex<Throttle>);
+pub(super) struct ThrottledCounter(Mutex<Throttle>);
 
-impl Sum {
+impl ThrottledCounter {
     /// Counts one more, and returns the sum if it is to be told now.
     pub(super) fn add(&self) -> Option<u64> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).add(1)

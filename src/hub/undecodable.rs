@@ -18,17 +18,17 @@ const REASON_CHARS: usize = 200;
 
 /// The start of a payload, kept while it is decoded: a codec may write to the payload.
 #[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "nobody is told"))]
-pub(super) struct Start {
+pub(super) struct PayloadStart {
     kind: FrameKind,
     bytes: usize,
     #[cfg(feature = "tracing")]
     start: [u8; START_BYTES],
 }
 
-impl Start {
+impl PayloadStart {
     /// Copies the start of every message that is decoded: a few nanoseconds.
     #[inline]
-    pub(super) fn of(kind: FrameKind, payload: &[u8]) -> Self {
+    pub(super) fn copy(kind: FrameKind, payload: &[u8]) -> Self {
         Self {
             kind,
             bytes: payload.len(),
@@ -49,7 +49,7 @@ impl Start {
 #[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "nobody is told"))]
 pub(super) struct Undecodable<'a> {
     pub(super) error: &'a DecodeError,
-    pub(super) start: &'a Start,
+    pub(super) start: &'a PayloadStart,
 }
 
 #[cfg(feature = "tracing")]
@@ -67,7 +67,7 @@ impl Undecodable<'_> {
 
     /// The first of them.
     pub(super) fn start(&self) -> impl fmt::Display {
-        let Start { kind, bytes, start } = self.start;
+        let PayloadStart { kind, bytes, start } = self.start;
         let start = &start[..START_BYTES.min(*bytes)];
         match kind {
             // A character that is cut shows as a replacement.

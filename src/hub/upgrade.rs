@@ -9,7 +9,7 @@ use hyper::Request;
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 
-use super::conn_info::About;
+use super::conn_info::ConnInfo;
 use super::refusal::Refusal;
 use super::session::{Attached, run};
 use super::{Conn, Handler, Hub, UpgradeRequest, events};
@@ -73,7 +73,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         let on_upgrade = ws::take_upgrade(&mut parts).map_err(Refusal::NoUpgrade)?;
         let request = UpgradeRequest::new(parts);
         self.check_origin(&request)?;
-        self.look_for_addr(request.remote_addr());
+        self.warn_if_addr_unknown(request.remote_addr());
         let mut admitted = Admitted::new(self, request.remote_addr())?;
         let accepted = AssertUnwindSafe(self.accept(&mut admitted, &handler, request));
         let (response, attached) =
@@ -83,7 +83,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
                     events::panicked(&*payload);
                     return Err(Refusal::Panicked);
                 }
-                Err(_) => return Err(Refusal::Late),
+                Err(_) => return Err(Refusal::TimedOut),
             };
         tokio::spawn(open(admitted, attached, handler, on_upgrade));
         Ok(response)
@@ -104,8 +104,8 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         self.drop_reserved(&mut request);
         let rooms = request.take_rooms();
         self.inner.shards.ports()[0].check_rooms(&rooms).map_err(Refusal::Rooms)?;
-        let (response, about) = request.accept().map_err(Refusal::Malformed)?;
-        let attached = admitted.attach(about);
+        let (response, info) = request.accept().map_err(Refusal::Malformed)?;
+        let attached = admitted.attach(info);
         for room in &rooms {
             match attached.0.join(room).await {
                 // It has ended already. The close frame will say why.
@@ -145,7 +145,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     }
 
     /// Warns if a limit cannot hold, because nobody has told the address of the client.
-    fn look_for_addr(&self, addr: Option<SocketAddr>) {
+    fn warn_if_addr_unknown(&self, addr: Option<SocketAddr>) {
         if addr.is_none() && self.inner.lifetime.limits_addrs() {
             self.inner.warnings.unknown_addr.get_or_init(|| events::addr_unknown(self.name()));
         }
@@ -220,12 +220,12 @@ impl<Out: 'static, In: Send + 'static> Admitted<Out, In> {
     }
 
     /// The connection begins, before its stream is there.
-    fn attach(&mut self, about: About) -> Attached<Out, In> {
+    fn attach(&mut self, info: ConnInfo) -> Attached<Out, In> {
         let inner = &self.hub.inner;
         let serial = inner.serial.fetch_add(1, Ordering::Relaxed);
         // Where the last shard has gone since the handler was asked, any of them ends the connection.
         let id = ConnKey::new(serial, inner.shards.place(serial).unwrap_or_default());
-        let conn = Conn::new(self.hub.clone(), id, about);
+        let conn = Conn::new(self.hub.clone(), id, info);
         conn.port().attach(conn.link().clone(), WriteHalf::Awaited);
         // Nobody listens to the client before its session does, so its silence says nothing.
         conn.link().pause_listening();

@@ -150,7 +150,7 @@ impl<S: Send + Sync> FromRequest<S> for HubUpgrade {
         if let Some(params) = path_params(&mut parts, state).await? {
             parts.extensions.insert(params);
         }
-        tell_addr(&mut parts.extensions);
+        insert_remote_addr(&mut parts.extensions);
         Ok(Self { request: Request::from_parts(parts, body) })
     }
 }
@@ -174,7 +174,7 @@ async fn path_params<S: Send + Sync>(
 }
 
 /// Where axum knows the address and nobody said another, as one that a proxy tells.
-fn tell_addr(extensions: &mut Extensions) {
+fn insert_remote_addr(extensions: &mut Extensions) {
     let known = extensions.get::<ConnectInfo<SocketAddr>>().copied();
     if let (Some(ConnectInfo(addr)), None) = (known, extensions.get::<RemoteAddr>()) {
         extensions.insert(RemoteAddr(addr));

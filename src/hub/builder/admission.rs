@@ -49,7 +49,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
             let origin = origin.as_ref();
             if let Err(reason) = self.origins.rule.allow(origin) {
                 let error = || BuildError::NotAnOrigin { origin: origin.to_owned(), reason };
-                self.not_an_origin.get_or_insert_with(error);
+                self.origin_error.get_or_insert_with(error);
             }
         }
         self
@@ -113,7 +113,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// warning of the feature `tracing` says so.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.admission.connections_max = connections;
-        self.set.connections = Some(connections);
+        self.byte_settings.connections = Some(connections);
         self
     }
 

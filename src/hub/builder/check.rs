@@ -16,7 +16,7 @@ const TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl<Out, In> Builder<Out, In> {
     pub(super) fn check(&self) -> Result<(), BuildError> {
-        if let Some(error) = &self.not_an_origin {
+        if let Some(error) = &self.origin_error {
             return Err(error.clone());
         }
         let shards_max = ConnKey::SHARDS_MAX;
@@ -32,11 +32,11 @@ impl<Out, In> Builder<Out, In> {
             ("max_handshakes", self.admission.handshakes_max),
             ("max_connections_per_addr", self.admission.per_addr_max.unwrap_or(1) as usize),
             ("max_rooms", self.rooms_max),
-            ("max_queued_bytes", self.set.queued.unwrap_or(1)),
+            ("max_queued_bytes", self.byte_settings.queued.unwrap_or(1)),
             ("socket_send_buffer", self.socket_send_buffer.unwrap_or(1)),
-            ("inbox_bytes", self.set.inbox.unwrap_or(1)),
+            ("inbox_bytes", self.byte_settings.inbox.unwrap_or(1)),
             ("outage_messages", self.outage_messages),
-            ("outage_bytes", self.set.outage.unwrap_or(1)),
+            ("outage_bytes", self.byte_settings.outage.unwrap_or(1)),
         ] {
             in_range(setting, value, 1..=usize::MAX, "1 and more")?;
         }

@@ -62,7 +62,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// Past it, those that have the most waiting are evicted, and new connections are closed with 1013,
     /// until there is room again.
     pub fn max_queued_bytes(mut self, bytes: usize) -> Self {
-        self.set.queued = Some(bytes);
+        self.byte_settings.queued = Some(bytes);
         self
     }
 
@@ -141,7 +141,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// of the memory that the process may use ([`max_queued_bytes`](Self::max_queued_bytes)), if that is
     /// less, but 256 KiB at least. It acts as [`inbox_messages`](Self::inbox_messages) does.
     pub fn inbox_bytes(mut self, bytes: usize) -> Self {
-        self.set.inbox = Some(bytes);
+        self.byte_settings.inbox = Some(bytes);
         self
     }
 }

@@ -1,13 +1,13 @@
 //! How many bytes may wait: by settings, and else by the memory of the process.
 
-use super::{Builder, Link};
+use super::{BackplaneSetting, Builder};
 use crate::hub::byte_bounds::ByteBounds;
 use crate::hub::events;
 use crate::process::{Needs, ProcessLimits, Shortfall};
 
 /// What a builder was told, and no default.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct SetBytes {
+pub(super) struct ByteSettings {
     pub(super) queued: Option<usize>,
     pub(super) inbox: Option<usize>,
     pub(super) outage: Option<usize>,
@@ -21,9 +21,9 @@ impl<Out, In> Builder<Out, In> {
         let usual = ByteBounds::of(None, self.shards);
         let by_memory = ByteBounds::of(limits.memory, self.shards);
         let bounds = ByteBounds {
-            queued: self.set.queued.unwrap_or(by_memory.queued),
-            inbox: self.set.inbox.unwrap_or(by_memory.inbox),
-            outage: self.set.outage.unwrap_or(by_memory.outage),
+            queued: self.byte_settings.queued.unwrap_or(by_memory.queued),
+            inbox: self.byte_settings.inbox.unwrap_or(by_memory.inbox),
+            outage: self.byte_settings.outage.unwrap_or(by_memory.outage),
             socket_send_buffer: self.socket_send_buffer.or(by_memory.socket_send_buffer),
         };
         match limits.memory {
@@ -37,9 +37,9 @@ impl<Out, In> Builder<Out, In> {
     }
 
     fn needs(&self, bounds: ByteBounds) -> Needs {
-        let outage = self.link.as_ref().map_or(0, |_: &Link| bounds.outage);
+        let outage = self.backplane.as_ref().map_or(0, |_: &BackplaneSetting| bounds.outage);
         let inboxes = bounds.inbox.saturating_mul(self.shards);
         let queued_bytes = bounds.queued.saturating_add(inboxes).saturating_add(outage);
-        Needs { connections: self.set.connections, queued_bytes }
+        Needs { connections: self.byte_settings.connections, queued_bytes }
     }
 }

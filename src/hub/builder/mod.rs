@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use self::memory::SetBytes;
+use self::memory::ByteSettings;
 #[cfg(feature = "json")]
 use self::plain::PlainSettings;
 use super::lifetime::Lifetime;
@@ -93,7 +93,7 @@ pub struct Builder<Out, In = Out> {
     close_timeout: Duration,
     heartbeats: Option<bool>,
     origins: Origins,
-    not_an_origin: Option<BuildError>,
+    origin_error: Option<BuildError>,
     admission: AdmissionLimits,
     upgrade_timeout: Duration,
     read: ReadLimits,
@@ -102,13 +102,13 @@ pub struct Builder<Out, In = Out> {
     rooms_max: usize,
     room_state: Option<Box<dyn RoomState>>,
     socket_send_buffer: Option<usize>,
-    link: Option<Link>,
+    backplane: Option<BackplaneSetting>,
     spread: u16,
     outage_messages: usize,
     rejoin_wait: Duration,
     subscribe_timeout: Duration,
     /// The defaults of others depend on the memory of the process.
-    set: SetBytes,
+    byte_settings: ByteSettings,
     /// Or why there is none.
     signing: Result<Signing, BuildError>,
     #[cfg(feature = "json")]
@@ -118,13 +118,14 @@ pub struct Builder<Out, In = Out> {
 }
 
 /// The way to the other nodes.
-struct Link {
+struct BackplaneSetting {
     channel: String,
-    start: Start,
+    start: StartBridge,
 }
 
 /// Starts a bridge over the driver that it holds, or says why it cannot.
-type Start = Box<dyn FnOnce(BridgePlan, BridgeEnds<'_>) -> Result<Bridge, BackplaneError> + Send>;
+type StartBridge =
+    Box<dyn FnOnce(BridgePlan, BridgeEnds<'_>) -> Result<Bridge, BackplaneError> + Send>;
 
 /// What a bridge is between.
 struct BridgeEnds<'a> {
@@ -145,7 +146,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
             close_timeout: Duration::from_secs(5),
             heartbeats: None,
             origins: Origins::default(),
-            not_an_origin: None,
+            origin_error: None,
             admission: AdmissionLimits {
                 connections_max: 1 << 20,
                 handshakes_max: 4_096,
@@ -163,12 +164,12 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
             rooms_max: 1 << 20,
             room_state: None,
             socket_send_buffer: None,
-            link: None,
+            backplane: None,
             spread: 1,
             outage_messages: 65_536,
             rejoin_wait: Duration::from_secs(20),
             subscribe_timeout: Duration::from_secs(5),
-            set: SetBytes::default(),
+            byte_settings: ByteSettings::default(),
             signing: Ok(Signing::default()),
             #[cfg(feature = "json")]
             plain: PlainSettings::default(),
@@ -214,9 +215,9 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
         };
         let node = NodeId::random();
         let has_heartbeats = self.heartbeats.unwrap_or(!self.codec.takes_empty_text());
-        let bridge = self.link.map(|link| {
+        let bridge = self.backplane.map(|backplane| {
             let config = BridgeConfig {
-                channel: link.channel,
+                channel: backplane.channel,
                 spread: self.spread,
                 outage: InboxLimits { messages: self.outage_messages, bytes: bytes.outage },
                 signing,
@@ -225,7 +226,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
                 #[cfg(feature = "json")]
                 plain: self.plain.for_bridge(self.rooms.name_bytes),
             };
-            (BridgePlan::new(config), link.start)
+            (BridgePlan::new(config), backplane.start)
         });
         let watch = bridge.as_ref().map(|(plan, _)| plan.room_watch());
         let layout = Layout {
@@ -309,9 +310,9 @@ impl<Out, In> fmt::Debug for Builder<Out, In> {
             .field("rooms", &self.rooms)
             .field("rooms_max", &self.rooms_max)
             .field("room_state", &self.room_state.is_some())
-            .field("set", &self.set)
+            .field("byte_settings", &self.byte_settings)
             .field("socket_send_buffer", &self.socket_send_buffer)
-            .field("channel", &self.link.as_ref().map(|link| &link.channel))
+            .field("channel", &self.backplane.as_ref().map(|backplane| &backplane.channel))
             .field("channels", &self.spread)
             .field("outage_messages", &self.outage_messages)
             .field("rejoin_wait", &self.rejoin_wait)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{BridgeEnds, Builder, Link, Start};
+use super::{BackplaneSetting, BridgeEnds, Builder, StartBridge};
 use crate::backplane::{Backplane, BackplaneError};
 
 /// Nothing implements it.
@@ -48,7 +48,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// ```
     #[cfg(feature = "redis")]
     pub fn redis(self, url: impl AsRef<str>, channel: impl Into<String>) -> Self {
-        self.link(crate::backplane::Redis::open(url.as_ref()), channel.into())
+        self.set_backplane(crate::backplane::Redis::open(url.as_ref()), channel.into())
     }
 
     /// Tells who has forgotten the feature.
@@ -76,7 +76,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
         channel: impl Into<String>,
     ) -> Self {
         let urls: Vec<U> = urls.into_iter().collect();
-        self.link(crate::backplane::RedisCluster::open(&urls), channel.into())
+        self.set_backplane(crate::backplane::RedisCluster::open(&urls), channel.into())
     }
 
     /// [`redis`](Self::redis) over the master of a service that Redis Sentinel watches, such as `mymaster`.
@@ -108,20 +108,24 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
         channel: impl Into<String>,
     ) -> Self {
         let urls: Vec<U> = urls.into_iter().collect();
-        self.link(crate::backplane::RedisSentinel::open(&urls, service), channel.into())
+        self.set_backplane(crate::backplane::RedisSentinel::open(&urls, service), channel.into())
     }
 
     /// Shares what is published with all hubs on the same backplane and the same channel. Default:
     /// none, the hub is alone.
     pub fn backplane<B: Backplane>(self, backplane: B, channel: impl Into<String>) -> Self {
-        self.link(Ok(backplane), channel.into())
+        self.set_backplane(Ok(backplane), channel.into())
     }
 
-    fn link<B: Backplane>(mut self, backplane: Result<B, BackplaneError>, channel: String) -> Self {
-        let start: Start = Box::new(|plan, BridgeEnds { node, members, runtime }| {
+    fn set_backplane<B: Backplane>(
+        mut self,
+        backplane: Result<B, BackplaneError>,
+        channel: String,
+    ) -> Self {
+        let start: StartBridge = Box::new(|plan, BridgeEnds { node, members, runtime }| {
             Ok(plan.start(backplane?, node, members, runtime))
         });
-        self.link = Some(Link { channel, start });
+        self.backplane = Some(BackplaneSetting { channel, start });
         self
     }
 
@@ -149,7 +153,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// least. It acts as [`outage_messages`](Self::outage_messages) does. A message that is larger, or larger than 256
     /// MiB, reaches no other node, and counts as dropped.
     pub fn outage_bytes(mut self, bytes: usize) -> Self {
-        self.set.outage = Some(bytes);
+        self.byte_settings.outage = Some(bytes);
         self
     }
 

@@ -147,7 +147,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
         super::check::in_range(setting, *payload_bytes_max, 1..=PAYLOAD_BYTES_LIMIT, range)?;
         let Some((channel, _)) = channel else { return Ok(()) };
         let fault = [
-            (self.link.is_none(), "the hub has no backplane"),
+            (self.backplane.is_none(), "the hub has no backplane"),
             (channel.is_empty(), "it is empty"),
             (channel.starts_with(RESERVED_PREFIX), "channels of nodes begin with \"roomcast:\""),
             (channel.contains('\0'), "it has a NUL in it"),
