@@ -208,7 +208,7 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
     /// Nothing happens when the future is dropped.
     pub async fn flushed(&self) -> Result<(), SendError> {
         let link = &self.inner.link;
-        self.watch(|| link.waiting() == 0).await;
+        self.wait_until(|| link.waiting() == 0).await;
         // What waited for a connection that has ended may be lost.
         match link.end().map(|end| &end.reason) {
             Some(DisconnectReason::SlowClient { cause, .. }) => Err(SendError::SlowClient(*cause)),
@@ -236,9 +236,9 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
     }
 
     /// Waits until the link is as asked, or the connection has ended.
-    pub(super) async fn watch(&self, mut condition: impl FnMut() -> bool) {
+    pub(super) async fn wait_until(&self, mut condition: impl FnMut() -> bool) {
         let link = &self.inner.link;
-        super::session::watch(link, || link.stage() > Stage::Open || condition()).await;
+        super::session::wait_until(link, || link.stage() > Stage::Open || condition()).await;
     }
 
     /// Closes the connection with 1000, after what was sent to it before.

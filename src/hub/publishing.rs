@@ -374,7 +374,7 @@ impl<Out: 'static, In: 'static> Inner<Out, In> {
     ) -> R {
         let has_space = || link.has_space(bytes(), self.send_wait_bytes_max);
         loop {
-            session::watch(link, || link.stage() > Stage::Open || has_space()).await;
+            session::wait_until(link, || link.stage() > Stage::Open || has_space()).await;
             let mut attempt = || {
                 let result = attempt().map(Some);
                 result.or_else(|| (!has_space()).then_some(None))

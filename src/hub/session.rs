@@ -1,24 +1,26 @@
 //! The life of one connection, from `on_connect` to `on_disconnect`.
 
+mod incoming;
+mod waiting;
+
 use std::any::Any;
 use std::future::poll_fn;
 use std::mem;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::task::coop;
 
-use super::undecodable::{PayloadStart, Undecodable};
+use self::incoming::{SessionEvent, poll_event};
+use self::waiting::ended;
+pub(super) use self::waiting::wait_until;
 use super::{Conn, Handler, events};
-use crate::codec::DecodeError;
-use crate::engine::{Close, CloseCode, DisconnectReason, FrameKind, Link, Stage, frame};
-use crate::net::{FrameReader, Liveness, ReadError};
-use crate::runtime::shield::shielded;
-use crate::ws::Event;
+use crate::engine::{Close, DisconnectReason};
+use crate::net::FrameReader;
 
 /// The task of a connection. Its size counts in every idle one, so what only a busy one needs is
 /// boxed: also the future of a message, at about 15 of the 400 ns that a message of a burst takes.
@@ -214,24 +216,6 @@ async fn read_beside<Out: 'static, In: Send + 'static, F: Future>(
     (output, ahead)
 }
 
-/// Counts a message that could not be decoded, and tells of it: at `warn` once a second at most for the whole
-/// hub, as a client can send such messages at will.
-#[cold]
-fn report_undecodable<Out: 'static, In: Send + 'static>(
-    conn: &Conn<Out, In>,
-    error: &DecodeError,
-    start: &PayloadStart,
-) {
-    conn.hub().counters().decode_errors.add(1);
-    let message = Undecodable { error, start };
-    let hub = conn.hub();
-    let times = hub.inner.warnings.undecodable.add();
-    conn.span().enter(|| match times {
-        Some(times) => events::undecodable(hub.name(), &message, times),
-        None => events::undecodable_too(&message),
-    });
-}
-
 fn report_panic<Out: 'static, In: Send + 'static>(
     conn: &Conn<Out, In>,
     payload: &(dyn Any + Send),
@@ -240,142 +224,10 @@ fn report_panic<Out: 'static, In: Send + 'static>(
     conn.span().enter(|| events::panicked(payload));
 }
 
-/// Ready when there is something to do; from then on nobody listens.
-fn poll_event<Out: 'static, In: Send + 'static>(
-    conn: &Conn<Out, In>,
-    reader: &mut FrameReader,
-    cx: &mut Context<'_>,
-) -> Poll<SessionEvent<In>> {
-    let link = conn.link();
-    // One pong at most waits for the shard: a flood of pings would hold up all that comes after it.
-    if link.awaits_pong(cx.waker()) && link.stage() == Stage::Open {
-        return Poll::Pending;
-    }
-    let limits = &conn.hub().inner.read_limits;
-    let mut answers = Answers::default();
-    let read = loop {
-        let interpret = |event: Event<'_>| interpret(conn, event, &mut answers);
-        let read = reader.poll_next(cx, link, limits, conn, interpret);
-        let is_answered = matches!(read, Poll::Ready(Ok(SessionEvent::Answered)));
-        if !is_answered || !reader.has_more() || answers.is_full() {
-            break read;
-        }
-    };
-    answers.send(conn);
-    read.map(|event| {
-        link.pause_listening();
-        event.unwrap_or_else(SessionEvent::from_error)
-    })
-}
-
 async fn wait_for_relief<Out: 'static, In: Send + 'static>(conn: &Conn<Out, In>) {
     tokio::select! {
         () = conn.hub().inner.shards.uncongested() => {}
         () = ended(conn.link()) => {}
-    }
-}
-
-impl<Out: 'static, In: Send + 'static> Liveness for Conn<Out, In> {
-    fn heard(&self) {
-        self.port().hear(self.link());
-    }
-
-    fn lateness(&self) -> Duration {
-        self.hub().inner.shards.lateness(self.key())
-    }
-}
-
-/// What is to be done about an event.
-enum SessionEvent<In> {
-    Message(In),
-    Undecodable(DecodeError),
-    /// A ping or a heartbeat, whose answer is on its way.
-    Answered,
-    Handled,
-    /// With the reason, unless the shard has had one first.
-    End(Option<DisconnectReason>),
-}
-
-impl<In> SessionEvent<In> {
-    fn from_error(error: ReadError) -> Self {
-        Self::End(match error {
-            ReadError::Ended => None,
-            ReadError::Protocol(error) => Some(error.into()),
-            ReadError::Io(kind) => Some(DisconnectReason::Io(kind)),
-        })
-    }
-}
-
-fn interpret<Out: 'static, In: Send + 'static>(
-    conn: &Conn<Out, In>,
-    event: Event<'_>,
-    answers: &mut Answers,
-) -> SessionEvent<In> {
-    let codec = &conn.hub().inner.codec;
-    let counters = conn.port().counters();
-    match event {
-        Event::Message { kind: FrameKind::Text, payload }
-            if payload.is_empty() && conn.hub().inner.has_heartbeats =>
-        {
-            counters.heartbeats.add(1);
-            answers.heartbeat();
-            SessionEvent::Answered
-        }
-        Event::Message { kind, .. } if !codec.accepts(kind) => {
-            let close = Close::new(CloseCode::UNSUPPORTED, "kind of message not accepted here");
-            SessionEvent::End(Some(DisconnectReason::Protocol(close)))
-        }
-        Event::Message { kind, payload } => {
-            counters.messages_in.add(1);
-            counters.bytes_in.add(payload.len() as u64);
-            let start = PayloadStart::copy(kind, payload);
-            match codec.decode(kind, payload) {
-                Ok(message) => SessionEvent::Message(message),
-                Err(error) => {
-                    report_undecodable(conn, &error, &start);
-                    SessionEvent::Undecodable(error)
-                }
-            }
-        }
-        Event::Ping(payload) => {
-            answers.pong(payload);
-            SessionEvent::Answered
-        }
-        Event::Pong(_) => SessionEvent::Handled,
-        Event::Close(close) => SessionEvent::End(Some(DisconnectReason::ClosedByClient(close))),
-    }
-}
-
-/// Pings and heartbeats that come together and are answered together, by one command and one write. A write
-/// for each would be the most that so few bytes of a client can cost.
-const ANSWERS_MAX: usize = 16;
-
-#[derive(Default)]
-struct Answers {
-    frames: Vec<u8>,
-    count: usize,
-}
-
-impl Answers {
-    fn pong(&mut self, payload: &[u8]) {
-        frame::append_pong(&mut self.frames, payload);
-        self.count += 1;
-    }
-
-    fn heartbeat(&mut self) {
-        frame::append_heartbeat(&mut self.frames);
-        self.count += 1;
-    }
-
-    fn is_full(&self) -> bool {
-        self.count >= ANSWERS_MAX
-    }
-
-    fn send<Out: 'static, In: Send + 'static>(self, conn: &Conn<Out, In>) {
-        if self.count > 0 {
-            conn.link().start_pong();
-            conn.port().pongs(conn.key(), self.frames.into());
-        }
     }
 }
 
@@ -420,40 +272,6 @@ fn patience(reason: Option<&DisconnectReason>, close_timeout: Duration) -> Durat
         ) => close_timeout.min(SHORT_CLOSE_TIMEOUT),
         _ => close_timeout,
     }
-}
-
-/// For the session alone.
-async fn ended(link: &Link) {
-    poll_fn(|cx| {
-        link.watch_stage(cx.waker());
-        match link.stage() {
-            Stage::Open => Poll::Pending,
-            _ => Poll::Ready(()),
-        }
-    })
-    .await;
-}
-
-/// Waits until a link is as asked, in any task. Asks whenever the stage moves or less waits.
-pub(super) async fn watch(link: &Link, mut condition: impl FnMut() -> bool) {
-    /// Gives the place of a waker back, also where the waiting is given up.
-    struct Place<'a>(&'a Link, Option<usize>);
-
-    impl Drop for Place<'_> {
-        fn drop(&mut self) {
-            if let Some(place) = self.1.take() {
-                self.0.stop_watching(place);
-            }
-        }
-    }
-
-    let mut place = Place(link, None);
-    let waiting = poll_fn(|cx| {
-        drop(mem::replace(&mut place, Place(link, None)));
-        place.1 = Some(link.watch(cx.waker()));
-        if condition() { Poll::Ready(()) } else { Poll::Pending }
-    });
-    shielded(waiting).await;
 }
 
 /// A connection that the shard knows, and that counts in its hub. However its task ends, the shard gets

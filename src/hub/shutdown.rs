@@ -1,202 +1,24 @@
 //! The end of a hub: at once, or in good order and in time.
 
-use std::borrow::Cow;
-use std::fmt;
+mod report;
+mod settings;
+
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
+pub use self::report::ShutdownReport;
+pub use self::settings::Shutdown;
+pub(super) use self::settings::WINDOW_MAX;
 use super::lifetime::ShutdownPhase;
 use super::{Hub, events};
-use crate::engine::{Close, CloseCode, Closing};
-
-/// Nobody waits for a shutdown that is spread over more than a day.
-pub(super) const WINDOW_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+use crate::engine::Closing;
 
 /// The most time of a shutdown that is kept for the goodbye to other nodes: many round trips, also where a
 /// connection has to be made for it.
 const GOODBYE_TIME_MAX: Duration = Duration::from_secs(1);
-
-/// How a hub is shut down; for [`Hub::shutdown`].
-///
-/// # Examples
-/// ```
-/// use std::time::Duration;
-/// use roomcast::Shutdown;
-///
-/// let seconds = Duration::from_secs;
-/// // One of several nodes: 5 s for the balancer to notice, and 20 s for the clients to move.
-/// let one_of_several = Shutdown::within(seconds(30))
-///     .not_ready_for(seconds(5))
-///     .spread_over(seconds(20))
-///     .move_elsewhere();
-/// // The only node: all at once, and it is back before they are.
-/// let the_only_one = Shutdown::within(seconds(5))
-///     .spread_over(Duration::ZERO)
-///     .restart(seconds(5)..=seconds(15))
-///     .reason("new version");
-/// # drop((one_of_several, the_only_one));
-/// ```
-#[derive(Debug, Clone)]
-#[must_use = "settings do nothing until `Hub::shutdown`"]
-pub struct Shutdown {
-    deadline: Duration,
-    not_ready: Duration,
-    /// The time over which the closes are spread, where it was set.
-    window: Option<Duration>,
-    closing: Closing,
-}
-
-impl Shutdown {
-    /// A shutdown that is over in this time, whatever clients and handlers do. Closes are spread over the
-    /// first half of what [`not_ready_for`](Self::not_ready_for) leaves of it, with code 1001.
-    pub fn within(deadline: Duration) -> Self {
-        let close = Close::new(CloseCode::GOING_AWAY, "hub shut down");
-        let closing = Closing { close, retry_after: None, window: Duration::ZERO };
-        Self { deadline, not_ready: Duration::ZERO, window: None, closing }
-    }
-
-    /// How long the hub goes on as before, and only says that it is no place for new clients
-    /// ([`Hub::is_ready`]): the time in which a load balancer notices. Default: zero. Part of the whole
-    /// time, and at most that.
-    ///
-    /// It should be longer than the balancer takes to find out, which is its interval between two health
-    /// checks times the number of failures that it waits for, and a second more. Without it, clients are
-    /// still sent here when the hub already refuses them.
-    pub fn not_ready_for(mut self, time: Duration) -> Self {
-        self.not_ready = time;
-        self
-    }
-
-    /// The time over which the closes are spread, at most what is left of the whole and a day: zero
-    /// closes all at once. In which order connections are closed is left to chance.
-    ///
-    /// A longer window spares the other nodes, which the clients turn to. Until its close, a client is served
-    /// here as before. For the only node, take zero: a client that comes back before the process has ended is
-    /// refused.
-    pub fn spread_over(mut self, window: Duration) -> Self {
-        self.window = Some(window);
-        self
-    }
-
-    /// Closes with 1012, for a server that comes back, and tells each client to wait for a time of its
-    /// own out of the range ([`Close::with_retry_after`]).
-    ///
-    /// For the only node: let the range begin after the time that the process needs to end and to start
-    /// again, and close all clients at once ([`spread_over`](Self::spread_over)). Where other nodes have space,
-    /// [`move_elsewhere`](Self::move_elsewhere) spares clients the wait.
-    pub fn restart(mut self, retry_after: RangeInclusive<Duration>) -> Self {
-        self.closing.close.code = CloseCode::RESTART;
-        self.closing.retry_after = Some(retry_after);
-        self
-    }
-
-    /// Closes with 1001, because other nodes serve the clients from now on, and tells each of them to come back at once: after a
-    /// time of its own of at most half a second ([`Close::with_retry_after`]).
-    ///
-    /// For a node among several, behind a balancer that sends no new client here by then.
-    /// [`spread_over`](Self::spread_over) decides how many clients a second the other nodes get; the half
-    /// second only keeps those apart that are closed together. A client that comes here all the same is
-    /// refused with 503, and backs off.
-    ///
-    /// # Examples
-    /// ```
-    /// use std::time::Duration;
-    /// use roomcast::Shutdown;
-    ///
-    /// let seconds = Duration::from_secs;
-    /// let moved = Shutdown::within(seconds(30)).spread_over(seconds(20)).move_elsewhere();
-    /// # drop(moved);
-    /// ```
-    pub fn move_elsewhere(mut self) -> Self {
-        self.closing = self.closing.elsewhere();
-        self
-    }
-
-    /// The reason that clients are told. Default: `hub shut down`.
-    pub fn reason(mut self, reason: impl Into<Cow<'static, str>>) -> Self {
-        self.closing.close.reason = reason.into();
-        self
-    }
-
-    /// The whole time.
-    #[cfg(feature = "server")]
-    pub(crate) fn deadline(&self) -> Duration {
-        self.deadline
-    }
-
-    fn closing(self) -> Closing {
-        let left = self.deadline.saturating_sub(self.not_ready);
-        let window = self.window.unwrap_or(left / 2).min(left).min(WINDOW_MAX);
-        Closing { window, ..self.closing }
-    }
-}
-
-/// [`Shutdown::within`].
-impl From<Duration> for Shutdown {
-    fn from(deadline: Duration) -> Self {
-        Self::within(deadline)
-    }
-}
-
-/// What a shutdown came to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct ShutdownReport {
-    /// Connections and handshakes under way when the hub began to refuse new ones.
-    pub connections: usize,
-    /// Those of them that were not over at the deadline; most often because `on_disconnect` had not
-    /// returned.
-    pub unfinished: usize,
-    /// Those of the unfinished that were cut: their clients had not acknowledged all that was sent to
-    /// them. Where the system does not tell what a client has acknowledged (it does for TCP on Linux),
-    /// those whose socket had not taken all.
-    pub cut: usize,
-    /// Messages that had been handed to a connection meanwhile, or before, and were lost with it before
-    /// they left the hub. What the kernel had taken for a connection that was cut may be lost as well,
-    /// and is not among them.
-    pub messages_lost: u64,
-    /// Messages for other nodes that have not been published.
-    pub messages_unsent: usize,
-    /// How long it took.
-    #[cfg_attr(feature = "serde", serde(rename = "took_seconds", with = "crate::seconds"))]
-    pub took: Duration,
-}
-
-impl ShutdownReport {
-    /// Whether nothing was left and nothing lost.
-    pub fn is_clean(&self) -> bool {
-        self.unfinished == 0 && self.messages_lost == 0 && self.messages_unsent == 0
-    }
-
-    /// The sum of the reports of two hubs that were shut down together.
-    #[cfg(feature = "server")]
-    pub(crate) fn and(self, other: Self) -> Self {
-        Self {
-            connections: self.connections + other.connections,
-            unfinished: self.unfinished + other.unfinished,
-            cut: self.cut + other.cut,
-            messages_lost: self.messages_lost + other.messages_lost,
-            messages_unsent: self.messages_unsent + other.messages_unsent,
-            took: self.took.max(other.took),
-        }
-    }
-}
-
-impl fmt::Display for ShutdownReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { connections, unfinished, cut, messages_lost, messages_unsent, took } = self;
-        write!(
-            f,
-            "{connections} connections closed in {took:.1?}: {unfinished} not finished, {cut} \
-             cut, {messages_lost} messages lost, {messages_unsent} not sent to other nodes"
-        )
-    }
-}
 
 impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// Closes the hub: connections get what was sent to them and then a close frame with 1001, new

@@ -41,7 +41,7 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
             tokio::select! {
                 biased;
                 () = bridge.subscribed_to(room) => Ok(true),
-                () = self.watch(|| false) => Err(JoinError::Closed),
+                () = self.wait_until(|| false) => Err(JoinError::Closed),
                 () = hub.when(|| hub.is_closing()) => Ok(false),
             }
         };
