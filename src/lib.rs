@@ -73,7 +73,7 @@ pub use server::{Tls, TlsError, TlsInfo};
 #[cfg(feature = "hub")]
 pub use ws::{Body, ConnExtensions, PathParams, RemoteAddr, Response};
 
-/// The README's programs, compiled.
+/// Compiles the programs of the README as doctests.
 #[cfg(all(doctest, feature = "axum", feature = "json", feature = "redis", feature = "tls"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,4 +1,4 @@
-//! JSON in text frames, by simd-json.
+//! [`Json`]: the codec for JSON in text frames, with simd-json.
 
 use std::any::TypeId;
 use std::cell::Cell;
@@ -10,32 +10,35 @@ use simd_json::Buffers;
 use super::{Codec, DecodeError, EncodeError, Never, Raw, RawMessage};
 use crate::engine::FrameKind;
 
-/// How deep arrays and objects may nest by default. The parser's own default of 1,024 lets a client
+/// The default of [`Json::max_depth`]. With the parser's own default of 1,024, a client could
 /// overflow the stack of a worker thread (2 MiB) through a recursive type.
 const DEPTH_MAX: usize = 64;
 
-/// The largest payload whose parse buffers a thread keeps: they grow with the input.
+/// The largest payload, in bytes, whose parse buffers a thread keeps. The buffers grow with the
+/// payload.
 const PAYLOAD_BYTES_KEPT: usize = 64 * 1024;
 
-/// JSON in text frames; binary frames are refused with 1003.
+/// The codec for JSON in text frames, and the default codec of a hub. A binary frame closes the
+/// connection with 1003.
 ///
-/// Encodes with `serde` and decodes with `simd-json`, in place and with buffers that each thread
-/// keeps.
+/// It encodes and decodes with `serde` and `simd-json`. It decodes in place, with buffers that each
+/// thread keeps.
 #[derive(Debug, Clone, Copy)]
 pub struct Json {
     depth_max: usize,
 }
 
 impl Json {
-    /// JSON that nests at most 64 deep.
+    /// Makes a codec for JSON that nests at most 64 levels deep.
     pub const fn new() -> Self {
         Self { depth_max: DEPTH_MAX }
     }
 
-    /// How deep arrays and objects may nest. Default: 64. What nests deeper cannot be decoded.
+    /// Sets how deep arrays and objects may nest, in levels. Default: 64. A message that nests
+    /// deeper cannot be decoded.
     ///
-    /// Each level of a recursive type takes some of the stack of a worker thread, which has 2 MiB in tokio
-    /// by default: at 1,024 a client could overflow it, which ends the process.
+    /// Each level of a recursive type uses stack of a worker thread, which has 2 MiB in tokio
+    /// by default. With 1,024 levels, a client could overflow the stack, which ends the process.
     ///
     /// # Examples
     /// ```
@@ -60,12 +63,12 @@ impl Default for Json {
     }
 }
 
-/// For codecs that do something else with a part of their messages.
+/// For codecs of your own that use JSON for some of their messages.
 impl Json {
-    /// As [`Codec::encode`], for any type.
+    /// Encodes a message of any type, as [`Codec::encode`] does.
     ///
     /// # Errors
-    /// When `message` has no representation in JSON.
+    /// If `message` has no representation in JSON.
     pub fn encode<T: Serialize + ?Sized>(
         &self,
         message: &T,
@@ -75,16 +78,17 @@ impl Json {
         Ok(FrameKind::Text)
     }
 
-    /// As [`Codec::decode`], for any type. It reads `payload` as JSON, whatever the kind of its frame.
+    /// Decodes a message of any type, as [`Codec::decode`] does. The payload is JSON, whatever the
+    /// kind of its frame.
     ///
     /// # Errors
-    /// When the payload is no JSON, nests too deep, or is not what `T` expects.
+    /// If the payload is not JSON, nests too deep, or does not fit `T`.
     pub fn decode<T: DeserializeOwned>(
         &self,
         _: FrameKind,
         payload: &mut [u8],
     ) -> Result<T, DecodeError> {
-        // With the depth that they were made for.
+        // The buffers, with the depth for which they were made.
         thread_local!(static BUFFERS: Cell<Option<(usize, Buffers)>> = const { Cell::new(None) });
         let kept = BUFFERS.take().filter(|(depth_max, _)| *depth_max == self.depth_max);
         let mut buffers = kept.map_or_else(
@@ -113,15 +117,16 @@ impl<Out: Serialize, In: DeserializeOwned + 'static> Codec<Out, In> for Json {
     }
 }
 
-/// A message that other programs can publish on the
-/// [plain channel](crate::Builder::plain_channel): any type that implements `serde::Deserialize`, and
-/// [`RawMessage`], which becomes a text message with the JSON as it is.
+/// A message that other programs can publish on the [plain channel](crate::Builder::plain_channel).
+///
+/// Every type that implements `serde::Deserialize` implements it. [`RawMessage`] does, too: it
+/// becomes a text message with the JSON as it was written.
 #[diagnostic::on_unimplemented(
     message = "other programs cannot publish `{Self}` as JSON",
     label = "this hub sends `{Self}`, which does not implement `serde::Deserialize`"
 )]
 pub trait FromJson: Sized {
-    /// Reads it; the text may be written to.
+    /// Decodes a message. The text may be changed.
     #[doc(hidden)]
     fn from_json(text: &mut [u8]) -> Result<Self, DecodeError>;
 }
@@ -152,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encoded_is_decoded() {
+    fn an_encoded_message_decodes_to_itself() {
         let message = (1_u64, "é\n\"".to_owned(), vec![Some(2.5), None]);
         let mut out = Vec::new();
         let json: &dyn Codec<_, Never> = &Json::new();
@@ -169,7 +174,7 @@ mod tests {
         assert!(decode::<Nested>(&nested(DEPTH_MAX)).is_ok());
         assert!(decode::<Nested>(&nested(DEPTH_MAX + 1)).is_err());
         assert!(decode::<Nested>(&nested(30_000)).is_err());
-        // One after the other on one thread, which keeps buffers.
+        // All on one thread, which keeps the buffers of the depth before.
         for depth_max in [1, 3, 100, 2] {
             assert!(decode_within::<Nested>(depth_max, &nested(depth_max)).is_ok(), "{depth_max}");
             assert!(decode_within::<Nested>(depth_max, &nested(depth_max + 1)).is_err());
@@ -177,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_an_error_and_the_buffers_survive_it() {
+    fn invalid_json_is_an_error_and_the_buffers_stay_usable() {
         for text in ["", "{", "nul", "\"\\u12\"", "[1,]", "{\"a\":1}"] {
             assert!(decode::<Vec<u32>>(text).is_err(), "{text}");
             assert_eq!(decode::<Vec<u32>>("[1,2]").ok(), Some(vec![1, 2]));

@@ -1,7 +1,7 @@
-//! How messages become payloads of frames, and back.
+//! Codecs: they encode messages into payloads of frames, and decode payloads into messages.
 //!
-//! [`Json`] is the default. [`Raw`] passes text and binary through. A codec of one's own is an
-//! implementation of [`Codec`]:
+//! [`Json`] is the default. [`Raw`] passes text and binary messages through. Implement [`Codec`]
+//! for a codec of your own:
 //!
 //! ```
 //! use roomcast::{Codec, DecodeError, EncodeError, FrameKind};
@@ -51,47 +51,51 @@ pub use self::raw::{Raw, RawMessage};
 use crate::engine::FrameKind;
 use crate::engine::frame::{self, HEADER_BYTES_MAX};
 
-/// The largest encode buffer that a thread keeps. Larger messages are rare, and allocate.
+/// The largest encode buffer that a thread keeps, in bytes. Larger messages are rare, and allocate
+/// each time.
 const BUFFER_BYTES_KEPT: usize = 64 * 1024;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Encodes what the server sends (`Out`), and decodes what clients send (`In`).
+/// Encodes the messages that the server sends (`Out`), and decodes the messages of clients (`In`).
 ///
-/// A hub encodes a message once, whatever the number of its recipients, and decodes each message
-/// that a client sends before the handler sees it.
+/// A hub encodes a message once, whatever the number of its recipients. It decodes each message of
+/// a client before it calls the handler.
 pub trait Codec<Out, In = Out>: Send + Sync + 'static {
-    /// Appends the payload of `message` to `out`, and says what kind of frame it needs. A
-    /// [`FrameKind::Text`] payload must be UTF-8.
+    /// Appends the payload of `message` to `out`, and returns the kind of its frame. A
+    /// [`FrameKind::Text`] payload must be UTF-8. `out` may already have content, which must stay
+    /// as it is.
     ///
     /// # Errors
-    /// When `message` has no representation. What was appended is thrown away.
+    /// If `message` has no representation. The hub then discards the appended bytes.
     fn encode(&self, message: &Out, out: &mut Vec<u8>) -> Result<FrameKind, EncodeError>;
 
-    /// Whether clients may send this kind of frame. Others close the connection with 1003.
+    /// Whether clients may send this kind of frame. A frame of a kind that is not accepted closes
+    /// the connection with 1003.
     fn accepts(&self, kind: FrameKind) -> bool;
 
-    /// Whether an empty text is a message. If not, a hub takes it for a heartbeat and answers it by itself
-    /// ([`Builder::heartbeats`](crate::Builder::heartbeats)). Default: no.
+    /// Whether an empty text is a message. Default: `false`. Then the hub treats an empty text as a
+    /// heartbeat, and answers it by itself ([`Builder::heartbeats`](crate::Builder::heartbeats)).
     fn takes_empty_text(&self) -> bool {
         false
     }
 
-    /// Reads a message. The payload may be written to: a parser can work in place.
+    /// Decodes a message. The payload may be changed, so a parser can work in place.
     ///
     /// # Errors
-    /// When the payload is no message. The handler is told, and the connection lives.
+    /// If the payload is not a message. The hub then calls
+    /// [`on_decode_error`](crate::Handler::on_decode_error), and the connection stays open.
     fn decode(&self, kind: FrameKind, payload: &mut [u8]) -> Result<In, DecodeError>;
 }
 
 /// Encodes `message` into one frame.
-#[cfg_attr(not(feature = "hub"), expect(dead_code, reason = "the hub is what encodes"))]
+#[cfg_attr(not(feature = "hub"), expect(dead_code, reason = "used only by the hub"))]
 pub(crate) fn encode_frame<Out: 'static, In: 'static>(
     codec: &dyn Codec<Out, In>,
     message: &Out,
 ) -> Result<Bytes, EncodeError> {
     thread_local!(static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) });
-    // Taken, not borrowed: a `Serialize` of the user's may itself encode.
+    // Taken, not borrowed: a `Serialize` of the application may itself encode a message.
     let mut buffer = BUFFER.take();
     buffer.clear();
     buffer.resize(HEADER_BYTES_MAX, 0);
@@ -106,16 +110,16 @@ pub(crate) fn encode_frame<Out: 'static, In: 'static>(
     frame
 }
 
-/// A message could not be encoded.
+/// The error of [`Codec::encode`]: a message could not be encoded.
 pub struct EncodeError(BoxError);
 
-/// A payload is no message.
+/// The error of [`Codec::decode`]: a payload is not a message.
 pub struct DecodeError(BoxError);
 
 macro_rules! codec_error {
     ($name:ident, $what:literal) => {
         impl $name {
-            /// Wraps the cause.
+            /// Makes an error from its cause.
             pub fn new(cause: impl Into<BoxError>) -> Self {
                 Self(cause.into())
             }

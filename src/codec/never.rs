@@ -1,10 +1,10 @@
-//! The type of a hub that accepts no messages.
+//! [`Never`]: the message type of a hub that accepts no messages.
 
-/// Use `Never` as `In` for a hub that accepts no messages. A value of this type cannot exist.
+/// The type `In` of a hub that accepts no messages. A value of this type cannot exist.
 ///
-/// A hub of server events is a `Hub<Event, Never>`. With the codec `Json`, a client that sends it a message is
-/// closed with 1003; heartbeats and pings are answered as always. A codec of your own says in
-/// [`accepts`](crate::Codec::accepts) that it accepts nothing.
+/// A hub that only sends events is a `Hub<Event, Never>`. With the codec `Json`, such a hub closes
+/// a client that sends a message with 1003; it answers heartbeats and pings as usual. A codec of
+/// your own must return `false` from [`accepts`](crate::Codec::accepts).
 ///
 /// # Examples
 /// ```

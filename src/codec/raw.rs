@@ -1,21 +1,23 @@
-//! Messages as they are.
+//! [`Raw`]: the codec that passes messages through.
 
 use bytes::Bytes;
 
 use super::{Codec, DecodeError, EncodeError};
 use crate::engine::FrameKind;
 
-/// Text and binary messages as they are, for a hub of [`RawMessage`]. An empty text is a message, so such a
-/// hub answers no heartbeats, unless it is told to ([`Builder::heartbeats`](crate::Builder::heartbeats)).
+/// The codec that passes text and binary messages through, for a hub of [`RawMessage`].
+///
+/// An empty text is a message. So such a hub answers no heartbeats, unless you turn them on
+/// ([`Builder::heartbeats`](crate::Builder::heartbeats)).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Raw;
 
-/// A message that no codec has looked into.
+/// A text or binary message without further decoding, for the codec [`Raw`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RawMessage {
-    /// Text.
+    /// A text message.
     Text(String),
-    /// Bytes.
+    /// A binary message.
     Binary(Bytes),
 }
 

@@ -1,10 +1,10 @@
 #![cfg_attr(
     all(feature = "json", feature = "server"),
-    doc = "Pages on what a hub promises, what it does not do, and how to run it."
+    doc = "Guides: guarantees and limitations of a hub, and how to mount, deploy, scale and tune it."
 )]
 #![cfg_attr(
     not(all(feature = "json", feature = "server")),
-    doc = "How the crate is built. There are more pages with the features `json` and `server`."
+    doc = "The architecture of the crate. The features `json` and `server` add more pages."
 )]
 
 #[doc = include_str!("architecture.md")]

@@ -1,8 +1,8 @@
-//! The counters of a shard. Every message that is dropped, every request that is refused and every connection
-//! that ends is counted.
+//! The counters of a shard. Every message that is dropped, every request that is refused and every
+//! connection that ends is counted.
 //!
-//! A list of counters is a macro. From one list come the live counters, where they are counted, and the fields
-//! of the snapshot that a user gets, so that neither can miss one.
+//! A list of counters is a macro. From one list come the live counters, where they are counted, and
+//! the fields of the snapshot that a user gets, so that neither can miss one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -60,76 +60,89 @@ macro_rules! shard_counters {
         $with! {
             $($before)*
 
-            /// Connections that are open now, and those whose handshake is just being answered.
+            /// Open connections now, and connections whose handshake is being answered.
             connections,
-            /// Rooms with members now; a room counts once per shard that has members of it.
+            /// Rooms with members now. A room counts once per shard that has members of it.
             rooms,
-            /// Connections for which something waits now, because their socket takes no more.
+            /// Connections whose socket takes no more bytes now, so that messages wait for them.
             blocked,
-            /// Connections that were opened. One counts from just before its client is told.
+            /// Connections that were opened. A connection counts from just before the response to
+            /// its handshake.
             connected,
-            /// Connections that have ended, for whatever reason, and those whose client never took the answer.
+            /// Connections that have ended, for any reason, and connections whose client never took
+            /// the response.
             disconnected,
             /// Data messages received.
             messages_in,
-            /// Bytes of their payloads.
+            /// Payload bytes of the data messages received.
             bytes_in,
-            /// Deliveries taken from the inboxes: a publish counts once per shard that it concerned.
+            /// Messages taken from the inboxes of shards. A message counts once per shard with
+            /// recipients.
             published,
-            /// Messages handed to a connection: written, queued behind a blocked socket, or lost with it.
+            /// Messages handed to a connection: written, queued behind a blocked socket, or lost
+            /// with the connection.
             deliveries,
             /// Write calls that moved bytes.
             writes,
-            /// Bytes written, control frames included.
+            /// Bytes written, including control frames.
             bytes_out,
-            /// Publishes, joins, leaves and actions on targets that were refused because an inbox was full.
+            /// Publishes, joins, leaves and actions on targets refused because the inbox of a shard
+            /// was full.
             refused,
-            /// Joins that were refused because the hub had as many rooms as it may have, and those that another
-            /// node asked for and whose name is too long here.
+            /// Joins refused because the hub has reached [`max_rooms`](crate::Builder::max_rooms),
+            /// and joins by another node refused because the name of the room is too long here.
             refused_rooms,
-            /// Connections that did not enter a room by [`Hub::join`](crate::Hub::join), because they were in as
-            /// many rooms as they may be.
+            /// Connections that did not join a room by [`Hub::join`](crate::Hub::join), because
+            /// they had reached [`max_rooms_per_conn`](crate::Builder::max_rooms_per_conn).
             refused_joins,
             /// Messages dropped by [`Overflow::DropOldest`](crate::Overflow::DropOldest) and
             /// [`Overflow::KeepNewest`](crate::Overflow::KeepNewest).
             dropped_oldest,
             /// Messages dropped by [`Overflow::DropNewest`](crate::Overflow::DropNewest).
             dropped_newest,
-            /// Messages that were handed to a connection, had not left when it ended, and are lost.
+            /// Messages that were lost because they had not left the hub when their connection
+            /// ended.
             dropped_at_end,
             /// Connections evicted because their queue was full.
             evicted_full,
-            /// Connections evicted because a blocked socket took nothing for the write timeout.
+            /// Connections evicted because their socket took no bytes for
+            /// [`write_timeout`](crate::Builder::write_timeout).
             evicted_stalled,
-            /// Connections evicted because the hub had more bytes queued than it may.
+            /// Connections evicted because the hub had exceeded
+            /// [`max_queued_bytes`](crate::Builder::max_queued_bytes).
             evicted_for_memory,
-            /// New connections closed with 1013 because the hub had more bytes queued than it may.
+            /// New connections closed with 1013 because the hub had exceeded
+            /// [`max_queued_bytes`](crate::Builder::max_queued_bytes).
             closed_overloaded,
-            /// Connections that were asked to come back elsewhere ([`Hub::shed`](crate::Hub::shed)).
+            /// Connections that [`Hub::shed`](crate::Hub::shed) asked to connect to another node.
             shed,
-            /// Connections closed because they were silent.
+            /// Connections closed because their client was silent for too long.
             closed_idle,
-            /// Connections closed for a breach of the protocol.
+            /// Connections closed because the client broke the WebSocket protocol.
             closed_protocol,
-            /// Connections closed for a message over the size limit.
+            /// Connections closed for a message larger than
+            /// [`max_message_bytes`](crate::Builder::max_message_bytes).
             closed_too_big,
-            /// Connections closed for a message in too many fragments.
+            /// Connections closed for a message with more fragments than
+            /// [`max_fragments`](crate::Builder::max_fragments).
             closed_fragments,
-            /// Connections closed because a message had begun and did not end in time.
+            /// Connections closed because a message was not complete within
+            /// [`message_timeout`](crate::Builder::message_timeout).
             closed_slow_message,
-            /// Connections closed because they sent more messages or bytes than their rate allows.
+            /// Connections closed because the client exceeded its rate of messages or bytes.
             closed_flooding,
-            /// Heartbeats of clients that were answered ([`Builder::heartbeats`](crate::Builder::heartbeats)).
+            /// Heartbeats of clients that were answered
+            /// ([`Builder::heartbeats`](crate::Builder::heartbeats)).
             heartbeats,
-            /// Pings sent.
+            /// Pings sent to clients.
             pings,
-            /// Pongs that were replaced by a newer one before they could leave; those of pings that came together
-            /// count as one.
+            /// Pongs that a newer pong replaced before they were written. Pongs to pings that
+            /// arrived together count as one.
             pongs_replaced,
-            /// Streams of the application that panicked below a connection; each ended that connection alone.
+            /// Panics of streams that the application provides. Each ended only its own connection.
             stream_panics,
-            /// Shards that are gone, with their runtime or by a panic. Their connections were cut, and no new one
-            /// goes to them.
+            /// Shards that have ended, with their runtime or by a panic. Their connections were
+            /// cut, and they get no new ones.
             shards_gone,
         }
     };

@@ -1,4 +1,4 @@
-//! Acting on the connections of a target: closing them, and moving them in and out of rooms.
+//! Actions on the connections of a target: close them, and move them into and out of rooms.
 
 use super::Hub;
 use super::publishing::Dispatch;
@@ -7,30 +7,35 @@ use crate::engine::{Action, ActionError, Address, Close, ConnKey, Pace};
 use crate::shards::Shards;
 
 /// # Acting on connections
-/// These calls act on the connections of a [`Target`] here and, with a backplane, on the other nodes:
-/// moderation, "log out everywhere", or moving a party into a room. Each waits
-/// while there is no space; its form in `try_` fails at once with [`ActionError::Overloaded`].
+/// These calls act on the connections of a [`Target`] on this node and, with a backplane, on the
+/// other nodes. They serve moderation, "log out everywhere", or moving a party into a room. Each
+/// call waits while there is no space; its `try_` form fails at once with
+/// [`ActionError::Overloaded`].
 impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
-    /// Closes the connections of a target, here at once and, with a backplane, on the other nodes.
+    /// Closes the connections of a target, on this node at once and, with a backplane, on the other
+    /// nodes.
     ///
-    /// Each gets what was sent to it before this call, and then a close frame. Its `on_disconnect` is told
-    /// [`DisconnectReason::ClosedByServer`](crate::DisconnectReason::ClosedByServer) with this close, as
-    /// after [`Conn::close_with`](crate::Conn::close_with). What is published after this call does not reach
-    /// it. A reason is cut at 123 bytes. A code that may not be sent makes a close frame without code and
-    /// reason, and counts as 1005. A target without connections is no error. Connections that are opened after
-    /// the call stay.
+    /// Each connection gets the messages that were sent to it before this call, and then a close
+    /// frame. Its `on_disconnect` gets
+    /// [`DisconnectReason::ClosedByServer`](crate::DisconnectReason::ClosedByServer) with this
+    /// close, as after [`Conn::close_with`](crate::Conn::close_with). Messages that are published
+    /// after this call do not reach it. A reason is cut at 123 bytes. A code that must not be sent
+    /// makes a close frame without code and reason, and counts as 1005. A target without
+    /// connections is not an error. Connections that are opened after the call stay open.
     ///
     /// To end the whole hub, see [`shutdown`](Self::shutdown).
     ///
-    /// Cost: one push per shard with connections of the target, and one encoded message for the other nodes.
-    /// A shard then takes the connections out of their rooms. This takes 0.3 µs for each connection, and the rest of
-    /// its inbox waits. Each close frame is one write; the writes are spread over slices between messages to others.
+    /// Cost: one push per shard with connections of the target, and one encoded message for the
+    /// other nodes. A shard then takes the connections out of their rooms. This takes 0.3 µs for
+    /// each connection, and the rest of the inbox waits. Each close frame is one write; the shard
+    /// spreads the writes over slices, and handles messages of other connections in between.
     ///
     /// # Delivery
-    /// At most once, in the order of the messages of the same publisher; on other nodes within one channel (see
-    /// [`join`](Self::join)). [`BackplaneHealth`](crate::BackplaneHealth) counts an action as a message:
-    /// `published`, `received`, `lost`, `dropped`, `unreached`, `duplicates`. `Ok` says that the action is queued
-    /// here and for the other nodes. A node that it does not reach closes nothing.
+    /// At most once, in the order of the messages of the same publisher; on other nodes within one
+    /// channel (see [`join`](Self::join)). [`BackplaneHealth`](crate::BackplaneHealth) counts an
+    /// action as a message: `published`, `received`, `lost`, `dropped`, `unreached`, `duplicates`.
+    /// `Ok` means that the action is queued on this node and for the other nodes. A node that the
+    /// action does not reach closes nothing.
     ///
     /// # Errors
     /// [`ActionError::Closed`]: the hub is closed. Never [`ActionError::Overloaded`].
@@ -60,7 +65,8 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// [`close`](Self::close) without waiting.
     ///
     /// # Errors
-    /// As `close`, and [`ActionError::Overloaded`]: the inbox of a shard is full, nobody is closed.
+    /// As `close`, and [`ActionError::Overloaded`]: the inbox of a shard is full, and no connection
+    /// is closed.
     pub fn try_close(
         &self,
         target: &Target<'_>,
@@ -70,32 +76,37 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         self.act(target, closing(&close))
     }
 
-    /// Has the connections of a target enter a room, here at once and, with a backplane, on the other nodes.
-    /// The room is made if need be, but not where it would have no members.
+    /// Makes the connections of a target join a room, on this node at once and, with a backplane,
+    /// on the other nodes. Each node with connections of the target creates the room if it does not
+    /// exist.
     ///
-    /// A publish to the room that follows, by this task or by one that was told, reaches the connections of
-    /// this node. A message that was published before does not. Those that are in the room already stay in it.
-    /// [`member_count`](Self::member_count) counts the joins when the shards have seen them.
+    /// A later publish to the room, by this task or by a task that knows of the call, reaches the
+    /// connections of this node. A message that was published earlier does not. Members of the room
+    /// stay members. [`member_count`](Self::member_count) counts a join when the shard has handled
+    /// it.
     ///
-    /// A connection that is in as many rooms as it may be
-    /// ([`max_rooms_per_conn`](crate::Builder::max_rooms_per_conn)) does not enter, and is counted in
-    /// [`Stats::refused_joins`](crate::Stats::refused_joins) of its node. Another node may have other limits. If the
-    /// name is too long there, or that node has no more rooms, nobody enters there, and that node counts it in
+    /// A connection that has reached [`max_rooms_per_conn`](crate::Builder::max_rooms_per_conn)
+    /// does not join, and its node counts it in
+    /// [`Stats::refused_joins`](crate::Stats::refused_joins). Another node may have other limits.
+    /// If the name is too long there, or that node has reached its limit of rooms, no connection
+    /// joins there, and that node counts this in
     /// [`Stats::refused_rooms`](crate::Stats::refused_rooms).
     ///
-    /// Cost: one push per shard with connections, and one encoded message for the other nodes. A shard then
-    /// needs 0.1 to 0.2 µs per connection, for which all that follows in its inbox waits.
+    /// Cost: one push per shard with connections, and one encoded message for the other nodes. A
+    /// shard then needs 0.1 to 0.2 µs per connection, and the rest of its inbox waits meanwhile.
     ///
     /// # Delivery
-    /// As [`close`](Self::close). On other nodes the order holds within a channel of the backplane. With one
-    /// channel (the default), a message to the room that follows this call reaches all who have entered. With
-    /// several ([`channels`](crate::Builder::channels)), the action goes by the channel of its target, and a
-    /// message to the room by that of the room: it may come to another node before the action, or before that
-    /// node has subscribed for its new members, who then miss it.
+    /// As [`close`](Self::close). On other nodes the order holds within one channel of the
+    /// backplane. With one channel (the default), a later message to the room reaches all
+    /// connections that have joined. With several ([`channels`](crate::Builder::channels)), the
+    /// action goes by the channel of its target, and a message to the room by the channel of the
+    /// room. So the message may reach another node before the action, or before that node has
+    /// subscribed for the new members. Then the new members miss the message.
     ///
     /// # Errors
-    /// [`ActionError::NameTooLong`], [`ActionError::NoMoreRooms`]: nobody enters,
-    /// here or on another node. If the target is a connection of another node, this node does not check the limits. [`ActionError::Closed`]: the hub is closed.
+    /// [`ActionError::NameTooLong`], [`ActionError::NoMoreRooms`]: no connection joins, on this
+    /// node or on another. If the target is a connection of another node, this node does not check
+    /// the limits. [`ActionError::Closed`]: the hub is closed.
     ///
     /// # Cancel safety
     /// As [`to_room`](Self::to_room).
@@ -104,9 +115,9 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// ```
     /// use roomcast::{ActionError, ConnId, Hub, Target};
     ///
-    /// // All who are in the party enter the match, but for those who watch.
-    /// async fn begin(hub: &Hub<String>, watching: Vec<ConnId>) -> Result<(), ActionError> {
-    ///     hub.join(&Target::room("party:7").except_all(watching), "match:1").await
+    /// // All members of the party join the match, except the spectators.
+    /// async fn begin(hub: &Hub<String>, spectators: Vec<ConnId>) -> Result<(), ActionError> {
+    ///     hub.join(&Target::room("party:7").except_all(spectators), "match:1").await
     /// }
     /// ```
     pub async fn join(&self, target: &Target<'_>, room: &str) -> Result<(), ActionError> {
@@ -116,18 +127,21 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// [`join`](Self::join) without waiting.
     ///
     /// # Errors
-    /// As `join`, and [`ActionError::Overloaded`]: the inbox of a shard is full, nobody enters.
+    /// As `join`, and [`ActionError::Overloaded`]: the inbox of a shard is full, and no connection
+    /// joins.
     pub fn try_join(&self, target: &Target<'_>, room: &str) -> Result<(), ActionError> {
         self.act(target, Action::Join(room))
     }
 
-    /// Has the connections of a target leave a room, here at once and, with a backplane, on the other nodes.
-    /// It is no error not to be in it.
+    /// Makes the connections of a target leave a room, on this node at once and, with a backplane,
+    /// on the other nodes. A connection that is no member of the room is not an error.
     ///
-    /// A later publish to the room, by this task or by one that knows of this call, does not reach the connections of
-    /// this node. On other nodes this holds within one channel: see [`join`](Self::join). An earlier message still
-    /// reaches them. [`member_count`](Self::member_count) and the limit of rooms per connection
-    /// count the leaves when the shards have seen them.
+    /// A later publish to the room, by this task or by a task that knows of this call, does not
+    /// reach the connections of this node. On other nodes this holds within one channel: see
+    /// [`join`](Self::join). An earlier message still reaches them.
+    /// [`member_count`](Self::member_count) and
+    /// [`max_rooms_per_conn`](crate::Builder::max_rooms_per_conn) count a leave when the shard has
+    /// handled it.
     ///
     /// Cost: as [`join`](Self::join).
     ///
@@ -155,7 +169,8 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// [`leave`](Self::leave) without waiting.
     ///
     /// # Errors
-    /// As `leave`, and [`ActionError::Overloaded`]: the inbox of a shard is full, nobody leaves.
+    /// As `leave`, and [`ActionError::Overloaded`]: the inbox of a shard is full, and no connection
+    /// leaves.
     pub fn try_leave(&self, target: &Target<'_>, room: &str) -> Result<(), ActionError> {
         self.act(target, Action::Leave(room))
     }
@@ -169,7 +184,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     }
 }
 
-/// The action that closes, with the code and the reason as clients get them.
+/// The action that closes connections, with the code and the reason that clients get.
 fn closing(close: &Close) -> Action<'_> {
     let (code, reason) = close.as_sent();
     Action::Close { code, reason }

@@ -1,9 +1,12 @@
-//! In which forms a message may be handed over.
+//! [`AsMessage`]: the forms in which a message may be passed to a call.
 
 use std::sync::Arc;
 
-/// A message of type `Out`, in one of several forms. All calls take a reference to it: `&message`, `&boxed` (a [`Box`])
-/// or `&shared` (an [`Arc`]). A hub of `String` also takes a `&str`, which costs a copy.
+/// A message of type `Out` in any form that the publishing calls take: the message itself, a
+/// [`Box`] or an [`Arc`] of it.
+///
+/// All calls take a reference: `&message`, `&boxed` or `&shared`. A hub of `String` also takes a
+/// `&str`, which costs a copy.
 ///
 /// # Examples
 /// ```
@@ -25,7 +28,7 @@ use std::sync::Arc;
     note = "the first type of a `Hub<Out, In>` is what it sends"
 )]
 pub trait AsMessage<Out> {
-    /// Lends the message to `f`.
+    /// Calls `f` with the message.
     #[doc(hidden)]
     fn with_message<R>(&self, f: impl FnOnce(&Out) -> R) -> R;
 }

@@ -1,33 +1,35 @@
-//! How many bytes may wait by default, by the memory that the process may use.
+//! The default bounds of queues, in bytes, computed from the memory that the process may use.
 
 use crate::process::Memory;
 
 const MIB: u64 = 1024 * 1024;
 
-/// With less memory than this, the kernel's buffers of 135 clients that do not read (3.8 MiB each) would
-/// take all of it: sockets get [`SMALL_SOCKET_SEND_BUFFER`].
+/// Below this memory, sockets get [`SMALL_SOCKET_SEND_BUFFER`]: the kernel's buffers of 135 clients
+/// that do not read (3.8 MiB each) would take all of it.
 const SMALL_MEMORY: u64 = 512 * MIB;
 
-/// Holds what a client 50 ms away takes at 10 Mbit/s.
+/// In bytes: the data in flight to a client 50 ms away at 10 Mbit/s.
 const SMALL_SOCKET_SEND_BUFFER: usize = 64 * 1024;
 
-/// A part of the memory, within bounds.
+/// A fraction of the memory, between two bounds.
 #[derive(Clone, Copy)]
 struct Part {
-    /// One of so many parts.
+    /// The denominator of the fraction.
     of: u64,
     min: u64,
     max: u64,
 }
 
-/// Queues, inboxes and the outage queue have 7/16 of the memory together. The rest is for the process itself
-/// (4 to 16 MiB), its connections, the kernel's buffers, which a control group is charged for as well, and
-/// the space that an allocator cannot use.
+/// The send queues of all clients. Send queues, inboxes and the outage queue together get 7/16 of
+/// the memory. The rest is for the process itself (4 to 16 MiB), its connections, the kernel's
+/// buffers, for which a control group is charged as well, and the overhead of the allocator.
 const QUEUED: Part = Part { of: 4, min: 4 * MIB, max: 1024 * MIB };
-/// Of all shards together.
+/// The inboxes of all shards together.
 const INBOXES: Part = Part { of: 8, min: MIB / 4, max: u64::MAX };
-/// Of one: half of the least holds two messages of the default `max_message_bytes`.
+/// The inbox of one shard. Half of the minimum holds two messages of the default
+/// `max_message_bytes`.
 const INBOX: Part = Part { of: 1, min: MIB / 4, max: 64 * MIB };
+/// The outage queue of the backplane.
 const OUTAGE: Part = Part { of: 16, min: MIB, max: 64 * MIB };
 
 impl Part {
@@ -36,18 +38,18 @@ impl Part {
     }
 }
 
-/// How many bytes may wait where, set or by default.
+/// The bounds in bytes that a hub uses: settings, or else defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ByteBounds {
     pub(super) queued: usize,
-    /// Of each shard.
+    /// For each shard.
     pub(super) inbox: usize,
     pub(super) outage: usize,
     pub(super) socket_send_buffer: Option<usize>,
 }
 
 impl ByteBounds {
-    /// The defaults with this memory; where it is not known, as if there were plenty.
+    /// The defaults for this memory. Unknown memory counts as unlimited.
     pub(super) fn of(memory: Option<Memory>, shards: usize) -> Self {
         let bytes = memory.map_or(u64::MAX, |memory| memory.bytes);
         let of_shard = INBOXES.take(bytes) / shards as u64;
@@ -82,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_is_not_known_changes_nothing() {
+    fn unknown_memory_gives_the_largest_defaults() {
         let unknown = ByteBounds::of(None, 2);
         let memory = Memory { bytes: 24 << 30, source: MemorySource::Machine };
         assert_eq!(unknown, ByteBounds::of(Some(memory), 2));
@@ -90,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn sockets_of_small_machines_have_buffers_of_a_size() {
+    fn sockets_of_small_machines_have_a_fixed_buffer() {
         let buffer = |mib| {
             let memory = Memory { bytes: mib * MIB, source: MemorySource::Cgroup };
             ByteBounds::of(Some(memory), 1).socket_send_buffer

@@ -1,15 +1,16 @@
-//! What a callback made of a closure may return.
+//! [`Outcome`]: the return types of the closures in [`Handlers`](crate::Handlers).
 
 use crate::engine::Close;
 
-/// What a closure of [`Handlers`](crate::Handlers) may return: nothing, or a `Result` whose error closes the connection.
+/// The return type of a closure in [`Handlers`](crate::Handlers): `()`, or a `Result` whose error
+/// closes the connection.
 #[diagnostic::on_unimplemented(
     message = "a callback returns `()` or `Result<(), Close>`, not `{Self}`",
     label = "this closure returns something else",
     note = "`?` turns each error of roomcast into a `Close`; end the closure with `Ok(())`"
 )]
 pub trait Outcome: sealed::Sealed {
-    /// The result.
+    /// Converts to a result.
     #[doc(hidden)]
     fn into_result(self) -> Result<(), Close>;
 }

@@ -1,4 +1,4 @@
-//! A connection, as the application sees it.
+//! The handle of a connection: joining, sending, closing, and what the handshake brought.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,9 +19,10 @@ use crate::engine::{
 use crate::net::WriteHalf;
 use crate::runtime::shield::shielded;
 
-/// A connection. A handle: clones are the same connection, and may outlive it.
+/// The connection of one client.
 ///
-/// All calls may be made from any task, and none but the `async` ones waits.
+/// `Conn` is a handle: clones are the same connection, and a handle may outlive the connection. Any
+/// task may make any call. Only the `async` calls wait.
 pub struct Conn<Out, In = Out> {
     inner: Arc<Inner<Out, In>>,
 }
@@ -43,36 +44,42 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
         Self { inner }
     }
 
-    /// The connection of a link, as long as anybody has it.
+    /// The connection of a link, while at least one handle of the connection exists.
     pub(super) fn from_link(link: &Link) -> Option<Self> {
         let inner = link.user_data()?.downcast().ok()?;
         Some(Self { inner })
     }
 
-    /// The identity, unique among the hubs of all nodes.
+    /// The id of the connection, unique among the hubs of all nodes.
     pub fn id(&self) -> ConnId {
         ConnId::new(self.inner.hub.inner.node, self.key())
     }
 
-    /// The identity in this hub.
+    /// The id within this hub.
     pub(super) fn key(&self) -> ConnKey {
         self.inner.link.id()
     }
 
-    /// The hub.
+    /// The hub of the connection.
     pub fn hub(&self) -> &Hub<Out, In> {
         &self.inner.hub
     }
 
-    /// Enters a room, making it if need be, waiting while the shard is overloaded. Joining twice is joining once, but
-    /// takes a place until the shard has seen it: a connection that is in as many rooms as it may be is refused,
-    /// even for a room that it is in.
+    /// Joins a room, and creates the room if it does not exist. Waits while the shard is
+    /// overloaded.
     ///
-    /// A publish to the room that follows, by this task or by one that was told, reaches the connection. On other
-    /// nodes this holds after [`join_subscribed`](Self::join_subscribed).
+    /// Joining a room twice is the same as joining it once. But each join counts towards
+    /// [`max_rooms_per_conn`](crate::Builder::max_rooms_per_conn) until the shard has handled it.
+    /// So a connection that has reached the limit is refused, even for a room of which it is a
+    /// member.
+    ///
+    /// A later publish to the room, by this task or by a task that knows of the join, reaches the
+    /// connection. For publishes of other nodes, this holds after
+    /// [`join_subscribed`](Self::join_subscribed).
     ///
     /// # Errors
-    /// See [`JoinError`], but never [`JoinError::Overloaded`]; the connection's other rooms are as before.
+    /// See [`JoinError`], but never [`JoinError::Overloaded`]. The connection stays in its other
+    /// rooms.
     ///
     /// # Cancel safety
     /// When the future is dropped before it is ready, the connection has not joined.
@@ -92,13 +99,14 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
         self.inner.hub.inner.shards.join(&self.inner.link, room)
     }
 
-    /// Leaves a room, waiting while the shard is overloaded. It is no error not to be in it.
+    /// Leaves a room. Waits while the shard is overloaded. Leaving a room of which the connection
+    /// is no member is not an error.
     ///
-    /// A publish to the room that follows, by this task or by one that was told, does not reach the
-    /// connection.
+    /// A later publish to the room, by this task or by a task that knows of the leave, does not
+    /// reach the connection.
     ///
     /// # Errors
-    /// None today: the shard takes the leave at some time.
+    /// Today the call never fails: it waits until the shard has space for the leave.
     ///
     /// # Cancel safety
     /// When the future is dropped before it is ready, the connection is still a member.
@@ -113,16 +121,19 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
     /// [`leave`](Self::leave) without waiting.
     ///
     /// # Errors
-    /// [`LeaveError::Overloaded`]: still a member.
+    /// [`LeaveError::Overloaded`]: the inbox of the shard is full. The connection is still a
+    /// member.
     pub fn try_leave(&self, room: &str) -> Result<(), LeaveError> {
         self.port().leave(&self.inner.link, room)
     }
 
-    /// The names of the rooms that it is in, in no order; after its end, of those that it was in.
-    /// Asks the shard, so it sees what this task did before.
+    /// Returns the names of the connection's rooms, in no particular order. After the end of the
+    /// connection, these are the rooms of which it was a member then.
+    ///
+    /// Asks the shard, so the answer includes all earlier joins and leaves of this task.
     ///
     /// # Cancel safety
-    /// Nothing happens when the future is dropped.
+    /// Dropping the future changes nothing.
     pub async fn rooms(&self) -> Vec<String> {
         let (sender, answer) = oneshot::channel();
         self.port().ask_rooms(self.key(), Box::new(move |rooms| drop(sender.send(rooms))));
@@ -133,16 +144,18 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
 
     /// Queues a message for this client alone, waiting until there is space for the message.
     ///
-    /// There is space if the message, and what waits for this client already, do not exceed half of
-    /// [`send_buffer_bytes`](crate::Builder::send_buffer_bytes). If nothing waits, a message of any size
-    /// passes. So a stream of any length reaches a client that reads it, and what
-    /// others send to the client's rooms meanwhile still finds its place.
+    /// There is space if the message, together with the bytes that already wait for this client,
+    /// does not exceed half of [`send_buffer_bytes`](crate::Builder::send_buffer_bytes). If nothing
+    /// waits, a message of any size passes. So a handler can send a stream of any length to a
+    /// client that reads it. The other half of the buffer stays free for messages to the client's
+    /// rooms.
     ///
     /// # Errors
-    /// See [`SendError`], but never [`SendError::Overloaded`]; the message was not queued.
-    /// [`SendError::SlowClient`] where the client is evicted while the call waits, as it is when it takes nothing
-    /// for [`write_timeout`](crate::Builder::write_timeout). Where [`overflow`](crate::Builder::overflow) is not
-    /// `Evict`, the call may wait for as long as the client takes nothing: use [`try_send`](Self::try_send).
+    /// See [`SendError`], but never [`SendError::Overloaded`]. The message was not queued.
+    /// [`SendError::SlowClient`]: the client was evicted while the call waited. This happens when
+    /// the client takes no bytes for [`write_timeout`](crate::Builder::write_timeout). If
+    /// [`overflow`](crate::Builder::overflow) is not `Evict`, the call may wait for as long as the
+    /// client takes no bytes: use [`try_send`](Self::try_send).
     ///
     /// # Cancel safety
     /// When the future is dropped before it is ready, nothing was queued.
@@ -151,7 +164,8 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
         self.send_encoded(&message).await
     }
 
-    /// [`send`](Self::send) without waiting. The message may also take the space that `send` leaves to others.
+    /// [`send`](Self::send) without waiting. The message may use the whole send buffer, also the
+    /// half that `send` keeps free.
     ///
     /// # Errors
     /// As `send`, and [`SendError::Overloaded`]: the inbox of the shard is full.
@@ -162,12 +176,12 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
     /// Queues an encoded message for this client alone, waiting as [`send`](Self::send) does.
     ///
     /// # Errors
-    /// As `send`, but for the encoding.
+    /// As `send`, except [`SendError::Encode`].
     ///
     /// # Cancel safety
     /// When the future is dropped before it is ready, nothing was queued.
     pub async fn send_encoded(&self, message: &Encoded) -> Result<(), SendError> {
-        // A task that sends all the time must not hold its thread.
+        // A task that sends without pause must not keep its worker thread from other tasks.
         coop::consume_budget().await;
         let (link, hub) = (&self.inner.link, &self.inner.hub.inner);
         let attempt = || self.send_within(message, Some(hub.send_wait_bytes_max));
@@ -177,7 +191,7 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
         };
         match attempt() {
             Some(result) => result,
-            // Boxed, for it is rare, and its size would count in every future that may wait.
+            // Boxed because it is rare: its size would count in every future that may wait.
             None => Box::pin(hub.send_waiting(link, || message.0.len(), attempt)).await,
         }
     }
@@ -185,31 +199,33 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
     /// [`send_encoded`](Self::send_encoded) without waiting.
     ///
     /// # Errors
-    /// As [`try_send`](Self::try_send), but for the encoding.
+    /// As [`try_send`](Self::try_send), except [`SendError::Encode`].
     pub fn try_send_encoded(&self, message: &Encoded) -> Result<(), SendError> {
         self.send_within(message, None)
     }
 
-    /// Bytes that wait for this client in the hub, with frame headers: direct sends on their way to its
-    /// shard, and all that is in its send queue. An upper bound: a buffer of which a part has left counts
-    /// as a whole. Messages to rooms that are on their way to the shard, and what the kernel or TLS has
-    /// taken, do not count.
+    /// The bytes that wait for this client in the hub, with frame headers.
+    ///
+    /// These are the direct sends on their way to the shard, and the client's whole send queue. The
+    /// value is an upper bound: a buffer that is partly written counts as a whole. Messages to
+    /// rooms that are still on their way to the shard do not count, nor do bytes that the kernel or
+    /// TLS has taken.
     pub fn queued_bytes(&self) -> usize {
         self.inner.link.waiting()
     }
 
-    /// Waits until [`queued_bytes`](Self::queued_bytes) is 0: all that was sent to this client alone has
-    /// left the hub. That does not say that the client has it.
+    /// Waits until [`queued_bytes`](Self::queued_bytes) is 0: all messages that were sent to this
+    /// client alone have left the hub. The client may not have received them yet.
     ///
     /// # Errors
-    /// [`SendError::Closed`] or [`SendError::SlowClient`] where the connection ends first.
+    /// [`SendError::Closed`] or [`SendError::SlowClient`]: the connection has ended first.
     ///
     /// # Cancel safety
-    /// Nothing happens when the future is dropped.
+    /// Dropping the future changes nothing.
     pub async fn flushed(&self) -> Result<(), SendError> {
         let link = &self.inner.link;
         self.wait_until(|| link.waiting() == 0).await;
-        // What waited for a connection that has ended may be lost.
+        // The queue of a connection that has ended is empty, but its messages may be lost.
         match link.end().map(|end| &end.reason) {
             Some(DisconnectReason::SlowClient { cause, .. }) => Err(SendError::SlowClient(*cause)),
             Some(_) => Err(SendError::Closed),
@@ -227,7 +243,7 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
         Ok(self.inner.hub.inner.shards.send(&self.inner.link, &message.0, bytes_max)?)
     }
 
-    /// Tries until there is a result, each time that a shard has made space.
+    /// Calls `attempt` until it gives a result: now, and each time that a shard has made space.
     async fn until<R>(&self, mut attempt: impl FnMut() -> Option<R>) -> R {
         match attempt() {
             Some(result) => result,
@@ -235,20 +251,22 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
         }
     }
 
-    /// Waits until the link is as asked, or the connection has ended.
+    /// Waits until the condition holds, or the connection has ended.
     pub(super) async fn wait_until(&self, mut condition: impl FnMut() -> bool) {
         let link = &self.inner.link;
         super::session::wait_until(link, || link.stage() > Stage::Open || condition()).await;
     }
 
-    /// Closes the connection with 1000, after what was sent to it before.
+    /// Closes the connection with code 1000, after all messages that were sent to it before.
     pub fn close(&self) {
         self.close_with(CloseCode::NORMAL, "");
     }
 
-    /// Closes the connection, after what was sent to it before. The first close counts.
+    /// Closes the connection with a code and a reason, after all messages that were sent to it
+    /// before. Only the first close has an effect.
     ///
-    /// A reason is cut at 123 bytes. A code that may not be sent makes a close frame without one.
+    /// A reason is cut at 123 bytes. A code that must not be sent makes a close frame without code
+    /// and reason.
     pub fn close_with(&self, code: CloseCode, reason: impl Into<Cow<'static, str>>) {
         if self.inner.link.start_closing() {
             let reason = DisconnectReason::ClosedByServer(Close::new(code, reason));
@@ -256,7 +274,7 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
         }
     }
 
-    /// Whether it is closed, or closing.
+    /// Whether the connection is closed or closing.
     pub fn is_closed(&self) -> bool {
         self.inner.link.is_closing()
     }
@@ -264,30 +282,33 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
     /// A parameter of the route, percent-decoded: `room` of `/ws/{room}`.
     ///
     /// # Panics
-    /// If the route has no parameter of that name, which is a mistake in the program: the panic names those that it
-    /// has, and closes the connection with 1011. For a handler that is behind routes with and without it there is
+    /// If the route has no parameter of that name, which is a mistake in the program. The panic
+    /// message names the parameters of the route. In a callback, the panic closes the connection
+    /// with 1011. If only some routes of a handler have the parameter, use
     /// [`try_param`](Self::try_param).
     #[track_caller]
     pub fn param(&self, name: &str) -> &str {
         self.inner.info.param(name)
     }
 
-    /// A parameter of the route, percent-decoded, if the route has one of that name.
+    /// A parameter of the route, percent-decoded. `None` if the route has no parameter of that
+    /// name.
     pub fn try_param(&self, name: &str) -> Option<&str> {
         self.inner.info.params.get(name)
     }
 
-    /// The first value of a key in the query string, decoded.
+    /// The first value of a key in the query string, decoded. `None` if the query does not have the
+    /// key.
     ///
-    /// Decodes at each call: keep what is asked for often.
+    /// Each call decodes again: keep a value that you need often.
     pub fn query(&self, key: &str) -> Option<Cow<'_, str>> {
         self.query_all(key).next()
     }
 
-    /// All values of a key in the query string, decoded, in the order of the query. Empty if the key is
-    /// not there.
+    /// All values of a key in the query string, decoded, in the order of the query. Empty if the
+    /// query does not have the key.
     ///
-    /// Decodes at each call, while it is iterated: keep what is asked for often.
+    /// Each iteration decodes again: keep values that you need often.
     ///
     /// # Examples
     /// ```
@@ -309,17 +330,22 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
         self.inner.info.query_values(key)
     }
 
-    /// The address of the client, where the server told it.
+    /// The address of the client, if the server has inserted a [`RemoteAddr`](crate::RemoteAddr)
+    /// into the request.
     pub fn remote_addr(&self) -> Option<SocketAddr> {
         self.inner.info.remote_addr
     }
 
-    /// The value of this type that `on_upgrade` attached ([`insert`](crate::UpgradeRequest::insert)), or a layer of
-    /// the server before it ([`ConnExtensions`](crate::ConnExtensions)): the user who has logged in, say.
+    /// The value of type `V` that is attached to the connection, such as the user who has logged
+    /// in.
+    ///
+    /// `on_upgrade` attaches a value by [`insert`](crate::UpgradeRequest::insert), a layer of the
+    /// server by [`ConnExtensions`](crate::ConnExtensions).
     ///
     /// # Panics
-    /// If none was attached, which is a mistake in the program: the panic names the type, and closes the connection
-    /// with 1011. For what is attached to some connections only there is [`try_get`](Self::try_get).
+    /// If no value of this type is attached, which is a mistake in the program. The panic message
+    /// names the type. In a callback, the panic closes the connection with 1011. For a value that
+    /// only some connections have, use [`try_get`](Self::try_get).
     #[track_caller]
     pub fn get<V: Send + Sync + 'static>(&self) -> &V {
         self.try_get().unwrap_or_else(|| {
@@ -330,7 +356,7 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
         })
     }
 
-    /// The value of this type that `on_upgrade` attached, or a layer before it, if one did.
+    /// The value of type `V` that is attached to the connection, or `None`: see [`get`](Self::get).
     pub fn try_get<V: Send + Sync + 'static>(&self) -> Option<&V> {
         self.inner.info.extensions.get()
     }
@@ -363,7 +389,7 @@ impl<Out, In> Clone for Conn<Out, In> {
     }
 }
 
-/// Whether both are the same connection.
+/// Two handles are equal if they belong to the same connection.
 impl<Out, In> PartialEq for Conn<Out, In> {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)

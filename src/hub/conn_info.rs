@@ -1,4 +1,4 @@
-//! What the handshake told of a connection, and what was attached to it there.
+//! [`ConnInfo`]: the data that a connection keeps from its handshake.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -8,6 +8,8 @@ use hyper::http::request::Parts;
 
 use crate::ws::{ConnExtensions, PathParams, RemoteAddr};
 
+/// The address, the route parameters and the query of the request, and the values that were
+/// attached to it.
 #[derive(Default)]
 pub(super) struct ConnInfo {
     pub(super) remote_addr: Option<SocketAddr>,
@@ -17,7 +19,7 @@ pub(super) struct ConnInfo {
 }
 
 impl ConnInfo {
-    /// Takes out of the request what its connection keeps.
+    /// Takes the data that the connection keeps out of the request.
     pub(super) fn take(parts: &mut Parts) -> Self {
         let ConnExtensions(extensions) = parts.extensions.remove().unwrap_or_default();
         Self {
@@ -28,7 +30,10 @@ impl ConnInfo {
         }
     }
 
-    /// A parameter that the route must have.
+    /// The value of a route parameter.
+    ///
+    /// # Panics
+    /// If the route has no such parameter.
     #[track_caller]
     pub(super) fn param(&self, name: &str) -> &str {
         self.params.get(name).unwrap_or_else(|| {
@@ -39,7 +44,7 @@ impl ConnInfo {
         })
     }
 
-    /// The values of a key in the query string, decoded, in their order.
+    /// The values of a key in the query string, decoded, in the order of the query.
     pub(super) fn query_values(&self, key: &str) -> impl Iterator<Item = Cow<'_, str>> {
         let query = self.query.as_deref().unwrap_or_default();
         let pairs = form_urlencoded::parse(query.as_bytes());
@@ -53,7 +58,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = r#"the route has no parameter "rom", only ["tenant", "room"]"#)]
-    fn a_parameter_that_the_route_lacks_is_a_panic_with_its_name() {
+    fn a_missing_parameter_panics_with_its_name() {
         let params = PathParams::from_iter([("tenant", "acme"), ("room", "tea")]);
         let info = ConnInfo { params, ..ConnInfo::default() };
         assert_eq!(info.param("room"), "tea");

@@ -1,13 +1,15 @@
-//! The span of a connection.
+//! [`ConnSpan`]: the `tracing` span of a connection. Without the feature `tracing`, it does
+//! nothing.
 
 use std::net::SocketAddr;
 
 use crate::backplane::ConnId;
 
-/// What happens to a connection, and in its callbacks, happens in this span.
+/// The span of a connection. The events of the connection and of its callbacks are logged in this
+/// span.
 ///
-/// It is at the level `info`, so that what an application logs by default can be told apart by
-/// connection, and has no parent: the request that it came from is over soon.
+/// Its level is `info`, so that by default the logs of an application show the connection. It has
+/// no parent, because the request of the connection ends soon.
 pub(super) struct ConnSpan(#[cfg(feature = "tracing")] tracing::Span);
 
 #[cfg(feature = "tracing")]
@@ -27,27 +29,27 @@ impl ConnSpan {
         self.0.in_scope(f)
     }
 
-    /// A future that is polled in the span.
-    pub(super) fn hold<F: Future>(&self, future: F) -> held::Held<'_, F> {
-        held::Held { span: self, future }
+    /// Wraps a future, so that it is polled in the span.
+    pub(super) fn instrument<F: Future>(&self, future: F) -> instrumented::Instrumented<'_, F> {
+        instrumented::Instrumented { span: self, future }
     }
 }
 
 #[cfg(feature = "tracing")]
-mod held {
+mod instrumented {
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
     pin_project_lite::pin_project! {
-        /// A future in the span of its connection, which it need not keep alive.
-        pub(crate) struct Held<'a, F> {
+        /// A future that is polled in the span of its connection. It borrows the span.
+        pub(crate) struct Instrumented<'a, F> {
             pub(super) span: &'a super::ConnSpan,
             #[pin]
             pub(super) future: F,
         }
     }
 
-    impl<F: Future> Future for Held<'_, F> {
+    impl<F: Future> Future for Instrumented<'_, F> {
         type Output = F::Output;
 
         fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
@@ -67,7 +69,7 @@ impl ConnSpan {
         f()
     }
 
-    pub(super) fn hold<F: Future>(&self, future: F) -> F {
+    pub(super) fn instrument<F: Future>(&self, future: F) -> F {
         future
     }
 }

@@ -1,4 +1,4 @@
-//! A hub with a handler, as a service.
+//! [`Endpoint`]: a hub and a handler as a hyper service.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -11,8 +11,11 @@ use hyper::service::Service;
 use super::{Handler, Hub};
 use crate::ws::Response;
 
-/// A hub with a handler: a hyper service that makes a connection of each request, and a route for
-/// the `Server`. From [`Hub::handle`]. Clones share the handler.
+/// A hub and a handler as a service: each request becomes a connection that the handler serves.
+///
+/// It is a hyper service, and a route of a `Server` takes it. With the feature `tower` it is a
+/// tower service, and with `axum` an axum handler. [`Hub::handle`] makes one. Clones share the
+/// handler.
 pub struct Endpoint<H, Out, In = Out> {
     hub: Hub<Out, In>,
     handler: Arc<H>,
@@ -23,12 +26,12 @@ impl<H, Out, In> Endpoint<H, Out, In> {
         Self { hub, handler: Arc::new(handler) }
     }
 
-    /// The handler.
+    /// The handler that serves the connections.
     pub fn handler(&self) -> &H {
         &self.handler
     }
 
-    /// The hub.
+    /// The hub of the connections.
     pub fn hub(&self) -> &Hub<Out, In> {
         &self.hub
     }

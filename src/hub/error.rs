@@ -1,15 +1,15 @@
-//! What can go wrong for a caller.
+//! The errors of a hub's calls, and the close codes that they become in callbacks.
 
 use crate::backplane::BackplaneError;
 use crate::codec::{DecodeError, EncodeError};
 use crate::engine::{ActionError, Close, CloseCode, Eviction, JoinError, LeaveError, Overloaded};
 
-/// A message was not published.
+/// The error of a publishing call: the message was not published.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
-    /// A shard's inbox is full: nobody gets the message. Try again later, or use the call that
-    /// waits.
+    /// The inbox of a shard is full. No client gets the message. Try again later, or use the call
+    /// that waits.
     #[error("shard overloaded")]
     Overloaded,
     /// The message could not be encoded.
@@ -26,14 +26,14 @@ impl From<Overloaded> for PublishError {
     }
 }
 
-/// A message was not sent to a connection.
+/// The error of a send: the message was not sent to the connection.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The connection is closed, or is closing.
+    /// The connection is closed or closing.
     #[error("connection closed")]
     Closed,
-    /// The connection was evicted because its client does not take what is sent to it.
+    /// The connection was evicted because its client reads too slowly.
     #[error("connection evicted: {0}")]
     SlowClient(Eviction),
     /// The inbox of the connection's shard is full. Try again later, or use the call that waits.
@@ -50,47 +50,47 @@ impl From<Overloaded> for SendError {
     }
 }
 
-/// A hub could not be built.
+/// The error of [`Builder::build`](super::Builder::build): the hub could not be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// There is no tokio runtime here for the shards to run on.
+    /// The call was made outside of a tokio runtime, which the shards need.
     #[error("no tokio runtime: build the hub inside of one")]
     NoRuntime,
-    /// An origin was to be allowed that no browser sends. See
-    /// [`allow_origins`](super::Builder::allow_origins) for those that browsers send.
+    /// An entry of [`allow_origins`](super::Builder::allow_origins) is not an origin that a browser
+    /// sends.
     #[error("no page has the origin {origin:?}: {reason}")]
     NotAnOrigin {
-        /// The origin.
+        /// The entry.
         origin: String,
-        /// Why no page has it.
+        /// The reason why no page has this origin.
         reason: &'static str,
     },
-    /// The settings of the backplane cannot work.
+    /// The settings of the backplane can never work.
     #[error(transparent)]
     Backplane(#[from] BackplaneError),
     /// The plain channel can never work.
     #[error("the plain channel {channel:?} cannot work: {reason}")]
     PlainChannel {
-        /// Its name.
+        /// The name of the channel.
         channel: String,
-        /// Why it cannot work.
+        /// The reason why the channel cannot work.
         reason: &'static str,
     },
     /// A setting is out of its range.
     #[error("{setting} is {value}, out of {range}")]
     OutOfRange {
-        /// The setting.
+        /// The name of the setting.
         setting: &'static str,
-        /// Its value.
+        /// The value of the setting.
         value: String,
-        /// What it may be.
+        /// The range of values that the setting may have.
         range: &'static str,
     },
 }
 
-/// So that `conn.join(room).await?` works in `on_connect`: the client is told 1013 (come back later) where
-/// the hub is overloaded, and 1008 otherwise.
+/// For `conn.join(room).await?` in callbacks. The client gets 1013 (come back later) if a shard is
+/// overloaded or the hub has reached its limit of rooms, and 1008 otherwise.
 impl From<JoinError> for Close {
     fn from(error: JoinError) -> Self {
         let code = match error {
@@ -101,8 +101,8 @@ impl From<JoinError> for Close {
     }
 }
 
-/// So that `hub.join(&target, room).await?` works in `on_connect`: the client is told 1013 (come back later)
-/// where the hub is overloaded, 1001 where it is closed, and 1008 where the name is too long.
+/// For `hub.join(&target, room).await?` in callbacks. The client gets 1008 if the name is too long,
+/// 1001 if the hub is closed, and 1013 (come back later) otherwise.
 impl From<ActionError> for Close {
     fn from(error: ActionError) -> Self {
         let code = match error {
@@ -114,8 +114,8 @@ impl From<ActionError> for Close {
     }
 }
 
-/// So that `?` works on publishing calls in callbacks: 1013 (come back later) where a shard is overloaded, 1011
-/// where the message cannot be encoded, 1001 where the hub is closed.
+/// For `?` on publishing calls in callbacks. The client gets 1013 (come back later) if a shard is
+/// overloaded, 1011 if the message cannot be encoded, and 1001 if the hub is closed.
 impl From<PublishError> for Close {
     fn from(error: PublishError) -> Self {
         match error {
@@ -126,8 +126,8 @@ impl From<PublishError> for Close {
     }
 }
 
-/// So that `?` works on sends in callbacks, as on [publishing calls](PublishError). A connection that has ended
-/// stays as it is.
+/// For `?` on sends in callbacks. The client gets 1013 (come back later) if a shard is overloaded,
+/// and 1011 if the message cannot be encoded. A connection that has ended stays as it is.
 impl From<SendError> for Close {
     fn from(error: SendError) -> Self {
         match error {
@@ -140,15 +140,16 @@ impl From<SendError> for Close {
     }
 }
 
-/// So that `conn.leave(room).await?` works in callbacks: 1013 (come back later) where a shard is overloaded.
+/// For `conn.leave(room).await?` in callbacks. The client gets 1013 (come back later) if a shard is
+/// overloaded.
 impl From<LeaveError> for Close {
     fn from(error: LeaveError) -> Self {
         Self::new(CloseCode::TRY_AGAIN, error.to_string())
     }
 }
 
-/// So that `on_decode_error` can return `Err(error.into())`: the client is told 1007, and not why, for the reason may
-/// quote what is none of its business.
+/// For `Err(error.into())` in `on_decode_error`. The client gets 1007 without the reason of the
+/// error, because the reason may contain details that are not meant for the client.
 impl From<DecodeError> for Close {
     fn from(_: DecodeError) -> Self {
         Self::new(CloseCode::INVALID_PAYLOAD, "message not decodable")

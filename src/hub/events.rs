@@ -1,4 +1,4 @@
-//! What is told of a hub and its connections.
+//! The log events of a hub and its connections.
 
 use std::any::Any;
 use std::net::SocketAddr;
@@ -17,33 +17,34 @@ use crate::telemetry::events;
 use crate::telemetry::panic_text;
 
 events! {
-    /// A connection has begun. In its span, as all of it that follows.
+    /// A connection was opened. This event and all later events of the connection are in its span.
     debug connected() for "roomcast::conn" { "connected" }
 
-    /// It has ended.
+    /// A connection has ended.
     debug disconnected(reason: &DisconnectReason) for "roomcast::conn" {
         ?reason, "disconnected"
     }
 
-    /// Messages could not be decoded, so many of the hub since this was last told. The last of them.
+    /// Messages could not be decoded: `times` on this hub since the last event of this kind. Shows
+    /// the last message.
     warn undecodable(hub: &str, message: &Undecodable<'_>, times: u64) for "roomcast::conn" {
         hub, times, error = %message.reason(), bytes = message.bytes(), start = %message.start(),
         "message not decoded: `on_decode_error` can answer it, or close the connection"
     }
 
-    /// The same of one of them, where it is not yet time to tell the next sum.
-    debug undecodable_too(message: &Undecodable<'_>) for "roomcast::conn" {
+    /// A message could not be decoded, within a second of the last [`undecodable`] event.
+    debug undecodable_throttled(message: &Undecodable<'_>) for "roomcast::conn" {
         error = %message.reason(), bytes = message.bytes(), start = %message.start(),
         "message not decoded"
     }
 
-    /// One of its callbacks returned an error, which closed it.
+    /// A callback returned an error, which closed the connection.
     debug callback_failed(callback: &str, close: &Close) for "roomcast::conn" {
         callback, code = u16::from(close.code), reason = &*close.reason,
         "callback failed"
     }
 
-    /// One of its callbacks, or the codec, panicked.
+    /// A callback, the codec or the check of origins panicked.
     error panicked(payload: &(dyn Any + Send)) for "roomcast::conn" {
         panic = panic_text(payload), "handler panicked"
     }
@@ -56,7 +57,7 @@ events! {
         "handshake refused"
     }
 
-    /// A page may not connect. Told with the start of its origin, and of the host that it is for.
+    /// A page may not connect. Shows the start of its origin, and of the host of the request.
     debug origin_refused(request: &UpgradeRequest, reason: &str) for "roomcast::hub" {
         remote_addr = request.remote_addr().map(tracing::field::display),
         origin = request.origin_start().map(tracing::field::debug),
@@ -65,45 +66,47 @@ events! {
         "origin refused"
     }
 
-    /// So many requests had no upgrade, since this was last told.
+    /// Requests had no upgrade: `times` since the last event of this kind.
     warn upgrade_lost(hub: &str, times: u64) for "roomcast::hub" {
         hub, times,
         "the request has lost its upgrade: a layer has taken it, or has rebuilt the request without its \
          extensions"
     }
 
-    /// A request had no address, so that limits of one address do not hold. Told once a hub.
+    /// A request had no address, so the limits per address have no effect. Logged once per hub.
     warn addr_unknown(hub: &str) for "roomcast::hub" {
         hub,
-        "limits per address do nothing, for a request has no address: insert a `RemoteAddr` into it, or \
+        "limits per address do nothing, because a request has no address: insert a `RemoteAddr` into it, or \
          serve axum with `into_make_service_with_connect_info::<SocketAddr>`"
     }
 
-    /// So many headers were left out of responses, since this was last told; the last of them.
+    /// Headers were left out of responses: `times` since the last event of this kind. Shows the
+    /// last header.
     warn header_left_out(hub: &str, name: &HeaderName, times: u64) for "roomcast::hub" {
         hub, %name, times,
         "response header left out: it belongs to the handshake, and `on_upgrade` cannot set it"
     }
 
-    /// So many joins waited in vain for the subscription to their room, since this was last told.
+    /// Joins timed out before the subscription to their room came: `times` since the last event of
+    /// this kind.
     warn not_subscribed(hub: &str, waited: Duration, times: u64) for "roomcast::hub" {
         hub, ?waited, times,
         "joined without a subscription: the backplane has not subscribed to the room in time, and messages of \
          other nodes are missed until it has"
     }
 
-    /// So many handshakes got no stream from their server, since this was last told.
+    /// Handshakes got no stream from their server: `times` since the last event of this kind.
     warn upgrades_unsupported(hub: &str, times: u64) for "roomcast::hub" {
         hub, times,
         "the server in front of the hub does not upgrade: serve its connections with `with_upgrades`"
     }
 
-    /// A handshake was accepted, and did not become a connection.
+    /// A handshake was accepted, but did not become a connection.
     debug handshake_failed(remote_addr: Option<SocketAddr>) for "roomcast::hub" {
         remote_addr = remote_addr.map(tracing::field::display), "handshake failed"
     }
 
-    /// How much memory a hub has found, and how many bytes may wait.
+    /// The memory that a hub has found, and the bounds of its queues in bytes.
     debug memory(hub: &str, memory: Memory, bounds: ByteBounds) for "roomcast::hub" {
         hub,
         memory = memory.bytes,
@@ -114,7 +117,7 @@ events! {
         "memory"
     }
 
-    /// The same, where the memory has lowered a default.
+    /// As [`memory`], if the memory has lowered a default.
     info small_memory(hub: &str, memory: Memory, bounds: ByteBounds) for "roomcast::hub" {
         hub,
         memory = memory.bytes,
@@ -126,15 +129,15 @@ events! {
         "small memory: defaults are lower"
     }
 
-    /// The system gives less than the settings need.
+    /// A limit of the system is too low for the settings.
     warn falls_short(hub: &str, shortfall: Shortfall) for "roomcast::hub" { hub, "{shortfall}" }
 
-    /// Clients are going to be asked to come back elsewhere.
+    /// The hub begins to ask clients to reconnect to other nodes.
     info shedding(hub: &str, share: f64, window: Duration) for "roomcast::hub" {
         hub, share, ?window, "shedding"
     }
 
-    /// They have been asked.
+    /// The hub has asked clients to reconnect to other nodes.
     info shed(hub: &str, asked: usize) for "roomcast::hub" { hub, asked, "shed" }
 
     /// A hub was shut down.
@@ -149,7 +152,8 @@ events! {
         "hub shut down"
     }
 
-    /// A `RoomState` panicked, `times` times since the last event of this kind. The event shows the last panic.
+    /// A `RoomState` panicked, `times` times since the last event of this kind. The event shows the
+    /// last panic.
     error room_state_panicked(panic: &(dyn Any + Send), times: u64) for "roomcast::hub" {
         panic = panic_text(panic), times, "room state panicked"
     }

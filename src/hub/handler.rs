@@ -1,4 +1,4 @@
-//! What an application does with its connections.
+//! The trait of the application's callbacks.
 
 use std::future::{Future, ready};
 use std::sync::Arc;
@@ -7,38 +7,43 @@ use super::{Conn, Reject, UpgradeRequest};
 use crate::codec::DecodeError;
 use crate::engine::{Close, DisconnectReason};
 
-/// What an application does with its connections. All methods have a default: it accepts the handshake, and ignores
-/// the rest.
+/// The callbacks of an application. Every method has a default: `on_upgrade` accepts the handshake,
+/// and the others do nothing.
 ///
-/// The calls for one connection come one after the other: `on_upgrade`, `on_connect`, one call for each message, and
-/// `on_disconnect` at the end. The calls for different connections run in parallel.
+/// The calls for one connection come one after the other: `on_upgrade`, `on_connect`, one call for
+/// each message, and `on_disconnect` at the end. The calls for different connections run in
+/// parallel.
 ///
-/// While a callback runs, the hub answers pings of its client until the next message arrives. It keeps this message,
-/// and then reads nothing more from this client until the callback returns. So TCP slows down a client that sends
-/// faster than it is served. The client is not closed for silence in that time.
+/// While a callback runs, the hub answers pings of the client until the next message arrives. The
+/// hub keeps this message, and reads nothing more from this client until the callback returns. So
+/// TCP slows down a client that sends faster than it is served. The client is not closed for
+/// silence in that time.
 ///
-/// A handler that panics closes its connection with 1011; the others live. In `on_upgrade` the
-/// client gets 500 instead, and in `on_disconnect` there is nothing left to close; all are counted.
+/// A callback that panics closes its connection with 1011; all other connections go on. If
+/// `on_upgrade` panics, the client gets 500 instead. If `on_disconnect` panics, the connection has
+/// already ended. [`Stats::handler_panics`](crate::Stats::handler_panics) counts all these panics.
 ///
-/// If the connection ends while a callback runs, its socket is held until the callback returns.
+/// If the connection ends while a callback runs, the hub holds the socket until the callback
+/// returns.
 ///
 /// [`Handlers`](super::Handlers) makes a handler of closures.
 ///
 /// # Errors of callbacks
-/// A callback that returns an error closes its connection with that [`Close`]. Each error of this crate becomes a
-/// close by itself, so `?` works on every call:
+/// A callback that returns an error closes its connection with that [`Close`]. Each error of this
+/// crate converts into a `Close`, so `?` works on every call:
 ///
 /// | error | code |
 /// |---|---|
-/// | a shard is overloaded, or the hub has no more rooms | 1013, come back later |
+/// | a shard is overloaded, or the hub has reached its limit of rooms | 1013, come back later |
 /// | a name is too long, or the connection is in too many rooms | 1008 |
 /// | the message cannot be encoded | 1011, with the reason `internal error` |
 /// | a message of the client cannot be decoded | 1007 |
 /// | the hub is closed | 1001 |
-/// | the connection has ended | none: it stays as it is |
+/// | the connection has ended | no close: the connection stays as it is |
 ///
-/// [`Stats::callback_errors`](crate::Stats::callback_errors) counts these errors, and an event of `tracing` tells
-/// each. Errors of connections that are already closing, and of closed hubs, are not counted.
+/// [`Stats::callback_errors`](crate::Stats::callback_errors) counts these errors, and each is
+/// logged as an event of `tracing`. Errors of connections that are already closing, and of closed
+/// hubs, are not counted.
 ///
 /// # Examples
 /// ```
@@ -69,13 +74,17 @@ use crate::engine::{Close, DisconnectReason};
 /// }
 /// ```
 pub trait Handler<Out: 'static, In: Send + 'static = Out>: Send + Sync + 'static {
-    /// Sees the request before the handshake: accepts it, picks a subprotocol, adds headers to the
-    /// response, attaches data to the connection, names the rooms that it begins in
-    /// ([`UpgradeRequest::join`]), or refuses with a status of choice.
+    /// Accepts or refuses a request, before the handshake.
+    ///
+    /// It may pick a subprotocol, add headers to the response, attach data to the connection
+    /// ([`UpgradeRequest::insert`]), and name the rooms in which the connection begins
+    /// ([`UpgradeRequest::join`]). An error refuses the request with the status, headers and text
+    /// of the [`Reject`].
     ///
     /// # Cancel safety
-    /// Dropped with the request when the client leaves. An accepted request may still not become a
-    /// connection: attach what must be released by `insert`, and it is dropped with the request.
+    /// The future is dropped when the client goes away. An accepted request may still not become a
+    /// connection. So attach a value that must be released by `insert`: it is dropped with the
+    /// request.
     fn on_upgrade(
         &self,
         request: &mut UpgradeRequest,
@@ -84,21 +93,23 @@ pub trait Handler<Out: 'static, In: Send + 'static = Out>: Send + Sync + 'static
         ready(Ok(()))
     }
 
-    /// The connection is open: it can join, send and be sent to. An error closes it with that code;
-    /// it leaves the rooms that it has joined, and `on_disconnect` is called.
+    /// Called when the connection is open: it can join rooms, send, and receive messages.
     ///
-    /// This is also called for a connection that was closed after its handshake was accepted, such as by
-    /// [`Hub::close`](crate::Hub::close).
+    /// An error closes the connection with that code. The connection then leaves the rooms that it
+    /// has joined, and `on_disconnect` is called.
+    ///
+    /// `on_connect` is also called for a connection that was closed after its handshake was
+    /// accepted, such as by [`Hub::close`](crate::Hub::close).
     fn on_connect(&self, conn: &Conn<Out, In>) -> impl Future<Output = Result<(), Close>> + Send {
         let _ = conn;
         ready(Ok(()))
     }
 
-    /// The client has sent a message. If the client has closed since, what the handler sends to it still
-    /// leaves before the hub's close frame.
+    /// Called for each message of the client. If the client has closed meanwhile, the messages that
+    /// the handler sends to it still leave before the hub's close frame.
     ///
-    /// The future is allocated for each message, and goes with it: an idle connection does not pay for
-    /// its size.
+    /// The future is allocated for each message and freed when it returns: an idle connection holds
+    /// no memory for it.
     fn on_message(
         &self,
         conn: &Conn<Out, In>,
@@ -108,11 +119,12 @@ pub trait Handler<Out: 'static, In: Send + 'static = Out>: Send + Sync + 'static
         ready(Ok(()))
     }
 
-    /// The client has sent a message that the codec cannot decode. The connection lives on unless this closes it.
+    /// Called for each message of the client that the codec cannot decode. The connection stays
+    /// open unless this callback returns an error.
     ///
-    /// The hub has counted the message ([`Stats::decode_errors`](crate::Stats::decode_errors)), and told of it by an
-    /// event of `tracing`: at `warn` once a second at most, with the reason, the size and the first 64 bytes. The
-    /// client is told nothing unless this callback tells it.
+    /// [`Stats::decode_errors`](crate::Stats::decode_errors) counts the message. An event of
+    /// `tracing` reports it with the reason, the size and the first 64 bytes, at level `warn` at
+    /// most once a second. The client learns of the error only from this callback.
     ///
     /// # Examples
     /// Close with 1007, or answer and go on:
@@ -145,9 +157,11 @@ pub trait Handler<Out: 'static, In: Send + 'static = Out>: Send + Sync + 'static
         ready(Ok(()))
     }
 
-    /// The connection has ended. It is in no room any more, and no longer counts;
-    /// [`Conn::rooms`] still tells where it was. Called once for each connection that was opened. An error
-    /// is counted, and closes nothing.
+    /// Called once for each connection that was opened, after it has ended.
+    ///
+    /// The connection has left its rooms, and [`Hub::count`](crate::Hub::count) no longer counts
+    /// it. [`Conn::rooms`] still returns the rooms of which it was a member. An error is counted,
+    /// and has no other effect.
     fn on_disconnect(
         &self,
         conn: &Conn<Out, In>,

@@ -1,4 +1,4 @@
-//! A handler made of closures.
+//! [`Handlers`]: a handler made of closures.
 
 use std::fmt;
 use std::future::Future;
@@ -17,16 +17,17 @@ type OnConnect<Out, In> =
 type OnEvent<Out, In, E> =
     dyn Fn(Conn<Out, In>, E) -> BoxFuture<'static, Result<(), Close>> + Send + Sync;
 
-/// A [`Handler`] made of closures, for programs that fit on a page. From
-/// [`Hub::handlers`](super::Hub::handlers).
+/// A [`Handler`] made of closures, for short programs. [`Hub::handlers`](super::Hub::handlers)
+/// makes one.
 ///
-/// Pass an async closure, or a closure that returns a future. It gets the connection by value, and returns nothing or
-/// a `Result` whose error [closes the connection](Handler#errors-of-callbacks). Its future is boxed: one more
-/// allocation per message than an implementation of [`Handler`] has.
+/// Pass async closures, or closures that return a future. A closure gets the connection by value,
+/// and returns nothing or a `Result` whose error
+/// [closes the connection](Handler#errors-of-callbacks). The future is boxed, so each message costs
+/// one more allocation than with an implementation of [`Handler`].
 ///
-/// An async closure cannot capture variables here, because it is called many times. The compiler then says *async
-/// closure does not implement `Fn` because it captures state from its environment*. Hand the variables in by
-/// [`with_state`](Self::with_state).
+/// An async closure cannot capture variables here, because it is called many times. The compiler
+/// then says *async closure does not implement `Fn` because it captures state from its
+/// environment*. Pass the variables by [`with_state`](Self::with_state).
 ///
 /// # Examples
 /// ```
@@ -56,11 +57,11 @@ pub struct Handlers<Out, In = Out, S = Stateless> {
     callbacks: Callbacks<Out, In>,
 }
 
-/// The state of [`Handlers`] that have none.
+/// The type of the state of [`Handlers`] before [`with_state`](Handlers::with_state): no state.
 #[derive(Debug, Clone, Copy)]
 pub struct Stateless(());
 
-/// The state of [`Handlers`] after [`with_state`](Handlers::with_state).
+/// The type of the state of [`Handlers`] after [`with_state`](Handlers::with_state).
 #[derive(Debug, Clone, Copy)]
 pub struct State<S>(S);
 
@@ -77,10 +78,10 @@ impl<Out: 'static, In: Send + 'static> Handlers<Out, In> {
         Self { state: Stateless(()), callbacks: Callbacks::default() }
     }
 
-    /// Hands `state` to the closures that follow, as their first argument. Closures that were given before get no
-    /// state. Can be called once.
+    /// Passes `state` to the closures that are set after this call, as their first argument.
+    /// Closures that were set before get no state. This method can be called once.
     ///
-    /// Each call of a closure gets a clone of the state: put what is large, or what the calls share, into an
+    /// Each call of a closure gets a clone of the state. Put large or shared values into an
     /// [`Arc`](std::sync::Arc).
     ///
     /// # Examples
@@ -92,7 +93,7 @@ impl<Out: 'static, In: Send + 'static> Handlers<Out, In> {
     /// #[derive(Clone)]
     /// struct User(String);
     ///
-    /// /// Who has which token.
+    /// /// The user of each token.
     /// type Users = Arc<HashMap<String, User>>;
     ///
     /// # #[tokio::main(flavor = "current_thread")]
@@ -124,9 +125,9 @@ impl<Out: 'static, In: Send + 'static> Handlers<Out, In> {
         Handlers { state: State(state), callbacks: self.callbacks }
     }
 
-    /// Called with the request before the handshake. It gives the request back to accept it, with what it
-    /// [has inserted](UpgradeRequest::insert) and chosen there, or refuses with a status. See
-    /// [`Handler::on_upgrade`].
+    /// Sets the closure that accepts or refuses a request, before the handshake. To accept, it
+    /// returns the request, with the values that it [has inserted](UpgradeRequest::insert). To
+    /// refuse, it returns an error. See [`Handler::on_upgrade`].
     pub fn on_upgrade<F, R>(mut self, f: F) -> Self
     where
         F: Fn(UpgradeRequest) -> R + Send + Sync + 'static,
@@ -136,7 +137,7 @@ impl<Out: 'static, In: Send + 'static> Handlers<Out, In> {
         self
     }
 
-    /// Called when a connection is open. See [`Handler::on_connect`].
+    /// Sets the closure that is called when a connection is open. See [`Handler::on_connect`].
     pub fn on_connect<F, R>(mut self, f: F) -> Self
     where
         F: Fn(Conn<Out, In>) -> R + Send + Sync + 'static,
@@ -146,7 +147,7 @@ impl<Out: 'static, In: Send + 'static> Handlers<Out, In> {
         self
     }
 
-    /// Called for each message of a client. See [`Handler::on_message`].
+    /// Sets the closure that is called for each message of a client. See [`Handler::on_message`].
     pub fn on_message<F, R>(mut self, f: F) -> Self
     where
         F: Fn(Conn<Out, In>, In) -> R + Send + Sync + 'static,
@@ -156,7 +157,8 @@ impl<Out: 'static, In: Send + 'static> Handlers<Out, In> {
         self
     }
 
-    /// Called for each message that cannot be decoded. See [`Handler::on_decode_error`].
+    /// Sets the closure that is called for each message that cannot be decoded. See
+    /// [`Handler::on_decode_error`].
     pub fn on_decode_error<F, R>(mut self, f: F) -> Self
     where
         F: Fn(Conn<Out, In>, DecodeError) -> R + Send + Sync + 'static,
@@ -166,7 +168,7 @@ impl<Out: 'static, In: Send + 'static> Handlers<Out, In> {
         self
     }
 
-    /// Called when a connection has ended. See [`Handler::on_disconnect`].
+    /// Sets the closure that is called when a connection has ended. See [`Handler::on_disconnect`].
     pub fn on_disconnect<F, R>(mut self, f: F) -> Self
     where
         F: Fn(Conn<Out, In>, DisconnectReason) -> R + Send + Sync + 'static,
@@ -178,14 +180,16 @@ impl<Out: 'static, In: Send + 'static> Handlers<Out, In> {
 }
 
 /// # With state
-/// The same, with a clone of the state as the first argument of each closure.
+/// The same methods after [`with_state`](Handlers::with_state): each closure gets a clone of the
+/// state as its first argument.
 impl<Out, In, S> Handlers<Out, In, State<S>>
 where
     Out: 'static,
     In: Send + 'static,
     S: Clone + Send + Sync + 'static,
 {
-    /// Called with the request before the handshake, which it gives back to accept it.
+    /// Sets the closure that accepts or refuses a request, before the handshake. To accept, it
+    /// returns the request.
     pub fn on_upgrade<F, R>(mut self, f: F) -> Self
     where
         F: Fn(S, UpgradeRequest) -> R + Send + Sync + 'static,
@@ -196,7 +200,7 @@ where
         self
     }
 
-    /// Called when a connection is open.
+    /// Sets the closure that is called when a connection is open.
     pub fn on_connect<F, R>(mut self, f: F) -> Self
     where
         F: Fn(S, Conn<Out, In>) -> R + Send + Sync + 'static,
@@ -207,7 +211,7 @@ where
         self
     }
 
-    /// Called for each message of a client.
+    /// Sets the closure that is called for each message of a client.
     pub fn on_message<F, R>(mut self, f: F) -> Self
     where
         F: Fn(S, Conn<Out, In>, In) -> R + Send + Sync + 'static,
@@ -218,7 +222,7 @@ where
         self
     }
 
-    /// Called for each message that cannot be decoded.
+    /// Sets the closure that is called for each message that cannot be decoded.
     pub fn on_decode_error<F, R>(mut self, f: F) -> Self
     where
         F: Fn(S, Conn<Out, In>, DecodeError) -> R + Send + Sync + 'static,
@@ -229,7 +233,7 @@ where
         self
     }
 
-    /// Called when a connection has ended.
+    /// Sets the closure that is called when a connection has ended.
     pub fn on_disconnect<F, R>(mut self, f: F) -> Self
     where
         F: Fn(S, Conn<Out, In>, DisconnectReason) -> R + Send + Sync + 'static,

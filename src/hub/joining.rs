@@ -1,4 +1,4 @@
-//! Joining a room with first messages.
+//! [`Conn::join_with`]: joining a room with first messages.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,20 +8,24 @@ use super::{Conn, Encoded};
 use crate::engine::JoinError;
 
 impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
-    /// Joins a room as [`join`](Self::join) does, and first sends the messages that `first` returns: an `Option`, a
-    /// `Vec` or any other collection of [`Encoded`]. The connection gets them before all messages that are published to
-    /// the room afterwards. An `Encoded` comes from [`Hub::encode`](crate::Hub::encode), or from a `RoomState`.
+    /// Joins a room as [`join`](Self::join) does, and first sends the messages that `first`
+    /// returns.
     ///
-    /// If the hub has a [`RoomState`](crate::RoomState) and `first` reads it, the connection gets each message to the
-    /// room once, by the state or after the join: none is lost and none comes twice. Without a state, a message that
-    /// is published while `first` runs may be missed.
+    /// `first` returns an `Option`, a `Vec` or any other collection of [`Encoded`]. The connection
+    /// gets these messages before all messages that are published to the room afterwards. An
+    /// `Encoded` comes from [`Hub::encode`](crate::Hub::encode), or from a `RoomState`.
     ///
-    /// The connection joins and is sent the messages, or neither. The call waits while the shard is overloaded, and
-    /// for space in the queue of this client as [`send`](Self::send) does, where the messages count as one. `first`
-    /// may run more than once. A connection that is in the room already gets the messages, too.
+    /// If the hub has a [`RoomState`](crate::RoomState) and `first` reads it, the connection gets
+    /// each message to the room exactly once, from the state or after the join. Without a state,
+    /// the connection may miss a message that is published while `first` runs.
     ///
-    /// `first` runs while everyone who uses the room waits: return soon. It may neither publish to a room nor join
-    /// one.
+    /// The connection both joins and gets the messages, or neither. The call waits while the shard
+    /// is overloaded, and for space in the queue of this client as [`send`](Self::send) does; there
+    /// the messages count as one. `first` may run more than once. A connection that is already a
+    /// member also gets the messages.
+    ///
+    /// All users of the room wait while `first` runs: return soon. `first` must neither publish to
+    /// a room nor join a room.
     ///
     /// Cost: as `join`; two or more messages are copied into one buffer.
     ///
@@ -32,7 +36,8 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
     /// If `first` panics. The connection has not joined then.
     ///
     /// # Cancel safety
-    /// When the future is dropped before it is ready, the connection has not joined and gets none of the messages.
+    /// When the future is dropped before it is ready, the connection has not joined and gets none
+    /// of the messages.
     ///
     /// # Examples
     /// ```
@@ -64,7 +69,7 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
             };
         match attempt() {
             Some(result) => result,
-            // Boxed, for it is rare, and its size would count in every future that may wait.
+            // Boxed because it is rare: its size would count in every future that may wait.
             None => {
                 let bytes = || bytes.load(Ordering::Relaxed);
                 Box::pin(hub.send_waiting(link, bytes, attempt)).await
@@ -72,8 +77,8 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
         }
     }
 
-    /// [`join_with`](Self::join_with) without waiting. It ignores how much waits for the client: if the
-    /// client's queue is full, [`Overflow`](crate::Overflow) decides.
+    /// [`join_with`](Self::join_with) without waiting. It does not look at the client's queue: if
+    /// the queue is full, [`Overflow`](crate::Overflow) decides.
     ///
     /// # Errors
     /// As `join_with`, and [`JoinError::Overloaded`]: the inbox of the shard is full.
@@ -87,7 +92,7 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
         self.join_once(room, first, None, &AtomicUsize::new(0))
     }
 
-    /// Joins with first messages, and notes how many bytes they are.
+    /// Joins with first messages, and stores their number of bytes in `bytes`.
     fn join_once<M>(
         &self,
         room: &str,
@@ -107,7 +112,7 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
     }
 }
 
-/// Messages as one run of frames.
+/// Joins messages into one run of frames.
 fn run_of(messages: impl IntoIterator<Item = Encoded>) -> Bytes {
     let mut messages = messages.into_iter();
     let Some(Encoded(first)) = messages.next() else { return Bytes::new() };

@@ -1,15 +1,17 @@
-//! Who is in a hub, and how far the end of the hub has come.
+//! The lifetime of a hub: its counted connections, and the phase of its shutdown.
 //!
 //! # Invariants
 //!
-//! 1. A newcomer is counted, and then looks whether the hub is closing. A shutdown moves the phase, and then looks at
-//!    the count. A `SeqCst` fence between the two steps on each side makes sure that at least one side sees the other:
-//!    a newcomer that a shutdown does not count is refused.
-//! 2. The count reaches zero only in [`leave`](Lifetime::leave), which then rings. A move to `Closing` or `Closed` is
-//!    followed by a ring, too, once the connections are told of it.
-//! 3. A thread that waits is registered for rings before it looks at the condition.
+//! 1. A handshake first counts its connection, and then checks whether the hub is closing. A
+//!    shutdown first moves the phase, and then reads the count. A `SeqCst` fence between the two
+//!    steps on each side makes sure that at least one side sees the other: a handshake that a
+//!    shutdown does not count is refused.
+//! 2. The count reaches zero only in [`leave`](Lifetime::leave), which then notifies the waiting
+//!    calls. After a move to `Closing` or `Closed`, and after the connections have been closed, the
+//!    shutdown notifies them, too.
+//! 3. A waiting call registers for notifications before it checks the condition.
 //!
-//! Models check them (`tests/models/loom/lifetime.rs`).
+//! Models check these rules (`tests/models/loom/lifetime.rs`).
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -21,33 +23,35 @@ use crate::net::{Admission, AdmissionLimits, Denied};
 use crate::runtime::notify::Notify;
 use crate::runtime::shield::shielded;
 
-/// How far the end of a hub has come. It only moves forward.
+/// How far the shutdown of a hub has come. It only moves forward.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ShutdownPhase {
-    /// Everything goes on. Only health checks say that new clients should go elsewhere.
+    /// The hub works as before. Only the health checks say that new clients should go to other
+    /// nodes.
     NotReady = 1,
-    /// No new connections; the others are told to go, and messages still flow.
+    /// New connections are refused, and open connections are closed. Messages still flow.
     Closing = 2,
-    /// Nothing is published any more.
+    /// Publishes fail.
     Closed = 3,
 }
 
-/// The connections of a hub, counted, and the phase of the hub's end.
+/// The counted connections of a hub, and the phase of its shutdown.
 pub(super) struct Lifetime {
     admission: Admission,
-    /// A [`ShutdownPhase`], zero before the first. Any thread moves it on.
+    /// A [`ShutdownPhase`], or 0 before the first. Any thread may move it forward.
     phase: AtomicU8,
-    /// Rung by the last connection that leaves, and by a shutdown.
-    moved: Notify,
+    /// Notified by the last connection that leaves, and by a shutdown.
+    changed: Notify,
 }
 
 impl Lifetime {
     pub(super) fn new(limits: AdmissionLimits) -> Self {
-        Self { admission: Admission::new(limits), phase: AtomicU8::new(0), moved: Notify::new() }
+        Self { admission: Admission::new(limits), phase: AtomicU8::new(0), changed: Notify::new() }
     }
 
-    /// Counts a connection in, and its handshake. The caller has to look next whether the hub is closing (invariant
-    /// 1), and to count both out once: [`end_handshake`](Self::end_handshake), [`leave`](Self::leave).
+    /// Counts a new connection and its handshake. Next, the caller must check whether the hub is
+    /// closing (invariant 1). Later it must call [`end_handshake`](Self::end_handshake) and
+    /// [`leave`](Self::leave) once each.
     pub(super) fn enter(&self, addr: Option<SocketAddr>) -> Result<(), Denied> {
         self.admission.begin(addr)?;
         // Invariant 1: pairs with the fence in `advance`.
@@ -55,36 +59,36 @@ impl Lifetime {
         Ok(())
     }
 
-    /// Counts a handshake out: the connection is open, or will never be.
+    /// Uncounts a handshake: the connection is open, or will never be.
     pub(super) fn end_handshake(&self) {
         self.admission.end_handshake();
     }
 
-    /// Counts a connection out that is over.
+    /// Uncounts a connection that has ended.
     pub(super) fn leave(&self, addr: Option<SocketAddr>) {
         if self.admission.end(addr) {
             // Invariant 2.
-            self.ring();
+            self.notify();
         }
     }
 
-    /// Connections, from the request to the end.
+    /// The number of connections, each from its request to its end.
     pub(super) fn connections(&self) -> usize {
         self.admission.connections()
     }
 
-    /// Whether there is a limit of one address.
+    /// Whether there is a limit per address.
     pub(super) fn limits_addrs(&self) -> bool {
         self.admission.limits_addrs()
     }
 
     pub(super) fn has_reached(&self, phase: ShutdownPhase) -> bool {
-        // Pairs with `advance`: a thread that sees a phase sees what was done before.
+        // Pairs with `advance`: a thread that sees a phase also sees all writes before it.
         self.phase.load(Ordering::Acquire) >= phase as u8
     }
 
-    /// Moves the phase on; `true` for the call that has moved it. The caller has to [`ring`](Self::ring) when the
-    /// connections are told (invariant 2).
+    /// Moves the phase forward. Returns `true` for the call that has moved it. After it has closed
+    /// the connections, the caller must [`notify`](Self::notify) (invariant 2).
     pub(super) fn advance(&self, phase: ShutdownPhase) -> bool {
         // Pairs with `has_reached`.
         let before = self.phase.fetch_max(phase as u8, Ordering::AcqRel);
@@ -93,26 +97,27 @@ impl Lifetime {
         before < phase as u8
     }
 
-    /// Lets the waiting calls look again.
-    pub(super) fn ring(&self) {
-        self.moved.notify_waiters();
+    /// Makes the waiting calls check their conditions again.
+    pub(super) fn notify(&self) {
+        self.changed.notify_waiters();
     }
 
-    /// Waits until a condition holds. Looks at it now, and whenever this lifetime or `other` rings.
+    /// Waits until a condition holds. Checks the condition now, and at each notification of this
+    /// lifetime or of `other`.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub(super) async fn when(&self, other: &Notify, condition: impl Fn() -> bool) {
         loop {
-            let mut moved = pin!(self.moved.notified());
+            let mut changed = pin!(self.changed.notified());
             let mut other = pin!(other.notified());
-            // Invariant 3: from here on no ring is missed.
-            moved.as_mut().enable();
+            // Invariant 3: from here on no notification is missed.
+            changed.as_mut().enable();
             other.as_mut().enable();
             if condition() {
                 return;
             }
-            shielded(select(moved, other)).await;
+            shielded(select(changed, other)).await;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Looking at the connections and rooms of this node: one by its id, lists, and counts.
+//! The connections and rooms of this node: look-up by id, lists, and counts.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -11,22 +11,22 @@ use crate::engine::{ConnKey, Port, Reply, Slice};
 use crate::net::WriteHalf;
 use crate::runtime::shield::shielded;
 
-/// Names that are copied before other tasks have their turn: about 0.2 ms.
+/// How many room names are copied before other tasks may run: about 0.2 ms of work.
 const NAMES_PER_TURN: usize = 1_024;
 
-/// # Looking at connections and rooms
-/// These calls show only this node. Those that give connections or names are `async`: they ask the
-/// shards, or let other tasks run between slices. Those that count read a few numbers, and do not wait. For
-/// the other nodes, see [`cluster`](Self::cluster).
+/// # Listing connections and rooms
+/// These calls show only this node; for the other nodes, see [`cluster`](Self::cluster). The calls
+/// that return connections or names are `async`: they ask the shards, or let other tasks run
+/// between slices. The calls that count read a few numbers, and do not wait.
 impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
-    /// The connection with this id, if it is open and of this node. Asks its shard, so it sees what this task did
-    /// before.
+    /// Returns the connection with this id, if it is open and on this node. Asks the shard, so the
+    /// answer includes all earlier calls of this task.
     ///
-    /// A connection of another node has no [`Conn`] here. [`publish`](Self::publish), [`close`](Self::close),
-    /// [`join`](Self::join) and [`leave`](Self::leave) reach it by its id all the same.
+    /// A connection of another node has no [`Conn`] here. But [`publish`](Self::publish),
+    /// [`close`](Self::close), [`join`](Self::join) and [`leave`](Self::leave) reach it by its id.
     ///
     /// # Cancel safety
-    /// Nothing happens when the future is dropped.
+    /// Dropping the future changes nothing.
     ///
     /// # Examples
     /// ```
@@ -46,28 +46,32 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         Conn::from_link(&*shielded(answer).await.ok().flatten()?)
     }
 
-    /// All connections that are open on this node, in no order, also those whose `on_connect` still runs.
+    /// Lists all open connections of this node, in no particular order. The list includes
+    /// connections whose `on_connect` still runs.
     ///
-    /// Asks the shards, so it sees what this task did before. A shard answers in slices of 1,024 connections, and
-    /// serves others in between. A connection that is open all the time is in the list, once. One that opens
-    /// meanwhile may be missing. One that ends meanwhile may be in the list: see
+    /// Asks the shards, so the list includes all earlier calls of this task. A shard answers in
+    /// slices of 1,024 connections, and handles its other work in between. A connection that is
+    /// open during the whole call is in the list exactly once. A connection that opens meanwhile
+    /// may be missing. A connection that ends meanwhile may be in the list: see
     /// [`is_closed`](Conn::is_closed).
     ///
-    /// Cost: 8 bytes for each connection of the list, and as much again where a shard has more than one slice. A
-    /// connection that ends stays in memory for as long as the list holds it: about a kilobyte.
+    /// Cost: 8 bytes for each connection of the list, and 8 more if a shard has more than one
+    /// slice. A connection that ends keeps about a kilobyte of memory while the list holds it.
     ///
     /// # Cancel safety
-    /// Nothing happens when the future is dropped.
+    /// Dropping the future changes nothing.
     pub async fn conns(&self) -> Vec<Conn<Out, In>> {
         self.list(|port, before, reply| port.ask_conns(before, reply)).await
     }
 
-    /// The members of a room on this node, in no order. As [`conns`](Self::conns): a connection that is a member
-    /// all the time is in the list, once; one that joins meanwhile may be missing; one that leaves meanwhile may
-    /// be in the list.
+    /// Lists the members of a room on this node, in no particular order.
+    ///
+    /// Works as [`conns`](Self::conns): a connection that is a member during the whole call is in
+    /// the list exactly once. A connection that joins meanwhile may be missing. A connection that
+    /// leaves meanwhile may be in the list.
     ///
     /// # Cancel safety
-    /// Nothing happens when the future is dropped.
+    /// Dropping the future changes nothing.
     ///
     /// # Examples
     /// ```
@@ -76,8 +80,8 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// #[derive(Clone)]
     /// struct User(String);
     ///
-    /// /// The names of those who are in a room; `on_upgrade` has attached a `User` to each connection.
-    /// async fn who_is_in(hub: &Hub<String>, room: &str) -> Vec<String> {
+    /// /// The names of the users in a room; `on_upgrade` has attached a `User` to each connection.
+    /// async fn users_in(hub: &Hub<String>, room: &str) -> Vec<String> {
     ///     let members = hub.members(room).await;
     ///     members.iter().map(|conn| conn.get::<User>().0.clone()).collect()
     /// }
@@ -86,14 +90,16 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         self.list(|port, before, reply| port.ask_members(room, before, reply)).await
     }
 
-    /// The names of all rooms with members on this node, sorted. A join counts when the call has returned, a leave
-    /// or the end of a connection when the shard has seen it. A room that comes meanwhile may be missing.
+    /// Lists the names of all rooms with members on this node, sorted.
     ///
-    /// Cost: a copy of all names. Other tasks run after each 1,024 of them. For the number of rooms alone, see
-    /// [`Stats::rooms`](crate::Stats::rooms).
+    /// A join counts when the call has returned. A leave, or the end of a connection, counts when
+    /// the shard has handled it. A room that is created meanwhile may be missing.
+    ///
+    /// Cost: a copy of all names. Other tasks may run after each 1,024 names. To get only the
+    /// number of rooms, see [`Stats::rooms`](crate::Stats::rooms).
     ///
     /// # Cancel safety
-    /// Nothing happens when the future is dropped.
+    /// Dropping the future changes nothing.
     pub async fn rooms(&self) -> Vec<String> {
         let mut names = BTreeSet::new();
         for port in self.inner.shards.ports() {
@@ -108,24 +114,25 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         names.into_iter().collect()
     }
 
-    /// How many connections are open on this node. A connection counts from just before its client is told; if
-    /// the client never takes the response, for at most [`upgrade_timeout`](crate::Builder::upgrade_timeout).
+    /// The number of open connections on this node. A connection counts from just before the
+    /// response to its handshake. If the client never takes the response, it counts for at most
+    /// [`upgrade_timeout`](crate::Builder::upgrade_timeout).
     ///
     /// Cost: one atomic load per shard.
     pub fn count(&self) -> usize {
         self.inner.shards.connections()
     }
 
-    /// How many members a room has on this node. A join or a leave counts when the call has returned, a
-    /// disconnect when the shard has seen it. The count can be too low for a moment if a connection
-    /// leaves a room that it is not in.
+    /// The number of members of a room on this node. A join or a leave counts when the call has
+    /// returned, the end of a connection when the shard has handled it. The number can be too low
+    /// for a moment after a connection has left a room of which it was no member.
     ///
     /// Cost: one look-up per shard.
     pub fn member_count(&self, room: &str) -> usize {
         self.inner.shards.members(room)
     }
 
-    /// Reads a list of connections from all shards at once, slice by slice.
+    /// Reads a list of connections from all shards in parallel, slice by slice.
     async fn list(
         &self,
         ask: impl Fn(&Port<WriteHalf>, usize, Reply<Slice>),
@@ -143,7 +150,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         while !answers.is_empty() {
             let mut next = Vec::new();
             for (index, answer) in answers {
-                // A shard that is gone has nobody.
+                // A shard that is gone has no connections.
                 let Ok(Slice { links, begin }) = shielded(answer).await else { continue };
                 let conns = links.iter().filter_map(|link| Conn::from_link(link));
                 match begin {
@@ -160,7 +167,8 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     }
 }
 
-/// The connections of a list that takes several slices: one may be in two slices of its shard.
+/// The connections found so far. A connection may be in two slices of its shard; `seen` removes the
+/// second one.
 struct Found<Out, In> {
     conns: Vec<Conn<Out, In>>,
     seen: HashSet<ConnKey>,

@@ -1,4 +1,4 @@
-//! A hub's figures for the facade `metrics`, and the task that copies them.
+//! The metrics of a hub for the facade `metrics`, and the task that copies them.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -14,11 +14,11 @@ use crate::shards::{Sample, Sampler};
 use crate::telemetry::metrics::Value::{ByReason, Counter, Gauge};
 use crate::telemetry::metrics::{Copyist, Metric, keep_copying};
 
-/// The time from one sample to the next: fifty a second at most are enough for a histogram, and
-/// cost nothing that could be measured.
+/// The time from one sample to the next. At most 50 samples a second are enough for a histogram,
+/// and their cost is too small to measure.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(20);
 
-/// What is known of a hub itself.
+/// The figures of the hub itself.
 struct HubFigures {
     stats: Stats,
     queued_bytes: usize,
@@ -26,7 +26,7 @@ struct HubFigures {
     inbox_bytes: usize,
 }
 
-/// What is known of its backplane.
+/// The figures of the backplane.
 struct BackplaneFigures {
     health: BackplaneHealth,
     nodes: usize,
@@ -184,13 +184,12 @@ const BACKPLANE_METRICS: &[Metric<BackplaneFigures>] = &[
 ];
 
 impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
-    /// Copies what the hub counts to the recorder of the facade [`metrics`], with a label `hub`
-    /// that is its [`name`](crate::Builder::name). The page [`metrics`](crate::docs::metrics) lists
-    /// what there is.
+    /// Copies the counters of the hub to the recorder of the facade [`metrics`]. The label `hub` is
+    /// the hub's [`name`](crate::Builder::name). The page [`metrics`](crate::docs::metrics) lists
+    /// all metrics.
     ///
-    /// A hub does so by itself, every second unless told otherwise
-    /// ([`metrics_interval`](crate::Builder::metrics_interval)). This is for figures of the moment,
-    /// as before they are rendered.
+    /// A hub does this by itself every [`metrics_interval`](crate::Builder::metrics_interval)
+    /// (default: 1 s). Call it when you need current figures, such as before you render them.
     pub fn record_metrics(&self) {
         let copyist = Copyist::of("hub", self.name());
         let shards = &self.inner.shards;
@@ -208,7 +207,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         shards.sampler().arm();
     }
 
-    /// Copies figures again and again, in a task that ends with the hub.
+    /// Starts the task that copies the figures in each interval. The task ends with the hub.
     pub(super) fn report(&self, interval: Duration, runtime: &Handle) {
         if !interval.is_zero() {
             runtime.spawn(report(Arc::downgrade(&self.inner), interval));
@@ -262,11 +261,12 @@ fn record_samples(copyist: &Copyist, sampler: &Sampler) {
 mod tests {
     use super::*;
 
-    /// Whoever adds a counter has to name it here, and finds that it is not copied.
+    /// A new counter does not compile until it is named here, and then fails until a metric copies
+    /// it.
     #[test]
     fn every_counter_of_a_hub_is_copied() {
         let mut numbers = 1..;
-        let mut next = || numbers.next().expect("there are enough");
+        let mut next = || numbers.next().expect("the range is endless");
         let stats = Stats {
             connections: next(),
             rooms: next(),

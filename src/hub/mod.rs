@@ -1,8 +1,8 @@
-//! The facade: what a user names, and the only place where the layers meet.
+//! The public API of a hub: [`Hub`], [`Conn`], [`Handler`], the builder and the errors.
 //!
-//! A [`Hub`] holds the codec and the shards; a [`Conn`] is a client; a [`Handler`] is what the
-//! application does. A session (one task a connection) reads, decodes and calls the handler; the
-//! shards write.
+//! This is the only module that uses all layers. A [`Hub`] holds the codec and the shards. A
+//! [`Conn`] is the connection of one client. The application implements [`Handler`]. Each
+//! connection has a session: a task that reads, decodes and calls the handler. The shards write.
 
 mod acting;
 mod as_message;
@@ -71,29 +71,30 @@ use crate::runtime::shield::shielded;
 use crate::shards::Shards;
 use crate::ws::ComeBack;
 
-/// A WebSocket hub: it sends messages of type `Out` to connections and rooms, and accepts messages of type `In`
-/// from clients.
+/// A WebSocket hub: it sends messages of type `Out` to connections and rooms, and accepts messages
+/// of type `In` from clients.
 ///
-/// `Hub<Message>` has one type for both directions. `Hub<Event, Never>` only sends; see [`Never`](crate::Never).
-/// `Out` needs `serde::Serialize`, and `In` needs `serde::Deserialize`, where the codec is JSON.
+/// `Hub<Message>` has one type for both directions. `Hub<Event, Never>` only sends; see
+/// [`Never`](crate::Never). With the codec `Json`, `Out` needs `serde::Serialize`,
+/// and `In` needs `serde::Deserialize`.
 ///
 /// With a backplane, the hubs of several processes act as one: see [`Builder::backplane`].
 ///
-/// A hub is a handle; clones are the same hub. Its shards are tasks of the tokio runtime that it
-/// was built in, and end when the last handle, connection and endpoint of it are gone. A hub that outlives
-/// that runtime, as a `static` one may, is closed from then on ([`is_closed`](Self::is_closed)): build it in
-/// the runtime that serves it.
+/// `Hub` is a handle; clones are the same hub. Its shards are tasks of the tokio runtime in which
+/// the hub was built. They end when the last handle, connection and endpoint of the hub are
+/// dropped. When that runtime ends first, as may happen with a hub in a `static`, the hub is closed
+/// ([`is_closed`](Self::is_closed)): build the hub in the runtime that serves it.
 ///
 /// # Delivery
 /// At most once. A connection gets the messages of one publisher in the order of its calls, across
 /// rooms, broadcasts and direct sends. After [`Conn::join`] has returned, a publish by the same
-/// task, or by one that was told of it, reaches the connection. Between nodes both hold within a
-/// channel of the backplane, and after [`Conn::join_subscribed`].
+/// task, or by a task that knows of the join, reaches the connection. On other nodes, both rules
+/// hold within one channel of the backplane, and after [`Conn::join_subscribed`].
 ///
 /// A message is encoded once; recipients share the bytes. All publishing calls return before
-/// anything is written to a socket, and cost one allocation and one push per shard with recipients,
-/// whatever their number; several rooms or exceptions cost an allocation per shard more. They take
-/// no lock, unless the hub has a [`RoomState`].
+/// anything is written to a socket. A publish costs one allocation and one push per shard with
+/// recipients, whatever the number of recipients. A target with several rooms or exceptions costs
+/// one more allocation per shard. Publishing takes no lock, unless the hub has a [`RoomState`].
 ///
 /// # Examples
 /// ```
@@ -117,32 +118,32 @@ struct Inner<Out, In> {
     codec: Arc<dyn Codec<Out, In>>,
     shards: Arc<Shards>,
     counters: Arc<HubCounters>,
-    /// Dropped with the hub, which ends its tasks.
+    /// Its tasks end when the hub is dropped.
     bridge: Option<Bridge>,
     read_limits: ReadLimits,
-    /// Bytes that may wait for a client when a call that waits adds some.
+    /// How many bytes may wait for a client after a waiting call has added its message.
     send_wait_bytes_max: usize,
     close_timeout: Duration,
-    /// Whether an empty text message is a heartbeat.
+    /// Whether the hub treats an empty text message as a heartbeat.
     has_heartbeats: bool,
     origins: Origins,
-    /// Who is in the hub, and how far its end has come.
+    /// The counted connections, and the phase of the shutdown.
     lifetime: Lifetime,
     come_back: ComeBack,
     warnings: Warnings,
     upgrade_timeout: Duration,
     subscribe_timeout: Duration,
     socket_options: SocketOptions,
-    /// Connections that were ever opened; the next one's number.
+    /// The number of connections so far: the serial number of the next connection.
     serial: AtomicU64,
 }
 
 #[cfg(feature = "json")]
 impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
-    /// A hub with the default settings, speaking JSON.
+    /// Creates a hub that speaks JSON, with the default settings.
     ///
     /// # Panics
-    /// Outside of a tokio runtime; [`build`](Builder::build) returns an error instead.
+    /// Outside of a tokio runtime. There, [`build`](Builder::build) returns an error instead.
     pub fn new() -> Self
     where
         Out: serde::Serialize,
@@ -151,7 +152,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         Self::builder().build().expect("the defaults are in range, and there is a tokio runtime")
     }
 
-    /// The settings of a hub that speaks JSON.
+    /// Returns a builder for a hub that speaks JSON.
     pub fn builder() -> Builder<Out, In>
     where
         Out: serde::Serialize,
@@ -173,7 +174,7 @@ where
 }
 
 impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
-    /// The settings of a hub with a codec of choice.
+    /// Returns a builder for a hub with another codec.
     ///
     /// # Examples
     /// ```
@@ -190,30 +191,31 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         Builder::new(codec)
     }
 
-    /// The same for all handles of a hub, and for no other hub that there is.
+    /// A number that all handles of a hub share, and that no other living hub has.
     #[cfg(feature = "server")]
     pub(crate) fn identity(&self) -> usize {
         Arc::as_ptr(&self.inner).addr()
     }
 
-    /// What it is called in this process: see [`Builder::name`].
+    /// The name of the hub in this process: see [`Builder::name`].
     pub fn name(&self) -> &str {
         &self.inner.name
     }
 
-    /// Handlers made of closures, for connections with this hub's type of message.
+    /// Starts a [`Handler`] made of closures, for the message types of this hub.
     pub fn handlers(&self) -> Handlers<Out, In> {
         Handlers::new()
     }
 
-    /// The hub as a service: each request that it gets becomes a connection with this handler.
+    /// Makes a service of the hub and a handler: each request becomes a connection that this
+    /// handler serves.
     ///
-    /// The endpoint can be a route of a `Server`, or any hyper service.
+    /// The [`Endpoint`] can be a route of a `Server`, and it is a hyper service.
     pub fn handle<H: Handler<Out, In>>(&self, handler: H) -> Endpoint<H, Out, In> {
         Endpoint::new(self.clone(), handler)
     }
 
-    /// Asks all shards at once. One that is gone answers with nothing.
+    /// Asks all shards at once. A shard that is gone answers with the default value.
     async fn ask_shards<A: Default + Send + 'static>(
         &self,
         ask: impl Fn(&Port<WriteHalf>, Reply<A>),
@@ -234,7 +236,9 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         &self.inner.counters
     }
 
-    /// A snapshot of the counters, summed over the shards.
+    /// Returns a snapshot of the hub's counters, summed over the shards.
+    ///
+    /// Cost: one atomic load per counter and shard.
     pub fn stats(&self) -> Stats {
         let mut stats = Stats::default();
         stats.add_hub(self.counters());

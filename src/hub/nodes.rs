@@ -1,4 +1,4 @@
-//! The hub as one of several nodes.
+//! The hub as one of several nodes: its backplane, and the cluster.
 
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -13,23 +13,26 @@ use crate::engine::{Action, ActionError, Address, ConnKey, Overloaded, Pace};
 use crate::shards::Shards;
 
 impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
-    /// The identity of this hub among the nodes that share a backplane.
+    /// The id of this hub among the nodes that share a backplane. It is random, and new for each
+    /// hub.
     pub fn node_id(&self) -> NodeId {
         self.inner.node
     }
 
-    /// How the backplane is, at this moment; `None` without one.
+    /// The state of the backplane at this moment, with its counters. `None` without a backplane.
     pub fn backplane_health(&self) -> Option<BackplaneHealth> {
         self.inner.bridge.as_ref().map(Bridge::health)
     }
 
-    /// What is wrong with the backplane now; `None` while it works or connects for the first time,
-    /// and without one. The short form of [`backplane_health`](Self::backplane_health).
+    /// The current error of the backplane. `None` while the backplane works or connects for the
+    /// first time, and without a backplane. For details, see
+    /// [`backplane_health`](Self::backplane_health).
     pub fn backplane_err(&self) -> Option<BackplaneError> {
         self.inner.bridge.as_ref().and_then(Bridge::error)
     }
 
-    /// The changes of the backplane's state from now on; `None` without one.
+    /// Returns a stream of the changes of the backplane's state from now on. `None` without a
+    /// backplane.
     ///
     /// # Examples
     /// ```
@@ -47,8 +50,8 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         self.inner.bridge.as_ref().map(Bridge::changes)
     }
 
-    /// The nodes that share the backplane, with their connections and the members of rooms. Without
-    /// one, this hub alone.
+    /// The nodes that share the backplane, with their numbers of connections and of members of
+    /// rooms. Without a backplane, this hub alone.
     ///
     /// # Examples
     /// ```
@@ -66,7 +69,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     }
 }
 
-/// The shards, as the bridge sees them.
+/// The delivery of messages and actions from other nodes to this node's shards.
 impl Members for Shards {
     fn deliver(
         &self,
@@ -74,7 +77,8 @@ impl Members for Shards {
         except: &[ConnKey],
         frames: &Bytes,
     ) -> Result<(), Overloaded> {
-        // Readers pause for a congested inbox. The queue of what arrives is the place to wait.
+        // A congested inbox makes the readers of clients pause. So messages of other nodes wait in
+        // the incoming queue of the backplane instead.
         if self.is_congested() {
             Err(Overloaded)
         } else {
@@ -102,11 +106,11 @@ impl Members for Shards {
         }
         match self.act(Pace::Urgent, address, except, action) {
             Err(ActionError::Overloaded) => return Err(Overloaded),
-            // The node that asks may have other limits.
+            // The node that sent the action may have other limits.
             Err(ActionError::NameTooLong { .. }) => {
                 self.note_refused_name();
             }
-            // Counted by the shard that has no more rooms.
+            // The shard counts a join that exceeds the limit of rooms.
             Err(_) | Ok(()) => {}
         }
         Ok(())

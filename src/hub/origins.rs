@@ -1,4 +1,4 @@
-//! Which pages may connect: the rule of the settings, and the check of the application.
+//! The check of origins: the rule of the settings, and the check of the application.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::ws::{OriginRule, Verdict};
 
 type Check = dyn Fn(&str, &UpgradeRequest) -> bool + Send + Sync;
 
-/// The rule, and the check that is asked about pages that the rule does not allow.
+/// The rule for origins, and the application's check for origins that the rule does not allow.
 #[derive(Default)]
 pub(super) struct Origins {
     pub(super) rule: OriginRule,
@@ -15,10 +15,11 @@ pub(super) struct Origins {
 }
 
 impl Origins {
-    /// Whether the page that a request comes from, if any, may connect.
+    /// Checks whether the page that sent a request may connect. A request without a page passes,
+    /// unless the rule requires an origin.
     ///
     /// # Errors
-    /// The reason why it may not.
+    /// The reason of the refusal.
     pub(super) fn judge(&self, request: &UpgradeRequest) -> Result<(), &'static str> {
         let passes = |origin| self.check.as_ref().is_some_and(|check| check(origin, request));
         match self.rule.judge(request.parts()) {

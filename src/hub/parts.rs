@@ -1,18 +1,18 @@
-//! What models see of the hub's private parts, in the builds of a model checker alone.
+//! Access to private parts of the hub for models. Compiled only for a model checker.
 
 use super::lifetime::{self, ShutdownPhase};
 use crate::net::AdmissionLimits;
 use crate::runtime::notify::Notify;
 
-/// Who is in a hub, and how far its end has come.
+/// The lifetime of a hub: its counted connections, and the phase of its shutdown.
 pub struct Lifetime {
     real: lifetime::Lifetime,
-    /// Stands for the ends of shards, and is never rung.
+    /// Replaces the ends of shards. It is never notified.
     shard_ends: Notify,
 }
 
 impl Lifetime {
-    /// A hub without limits and connections.
+    /// Makes a hub without limits and connections.
     #[expect(clippy::new_without_default, reason = "a model makes one")]
     pub fn new() -> Self {
         let limits = AdmissionLimits {
@@ -24,7 +24,8 @@ impl Lifetime {
         Self { real: lifetime::Lifetime::new(limits), shard_ends: Notify::new() }
     }
 
-    /// Counts a connection in; `false` if it is refused because the hub is closing, and counted out again.
+    /// Counts a new connection. Returns `false`, and uncounts it, if it is refused because the hub
+    /// is closing.
     pub fn enter(&self) -> bool {
         self.real.enter(None).expect("there are no limits");
         let is_refused = self.real.has_reached(ShutdownPhase::Closing);
@@ -35,12 +36,12 @@ impl Lifetime {
         !is_refused
     }
 
-    /// Counts a connection out.
+    /// Uncounts a connection.
     pub fn leave(&self) {
         self.real.leave(None);
     }
 
-    /// Refuses newcomers from now on, and counts the connections that are there.
+    /// Begins to refuse new connections, and returns the number of open ones.
     pub fn start_closing(&self) -> usize {
         self.real.advance(ShutdownPhase::Closing);
         self.real.connections()
@@ -49,15 +50,15 @@ impl Lifetime {
     /// Closes the hub.
     pub fn close(&self) {
         self.real.advance(ShutdownPhase::Closed);
-        self.real.ring();
+        self.real.notify();
     }
 
-    /// Waits until no connection is left.
+    /// Waits until all connections have ended.
     pub async fn all_ended(&self) {
         self.real.when(&self.shard_ends, || self.real.connections() == 0).await;
     }
 
-    /// Waits until the hub is closed and no connection is left.
+    /// Waits until the hub is closed and all connections have ended.
     pub async fn closed(&self) {
         let is_closed =
             || self.real.has_reached(ShutdownPhase::Closed) && self.real.connections() == 0;

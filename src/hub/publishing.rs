@@ -1,4 +1,4 @@
-//! Publishing: the calls that fail at once, and their counterparts that wait.
+//! Publishing: the waiting calls, and their `try_` forms that fail at once.
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -10,34 +10,36 @@ use crate::engine::{Address, ConnKey, Link, Pace, Stage, frame};
 use crate::runtime::shield::shielded;
 use crate::shards::Shards;
 
-/// A message that is encoded and framed, to be sent often. Clones share the bytes.
+/// A message that is already encoded, to be sent several times. [`Hub::encode`] makes one. Clones
+/// share the bytes.
 #[derive(Debug, Clone)]
 pub struct Encoded(pub(super) Bytes);
 
 impl Encoded {
-    /// The bytes on the wire, header included.
+    /// The bytes of the WebSocket frame, with its header.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The bytes that the codec has written, without the header.
+    /// The bytes that the codec has written: the frame without its header.
     pub fn payload(&self) -> &[u8] {
         frame::payload(&self.0)
     }
 }
 
-/// What goes to the shards of this node, and to the other nodes: a message, or an action on connections.
+/// Something that goes to the shards of this node and to the other nodes: a message, or an action
+/// on connections.
 pub(super) trait Dispatch {
-    /// Why it was refused.
+    /// The reason of a refusal.
     type Error;
 
-    /// The hub is closed.
+    /// The error of a closed hub.
     const CLOSED: Self::Error;
 
-    /// Whether a shard has no space for it.
+    /// Whether the error says that a shard has no space.
     fn is_overloaded(error: &Self::Error) -> bool;
 
-    /// Hands it to the shards here.
+    /// Queues `self` in the inboxes of the shards that have recipients.
     fn to_shards(
         &self,
         shards: &Shards,
@@ -46,7 +48,7 @@ pub(super) trait Dispatch {
         except: &[ConnKey],
     ) -> Result<(), Self::Error>;
 
-    /// The same for the other nodes; `None` where nobody there can be meant.
+    /// Makes the message for the other nodes; `None` if they cannot have recipients.
     fn to_other_nodes(
         &self,
         bridge: &Bridge,
@@ -85,13 +87,13 @@ impl Dispatch for Encoded {
 }
 
 /// # Publishing
-/// Each call has two forms. The plain call waits while there is no space, and should be awaited in handlers and
-/// loops: whoever publishes too fast is slowed down. The form in `try_` fails at once with
-/// [`PublishError::Overloaded`]; it is for code that cannot await, and for messages that are worth nothing
-/// later. Neither waits until a client has received something.
+/// Each call has two forms. The plain call waits while there is no space. Use it in handlers and
+/// loops: it slows down a publisher that is too fast. The `try_` form fails at once with
+/// [`PublishError::Overloaded`]. Use it in code that cannot await, and for messages that are
+/// useless when they are late. Neither form waits until a client has received the message.
 impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
-    /// Queues `message` for every connection, waiting while much is on its way to everyone or to several
-    /// rooms, as [`to_room`](Self::to_room) does for one room.
+    /// Queues `message` for every connection. Waits as [`to_room`](Self::to_room) does, while too
+    /// many bytes are on their way to everyone or to targets of several rooms.
     ///
     /// # Errors
     /// As [`to_room`](Self::to_room).
@@ -116,24 +118,26 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         self.try_publish(&Target::everyone(), message)
     }
 
-    /// Queues `message` for every member of `room`, waiting while much is on its way to the room. A room without
-    /// members is no error.
+    /// Queues `message` for every member of `room`. Waits while too many bytes are on their way to
+    /// the room. A room without members is not an error.
     ///
-    /// In each shard, 2 MiB may be on their way to the members of a room, or half of the inbox if that
-    /// is less: enough to keep the shard busy. So a flood of one room delays other rooms by
-    /// milliseconds. The call does not wait for the clients.
+    /// In each shard, 2 MiB may be on their way to the members of a room, or half of the inbox if
+    /// that is less. This is enough to keep the shard busy, and a flood of one room delays other
+    /// rooms by only milliseconds. The call does not wait for the clients.
     ///
-    /// With a backplane, members here get the message first. Then the call waits while the backplane is up
-    /// and 4 MiB or 32,768 messages wait for it, so that nothing is dropped there. While the backplane is down,
-    /// or nodes are [waited for](crate::Builder::rejoin_wait), the call does not wait for it.
+    /// With a backplane, the members on this node get the message first. Then, if the backplane is
+    /// up, the call waits while 4 MiB or 32,768 messages are queued for it, so that no message is
+    /// dropped there. The call does not wait for a backplane that is down, nor while messages
+    /// [wait for other nodes](crate::Builder::rejoin_wait).
     ///
     /// # Errors
-    /// [`PublishError::Encode`]: nothing was queued. [`PublishError::Closed`]: the hub is closed. Never
-    /// [`PublishError::Overloaded`].
+    /// [`PublishError::Encode`]: nothing was queued. [`PublishError::Closed`]: the hub is closed.
+    /// Never [`PublishError::Overloaded`].
     ///
     /// # Cancel safety
-    /// When the future is dropped before it is ready, either nothing was queued, or members here get the
-    /// message and it is queued for the other nodes without further waiting.
+    /// When the future is dropped before it is ready, there are two cases. Either nothing was
+    /// queued, or the members on this node get the message and it is queued for the other nodes
+    /// without further waiting.
     pub fn to_room<'a, M: AsMessage<Out> + ?Sized>(
         &'a self,
         room: &'a str,
@@ -145,8 +149,8 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// [`to_room`](Self::to_room) without waiting.
     ///
     /// # Errors
-    /// As `to_room`, and [`PublishError::Overloaded`]: the inbox of a shard is full, nobody gets the message. A full
-    /// outage queue is no error: it drops its oldest messages.
+    /// As `to_room`, and [`PublishError::Overloaded`]: the inbox of a shard is full, and no client
+    /// gets the message. A full outage queue is not an error: it drops its oldest messages.
     pub fn try_to_room<M: AsMessage<Out> + ?Sized>(
         &self,
         room: &str,
@@ -155,8 +159,8 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         self.try_publish(&Target::room(room), message)
     }
 
-    /// Queues `message` for a target, waiting as [`to_room`](Self::to_room) does; for one connection of this node,
-    /// as [`Conn::send`](crate::Conn::send) does.
+    /// Queues `message` for a [`Target`]. Waits as [`to_room`](Self::to_room) does. If the target
+    /// is one connection of this node, it waits as [`Conn::send`](crate::Conn::send) does.
     ///
     /// # Errors
     /// As [`to_room`](Self::to_room).
@@ -168,7 +172,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// ```
     /// use roomcast::{Conn, PublishError, Target};
     ///
-    /// async fn tell_the_others(conn: &Conn<String>, text: &String) -> Result<(), PublishError> {
+    /// async fn send_to_other_members(conn: &Conn<String>, text: &String) -> Result<(), PublishError> {
     ///     conn.hub().publish(&Target::room("lobby").except(conn.id()), text).await
     /// }
     /// ```
@@ -192,15 +196,15 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         self.try_publish_encoded(target, &self.encode(message)?)
     }
 
-    /// Encodes a message once, to be sent often.
+    /// Encodes a message once, to send it several times.
     ///
     /// # Errors
-    /// [`PublishError::Encode`].
+    /// [`PublishError::Encode`]: the message cannot be encoded.
     pub fn encode<M: AsMessage<Out> + ?Sized>(&self, message: &M) -> Result<Encoded, PublishError> {
         Ok(self.inner.encode(message)?)
     }
 
-    /// Queues an encoded message for a target, waiting as [`publish`](Self::publish) does.
+    /// Queues an encoded message for a [`Target`]. Waits as [`publish`](Self::publish) does.
     ///
     /// # Errors
     /// [`PublishError::Closed`]: the hub is closed.
@@ -218,7 +222,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// [`publish_encoded`](Self::publish_encoded) without waiting.
     ///
     /// # Errors
-    /// As [`try_to_room`](Self::try_to_room), but for the encoding.
+    /// As [`try_to_room`](Self::try_to_room), except [`PublishError::Encode`].
     pub fn try_publish_encoded(
         &self,
         target: &Target<'_>,
@@ -227,8 +231,8 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         self.publish_at(target.address(), target.excepted(), message)
     }
 
-    /// What the waiting calls have in common. Its future is part of what a handler that publishes
-    /// awaits for every message.
+    /// The common part of the waiting calls. Keep the future small: a handler that publishes awaits
+    /// it for each message.
     #[expect(clippy::manual_async_fn, reason = "an async fn would hold its arguments twice")]
     fn wait_for_space<'a>(
         &'a self,
@@ -245,7 +249,8 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         }
     }
 
-    /// To the members here when there is space, and then to the other nodes when there is space for that.
+    /// Publishes to the members on this node, and then to the other nodes. Waits for space before
+    /// each of the two.
     pub(super) async fn publish_waiting<E: Dispatch>(
         &self,
         address: Address<'_, ConnId>,
@@ -255,7 +260,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         let attempt = || self.publish_here_once(Pace::Patient, address, except, dispatch);
         match attempt() {
             Some(result) => result?,
-            // Boxed, for it is rare, and its size would count in every future that may wait.
+            // Boxed because it is rare: its size would count in every future that may wait.
             None => Box::pin(self.inner.shards.until(attempt)).await?,
         }
         let Some(bridge) = &self.inner.bridge else { return Ok(()) };
@@ -265,7 +270,8 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         Ok(())
     }
 
-    /// [`publish_here`](Self::publish_here), for callers that try again: `None` where a shard has no space.
+    /// [`publish_here`](Self::publish_here) for callers that try again: `None` if a shard has no
+    /// space.
     fn publish_here_once<E: Dispatch>(
         &self,
         pace: Pace,
@@ -279,7 +285,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         }
     }
 
-    /// To a connection of this node, when there is space in its queue.
+    /// Publishes to one connection of this node. Waits for space in the connection's queue.
     async fn publish_to_conn(
         &self,
         key: ConnKey,
@@ -295,7 +301,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         let is_excepted = except.iter().any(|id| id.key_on(inner.node) == Some(key));
         let link = shielded(answer).await.ok().flatten().filter(|_| !is_excepted);
         let Some(link) = link else {
-            // Nobody gets it, which is counted where it is no exception.
+            // There is no recipient. The shard counts that, unless the recipient is excepted.
             let attempt = || self.publish_here_once(Pace::Urgent, address, except, &message);
             return inner.shards.until(attempt).await;
         };
@@ -316,7 +322,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         }
     }
 
-    /// To local members first, and then to the other nodes.
+    /// Publishes to the members on this node, and then to the other nodes, without waiting.
     pub(super) fn publish_at<E: Dispatch>(
         &self,
         address: Address<'_, ConnId>,
@@ -332,7 +338,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         Ok(())
     }
 
-    /// To the members here, if any can be meant.
+    /// Publishes to the members on this node, if the address can have members here.
     fn publish_here<E: Dispatch>(
         &self,
         pace: Pace,
@@ -346,7 +352,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         let Some(address) = address.on(self.inner.node) else { return Ok(()) };
         let shards = &*self.inner.shards;
         let key = |id: &ConnId| id.key_on(self.inner.node);
-        // The usual cases, nobody and the sender, are spared the allocation.
+        // No allocation in the usual cases: no exception, or the sender alone.
         if let [] | [_] = except {
             let key = except.first().and_then(key);
             return dispatch.to_shards(shards, pace, address, key.as_slice());
@@ -364,8 +370,9 @@ impl<Out: 'static, In: 'static> Inner<Out, In> {
         message.with_message(|message| encode_frame(&*self.codec, message)).map(Encoded)
     }
 
-    /// Tries to send `bytes` to a connection until there is a result, each time that there may be space:
-    /// in its queue, and then in the inbox of its shard. An attempt may change how many bytes there are.
+    /// Calls `attempt`, which sends `bytes` to a connection, until it gives a result. Waits for
+    /// space in the connection's queue first, and then in the inbox of its shard. An attempt may
+    /// change the number of bytes.
     pub(super) async fn send_waiting<R>(
         &self,
         link: &Link,

@@ -1,4 +1,4 @@
-//! Some clients are asked to come back elsewhere.
+//! [`Hub::shed`]: asks some clients to reconnect to other nodes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,28 +8,31 @@ use super::{Hub, events};
 use crate::engine::{Close, CloseCode, Closing, Shedding};
 
 impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
-    /// Asks a share of the clients of this node to come back elsewhere, spread over a window of time, and
-    /// returns how many were asked when that is over.
+    /// Asks a share of this node's clients to reconnect to other nodes, spread over a window of
+    /// time. Returns the number of clients that were asked, when the window is over.
     ///
-    /// For a node that has more than its part, as after a rolling restart: the first node that is back gets
-    /// most of the clients, and the last one few. It suits a balancer that chooses the node with the fewest
-    /// connections; with one that takes the nodes in turns, some of the clients come back to this one.
+    /// Use it for a node that has too many of the clients, such as after a rolling restart: the
+    /// first node that is back gets most of the clients, and the last node few. It suits a balancer
+    /// that chooses the node with the fewest connections. With a round-robin balancer, some of the
+    /// clients come back to this node.
     ///
-    /// The clients are chosen by chance among those that are connected now. `share` is a part of them, from
-    /// 0 to 1; a value outside counts as the nearer bound, and NaN as 0. Each shard rounds its part up or down
-    /// by chance. `window` is at most a day; zero asks all at once. A client that is asked gets what was sent
-    /// to it, and then a close frame with 1001 and `retry-after-ms` of at most 500. Its `on_disconnect` is
-    /// told [`DisconnectReason::Shed`](crate::DisconnectReason::Shed), and
-    /// [`Stats::shed`](crate::Stats::shed) counts it. New clients are let in, and stay.
+    /// The clients are chosen at random among those that are connected now. `share` is the part of
+    /// them, from 0 to 1; a value outside counts as the nearer bound, and NaN as 0. Each shard
+    /// rounds its part up or down at random. `window` is at most a day; zero asks all clients at
+    /// once. A client that is asked gets the messages that were sent to it, and then a close frame
+    /// with 1001 and `retry-after-ms` of at most 500. Its `on_disconnect` gets
+    /// [`DisconnectReason::Shed`](crate::DisconnectReason::Shed), and
+    /// [`Stats::shed`](crate::Stats::shed) counts it. New clients are accepted, and are not asked.
     ///
-    /// A second call, or a [`shutdown`](Self::shutdown), stops the first one, which then returns how many it had
-    /// asked. While a hub shuts down, and when it is closed,
-    /// `shed` asks nobody and returns 0. A shard that is gone counts as 0.
+    /// A second call, or a [`shutdown`](Self::shutdown), stops the first call, which then returns
+    /// the number of clients that it has asked. While a hub shuts down, and when it is closed,
+    /// `shed` asks no client and returns 0. A shard that is gone counts as 0.
     ///
-    /// Cost: one step per connection of this node when it begins, and one write per client that is asked.
+    /// Cost: one step per connection of this node at the beginning, and one write per client that
+    /// is asked.
     ///
     /// # Cancel safety
-    /// When the future is dropped, clients go on being asked.
+    /// When the future is dropped, the hub goes on asking clients.
     ///
     /// # Examples
     /// ```

@@ -1,4 +1,4 @@
-//! Why a request does not become a connection: how it is answered, and where it is counted.
+//! Refused handshakes: for each reason, the response and the counter.
 
 use std::time::Duration;
 
@@ -12,24 +12,24 @@ use crate::net::Denied;
 use crate::ws;
 use crate::ws::{ComeBack, NoUpgrade, Objection, Response};
 
-/// Why a request does not become a connection.
+/// The reason why a request does not become a connection.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// It is no proper handshake.
+    /// The request is not a valid handshake.
     Malformed(Objection),
-    /// It comes from a page that may not connect, for this reason.
+    /// The page that sent the request may not connect, for this reason.
     Origin(&'static str),
-    /// It has no upgrade, or no client any more.
+    /// The request has no upgrade, or the client has gone away.
     NoUpgrade(NoUpgrade),
-    /// There are too many, in all or of its address.
+    /// There are too many connections or handshakes, in all or from this address.
     Denied(Denied),
     /// The hub is closing.
     Closing,
     /// The handler took too long.
     TimedOut,
-    /// The handler refuses it.
+    /// The handler has refused the request.
     Handler(Reject),
-    /// It cannot be in the rooms that the handler has named.
+    /// The connection cannot join the rooms that the handler has named.
     Rooms(JoinError),
     /// The handler panicked.
     Panicked,
@@ -51,7 +51,8 @@ impl Refusal {
         }
     }
 
-    /// Why, for the log, and where the hub refuses also for the client.
+    /// The reason, for the log. If the hub itself refuses, most responses also have it as their
+    /// text.
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::Malformed(objection) => objection.reason,
@@ -70,7 +71,7 @@ impl Refusal {
         }
     }
 
-    /// The answer, which says when to come back where that helps.
+    /// The response, with `Retry-After` where a later try may succeed.
     pub(super) fn into_response(self, come_back: &ComeBack) -> Response {
         let reason = self.reason();
         match self {
@@ -79,7 +80,7 @@ impl Refusal {
             Self::Rooms(JoinError::NameTooLong { .. } | JoinError::TooManyRooms { .. }) => {
                 ws::refusal(StatusCode::BAD_REQUEST, reason)
             }
-            // The same for all reasons.
+            // The same text for all reasons.
             Self::Origin(_) => ws::refusal(StatusCode::FORBIDDEN, "origin not allowed"),
             Self::NoUpgrade(NoUpgrade::Lost) | Self::Panicked => {
                 ws::refusal(StatusCode::INTERNAL_SERVER_ERROR, reason)

@@ -1,4 +1,4 @@
-//! What a handler sees of a handshake, and how it refuses one.
+//! The request of a handshake, as the handler sees it, and the refusal of a handshake.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -16,16 +16,17 @@ use super::conn_info::ConnInfo;
 use crate::ws;
 use crate::ws::{Body, Objection, Response};
 
-/// The request for a connection, before it is answered.
+/// The request of a client for a connection, before the hub answers it.
 ///
-/// Here the headers can be seen; a [`Conn`](crate::Conn) does not keep them. What a handler needs later, it attaches to
-/// the connection by [`insert`](Self::insert).
+/// Only this type has the headers; a [`Conn`](crate::Conn) does not keep them. Attach what you need
+/// later to the connection by [`insert`](Self::insert).
 pub struct UpgradeRequest {
     parts: Parts,
     info: ConnInfo,
     protocol: Option<HeaderValue>,
     response_headers: HeaderMap,
-    /// Behind a lock, so that a name may be borrowed from the request itself.
+    /// Behind a lock, so that [`join`](Self::join) takes `&self`: a room name may be borrowed from
+    /// the request.
     rooms: Mutex<BTreeSet<Box<str>>>,
 }
 
@@ -41,13 +42,13 @@ impl UpgradeRequest {
         }
     }
 
-    /// The start of the first origin, for a log.
+    /// The start of the first `Origin` header, for a log.
     #[cfg(feature = "tracing")]
     pub(super) fn origin_start(&self) -> Option<Cow<'_, str>> {
         self.parts.headers.get(header::ORIGIN).map(|origin| start_of(origin.as_bytes()))
     }
 
-    /// The start of the host that an origin is compared with, for a log.
+    /// The start of the host with which the origin is compared, for a log.
     #[cfg(feature = "tracing")]
     pub(super) fn host_start(&self) -> Option<Cow<'_, str>> {
         let target = self.parts.uri.authority().map(|authority| authority.as_str().as_bytes());
@@ -55,7 +56,7 @@ impl UpgradeRequest {
         target.or_else(host).map(start_of)
     }
 
-    /// Leaves a request for nothing in the place of this one.
+    /// Takes the request, and leaves an empty one in its place.
     pub(super) fn take(&mut self) -> Self {
         let (nothing, ()) = Request::default().into_parts();
         mem::replace(self, Self::new(nothing))
@@ -65,7 +66,7 @@ impl UpgradeRequest {
         &self.parts
     }
 
-    /// Takes those names out of the response headers that belong to the handshake itself.
+    /// Removes the response headers that belong to the handshake itself, and returns their names.
     pub(super) fn take_reserved(&mut self) -> Vec<HeaderName> {
         let names = self.response_headers.keys();
         let reserved: Vec<_> = names.filter(|name| ws::is_reserved(name)).cloned().collect();
@@ -75,12 +76,12 @@ impl UpgradeRequest {
         reserved
     }
 
-    /// Takes the rooms that the connection will begin in.
+    /// Takes the names of the rooms in which the connection begins.
     pub(super) fn take_rooms(&mut self) -> BTreeSet<Box<str>> {
         mem::take(self.rooms.get_mut().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The response that accepts it, and what its connection keeps.
+    /// Accepts the request: the response, and the data that the connection keeps.
     pub(super) fn accept(self) -> Result<(Response, ConnInfo), Objection> {
         let mut response = ws::accept(self.parts)?;
         response.headers_mut().extend(self.response_headers);
@@ -90,39 +91,46 @@ impl UpgradeRequest {
         Ok((response, self.info))
     }
 
-    /// Has the connection begin in a room, which is made if need be. Naming a room twice is naming it once.
+    /// Makes the connection a member of a room from its beginning. The room is created if it does
+    /// not exist. Naming a room twice is the same as naming it once.
     ///
-    /// The connection is a member before the client is told that it is open. A client
-    /// whose `open` event has fired misses nothing that is published to the room afterwards, whoever publishes.
-    /// With [`Conn::join`](crate::Conn::join) in `on_connect`, there is a moment after `open` in which it does.
+    /// The connection is a member before the client learns that the connection is open. So a client
+    /// whose `open` event has fired misses no later message to the room, whoever publishes it. With
+    /// [`Conn::join`](crate::Conn::join) in `on_connect`, a client can miss messages in a moment
+    /// after `open`.
     ///
-    /// The room is joined when `on_upgrade` has accepted the request. What is published to the room from then
-    /// on waits for the client in its send queue, within the bounds of
-    /// [`send_buffer_bytes`](crate::Builder::send_buffer_bytes) and [`Overflow`](crate::Overflow), and is the
-    /// first thing that the client gets, in order. The client may get it before `on_connect` is called.
-    /// [`write_timeout`](crate::Builder::write_timeout) begins when the stream is there.
+    /// The connection joins the room when `on_upgrade` has accepted the request. From then on,
+    /// messages to the room wait for the client in its send queue, within the bounds of
+    /// [`send_buffer_bytes`](crate::Builder::send_buffer_bytes) and [`Overflow`](crate::Overflow).
+    /// They are the first messages that the client gets, in order. The client may get them before
+    /// `on_connect` is called. [`write_timeout`](crate::Builder::write_timeout) begins when the
+    /// connection has its stream.
     ///
-    /// With a backplane, the node subscribes as for [`Conn::join`](crate::Conn::join). This call does not wait
-    /// for it: messages of other nodes come after
+    /// With a backplane, the node subscribes as for [`Conn::join`](crate::Conn::join). The
+    /// handshake does not wait for the subscription: to be sure of messages from other nodes, call
     /// [`Conn::join_subscribed`](crate::Conn::join_subscribed) in `on_connect`.
     ///
     /// # Refusals
-    /// The handshake is refused if the connection cannot be in all its rooms, and
+    /// The handshake is refused if the connection cannot join all its rooms, and
     /// [`Stats::refused_for_rooms`](crate::Stats::refused_for_rooms) counts it:
     ///
-    /// - with 400 if a name is longer than [`max_room_name_bytes`](crate::Builder::max_room_name_bytes), or
-    ///   there are more than [`max_rooms_per_conn`](crate::Builder::max_rooms_per_conn);
-    /// - with 503 and `Retry-After` if the hub has no more rooms ([`max_rooms`](crate::Builder::max_rooms)).
+    /// - with 400 if a name is longer than
+    ///   [`max_room_name_bytes`](crate::Builder::max_room_name_bytes), or there are more than
+    ///   [`max_rooms_per_conn`](crate::Builder::max_rooms_per_conn);
+    /// - with 503 and `Retry-After` if the hub has reached its limit of rooms
+    ///   ([`max_rooms`](crate::Builder::max_rooms)).
     ///
-    /// While the inbox of its shard is full the join waits, within
-    /// [`upgrade_timeout`](crate::Builder::upgrade_timeout); then the handshake is refused with 503
+    /// While the inbox of the shard is full, the join waits. After
+    /// [`upgrade_timeout`](crate::Builder::upgrade_timeout), the handshake is refused with 503
     /// ([`Stats::upgrades_failed`](crate::Stats::upgrades_failed)).
     ///
-    /// A client that goes before it has the response leaves its rooms at once; one that does not take the
-    /// response, after [`upgrade_timeout`](crate::Builder::upgrade_timeout). Neither `on_connect` nor
-    /// `on_disconnect` is called for it. What waited for it is counted in
-    /// [`Stats::dropped_at_end`](crate::Stats::dropped_at_end). A connection that is closed before it is open,
-    /// such as by [`Hub::close`](crate::Hub::close), is opened and then told so.
+    /// A client that goes away before it has the response leaves its rooms at once. A client that
+    /// does not take the response leaves them after
+    /// [`upgrade_timeout`](crate::Builder::upgrade_timeout). Neither `on_connect` nor
+    /// `on_disconnect` is called for such a client, and
+    /// [`Stats::dropped_at_end`](crate::Stats::dropped_at_end) counts the messages that waited for
+    /// it. A connection that is closed before it is open, such as by
+    /// [`Hub::close`](crate::Hub::close), is still opened, and then gets the close frame.
     ///
     /// # Examples
     /// ```
@@ -145,17 +153,18 @@ impl UpgradeRequest {
         rooms.insert(room.into());
     }
 
-    /// The headers.
+    /// The headers of the request.
     pub fn headers(&self) -> &HeaderMap {
         &self.parts.headers
     }
 
-    /// A header's value, where it is text.
+    /// The value of a header. `None` if the request lacks the header, or the value is not visible
+    /// ASCII text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.parts.headers.get(name)?.to_str().ok()
     }
 
-    /// The path and the query.
+    /// The path and the query of the request.
     pub fn uri(&self) -> &Uri {
         &self.parts.uri
     }
@@ -163,27 +172,30 @@ impl UpgradeRequest {
     /// A parameter of the route, percent-decoded: `room` of `/ws/{room}`.
     ///
     /// # Panics
-    /// If the route has no parameter of that name, which is a mistake in the program. For a handler that is behind
-    /// routes with and without it there is [`try_param`](Self::try_param).
+    /// If the route has no parameter of that name, which is a mistake in the program. The panic
+    /// message names the parameters of the route. If only some routes of a handler have the
+    /// parameter, use [`try_param`](Self::try_param).
     #[track_caller]
     pub fn param(&self, name: &str) -> &str {
         self.info.param(name)
     }
 
-    /// A parameter of the route, percent-decoded, if the route has one of that name.
+    /// A parameter of the route, percent-decoded. `None` if the route has no parameter of that
+    /// name.
     pub fn try_param(&self, name: &str) -> Option<&str> {
         self.info.params.get(name)
     }
 
-    /// The first value of a key in the query string, decoded.
+    /// The first value of a key in the query string, decoded. `None` if the query does not have the
+    /// key.
     pub fn query(&self, key: &str) -> Option<Cow<'_, str>> {
         self.query_all(key).next()
     }
 
     /// All values of a key in the query string, decoded, in the order of the query: `a` and `b` of
-    /// `?tag=a&tag=b`. Empty if the key is not there.
+    /// `?tag=a&tag=b`. Empty if the query does not have the key.
     ///
-    /// Decodes while it is iterated; a value without escapes is not copied.
+    /// Each iteration decodes again. A value without escapes is not copied.
     ///
     /// # Examples
     /// ```
@@ -204,28 +216,32 @@ impl UpgradeRequest {
         self.info.query_values(key)
     }
 
-    /// The address of the client, where the server told it.
+    /// The address of the client, if the server has inserted a [`RemoteAddr`](crate::RemoteAddr)
+    /// into the request.
     pub fn remote_addr(&self) -> Option<SocketAddr> {
         self.info.remote_addr
     }
 
-    /// What outer layers attached to the request. A connection does not keep it.
+    /// The extensions of the request, which outer layers of the server have attached. A connection
+    /// does not keep them.
     pub fn extensions(&self) -> &Extensions {
         &self.parts.extensions
     }
 
-    /// Attaches a value to the connection, such as the user who has logged in. [`Conn::get`](crate::Conn::get) finds
-    /// it by its type. A value of the same type that was there is replaced.
+    /// Attaches a value to the connection, such as the user who has logged in.
+    /// [`Conn::get`](crate::Conn::get) returns it by its type. The value replaces an earlier value
+    /// of the same type.
     pub fn insert<V: Clone + Send + Sync + 'static>(&mut self, value: V) {
         self.info.extensions.insert(value);
     }
 
-    /// Headers that the response carries if the handshake is accepted, such as `Set-Cookie`. A refusal
-    /// carries those of its [`Reject`] instead. Default: none.
+    /// The headers that are added to the response if the handshake is accepted, such as
+    /// `Set-Cookie`. A refusal has the headers of its [`Reject`] instead. Default: empty.
     ///
     /// The headers of the handshake itself cannot be set here: `Connection`, `Upgrade`, all of
-    /// `Sec-WebSocket-…`, `Content-Length` and `Transfer-Encoding`. They are left out of the response, and an
-    /// event warns of them. For the subprotocol there is [`select_protocol`](Self::select_protocol).
+    /// `Sec-WebSocket-…`, `Content-Length` and `Transfer-Encoding`. The hub leaves them out of the
+    /// response, and logs a warning. To choose the subprotocol, use
+    /// [`select_protocol`](Self::select_protocol).
     ///
     /// # Examples
     /// ```
@@ -256,7 +272,8 @@ impl UpgradeRequest {
             .filter(|protocol| !protocol.is_empty())
     }
 
-    /// Picks a subprotocol; `false`, and none is picked, if the client does not offer it.
+    /// Picks the subprotocol of the response. Returns `false`, and picks none, if the client does
+    /// not offer it.
     pub fn select_protocol(&mut self, protocol: &str) -> bool {
         if !self.protocols().any(|offered| offered == protocol) {
             return false;
@@ -294,7 +311,7 @@ fn start_of(value: &[u8]) -> Cow<'_, str> {
 pub struct Reject(Box<Response>);
 
 impl Reject {
-    /// A refusal with a status. One that refuses nothing (1xx, 2xx) becomes 400.
+    /// Makes a refusal with a status. A status that is no refusal (1xx, 2xx) becomes 400.
     pub fn new(status: StatusCode) -> Self {
         let is_refusal = !status.is_informational() && !status.is_success();
         let mut response = Response::new(Body::empty());
@@ -302,19 +319,19 @@ impl Reject {
         Self(Box::new(response))
     }
 
-    /// Adds a text for the client.
+    /// Sets the text of the response.
     pub fn with_body(mut self, body: impl Into<Body>) -> Self {
         *self.0.body_mut() = body.into();
         self
     }
 
-    /// Adds a header.
+    /// Adds a header to the response.
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers_mut().append(name, value);
         self
     }
 
-    /// The status.
+    /// The status of the response.
     pub fn status(&self) -> StatusCode {
         self.0.status()
     }

@@ -1,4 +1,4 @@
-//! State that an application keeps beside its rooms.
+//! [`RoomState`]: state that an application keeps for each room.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,29 +11,34 @@ use super::{Encoded, events};
 use crate::shards::RoomHooks;
 use crate::telemetry::Throttle;
 
-/// State that an application keeps beside the rooms of this node: the last messages, a document, who is typing.
+/// State that an application keeps for each room of this node: the last messages, a document, who
+/// is typing.
 ///
-/// The hub calls [`on_publish`](Self::on_publish) for each message to a room, and [`on_empty`](Self::on_empty) when a
-/// room has no member left. A joiner reads the state in
-/// [`Conn::join_with`](crate::Conn::join_with). Give the state to
-/// [`Builder::room_state`](crate::Builder::room_state). The page [`docs::state`](crate::docs) has a recipe for one
-/// node and for several.
+/// The hub calls [`on_publish`](Self::on_publish) for each message to a room, and
+/// [`on_empty`](Self::on_empty) when the last member has left a room. A connection that joins reads
+/// the state in [`Conn::join_with`](crate::Conn::join_with). Pass the state to
+/// [`Builder::room_state`](crate::Builder::room_state). The page [`docs::state`](crate::docs) has
+/// recipes for one node and for several.
 ///
 /// # Ordering
-/// The hub holds a lock of the room while it hands a message to the members and calls `on_publish`, while a
-/// connection joins, and while it calls `on_empty`. So the calls for one room come one after the other, members here
-/// get its messages in the order of the calls, and a joiner gets each message once: by the state or after the join.
-/// Rooms share 64 such locks, so calls for different rooms may run in parallel: the state needs a lock of its own.
+/// The hub holds a lock of the room while it hands a message to the members and calls `on_publish`,
+/// while a connection joins, and while it calls `on_empty`. So the calls for one room come one
+/// after the other. The members on this node get the messages in the order of the calls. A
+/// connection that joins gets each message once: from the state or after the join. All rooms share
+/// 64 such locks, and calls for different rooms may run in parallel: the state needs a lock of its
+/// own.
 ///
 /// # Rules
-/// - Do not hold the lock of the state while you publish to a room or join one: two threads would wait for each other.
-/// - Neither method, nor the closure of `join_with`, may publish to a room or join one. Such a call panics. Messages
-///   to everyone and to one connection are allowed.
-/// - Both methods run on the thread of a publisher or of a shard, and everyone who uses the room waits: return soon,
-///   within some microseconds.
+/// - Do not hold the lock of the state while you publish to a room or join one: two threads would
+///   wait for each other.
+/// - Neither method, nor the closure of `join_with`, may publish to a room or join one. Such a call
+///   panics. Messages to everyone and to one connection are allowed.
+/// - Both methods run on the thread of a publisher or of a shard, and all users of the room wait:
+///   return within some microseconds.
 ///
-/// A method that panics ends nothing else. [`Stats::room_state_panics`](crate::Stats::room_state_panics) counts it,
-/// and an event tells it.
+/// A panic of a method has no other effect:
+/// [`Stats::room_state_panics`](crate::Stats::room_state_panics) counts it, and the hub logs an
+/// event.
 ///
 /// # Examples
 /// ```
@@ -56,31 +61,36 @@ use crate::telemetry::Throttle;
 /// }
 /// ```
 pub trait RoomState: Send + Sync + 'static {
-    /// A message was published to a room: by a client's handler or any other publisher of this node, by another
+    /// Called for each message that is published to a room: by a publisher on this node, by another
     /// node, or by another program on the plain channel. The default does nothing.
     ///
-    /// It is called once for each target room, with or without exceptions. It is not called for messages to everyone or
-    /// to one connection, nor for a publish that fails.
+    /// If a target has several rooms, the method is called once for each. Exceptions of the target
+    /// make no difference. It is not called for messages to everyone or to one connection, nor for
+    /// a publish that fails.
     ///
-    /// It is called for publishes of this node whether or not the room has members here. With a backplane, this node hears
-    /// other nodes only by the channels that it has subscribed to. With one channel
-    /// ([`Builder::channels`](crate::Builder::channels), the default), these are the messages to all rooms. With
-    /// several, these are the messages to rooms whose channel a room with members here needs.
+    /// For publishes of this node, it is called whether or not the room has members here. With a
+    /// backplane, this node receives messages of other nodes only on the channels to which it has
+    /// subscribed. With one channel ([`Builder::channels`](crate::Builder::channels), the default),
+    /// these are the messages to all rooms. With several, these are the messages on the channels of
+    /// rooms that have members here.
     ///
-    /// Keeping one message does not keep the batch that it came in.
+    /// A kept message does not keep the memory of the batch in which it arrived.
     fn on_publish(&self, room: &str, message: &Encoded) {
         let _ = (room, message);
     }
 
-    /// A room has no member on this node: drop what is kept for it, or note the time. The default does nothing.
+    /// Called when a room has no member on this node: drop the state of the room, or note the time.
+    /// The default does nothing.
     ///
-    /// - It is called after the last member of a room has left or has disconnected. A leave counts when the shard has
-    ///   seen it.
-    /// - It is called after [`on_publish`](Self::on_publish) for a room without members (once for messages of another
-    ///   node that come together). So a state that drops the room here keeps nothing for rooms without members.
+    /// - It is called after the last member of a room has left or disconnected, when the shard has
+    ///   handled that.
+    /// - It is also called after [`on_publish`](Self::on_publish) for a room without members (once
+    ///   for messages of another node that arrive together). So a state that drops the room in this
+    ///   method keeps nothing for rooms without members.
     /// - It may be called more than once.
-    /// - It is never called for a room that has a member. A connection that joins at the same moment finds the state as
-    ///   it was before this call, whole, or as it is afterwards.
+    /// - It is never called for a room that has a member. A connection that joins at the same
+    ///   moment finds the state either as it was before this call or as it is afterwards, never a
+    ///   state in between.
     fn on_empty(&self, room: &str) {
         let _ = room;
     }
@@ -96,7 +106,7 @@ impl<S: RoomState + ?Sized> RoomState for Arc<S> {
     }
 }
 
-/// A state, as the shards see it: a panic of the state stays here, and is counted.
+/// The hooks by which the shards call a state. They catch and count its panics.
 pub(super) struct Hooks {
     state: Box<dyn RoomState>,
     counters: Arc<HubCounters>,

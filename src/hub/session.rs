@@ -1,4 +1,5 @@
-//! The life of one connection, from `on_connect` to `on_disconnect`.
+//! The session of one connection: the task that reads, and calls the handler from `on_connect` to
+//! `on_disconnect`.
 
 mod incoming;
 mod waiting;
@@ -22,8 +23,11 @@ use super::{Conn, Handler, events};
 use crate::engine::{Close, DisconnectReason};
 use crate::net::FrameReader;
 
-/// The task of a connection. Its size counts in every idle one, so what only a busy one needs is
-/// boxed: also the future of a message, at about 15 of the 400 ns that a message of a burst takes.
+/// The task of a connection.
+///
+/// Every idle connection holds this future, so it must be small. Parts that only a busy connection
+/// needs are boxed, also the future of a message: the box takes about 15 of the 400 ns that a
+/// message of a burst takes.
 #[expect(clippy::manual_async_fn, reason = "an async fn would hold its arguments twice")]
 pub(super) fn run<Out, In, H>(
     attached: Attached<Out, In>,
@@ -37,7 +41,7 @@ where
 {
     async move {
         let conn = &attached.0;
-        // One net for all that is the application's: the callbacks and the codec.
+        // One place catches all panics of the application's code: of callbacks and of the codec.
         let served = AssertUnwindSafe(serve(conn, &handler, &mut reader)).catch_unwind().await;
         let reason = served.unwrap_or_else(|payload| {
             report_panic(conn, &*payload);
@@ -50,7 +54,8 @@ where
     }
 }
 
-/// Serves the client until there is a reason to end, or the shard has one (`None`).
+/// Serves the client until the connection must end. Returns the reason, or `None` if the shard has
+/// ended it.
 #[expect(clippy::manual_async_fn, reason = "an async fn would hold its arguments twice")]
 fn serve<'a, Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
     conn: &'a Conn<Out, In>,
@@ -63,12 +68,12 @@ fn serve<'a, Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
             return reason;
         }
         loop {
-            // Back-pressure: what this client sends next would only add to the queue.
+            // Back-pressure: the next message of this client would only add to the full inbox.
             if conn.hub().inner.shards.is_congested() {
                 Box::pin(wait_for_relief(conn)).await;
                 reader.forgive();
             }
-            // A client that has sent much at once must not hold the worker thread.
+            // A client that has sent much at once must not keep the worker thread from other tasks.
             coop::consume_budget().await;
             conn.port().hear(conn.link());
             let event = poll_fn(|cx| poll_event(conn, reader, cx)).await;
@@ -84,30 +89,31 @@ fn serve<'a, Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
     }
 }
 
-/// Whether the client is to be served on; otherwise the reason to end, unless the shard has one.
+/// `Ok` to go on. The error ends the connection, with the reason; `None` if the shard has ended it.
 type SessionResult = Result<(), Option<DisconnectReason>>;
 
+/// Calls `on_connect`, and then handles an event that was read meanwhile.
 async fn open<Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
     conn: &Conn<Out, In>,
     handler: &H,
     reader: &mut FrameReader,
 ) -> SessionResult {
     let (result, ahead) =
-        read_beside(conn.span().hold(handler.on_connect(conn)), conn, reader).await;
+        read_beside(conn.span().instrument(handler.on_connect(conn)), conn, reader).await;
     #[cfg(feature = "test-util")]
     if let Some(opening) = conn.try_get::<crate::ws::Opening>() {
         opening.notify();
     }
     check_result(conn, "on_connect", result)?;
     match ahead {
-        // Boxed, for it is rare, and its size would count in every beginning.
+        // Boxed because it is rare: its size would count in every call.
         Some(event) => Box::pin(handle(event, conn, handler, reader)).await,
         None => Ok(()),
     }
 }
 
-/// Ends the connection if a callback has returned an error. The usual reason is that the connection is ending
-/// already, which is no fault.
+/// Turns the error of a callback into the end of the connection. The error is not reported if the
+/// connection is already closing: that is the usual cause of the error, and no fault.
 fn check_result<Out: 'static, In: Send + 'static>(
     conn: &Conn<Out, In>,
     callback: &'static str,
@@ -121,7 +127,8 @@ fn check_result<Out: 'static, In: Send + 'static>(
     })
 }
 
-/// Counts and tells the error of a callback. A hub that is closed makes callbacks fail, which is no fault.
+/// Counts and logs the error of a callback, unless the hub is closed: then callbacks fail without a
+/// fault.
 fn report_error<Out: 'static, In: Send + 'static>(
     conn: &Conn<Out, In>,
     callback: &'static str,
@@ -133,7 +140,7 @@ fn report_error<Out: 'static, In: Send + 'static>(
     }
 }
 
-/// Calls the handler for something that the client has sent, and for what it sends meanwhile.
+/// Calls the handler for an event, and then for each event that was read while the callback ran.
 fn handle<'a, Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
     first: SessionEvent<In>,
     conn: &'a Conn<Out, In>,
@@ -145,13 +152,13 @@ fn handle<'a, Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
         while let Some(event) = next.take() {
             next = match event {
                 SessionEvent::Message(message) => {
-                    let answer = conn.span().hold(handler.on_message(conn, message));
+                    let answer = conn.span().instrument(handler.on_message(conn, message));
                     let (result, ahead) = read_beside(answer, conn, reader).await;
                     check_result(conn, "on_message", result)?;
                     ahead
                 }
                 SessionEvent::Undecodable(error) => {
-                    let answer = conn.span().hold(handler.on_decode_error(conn, error));
+                    let answer = conn.span().instrument(handler.on_decode_error(conn, error));
                     let (result, ahead) = read_beside(answer, conn, reader).await;
                     check_result(conn, "on_decode_error", result)?;
                     ahead
@@ -165,14 +172,15 @@ fn handle<'a, Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
     }
 }
 
-/// Pings and pongs that are handled beside a callback before other tasks have their turn.
+/// How many pings and pongs are handled beside a callback before other tasks may run.
 const EVENTS_PER_TURN_MAX: usize = 64;
 
-/// What the client has sent while a callback ran, and comes next.
+/// The event that was read while a callback ran. It is handled next.
 type ReadAhead<In> = Option<SessionEvent<In>>;
 
-/// Runs a callback, and reads beside it: pings are answered meanwhile. At the first thing that has to
-/// wait for the callback, the reading stops, so that TCP slows the client down.
+/// Runs a callback and reads from the client at the same time, so that pings are answered. The
+/// reading stops at the first event that must wait for the callback, so that TCP slows the client
+/// down.
 async fn read_beside<Out: 'static, In: Send + 'static, F: Future>(
     callback: F,
     conn: &Conn<Out, In>,
@@ -205,7 +213,7 @@ async fn read_beside<Out: 'static, In: Send + 'static, F: Future>(
                 ahead = Some(event);
             }
         }
-        // Not all that comes is read, so silence says nothing.
+        // The hub does not read everything that arrives, so silence must not count.
         conn.link().pause_listening();
         Poll::Pending
     });
@@ -216,6 +224,7 @@ async fn read_beside<Out: 'static, In: Send + 'static, F: Future>(
     (output, ahead)
 }
 
+/// Counts and logs a panic of a callback or of the codec.
 fn report_panic<Out: 'static, In: Send + 'static>(
     conn: &Conn<Out, In>,
     payload: &(dyn Any + Send),
@@ -224,6 +233,7 @@ fn report_panic<Out: 'static, In: Send + 'static>(
     conn.span().enter(|| events::panicked(payload));
 }
 
+/// Waits until the shards are no longer congested, or the connection has ended.
 async fn wait_for_relief<Out: 'static, In: Send + 'static>(conn: &Conn<Out, In>) {
     tokio::select! {
         () = conn.hub().inner.shards.uncongested() => {}
@@ -231,8 +241,8 @@ async fn wait_for_relief<Out: 'static, In: Send + 'static>(conn: &Conn<Out, In>)
     }
 }
 
-/// Waits until the shard has ended the connection, tells the handler, and lets the close frame
-/// arrive meanwhile.
+/// Waits until the shard has ended the connection. Then calls `on_disconnect`, and at the same time
+/// waits until the close frame has reached the client.
 async fn finish<Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
     conn: &Conn<Out, In>,
     handler: &H,
@@ -243,8 +253,9 @@ async fn finish<Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
     let disconnect = async {
         let Some(end) = link.end() else { return };
         conn.span().enter(|| events::disconnected(&end.reason));
-        let told = async { conn.span().hold(handler.on_disconnect(conn, &end.reason)).await };
-        match AssertUnwindSafe(told).catch_unwind().await {
+        let callback =
+            async { conn.span().instrument(handler.on_disconnect(conn, &end.reason)).await };
+        match AssertUnwindSafe(callback).catch_unwind().await {
             Ok(Ok(())) => {}
             Ok(Err(close)) => report_error(conn, "on_disconnect", &close),
             Err(payload) => report_panic(conn, &*payload),
@@ -257,11 +268,11 @@ async fn finish<Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
     });
 }
 
-/// The most that [`patience`] gives a client that has closed the connection itself, broken a rule, or
-/// been evicted: there is less to wait for.
+/// The longest [`patience`] with a client that has closed the connection itself, has broken a rule,
+/// or was evicted: there is less to wait for.
 const SHORT_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a closing connection may make no progress.
+/// How long a closing connection may make no progress before its socket is closed.
 fn patience(reason: Option<&DisconnectReason>, close_timeout: Duration) -> Duration {
     match reason {
         Some(
@@ -274,8 +285,8 @@ fn patience(reason: Option<&DisconnectReason>, close_timeout: Duration) -> Durat
     }
 }
 
-/// A connection that the shard knows, and that counts in its hub. However its task ends, the shard gets
-/// the socket back.
+/// A connection that is attached to its shard and counted in its hub. Dropping it, however the task
+/// ends, detaches and uncounts the connection.
 pub(super) struct Attached<Out: 'static, In: Send + 'static>(pub(super) Conn<Out, In>);
 
 impl<Out: 'static, In: Send + 'static> Drop for Attached<Out, In> {
@@ -295,8 +306,8 @@ mod tests {
 
     impl Handler<String> for Quiet {}
 
-    /// What a task of 256 bytes, in tokio 1.54 on a 64-bit machine, leaves to its future. Tasks are
-    /// allocated in steps of 128 bytes, so the next byte would cost as many.
+    /// The bytes that a task of 256 bytes has for its future, in tokio 1.54 on a 64-bit machine.
+    /// Tasks are allocated in steps of 128 bytes, so one more byte would cost 128.
     const TASK_FUTURE_BYTES: usize = 152;
 
     const fn future_bytes<A, B, C, F>(_: fn(A, B, C) -> F) -> usize {

@@ -1,4 +1,4 @@
-//! The end of a hub: at once, or in good order and in time.
+//! Shutting down a hub: at once, or gracefully within a deadline.
 
 mod report;
 mod settings;
@@ -16,18 +16,18 @@ use super::lifetime::ShutdownPhase;
 use super::{Hub, events};
 use crate::engine::Closing;
 
-/// The most time of a shutdown that is kept for the goodbye to other nodes: many round trips, also where a
-/// connection has to be made for it.
+/// The most time of a shutdown that is reserved for the goodbye to other nodes. It is enough for
+/// many round trips, also when a new connection is needed.
 const GOODBYE_TIME_MAX: Duration = Duration::from_secs(1);
 
 impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
-    /// Closes the hub: connections get what was sent to them and then a close frame with 1001, new
-    /// ones are refused with 503, and publishes fail with
+    /// Closes the hub at once. Connections get the messages that were sent to them, and then a
+    /// close frame with 1001. New connections are refused with 503, and publishes fail with
     /// [`PublishError::Closed`](super::PublishError::Closed).
     ///
-    /// Returns at once; [`closed`](Self::closed) waits for the end. A second call does nothing. See
-    /// [`shutdown`](Self::shutdown) for an end in good order, and [`close`](Self::close) for the end of
-    /// some connections.
+    /// Returns at once; [`closed`](Self::closed) waits for the end. A second call does nothing. For
+    /// a graceful shutdown, see [`shutdown`](Self::shutdown). To close only some connections, see
+    /// [`close`](Self::close).
     pub fn shutdown_now(&self) {
         if self.inner.lifetime.advance(ShutdownPhase::Closed) {
             self.expect_end();
@@ -35,26 +35,31 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         }
     }
 
-    /// Shuts the hub down, and waits until that is over or its time is up.
+    /// Shuts the hub down gracefully. Waits until the shutdown is complete, or its deadline is
+    /// over.
     ///
-    /// First the hub [is not ready](Self::is_ready) any more, for as long as
-    /// [`Shutdown::not_ready_for`] says, and goes on all the same. Then new connections are refused with
-    /// 503. Connections get what was sent to them, and then
-    /// a close frame, spread over a window of time; until then they go on, and can publish. When all are
-    /// gone and their `on_disconnect` has returned, what waits for other nodes is published, and the hub
-    /// is closed. Connections that are left at the deadline are cut.
+    /// 1. The hub reports that it [is not ready](Self::is_ready), for the time of
+    ///    [`Shutdown::not_ready_for`]. It works as before meanwhile.
+    /// 2. New connections are refused with 503. Each open connection gets the messages that were
+    ///    sent to it, and then a close frame. The closes are spread over a window of time; until
+    ///    its close, a connection works as before and can publish.
+    /// 3. When all connections have ended and their `on_disconnect` has returned, the messages that
+    ///    wait for other nodes are published, and the hub is closed. Connections that have not
+    ///    ended at the deadline are cut.
+    /// 4. A hub with a backplane publishes the messages that still wait, and says goodbye, so that
+    ///    the other nodes forget this node at once. One second of the time, or a quarter of it if
+    ///    that is less, is reserved for this.
     ///
-    /// Last, a hub with a backplane publishes what still waits, and says goodbye; then the other nodes forget this node
-    /// at once. One second of the time, or a quarter of it if that is less, is kept for this. When this call returns,
-    /// all messages have left, unless the report has [`messages_unsent`](ShutdownReport::messages_unsent). The program
-    /// may end.
+    /// When this call returns, all messages have left, except the
+    /// [`messages_unsent`](ShutdownReport::messages_unsent) of the report. The program may end.
     ///
-    /// A later shutdown, or [`shutdown_now`](Self::shutdown_now), replaces one that is under way. The deadline
-    /// of the first one holds all the same: whoever is left then is cut.
+    /// A later shutdown, or [`shutdown_now`](Self::shutdown_now), replaces a shutdown that is under
+    /// way. The deadline of the first one still holds: connections that have not ended by then are
+    /// cut.
     ///
     /// # Cancel safety
-    /// When the future is dropped, connections go on being closed, but at the deadline none is cut, and
-    /// the hub goes on publishing.
+    /// When the future is dropped, the hub goes on closing connections, but it cuts none at the
+    /// deadline, and it goes on publishing.
     ///
     /// # Examples
     /// ```
@@ -75,10 +80,10 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         let is_replaced = self.stay_not_ready(&how).await;
         let deadline = how.deadline.saturating_sub(began.elapsed());
         self.inner.lifetime.advance(ShutdownPhase::Closing);
-        // From now on there are no more.
+        // From now on, this number does not grow.
         let connections = self.inner.lifetime.connections();
         let lost_before = self.stats().dropped_at_end;
-        // A hub that is closed has told its clients to go at once.
+        // A hub that is already closed has closed its connections at once.
         if !is_replaced && !self.is_closed() {
             self.close_all(how.closing());
         }
@@ -87,11 +92,11 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
             self.flush_backplane().await;
         });
         let in_order = in_order.await;
-        // A handshake that is just being refused counts for a moment.
+        // A handshake that is being refused counts for a moment.
         let unfinished = self.inner.lifetime.connections().min(connections);
         let cut = if in_order.is_err() { self.cut_all().await } else { 0 };
         self.inner.lifetime.advance(ShutdownPhase::Closed);
-        self.inner.lifetime.ring();
+        self.inner.lifetime.notify();
         self.leave_backplane(whole.saturating_sub(began.elapsed())).await;
         let report = ShutdownReport {
             connections,
@@ -105,7 +110,8 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         report
     }
 
-    /// The first phase of a shutdown; `true` where another call has begun the next one meanwhile.
+    /// The first phase of a shutdown. Returns `true` if another call has begun the next phase
+    /// meanwhile.
     async fn stay_not_ready(&self, how: &Shutdown) -> bool {
         self.inner.lifetime.advance(ShutdownPhase::NotReady);
         if self.is_closing() || how.not_ready.is_zero() {
@@ -115,37 +121,41 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         timeout(time, self.when(|| self.is_closing())).await.is_ok()
     }
 
-    /// Whether new clients should come here: for the health checks of load balancers. They should not to a
-    /// hub that is closed or being shut down, from the first moment of a shutdown on, nor to one that has
-    /// lost a shard ([`Stats::shards_gone`](crate::Stats::shards_gone)), which only a new process mends.
+    /// Whether a load balancer should send new clients to this hub: for health checks.
     ///
-    /// A backplane that is down is no reason: clients would be no better off at the other nodes.
+    /// `false` from the first moment of a shutdown, and when the hub is closed. Also `false` when
+    /// the hub has lost a shard ([`Stats::shards_gone`](crate::Stats::shards_gone)): only a new
+    /// process repairs that.
+    ///
+    /// A backplane that is down makes no difference, because clients would be no better off at the
+    /// other nodes.
     pub fn is_ready(&self) -> bool {
         !self.inner.lifetime.has_reached(ShutdownPhase::NotReady)
             && !self.inner.shards.is_any_gone()
     }
 
-    /// Whether the hub is closed, or refuses new connections as it is being shut down.
+    /// Whether the hub refuses new connections, because it is closed or is being shut down.
     pub fn is_closing(&self) -> bool {
         self.inner.lifetime.has_reached(ShutdownPhase::Closing) || self.inner.shards.are_gone()
     }
 
-    /// Whether the hub is closed: publishes fail. It also is when none of its shards is left, as when the
-    /// runtime that it was built in has ended ([`Stats::shards_gone`](crate::Stats::shards_gone)).
+    /// Whether the hub is closed: publishes fail. A hub is also closed when all its shards have
+    /// ended, such as with the runtime in which it was built
+    /// ([`Stats::shards_gone`](crate::Stats::shards_gone)).
     pub fn is_closed(&self) -> bool {
         self.inner.lifetime.has_reached(ShutdownPhase::Closed) || self.inner.shards.are_gone()
     }
 
-    /// Waits until the hub is closed and all that it had begun is over: upgrades under way,
-    /// connections, and their `on_disconnect`. Awaited in a handler it would wait for itself.
+    /// Waits until the hub is closed and has finished all its work: handshakes, connections, and
+    /// their `on_disconnect`. Do not await this in a callback: it would wait for itself.
     ///
     /// # Cancel safety
-    /// Nothing happens when the future is dropped.
+    /// Dropping the future changes nothing.
     pub async fn closed(&self) {
         self.when(|| self.is_closed() && self.inner.lifetime.connections() == 0).await;
     }
 
-    /// A connection or a handshake is over.
+    /// Counts a connection or a handshake as ended.
     pub(super) fn end_session(&self, addr: Option<SocketAddr>) {
         self.inner.lifetime.leave(addr);
     }
@@ -153,8 +163,8 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     fn close_all(&self, closing: Closing) {
         let closing = Arc::new(closing);
         self.inner.shards.ports().iter().for_each(|port| port.close_all(closing.clone()));
-        // Where no session is left to ring, those that wait must hear of it all the same.
-        self.inner.lifetime.ring();
+        // If there is no session, no session notifies the waiting calls.
+        self.inner.lifetime.notify();
     }
 
     async fn cut_all(&self) -> usize {
@@ -165,17 +175,18 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         self.when(|| self.inner.lifetime.connections() == 0).await;
     }
 
-    /// Waits for something that is rung for.
+    /// Waits until a condition holds. Checks the condition at each notification that a connection
+    /// or a shard has ended.
     pub(super) async fn when(&self, condition: impl Fn() -> bool) {
         self.inner.lifetime.when(self.inner.shards.shard_gone(), condition).await;
     }
 
-    /// From now on, the end of the backplane's tasks is not an error.
+    /// Makes the end of the backplane's tasks expected: from now on it is not an error.
     fn expect_end(&self) {
         self.inner.bridge.iter().for_each(|bridge| bridge.expect_end());
     }
 
-    /// How much of the time of a shutdown is kept for the goodbye.
+    /// The part of a shutdown's time that is reserved for the goodbye.
     fn goodbye_time(&self, deadline: Duration) -> Duration {
         match self.inner.bridge {
             Some(_) => GOODBYE_TIME_MAX.min(deadline / 4),
@@ -183,10 +194,10 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         }
     }
 
-    /// Says goodbye to the other nodes, in time.
+    /// Says goodbye to the other nodes, within `time`.
     async fn leave_backplane(&self, time: Duration) {
         if let Some(bridge) = &self.inner.bridge {
-            // Who does not hear it forgets this node a while later.
+            // A node that does not get the goodbye forgets this node later.
             let _ = timeout(time, bridge.leave()).await;
         }
     }

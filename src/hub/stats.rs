@@ -1,36 +1,40 @@
-//! The counters of a hub, and the snapshot of them that a user gets.
+//! The counters of a hub, and [`Stats`], the public snapshot of all counters.
 
 use crate::engine::{Counters, add_counters, live_counters, shard_counters, snapshot};
 
-/// The list of the counters of a hub that belong to no shard, for the macro `$with`. More counters may stand
-/// before them.
+/// Passes the list of the counters that belong to no shard to the macro `$with`. Other counters may
+/// precede the list.
 macro_rules! hub_counters {
     ($with:ident! { $($before:tt)* } $($more:tt)*) => {
         $with! {
             $($before)* $($more)*
 
-            /// Handshakes that came to nothing: the handler took too long, or the client did, or it went.
+            /// Handshakes that failed: the handler or the client took too long, or the client went
+            /// away.
             upgrades_failed,
-            /// Handshakes that were accepted and came to nothing, because the server in front of the hub gave no
-            /// stream: it serves its connections without upgrades (`with_upgrades` of hyper).
+            /// Handshakes that were accepted and then failed, because the server in front of the
+            /// hub does not support upgrades (`with_upgrades` of hyper).
             upgrades_unsupported,
-            /// Requests refused with 400 or 426 because they were no proper handshakes.
+            /// Requests refused with 400 or 426 because they were not valid handshakes.
             refused_malformed,
-            /// Handshakes refused with 500 because a layer in front of the hub had taken the upgrade out of the
-            /// request.
+            /// Handshakes refused with 500 because a layer in front of the hub had removed the
+            /// upgrade from the request.
             refused_without_upgrade,
-            /// Handshakes refused with 403 for their origin.
+            /// Handshakes refused with 403 because their origin is not allowed.
             refused_origins,
-            /// Handshakes that the handler refused.
+            /// Handshakes refused by `on_upgrade`.
             refused_by_handler,
-            /// Handshakes refused because of the rooms that [`UpgradeRequest::join`](crate::UpgradeRequest::join)
-            /// named: with 400 if there were too many or a name was too long, with 503 if the hub had no more rooms.
+            /// Handshakes refused because of the rooms that
+            /// [`UpgradeRequest::join`](crate::UpgradeRequest::join) named: with 400 for too many
+            /// rooms or a name that is too long, with 503 if the hub had reached
+            /// [`max_rooms`](crate::Builder::max_rooms).
             refused_for_rooms,
             /// Handshakes refused with 503 because the hub was closing.
             refused_closing,
-            /// Handshakes refused with 503 because there were too many connections or handshakes.
+            /// Handshakes refused with 503 because the hub had too many connections or handshakes.
             refused_full,
-            /// Handshakes refused with 429 because there were too many connections of their address.
+            /// Handshakes refused with 429 because their address had too many connections, or
+            /// opened them too fast.
             refused_addrs,
             /// Messages that the codec could not decode; see
             /// [`on_decode_error`](crate::Handler::on_decode_error).
@@ -38,11 +42,12 @@ macro_rules! hub_counters {
             /// Joins whose room was not subscribed to within
             /// [`subscribe_timeout`](crate::Builder::subscribe_timeout).
             subscribe_timeouts,
-            /// Callbacks that returned an error, which closed the connection with it.
+            /// Callbacks that returned an error, which closed the connection.
             callback_errors,
-            /// Handlers that panicked.
+            /// Panics of callbacks, of the codec, and of the check of origins.
             handler_panics,
-            /// Calls of a [`RoomState`](crate::RoomState) that panicked: it may lack that message, or keep that room.
+            /// Calls of a [`RoomState`](crate::RoomState) that panicked. The state may lack that
+            /// message, or still have that room.
             room_state_panics,
         }
     };
@@ -50,7 +55,8 @@ macro_rules! hub_counters {
 
 hub_counters! {
     live_counters! {
-        /// The live counters of a hub. Any thread adds and reads; they order nothing.
+        /// The live counters of a hub. Any thread adds to them and reads them; they order no other
+        /// memory accesses.
         pub(super) HubCounters;
     }
 }
@@ -58,10 +64,11 @@ hub_counters! {
 shard_counters! {
     hub_counters! {
         snapshot! {
-            /// A snapshot of the counters of a hub. All but `connections`, `rooms` and `blocked` only grow.
+            /// A snapshot of the counters of a hub, from [`Hub::stats`](crate::Hub::stats).
             ///
-            /// The fields are read one after the other while the hub runs, so sums between them may be
-            /// off by what happened meanwhile.
+            /// All counters only grow, except `connections`, `rooms` and `blocked`. The fields are
+            /// read one after the other while the hub runs, so sums over several fields may be
+            /// slightly off.
             Stats;
         }
     }
@@ -71,12 +78,12 @@ shard_counters! { add_counters! { pub(super) Stats::add_shard(Counters); } }
 hub_counters! { add_counters! { pub(super) Stats::add_hub(HubCounters); } }
 
 impl Stats {
-    /// Connections evicted because they did not read.
+    /// Connections evicted for any reason: the sum of the fields `evicted_*`.
     pub fn evictions(&self) -> u64 {
         self.evicted_full + self.evicted_stalled + self.evicted_for_memory
     }
 
-    /// Messages dropped after they had been published.
+    /// Messages dropped after they had been published: the sum of the fields `dropped_*`.
     pub fn dropped(&self) -> u64 {
         self.dropped_oldest + self.dropped_newest + self.dropped_at_end
     }

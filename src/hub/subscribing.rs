@@ -1,4 +1,4 @@
-//! Joining a room, and waiting until messages of other nodes to it come here.
+//! [`Conn::join_subscribed`]: joining a room, and waiting for the subscription of the node.
 
 use futures_util::FutureExt;
 
@@ -9,23 +9,24 @@ use crate::runtime::deadline::timeout;
 use crate::runtime::shield::shielded;
 
 impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
-    /// Joins a room as [`join`](Self::join) does, and then waits until the backplane has acknowledged the subscription
-    /// of this node to the room.
+    /// Joins a room as [`join`](Self::join) does, and then waits until the backplane has
+    /// acknowledged the subscription of this node to the room.
     ///
-    /// - `true`: this node now receives all messages of other nodes to the room. Without a backplane, `true` comes at
-    ///   once.
-    /// - `false`: [`subscribe_timeout`](crate::Builder::subscribe_timeout) is over, as while the backplane is away, or
-    ///   the hub closes.
+    /// - `true`: this node now receives all messages of other nodes to the room. Without a
+    ///   backplane, the call returns `true` at once.
+    /// - `false`: [`subscribe_timeout`](crate::Builder::subscribe_timeout) is over, such as while
+    ///   the backplane is down, or the hub is closing.
     ///
-    /// The connection is a member in both cases: it gets the messages of its own node, and
-    /// those of other nodes as soon as the backplane has subscribed.
-    /// [`Stats::subscribe_timeouts`](crate::Stats::subscribe_timeouts) counts the waits that took too long.
+    /// The connection is a member in both cases. It gets the messages of its own node at once, and
+    /// the messages of other nodes as soon as this node has subscribed.
+    /// [`Stats::subscribe_timeouts`](crate::Stats::subscribe_timeouts) counts the calls that timed
+    /// out.
     ///
     /// # Errors
-    /// As `join`; and [`JoinError::Closed`] where the connection ends while it waits.
+    /// As `join`, and [`JoinError::Closed`] if the connection ends while the call waits.
     ///
     /// # Cancel safety
-    /// When the future is dropped before it is ready, the connection may have joined or not.
+    /// When the future is dropped before it is ready, the connection may or may not have joined.
     pub async fn join_subscribed(&self, room: &str) -> Result<bool, JoinError> {
         self.join(room).await?;
         let Some(bridge) = &self.hub().inner.bridge else { return Ok(true) };

@@ -1,32 +1,35 @@
-//! Faults of the program around a hub. A client can bring them about at will, so they are told in sums.
+//! Warnings that a client can cause at will: they are counted, and logged at most once a second
+//! with their number.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::telemetry::Throttle;
 
-/// Those of one hub.
+/// The counters of one hub's warnings.
 #[derive(Debug, Default)]
 pub(super) struct Warnings {
-    /// Requests without their upgrade.
+    /// Requests from which a layer has removed the upgrade.
     pub(super) lost_upgrades: ThrottledCounter,
-    /// Handshakes under a server without upgrades.
+    /// Handshakes on a server that does not support upgrades.
     pub(super) unsupported: ThrottledCounter,
-    /// Headers of the handshake that a handler has set.
+    /// Headers that belong to the handshake and that a handler has set.
     pub(super) reserved_headers: ThrottledCounter,
     /// Messages that could not be decoded.
     pub(super) undecodable: ThrottledCounter,
-    /// Joins whose room was not subscribed to in time.
+    /// Joins for which the subscription did not come in time.
     pub(super) unsubscribed: ThrottledCounter,
-    /// Requests without an address, where addresses are limited. Told once.
+    /// Set when a request had no address although there are limits per address. This warning is
+    /// logged once.
     pub(super) unknown_addr: OnceLock<()>,
 }
 
-/// How often something has happened since it was last told. It is told once a second at most.
+/// The number of times that a warning was due since it was last logged. It is logged at most once a
+/// second.
 #[derive(Debug, Default)]
 pub(super) struct ThrottledCounter(Mutex<Throttle>);
 
 impl ThrottledCounter {
-    /// Counts one more, and returns the sum if it is to be told now.
+    /// Counts one more. Returns the number since the last log if the warning must be logged now.
     pub(super) fn add(&self) -> Option<u64> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).add(1)
     }

@@ -1,6 +1,7 @@
-//! What is told of a message that could not be decoded.
+//! The log fields of a message that could not be decoded.
 //!
-//! All of it comes from the client: it is bounded, and quoted in its `Debug` form.
+//! The values come from the client, so they are cut to a bounded length and quoted in their `Debug`
+//! form.
 
 #[cfg(feature = "tracing")]
 use std::fmt;
@@ -8,16 +9,16 @@ use std::fmt;
 use crate::codec::DecodeError;
 use crate::engine::FrameKind;
 
-/// Bytes of the payload that are told.
+/// How many bytes of the payload are logged.
 #[cfg(feature = "tracing")]
 const START_BYTES: usize = 64;
 
-/// Characters of the reason that are told: a parser may quote all of the message in it.
+/// How many characters of the reason are logged: a parser may quote the whole message in it.
 #[cfg(feature = "tracing")]
 const REASON_CHARS: usize = 200;
 
-/// The start of a payload, kept while it is decoded: a codec may write to the payload.
-#[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "nobody is told"))]
+/// A copy of the start of a payload, made before the decoding: a codec may write to the payload.
+#[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "used only for logs"))]
 pub(super) struct PayloadStart {
     kind: FrameKind,
     bytes: usize,
@@ -26,7 +27,7 @@ pub(super) struct PayloadStart {
 }
 
 impl PayloadStart {
-    /// Copies the start of every message that is decoded: a few nanoseconds.
+    /// Copies the start of a payload. This runs for every message, and takes a few nanoseconds.
     #[inline]
     pub(super) fn copy(kind: FrameKind, payload: &[u8]) -> Self {
         Self {
@@ -46,7 +47,7 @@ impl PayloadStart {
 }
 
 /// A message that could not be decoded.
-#[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "nobody is told"))]
+#[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "used only for logs"))]
 pub(super) struct Undecodable<'a> {
     pub(super) error: &'a DecodeError,
     pub(super) start: &'a PayloadStart,
@@ -54,23 +55,23 @@ pub(super) struct Undecodable<'a> {
 
 #[cfg(feature = "tracing")]
 impl Undecodable<'_> {
-    /// Why, cut.
+    /// The reason of the error, cut.
     pub(super) fn reason(&self) -> impl fmt::Display {
         let reason: String = self.error.to_string().chars().take(REASON_CHARS).collect();
         format!("{reason:?}")
     }
 
-    /// The bytes of its payload.
+    /// The number of bytes of the payload.
     pub(super) fn bytes(&self) -> usize {
         self.start.bytes
     }
 
-    /// The first of them.
+    /// The first bytes of the payload.
     pub(super) fn start(&self) -> impl fmt::Display {
         let PayloadStart { kind, bytes, start } = self.start;
         let start = &start[..START_BYTES.min(*bytes)];
         match kind {
-            // A character that is cut shows as a replacement.
+            // A character that is cut appears as a replacement character.
             FrameKind::Text => format!("{:?}", String::from_utf8_lossy(start)),
             FrameKind::Binary => format!("b\"{}\"", start.escape_ascii()),
         }

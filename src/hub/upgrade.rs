@@ -1,4 +1,4 @@
-//! From a request to a connection: who is admitted, and the handshake.
+//! The handshake: from a request to a connection, with its checks and limits.
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,22 +20,32 @@ use crate::ws::{NoUpgrade, RemoteAddr, Response};
 use crate::{net, ws};
 
 impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
-    /// Answers a request for a WebSocket, and runs the connection in a task of its own once the
-    /// response has left. For use in any hyper service whose connections allow upgrades
-    /// (`with_upgrades`); [`handle`](Self::handle) makes such a service.
+    /// Answers a WebSocket handshake, and runs the connection in a task of its own after the
+    /// response has left.
     ///
-    /// A request that is no proper handshake gets 426 or 400, one of a page that may not connect
-    /// ([`allow_origins`](crate::Builder::allow_origins),
-    /// [`check_origin`](crate::Builder::check_origin)) 403, one too many 503 or, where its address has
-    /// too many, 429, and one that the handler refuses what it says. A hub that is closing, and a handler
-    /// that takes longer than [`upgrade_timeout`](crate::Builder::upgrade_timeout), answer with 503. All
-    /// 503 and 429 say in `Retry-After` when to come back.
+    /// Call it in any hyper service whose connections allow upgrades (`with_upgrades`).
+    /// [`handle`](Self::handle) makes such a service.
     ///
-    /// A request without hyper's [`OnUpgrade`] extension cannot become a connection: a layer has taken it,
-    /// or has rebuilt the request without its extensions. It gets 500
-    /// ([`refused_without_upgrade`](crate::Stats::refused_without_upgrade)). A server without
-    /// `with_upgrades` cannot be told before the response has left: its clients get 101, and then the end
-    /// of the stream ([`upgrades_unsupported`](crate::Stats::upgrades_unsupported)).
+    /// # Refusals
+    ///
+    /// | status | reason |
+    /// |---|---|
+    /// | 400, 426 | the request is not a valid handshake |
+    /// | 403 | the page may not connect: [`allow_origins`](crate::Builder::allow_origins), [`check_origin`](crate::Builder::check_origin) |
+    /// | 429 | the address has too many connections, or opens them too fast |
+    /// | 503 | the hub has too many connections or handshakes, or is closing |
+    /// | 503 | the handler takes longer than [`upgrade_timeout`](crate::Builder::upgrade_timeout) |
+    /// | 400, 503 | the connection cannot join the rooms of [`UpgradeRequest::join`] |
+    /// | 500 | the handler panics |
+    /// | as the handler says | the handler refuses the request |
+    ///
+    /// The hub's responses with 503 and 429 have a `Retry-After`.
+    ///
+    /// A request without hyper's [`OnUpgrade`] extension cannot become a connection: a layer has
+    /// removed it, or has rebuilt the request without its extensions. Such a request gets 500
+    /// ([`refused_without_upgrade`](crate::Stats::refused_without_upgrade)). The hub cannot notice
+    /// a server without `with_upgrades` before the response has left: its clients get 101, and then
+    /// the end of the stream ([`upgrades_unsupported`](crate::Stats::upgrades_unsupported)).
     ///
     /// # Examples
     /// ```
@@ -89,8 +99,9 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         Ok(response)
     }
 
-    /// Asks the handler, and has the connection begin: the client may know of the response before the hub
-    /// has its stream, and then counts on its rooms.
+    /// Asks the handler, attaches the connection to its shard, and joins its rooms. This happens
+    /// before the hub has the stream: the client may get the response earlier, and must then miss
+    /// no message to its rooms.
     async fn accept<H: Handler<Out, In>>(
         &self,
         admitted: &mut Admitted<Out, In>,
@@ -108,7 +119,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         let attached = admitted.attach(info);
         for room in &rooms {
             match attached.0.join(room).await {
-                // It has ended already. The close frame will say why.
+                // The connection has already ended. The close frame has the reason.
                 Ok(()) | Err(JoinError::Closed) => {}
                 Err(error) => return Err(Refusal::Rooms(error)),
             }
@@ -144,14 +155,14 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         }
     }
 
-    /// Warns if a limit cannot hold, because nobody has told the address of the client.
+    /// Warns if there are limits per address, but the request has no address.
     fn warn_if_addr_unknown(&self, addr: Option<SocketAddr>) {
         if addr.is_none() && self.inner.lifetime.limits_addrs() {
             self.inner.warnings.unknown_addr.get_or_init(|| events::addr_unknown(self.name()));
         }
     }
 
-    /// Leaves headers out of the response that the handler may not set.
+    /// Removes the response headers that a handler may not set, and warns.
     fn drop_reserved(&self, request: &mut UpgradeRequest) {
         for name in request.take_reserved() {
             if let Some(times) = self.inner.warnings.reserved_headers.add() {
@@ -160,10 +171,9 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         }
     }
 
-    /// An accepted handshake did not become a connection.
+    /// Counts and logs an accepted handshake that did not become a connection.
     fn fail(&self, remote_addr: Option<SocketAddr>, error: Option<&hyper::Error>) {
-        // hyper says so only now, with the response on its way: before, nothing tells whether a connection
-        // is served with upgrades.
+        // hyper reports a server without upgrades only now, when the response is on its way.
         if error.is_some_and(hyper::Error::is_user) {
             self.counters().upgrades_unsupported.add(1);
             if let Some(times) = self.inner.warnings.unsupported.add() {
@@ -176,8 +186,8 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     }
 }
 
-/// Waits for the stream and starts the session in a task of its own: what this one needs for the
-/// upgrade is not kept for its life.
+/// Waits for the stream, and then starts the session in another task, so that the memory for the
+/// upgrade is freed.
 async fn open<Out, In, H>(
     admitted: Admitted<Out, In>,
     attached: Attached<Out, In>,
@@ -203,8 +213,8 @@ async fn open<Out, In, H>(
     tokio::spawn(run(attached, handler, reader));
 }
 
-/// A handshake, which counts in its hub until it is dropped. So does its connection, until this or its
-/// [`Attached`] is dropped.
+/// A handshake that is counted in its hub until this is dropped. Its connection is counted, too:
+/// until this is dropped, or, once attached, until its [`Attached`] is dropped.
 struct Admitted<Out: 'static, In: Send + 'static> {
     hub: Hub<Out, In>,
     addr: Option<SocketAddr>,
@@ -215,19 +225,21 @@ impl<Out: 'static, In: Send + 'static> Admitted<Out, In> {
     fn new(hub: &Hub<Out, In>, addr: Option<SocketAddr>) -> Result<Self, Refusal> {
         hub.inner.lifetime.enter(addr).map_err(Refusal::Denied)?;
         let admitted = Self { hub: hub.clone(), addr, is_attached: false };
-        // Only now, because a shutdown counts the connection, or the connection sees the shutdown.
+        // Check only after counting: either a shutdown counts this handshake, or this handshake
+        // sees the shutdown.
         if hub.is_closing() { Err(Refusal::Closing) } else { Ok(admitted) }
     }
 
-    /// The connection begins, before its stream is there.
+    /// Attaches a new connection to its shard, before the connection has its stream.
     fn attach(&mut self, info: ConnInfo) -> Attached<Out, In> {
         let inner = &self.hub.inner;
         let serial = inner.serial.fetch_add(1, Ordering::Relaxed);
-        // Where the last shard has gone since the handler was asked, any of them ends the connection.
+        // If the last shard has ended since the handler was asked, any shard ends the connection.
         let id = ConnKey::new(serial, inner.shards.place(serial).unwrap_or_default());
         let conn = Conn::new(self.hub.clone(), id, info);
         conn.port().attach(conn.link().clone(), WriteHalf::Awaited);
-        // Nobody listens to the client before its session does, so its silence says nothing.
+        // The hub does not read from the client before the session begins, so silence must not
+        // count.
         conn.link().pause_listening();
         self.is_attached = true;
         Attached(conn)

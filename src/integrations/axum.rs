@@ -1,4 +1,4 @@
-//! A hub in an axum router: an endpoint is a handler, and [`HubUpgrade`] an extractor.
+//! A hub in an axum router: [`Endpoint`] is an axum handler, and [`HubUpgrade`] an extractor.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -16,9 +16,9 @@ use crate::{ConnExtensions, Endpoint, Handler, PathParams, RemoteAddr};
 
 /// An endpoint is an axum handler: `get(hub.handle(handler))`.
 ///
-/// The connection gets the parameters of the route and, from
-/// `into_make_service_with_connect_info::<SocketAddr>()`, the address. For extractors that run before, see
-/// [`HubUpgrade`].
+/// The connection gets the parameters of the route. It gets the address of the client if the router
+/// is served with `into_make_service_with_connect_info::<SocketAddr>()`. To run other extractors
+/// before the handshake, use [`HubUpgrade`].
 ///
 /// # Examples
 /// ```
@@ -57,15 +57,16 @@ where
     }
 }
 
-/// Tells axum that a handler is an [`Endpoint`].
+/// The marker by which axum recognises an [`Endpoint`] as a handler.
 #[derive(Debug)]
 #[doc(hidden)]
 pub enum ByEndpoint {}
 
-/// An extractor: a request that wants to be a connection of a hub, and is not answered yet.
+/// An axum extractor for a WebSocket request that a hub has not answered yet.
 ///
-/// It takes the whole request, so it is the last argument of an axum handler. The ones before it run before
-/// the handshake, and answer with responses of their own where they reject.
+/// It takes the whole request, so it must be the last argument of an axum handler. The extractors
+/// before it run before the handshake. If one of them rejects the request, the client gets its
+/// response.
 ///
 /// # Examples
 /// ```
@@ -109,8 +110,8 @@ pub struct HubUpgrade {
 }
 
 impl HubUpgrade {
-    /// Attaches something to the connection to be, of which
-    /// [`Conn::get`](crate::Conn::get) tells. It replaces what was there of its type.
+    /// Attaches a value to the future connection. [`Conn::get`](crate::Conn::get) returns it by its
+    /// type. The value replaces an earlier value of the same type.
     pub fn with<E: Clone + Send + Sync + 'static>(mut self, extension: E) -> Self {
         let extensions = self.request.extensions_mut();
         let ConnExtensions(kept) = extensions.get_or_insert_default();
@@ -118,18 +119,21 @@ impl HubUpgrade {
         self
     }
 
-    /// The request, as it will come to [`Handler::on_upgrade`](crate::Handler::on_upgrade).
+    /// The request that [`Handler::on_upgrade`](crate::Handler::on_upgrade) will get.
     pub fn request(&self) -> &Request {
         &self.request
     }
 
-    /// Makes a connection of the endpoint's hub of it. The response is the handshake's, or says why there is
-    /// none: see [`Hub::upgrade`](crate::Hub::upgrade). The handshake's has the headers that `on_upgrade` has
-    /// set ([`response_headers_mut`](crate::UpgradeRequest::response_headers_mut)). More can be added to the
-    /// response, by a jar of cookies as well.
+    /// Answers the handshake, and makes the request a connection of the endpoint's hub.
+    ///
+    /// Returns the response that accepts or refuses the handshake: see
+    /// [`Hub::upgrade`](crate::Hub::upgrade). If it accepts, the response has the headers that
+    /// `on_upgrade` has set
+    /// ([`response_headers_mut`](crate::UpgradeRequest::response_headers_mut)). The axum handler
+    /// may add more headers, such as from a cookie jar.
     ///
     /// # Cancel safety
-    /// Dropped before it is ready, no connection comes about.
+    /// When the future is dropped before it is ready, there is no connection.
     pub async fn accept<Out, In, H>(self, endpoint: &Endpoint<H, Out, In>) -> Response
     where
         Out: 'static,
@@ -142,7 +146,7 @@ impl HubUpgrade {
 }
 
 impl<S: Send + Sync> FromRequest<S> for HubUpgrade {
-    /// Where a parameter of the route is not UTF-8: 400.
+    /// A parameter of the route is not UTF-8: 400.
     type Rejection = RawPathParamsRejection;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
@@ -161,7 +165,7 @@ impl fmt::Debug for HubUpgrade {
     }
 }
 
-/// The parameters of the route; `None` where it has none.
+/// The parameters of the route; `None` if the route has no parameters.
 async fn path_params<S: Send + Sync>(
     parts: &mut Parts,
     state: &S,
@@ -173,7 +177,7 @@ async fn path_params<S: Send + Sync>(
     }
 }
 
-/// Where axum knows the address and nobody said another, as one that a proxy tells.
+/// Inserts the address from axum, unless the request already has one, such as from a proxy.
 fn insert_remote_addr(extensions: &mut Extensions) {
     let known = extensions.get::<ConnectInfo<SocketAddr>>().copied();
     if let (Some(ConnectInfo(addr)), None) = (known, extensions.get::<RemoteAddr>()) {

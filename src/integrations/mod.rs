@@ -1,4 +1,4 @@
-//! Other crates' ways to mount a hub. Outermost, thin, on the public API alone.
+//! Integrations with axum and tower. They use only the public API.
 
 #[cfg(feature = "axum")]
 mod axum;

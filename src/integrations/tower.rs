@@ -1,4 +1,4 @@
-//! An endpoint as a [`tower_service::Service`]: tower's middleware goes around the handshake.
+//! [`Endpoint`] as a [`tower_service::Service`], for tower's middleware around the handshake.
 
 use std::convert::Infallible;
 use std::task::{Context, Poll};
@@ -9,8 +9,11 @@ use tower_service::Service;
 
 use crate::{Endpoint, Handler, Response};
 
-/// Always ready: what is too much is answered with 503. A timeout around it bounds the handshake, not the
-/// connection, which has a task of its own from the response on.
+/// An endpoint is a tower service. It is always ready: a hub with too many connections answers with
+/// 503.
+///
+/// A timeout around the service bounds the handshake, not the connection: after the response, the
+/// connection has a task of its own.
 ///
 /// # Examples
 /// ```

@@ -13,11 +13,11 @@ impl FrameDecoder {
         Self(Decoder::new(DecodeLimits { message_bytes_max, fragments_max: u32::MAX }))
     }
 
-    /// Decodes the bytes of one read, and shows each message that ends in it to `see`. Unmasks in
+    /// Decodes the bytes of one read, and calls `see` with each message that ends in it. Unmasks in
     /// place, so the same bytes cannot be decoded twice.
     ///
     /// # Errors
-    /// The client broke the protocol, and is to be told by this close.
+    /// The client broke the protocol. The error is the close that the client must get.
     pub fn decode(
         &mut self,
         mut read: &mut [u8],
@@ -32,7 +32,7 @@ impl FrameDecoder {
     }
 }
 
-/// What a decoder made of some bytes.
+/// An event that a decoder has decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decoded {
     /// A message.
@@ -43,12 +43,12 @@ pub enum Decoded {
     Pong(Vec<u8>),
     /// A close frame; nothing is decoded after it.
     Close(Close),
-    /// A breach of the protocol, and the close that it is answered with; nothing is decoded after it.
+    /// A breach of the protocol, with the close that answers it; nothing is decoded after it.
     Refused(Close),
 }
 
-/// Decodes `reads`, each as it comes: what each of them has completed, up to the read with which
-/// decoding ends.
+/// Decodes the reads one after the other. Returns for each read the events that it completed, up to
+/// the read at which decoding ends.
 pub fn decode<'a>(
     reads: impl IntoIterator<Item = &'a [u8]>,
     message_bytes_max: usize,

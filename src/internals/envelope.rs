@@ -1,4 +1,4 @@
-//! The envelopes between nodes.
+//! Envelopes between nodes.
 
 use bytes::Bytes;
 
@@ -23,8 +23,8 @@ pub fn pack<'a>(messages: impl IntoIterator<Item = (&'a str, &'a Bytes)>) -> Byt
     packer.seal(EnvelopeHeader { node: NodeId::from_bytes([7; 16]), epoch: 1, first: 0 }).into()
 }
 
-/// Reads an envelope and shows each message to a room, with its payload, to `see`; `false` where it
-/// is no envelope of messages.
+/// Parses an envelope and calls `see` with the room and the payload of each message to a room.
+/// Returns `false` if the bytes are not an envelope of messages.
 pub fn each_message(envelope: &[u8], mut see: impl FnMut(&str, &[u8])) -> bool {
     let Ok(Envelope { body: EnvelopeBody::Messages(messages), .. }) = Envelope::parse(envelope)
     else {
@@ -40,14 +40,14 @@ pub fn each_message(envelope: &[u8], mut see: impl FnMut(&str, &[u8])) -> bool {
     true
 }
 
-/// A key that envelopes are signed with.
+/// A key for signing envelopes.
 #[cfg(feature = "hmac")]
 #[derive(Debug)]
 pub struct Signer(Signing);
 
 #[cfg(feature = "hmac")]
 impl Signer {
-    /// Signs with this key.
+    /// Makes a signer with this key.
     pub fn new(key: &[u8]) -> Self {
         Self(Signing::with(&[key]))
     }
@@ -57,7 +57,7 @@ impl Signer {
         self.0.seal(channel, envelope)
     }
 
-    /// Takes the signature off, where it is right.
+    /// Checks and removes the signature; `None` if it is wrong.
     pub fn open(&self, channel: &str, payload: Bytes) -> Option<Bytes> {
         self.0.open(channel, payload)
     }

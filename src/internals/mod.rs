@@ -1,6 +1,6 @@
-//! What the benchmarks and the fuzz targets of this crate see of its private parts.
+//! Access to private parts, for the benchmarks and the fuzz targets of this crate.
 //!
-//! Not a part of the API: it may change or go at any time, in any version.
+//! This is not part of the API: it may change or disappear in any version.
 
 mod decoder;
 mod envelope;
@@ -30,7 +30,7 @@ use crate::codec::{Codec, EncodeError};
 /// Encodes `message` into one frame, as a hub does before it publishes.
 ///
 /// # Errors
-/// Where the codec fails.
+/// If the codec fails.
 pub fn encode_frame<Out: 'static, In: 'static>(
     codec: &dyn Codec<Out, In>,
     message: &Out,

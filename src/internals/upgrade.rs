@@ -5,8 +5,8 @@ use hyper::http::request::Parts;
 
 use crate::ws;
 
-/// The response to an upgrade request with which a handler would find no fault, without its body.
-/// `None` where the request passes the checks and is still not understood.
+/// The response, without its body, to an upgrade request that the handler accepts. `None` if the
+/// request passes the checks but cannot be accepted.
 pub fn upgrade(parts: Parts) -> Option<Response<()>> {
     let response = match ws::objection(&parts) {
         Some(objection) => objection.into_response(),

@@ -1,4 +1,4 @@
-//! A client in memory.
+//! [`TestClient`]: a client in memory.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,16 +9,16 @@ use crate::{
     AsMessage, Close, CloseCode, Codec, DecodeError, FrameKind, RawMessage, Response, SendError,
 };
 
-/// A client of a [`TestServer`](super::TestServer): what a browser is to a server.
+/// An open connection to a [`TestServer`](super::TestServer), from the client's side.
 ///
-/// It receives `Out` and sends `In`. It answers pings and a close by itself, as long as it reads: see
-/// [`pause`](Self::pause). If it is dropped, it vanishes without a close frame, and the handler is told
-/// [`DisconnectReason::Io`](crate::DisconnectReason::Io).
+/// It receives `Out` and sends `In`. It answers pings and a close by itself, while it reads: see
+/// [`pause`](Self::pause). Dropping it ends the connection without a close frame, and the handler
+/// gets [`DisconnectReason::Io`](crate::DisconnectReason::Io).
 pub struct TestClient<Out, In = Out> {
     pipe: Pipe,
     codec: Arc<dyn Codec<In, Out>>,
     response: Response<()>,
-    /// How the connection has ended, once that was received.
+    /// The close of the connection, after it was received.
     close: Option<Close>,
 }
 
@@ -27,45 +27,46 @@ impl<Out: 'static, In: 'static> TestClient<Out, In> {
         Self { pipe, codec, response, close: None }
     }
 
-    /// The response that accepted the handshake, with its headers: the subprotocol, cookies.
+    /// The response that accepted the handshake. Its headers have the subprotocol and cookies.
     pub fn response(&self) -> &Response<()> {
         &self.response
     }
 
-    /// Sends a message. Returns when it is in the pipe to the server; the server may not have read it. Waits while the
-    /// pipe is full, as when the server holds this client back.
+    /// Sends a message. Returns when the message is in the pipe to the server; the server may not
+    /// have read it yet. Waits while the pipe is full, such as when the server slows this client
+    /// down.
     ///
     /// # Errors
-    /// [`SendError::Encode`]: the message cannot be encoded, and nothing was sent. [`SendError::Closed`]: the
-    /// connection has ended.
+    /// [`SendError::Encode`]: the message cannot be encoded, and nothing was sent.
+    /// [`SendError::Closed`]: the connection has ended.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, the message may be sent, whole, or not at all.
+    /// When the future is dropped before it is ready, either the whole message is sent or nothing.
     pub async fn send<M: AsMessage<In> + ?Sized>(&self, message: &M) -> Result<(), SendError> {
         let mut payload = Vec::new();
         let kind = message.with_message(|message| self.codec.encode(message, &mut payload))?;
         self.write(kind, payload).await
     }
 
-    /// Sends a text message as it is, past the codec. Empty, it is a heartbeat
+    /// Sends a text message without the codec. An empty text is a heartbeat
     /// ([`Builder::heartbeats`](crate::Builder::heartbeats)).
     ///
     /// # Errors
     /// [`SendError::Closed`]: the connection has ended.
     ///
     /// # Cancel safety
-    /// As of [`send`](Self::send).
+    /// As [`send`](Self::send).
     pub async fn send_text(&self, text: &str) -> Result<(), SendError> {
         self.write(FrameKind::Text, text.into()).await
     }
 
-    /// Sends a binary message as it is, past the codec.
+    /// Sends a binary message without the codec.
     ///
     /// # Errors
     /// [`SendError::Closed`]: the connection has ended.
     ///
     /// # Cancel safety
-    /// As of [`send`](Self::send).
+    /// As [`send`](Self::send).
     pub async fn send_binary(&self, bytes: &[u8]) -> Result<(), SendError> {
         self.write(FrameKind::Binary, bytes.into()).await
     }
@@ -74,14 +75,15 @@ impl<Out: 'static, In: 'static> TestClient<Out, In> {
         if self.pipe.send(kind, payload).await { Ok(()) } else { Err(SendError::Closed) }
     }
 
-    /// Receives the next message, and waits for it.
+    /// Waits for the next message, and decodes it.
     ///
     /// # Errors
-    /// [`RecvError::Closed`]: the connection has ended; all messages before the end have been received. Each later
-    /// call says so again. [`RecvError::Decode`]: the codec cannot read the message. The next call goes on.
+    /// [`RecvError::Closed`]: the connection has ended, and all messages before the end have been
+    /// received. Each later call returns the same error. [`RecvError::Decode`]: the codec cannot
+    /// decode the message. The next call returns the next message.
     ///
     /// # Cancel safety
-    /// No message is lost.
+    /// Dropping the future loses no message.
     pub async fn recv(&mut self) -> Result<Out, RecvError> {
         let message = self.recv_raw().await?;
         let (kind, mut payload) = match &message {
@@ -96,13 +98,14 @@ impl<Out: 'static, In: 'static> TestClient<Out, In> {
         decoded.map_err(|source| RecvError::Decode { message, source })
     }
 
-    /// Receives the next message as it is, past the codec: also the empty text that answers a heartbeat.
+    /// Waits for the next message, and returns it without the codec. It may be the empty text that
+    /// answers a heartbeat.
     ///
     /// # Errors
-    /// [`RecvError::Closed`], as of [`recv`](Self::recv).
+    /// [`RecvError::Closed`], as for [`recv`](Self::recv).
     ///
     /// # Cancel safety
-    /// No message is lost.
+    /// Dropping the future loses no message.
     pub async fn recv_raw(&mut self) -> Result<RawMessage, RecvError> {
         if self.close.is_none() {
             match self.pipe.recv().await {
@@ -111,16 +114,16 @@ impl<Out: 'static, In: 'static> TestClient<Out, In> {
                 None => {}
             }
         }
-        // Without one if the runtime of the client has ended.
+        // There is no close if the runtime of the client has ended.
         let close = self.close.get_or_insert_with(|| CloseCode::ABNORMAL.into());
         Err(RecvError::Closed(close.clone()))
     }
 
-    /// Waits for the end, and says how the connection was closed: 1006 if it ended without a close frame, 1005 if the
-    /// frame has no code. Messages that come before are thrown away.
+    /// Waits for the end of the connection, and returns its close: code 1006 if it ended without a
+    /// close frame, 1005 if the frame has no code. Messages that arrive before the end are dropped.
     ///
     /// # Cancel safety
-    /// Messages that have been thrown away stay so.
+    /// When the future is dropped before it is ready, the messages that it has dropped are lost.
     pub async fn closed(&mut self) -> Close {
         loop {
             if let Err(RecvError::Closed(close)) = self.recv_raw().await {
@@ -129,26 +132,29 @@ impl<Out: 'static, In: 'static> TestClient<Out, In> {
         }
     }
 
-    /// Closes the connection, waits for the answer, and returns it. Messages that come before are thrown away. Where
-    /// the server has closed already, its close is the answer.
+    /// Closes the connection, and returns the close with which the server answers. Messages that
+    /// arrive before the answer are dropped. If the server has already closed the connection, its
+    /// close is returned.
     ///
-    /// The code and the reason are sent as [`Close`] says. `on_disconnect` may not have run when this returns.
+    /// For the code and the reason that are sent, see [`Close`]. `on_disconnect` may not have run
+    /// when this returns.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, the close may have been sent.
+    /// When the future is dropped before it is ready, the close may or may not have been sent.
     pub async fn close(&mut self, close: impl Into<Close>) -> Close {
-        // It fails where the connection has ended, and `closed` says how.
+        // This fails if the connection has ended. `closed` returns the close.
         self.pipe.close(&close.into()).await;
         self.closed().await
     }
 
-    /// Stops reading, as a client that hangs: what is sent to it fills the pipe, and then its queue in the hub. Pings
-    /// are not answered. Messages that it has read already can still be received.
+    /// Stops reading, as a client that hangs does. Messages to it fill the pipe, and then its queue
+    /// in the hub. Pings are not answered. Messages that the client has already read can still be
+    /// received.
     pub fn pause(&self) {
         self.pipe.pause();
     }
 
-    /// Goes on reading after [`pause`](Self::pause).
+    /// Reads again after [`pause`](Self::pause).
     pub fn resume(&self) {
         self.pipe.resume();
     }

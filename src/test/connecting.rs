@@ -1,4 +1,4 @@
-//! The handshake of a client.
+//! [`Connecting`]: the handshake of a client in memory.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -16,34 +16,36 @@ use super::{ConnectError, TestClient, TestServer};
 use crate::ws::Opening;
 use crate::{Body, Request, Response, StatusCode};
 
-/// Bytes of a response that refuses a handshake; a test looks at a line of text there.
+/// The largest body, in bytes, of a response that refuses a handshake. Such a body is usually a
+/// line of text.
 const REFUSAL_BYTES_MAX: usize = 1 << 20;
 
-/// As much as the send buffer of a new TCP socket on Linux holds, about.
+/// In bytes: about the send buffer of a new TCP socket on Linux.
 const PIPE_BYTES: usize = 64 * 1024;
 
-/// More than a test of messages has, and little for a test of slow clients.
+/// More messages than most tests send, and few enough for tests of slow clients.
 const INBOX_MESSAGES: usize = 1_024;
 
-/// The headers of a handshake, for those that a test does not set.
+/// The default headers of a handshake. A header that a test sets replaces the default.
 const HEADERS: [(HeaderName, &str); 5] = [
     (header::HOST, "localhost"),
     (header::CONNECTION, "upgrade"),
     (header::UPGRADE, "websocket"),
     (header::SEC_WEBSOCKET_VERSION, "13"),
-    // Any 16 bytes do.
+    // Any 16 bytes are valid.
     (header::SEC_WEBSOCKET_KEY, "cm9vbWNhc3QgaW4gdGVzdA=="),
 ];
 
-/// A client that is to connect, from [`TestServer::connect`]. Await it: the result is a [`TestClient`], or the
-/// refusal as a [`ConnectError`].
+/// The settings of a new client, from [`TestServer::connect`]. Await it to connect: the result is a
+/// [`TestClient`], or a [`ConnectError`] if the handshake was refused.
 ///
-/// It returns when [`on_connect`](crate::Handler::on_connect) has returned, so that the client is in the rooms that it
-/// joins there. Where that callback ends the connection, the client has the close
-/// ([`closed`](TestClient::closed)).
+/// The future is ready when [`on_connect`](crate::Handler::on_connect) has returned, so the client
+/// is already a member of the rooms that `on_connect` joins. If that callback closes the
+/// connection, the client gets the close ([`closed`](TestClient::closed)).
 ///
 /// # Cancel safety
-/// Dropped before it returns, the client vanishes, as one whose network is gone.
+/// When the future is dropped before it is ready, the client disappears, as if its network had
+/// failed.
 ///
 /// # Examples
 /// ```
@@ -90,33 +92,35 @@ impl<Out, In> Connecting<Out, In> {
         }
     }
 
-    /// Adds a header, such as `origin`, `cookie` or `sec-websocket-protocol`. A header of the handshake itself, such as
-    /// `host` or `sec-websocket-key`, takes the place of the right one.
+    /// Adds a header to the request, such as `origin`, `cookie` or `sec-websocket-protocol`. A
+    /// header of the handshake itself, such as `host` or `sec-websocket-key`, replaces the correct
+    /// one.
     ///
     /// # Panics
-    /// If the name or the value cannot be that of a header.
+    /// If the name or the value is not valid for a header.
     pub fn header(mut self, name: &str, value: &str) -> Self {
-        let name: HeaderName = name.parse().expect("the name of a header");
-        let value = HeaderValue::from_str(value).expect("the value of a header");
+        let name: HeaderName = name.parse().expect("a valid header name");
+        let value = HeaderValue::from_str(value).expect("a valid header value");
         self.headers.append(name, value);
         self
     }
 
-    /// The address that the client has. Default: `127.0.0.1:49152`, the same for all clients.
+    /// The address of the client. Default: `127.0.0.1:49152`, the same for all clients.
     pub fn remote_addr(mut self, addr: SocketAddr) -> Self {
         self.remote_addr = addr;
         self
     }
 
-    /// Bytes that the pipe holds in each direction, in the place of the buffers of the kernel. Default: 64 KiB; at least
-    /// 1. With fewer, a client that is paused becomes slow earlier.
+    /// How many bytes the pipe holds in each direction. It replaces the buffers of the kernel.
+    /// Default: 64 KiB; at least
+    /// 1. With a smaller pipe, a paused client becomes a slow client earlier.
     pub fn pipe_bytes(mut self, bytes: usize) -> Self {
         self.pipe_bytes = bytes.max(1);
         self
     }
 
-    /// Messages that the client reads ahead of [`recv`](TestClient::recv). Default: 1,024; at least 1. If as many wait,
-    /// the client stops reading, and answers no pings.
+    /// How many messages the client reads before [`recv`](TestClient::recv) takes them. Default:
+    /// 1,024; at least 1. When this number waits, the client stops reading, and answers no pings.
     pub fn inbox_messages(mut self, messages: usize) -> Self {
         self.inbox_messages = messages.max(1);
         self
@@ -124,7 +128,7 @@ impl<Out, In> Connecting<Out, In> {
 
     fn request(&mut self) -> Request<Body> {
         let mut request = Request::new(Body::empty());
-        *request.uri_mut() = self.path.parse().expect("a path");
+        *request.uri_mut() = self.path.parse().expect("a valid path");
         for (name, value) in HEADERS {
             if !self.headers.contains_key(&name) {
                 self.headers.insert(name, HeaderValue::from_static(value));
@@ -150,7 +154,7 @@ impl<Out: 'static, In: 'static> Connecting<Out, In> {
             hyper::upgrade::on(&mut response).await.map_err(|error| lost(error.into()))?;
         drop(body);
         let pipe = Pipe::new(upgraded, self.inbox_messages);
-        // It fails if the connection has ended, of which the client learns by its pipe.
+        // This fails if the connection has ended. The client gets the end from its pipe.
         drop(opened.wait_for(|is_open| *is_open).await);
         Ok(TestClient::new(pipe, self.server.codec, response))
     }

@@ -1,9 +1,9 @@
-//! What a client is told in the place of what it asked for.
+//! The errors of a client in memory.
 
 use crate::codec::DecodeError;
 use crate::{Close, RawMessage, Response, StatusCode};
 
-/// A client did not become a connection.
+/// The error of [`TestServer::connect`](super::TestServer::connect): there is no connection.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -24,17 +24,19 @@ impl ConnectError {
         }
     }
 
-    /// The status of that response.
+    /// The status of the response that refused the handshake.
     pub fn status(&self) -> Option<StatusCode> {
         self.response().map(Response::status)
     }
 }
 
-/// A client got no message, or none that it can read.
+/// The error of [`TestClient::recv`](super::TestClient::recv): there is no message, or it cannot be
+/// decoded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecvError {
-    /// The connection has ended, with this close frame; with 1006 where it ended without one, as in browsers.
+    /// The connection has ended with this close frame. The code is 1006 if it ended without a close
+    /// frame, as in browsers.
     #[error("connection closed: {0}")]
     Closed(Close),
     /// The codec cannot decode the message, or does not accept its kind.
@@ -42,7 +44,7 @@ pub enum RecvError {
     Decode {
         /// The message.
         message: RawMessage,
-        /// Why not.
+        /// The reason.
         source: DecodeError,
     },
 }

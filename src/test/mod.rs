@@ -1,8 +1,9 @@
-//! Tests of an application's handlers: clients in memory, without a port (feature `test-util`).
+//! Test tools for applications: a server and clients in memory, without a port (feature
+//! `test-util`).
 //!
-//! A [`TestServer`] serves endpoints as [`Server`](crate::Server) does: the same routes, limits and handshake, and the
-//! same shards and callbacks behind them. Its clients are at the other end of a pipe in memory. They send masked frames
-//! as RFC 6455 demands, answer pings and answer a close, as browsers do.
+//! A [`TestServer`] serves endpoints as [`Server`](crate::Server) does, with the same routes,
+//! limits, handshake, shards and callbacks. A pipe in memory connects each client to it. The
+//! clients behave as browsers do: they send masked frames (RFC 6455), and answer pings and a close.
 //!
 //! # Examples
 //! A test of a chat:
@@ -35,15 +36,17 @@
 //! ```
 //!
 //! # Time
-//! Nothing here sleeps. `connect` returns when `on_connect` has returned, so a client is in the rooms that it joins
-//! there. In a test with paused time (`#[tokio::test(start_paused = true)]`), tokio jumps to the next timeout when
-//! nothing else can happen. If `tokio::time::timeout(Duration::from_secs(1), client.recv())` expires there, no message
-//! will come.
+//! Nothing here sleeps. `connect` returns when `on_connect` has returned, so the client is already
+//! a member of the rooms that `on_connect` joins. In a test with paused time
+//! (`#[tokio::test(start_paused = true)]`), tokio jumps to the next timeout when nothing else can
+//! happen. If `tokio::time::timeout(Duration::from_secs(1), client.recv())` expires in such a test,
+//! no message will come.
 //!
 //! # Slow clients
-//! A client reads on by itself until [`inbox_messages`](Connecting::inbox_messages) wait for `recv`. From then on, and
-//! after [`pause`](TestClient::pause), it reads nothing. Then the pipe holds
-//! [`pipe_bytes`](Connecting::pipe_bytes): it replaces the buffers of the kernel. The rest waits in the hub.
+//! A client reads by itself until [`inbox_messages`](Connecting::inbox_messages) wait for `recv`.
+//! From then on, and after [`pause`](TestClient::pause), it reads nothing. Then up to
+//! [`pipe_bytes`](Connecting::pipe_bytes) wait in the pipe, which replaces the buffers of the
+//! kernel, and all further messages wait in the hub.
 //!
 //! ```
 //! use roomcast::test::TestServer;

@@ -17,7 +17,7 @@ use crate::{Close, CloseCode, FrameKind, RawMessage};
 
 type Stream = TokioIo<Upgraded>;
 
-/// A connection that a client has. It breaks off when it is dropped.
+/// A client's connection. It breaks when this is dropped.
 pub(super) struct Pipe {
     outgoing: mpsc::Sender<Outgoing>,
     incoming: mpsc::Receiver<Received>,
@@ -25,22 +25,23 @@ pub(super) struct Pipe {
     tasks: [JoinHandle<()>; 2],
 }
 
-/// Something that a client gets.
+/// An item that a client receives.
 pub(super) enum Received {
     Message(RawMessage),
-    /// The last of all.
+    /// The end of the connection: the last item.
     Ended(Close),
 }
 
 enum Outgoing {
-    /// A frame, and who waits until it is written.
+    /// A frame, and the sender that reports when the frame is written.
     Frame(Frame<'static>, Option<oneshot::Sender<()>>),
-    /// The stream is at its end.
+    /// The stream has ended.
     End,
 }
 
 impl Pipe {
-    /// Of an upgraded stream. Keeps so many messages that have been read.
+    /// Starts the tasks for an upgraded stream. At most `messages_max` messages that have been read
+    /// wait for `recv`.
     pub(super) fn new(stream: Upgraded, messages_max: usize) -> Self {
         let (read, write) = io::split(TokioIo::new(stream));
         let (outgoing, to_write) = mpsc::channel(1);
@@ -78,7 +79,7 @@ impl Pipe {
             && is_done.await.is_ok()
     }
 
-    /// What has come next. `None` behind the end.
+    /// Waits for the next item. `None` after the end.
     pub(super) async fn recv(&mut self) -> Option<Received> {
         self.incoming.recv().await
     }
@@ -99,7 +100,8 @@ impl Drop for Pipe {
     }
 }
 
-/// Whether the stream may be read. The release of `is_shut` is the partner of the acquire in [`Gated`].
+/// Whether the stream may be read. The release of `is_shut` is the partner of the acquire in
+/// [`Gated`].
 #[derive(Default)]
 struct Gate {
     is_shut: AtomicBool,
@@ -118,7 +120,7 @@ impl AsyncRead for Gated {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // Before the look: a gate that opens after it finds the waker.
+        // Register before the check: a gate that opens after the check wakes this task.
         self.gate.reader.register(cx.waker());
         if self.gate.is_shut.load(Ordering::Acquire) {
             Poll::Pending
@@ -154,9 +156,9 @@ async fn read_all(
             OpCode::Pong | OpCode::Continuation => {}
         }
     };
-    // Fails if the client has been dropped.
-    let is_heard = incoming.send(Received::Ended(close)).await.is_ok();
-    while is_heard && socket.read_frame().await.is_ok() {}
+    // This fails if the client has been dropped.
+    let is_received = incoming.send(Received::Ended(close)).await.is_ok();
+    while is_received && socket.read_frame().await.is_ok() {}
     drop(outgoing.send(Outgoing::End).await);
 }
 
@@ -165,15 +167,15 @@ async fn write_all(stream: WriteHalf<Stream>, mut outgoing: mpsc::Receiver<Outgo
     let mut socket = halved(io::join(io::empty(), stream));
     while let Some(Outgoing::Frame(frame, done)) = outgoing.recv().await {
         let written = socket.write_frame(frame).await;
-        // Who waits learns of a failure by the end of `done`.
+        // On failure, dropping `done` reports the failure to the waiting call.
         if let (Ok(()), Some(done)) = (written, done) {
-            // Nobody may wait any more.
+            // The waiting call may have been cancelled.
             let _ = done.send(());
         }
     }
 }
 
-/// A socket of which only one direction is used. It writes nothing by itself.
+/// A WebSocket of which only one direction is used. It sends no automatic answers.
 fn halved<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> WebSocket<S> {
     let mut socket = WebSocket::after_handshake(stream, Role::Client);
     socket.set_auto_close(false);
@@ -181,7 +183,7 @@ fn halved<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> WebSocket<S> {
     socket
 }
 
-/// Fails if the stream has ended, which the reader then notices by itself.
+/// Queues an answer. This fails if the stream has ended; the reader then notices the end by itself.
 async fn answer(outgoing: &mpsc::Sender<Outgoing>, frame: Frame<'static>) {
     drop(outgoing.send(Outgoing::Frame(frame, None)).await);
 }
@@ -193,7 +195,7 @@ fn message(frame: &Frame<'_>) -> RawMessage {
     }
 }
 
-/// The close of a close frame.
+/// Reads the close from the payload of a close frame.
 fn parse(payload: &[u8]) -> Close {
     match payload.split_first_chunk() {
         Some((code, reason)) => {

@@ -1,4 +1,4 @@
-//! A server in memory.
+//! [`TestServer`]: a server in memory.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,9 +16,10 @@ use crate::{Codec, Endpoint, Handler, Server};
 
 /// A [`Server`] without a port, for clients in the same process.
 ///
-/// `Out` is what its clients receive, and `In` what they send: the types of the hub. The clients use the codec of the
-/// hub the other way round, so with JSON `In` needs `serde::Serialize`, and `Out` `serde::Deserialize`. If the types
-/// of the hub lack these, take others: `TestServer::<Value, Value>::of(server)`, with `serde_json::Value`.
+/// Its clients receive `Out` and send `In`, the types of the hub. The clients encode `In` and
+/// decode `Out`. So with JSON, `In` needs `serde::Serialize`, and `Out` needs `serde::Deserialize`.
+/// If the types of the hub do not implement these, use other types:
+/// `TestServer::<Value, Value>::of(server)`, with `serde_json::Value`.
 ///
 /// Clones are the same server. See the [module](crate::test) for an example.
 pub struct TestServer<Out, In = Out> {
@@ -32,7 +33,8 @@ where
     Out: DeserializeOwned + Send + 'static,
     In: Serialize + Send + 'static,
 {
-    /// Serves a hub that speaks JSON, at a path with parameters as those of [`Server::route`].
+    /// Serves a hub that speaks JSON at a path. The path may have parameters, as for
+    /// [`Server::route`].
     ///
     /// # Panics
     /// If the path is malformed.
@@ -40,11 +42,12 @@ where
         Self::with_codec(Json::new(), path, endpoint)
     }
 
-    /// Serves what a server would serve, to clients that speak JSON: with all its routes, limits and trusted proxies,
-    /// and without TLS. What it listens on is closed; [`Server::in_memory`] makes one that listens on nothing.
+    /// Serves the routes of a [`Server`] to clients that speak JSON, with all its limits and
+    /// trusted proxies, but without TLS. The listeners of the server are closed.
+    /// [`Server::in_memory`] makes a server without listeners.
     ///
     /// # Examples
-    /// A function of the application makes its routes, for the real server and for tests:
+    /// A function of the application adds its routes, both to the real server and in tests:
     /// ```
     /// use roomcast::test::TestServer;
     /// use roomcast::{Hub, Server, ServerError};
@@ -69,7 +72,7 @@ where
 }
 
 impl<Out: Send + 'static, In: Send + 'static> TestServer<Out, In> {
-    /// As `new`, for a hub with a codec of choice. The clients encode `In` and decode `Out`.
+    /// As `new`, for a hub with another codec. The clients encode `In` and decode `Out`.
     ///
     /// # Panics
     /// If the path is malformed.
@@ -99,12 +102,13 @@ impl<Out: Send + 'static, In: Send + 'static> TestServer<Out, In> {
         Self::of_codec(codec, server.unwrap_or_else(|error| panic!("{error:?}")))
     }
 
-    /// As `of`, with a codec of choice.
+    /// As `of`, for clients with another codec.
     pub fn of_codec(codec: impl Codec<In, Out>, server: Server) -> Self {
         Self { server: server.into_memory(), codec: Arc::new(codec) }
     }
 
-    /// A client that connects to this path, with a query if you like. It connects when the result is awaited.
+    /// Prepares a client for this path, which may have a query. The client connects when the result
+    /// is awaited.
     pub fn connect(&self, path: &str) -> Connecting<Out, In> {
         Connecting::new(self.clone(), path)
     }

@@ -1,4 +1,4 @@
-//! What settings may be.
+//! The ranges of the settings.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -8,10 +8,11 @@ use crate::backplane::CHANNELS_MAX;
 use crate::engine::ConnKey;
 use crate::net::Rate;
 
-/// Shorter intervals and timeouts would be below what timers and a busy machine can keep.
+/// The shortest interval or timeout. Timers on a busy machine cannot keep a shorter one.
 const TIME_MIN: Duration = Duration::from_millis(10);
 
-/// Longer ones would find nothing that TCP does not find by itself.
+/// The longest interval or timeout. A longer one would find nothing that TCP does not find by
+/// itself.
 const TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl<Out, In> Builder<Out, In> {

@@ -1,54 +1,61 @@
-//! The keys of the backplane.
+//! The settings for the keys that sign messages on the backplane.
 
 use super::Builder;
 use crate::backplane::Signing;
 use crate::hub::BuildError;
 
-/// Shorter keys could be guessed: 128 bits are the strength of the signature, too.
+/// Shorter keys could be guessed. 128 bits are also the strength of the signature.
 const KEY_BYTES_MIN: usize = 16;
 
-/// The new one and the old one while they change, and some more; each costs a hash for every payload
-/// of a stranger.
+/// Enough for a change of keys, and some more. Each key costs a hash for every payload without a
+/// valid signature.
 const KEYS_MAX: usize = 8;
 
 /// # Keys of the backplane
-/// So that strangers on it are not believed.
+/// Nodes that share a key ignore messages of others on the backplane.
 impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
-    /// A key that all nodes on the backplane share. What they send to each other is signed with it,
-    /// and what is not is dropped before it is read. Default: none, and whoever can publish on the
-    /// backplane's channels reaches every client. At least 16 bytes, which are to be random; more
-    /// than 32 are of no use.
+    /// Sets the secret key that all nodes on the backplane share. Default: no key; then anyone who
+    /// can publish on the backplane's channels can reach every client.
     ///
-    /// All nodes need it: those with another key, or with none, hear nothing of this one, and this
-    /// one nothing of them. Each side counts that, by one in five seconds at least, as it does not
-    /// take the other's heartbeats either: a node with a key as
-    /// [`unauthenticated`](crate::BackplaneHealth::unauthenticated), one without as
+    /// Nodes sign their messages to each other with the key, and drop payloads without a valid
+    /// signature before they read them. The key must have at least 16 bytes, and should be random.
+    /// More than 32 bytes add no security.
+    ///
+    /// All nodes need the same key. Nodes with different keys, or with and without a key, receive
+    /// nothing from each other. Each side counts the payloads that it drops, at least one in five
+    /// seconds because heartbeats are among them. A node with a key counts them as
+    /// [`unauthenticated`](crate::BackplaneHealth::unauthenticated), a node without as
     /// [`unknown_version`](crate::BackplaneHealth::unknown_version).
     ///
-    /// # What it protects from
-    /// Strangers who can publish on the channels and do not know the key. They cannot reach a client,
-    /// pass for a node, or change a message or move it to another channel. A payload of theirs costs
-    /// a hash over it, takes no space from others, and is counted.
+    /// # Protection
+    /// The key protects from attackers who can publish on the channels but do not know the key.
+    /// They cannot reach a client, impersonate a node, change a message, or move a message to
+    /// another channel. A payload of an attacker costs one hash over the payload, takes no space
+    /// from other messages, and is counted.
     ///
-    /// # What it does not protect from
-    /// - **Readers**: nothing is encrypted. That is for TLS, and for the permissions of the server.
-    /// - **Loss**: who controls the server can drop messages. They are counted as lost.
-    /// - **Repetition** of what a node has sent, on the same channel, by somebody who has recorded
-    ///   it. A node that has heard the message, or a later one of its sender, drops it as a duplicate,
-    ///   also when the sender is gone, until it has heard 1,024 others since. One that was not there,
-    ///   or not subscribed to the channel, takes it once; of a sender that it hears on the channel,
-    ///   only until then, and counts as lost what came between. So a client may get an old message.
-    ///   And a recorded heartbeat shows a node that is gone, with what it had, for 15 seconds, or what
-    ///   one had before until it tells anew. Recordings are of no use once the key has been changed.
-    /// - **Nodes**: who knows the key is one of them.
+    /// # Limits of the protection
+    /// - **Reading**: nothing is encrypted. Use TLS, and the permissions of the server.
+    /// - **Loss**: an attacker who controls the server can drop messages. The nodes count them as
+    ///   lost.
+    /// - **Replay**: an attacker can record a node's message and publish it again on the same
+    ///   channel. A node that has received the message, or a later one of the same sender, drops
+    ///   the replay as a duplicate. It does so also when the sender is gone, until it has received
+    ///   messages of 1,024 other senders since. A node that was not there, or had not subscribed to
+    ///   the channel, accepts the message once. If the sender still publishes there, the node
+    ///   accepts the replay only before it receives the sender's first message, and counts the
+    ///   messages in between as lost. So a client may get an old message. A recorded heartbeat
+    ///   shows a node that is gone, with its old numbers, for 15 seconds; or it shows the old
+    ///   numbers of a living node until the next heartbeat. Recordings become useless when the key
+    ///   is changed.
+    /// - **Nodes**: anyone who knows the key can act as a node.
     ///
     /// # Cost
-    /// 16 bytes for each envelope, which holds one message or thousands, and a hash (SHA-256) over it:
-    /// once where it is sent, once where it arrives, which its sender's echo does, too.
+    /// 16 bytes for each envelope, which holds one message or thousands. A hash (SHA-256) over the
+    /// envelope at the sender, and one at each receiver; the sender also receives its own envelope.
     ///
     /// # Errors
-    /// A key that is too short makes [`build`](Self::build) fail with [`BuildError::OutOfRange`]. The
-    /// key itself is in no error, and in no `Debug`.
+    /// A key that is too short makes [`build`](Self::build) fail with [`BuildError::OutOfRange`].
+    /// No error and no `Debug` output contains the key.
     ///
     /// # Examples
     /// ```
@@ -70,16 +77,16 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
         self.backplane_keys([key])
     }
 
-    /// [`backplane_key`](Self::backplane_key) while the key is being changed: signs with the first
-    /// one, and accepts what is signed with any of them, of up to 8.
+    /// Sets several keys, for a change of the [`backplane_key`](Self::backplane_key): 1 to 8. The
+    /// hub signs with the first key, and accepts messages that are signed with any of the keys.
     ///
-    /// So that nothing is missed meanwhile, give all nodes first the old and the new one, then the
-    /// new and the old one, then the new one alone, and begin with a step when the last one is done
-    /// everywhere. From no key to one there is no such way: nodes with and without do not hear each
-    /// other.
+    /// To change the key without missing a message, give all nodes first the old and the new key,
+    /// then the new and the old key, then only the new key. Begin each step when the previous one
+    /// is done on all nodes. There is no such way from no key to a key: nodes with and without a
+    /// key do not receive each other's messages.
     ///
     /// # Errors
-    /// As `backplane_key`; also where there is no key at all, or too many.
+    /// As `backplane_key`; also an empty list, or more than 8 keys.
     pub fn backplane_keys<K: AsRef<[u8]>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
         let keys: Vec<K> = keys.into_iter().collect();
         self.signing = check(&keys).map(|()| Signing::with(&keys));
@@ -87,7 +94,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     }
 }
 
-/// Refuses what is no list of keys, without a word of what is in them.
+/// Checks the number and the lengths of keys. The errors do not contain the keys.
 fn check(keys: &[impl AsRef<[u8]>]) -> Result<(), BuildError> {
     let out_of_range =
         |setting, value, range| Err(BuildError::OutOfRange { setting, value, range });

@@ -1,11 +1,11 @@
-//! How many bytes may wait: by settings, and else by the memory of the process.
+//! The bounds in bytes of a new hub: from its settings, or else from the memory of the process.
 
 use super::{BackplaneSetting, Builder};
 use crate::hub::byte_bounds::ByteBounds;
 use crate::hub::events;
 use crate::process::{Needs, ProcessLimits, Shortfall};
 
-/// What a builder was told, and no default.
+/// The settings that were set, without defaults. `None` means not set.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct ByteSettings {
     pub(super) queued: Option<usize>,
@@ -15,7 +15,8 @@ pub(super) struct ByteSettings {
 }
 
 impl<Out, In> Builder<Out, In> {
-    /// What holds: settings, and else defaults. Tells of them and of limits that are too low for them.
+    /// The bounds of the new hub: settings, or else defaults. Logs them, and warns of system limits
+    /// that are too low.
     pub(super) fn byte_bounds(&self, hub: &str) -> ByteBounds {
         let limits = ProcessLimits::read();
         let usual = ByteBounds::of(None, self.shards);

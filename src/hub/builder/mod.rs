@@ -1,4 +1,4 @@
-//! The settings of a hub.
+//! [`Builder`]: the settings of a hub, and how a hub is built from them.
 
 mod admission;
 mod check;
@@ -39,33 +39,35 @@ use crate::net::{AdmissionLimits, Rates, ReadLimits, SocketOptions};
 use crate::shards::{Layout, RoomHooks, Shards};
 use crate::ws::{ComeBack, DecodeLimits};
 
-/// The settings of a [`Hub`], from [`Hub::builder`](Hub#method.builder) or [`Hub::with_codec`]. All have defaults.
+/// The settings of a [`Hub`], from [`Hub::builder`](Hub#method.builder) or [`Hub::with_codec`].
+/// Every setting has a default.
 ///
-/// These are the settings that most programs look at:
+/// Most programs need only these settings:
 ///
-/// | setting | says | default |
+/// | setting | meaning | default |
 /// |---|---|---|
-/// | [`allow_origins`](Self::allow_origins) | which web pages may connect | those of the server's own host; a list replaces that |
+/// | [`allow_origins`](Self::allow_origins) | which web pages may connect | the pages of the server's own host; a list replaces this |
 /// | [`redis`](Self::redis) | the Redis that connects several hubs | none |
-/// | [`max_message_bytes`](Self::max_message_bytes) | how large a client's message may be | 64 KiB |
+/// | [`max_message_bytes`](Self::max_message_bytes) | the largest message of a client, in bytes | 64 KiB |
 /// | [`message_rate`](Self::message_rate) | how many messages a client may send in a second, and how many at once | no limit |
 /// | [`overflow`](Self::overflow) | what happens to a client that reads too slowly | it is closed |
 ///
-/// The others bound what a hub takes, and seldom need a change:
+/// The other settings are bounds, and seldom need a change:
 ///
 /// | bounded | settings |
 /// |---|---|
 /// | handshakes and connections | [`max_connections`](Self::max_connections), [`max_handshakes`](Self::max_handshakes), [`max_connections_per_addr`](Self::max_connections_per_addr), [`connection_rate_per_addr`](Self::connection_rate_per_addr), [`upgrade_timeout`](Self::upgrade_timeout), [`check_origin`](Self::check_origin), [`require_origin`](Self::require_origin), [`allow_any_origin`](Self::allow_any_origin) |
-/// | what a client sends | [`max_fragments`](Self::max_fragments), [`message_timeout`](Self::message_timeout), [`byte_rate`](Self::byte_rate) |
+/// | messages of clients | [`max_fragments`](Self::max_fragments), [`message_timeout`](Self::message_timeout), [`byte_rate`](Self::byte_rate) |
 /// | rooms | [`max_rooms`](Self::max_rooms), [`max_rooms_per_conn`](Self::max_rooms_per_conn), [`max_room_name_bytes`](Self::max_room_name_bytes) |
-/// | what waits for a client | [`send_buffer_bytes`](Self::send_buffer_bytes), [`send_buffer`](Self::send_buffer), [`socket_send_buffer`](Self::socket_send_buffer), [`max_queued_bytes`](Self::max_queued_bytes) (of all clients) |
-/// | what waits for a shard | [`inbox_messages`](Self::inbox_messages), [`inbox_bytes`](Self::inbox_bytes), [`shards`](Self::shards) |
-/// | what waits for other nodes | [`outage_messages`](Self::outage_messages), [`outage_bytes`](Self::outage_bytes), [`rejoin_wait`](Self::rejoin_wait), [`channels`](Self::channels) |
+/// | bytes that wait for a client | [`send_buffer_bytes`](Self::send_buffer_bytes), [`send_buffer`](Self::send_buffer), [`socket_send_buffer`](Self::socket_send_buffer), [`max_queued_bytes`](Self::max_queued_bytes) (of all clients) |
+/// | messages that wait for a shard | [`inbox_messages`](Self::inbox_messages), [`inbox_bytes`](Self::inbox_bytes), [`shards`](Self::shards) |
+/// | messages that wait for other nodes | [`outage_messages`](Self::outage_messages), [`outage_bytes`](Self::outage_bytes), [`rejoin_wait`](Self::rejoin_wait), [`channels`](Self::channels) |
 /// | time | [`ping_interval`](Self::ping_interval), [`write_timeout`](Self::write_timeout), [`close_timeout`](Self::close_timeout), [`heartbeats`](Self::heartbeats), [`subscribe_timeout`](Self::subscribe_timeout) |
 ///
-/// The rest connects a hub with others and with its program: [`backplane`](Self::backplane) (and `redis_cluster`,
-/// `redis_sentinel`, `backplane_key`, `backplane_keys` and `plain_channel`, each with its feature),
-/// [`room_state`](Self::room_state), and [`name`](Self::name).
+/// These settings connect a hub with other nodes and with its program:
+/// [`backplane`](Self::backplane) (and `redis_cluster`, `redis_sentinel`, `backplane_key`,
+/// `backplane_keys` and `plain_channel`, each with its feature), [`room_state`](Self::room_state),
+/// and [`name`](Self::name).
 ///
 /// # Examples
 /// ```
@@ -107,9 +109,10 @@ pub struct Builder<Out, In = Out> {
     outage_messages: usize,
     rejoin_wait: Duration,
     subscribe_timeout: Duration,
-    /// The defaults of others depend on the memory of the process.
+    /// The bounds in bytes that were set. The defaults of the others depend on the memory of the
+    /// process.
     byte_settings: ByteSettings,
-    /// Or why there is none.
+    /// How envelopes are signed, or the error of the keys.
     signing: Result<Signing, BuildError>,
     #[cfg(feature = "json")]
     plain: PlainSettings,
@@ -117,17 +120,17 @@ pub struct Builder<Out, In = Out> {
     metrics_interval: Duration,
 }
 
-/// The way to the other nodes.
+/// The backplane to the other nodes.
 struct BackplaneSetting {
     channel: String,
     start: StartBridge,
 }
 
-/// Starts a bridge over the driver that it holds, or says why it cannot.
+/// Starts a bridge over the driver that the closure holds.
 type StartBridge =
     Box<dyn FnOnce(BridgePlan, BridgeEnds<'_>) -> Result<Bridge, BackplaneError> + Send>;
 
-/// What a bridge is between.
+/// The two sides that a bridge connects: this node, and the members of its shards.
 struct BridgeEnds<'a> {
     node: NodeId,
     members: Weak<Shards>,
@@ -178,26 +181,27 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
         }
     }
 
-    /// What the hub is called in this process: a name that tells it from others there, in metrics and in
-    /// its `Debug`. Default: a number, from 0 in the order in which hubs without a name are built.
+    /// Sets the name of the hub in this process, which appears in metrics, logs and `Debug`.
+    /// Default: a number, from 0 in the order in which hubs without a name are built.
     ///
-    /// Give each hub its own name. It is a label of metrics, which are kept for as long
-    /// as the process runs: a program that builds hubs again and again gives them few names.
+    /// Give each hub its own name. The name is a label of metrics, and a recorder keeps a label as
+    /// long as the process runs: a program that builds hubs again and again should reuse a few
+    /// names.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Starts the hub: its shards become tasks of the runtime that this is called in.
+    /// Builds and starts the hub. Its shards become tasks of the current tokio runtime.
     ///
     /// # Errors
     /// [`BuildError::NoRuntime`] outside of a tokio runtime, [`BuildError::OutOfRange`] for a
     /// setting out of its range, [`BuildError::NotAnOrigin`] for an origin that no browser sends,
-    /// [`BuildError::Backplane`] for a backplane that cannot work, [`BuildError::PlainChannel`] for a plain
-    /// channel that cannot.
+    /// [`BuildError::Backplane`] for a backplane that cannot work, and [`BuildError::PlainChannel`]
+    /// for a plain channel that cannot work.
     ///
     /// # Panics
-    /// On a system without randomness, and in a runtime without a time driver
+    /// If the system provides no random numbers, or the runtime has no time driver
     /// ([`enable_time`](tokio::runtime::Builder::enable_time)).
     pub fn build(self) -> Result<Hub<Out, In>, BuildError> {
         let runtime = Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
@@ -275,8 +279,8 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     }
 }
 
-/// Bytes that may wait for a client when a call that waits adds some. Where a new message replaces those that
-/// wait, none may, so that such calls replace nothing.
+/// How many bytes may wait for a client after a waiting call has added its message. 0 for
+/// `KeepNewest`: waiting calls must not replace messages that wait.
 fn send_wait_bytes_max(queue: QueueLimits) -> usize {
     match queue.overflow {
         Overflow::KeepNewest => 0,
@@ -284,13 +288,13 @@ fn send_wait_bytes_max(queue: QueueLimits) -> usize {
     }
 }
 
-/// The name of a hub that was given none.
+/// The default name of a hub.
 fn next_name() -> String {
     static NAMES: AtomicU64 = AtomicU64::new(0);
     NAMES.fetch_add(1, Ordering::Relaxed).to_string()
 }
 
-/// Without the backplane, which may hold a password.
+/// Shows the settings without the backplane, which may hold a password.
 impl<Out, In> fmt::Debug for Builder<Out, In> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Builder");

@@ -1,11 +1,11 @@
-//! Settings of the way to other nodes.
+//! The settings for the backplane to other nodes.
 
 use std::time::Duration;
 
 use super::{BackplaneSetting, BridgeEnds, Builder, StartBridge};
 use crate::backplane::{Backplane, BackplaneError};
 
-/// Nothing implements it.
+/// A bound that no type implements: its compile error names the feature `redis`.
 #[cfg(not(feature = "redis"))]
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
@@ -16,24 +16,26 @@ use crate::backplane::{Backplane, BackplaneError};
 pub trait NeedsRedis {}
 
 /// # Several nodes
-/// The backplane, and what waits for it.
+/// The backplane, and the queue of messages that wait for it.
 impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
-    /// Shares what is published with all hubs on the same Redis and the same channel, on whatever
-    /// machine: see [`Backplane`] for what is promised. Default: none, the hub is alone.
+    /// Connects the hub, over one Redis server, with all hubs on the same server and channel.
+    /// Default: no backplane, the hub is alone. See [`Backplane`] for the guarantees.
     ///
-    /// The URL is `redis://user:password@host:port`, of which all but the host may be left out
-    /// (`redis://:password@host` where there is no user), `rediss://…` for TLS with the feature `redis-tls`,
-    /// or `unix:///path` for processes on one machine. Special characters of the password are
-    /// percent-encoded. The server is the master: one that is a replica is
-    /// [`BackplaneError::Replica`](crate::BackplaneError::Replica), for as long as it is. Needs Redis 6 or
-    /// newer, and two connections to it. Nothing is connected yet when the hub is built, and it makes no
-    /// difference to local members whether Redis is there:
-    /// [`Hub::backplane_health`](crate::Hub::backplane_health) tells. Settings of TLS, such as an authority of
-    /// your own, are those of the driver `Redis`, which [`backplane`](Self::backplane) takes.
+    /// The URL is `redis://user:password@host:port`. All parts except the host may be left out
+    /// (`redis://:password@host` if there is no user). With the feature `redis-tls`, `rediss://…`
+    /// uses TLS. `unix:///path` is for processes on one machine. Percent-encode special characters
+    /// of the password.
+    ///
+    /// The server must be a master; while it is a replica, the error is
+    /// [`BackplaneError::Replica`](crate::BackplaneError::Replica). Needs Redis 6 or newer, and two
+    /// connections to it. The hub connects after it is built. Local members get their messages
+    /// whether or not Redis is reachable; [`Hub::backplane_health`](crate::Hub::backplane_health)
+    /// shows the state. For settings of TLS, such as your own certificate authority, pass the
+    /// driver `Redis` to [`backplane`](Self::backplane).
     ///
     /// # Errors
-    /// A URL that cannot be read, or that names a database other than 0, makes [`build`](Self::build) fail with
-    /// [`BuildError::Backplane`](crate::BuildError::Backplane).
+    /// A URL that is invalid, or that names a database other than 0, makes [`build`](Self::build)
+    /// fail with [`BuildError::Backplane`](crate::BuildError::Backplane).
     ///
     /// # Examples
     /// ```
@@ -51,7 +53,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
         self.set_backplane(crate::backplane::Redis::open(url.as_ref()), channel.into())
     }
 
-    /// Tells who has forgotten the feature.
+    /// Fails to compile with a message that names the feature `redis`.
     #[cfg(not(feature = "redis"))]
     #[doc(hidden)]
     pub fn redis(self, _: impl AsRef<str>, _: impl Into<String>) -> Self
@@ -61,14 +63,16 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
         self
     }
 
-    /// [`redis`](Self::redis) over a Redis Cluster, by sharded pub/sub: with
-    /// [`channels`](Self::channels), rooms are spread over its masters. Needs Redis 7 or newer. The
-    /// URLs are of some of its servers; the others are found, by the addresses that the cluster
-    /// announces: with TLS, certificates must hold for these. Credentials are those of the first URL. A
-    /// node has up to two connections to each master.
+    /// [`redis`](Self::redis) over a Redis Cluster, with sharded pub/sub. With
+    /// [`channels`](Self::channels), rooms are spread over the masters. Needs Redis 7 or newer, and
+    /// up to two connections to each master.
+    ///
+    /// Pass the URLs of some servers of the cluster. The hub finds the others by the addresses that
+    /// the cluster announces: with TLS, the certificates must be valid for these addresses. The
+    /// first URL has the credentials.
     ///
     /// # Errors
-    /// As `redis`; also where there is no URL at all.
+    /// As `redis`; also if there is no URL.
     #[cfg(feature = "redis")]
     pub fn redis_cluster<U: AsRef<str>>(
         self,
@@ -79,14 +83,16 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
         self.set_backplane(crate::backplane::RedisCluster::open(&urls), channel.into())
     }
 
-    /// [`redis`](Self::redis) over the master of a service that Redis Sentinel watches, such as `mymaster`.
-    /// After a failover a node connects to the new master at once. The URLs are of all sentinels, with their
-    /// user and password; the default port is 26379. For a master that has a password, give a
-    /// [`RedisSentinel`](crate::RedisSentinel) to [`backplane`](Self::backplane). Needs two connections to the
-    /// master, and one to each sentinel.
+    /// [`redis`](Self::redis) over the master of a service that Redis Sentinel watches, such as
+    /// `mymaster`. After a failover, the hub connects to the new master at once. Needs two
+    /// connections to the master, and one to each sentinel.
+    ///
+    /// Pass the URLs of all sentinels, with their user and password; the default port is 26379. For
+    /// a master that has a password, pass a [`RedisSentinel`](crate::RedisSentinel) to
+    /// [`backplane`](Self::backplane).
     ///
     /// # Errors
-    /// As `redis`; also where there is no URL at all, or no name of a service.
+    /// As `redis`; also if there is no URL, or the name of the service is empty.
     ///
     /// # Examples
     /// ```
@@ -111,8 +117,8 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
         self.set_backplane(crate::backplane::RedisSentinel::open(&urls, service), channel.into())
     }
 
-    /// Shares what is published with all hubs on the same backplane and the same channel. Default:
-    /// none, the hub is alone.
+    /// Connects the hub, over any [`Backplane`], with all hubs on the same backplane and channel.
+    /// Default: no backplane, the hub is alone.
     pub fn backplane<B: Backplane>(self, backplane: B, channel: impl Into<String>) -> Self {
         self.set_backplane(Ok(backplane), channel.into())
     }
@@ -129,57 +135,62 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
         self
     }
 
-    /// The number of channels that rooms are spread over, by a hash of their names. Default: 1, so one channel
-    /// carries everything. At most 4,096. It must be the same on all nodes.
+    /// The number of channels over which rooms are spread, by a hash of their names. Default: 1, so
+    /// one channel carries all messages; at most 4,096. It must be the same on all nodes.
     ///
-    /// With more than one, a node gets only what goes by the channels that its rooms need, at the
-    /// cost of a subscription and a heartbeat for each. What goes to everyone, to one connection, or
-    /// to rooms of several channels goes by a channel of its own, and so comes before or after what
-    /// the same publisher has sent to a room; within a channel the order holds.
+    /// With several channels, a node receives only the channels that its rooms need. Each channel
+    /// costs a subscription and a heartbeat. Messages to everyone, to one connection, or to rooms
+    /// of several channels use a separate channel. Order holds only within one channel: such a
+    /// message may arrive before or after a message of the same publisher to a room.
     pub fn channels(mut self, channels: u16) -> Self {
         self.spread = channels;
         self
     }
 
-    /// How many messages may wait for the backplane, as while it is away, at least 1. Default: 65,536.
-    /// Past it the oldest are dropped, and counted.
+    /// How many messages may wait for the backplane, such as while it is down. Default: 65,536; at
+    /// least 1. Beyond it, the oldest messages are dropped and counted
+    /// ([`dropped`](crate::BackplaneHealth::dropped)).
     pub fn outage_messages(mut self, messages: usize) -> Self {
         self.outage_messages = messages;
         self
     }
 
-    /// How many bytes may wait for the backplane, at least 1. Default: 64 MiB, or a sixteenth of the memory
-    /// that the process may use ([`max_queued_bytes`](Self::max_queued_bytes)), if that is less, but 1 MiB at
-    /// least. It acts as [`outage_messages`](Self::outage_messages) does. A message that is larger, or larger than 256
-    /// MiB, reaches no other node, and counts as dropped.
+    /// How many bytes may wait for the backplane, at least 1. Works as
+    /// [`outage_messages`](Self::outage_messages) does.
+    ///
+    /// Default: 64 MiB, or a sixteenth of the memory that the process may use
+    /// ([`max_queued_bytes`](Self::max_queued_bytes)) if that is less, but at least 1 MiB. A
+    /// message that is larger than this bound, or larger than 256 MiB, reaches no other node, and
+    /// counts as dropped.
     pub fn outage_bytes(mut self, bytes: usize) -> Self {
         self.byte_settings.outage = Some(bytes);
         self
     }
 
-    /// How long, after a break of the backplane, messages for other nodes wait for the nodes that were there
-    /// before the break. Default: 20 s; 10 ms to 1 day. Zero waits for nobody.
+    /// How long messages for other nodes wait, after an outage of the backplane, until the known
+    /// nodes have subscribed again. Default: 20 s; 10 ms to 1 day. Zero does not wait.
     ///
-    /// After a break, each node subscribes again after its own wait of up to 10 s. It gets no message that was
-    /// published before it had subscribed. As soon as all nodes are back, messages leave. A node that is not back
-    /// in time misses the messages that waited: [`unreached`](crate::BackplaneHealth::unreached) counts them, and
-    /// [`absent_nodes`](crate::BackplaneHealth::absent_nodes) names the node. Members of this node
+    /// After an outage, each node subscribes again after its own delay of up to 10 s. It gets no
+    /// message that was published before it had subscribed. As soon as all known nodes are back,
+    /// the messages leave. A node that is not back in time misses the messages that waited:
+    /// [`unreached`](crate::BackplaneHealth::unreached) counts them, and
+    /// [`absent_nodes`](crate::BackplaneHealth::absent_nodes) names the node. Members on this node
     /// get all messages at once.
     ///
-    /// A shorter time loses more when nodes come back late. A longer one holds messages up for longer when a
-    /// node has crashed during the break: they wait within [`outage_messages`](Self::outage_messages) and
-    /// [`outage_bytes`](Self::outage_bytes).
+    /// With a shorter time, more messages are lost when nodes come back late. With a longer time,
+    /// messages wait longer when a node has crashed during the outage. They wait within
+    /// [`outage_messages`](Self::outage_messages) and [`outage_bytes`](Self::outage_bytes).
     pub fn rejoin_wait(mut self, time: Duration) -> Self {
         self.rejoin_wait = time;
         self
     }
 
-    /// How long [`Conn::join_subscribed`](crate::Conn::join_subscribed) waits for the subscription. Default: 5 s;
-    /// 10 ms to 1 day. Past it the call gives `false`, and
+    /// How long [`Conn::join_subscribed`](crate::Conn::join_subscribed) waits for the subscription.
+    /// Default: 5 s; 10 ms to 1 day. After this time the call returns `false`, and
     /// [`Stats::subscribe_timeouts`](crate::Stats::subscribe_timeouts) counts it.
     ///
-    /// It is how long a client gets nothing from an `on_connect` that waits while the backplane is away. Longer
-    /// waits through longer breaks.
+    /// While the backplane is down, an `on_connect` with this call delays its client for this time.
+    /// With a longer time, the call survives longer outages.
     pub fn subscribe_timeout(mut self, timeout: Duration) -> Self {
         self.subscribe_timeout = timeout;
         self

@@ -1,4 +1,4 @@
-//! The channel by which other programs publish.
+//! The settings for the plain channel, on which other programs publish.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,13 +8,14 @@ use crate::backplane::plain::{PAYLOAD_BYTES_LIMIT, PlainConfig, PlainError, Reco
 use crate::codec::{FromJson, encode_frame};
 use crate::hub::BuildError;
 
-/// Channels of nodes begin with this prefix. On such a channel, a payload of a node and one of another program
-/// could not be told apart.
+/// Channels of nodes begin with this prefix. On such a channel, a payload of a node and one of
+/// another program could not be distinguished.
 const RESERVED_PREFIX: &str = "roomcast:";
 
 /// The settings of the plain channel.
 pub(super) struct PlainSettings {
-    /// Its name, and the way from the JSON of a message to the frame that clients get.
+    /// The name of the channel, and the function that turns the JSON of a message into the frame
+    /// for clients.
     channel: Option<(String, Recode)>,
     payload_bytes_max: usize,
 }
@@ -35,20 +36,20 @@ impl Default for PlainSettings {
 }
 
 /// # Other programs
-/// How programs without this crate publish.
+/// Publishing from programs that do not use this crate.
 impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
-    /// A channel of the backplane on which other programs publish to the clients: a cron job, a back end
-    /// in PHP or Python, `redis-cli`. Default: none, and only hubs publish.
+    /// Sets the channel of the backplane on which other programs publish to the clients: a cron
+    /// job, a back end in PHP or Python, `redis-cli`. Default: none; then only hubs publish.
     ///
-    /// The channel is called exactly so at the server. On each node that has this setting, the hub
-    /// listens to the channel and delivers to its own members, so give it to all nodes.
+    /// The Redis channel has exactly this name. Each node with this setting listens to the channel
+    /// and delivers to its own members: set it on all nodes.
     ///
     /// ```text
     /// redis-cli PUBLISH chat:in '{"room": "tea", "message": {"text": "The kettle boils."}}'
     /// ```
     ///
     /// # Format
-    /// A JSON object in UTF-8, with `message` and exactly one of the others:
+    /// A JSON object in UTF-8, with `message` and exactly one of the other fields:
     ///
     /// | field | value | the message goes to |
     /// |---|---|---|
@@ -57,46 +58,50 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// | `rooms` | a list of 1 to 256 strings | the members of any of these rooms, each once |
     /// | `everyone` | `true` | all connections |
     ///
-    /// The message is decoded from JSON as an `Out`, whatever codec the hub has, and then encoded by that codec. So
-    /// clients get only what the hub itself could send. No handler sees the message. For a hub of
-    /// [`RawMessage`](crate::RawMessage) it becomes a text message with the JSON as it was written.
+    /// The message is decoded from JSON as an `Out`, whatever codec the hub has, and then encoded
+    /// by that codec. So clients get only messages that the hub itself could send. No handler gets
+    /// the message. For a hub of [`RawMessage`](crate::RawMessage) it becomes a text message with
+    /// the JSON as it was written.
     ///
-    /// The whole payload has at most [`max_plain_bytes`](Self::max_plain_bytes) (64 KiB). Names of rooms have at
-    /// most [`max_room_name_bytes`](Self::max_room_name_bytes) (255).
+    /// The whole payload has at most [`max_plain_bytes`](Self::max_plain_bytes) (64 KiB). Names of
+    /// rooms have at most [`max_room_name_bytes`](Self::max_room_name_bytes) (255).
     ///
-    /// All other payloads are dropped, such as one with an unknown field, or with a field twice. The program that
-    /// published it is not told. [`BackplaneHealth::plain_refused`](crate::BackplaneHealth::plain_refused) counts it
-    /// on each node. A warning of `tracing` tells the reason, at most once a second for each reason. It shows nothing
-    /// of the payload.
+    /// All other payloads are dropped, such as a payload with an unknown field, or with a field
+    /// twice. The program that published the payload gets no error.
+    /// [`BackplaneHealth::plain_refused`](crate::BackplaneHealth::plain_refused) counts it on each
+    /// node. A warning of `tracing` has the reason, at most once a second for each reason. It does
+    /// not show the payload.
     ///
     /// # Signature
-    /// With a backplane key (`backplane_key`, feature `hmac`), the payload must be signed with it, or with any of
-    /// the keys:
+    /// With a backplane key (`backplane_key`, feature `hmac`), the payload must be signed with that
+    /// key, or with any of `backplane_keys`:
     ///
     /// ```text
     /// hex(HMAC-SHA-256(key, "plain" + NUL + name of the channel + NUL + object)) + " " + object
     /// ```
     ///
-    /// The signature is 64 digits in lower case. The page [`docs::scaling`](crate::docs) has it in Python. Without a
-    /// key, whoever can publish on the channel reaches every client.
+    /// The signature is 64 hexadecimal digits in lower case. The page
+    /// [`docs::scaling`](crate::docs) has an example in Python. Without a key, anyone who can
+    /// publish on the channel can reach every client.
     ///
     /// # Delivery
-    /// At most once. A node delivers in the order in which the payloads arrive, and keeps no order with what
-    /// hubs publish. Payloads have no number, so a loss is not counted: what is published while Redis is away, or
-    /// while a node is not subscribed, is lost for that node. At most 8,192 payloads, 16 MiB in all, wait on a
-    /// node. More are dropped, and counted as
-    /// [`plain_overrun`](crate::BackplaneHealth::plain_overrun).
+    /// At most once. A node delivers the payloads in the order in which they arrive. There is no
+    /// order between them and the messages of hubs. A payload that is published while Redis is
+    /// down, or while a node is not subscribed, is lost for that node. Payloads have no number, so
+    /// this loss is not counted. At most 8,192 payloads, 16 MiB in all, wait on a node. Further
+    /// ones are dropped, and counted as [`plain_overrun`](crate::BackplaneHealth::plain_overrun).
     ///
-    /// In a Redis Cluster, nodes subscribe to sharded channels: there, programs publish with `SPUBLISH`.
+    /// In a Redis Cluster, nodes subscribe to sharded channels: there, programs publish with
+    /// `SPUBLISH`.
     ///
     /// # Cost
-    /// A subscription. For each payload, on each node, whether or not it has such members: a hash (with a
-    /// key), two passes of the JSON parser, one encoding, and one push per shard.
+    /// One subscription. For each payload, on each node, whether or not the node has recipients: a
+    /// hash (with a key), two passes of the JSON parser, one encoding, and one push per shard.
     ///
     /// # Errors
-    /// [`build`](Self::build) fails with [`BuildError::PlainChannel`] where the channel can
-    /// never work: without a backplane, or with a name that is empty,
-    /// begins with `roomcast:` or has a NUL in it.
+    /// [`build`](Self::build) fails with [`BuildError::PlainChannel`] if the channel can never
+    /// work: if the hub has no backplane, or the name is empty, begins with `roomcast:` or contains
+    /// a NUL.
     ///
     /// # Examples
     /// ```
@@ -126,21 +131,21 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
         self
     }
 
-    /// The longest payload on the [`plain_channel`](Self::plain_channel), in bytes, with its signature: 1 to
-    /// 16,777,216 (16 MiB). Default: 65,536. Longer payloads are dropped, and counted as
-    /// [`plain_too_large`](crate::BackplaneHealth::plain_too_large).
+    /// The longest payload on the [`plain_channel`](Self::plain_channel), in bytes, with its
+    /// signature: 1 to 16,777,216 (16 MiB). Default: 65,536. Longer payloads are dropped, and
+    /// counted as [`plain_too_large`](crate::BackplaneHealth::plain_too_large).
     ///
-    /// This is not [`max_message_bytes`](Self::max_message_bytes), which bounds what clients send. A back end may send
-    /// larger messages than clients may.
+    /// This is not [`max_message_bytes`](Self::max_message_bytes), which bounds what clients send.
+    /// A back end may send larger messages than clients may.
     ///
     /// # Errors
-    /// A value out of that range makes [`build`](Self::build) fail with [`BuildError::OutOfRange`].
+    /// A value out of range makes [`build`](Self::build) fail with [`BuildError::OutOfRange`].
     pub fn max_plain_bytes(mut self, bytes: usize) -> Self {
         self.plain.payload_bytes_max = bytes;
         self
     }
 
-    /// Refuses a plain channel that can never work.
+    /// Checks the settings of the plain channel.
     pub(super) fn check_plain(&self) -> Result<(), BuildError> {
         let PlainSettings { channel, payload_bytes_max } = &self.plain;
         let (setting, range) = ("max_plain_bytes", "1 to 16,777,216");
@@ -160,7 +165,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
 }
 
 impl PlainSettings {
-    /// The channel for a bridge.
+    /// Converts to the plain channel of a bridge. `None` if no channel is set.
     pub(super) fn for_bridge(self, room_name_bytes_max: usize) -> Option<PlainConfig> {
         let (channel, recode) = self.channel?;
         Some(PlainConfig {

@@ -1,93 +1,97 @@
-//! Settings of what clients may do once they are connected.
+//! The settings for connected clients: sizes and rates of messages, and rooms.
 
 use std::time::Duration;
 
 use super::Builder;
 use crate::net::Rate;
 
-/// # What clients may do
-/// Sizes and rates of what they send, and the rooms that they may be in.
+/// # Limits of a client
+/// Sizes and rates of its messages, and the number of its rooms.
 impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
-    /// The largest message that a client may send, in bytes of payload over all its fragments, at
-    /// least 1. Default: 64 KiB. Past it the connection is closed with 1009, before the message is
-    /// buffered.
+    /// The largest message that a client may send, in bytes of payload over all its fragments.
+    /// Default: 64 KiB; at least 1. A larger message closes the connection with 1009, before the
+    /// message is buffered.
     pub fn max_message_bytes(mut self, bytes: usize) -> Self {
         self.read.decode.message_bytes_max = bytes;
         self
     }
 
-    /// Of how many fragments a message may be, empty ones counted, at least 1. Default: 64. Past it the
-    /// connection is closed with 1008.
+    /// The largest number of fragments of a message, including empty fragments. Default: 64; at
+    /// least 1. A message with more fragments closes the connection with 1008.
     ///
-    /// Raise it along with [`max_message_bytes`](Self::max_message_bytes): Chromium sends what is larger
-    /// than 64 KiB in pieces, as do libraries what they stream.
+    /// Raise it along with [`max_message_bytes`](Self::max_message_bytes): Chromium fragments
+    /// messages that are larger than 64 KiB, and libraries fragment streamed messages.
     pub fn max_fragments(mut self, fragments: u32) -> Self {
         self.read.decode.fragments_max = fragments;
         self
     }
 
-    /// How long a message may take from its first byte to its last. Default: 10 s; 10 ms to 1 day. Past
-    /// it the connection is closed with 1008. Pings between its fragments win no time.
+    /// How long a message may take from its first byte to its last. Default: 10 s; 10 ms to 1 day.
+    /// A message that takes longer closes the connection with 1008. Pings between its fragments do
+    /// not extend the time.
     ///
     /// The time in which a congested hub does not read does not count. Raise it along with
-    /// [`max_message_bytes`](Self::max_message_bytes): the defaults ask for 6.4 KiB a second at least.
+    /// [`max_message_bytes`](Self::max_message_bytes): the defaults require at least 6.4 KiB a
+    /// second.
     pub fn message_timeout(mut self, timeout: Duration) -> Self {
         self.read.message_timeout = timeout;
         self
     }
 
-    /// How many messages a client may send in a second on average, and how many at once; pings, pongs and
-    /// [heartbeats](Self::heartbeats) count as messages. At least 1 each. Default: no limit. Past it the connection is closed with
-    /// 1008.
+    /// How many messages a client may send: `per_second` on average, and `burst` at once. Pings,
+    /// pongs and [heartbeats](Self::heartbeats) count as messages. Default: no limit; at least 1
+    /// each. A client that sends more is closed with 1008.
     ///
-    /// A token bucket: it holds `burst` tokens, and `per_second` come back in a second. While a handler
-    /// runs or the hub is congested nobody reads, and what would have come back in that time is there
-    /// besides the burst. What else holds up the reading, such as a busy machine, the burst has to cover.
+    /// The limit is a token bucket: it holds `burst` tokens, and gets `per_second` tokens back in a
+    /// second. While a handler runs or the hub is congested, the hub does not read from the client.
+    /// The tokens of that time are added even beyond `burst`. Other delays of reading, such as on a
+    /// busy machine, must fit into the burst.
     pub fn message_rate(mut self, per_second: u32, burst: u32) -> Self {
         self.read.rates.messages = Some(Rate { per_second, burst });
         self
     }
 
-    /// How many bytes a client may send in a second on average, and how many at once, with headers. At
-    /// least 1 each. Default: no limit. Past it the connection is closed with 1008. Works as
-    /// [`message_rate`](Self::message_rate) does.
+    /// How many bytes a client may send, with frame headers: `per_second` on average, and `burst`
+    /// at once. Default: no limit; at least 1 each. A client that sends more is closed with 1008.
+    /// Works as [`message_rate`](Self::message_rate) does.
     ///
-    /// The burst should have space for the largest message, and for 64 KiB: that is what one read may
-    /// bring.
+    /// Make the burst at least as large as the largest message, and at least 64 KiB, which one read
+    /// may return.
     pub fn byte_rate(mut self, per_second: u32, burst: u32) -> Self {
         self.read.rates.bytes = Some(Rate { per_second, burst });
         self
     }
 
     /// Whether an empty text message of a client is a heartbeat. Default: yes, unless the codec
-    /// [takes empty text](crate::Codec::takes_empty_text) for a message, as [`Raw`](crate::Raw) does.
+    /// [takes empty text](crate::Codec::takes_empty_text) for a message, as [`Raw`](crate::Raw)
+    /// does.
     ///
-    /// Pages cannot send pings, so they could not tell a silent hub from a dead link. The hub answers a
-    /// heartbeat by an empty text message, as it answers a ping by a pong: by itself, also while a callback
-    /// runs. Neither the codec nor the handler sees the heartbeat, and
-    /// [`Stats::heartbeats`](crate::Stats::heartbeats) counts it. Heartbeats that come together are answered
-    /// together. Without this setting, `Json` cannot decode an empty text, and a codec of your
-    /// own decides.
+    /// Web pages cannot send pings, so without heartbeats they cannot distinguish a silent hub from
+    /// a dead connection. The hub answers a heartbeat with an empty text message, by itself, also
+    /// while a callback runs. Neither the codec nor the handler gets the heartbeat, and
+    /// [`Stats::heartbeats`](crate::Stats::heartbeats) counts it. Heartbeats that arrive together
+    /// are answered together. If this is `false`, an empty text message goes to the codec: `Json`
+    /// cannot decode it, and a codec of your own decides.
     pub fn heartbeats(mut self, are_answered: bool) -> Self {
         self.heartbeats = Some(are_answered);
         self
     }
 
-    /// The longest room name, in bytes. Default: 255.
+    /// The longest name of a room, in bytes. Default: 255. A longer name makes a join fail.
     pub fn max_room_name_bytes(mut self, bytes: usize) -> Self {
         self.rooms.name_bytes = bytes;
         self
     }
 
-    /// In how many rooms a connection may be. Default: 1,024.
+    /// The largest number of rooms of a connection. Default: 1,024. Further joins fail.
     pub fn max_rooms_per_conn(mut self, rooms: u32) -> Self {
         self.rooms.rooms_per_conn = rooms;
         self
     }
 
-    /// How many rooms the hub may have, at least 1. Default: 1,048,576. A room counts once for each shard
-    /// that has members of it. Past it, [`Conn::join`](crate::Conn::join) fails for rooms that are not
-    /// there yet.
+    /// The largest number of rooms of the hub. Default: 1,048,576; at least 1. A room counts once
+    /// for each shard that has members of it. At the limit, [`Conn::join`](crate::Conn::join) fails
+    /// for rooms that do not exist yet.
     pub fn max_rooms(mut self, rooms: usize) -> Self {
         self.rooms_max = rooms;
         self

@@ -1,4 +1,5 @@
-//! What the client sends: frames become messages for the handler, or are answered at once.
+//! Incoming frames: they become events for the session, and pings and heartbeats are answered at
+//! once.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,14 +11,15 @@ use crate::hub::{Conn, events};
 use crate::net::{FrameReader, Liveness, ReadError};
 use crate::ws::Event;
 
-/// Ready when there is something to do; from then on nobody listens.
+/// Reads the next event. When an event is ready, the idle check of the client is paused until the
+/// next read.
 pub(super) fn poll_event<Out: 'static, In: Send + 'static>(
     conn: &Conn<Out, In>,
     reader: &mut FrameReader,
     cx: &mut Context<'_>,
 ) -> Poll<SessionEvent<In>> {
     let link = conn.link();
-    // One pong at most waits for the shard: a flood of pings would hold up all that comes after it.
+    // At most one pong waits for the shard: a flood of pings would delay everything behind it.
     if link.awaits_pong(cx.waker()) && link.stage() == Stage::Open {
         return Poll::Pending;
     }
@@ -38,14 +40,15 @@ pub(super) fn poll_event<Out: 'static, In: Send + 'static>(
     })
 }
 
-/// What is to be done about an event.
+/// An event that the session handles.
 pub(super) enum SessionEvent<In> {
     Message(In),
     Undecodable(DecodeError),
-    /// A ping or a heartbeat, whose answer is on its way.
+    /// A ping or a heartbeat. The answer is on its way.
     Answered,
+    /// A pong, which needs no action.
     Handled,
-    /// With the reason, unless the shard has had one first.
+    /// The end of the connection, with the reason; `None` if the shard has ended it.
     End(Option<DisconnectReason>),
 }
 
@@ -59,6 +62,7 @@ impl<In> SessionEvent<In> {
     }
 }
 
+/// Decodes a message, or adds the answer of a ping or heartbeat to `answers`.
 fn interpret<Out: 'static, In: Send + 'static>(
     conn: &Conn<Out, In>,
     event: Event<'_>,
@@ -99,8 +103,8 @@ fn interpret<Out: 'static, In: Send + 'static>(
     }
 }
 
-/// Counts a message that could not be decoded, and tells of it: at `warn` once a second at most for the whole
-/// hub, as a client can send such messages at will.
+/// Counts and logs a message that could not be decoded. The level is `warn` at most once a second
+/// for the whole hub, because a client can send such messages at will.
 #[cold]
 fn report_undecodable<Out: 'static, In: Send + 'static>(
     conn: &Conn<Out, In>,
@@ -113,14 +117,15 @@ fn report_undecodable<Out: 'static, In: Send + 'static>(
     let times = hub.inner.warnings.undecodable.add();
     conn.span().enter(|| match times {
         Some(times) => events::undecodable(hub.name(), &message, times),
-        None => events::undecodable_too(&message),
+        None => events::undecodable_throttled(&message),
     });
 }
 
-/// Pings and heartbeats that come together and are answered together, by one command and one write. A write
-/// for each would be the most that so few bytes of a client can cost.
+/// How many pings and heartbeats that arrive together are answered by one command and one write. A
+/// write for each would cost much for the few bytes that the client sends.
 const ANSWERS_MAX: usize = 16;
 
+/// The answers to pings and heartbeats that were read together.
 #[derive(Default)]
 struct Answers {
     frames: Vec<u8>,

@@ -1,4 +1,4 @@
-//! Waiting for a change of a link.
+//! Waiting for a change of a connection's link.
 
 use std::future::poll_fn;
 use std::mem;
@@ -7,7 +7,8 @@ use std::task::Poll;
 use crate::engine::{Link, Stage};
 use crate::runtime::shield::shielded;
 
-/// For the session alone.
+/// Waits until the connection has ended. Only the session may call this: the link has one waker for
+/// it.
 pub(super) async fn ended(link: &Link) {
     poll_fn(|cx| {
         link.watch_stage(cx.waker());
@@ -19,9 +20,11 @@ pub(super) async fn ended(link: &Link) {
     .await;
 }
 
-/// Waits until a link is as asked, in any task. Asks whenever the stage moves or less waits.
+/// Waits until a condition of a link holds. Any task may call this. Checks the condition when the
+/// stage of the link moves or fewer bytes wait.
 pub(in crate::hub) async fn wait_until(link: &Link, mut condition: impl FnMut() -> bool) {
-    /// Gives the place of a waker back, also where the waiting is given up.
+    /// The place of a waker in the link. Dropping it frees the place, also when the waiting is
+    /// cancelled.
     struct Place<'a>(&'a Link, Option<usize>);
 
     impl Drop for Place<'_> {

@@ -3,33 +3,33 @@
 use std::fmt;
 use std::time::Duration;
 
-/// What a shutdown came to.
+/// The result of a shutdown, from [`Hub::shutdown`](crate::Hub::shutdown).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ShutdownReport {
     /// Connections and handshakes under way when the hub began to refuse new ones.
     pub connections: usize,
-    /// Those of them that were not over at the deadline; most often because `on_disconnect` had not
-    /// returned.
+    /// The part of `connections` that had not ended at the deadline, most often because
+    /// `on_disconnect` had not returned.
     pub unfinished: usize,
-    /// Those of the unfinished that were cut: their clients had not acknowledged all that was sent to
-    /// them. Where the system does not tell what a client has acknowledged (it does for TCP on Linux),
-    /// those whose socket had not taken all.
+    /// The part of `unfinished` that was cut, because the client had not acknowledged all bytes
+    /// that were sent to it. If the system does not report what a client has acknowledged (it does
+    /// for TCP on Linux), because the socket had not taken all bytes.
     pub cut: usize,
-    /// Messages that had been handed to a connection meanwhile, or before, and were lost with it before
-    /// they left the hub. What the kernel had taken for a connection that was cut may be lost as well,
-    /// and is not among them.
+    /// Messages that were lost during the shutdown, because their connection ended before they left
+    /// the hub. Bytes that the kernel had taken for a connection that was cut may be lost as well,
+    /// and do not count.
     pub messages_lost: u64,
-    /// Messages for other nodes that have not been published.
+    /// Messages for other nodes that were not published.
     pub messages_unsent: usize,
-    /// How long it took.
+    /// How long the shutdown took.
     #[cfg_attr(feature = "serde", serde(rename = "took_seconds", with = "crate::seconds"))]
     pub took: Duration,
 }
 
 impl ShutdownReport {
-    /// Whether nothing was left and nothing lost.
+    /// Whether all connections had ended by the deadline, and no message was lost or left unsent.
     pub fn is_clean(&self) -> bool {
         self.unfinished == 0 && self.messages_lost == 0 && self.messages_unsent == 0
     }
