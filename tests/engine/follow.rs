@@ -160,6 +160,20 @@ fn answer_waits_for_the_sweep_that_its_message_went_into() {
 }
 
 #[test]
+fn answer_waits_for_a_turn_that_is_long_and_becomes_a_sweep() {
+    let mut rig = Settings::default().large_audience(10_000).build();
+    let crowd = rig.attach_to("r", 100);
+    rig.run();
+    let last = crowd.last().expect("some");
+    let long = "x".repeat(60_000);
+    let answer = publish(&rig.ports, Address::Room("r"), &long, last);
+    slice(&mut rig, 64);
+    assert_eq!(answer.try_recv(), Err(TryRecvError::Empty), "it is not written to all");
+    rig.run();
+    assert_eq!(answer.try_recv(), Ok((1, vec![long])));
+}
+
+#[test]
 fn answer_of_a_shard_that_goes_or_is_gone_is_dropped() {
     let mut rig = Settings::default().build();
     let members = rig.attach_to("r", 10);

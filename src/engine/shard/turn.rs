@@ -304,6 +304,8 @@ impl Turn {
             // It reached somebody when it was added; who has ended since needs it no more.
             let _ = other.add(delivery, table);
         }
+        // The other turn tells those that follow the deliveries.
+        self.has_followers = false;
         self.finish();
     }
 
