@@ -1,4 +1,4 @@
-//! In place of the sampler, without the feature `metrics`: nothing.
+//! The stand-in for the sampler without the feature `metrics`: it follows no publish.
 
 use crate::engine::{Follow, Overloaded};
 

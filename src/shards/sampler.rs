@@ -1,7 +1,8 @@
-//! Samples: now and then a publish is followed until all of it is written.
+//! Samples of latency: now and then a publish is followed until all of it is written.
 //!
-//! Whoever wants a sample arms the sampler. The next publish takes the order, and has each shard tell when
-//! its part is out; the last answer tells how long it took. All others pay for it with a look at a flag.
+//! The reader of samples arms the sampler. The next publish takes the request, and each shard
+//! answers when it has written its part. The last answer ends the measurement. Every other publish
+//! pays only for a load of a flag.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -76,7 +77,7 @@ impl Sampler {
         self.0.samples.pop()
     }
 
-    /// Publishes, and follows that if a sample is wanted.
+    /// Publishes. Follows the publish if a sample is wanted.
     #[inline]
     pub(super) fn sample(
         &self,
@@ -86,8 +87,8 @@ impl Sampler {
         if is_armed { self.follow(publish) } else { publish(None) }
     }
 
-    /// Publishes, and follows that unless another publish has taken the order.
-    // Apart from the others, which are nearly all: what it needs would cost them, too.
+    /// Publishes. Follows the publish unless another publish has taken the request.
+    // Not inlined: its stack and its code would cost every publish that is not followed.
     #[cold]
     fn follow(
         &self,
@@ -104,7 +105,8 @@ impl Sampler {
         Ok(())
     }
 
-    /// Begins a sample, unless another publish has taken the order, or too many are followed.
+    /// Begins a sample, unless another publish has taken the request, or too many publishes are
+    /// followed.
     fn begin(&self) -> Option<Arc<Followed>> {
         if !self.0.is_armed.swap(false, Ordering::Relaxed) {
             return None;
@@ -126,7 +128,7 @@ impl Sampler {
 /// is gone, it does not answer, and there is no such sample.
 struct Followed {
     began: Instant,
-    /// Shards that have not answered, and one more until all of them have been counted in.
+    /// The number of shards that have not answered, plus one until all shards have been counted in.
     unanswered: AtomicUsize,
     /// Whether a shard had a recipient. Shards set the flag before they answer.
     is_delivered: AtomicBool,
@@ -147,7 +149,7 @@ impl Followed {
     }
 }
 
-/// However the replies of all shards end.
+/// Runs also if a shard ends without an answer.
 impl Drop for Followed {
     fn drop(&mut self) {
         self.sampler.followed.fetch_sub(1, Ordering::Relaxed);
