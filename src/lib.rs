@@ -4,6 +4,7 @@
     doc = "A typed WebSocket hub with rooms and JSON broadcast, without some of its features."
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![warn(missing_docs)]
 
 #[cfg(feature = "hub")]
 mod backplane;

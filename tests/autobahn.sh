@@ -26,7 +26,8 @@ main() {
     find_cargo
     install_venv
     install_suite
-    cargo build --all-features --example echo
+    # With the features of the tests, so that nothing is compiled twice.
+    cargo build --workspace --all-features --example echo
     run_suite
     compare
 }

@@ -1,39 +1,95 @@
 #!/usr/bin/env bash
-# The test command: installs what the tests need and this machine lacks, and runs them all.
+# The test command: installs the programs that the tests need and this machine lacks, and runs all tests of all packages
+# of the workspace, except the model checkers (tests/models/run.sh).
 #
 #   bash tests/run.sh [arguments of `cargo test`]
+#   bash tests/run.sh --no-install [arguments of `cargo test`]
 #
-# On Debian it installs a linker, Chromium, chromedriver, Redis, openssl, iproute2, nginx and HAProxy where
-# they are missing, as root or by sudo. Tests start the servers that they need; those that some systems
-# start with a package are left alone. The last line is the sum of all test binaries:
-# `N passed, N failed, N skipped`. A build that fails, or a test binary that crashes, counts as one
-# failure.
+# On Debian it installs a linker, Chromium, chromedriver, Redis, openssl, iproute2, nginx, HAProxy and Python where
+# they are missing, as root or by sudo. With --no-install it installs nothing: it says which programs are missing, and
+# leaves out the tests that need them. Tests start the servers that they need; those that some systems start with a
+# package are left alone. The last line is the sum of all test programs: `N passed, N failed, N skipped`. A build
+# that fails, or a test program that crashes, counts as one failure.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tests/tools.sh
 
+# The programs that a test program needs, and the Debian packages that have them.
+needs=(
+    "browser chromedriver chromium redis-server redis-cli"
+    "deploy nginx haproxy redis-server"
+    "redis redis-server redis-cli openssl"
+)
+declare -A package_of=(
+    [cc]="gcc libc6-dev" [chromedriver]=chromium-driver [chromium]=chromium [redis-server]=redis-server
+    [redis-cli]=redis-tools [openssl]=openssl [ip]=iproute2 [nginx]=nginx-light [haproxy]=haproxy
+    [python3]=python3 [unshare]=util-linux
+)
+
+# Single tests that need a program, by a part of their names.
+need_ip=(far:: network::checks::)
+need_python=(what_the_documented_lines_of_python_sign_is_accepted)
+need_unshare=(examples_end_as_the_first_process_of_a_container)
+
 main() {
-    # Where Debian has nginx, HAProxy and ip; not on the PATH of every user.
+    local installs=true
+    if [[ ${1:-} == --no-install ]]; then
+        installs=false
+        shift
+    fi
+    # The folders where Debian has nginx, HAProxy and ip; not on the PATH of every user.
     PATH="$PATH:/usr/sbin:/sbin"
     find_cargo
-    install_missing
+    arguments=("$@")
+    left_out=()
+    skips=()
+    if $installs; then
+        install_missing
+    else
+        leave_out_missing
+    fi
     raise_descriptor_limit
-    run_tests "$@"
+    run_tests
+}
+
+has() {
+    have "$1" || { [[ $1 == chromium ]] && have google-chrome; }
 }
 
 install_missing() {
-    local packages=()
-    have cc || packages+=(gcc libc6-dev)
-    have chromedriver || packages+=(chromium-driver)
-    have chromium || have google-chrome || packages+=(chromium)
-    have redis-server && have redis-cli || packages+=(redis-server)
-    have openssl || packages+=(openssl)
-    have ip || packages+=(iproute2)
-    have nginx || packages+=(nginx-light)
-    have haproxy || packages+=(haproxy)
+    local program packages=()
+    for program in cc chromedriver chromium redis-server redis-cli openssl ip nginx haproxy python3 unshare; do
+        # shellcheck disable=SC2206 # some are two packages
+        has "$program" || packages+=(${package_of[$program]})
+    done
     install_packages "${packages[@]}"
-    have chromedriver || die "no chromedriver on the PATH, even with the package chromium-driver"
-    have redis-server || die "no redis-server on the PATH, even with the package redis-server"
+    has chromedriver || die "no chromedriver on the PATH, even with the package chromium-driver"
+    has redis-server || die "no redis-server on the PATH, even with the package redis-server"
+}
+
+# Fills `left_out` with test programs, and `skips` with parts of the names of tests.
+leave_out_missing() {
+    has cc || die "no C linker on the PATH, such as that of the Debian package gcc"
+    local line program missing
+    for line in "${needs[@]}"; do
+        missing=()
+        for program in ${line#* }; do
+            has "$program" || missing+=("$program")
+        done
+        if ((${#missing[@]} > 0)); then
+            echo "left out: all tests of ${line%% *}, for there is no ${missing[*]}"
+            left_out+=("${line%% *}")
+        fi
+    done
+    has ip || leave_out ip "${need_ip[@]}"
+    has python3 || leave_out python3 "${need_python[@]}"
+    has unshare && unshare --pid --fork true 2>/dev/null ||
+        leave_out "unshare, or it is not allowed" "${need_unshare[@]}"
+}
+
+leave_out() {
+    echo "left out: the tests ${*:2}, for there is no $1"
+    skips+=("${@:2}")
 }
 
 # A connection is a descriptor, and two where the client is a process of ours as well. Shells often
@@ -53,11 +109,46 @@ run_tests() {
     scratch=$(mktemp -d)
     trap 'rm -rf "$scratch"' EXIT
     mkdir "$scratch/tmp"
-    local log=$scratch/log status=0
-    TMPDIR=$scratch/tmp cargo test --all-features --no-fail-fast "$@" 2>&1 | tee "$log" || status=$?
+    log=$scratch/log
+    : >"$log"
+    local status=0
+    if ((${#left_out[@]} == 0 || ${#arguments[@]} > 0)); then
+        cargo_test "${arguments[@]}" || status=$?
+    else
+        # All that `cargo test` runs by default, except the test programs that are left out.
+        # shellcheck disable=SC2046 # words
+        cargo_test --lib --examples $(selected) || status=$?
+        cargo_test --doc || status=$?
+    fi
+    sum_up "$status"
+}
 
+# Arguments for `cargo test`, and behind `--` for the test programs.
+cargo_test() {
+    local before=() behind=() skip
+    while (($# > 0)) && [[ $1 != -- ]]; do
+        before+=("$1")
+        shift
+    done
+    for skip in "${skips[@]}"; do
+        behind+=(--skip "$skip")
+    done
+    TMPDIR=$scratch/tmp cargo test --workspace --all-features --no-fail-fast "${before[@]}" \
+        -- "${@:2}" "${behind[@]}" 2>&1 | tee -a "$log"
+}
+
+# The arguments for the test programs that are not left out.
+selected() {
+    local program name
+    for program in tests/*/main.rs tests/system/*/main.rs; do
+        name=$(basename "$(dirname "$program")")
+        [[ " ${left_out[*]} " == *" $name "* ]] || echo "--test $name"
+    done
+}
+
+sum_up() {
+    local status=$1 passed failed skipped
     # test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; …
-    local passed failed skipped
     read -r passed failed skipped < <(awk '
         /^test result: / { passed += $4; failed += $6; skipped += $8 }
         END { print passed + 0, failed + 0, skipped + 0 }' "$log")

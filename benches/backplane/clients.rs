@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use crate::Result;
 use crate::frames::{FrameReader, number_of};
 use crate::plan::{CHUNK, CLIENTS, Number, Setting};
-use crate::support::RawClient;
+use support::RawClient;
 
 /// The most chunks of a run: 16 million messages of each node.
 pub(crate) const CHUNKS_MAX: usize = 16_384;

@@ -13,8 +13,8 @@ use crate::clients::{self, CHUNKS_MAX, Tally};
 use crate::counts::{Counts, Trouble};
 use crate::node::{Request, Start};
 use crate::plan::{CHUNK, Cell, WINDOW};
-use crate::process::{self, Peer};
-use crate::servers::RedisServer;
+use shared::process::{self, Peer};
+use support::servers::RedisServer;
 
 /// How long nothing may arrive before what is missing counts as lost.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -2,7 +2,7 @@
 
 use roomcast::RawMessage;
 
-use crate::support::RawClient;
+use support::RawClient;
 
 pub(crate) const MESSAGE_BYTES: usize = 128;
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::fleet::{Bounds, Fleet, Measured};
 use crate::plan::{self, Cell};
-use crate::servers::RedisServer;
 use crate::table;
 use crate::{Options, Result};
+use support::servers::RedisServer;
 
 /// Measures all cells in turns, and prints the tables.
 pub(crate) async fn run(options: &Options) -> Result<()> {

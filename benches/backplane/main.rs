@@ -1,9 +1,9 @@
 //! What goes from node to node: a million messages over a Redis that the benchmark starts.
 //!
 //! ```text
-//! cargo bench --features redis --bench backplane [-- --rounds N --messages N]
-//! cargo bench --features redis --bench backplane -- --scene growth            less than five minutes
-//! cargo bench --features redis --bench backplane -- --scene growth --short    20 seconds
+//! cargo bench -p benches --bench backplane [-- --rounds N --messages N]
+//! cargo bench -p benches --bench backplane -- --scene growth            less than five minutes
+//! cargo bench -p benches --bench backplane -- --scene growth --short    20 seconds
 //! ```
 //!
 //! # The pair
@@ -55,35 +55,14 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-#[path = "backplane/clients.rs"]
 mod clients;
-#[path = "backplane/counts.rs"]
 mod counts;
-#[path = "backplane/fleet.rs"]
 mod fleet;
-#[path = "backplane/frames.rs"]
 mod frames;
-#[path = "backplane/growth.rs"]
 mod growth;
-#[path = "backplane/node.rs"]
 mod node;
-#[path = "backplane/pair.rs"]
 mod pair;
-#[path = "backplane/plan.rs"]
 mod plan;
-#[path = "sockets/process.rs"]
-#[expect(dead_code, reason = "the benchmark of sockets uses more of it")]
-mod process;
-#[path = "../tests/programs/mod.rs"]
-#[expect(dead_code, reason = "the tests use more of it")]
-mod programs;
-#[path = "../tests/servers/mod.rs"]
-#[expect(dead_code, unused_imports, reason = "the tests use more of it")]
-mod servers;
-#[path = "../tests/hub/support.rs"]
-#[expect(dead_code, unused_imports, reason = "the tests use more of it")]
-mod support;
-#[path = "backplane/table.rs"]
 mod table;
 
 /// As in a server under load: messages are freed by other threads than those that made them, which

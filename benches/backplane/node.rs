@@ -15,8 +15,8 @@ use crate::Result;
 use crate::counts::{Counts, Trouble};
 use crate::frames::message;
 use crate::plan::{CHUNK, Number, Setting, room_name};
-use crate::process::say;
-use crate::support::{Listening, eventually, serve};
+use shared::process::say;
+use support::{Listening, eventually, serve};
 
 /// How many messages a publisher makes before it lets others work.
 const PUBLISHED_AT_ONCE: u64 = 64;

@@ -8,9 +8,9 @@ use redis::AsyncCommands;
 use roomcast::{Hub, Raw, RawMessage};
 
 use crate::frames::{FrameReader, MESSAGE_BYTES, message, number_of};
-use crate::servers::RedisServer;
-use crate::support::{RawClient, Recorded, eventually};
 use crate::{Options, Result, median};
+use support::servers::RedisServer;
+use support::{RawClient, Recorded, eventually};
 
 /// As many as may wait to be published before the publisher lets others work. It bounds the memory
 /// of the benchmark; nothing is dropped on the way to it.

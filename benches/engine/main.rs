@@ -2,7 +2,7 @@
 //! beyond this is the kernel's.
 //!
 //! ```text
-//! cargo bench --bench engine
+//! cargo bench -p benches --bench engine
 //! ```
 //!
 //! Each group has what one would write without this crate beside it, named after what it is made of.
@@ -11,32 +11,20 @@
 
 use criterion::{criterion_group, criterion_main};
 
-#[path = "engine/fan_out.rs"]
 mod fan_out;
-#[path = "engine/hub.rs"]
 mod hub;
-#[path = "engine/inbox.rs"]
 mod inbox;
-#[path = "engine/membership.rs"]
 mod membership;
-#[path = "engine/plain.rs"]
 mod plain;
-#[path = "engine/publish.rs"]
 mod publish;
-#[path = "engine/rooms.rs"]
 mod rooms;
-#[path = "engine/send_queue.rs"]
 mod send_queue;
-#[path = "engine/settings.rs"]
-mod settings;
-#[path = "engine/storm.rs"]
 mod storm;
-#[path = "engine/timing.rs"]
 mod timing;
 
 criterion_group! {
     name = benches;
-    config = settings::settings();
+    config = shared::settings::settings();
     targets =
         publish::calls,
         publish::to_one,

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::Result;
 
 /// Another process of this program, spoken to in lines of JSON. It ends with this value.
-pub(crate) struct Peer {
+pub struct Peer {
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
@@ -22,7 +22,7 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// Starts it with these arguments.
-    pub(crate) fn start(arguments: &[String]) -> Result<Self> {
+    pub fn start(arguments: &[String]) -> Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(arguments)
             .stdin(Stdio::piped())
@@ -33,23 +33,23 @@ impl Peer {
         Ok(Self { child, input, output: BufReader::new(output) })
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Asks for something, and waits for the answer or for the reason why there is none.
-    pub(crate) fn ask<A: DeserializeOwned>(&mut self, question: &impl Serialize) -> Result<A> {
+    pub fn ask<A: DeserializeOwned>(&mut self, question: &impl Serialize) -> Result<A> {
         self.tell(question)?;
         Ok(self.answer::<Result<A, String>>()??)
     }
 
     /// Tells it something, without waiting.
-    pub(crate) fn tell(&mut self, what: &impl Serialize) -> Result<()> {
+    pub fn tell(&mut self, what: &impl Serialize) -> Result<()> {
         Ok(writeln!(self.input, "{}", serde_json::to_string(what)?)?)
     }
 
     /// Waits for a line of its output.
-    pub(crate) fn answer<A: DeserializeOwned>(&mut self) -> Result<A> {
+    pub fn answer<A: DeserializeOwned>(&mut self) -> Result<A> {
         let mut line = String::new();
         if self.output.read_line(&mut line)? == 0 {
             return Err(format!("process {} has ended: {}", self.pid(), self.child.wait()?).into());
@@ -66,7 +66,7 @@ impl Drop for Peer {
 }
 
 /// The other side of [`Peer`]: answers what comes, until nothing more does.
-pub(crate) fn answer_all<Q: DeserializeOwned, A: Serialize>(
+pub fn answer_all<Q: DeserializeOwned, A: Serialize>(
     mut answer: impl FnMut(Q) -> Result<A>,
 ) -> Result<()> {
     for line in io::stdin().lines() {
@@ -76,13 +76,13 @@ pub(crate) fn answer_all<Q: DeserializeOwned, A: Serialize>(
 }
 
 /// Writes one line for the parent.
-pub(crate) fn say(what: &impl Serialize) -> Result<()> {
+pub fn say(what: &impl Serialize) -> Result<()> {
     println!("{}", serde_json::to_string(what)?);
     Ok(())
 }
 
 /// Ends this process when its parent has gone.
-pub(crate) fn end_with_parent() {
+pub fn end_with_parent() {
     std::thread::spawn(|| {
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
         std::process::exit(0);
@@ -90,13 +90,13 @@ pub(crate) fn end_with_parent() {
 }
 
 /// The cores that this program may use.
-pub(crate) fn cores() -> Result<Vec<usize>> {
+pub fn cores() -> Result<Vec<usize>> {
     let allowed = sched_getaffinity(Pid::from_raw(0))?;
     Ok((0..CpuSet::count()).filter(|&core| allowed.is_set(core).unwrap_or(false)).collect())
 }
 
 /// Keeps this thread, and what it starts from now on, on some cores.
-pub(crate) fn pin(cores: &[usize]) -> Result<()> {
+pub fn pin(cores: &[usize]) -> Result<()> {
     let mut set = CpuSet::new();
     for &core in cores {
         set.set(core)?;
@@ -105,12 +105,12 @@ pub(crate) fn pin(cores: &[usize]) -> Result<()> {
 }
 
 /// The processor time that a process has used, user and system.
-pub(crate) fn cpu_time(pid: u32) -> Result<Duration> {
+pub fn cpu_time(pid: u32) -> Result<Duration> {
     Ok(clock_getcpuclockid(Pid::from_raw(pid as i32))?.now()?.into())
 }
 
 /// The resident memory of a process, in bytes. Exact, unlike what `status` tells.
-pub(crate) fn resident(pid: u32) -> Result<u64> {
+pub fn resident(pid: u32) -> Result<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let rss = rollup.lines().find_map(|line| line.strip_prefix("Rss:"));
     let kibibytes = rss.and_then(|rss| rss.trim().strip_suffix(" kB"));
@@ -118,7 +118,7 @@ pub(crate) fn resident(pid: u32) -> Result<u64> {
 }
 
 /// A connection is a descriptor, and shells hand out as few as 1,024.
-pub(crate) fn raise_descriptor_limit() -> Result<()> {
+pub fn raise_descriptor_limit() -> Result<()> {
     rlimit::increase_nofile_limit(u64::MAX)?;
     Ok(())
 }

@@ -7,11 +7,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::contestants::Contestant;
 use crate::figures::{Drops, Figures, Memory, SceneFigures, Series};
 use crate::load::{Answer, Load, Request};
-use crate::network::Network;
 use crate::pair::Pair;
 use crate::plan::{self, Cell, FLOODED, Scene};
-use crate::process;
 use crate::{Error, Options, Result, flooded};
+use shared::process;
+use support::network::Network;
 
 /// Connections that are dropped at once.
 const DROPPED: usize = 8_000;

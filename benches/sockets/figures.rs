@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::contestants::Contestant;
-use crate::flood::clients::Measured as FloodMeasured;
 use crate::load::Measured;
 use crate::plan::Cell;
+use support::flood::clients::Measured as FloodMeasured;
 
 /// All that was measured.
 #[derive(Default, Serialize)]
@@ -95,23 +95,6 @@ impl Series {
     /// The median of the ratios to another contestant in each round.
     pub(crate) fn ratio(&self, to: &Series, of: impl Fn(&Measured) -> f64) -> f64 {
         median(self.rounds.iter().zip(&to.rounds).map(|(ours, theirs)| of(ours) / of(theirs)))
-    }
-}
-
-impl FloodMeasured {
-    /// Processor time of the server for one delivery, in microseconds.
-    pub(crate) fn cpu_micros(&self) -> f64 {
-        self.server_cpu.as_secs_f64() * 1e6 / self.deliveries as f64
-    }
-
-    /// Deliveries a second.
-    pub(crate) fn rate(&self) -> f64 {
-        self.deliveries as f64 / self.elapsed.as_secs_f64()
-    }
-
-    /// The part of the flood that was dropped.
-    pub(crate) fn dropped_part(&self) -> f64 {
-        self.dropped as f64 / (self.deliveries + self.dropped).max(1) as f64
     }
 }
 

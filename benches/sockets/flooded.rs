@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::contestants::Contestant;
 use crate::figures::Flood;
-use crate::flood::clients::{Clients, Measured};
 use crate::pair::{FLOOD, Pair};
-use crate::{Result, plan, process};
+use crate::{Result, plan};
+use shared::process;
+use support::flood::clients::{Clients, Measured};
 
 /// What the process of the clients is asked for.
 #[derive(Debug, Serialize, Deserialize)]

@@ -18,10 +18,11 @@ use rustls::ClientConfig;
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Socket, Type};
 
-use crate::network::relay::client_addr;
+use crate::Result;
 use crate::stream::{Stream, client_config};
 use crate::wire::{Dialect, client_frame, request, take_frame};
-use crate::{Result, process};
+use shared::process;
+use support::network::relay::client_addr;
 
 const SCRATCH_BYTES: usize = 256 * 1024;
 

@@ -1,8 +1,8 @@
 //! Fan-out over real sockets: what a delivery costs, against others and against the kernel itself.
 //!
 //! ```text
-//! cargo bench --features axum,tls --bench sockets -- --progress            all of it, a quarter of an hour
-//! cargo bench --features axum,tls --bench sockets -- --progress --short    two minutes
+//! cargo bench -p benches --bench sockets -- --progress            all of it, a quarter of an hour
+//! cargo bench -p benches --bench sockets -- --progress --short    two minutes
 //! ```
 //!
 //! Each contestant is a server in a process of its own, on one core; its clients are a load
@@ -30,34 +30,16 @@
 //! For Linux: the floors and the load generator use epoll, and processes are pinned to cores, which
 //! may be two of one physical core.
 
-#[path = "sockets/contest.rs"]
 mod contest;
-#[path = "sockets/contestants/mod.rs"]
 mod contestants;
-#[path = "sockets/figures.rs"]
 mod figures;
-#[path = "../tests/flood/mod.rs"]
-mod flood;
-#[path = "sockets/flooded.rs"]
 mod flooded;
-#[path = "sockets/load.rs"]
 mod load;
-#[expect(dead_code, reason = "of what the tests use, too")]
-#[path = "../tests/network/mod.rs"]
-mod network;
-#[path = "sockets/pair.rs"]
 mod pair;
-#[path = "sockets/plan.rs"]
 mod plan;
-#[path = "sockets/plot.rs"]
 mod plot;
-#[path = "sockets/process.rs"]
-mod process;
-#[path = "sockets/report.rs"]
 mod report;
-#[path = "sockets/stream.rs"]
 mod stream;
-#[path = "sockets/wire.rs"]
 mod wire;
 
 use std::net::IpAddr;

@@ -6,10 +6,10 @@ use std::time::Duration;
 use crate::Result;
 use crate::contestants::Contestant;
 use crate::load::{Answer, Crowd, Load, Measured, Request};
-use crate::network::Network;
-use crate::network::namespaces::{Namespace, SERVER};
-use crate::process::{self, Peer};
 use crate::stream::identity_files;
+use shared::process::{self, Peer};
+use support::network::Network;
+use support::network::namespaces::{Namespace, SERVER};
 
 /// What the processes of a pair are: a server, and its clients.
 pub(crate) type Roles = [&'static str; 2];

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::contestants::Contestant;
-use crate::network::Profile;
+use support::network::Profile;
 
 /// Servers that take part in a scene, and what each is loaded with.
 #[derive(Debug, Clone)]

@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use crate::contestants::Contestant;
 use crate::figures::{Figures, Flood, SceneFigures, Series};
-use crate::flood::clients::Measured as FloodMeasured;
 use crate::load::Measured;
 use crate::plan::{Cell, FLOODED};
+use support::flood::clients::Measured as FloodMeasured;
 
 /// All tables.
 pub(crate) fn tables(figures: &Figures) -> String {

@@ -1,7 +1,7 @@
 //! The cost of state beside rooms, for publishers and joiners.
 //!
 //! ```text
-//! cargo bench --bench state
+//! cargo bench -p benches --bench state
 //! ```
 //!
 //! A hub with two shards and a client in each. The shards stand still while the calls are timed, for they share a
@@ -18,9 +18,6 @@ use futures_util::StreamExt;
 use roomcast::{Builder, Close, Conn, Encoded, Handler, Hub, RoomState, Server, Target};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
-
-#[path = "engine/settings.rs"]
-mod settings;
 
 /// Calls that are timed in one go.
 const ROUND: u64 = 256;
@@ -176,7 +173,7 @@ fn joining(c: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = settings::settings();
+    config = shared::settings::settings();
     targets = publishing, joining,
 }
 criterion_main!(benches);

@@ -77,7 +77,6 @@ pub(crate) fn reading(c: &mut Criterion) {
 
 /// Signing an envelope of so many messages of 128 bytes, and checking it: what a key costs, each time,
 /// beside packing and reading.
-#[cfg(feature = "hmac")]
 pub(crate) fn signing(c: &mut Criterion) {
     use criterion::{BatchSize, BenchmarkId};
     use roomcast::internals::Signer;
@@ -104,9 +103,6 @@ pub(crate) fn signing(c: &mut Criterion) {
     }
     group.finish();
 }
-
-#[cfg(not(feature = "hmac"))]
-pub(crate) fn signing(_: &mut Criterion) {}
 
 fn texts() -> Vec<String> {
     vec![str::from_utf8(TEXT).expect("ASCII").to_owned(); MESSAGES]

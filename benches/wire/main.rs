@@ -1,7 +1,7 @@
 //! What bytes cost on their way in and out: frames, JSON, and the envelopes between nodes.
 //!
 //! ```text
-//! cargo bench --bench wire
+//! cargo bench -p benches --bench wire
 //! ```
 //!
 //! Each group has what others do for the same end beside it, and where there is one, the least that
@@ -9,24 +9,16 @@
 
 use criterion::{criterion_group, criterion_main};
 
-#[path = "wire/client.rs"]
 mod client;
-#[path = "wire/decode.rs"]
 mod decode;
-#[path = "wire/encode.rs"]
 mod encode;
-#[path = "wire/envelope.rs"]
 mod envelope;
-#[path = "wire/feed.rs"]
 mod feed;
-#[path = "wire/json.rs"]
 mod json;
-#[path = "engine/settings.rs"]
-mod settings;
 
 criterion_group! {
     name = benches;
-    config = settings::settings();
+    config = shared::settings::settings();
     targets =
         encode::frames,
         decode::frames,

@@ -1,4 +1,4 @@
-//! `cargo run --features axum --example axum_chat`, and open <http://127.0.0.1:8080>. The password is `open sesame`.
+//! `cargo run -p extra-examples --example axum_chat`, and open <http://127.0.0.1:8080>. The password is `open sesame`.
 //!
 //! A chat with a login, in axum. The login sets a signed cookie. The extractor [`User`] reads it before the handshake
 //! of a WebSocket, answers 401 without it, and is then what the connection carries. The cookie names the
@@ -106,7 +106,7 @@ fn page(shown: &str, note: &str) -> Html<String> {
 async fn main() -> Result<(), Box<dyn Error>> {
     let told_to_end = shutdown_signal();
     let hub = Hub::<Said, Say>::new();
-    let script = ([(header::CONTENT_TYPE, "text/javascript")], include_str!("roomcast.js"));
+    let script = ([(header::CONTENT_TYPE, "text/javascript")], include_str!("../roomcast.js"));
     let router = Router::new()
         .route("/", get(index))
         .route("/login", post(log_in))

@@ -1,6 +1,6 @@
 //! An echo: each message goes back to its sender alone, text as text and bytes as bytes.
 //!
-//! `cargo run --release --example echo`, and point a conformance suite at the address that it prints.
+//! `cargo run --release -p extra-examples --example echo`, and point a conformance suite at the address that it prints.
 //! `bash tests/autobahn.sh` does so.
 
 use std::error::Error;

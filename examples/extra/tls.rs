@@ -1,7 +1,7 @@
 //! A chat room over TLS: `wss://` and `https://` on one port.
 //!
 //! ```text
-//! cargo run --release --features tls --example tls
+//! cargo run --release -p extra-examples --example tls
 //! ```
 //!
 //! makes a certificate for `localhost`, says where it is, and serves; `--cert` and `--key` name one of

@@ -1,13 +1,9 @@
 //! The clients in memory that test an application (`roomcast::test`), against hubs of all kinds. Time is paused: a wait
 //! that is in vain ends at once, and nothing depends on how busy the machine is.
 
-#[path = "clients/closing.rs"]
 mod closing;
-#[path = "clients/handshake.rs"]
 mod handshake;
-#[path = "clients/messages.rs"]
 mod messages;
-#[path = "clients/reading.rs"]
 mod reading;
 
 use std::time::Duration;

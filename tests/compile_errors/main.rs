@@ -1,4 +1,4 @@
-//! What the compiler says of common mistakes: each program in `compile_errors` has one, and ends with lines that
+//! What the compiler says of common mistakes: each program in `programs` has one, and ends with lines that
 //! begin with `//~`. The compiler must say all of them, in that order. The programs use the default features.
 
 use std::env;
@@ -29,7 +29,7 @@ fn package() -> io::Result<(PathBuf, Vec<Case>)> {
     // With the versions that are there.
     fs::copy(root.join("Cargo.lock"), package.join("Cargo.lock"))?;
     let mut cases = Vec::new();
-    for entry in fs::read_dir(root.join("tests/compile_errors"))? {
+    for entry in fs::read_dir(root.join("tests/compile_errors/programs"))? {
         let path = entry?.path();
         let text = fs::read_to_string(&path)?;
         let expected = text.lines().filter_map(|line| line.strip_prefix("//~ "));

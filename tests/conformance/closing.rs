@@ -1,7 +1,7 @@
 //! Close frames (RFC 6455, 5.5.1 and 7).
 
 use crate::row::{INVALID, PROTOCOL, check, closed, refused};
-use crate::support::{CLOSE, FIN, PING, TEXT, close_payload, frame, header};
+use support::{CLOSE, FIN, PING, TEXT, close_payload, frame, header};
 
 /// A close frame, masked.
 fn close(code: u16, reason: &[u8]) -> Vec<u8> {

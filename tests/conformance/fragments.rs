@@ -1,7 +1,7 @@
 //! Messages in fragments, and what comes between them (RFC 6455, 5.4).
 
 use crate::row::{PROTOCOL, answered, check, closed, refused};
-use crate::support::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, close_payload, frame};
+use support::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, close_payload, frame};
 
 const TEXT_PART: u8 = TEXT & !FIN;
 const BINARY_PART: u8 = BINARY & !FIN;

@@ -1,7 +1,7 @@
 //! Headers: masks, reserved bits, opcodes, and what a control frame may be (RFC 6455, 5.1, 5.2, 5.5).
 
 use crate::row::{PROTOCOL, answered, check, refused};
-use crate::support::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, close_payload, frame};
+use support::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, close_payload, frame};
 
 #[tokio::test]
 async fn unmasked_frames_are_refused() {

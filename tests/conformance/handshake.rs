@@ -7,7 +7,7 @@ use crate::request::{
     upgrade_required,
 };
 use crate::row::{Outcome, PROTOCOL, echo};
-use crate::support::{BINARY, RawClient, TEXT, frame};
+use support::{BINARY, RawClient, TEXT, frame};
 
 #[tokio::test]
 async fn request_line_is_a_get_of_http_1_1() {

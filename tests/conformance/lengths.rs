@@ -1,7 +1,7 @@
 //! Lengths: their forms (RFC 6455, 5.2), and the limit of a message (10.4).
 
 use crate::row::{LIMIT, PROTOCOL, TOO_BIG, answered, check, check_under, refused};
-use crate::support::{BINARY, CONTINUATION, FIN, PING, PONG, TEXT, frame, header};
+use support::{BINARY, CONTINUATION, FIN, PING, PONG, TEXT, frame, header};
 
 #[tokio::test]
 async fn length_is_in_its_shortest_form() {

@@ -3,7 +3,7 @@
 use roomcast::{Hub, Raw};
 
 use crate::row::{Outcome, Trace, echo, feed};
-use crate::support::{KEY, Listening, RawClient, eventually};
+use support::{KEY, Listening, RawClient, eventually};
 
 pub(crate) const BAD_REQUEST: &str = "HTTP/1.1 400 Bad Request";
 pub(crate) const NOT_FOUND: &str = "HTTP/1.1 404 Not Found";

@@ -3,7 +3,7 @@
 use roomcast::{Hub, Raw, RawMessage};
 use tokio::io::AsyncReadExt;
 
-use crate::support::{
+use support::{
     CLOSE, Listening, PING, PONG, RawClient, TEXT, close_payload, eventually, frame, header,
     parse_close, serve, within,
 };

@@ -1,7 +1,7 @@
 //! UTF-8 in messages, and where in them a breach is seen (RFC 6455, 5.6 and 8.1).
 
 use crate::row::{INVALID, answered, check, front, refused};
-use crate::support::{BINARY, CONTINUATION, FIN, PING, PONG, TEXT, frame};
+use support::{BINARY, CONTINUATION, FIN, PING, PONG, TEXT, frame};
 
 /// A text in fragments.
 fn fragments(first: &[u8], between: &[&[u8]], last: &[u8]) -> Vec<u8> {

@@ -9,7 +9,7 @@ use roomcast::{
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::support::{Client, Recorded, eventually, serve, within};
+use support::{Client, Recorded, eventually, serve, within};
 
 const END: u32 = u32::MAX;
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use roomcast::{BuildError, Conn, Endpoint, Handler, Hub, Reject, Stats, UpgradeRequest};
 use tokio::sync::Semaphore;
 
-use crate::support::{Listening, RawClient, Recorded, eventually, serve, upgrade_request, within};
+use support::{Listening, RawClient, Recorded, eventually, serve, upgrade_request, within};
 
 /// The status and the head of the answer to a handshake with one more header.
 async fn answer(server: &Listening, header: &str) -> (u16, String) {
@@ -164,7 +164,7 @@ async fn connection_too_many_gets_503_until_one_is_gone() {
     server.events.ended().await;
     let url = "/ws".to_owned();
     within("there is room", async {
-        while crate::support::Client::try_connect(server.server.addr, &url).await.is_err() {}
+        while support::Client::try_connect(server.server.addr, &url).await.is_err() {}
     })
     .await;
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use roomcast::{Hub, StatusCode};
 use tokio::sync::Semaphore;
 
-use crate::support::{Client, eventually, serve};
+use support::{Client, eventually, serve};
 
 #[derive(Clone)]
 struct User(String);

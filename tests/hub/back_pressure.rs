@@ -2,7 +2,7 @@
 
 use roomcast::{Hub, JoinError, LeaveError, PublishError, SendError, Target};
 
-use crate::support::{
+use support::{
     Client, Listening, PING, RawClient, Recorded, TEXT, eventually, frame, serve, within,
 };
 

@@ -9,7 +9,7 @@ use roomcast::{
 use serde::{Deserialize, Deserializer, Serialize};
 use tokio::sync::mpsc;
 
-use crate::support::{
+use support::{
     BINARY, CLOSE, CONTINUATION, Client, FIN, Listening, RawClient, Recorded, TEXT, close_payload,
     eventually, frame, header, serve, upgrade_request, within,
 };

@@ -5,7 +5,7 @@ use roomcast::{
     Hub, Json, Target,
 };
 
-use crate::support::{Client, Recorded, eventually, serve};
+use support::{Client, Recorded, eventually, serve};
 
 /// Text that may be anything but `secret`, which cannot be encoded.
 struct Discreet;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use roomcast::{BuildError, Builder, Hub, Raw, RawMessage};
 
 use crate::paced::{connect, read_at};
-use crate::support::{Recorded, within};
+use support::{Recorded, within};
 
 const CHUNK_BYTES: usize = 50 << 10;
 

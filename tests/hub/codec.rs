@@ -5,7 +5,7 @@ use roomcast::{Codec, DecodeError, EncodeError, FrameKind, Hub, Raw, RawMessage}
 use serde::{Deserialize, Serialize};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{BINARY, CONTINUATION, Client, FIN, PING, PONG, Recorded, TEXT, frame, serve};
+use support::{BINARY, CONTINUATION, Client, FIN, PING, PONG, Recorded, TEXT, frame, serve};
 
 /// Sizes around which the length of a header changes, and the largest that the default takes.
 const SIZES: [usize; 8] = [0, 1, 125, 126, 127, 65_534, 65_535, 65_536];

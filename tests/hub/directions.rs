@@ -4,7 +4,7 @@ use roomcast::{Close, CloseCode, Conn, DisconnectReason, Handler, Hub, Never};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use crate::support::{Client, eventually, serve};
+use support::{Client, eventually, serve};
 
 /// What clients say.
 #[derive(Debug, Deserialize, PartialEq)]

@@ -17,7 +17,7 @@ use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::support::{
+use support::{
     Client, Events, Listening, RawClient, Recorder, eventually, serve, upgrade_request, within,
 };
 

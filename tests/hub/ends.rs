@@ -7,7 +7,7 @@ use roomcast::{Close, Conn, Handler, Hub, Raw, RawMessage};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::support::{
+use support::{
     CLOSE, Listening, RawClient, TEXT, close_payload, eventually, frame, frames, serve, within,
 };
 

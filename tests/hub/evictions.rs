@@ -6,7 +6,7 @@ use bytes::Bytes;
 use roomcast::{Builder, DisconnectReason, Eviction, Hub, Raw, RawMessage};
 
 use crate::paced::connect;
-use crate::support::Recorded;
+use support::Recorded;
 
 const MESSAGE_BYTES: usize = 40_000;
 

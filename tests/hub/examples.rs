@@ -6,8 +6,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::programs::{Chat, example};
-use crate::support::Client;
+use support::Client;
+use support::programs::{Chat, example};
 
 fn start(name: &str) -> Chat {
     let mut command = Command::new(example(name));

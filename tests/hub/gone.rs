@@ -1,6 +1,5 @@
 //! Shards that are gone, and what must not take one with it.
 
-#[path = "gone/panicking.rs"]
 mod panicking;
 
 use std::thread;
@@ -9,7 +8,7 @@ use roomcast::{Conn, Hub, JoinError, Local, PublishError, SendError, Target};
 use tokio::runtime::{Builder, Runtime};
 use tokio_tungstenite::tungstenite::Error;
 
-use crate::support::{Client, Recorded, eventually, within};
+use support::{Client, Recorded, eventually, within};
 
 fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::http::Response;
 
-use crate::support::{
+use support::{
     Client, KEY, Listening, RawClient, Recorded, TEXT, eventually, frame, serve, upgrade_request,
     within,
 };

@@ -8,9 +8,7 @@ use roomcast::{
 use tokio::sync::Semaphore;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{
-    CONTINUATION, Client, FIN, PING, PONG, Recorded, TEXT, eventually, frame, serve,
-};
+use support::{CONTINUATION, Client, FIN, PING, PONG, Recorded, TEXT, eventually, frame, serve};
 
 #[tokio::test]
 async fn heartbeat_is_answered_and_neither_handler_nor_codec_sees_it() {

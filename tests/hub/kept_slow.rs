@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use roomcast::{Conn, Hub, Overflow, Raw, RawMessage, SendError};
 use tokio::net::TcpSocket;
 
-use crate::support::{PING, PONG, RawClient, Recorded, TEXT, eventually, frame, within};
+use support::{PING, PONG, RawClient, Recorded, TEXT, eventually, frame, within};
 
 const TEXT_BYTES: usize = 1_000;
 
@@ -115,10 +115,10 @@ async fn client_that_does_not_read_for_many_write_timeouts_stays_and_gets_the_ne
 async fn client_that_answers_no_ping_because_it_is_slow_stays() {
     let hub = Hub::with_codec(Raw).shards(1).overflow(Overflow::KeepNewest);
     let mut slow =
-        Slow::connect(hub.ping_interval(Duration::from_millis(100)).build().unwrap()).await;
+        Slow::connect(hub.ping_interval(Duration::from_millis(500)).build().unwrap()).await;
     slow.block().await;
-    // Ten intervals; two without a sign of life are the end of a client that is not slow.
-    slow.tick_for(Duration::from_secs(1)).await;
+    // Six intervals; two without a sign of life are the end of a client that is not slow.
+    slow.tick_for(Duration::from_secs(3)).await;
     assert!(!slow.conn.is_closed());
     let last = slow.published - 1;
     slow.read_to(last).await;

@@ -13,7 +13,7 @@ use socket2::SockRef;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::support::{
+use support::{
     CLOSE, Client, Event, RawClient, Recorded, close_payload, eventually, frame, serve, within,
 };
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use roomcast::{Close, Conn, DisconnectReason, Handler, Hub, Limit, Stats};
 
-use crate::support::{
+use support::{
     CLOSE, CONTINUATION, FIN, PING, PONG, RawClient, Recorded, TEXT, frame, parse_close, serve,
 };
 

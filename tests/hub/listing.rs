@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use futures_util::FutureExt;
 use roomcast::{CloseCode, Conn, ConnId, Hub, Target};
 
-use crate::support::{Client, Recorded, eventually, serve, within};
+use support::{Client, Recorded, eventually, serve, within};
 
 async fn recorded(shards: usize) -> Recorded<u32> {
     Recorded::serve(Hub::builder().shards(shards).build().unwrap()).await

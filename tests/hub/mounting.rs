@@ -3,8 +3,8 @@
 use roomcast::Hub;
 use tokio_tungstenite::tungstenite::Error;
 
-use crate::plain::{Layer, Plain, rebuilt, rebuilt_twice, rebuilt_well};
-use crate::support::{Client, RawClient, eventually, upgrade_request};
+use support::plain::{Layer, Plain, rebuilt, rebuilt_twice, rebuilt_well};
+use support::{Client, RawClient, eventually, upgrade_request};
 
 #[tokio::test]
 async fn request_that_has_lost_its_upgrade_gets_500_and_no_101() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::net::TcpSocket;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::support::{CLOSE, PING, RawClient, frame};
+use support::{CLOSE, PING, RawClient, frame};
 
 /// How often a paced client reads.
 const TICK: Duration = Duration::from_millis(20);

@@ -10,7 +10,7 @@ use hyper::service::service_fn;
 use roomcast::{Hub, IpNet, RemoteAddr, Request, Response, Server, ServerStats};
 use tokio::net::TcpSocket;
 
-use crate::support::{
+use support::{
     Listening, RawClient, Recorded, Recorder, TEXT, bind, eventually, frame, upgrade_request,
 };
 
@@ -192,7 +192,7 @@ async fn eventually_answered(server: &Listening, header: &[u8]) {
             }
         }
     };
-    crate::support::within("there is room", answered).await;
+    support::within("there is room", answered).await;
 }
 
 #[tokio::test]

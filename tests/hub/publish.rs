@@ -10,7 +10,7 @@ use roomcast::{
 use serde::{Deserialize, Serialize, Serializer};
 use tokio::sync::mpsc;
 
-use crate::support::{Client, RawClient, Recorded, TEXT, eventually, frame, serve, within};
+use support::{Client, RawClient, Recorded, TEXT, eventually, frame, serve, within};
 
 async fn three() -> (Recorded<u32>, [(Client, Conn<u32>); 3]) {
     let hub = Hub::builder().shards(2).build().unwrap();

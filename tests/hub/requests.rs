@@ -6,7 +6,7 @@ use roomcast::{Hub, Server, ServerStats};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::support::{Listening, RawClient, bind, eventually, upgrade_request, within};
+use support::{Listening, RawClient, bind, eventually, upgrade_request, within};
 
 /// A server with a hub at `/ws`, and what it counts.
 async fn served(with: impl FnOnce(Server) -> Server) -> (Listening, impl Fn() -> ServerStats) {

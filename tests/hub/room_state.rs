@@ -11,7 +11,7 @@ use roomcast::{Conn, Encoded, Hub, JoinError, Local, RoomState, Target};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, yield_now};
 
-use crate::support::{Client, Recorded, eventually, within};
+use support::{Client, Recorded, eventually, within};
 
 /// Keeps every message of each room that has members.
 #[derive(Default)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use roomcast::{Close, CloseCode, Conn, DisconnectReason, Handler, Hub, JoinError, Target};
 use tokio::sync::mpsc;
 
-use crate::support::{Client, Event, Recorded, eventually, serve, within};
+use support::{Client, Event, Recorded, eventually, serve, within};
 
 async fn recorded() -> Recorded<u32> {
     Recorded::serve(Hub::builder().shards(3).build().unwrap()).await

@@ -17,8 +17,8 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use crate::folder::Folder;
-use crate::support::{
+use support::folder::Folder;
+use support::{
     Client, RawClient, Recorder, TEXT, bind, eventually, frame, upgrade_request, within,
 };
 

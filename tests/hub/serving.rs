@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{
+use support::{
     CLOSE, Client, Events, Listening, PONG, RawClient, Recorder, TEXT, bind, eventually, frame,
     frames, parse_close, upgrade_request, within,
 };

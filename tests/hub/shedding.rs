@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use roomcast::{Conn, DisconnectReason, Hub, Shutdown};
 
-use crate::support::{Client, Recorded, within};
+use support::{Client, Recorded, within};
 
 const LONG: Duration = Duration::from_secs(20);
 

@@ -9,8 +9,8 @@ use roomcast::{
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use crate::backplane::faulty::Faulty;
-use crate::support::{Client, RawClient, Recorded, eventually, serve, upgrade_request, within};
+use support::faulty::Faulty;
+use support::{Client, RawClient, Recorded, eventually, serve, upgrade_request, within};
 
 const LONG: Duration = Duration::from_secs(20);
 

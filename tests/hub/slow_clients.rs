@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use roomcast::{Conn, DisconnectReason, Hub, Overflow, Raw, RawMessage, SendError};
 
-use crate::support::{
+use support::{
     CLOSE, Client, PING, PONG, RawClient, Recorded, TEXT, eventually, frame, parse_close, within,
 };
 

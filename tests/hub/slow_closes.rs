@@ -7,7 +7,7 @@ use roomcast::{Conn, DisconnectReason, Hub, Raw, RawMessage, Shutdown};
 use tokio::task::JoinHandle;
 
 use crate::paced::{Found, connect, read_at};
-use crate::support::{RawClient, Recorded, within};
+use support::{RawClient, Recorded, within};
 
 const SECOND: Duration = Duration::from_secs(1);
 

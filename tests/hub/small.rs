@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 
-use crate::support::{
+use support::{
     CLOSE, Listening, PING, PONG, RawClient, Recorded, TEXT, close_payload, frame, serve, within,
 };
 

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::paced::{Found, connect, read_at, read_fast};
-use crate::support::{CLOSE, RawClient, Recorded, close_payload, eventually, frame, within};
+use support::{CLOSE, RawClient, Recorded, close_payload, eventually, frame, within};
 
 /// What a call that waits does not return within.
 const MOMENT: Duration = Duration::from_millis(300);

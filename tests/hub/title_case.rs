@@ -3,7 +3,7 @@
 use roomcast::header::{HeaderValue, WWW_AUTHENTICATE};
 use roomcast::{Hub, Reject, Server, StatusCode};
 
-use crate::support::{Listening, RawClient, bind, eventually, upgrade_request};
+use support::{Listening, RawClient, bind, eventually, upgrade_request};
 
 async fn served(with: impl FnOnce(Server) -> Server) -> Listening {
     let hub = Hub::<u32>::new();

@@ -8,7 +8,7 @@ use roomcast::{Builder, Conn, Hub, Raw, RawMessage, SendError, Target};
 use tokio::time::timeout;
 
 use crate::paced::{connect, read_fast};
-use crate::support::{RawClient, Recorded, eventually, within};
+use support::{RawClient, Recorded, eventually, within};
 
 /// What a call that waits does not return within.
 const MOMENT: Duration = Duration::from_millis(300);

@@ -13,6 +13,6 @@ source tests/tools.sh
 find_cargo
 target=${CARGO_TARGET_DIR:-target}
 for checker in loom shuttle; do
-    RUSTFLAGS="--cfg roomcast_$checker" cargo test --release --manifest-path tests/models/Cargo.toml \
+    RUSTFLAGS="--cfg roomcast_$checker" cargo test --release --package models \
         --target-dir "$target/$checker" --test "$checker"
 done

@@ -13,9 +13,9 @@ use slab::Slab;
 
 use super::floor::upgrade_response;
 use crate::Result;
-use crate::flood::pages::{Counts, FLOOD_PAGE};
-use crate::flood::{FLOOD, Message, QUIET};
 use crate::wire::take_frame;
+use support::flood::pages::{Counts, FLOOD_PAGE};
+use support::flood::{FLOOD, Message, QUIET};
 
 /// Bytes of the buffer: as much as a turn of the hub takes of one room.
 const JOINED_BYTES: usize = 512 * 1024;

@@ -14,9 +14,10 @@ use roomcast::{
 use serde::{Deserialize, Serialize};
 
 use super::HOUR;
+use crate::Result;
 use crate::stream::identity_files;
 use crate::wire::AUTHORIZATION;
-use crate::{Result, flood};
+use support::flood;
 
 /// What differs from the defaults.
 #[derive(Clone, Copy)]

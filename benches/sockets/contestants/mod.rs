@@ -16,8 +16,8 @@ use serde::Serialize;
 use tokio::net::TcpStream;
 
 use crate::Result;
-use crate::process;
 use crate::wire::Dialect;
+use shared::process;
 
 /// Long enough for no timer to fire while others are measured.
 const HOUR: Duration = Duration::from_secs(3_600);

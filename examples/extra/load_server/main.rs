@@ -1,7 +1,7 @@
 //! The chat that the tests with load, faults and browsers run, with a flag for each setting that they need:
 //! one page, a room per path, live counters. The example `chat` is the chat to read first.
 //!
-//! `cargo run --release --example load_server`, and open the address that it prints in two tabs. With
+//! `cargo run --release -p extra-examples --example load_server`, and open the address that it prints in two tabs. With
 //! `--features redis` and `--redis URL`, several of them are one chat; a key that they share keeps
 //! others on that Redis out: `openssl rand -hex 32 > key` and `--redis-key-file key`. With
 //! `--plain-channel chat:in`, other programs publish to the chat:
@@ -10,7 +10,6 @@
 //! `/healthz` says whether clients should come here. With `--features metrics`, `/metrics` is for
 //! Prometheus; with `--features tracing`, `--log info` or `RUST_LOG=info` logs.
 
-#[path = "load_server/observability.rs"]
 mod observability;
 
 use std::convert::Infallible;
@@ -34,9 +33,9 @@ use serde::{Deserialize, Serialize};
 
 use observability::{Metrics, health};
 
-const PAGE: &str = include_str!("chat.html");
+const PAGE: &str = include_str!("../../chat.html");
 /// The client that the page uses.
-const CLIENT: &str = include_str!("roomcast.js");
+const CLIENT: &str = include_str!("../../roomcast.js");
 
 /// A chat server over roomcast: a page at /, counters at /stats, its health at /healthz, and metrics for
 /// Prometheus at /metrics if it was built with the feature `metrics`.

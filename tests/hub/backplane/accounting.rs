@@ -2,9 +2,9 @@
 
 use roomcast::{BackplaneError, BackplaneState, Builder, Hub, Local, Lost, Target};
 
-use super::faulty::Faulty;
-use crate::claims::{Member, is_up, nodes};
-use crate::support::eventually;
+use support::claims::{Member, is_up, nodes};
+use support::eventually;
+use support::faulty::Faulty;
 
 const END: u32 = u32::MAX;
 

@@ -9,10 +9,10 @@ use roomcast::{
     BackplaneError, BackplaneRequest, BackplaneState, BuildError, Hub, JoinError, Local, Lost,
 };
 
-use super::faulty::Faulty;
 use super::strangers::COMMON;
-use crate::claims::{Member, is_up, nodes};
-use crate::support::{eventually, within};
+use support::claims::{Member, is_up, nodes};
+use support::faulty::Faulty;
+use support::{eventually, within};
 
 fn hub_on(bus: &Faulty) -> Hub<u32> {
     Hub::builder().backplane(bus.clone(), "test").build().unwrap()

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use roomcast::{BuildError, Hub, Shutdown};
 
-use super::faulty::Faulty;
-use crate::claims::is_up;
-use crate::support::{Client, Listening, eventually, serve, within};
+use support::claims::is_up;
+use support::faulty::Faulty;
+use support::{Client, Listening, eventually, serve, within};
 
 /// What a client is told when it has joined: whether its room is subscribed to.
 const SUBSCRIBED: u32 = 1;

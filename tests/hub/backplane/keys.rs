@@ -10,11 +10,11 @@ use roomcast::{
 };
 use sha2::Sha256;
 
-use super::faulty::Faulty;
 use super::strangers::COMMON;
 use super::strangers::{heartbeat, publish};
-use crate::claims::{Member, is_up};
-use crate::support::eventually;
+use support::claims::{Member, is_up};
+use support::eventually;
+use support::faulty::Faulty;
 
 const KEY: &[u8] = b"sixteen bytes or";
 const ANOTHER: &[u8] = b"more are to be random";

@@ -2,7 +2,6 @@
 //! breaks every promise that it may.
 
 mod accounting;
-pub(crate) mod faulty;
 mod health;
 mod joining;
 #[cfg(feature = "hmac")]
@@ -15,10 +14,10 @@ mod tenants;
 
 /// The claims, on a bus that works.
 mod local {
-    claims!(roomcast::Local::new());
+    support::claims!(roomcast::Local::new());
 }
 
 /// The claims, on a bus that carries every payload twice and fails after every third publish.
 mod faulty_bus {
-    claims!(super::faulty::Faulty::doubling_and_failing());
+    support::claims!(support::faulty::Faulty::doubling_and_failing());
 }

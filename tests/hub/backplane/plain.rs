@@ -10,8 +10,8 @@ use roomcast::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::claims::{Member, is_up};
-use crate::support::{Recorded, eventually};
+use support::claims::{Member, is_up};
+use support::{Recorded, eventually};
 
 pub(super) const CHANNEL: &str = "chat:in";
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use roomcast::{Backplane, BackplaneError, Hub, Local, Parcel, Publisher};
 
-use crate::claims::is_up;
-use crate::support::eventually;
+use support::claims::is_up;
+use support::eventually;
 
 /// The common channel of all hubs that are called `test`.
 pub(super) const COMMON: &str = "roomcast:test:all";

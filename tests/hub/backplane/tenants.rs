@@ -2,8 +2,8 @@
 
 use roomcast::{Hub, Local, Target};
 
-use crate::claims::{Member, is_up};
-use crate::support::eventually;
+use support::claims::{Member, is_up};
+use support::eventually;
 
 const END: u32 = u32::MAX;
 

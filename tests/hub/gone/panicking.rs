@@ -12,8 +12,8 @@ use hyper_util::rt::TokioIo;
 use roomcast::{Conn, DisconnectReason, Hub};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
-use crate::backplane::faulty::Faulty;
-use crate::support::{Client, Events, Recorded, Recorder, eventually, within};
+use support::faulty::Faulty;
+use support::{Client, Events, Recorded, Recorder, eventually, within};
 
 /// A step that panics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,28 +6,28 @@ use roomcast::{
     Target,
 };
 
-use crate::support::{Client, Recorded, eventually, within};
+use crate::{Client, Recorded, eventually, within};
 
 /// A node with one client.
-pub(crate) struct Member {
-    pub(crate) node: Recorded<u32>,
-    pub(crate) client: Client,
-    pub(crate) conn: Conn<u32>,
+pub struct Member {
+    pub node: Recorded<u32>,
+    pub client: Client,
+    pub conn: Conn<u32>,
 }
 
 impl Member {
-    pub(crate) async fn of(hub: Hub<u32>) -> Self {
+    pub async fn of(hub: Hub<u32>) -> Self {
         let mut node = Recorded::serve(hub).await;
         let (client, conn) = node.connect().await;
         Self { node, client, conn }
     }
 
-    pub(crate) fn hub(&self) -> &Hub<u32> {
+    pub fn hub(&self) -> &Hub<u32> {
         &self.node.hub
     }
 
     /// What the client gets before `end`, which is sent to it last.
-    pub(crate) async fn until(&mut self, end: u32) -> Vec<u32> {
+    pub async fn until(&mut self, end: u32) -> Vec<u32> {
         let mut got = Vec::new();
         loop {
             match self.client.get().await {
@@ -38,16 +38,12 @@ impl Member {
     }
 }
 
-pub(crate) fn is_up<T: Send + 'static>(hub: &Hub<T>) -> bool {
+pub fn is_up<T: Send + 'static>(hub: &Hub<T>) -> bool {
     hub.backplane_health().is_some_and(|health| health.state == BackplaneState::Up)
 }
 
 /// Nodes that know each other.
-pub(crate) async fn nodes<B: Backplane + Clone>(
-    bus: &B,
-    count: usize,
-    channels: u16,
-) -> Vec<Member> {
+pub async fn nodes<B: Backplane + Clone>(bus: &B, count: usize, channels: u16) -> Vec<Member> {
     let mut nodes = Vec::new();
     for _ in 0..count {
         // A client of a test is slow only by accident.
@@ -65,7 +61,7 @@ pub(crate) async fn nodes<B: Backplane + Clone>(
 
 const END: u32 = u32::MAX;
 
-pub(crate) async fn every_target_reaches_the_members_of_all_nodes<B: Backplane + Clone>(bus: B) {
+pub async fn every_target_reaches_the_members_of_all_nodes<B: Backplane + Clone>(bus: B) {
     for channels in [1, 8] {
         let mut nodes = nodes(&bus, 3, channels).await;
         for (member, rooms) in nodes.iter().zip([&["a", "b"][..], &["b"], &["a"]]) {
@@ -97,7 +93,7 @@ pub(crate) async fn every_target_reaches_the_members_of_all_nodes<B: Backplane +
     }
 }
 
-pub(crate) async fn excepted_connections_of_all_nodes_are_passed_by<B: Backplane + Clone>(bus: B) {
+pub async fn excepted_connections_of_all_nodes_are_passed_by<B: Backplane + Clone>(bus: B) {
     let mut nodes = nodes(&bus, 3, 1).await;
     let ids: Vec<_> = nodes.iter().map(|member| member.conn.id()).collect();
     let hub = nodes[0].hub().clone();
@@ -110,7 +106,7 @@ pub(crate) async fn excepted_connections_of_all_nodes_are_passed_by<B: Backplane
     assert_eq!(nodes[2].until(END).await, [1, 3]);
 }
 
-pub(crate) async fn actions_reach_the_connections_of_all_nodes<B: Backplane + Clone>(bus: B) {
+pub async fn actions_reach_the_connections_of_all_nodes<B: Backplane + Clone>(bus: B) {
     for channels in [1, 8] {
         let mut nodes = nodes(&bus, 3, channels).await;
         for (member, rooms) in nodes.iter().zip([&["a", "b"][..], &["b"], &["a"]]) {
@@ -152,7 +148,7 @@ pub(crate) async fn actions_reach_the_connections_of_all_nodes<B: Backplane + Cl
     }
 }
 
-pub(crate) async fn actions_keep_their_place_among_messages<B: Backplane + Clone>(bus: B) {
+pub async fn actions_keep_their_place_among_messages<B: Backplane + Clone>(bus: B) {
     let mut nodes = nodes(&bus, 2, 1).await;
     let hub = nodes[0].hub().clone();
     let there = Target::conn(nodes[1].conn.id());
@@ -180,7 +176,7 @@ pub(crate) async fn actions_keep_their_place_among_messages<B: Backplane + Clone
     assert!(nodes[1].hub().rooms().await.is_empty());
 }
 
-pub(crate) async fn an_id_that_was_written_down_still_reaches_its_connection<B>(bus: B)
+pub async fn an_id_that_was_written_down_still_reaches_its_connection<B>(bus: B)
 where
     B: Backplane + Clone,
 {
@@ -191,7 +187,7 @@ where
     assert_eq!(nodes[1].conn.id().node(), nodes[1].hub().node_id());
 }
 
-pub(crate) async fn messages_of_a_publisher_arrive_complete_in_order_and_once<B>(bus: B)
+pub async fn messages_of_a_publisher_arrive_complete_in_order_and_once<B>(bus: B)
 where
     B: Backplane + Clone,
 {
@@ -211,7 +207,7 @@ where
     assert!(sender.envelopes < u64::from(COUNT), "messages share envelopes: {sender:?}");
 }
 
-pub(crate) async fn after_an_awaited_join_nothing_is_missed<B: Backplane + Clone>(bus: B) {
+pub async fn after_an_awaited_join_nothing_is_missed<B: Backplane + Clone>(bus: B) {
     let mut nodes = nodes(&bus, 2, 64).await;
     let hub = nodes[0].hub().clone();
     for number in 0..200 {
@@ -225,7 +221,7 @@ pub(crate) async fn after_an_awaited_join_nothing_is_missed<B: Backplane + Clone
     eventually("what is not needed is unsubscribed", || subscriptions() == 1).await;
 }
 
-pub(crate) async fn kinds_and_sizes_of_payloads_are_kept<B: Backplane + Clone>(bus: B) {
+pub async fn kinds_and_sizes_of_payloads_are_kept<B: Backplane + Clone>(bus: B) {
     let build = || {
         let builder = Hub::with_codec(Raw).backplane(bus.clone(), "test");
         builder.send_buffer(1_000).send_buffer_bytes(64 << 20).build().unwrap()
@@ -248,7 +244,7 @@ pub(crate) async fn kinds_and_sizes_of_payloads_are_kept<B: Backplane + Clone>(b
     }
 }
 
-pub(crate) async fn nodes_know_what_the_others_have<B: Backplane + Clone>(bus: B) {
+pub async fn nodes_know_what_the_others_have<B: Backplane + Clone>(bus: B) {
     let mut nodes = nodes(&bus, 2, 8).await;
     nodes[0].conn.try_join("r").unwrap();
     nodes[1].conn.try_join("r").unwrap();
@@ -269,7 +265,7 @@ pub(crate) async fn nodes_know_what_the_others_have<B: Backplane + Clone>(bus: B
     eventually("a node that goes is forgotten", || asked.cluster().nodes().len() == 1).await;
 }
 
-pub(crate) async fn a_hub_that_goes_publishes_what_it_has<B: Backplane + Clone>(bus: B) {
+pub async fn a_hub_that_goes_publishes_what_it_has<B: Backplane + Clone>(bus: B) {
     let mut nodes = nodes(&bus, 2, 1).await;
     let Member { node, client, conn } = nodes.remove(0);
     for message in 0..1_000 {
@@ -280,7 +276,7 @@ pub(crate) async fn a_hub_that_goes_publishes_what_it_has<B: Backplane + Clone>(
     assert!(nodes[0].until(END).await.into_iter().eq(0..1_000));
 }
 
-pub(crate) async fn nodes_on_other_channels_hear_nothing<B: Backplane + Clone>(bus: B) {
+pub async fn nodes_on_other_channels_hear_nothing<B: Backplane + Clone>(bus: B) {
     let mut nodes = nodes(&bus, 2, 1).await;
     let stranger: Hub<u32> = Hub::builder().backplane(bus, "other").build().unwrap();
     eventually("the stranger is up", || is_up(&stranger)).await;
@@ -291,9 +287,10 @@ pub(crate) async fn nodes_on_other_channels_hear_nothing<B: Backplane + Clone>(b
 }
 
 /// The suite for a backplane, which `$bus` makes anew for each test.
+#[macro_export]
 macro_rules! claims {
     ($bus:expr) => {
-        claims! { $bus =>
+        $crate::claims! { $bus =>
             every_target_reaches_the_members_of_all_nodes,
             excepted_connections_of_all_nodes_are_passed_by,
             actions_reach_the_connections_of_all_nodes,

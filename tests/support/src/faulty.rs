@@ -12,7 +12,7 @@ use tokio::sync::broadcast;
 
 /// A [`Local`] with faults. Clones share them.
 #[derive(Clone)]
-pub(crate) struct Faulty {
+pub struct Faulty {
     bus: Local,
     faults: Arc<Faults>,
     losses: broadcast::Sender<Lost>,
@@ -20,62 +20,62 @@ pub(crate) struct Faulty {
 }
 
 #[derive(Default)]
-pub(crate) struct Faults {
+pub struct Faults {
     /// Every payload is carried twice.
-    pub(crate) doubles: AtomicBool,
+    pub doubles: AtomicBool,
     /// Payloads are acknowledged and not carried.
-    pub(crate) swallows: AtomicBool,
+    pub swallows: AtomicBool,
     /// Every so many publishes fail after they were carried; zero for none.
-    pub(crate) fails_every: AtomicU64,
+    pub fails_every: AtomicU64,
     /// Nothing can be connected, and what is connected fails.
-    pub(crate) is_away: AtomicBool,
+    pub is_away: AtomicBool,
     /// Requests are not answered.
-    pub(crate) is_silent: AtomicBool,
+    pub is_silent: AtomicBool,
     /// What is published is carried, and not answered.
-    pub(crate) is_mute: AtomicBool,
+    pub is_mute: AtomicBool,
     /// Subscriptions cannot be ended.
-    pub(crate) keeps: AtomicBool,
+    pub keeps: AtomicBool,
     /// Drivers panic.
-    pub(crate) panics: AtomicBool,
+    pub panics: AtomicBool,
     /// A channel that may not be used.
-    pub(crate) refused: Mutex<Option<String>>,
+    pub refused: Mutex<Option<String>>,
     publishes: AtomicU64,
 }
 
 impl Faulty {
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let (losses, invitations) = (broadcast::Sender::new(8), broadcast::Sender::new(8));
         Self { bus: Local::new(), faults: Arc::default(), losses, invitations }
     }
 
-    pub(crate) fn doubling_and_failing() -> Self {
+    pub fn doubling_and_failing() -> Self {
         let faulty = Self::new();
         faulty.set(|faults| &faults.doubles, true);
         faulty.faults.fails_every.store(3, Ordering::SeqCst);
         faulty
     }
 
-    pub(crate) fn set(&self, fault: impl Fn(&Faults) -> &AtomicBool, is_on: bool) {
+    pub fn set(&self, fault: impl Fn(&Faults) -> &AtomicBool, is_on: bool) {
         fault(&self.faults).store(is_on, Ordering::SeqCst);
     }
 
     /// The same bus, for a node whose driver has no faults.
-    pub(crate) fn sound(&self) -> Local {
+    pub fn sound(&self) -> Local {
         self.bus.clone()
     }
 
     /// Has all subscribers lose something.
-    pub(crate) fn lose(&self, lost: Lost) {
+    pub fn lose(&self, lost: Lost) {
         self.losses.send(lost).expect("somebody is connected");
     }
 
     /// Has all halves that wait connect at once.
-    pub(crate) fn invite(&self) {
+    pub fn invite(&self) {
         self.invitations.send(()).expect("somebody waits");
     }
 
     /// Refuses a channel, or none.
-    pub(crate) fn refuse(&self, channel: Option<&str>) {
+    pub fn refuse(&self, channel: Option<&str>) {
         *self.faults.refused.lock().unwrap() = channel.map(str::to_owned);
     }
 
@@ -135,7 +135,7 @@ impl Backplane for Faulty {
     }
 }
 
-pub(crate) struct FaultyPublisher {
+pub struct FaultyPublisher {
     half: LocalPublisher,
     faults: Arc<Faults>,
 }
@@ -168,7 +168,7 @@ impl Publisher for FaultyPublisher {
     }
 }
 
-pub(crate) struct FaultySubscriber {
+pub struct FaultySubscriber {
     half: LocalSubscriber,
     faults: Arc<Faults>,
     losses: broadcast::Receiver<Lost>,

@@ -10,17 +10,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 static SERIAL: AtomicU32 = AtomicU32::new(0);
 
 /// An empty folder, removed with all that is in it when this is dropped.
-pub(crate) struct Folder(PathBuf);
+pub struct Folder(PathBuf);
 
 impl Folder {
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let number = SERIAL.fetch_add(1, Ordering::Relaxed);
         let path = env::temp_dir().join(format!("roomcast-{}-{number}", process::id()));
         fs::create_dir(&path).expect("a folder for temporary files can be written to");
         Self(path)
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.0
     }
 }

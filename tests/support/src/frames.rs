@@ -4,14 +4,14 @@
 const MASK: [u8; 4] = [0x37, 0x5A, 0x21, 0x3D];
 
 /// A masked frame, as a client sends it.
-pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = header(first, payload.len() as u64);
     bytes.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
     bytes
 }
 
 /// The header of a masked frame that declares `length` bytes.
-pub(crate) fn header(first: u8, length: u64) -> Vec<u8> {
+pub fn header(first: u8, length: u64) -> Vec<u8> {
     let mut bytes = vec![first];
     match length {
         0..=125 => bytes.push(0x80 | length as u8),

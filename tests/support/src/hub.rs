@@ -1,9 +1,6 @@
 //! What the tests share: a server on a free port, clients, a handler that records, and waiting
 //! that ends.
 
-#[path = "frames.rs"]
-mod frames;
-
 use std::collections::VecDeque;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -24,19 +21,17 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
-pub(crate) use self::frames::{frame, header};
-
 /// What takes longer than this never happens. Far above what a busy machine needs.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The result of `future`, which must come.
-pub(crate) async fn within<F: Future>(what: &str, future: F) -> F::Output {
+pub async fn within<F: Future>(what: &str, future: F) -> F::Output {
     let result = tokio::time::timeout(DEADLINE, future).await;
     result.unwrap_or_else(|_| panic!("not within {DEADLINE:?}: {what}"))
 }
 
 /// Waits until `condition` holds, which it must at some time.
-pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     within(what, async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -47,7 +42,7 @@ pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) 
 
 /// What a [`Recorder`] has been told.
 #[derive(Debug)]
-pub(crate) enum Event<T> {
+pub enum Event<T> {
     Open(Conn<T>),
     Message(Conn<T>, T),
     Undecodable(Conn<T>, DecodeError),
@@ -55,7 +50,7 @@ pub(crate) enum Event<T> {
 }
 
 /// A handler that does nothing but tell what it is told.
-pub(crate) struct Recorder<T>(mpsc::UnboundedSender<Event<T>>);
+pub struct Recorder<T>(mpsc::UnboundedSender<Event<T>>);
 
 impl<T: Send + 'static> Handler<T> for Recorder<T> {
     async fn on_connect(&self, conn: &Conn<T>) -> Result<(), Close> {
@@ -80,7 +75,7 @@ impl<T: Send + 'static> Handler<T> for Recorder<T> {
 }
 
 impl<T> Recorder<T> {
-    pub(crate) fn new() -> (Self, Events<T>) {
+    pub fn new() -> (Self, Events<T>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (Self(sender), Events { receiver, skipped: VecDeque::new() })
     }
@@ -92,25 +87,25 @@ impl<T> Recorder<T> {
 }
 
 /// The events of a [`Recorder`]. Asking for one kind leaves the others for later.
-pub(crate) struct Events<T> {
+pub struct Events<T> {
     receiver: mpsc::UnboundedReceiver<Event<T>>,
     skipped: VecDeque<Event<T>>,
 }
 
 impl<T> Events<T> {
-    pub(crate) async fn open(&mut self) -> Conn<T> {
+    pub async fn open(&mut self) -> Conn<T> {
         let event = self.first("on_connect", |event| matches!(event, Event::Open(_))).await;
         let Event::Open(conn) = event else { unreachable!() };
         conn
     }
 
-    pub(crate) async fn message(&mut self) -> (Conn<T>, T) {
+    pub async fn message(&mut self) -> (Conn<T>, T) {
         let event = self.first("on_message", |event| matches!(event, Event::Message(..))).await;
         let Event::Message(conn, message) = event else { unreachable!() };
         (conn, message)
     }
 
-    pub(crate) async fn undecodable(&mut self) -> (Conn<T>, DecodeError) {
+    pub async fn undecodable(&mut self) -> (Conn<T>, DecodeError) {
         let is_it = |event: &Event<T>| matches!(event, Event::Undecodable(..));
         let Event::Undecodable(conn, error) = self.first("on_decode_error", is_it).await else {
             unreachable!()
@@ -118,14 +113,14 @@ impl<T> Events<T> {
         (conn, error)
     }
 
-    pub(crate) async fn ended(&mut self) -> (Conn<T>, DisconnectReason) {
+    pub async fn ended(&mut self) -> (Conn<T>, DisconnectReason) {
         let event = self.first("on_disconnect", |event| matches!(event, Event::Ended(..))).await;
         let Event::Ended(conn, reason) = event else { unreachable!() };
         (conn, reason)
     }
 
     /// The next event of any kind that is here already.
-    pub(crate) fn pending(&mut self) -> Option<Event<T>> {
+    pub fn pending(&mut self) -> Option<Event<T>> {
         self.skipped.pop_front().or_else(|| self.receiver.try_recv().ok())
     }
 
@@ -144,13 +139,13 @@ impl<T> Events<T> {
 }
 
 /// A server that stops when it is dropped.
-pub(crate) struct Listening {
-    pub(crate) addr: SocketAddr,
+pub struct Listening {
+    pub addr: SocketAddr,
     task: JoinHandle<()>,
 }
 
 impl Listening {
-    pub(crate) fn run(server: Server) -> Self {
+    pub fn run(server: Server) -> Self {
         let addr = server.local_addr().expect("a listener has an address");
         Self { addr, task: tokio::spawn(server.run()) }
     }
@@ -163,14 +158,14 @@ impl Drop for Listening {
 }
 
 /// A server on a free port.
-pub(crate) async fn bind() -> Server {
+pub async fn bind() -> Server {
     // Shells hand out as few as 1,024 descriptors, and tests run side by side.
     rlimit::increase_nofile_limit(16_384).expect("a limit may be raised up to its maximum");
     Server::bind("127.0.0.1:0").await.expect("loopback has a free port")
 }
 
 /// Serves an endpoint at `/ws` and `/ws/{room}`.
-pub(crate) async fn serve<Out, In, H>(endpoint: Endpoint<H, Out, In>) -> Listening
+pub async fn serve<Out, In, H>(endpoint: Endpoint<H, Out, In>) -> Listening
 where
     Out: 'static,
     In: Send + 'static,
@@ -190,20 +185,20 @@ where
 }
 
 /// A hub behind a server, with a handler that records.
-pub(crate) struct Recorded<T> {
-    pub(crate) hub: Hub<T>,
-    pub(crate) events: Events<T>,
-    pub(crate) server: Listening,
+pub struct Recorded<T> {
+    pub hub: Hub<T>,
+    pub events: Events<T>,
+    pub server: Listening,
 }
 
 impl<T: Send + 'static> Recorded<T> {
-    pub(crate) async fn serve(hub: Hub<T>) -> Self {
+    pub async fn serve(hub: Hub<T>) -> Self {
         Self::serve_on(bind().await, hub)
     }
 
     /// Serves with the smallest send buffers that the kernel allows: a client that does not read
     /// blocks its socket after a few KiB.
-    pub(crate) async fn serve_tight(hub: Hub<T>) -> Self {
+    pub async fn serve_tight(hub: Hub<T>) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_send_buffer_size(4_096).expect("accepted sockets inherit it");
         socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
@@ -211,29 +206,29 @@ impl<T: Send + 'static> Recorded<T> {
         Self::serve_on(Server::from_listener(listener), hub)
     }
 
-    pub(crate) fn serve_on(server: Server, hub: Hub<T>) -> Self {
+    pub fn serve_on(server: Server, hub: Hub<T>) -> Self {
         let (recorder, events) = Recorder::new();
         let server = Listening::run(route(server, hub.handle(recorder)));
         Self { hub, events, server }
     }
 
     /// A client, and the connection that the handler sees.
-    pub(crate) async fn connect(&mut self) -> (Client, Conn<T>) {
+    pub async fn connect(&mut self) -> (Client, Conn<T>) {
         self.connect_at("/ws").await
     }
 
-    pub(crate) async fn connect_at(&mut self, path: &str) -> (Client, Conn<T>) {
+    pub async fn connect_at(&mut self, path: &str) -> (Client, Conn<T>) {
         let client = Client::connect(self.server.addr, path).await;
         (client, self.events.open().await)
     }
 
-    pub(crate) async fn connect_raw(&mut self) -> (RawClient, Conn<T>) {
+    pub async fn connect_raw(&mut self) -> (RawClient, Conn<T>) {
         let client = RawClient::connect(self.server.addr).await;
         (client, self.events.open().await)
     }
 
     /// A raw client with a small receive buffer, but not so small that reading on would take long.
-    pub(crate) async fn connect_tight(&mut self) -> (RawClient, Conn<T>) {
+    pub async fn connect_tight(&mut self) -> (RawClient, Conn<T>) {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(65_536).expect("before connecting");
         let stream = socket.connect(self.server.addr).await.expect("the server listens");
@@ -243,14 +238,14 @@ impl<T: Send + 'static> Recorded<T> {
 }
 
 /// A WebSocket client of `tungstenite`. It answers pings and closes whenever it is read.
-pub(crate) struct Client<S = TcpStream>(pub(crate) WebSocketStream<S>);
+pub struct Client<S = TcpStream>(pub WebSocketStream<S>);
 
 impl Client {
-    pub(crate) async fn connect(addr: SocketAddr, path: &str) -> Self {
+    pub async fn connect(addr: SocketAddr, path: &str) -> Self {
         Self::try_connect(addr, path).await.expect("the handshake succeeds")
     }
 
-    pub(crate) async fn try_connect(
+    pub async fn try_connect(
         addr: SocketAddr,
         path: &str,
     ) -> Result<Self, tokio_tungstenite::tungstenite::Error> {
@@ -260,7 +255,7 @@ impl Client {
     }
 
     /// With more headers in its request; and the response to it.
-    pub(crate) async fn knock(
+    pub async fn knock(
         addr: SocketAddr,
         path: &str,
         headers: &[(&'static str, &str)],
@@ -278,7 +273,7 @@ impl Client {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
-    pub(crate) async fn over(
+    pub async fn over(
         stream: S,
         path: &str,
     ) -> Result<Self, tokio_tungstenite::tungstenite::Error> {
@@ -288,16 +283,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         Ok(Self(client))
     }
 
-    pub(crate) async fn send(&mut self, message: Message) {
+    pub async fn send(&mut self, message: Message) {
         within("a send", self.0.send(message)).await.expect("the connection is open");
     }
 
-    pub(crate) async fn send_text(&mut self, text: impl Into<String>) {
+    pub async fn send_text(&mut self, text: impl Into<String>) {
         self.send(Message::text(text.into())).await;
     }
 
     /// What comes next, pings and pongs included; `None` at the end of the stream.
-    pub(crate) async fn next(&mut self) -> Option<Message> {
+    pub async fn next(&mut self) -> Option<Message> {
         match within("a message", self.0.next()).await {
             Some(Ok(message)) => Some(message),
             Some(Err(error)) => panic!("the connection broke: {error}"),
@@ -306,7 +301,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     /// The next data message.
-    pub(crate) async fn next_data(&mut self) -> Message {
+    pub async fn next_data(&mut self) -> Message {
         loop {
             match self.next().await {
                 Some(message @ (Message::Text(_) | Message::Binary(_))) => return message,
@@ -316,7 +311,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
-    pub(crate) async fn next_text(&mut self) -> String {
+    pub async fn next_text(&mut self) -> String {
         match self.next_data().await {
             Message::Text(text) => text.as_str().to_owned(),
             other => panic!("text was expected, not {other:?}"),
@@ -324,14 +319,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     /// The next message, from JSON.
-    pub(crate) async fn get<V: DeserializeOwned>(&mut self) -> V {
+    pub async fn get<V: DeserializeOwned>(&mut self) -> V {
         let text = self.next_text().await;
         simd_json::serde::from_slice(&mut text.clone().into_bytes())
             .unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
     /// The next `count` messages, from JSON.
-    pub(crate) async fn get_many<V: DeserializeOwned>(&mut self, count: usize) -> Vec<V> {
+    pub async fn get_many<V: DeserializeOwned>(&mut self, count: usize) -> Vec<V> {
         let mut messages = Vec::new();
         while messages.len() < count {
             messages.push(self.get().await);
@@ -340,7 +335,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     /// The close frame that comes next; then the stream ends. 1005 stands for an empty one.
-    pub(crate) async fn closed(&mut self) -> (u16, String) {
+    pub async fn closed(&mut self) -> (u16, String) {
         let frame = loop {
             match self.next().await {
                 Some(Message::Close(frame)) => break frame,
@@ -354,33 +349,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         })
     }
 
-    pub(crate) async fn close_with(&mut self, code: u16, reason: &str) {
+    pub async fn close_with(&mut self, code: u16, reason: &str) {
         let frame = CloseFrame { code: code.into(), reason: reason.to_owned().into() };
         within("a close", self.0.close(Some(frame))).await.expect("the connection is open");
     }
 }
 
 /// Opcodes with FIN set.
-pub(crate) const TEXT: u8 = 0x81;
-pub(crate) const BINARY: u8 = 0x82;
-pub(crate) const CLOSE: u8 = 0x88;
-pub(crate) const PING: u8 = 0x89;
-pub(crate) const PONG: u8 = 0x8A;
+pub const TEXT: u8 = 0x81;
+pub const BINARY: u8 = 0x82;
+pub const CLOSE: u8 = 0x88;
+pub const PING: u8 = 0x89;
+pub const PONG: u8 = 0x8A;
 /// The last fragment of a message.
-pub(crate) const CONTINUATION: u8 = 0x80;
+pub const CONTINUATION: u8 = 0x80;
 /// What a fragment has not.
-pub(crate) const FIN: u8 = 0x80;
+pub const FIN: u8 = 0x80;
 
 /// The key of RFC 6455, section 1.3.
-pub(crate) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
 /// A close frame's payload.
-pub(crate) fn close_payload(code: u16, reason: &[u8]) -> Vec<u8> {
+pub fn close_payload(code: u16, reason: &[u8]) -> Vec<u8> {
     [&code.to_be_bytes()[..], reason].concat()
 }
 
 /// A request for an upgrade that is as it should be.
-pub(crate) fn upgrade_request(path: &str) -> String {
+pub fn upgrade_request(path: &str) -> String {
     format!(
         "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
@@ -388,29 +383,29 @@ pub(crate) fn upgrade_request(path: &str) -> String {
 }
 
 /// A client that sends and sees bytes.
-pub(crate) struct RawClient {
-    pub(crate) stream: TcpStream,
+pub struct RawClient {
+    pub stream: TcpStream,
     received: Vec<u8>,
 }
 
 impl RawClient {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub fn new(stream: TcpStream) -> Self {
         Self { stream, received: Vec::new() }
     }
 
     /// A plain TCP connection.
-    pub(crate) async fn open(addr: SocketAddr) -> Self {
+    pub async fn open(addr: SocketAddr) -> Self {
         let stream = TcpStream::connect(addr).await.expect("the server listens");
         stream.set_nodelay(true).expect("a socket takes options");
         Self::new(stream)
     }
 
     /// A connection after its handshake, at `/ws`.
-    pub(crate) async fn connect(addr: SocketAddr) -> Self {
+    pub async fn connect(addr: SocketAddr) -> Self {
         Self::shake_hands(Self::open(addr).await.stream).await
     }
 
-    pub(crate) async fn shake_hands(stream: TcpStream) -> Self {
+    pub async fn shake_hands(stream: TcpStream) -> Self {
         let mut client = Self::new(stream);
         client.send(upgrade_request("/ws").as_bytes()).await;
         let head = client.read_head().await;
@@ -418,12 +413,12 @@ impl RawClient {
         client
     }
 
-    pub(crate) async fn send(&mut self, bytes: &[u8]) {
+    pub async fn send(&mut self, bytes: &[u8]) {
         within("a write", self.stream.write_all(bytes)).await.expect("the server reads");
     }
 
     /// The head of a response.
-    pub(crate) async fn read_head(&mut self) -> String {
+    pub async fn read_head(&mut self) -> String {
         let end = loop {
             if let Some(at) = self.received.windows(4).position(|window| window == b"\r\n\r\n") {
                 break at + 4;
@@ -435,7 +430,7 @@ impl RawClient {
     }
 
     /// Reads over a body of so many bytes.
-    pub(crate) async fn skip(&mut self, bytes: usize) {
+    pub async fn skip(&mut self, bytes: usize) {
         while self.received.len() < bytes {
             assert!(self.read_more().await, "the body is whole: {:?}", self.received);
         }
@@ -443,7 +438,7 @@ impl RawClient {
     }
 
     /// The next frame, its first byte and its payload; `None` if the stream has ended or broken.
-    pub(crate) async fn read_frame(&mut self) -> Option<(u8, Vec<u8>)> {
+    pub async fn read_frame(&mut self) -> Option<(u8, Vec<u8>)> {
         loop {
             if let Some((header_bytes, payload_bytes)) = frame_size(&self.received)
                 && self.received.len() >= header_bytes + payload_bytes
@@ -459,7 +454,7 @@ impl RawClient {
 
     /// The close frame that comes next, after which the server ends the stream. 1005 stands for an
     /// empty one.
-    pub(crate) async fn closed(&mut self) -> (u16, String) {
+    pub async fn closed(&mut self) -> (u16, String) {
         let (first, payload) = self.read_frame().await.expect("a close frame comes");
         assert_eq!(first, CLOSE, "a close frame, not {payload:?}");
         assert_eq!(self.read_frame().await, None, "nothing follows a close frame");
@@ -467,12 +462,12 @@ impl RawClient {
     }
 
     /// Reads on to the end of the stream, for as many bytes as may come.
-    pub(crate) async fn ended(&mut self) {
+    pub async fn ended(&mut self) {
         while self.read_more().await {}
     }
 
     /// Everything up to the end of the stream.
-    pub(crate) async fn read_to_end(&mut self) -> Vec<u8> {
+    pub async fn read_to_end(&mut self) -> Vec<u8> {
         self.ended().await;
         std::mem::take(&mut self.received)
     }
@@ -484,7 +479,7 @@ impl RawClient {
 }
 
 /// The frames of a server, of which none is torn.
-pub(crate) fn frames(mut bytes: &[u8]) -> Vec<(u8, &[u8])> {
+pub fn frames(mut bytes: &[u8]) -> Vec<(u8, &[u8])> {
     let mut frames = Vec::new();
     while !bytes.is_empty() {
         let (header_bytes, payload_bytes) = frame_size(bytes).expect("a header is whole");
@@ -497,7 +492,7 @@ pub(crate) fn frames(mut bytes: &[u8]) -> Vec<(u8, &[u8])> {
 }
 
 /// What a close frame says.
-pub(crate) fn parse_close(payload: &[u8]) -> (u16, String) {
+pub fn parse_close(payload: &[u8]) -> (u16, String) {
     let Some((code, reason)) = payload.split_first_chunk() else { return (1005, String::new()) };
     let reason = String::from_utf8(reason.to_vec()).expect("a reason is text");
     (u16::from_be_bytes(*code), reason)

@@ -12,8 +12,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 /// A hyper server that stops when it is dropped.
-pub(crate) struct Plain {
-    pub(crate) addr: SocketAddr,
+pub struct Plain {
+    pub addr: SocketAddr,
     task: JoinHandle<()>,
 }
 
@@ -24,11 +24,11 @@ impl Drop for Plain {
 }
 
 /// What is in front of the hub.
-pub(crate) type Layer = fn(Request<Incoming>) -> Request<Incoming>;
+pub type Layer = fn(Request<Incoming>) -> Request<Incoming>;
 
 impl Plain {
     /// Serves a hub behind a layer, with hyper's upgrades or without.
-    pub(crate) async fn serve(hub: &Hub<u32>, layer: Layer, with_upgrades: bool) -> Self {
+    pub async fn serve(hub: &Hub<u32>, layer: Layer, with_upgrades: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let addr = listener.local_addr().expect("it is bound");
         let hub = hub.clone();
@@ -54,7 +54,7 @@ async fn answer(hub: Hub<u32>, request: Request<Incoming>) -> Result<Response, I
 }
 
 /// As a layer does that knows of no extensions.
-pub(crate) fn rebuilt(request: Request<Incoming>) -> Request<Incoming> {
+pub fn rebuilt(request: Request<Incoming>) -> Request<Incoming> {
     let (parts, body) = request.into_parts();
     let mut request = Request::new(body);
     *request.method_mut() = parts.method;
@@ -64,7 +64,7 @@ pub(crate) fn rebuilt(request: Request<Incoming>) -> Request<Incoming> {
 }
 
 /// As a layer does that has learned of upgrades, behind one that has not.
-pub(crate) fn rebuilt_twice(request: Request<Incoming>) -> Request<Incoming> {
+pub fn rebuilt_twice(request: Request<Incoming>) -> Request<Incoming> {
     let mut request = rebuilt(request);
     let on_upgrade = hyper::upgrade::on(&mut request);
     let mut request = rebuilt(request);
@@ -73,7 +73,7 @@ pub(crate) fn rebuilt_twice(request: Request<Incoming>) -> Request<Incoming> {
 }
 
 /// As a layer does that keeps the upgrade.
-pub(crate) fn rebuilt_well(mut request: Request<Incoming>) -> Request<Incoming> {
+pub fn rebuilt_well(mut request: Request<Incoming>) -> Request<Incoming> {
     let on_upgrade = hyper::upgrade::on(&mut request);
     let mut request = rebuilt(request);
     request.extensions_mut().insert(on_upgrade);

@@ -13,11 +13,11 @@ use std::time::Duration;
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
 /// A process that ends when this is dropped.
-pub(crate) struct Process(pub(crate) Child);
+pub struct Process(pub Child);
 
 impl Process {
     /// Starts a command, and waits until `find` finds something in a line of its output.
-    pub(crate) fn start<T: Send + 'static>(
+    pub fn start<T: Send + 'static>(
         command: &mut Command,
         find: impl Fn(&str) -> Option<T> + Send + 'static,
     ) -> io::Result<(Self, T)> {
@@ -45,14 +45,14 @@ impl Drop for Process {
 }
 
 /// An example that serves, most often the load server.
-pub(crate) struct Chat {
-    pub(crate) process: Process,
-    pub(crate) addr: SocketAddr,
+pub struct Chat {
+    pub process: Process,
+    pub addr: SocketAddr,
 }
 
 impl Chat {
     /// Starts it by a command that runs the example.
-    pub(crate) fn start(command: &mut Command) -> io::Result<Self> {
+    pub fn start(command: &mut Command) -> io::Result<Self> {
         let (process, addr) = Process::start(command, |line| {
             line.strip_prefix("listening on ")?.split_once("://")?.1.parse().ok()
         })?;
@@ -60,11 +60,15 @@ impl Chat {
     }
 }
 
-/// Examples are built along with the tests, into a folder beside theirs.
-pub(crate) fn example(name: &str) -> PathBuf {
+/// `cargo test --workspace` builds the examples along with the tests, into a folder beside theirs.
+pub fn example(name: &str) -> PathBuf {
     let test = env::current_exe().expect("a test knows its path");
     let profile = test.ancestors().nth(2).expect("it lies in target/<profile>/deps");
     let example = profile.join("examples").join(name);
-    assert!(example.exists(), "{} is missing: `cargo build --example {name}`", example.display());
+    assert!(
+        example.exists(),
+        "{} is missing: `cargo build --workspace --all-features --example {name}` builds it",
+        example.display()
+    );
     example
 }

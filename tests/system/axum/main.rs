@@ -1,11 +1,5 @@
 //! A hub in an axum router, under `axum::serve`, and behind tower's middleware; with real clients.
 
-#[expect(dead_code, reason = "the other tests use more of it")]
-mod programs;
-#[path = "hub/support.rs"]
-#[expect(dead_code, unused_imports, reason = "the tests of the hub use more of it")]
-mod support;
-
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
@@ -21,10 +15,10 @@ use axum::response::{AppendHeaders, Response};
 use axum::routing::get;
 use axum::serve::Listener;
 use hyper_util::service::TowerToHyperService;
-use programs::{Chat, example};
 use roomcast::{
     Close, Conn, ConnExtensions, Endpoint, Handler, Hub, HubUpgrade, Reject, UpgradeRequest,
 };
+use support::programs::{Chat, example};
 use support::{Client, Listening, TEXT, bind, eventually, frame, upgrade_request, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};

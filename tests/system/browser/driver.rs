@@ -15,7 +15,7 @@ use fantoccini::{Client, ClientBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 
-use crate::programs::Process;
+use support::programs::Process;
 
 /// How long anything may take: the timers of a hidden tab fire once a second, and the machine may
 /// be busy.

@@ -8,9 +8,8 @@ use fantoccini::Locator;
 use serde_json::json;
 
 use crate::driver::{Browser, Tab, eventually};
-use crate::programs::{Chat, Process, example};
-#[cfg(feature = "redis")]
-use crate::servers;
+use support::programs::{Chat, Process, example};
+use support::servers;
 
 fn start_chat(listen: &str) -> io::Result<Chat> {
     Chat::start(Command::new(example("load_server")).args(["--listen", listen]))
@@ -161,7 +160,6 @@ async fn tabs_come_back_to_a_server_that_was_told_to_end_and_is_started_again() 
     }
 }
 
-#[cfg(feature = "redis")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_servers_on_one_redis_are_one_chat() {
     let mut redis = servers::RedisServer::start();
@@ -209,7 +207,6 @@ async fn two_servers_on_one_redis_are_one_chat() {
     ann.messages_become(&[said[0], said[1], still_here, ("Bob", "back")]).await;
 }
 
-#[cfg(feature = "redis")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_redis_cli_publishes_shows_in_tabs_of_two_servers() {
     let redis = servers::RedisServer::start();

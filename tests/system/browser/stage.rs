@@ -5,11 +5,8 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::driver::{Browser, Tab};
-use crate::programs::{Chat, example};
-#[cfg(not(feature = "redis"))]
-use crate::proxy::Proxy;
-#[cfg(feature = "redis")]
-use crate::servers::Proxy;
+use support::programs::{Chat, example};
+use support::servers::Proxy;
 
 /// What the scripts of the tests use: a client that notes what it is told, and waits for as long as
 /// it may, or not at all.

@@ -7,7 +7,7 @@ use roomcast::{Hub, IpNet, Server};
 use tokio::net::TcpSocket;
 
 use crate::introducer::{Introducer, Way};
-use crate::support::{RawClient, Recorded, TEXT, bind, eventually, frame, upgrade_request};
+use support::{RawClient, Recorded, TEXT, bind, eventually, frame, upgrade_request};
 
 /// Trusts the balancer in the way that it tells of clients.
 fn behind(way: Way, server: Server) -> Server {

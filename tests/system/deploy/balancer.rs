@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::programs::Process;
-use crate::servers::Folder;
-use crate::servers::ports::free_port;
+use support::programs::Process;
+use support::servers::Folder;
+use support::servers::ports::free_port;
 
 const START_DEADLINE: Duration = Duration::from_secs(20);
 

@@ -4,10 +4,10 @@ use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 
-use crate::programs::Process;
-use crate::servers::Folder;
-use crate::servers::ports::free_port;
-use crate::support::eventually;
+use support::eventually;
+use support::programs::Process;
+use support::servers::Folder;
+use support::servers::ports::free_port;
 
 /// A way to tell the server who the client is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,10 +9,10 @@ use nix::unistd::Pid;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::programs::{Chat, example};
-use crate::servers::RedisServer;
-use crate::servers::ports::free_port;
-use crate::support::within;
+use support::programs::{Chat, example};
+use support::servers::RedisServer;
+use support::servers::ports::free_port;
+use support::within;
 
 /// How long a node says that it is not ready before it closes: two health checks, and a second more.
 pub(crate) const NOT_READY_SECONDS: u64 = 2;

@@ -10,8 +10,8 @@ use tokio::task::JoinHandle;
 use crate::balancer::{Balancer, Kind};
 use crate::crowd::Crowd;
 use crate::node::Node;
-use crate::servers::RedisServer;
-use crate::support::{Client, eventually};
+use support::servers::RedisServer;
+use support::{Client, eventually};
 
 const CLIENTS: usize = 200;
 

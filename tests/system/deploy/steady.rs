@@ -2,8 +2,8 @@
 
 use crate::balancer::{Balancer, Kind};
 use crate::node::Node;
-use crate::servers::RedisServer;
-use crate::support::{Client, eventually, within};
+use support::servers::RedisServer;
+use support::{Client, eventually, within};
 
 const MESSAGES: usize = 2_000;
 

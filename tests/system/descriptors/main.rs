@@ -1,14 +1,12 @@
 //! A server that has few descriptors, in a process of its own: the limit is a process's.
 #![cfg(target_os = "linux")]
 
-mod programs;
-
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use programs::{Chat, example};
+use support::programs::{Chat, example};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;

@@ -2,8 +2,6 @@
 //! which the kernel has no default.
 #![cfg(target_os = "linux")]
 
-mod programs;
-
 use std::fs;
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
@@ -11,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use programs::{Chat, example};
+use support::programs::{Chat, example};
 use tokio::net::TcpStream;
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;

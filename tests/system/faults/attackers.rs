@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::attacks::Attack;
-use crate::crowd::{Crowd, SLOWDOWN_MAX, median};
 use crate::party::{Party, Tally};
 use crate::raise_descriptor_limit;
-use crate::server::{ANY_RATE, Server, Stats};
+use support::scene::crowd::{Crowd, SLOWDOWN_MAX, median};
+use support::scene::server::{ANY_RATE, Server, Stats};
 
 /// What the publisher keeps to: below the rate that the chat allows.
 const PACE: Duration = Duration::from_millis(25);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::wire::{CONTINUATION, FIN, PING, TEXT, frame, header, upgrade_request};
+use support::scene::wire::{CONTINUATION, FIN, PING, TEXT, frame, header, upgrade_request};
 
 /// A way to be a nuisance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -6,10 +6,10 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::crowd::{Client, Crowd, Latencies, connect};
 use crate::obedient::{self, BLOCK, BLOCK_IN_PLACE, BLOCK_THREAD, NEVER_RETURN, PUBLISH_AND_BLOCK};
-use crate::oracle::Line;
-use crate::server::{DEADLINE, Server};
+use support::scene::crowd::{Client, Crowd, Latencies, connect};
+use support::scene::oracle::Line;
+use support::scene::server::{DEADLINE, Server};
 
 /// Messages of the others while the handlers do what they should not.
 const LINES: usize = 100;

@@ -7,11 +7,11 @@ use futures_util::{StreamExt, stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::crowd::{Crowd, Movers};
-use crate::programs::example;
 use crate::raise_descriptor_limit;
-use crate::server::{ANY_RATE, Server};
-use crate::wire::{TEXT, dial, enter, frame, upgrade_request};
+use support::programs::example;
+use support::scene::crowd::{Crowd, Movers};
+use support::scene::server::{ANY_RATE, Server};
+use support::scene::wire::{TEXT, dial, enter, frame, upgrade_request};
 
 /// When they go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,11 +8,11 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::crowd::{Client, connect, next_line, try_connect};
-use crate::oracle::{Ledger, Line};
-use crate::programs::example;
 use crate::raise_descriptor_limit;
-use crate::server::{DEADLINE, Server};
+use support::programs::example;
+use support::scene::crowd::{Client, connect, next_line, try_connect};
+use support::scene::oracle::{Ledger, Line};
+use support::scene::server::{DEADLINE, Server};
 
 /// How long the server is watched while it has none to spare.
 const EXHAUSTED: Duration = Duration::from_secs(3);

@@ -8,22 +8,14 @@
 //! documentation:
 //!
 //! ```text
-//! cargo test --test faults far:: -- --ignored --nocapture --test-threads 1
+//! cargo test -p system-tests --test faults far:: -- --ignored --nocapture --test-threads 1
 //! ```
 
-#[path = "far/closing.rs"]
 mod closing;
-#[path = "far/field.rs"]
 mod field;
-#[path = "far/grid.rs"]
 mod grid;
-#[path = "far/member.rs"]
 mod member;
-#[path = "far/outage.rs"]
 mod outage;
-#[path = "far/publisher.rs"]
 mod publisher;
-#[path = "far/slow.rs"]
 mod slow;
-#[path = "far/stage.rs"]
 mod stage;

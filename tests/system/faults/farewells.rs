@@ -8,8 +8,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::raise_descriptor_limit;
-use crate::server::{DEADLINE, Server};
-use crate::wire::{CONTINUATION, FIN, PING, TEXT, enter, frame, header, read_to_close};
+use support::scene::server::{DEADLINE, Server};
+use support::scene::wire::{CONTINUATION, FIN, PING, TEXT, enter, frame, header, read_to_close};
 
 /// Handshakes under way at a time.
 const DIALS: usize = 256;

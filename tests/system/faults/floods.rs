@@ -1,7 +1,7 @@
 //! A flood of one room delays nobody in another by more than milliseconds.
 //!
 //! The figures are those of
-//! `cargo bench --features axum,tls --bench sockets -- --scene flood`.
+//! `cargo bench -p benches --bench sockets -- --scene flood`.
 
 use std::env;
 use std::process::Command;
@@ -10,10 +10,10 @@ use std::time::Duration;
 use roomcast::Server as RoomcastServer;
 use tokio::task::block_in_place;
 
-use crate::flood::clients::{Clients, MEMBERS, Measured};
-use crate::flood::{MESSAGE_BYTES, server};
 use crate::raise_descriptor_limit;
-use crate::server::Server;
+use support::flood::clients::{Clients, MEMBERS, Measured};
+use support::flood::{MESSAGE_BYTES, server};
+use support::scene::server::Server;
 
 /// Set in the environment of the server's process.
 const ROLE: &str = "ROOMCAST_FAULTS_FLOODED";

@@ -4,51 +4,26 @@
 //! thousands of clients and with bounds on latency, they are ignored by default. Run those with
 //!
 //! ```text
-//! cargo test --release --test faults -- --ignored --nocapture --test-threads 1
+//! cargo test --release -p system-tests --test faults -- --ignored --nocapture --test-threads 1
 //! ```
 //!
 //! on a machine that has little else to do, and with 20,000 open files a process.
 #![cfg(target_os = "linux")]
 
-#[path = "faults/attackers.rs"]
 mod attackers;
-#[path = "faults/attacks.rs"]
 mod attacks;
-#[path = "faults/blocking.rs"]
 mod blocking;
-#[path = "faults/crowd.rs"]
-mod crowd;
-#[path = "faults/departures.rs"]
 mod departures;
-#[path = "faults/exhaustion.rs"]
 mod exhaustion;
-#[path = "faults/far.rs"]
 mod far;
-#[path = "faults/farewells.rs"]
 mod farewells;
-mod flood;
-#[path = "faults/floods.rs"]
 mod floods;
-mod network;
-#[path = "faults/obedient.rs"]
 mod obedient;
-#[path = "faults/oracle.rs"]
-mod oracle;
-#[path = "faults/panics.rs"]
 mod panics;
-#[path = "faults/party.rs"]
 mod party;
-#[path = "faults/patient.rs"]
 mod patient;
-#[path = "faults/pauses.rs"]
 mod pauses;
-mod programs;
-#[path = "faults/server.rs"]
-mod server;
-#[path = "faults/stalls.rs"]
 mod stalls;
-#[path = "faults/wire.rs"]
-mod wire;
 
 /// Not a test, but the process of attackers that others start.
 #[tokio::test(flavor = "multi_thread")]

@@ -11,9 +11,9 @@ use hyper::service::service_fn;
 use roomcast::{Close, Conn, Handler, Hub, Request, Response, Server as RoomcastServer};
 use serde_json::json;
 
-use crate::oracle::Line;
 use crate::raise_descriptor_limit;
-use crate::server::Server;
+use support::scene::oracle::Line;
+use support::scene::server::Server;
 
 /// Set in the environment of the server's process.
 const ROLE: &str = "ROOMCAST_FAULTS_OBEDIENT";

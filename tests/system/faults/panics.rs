@@ -5,10 +5,10 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt, stream};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::crowd::{Client, Crowd, connect, next_line};
 use crate::obedient::{self, LEAVE, PANIC};
-use crate::oracle::{Ledger, Line};
 use crate::raise_descriptor_limit;
+use support::scene::crowd::{Client, Crowd, connect, next_line};
+use support::scene::oracle::{Ledger, Line};
 
 /// Handshakes under way at a time.
 const DIALS: usize = 256;

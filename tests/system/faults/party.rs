@@ -18,8 +18,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, 
 
 use crate::attacks::{Attack, Plan};
 use crate::raise_descriptor_limit;
-use crate::server::DEADLINE;
-use crate::wire::{dial, read_head, read_to_close, upgrade_request};
+use support::scene::server::DEADLINE;
+use support::scene::wire::{dial, read_head, read_to_close, upgrade_request};
 
 /// What such a process is to do, and where: it finds it in its environment.
 const ROLE: &str = "ROOMCAST_FAULTS_ATTACK";

@@ -13,9 +13,9 @@ use roomcast::{
 };
 
 use crate::obedient;
-use crate::oracle::Line;
 use crate::raise_descriptor_limit;
-use crate::server::Server;
+use support::scene::oracle::Line;
+use support::scene::server::Server;
 
 /// Set in the environment of the server's process: the time between two pings, in milliseconds.
 const ROLE: &str = "ROOMCAST_FAULTS_PATIENT";
@@ -102,7 +102,6 @@ fn room(conn: &Conn<Line>) -> &str {
     conn.param("room")
 }
 
-#[cfg(feature = "tls")]
 mod tls {
     use std::fs;
 
@@ -127,12 +126,5 @@ mod tls {
         let server = server.tls_timeout(DEADLINE).route("/ws/{room}", hub.handle(Patient));
         tokio::spawn(server.expect("a path").run());
         addr
-    }
-}
-
-#[cfg(not(feature = "tls"))]
-mod tls {
-    pub(super) async fn serve(_: &roomcast::Hub<super::Line>) -> String {
-        String::new()
     }
 }

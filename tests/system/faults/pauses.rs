@@ -13,11 +13,11 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::crowd::{Client, connect};
-use crate::oracle::Line;
 use crate::patient::{self, BLOCK, LATE, PAGE_BYTES};
-use crate::server::{DEADLINE, Server};
-use crate::wire::{TEXT, dial, enter, frame, read_head, read_to_close, upgrade_request};
+use support::scene::crowd::{Client, connect};
+use support::scene::oracle::Line;
+use support::scene::server::{DEADLINE, Server};
+use support::scene::wire::{TEXT, dial, enter, frame, read_head, read_to_close, upgrade_request};
 
 /// Longer than all of the server's deadlines, with as much again that they may be prolonged.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -156,7 +156,7 @@ async fn what_a_client_sends_at_its_rate_during_a_pause_is_no_flood() {
         client.feed(say(seq)).await.expect("there is space");
     }
     client.flush().await.expect("sent");
-    let flooding = |stats: &crate::server::Stats| stats.hub.closed_flooding == 1;
+    let flooding = |stats: &support::scene::server::Stats| stats.hub.closed_flooding == 1;
     server.eventually("room", "a flood is still refused", flooding).await;
 }
 
@@ -213,7 +213,6 @@ async fn who_stalls_without_a_pause_is_closed() {
     assert!(rest.len() < PAGE_BYTES, "a response that is not read");
 }
 
-#[cfg(feature = "tls")]
 mod tls {
     use std::io::{Read, Write};
     use std::net::{SocketAddr, TcpStream};

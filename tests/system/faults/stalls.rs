@@ -7,10 +7,10 @@ use futures_util::{StreamExt, stream};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::crowd::{Crowd, Latencies, SLOWDOWN_MAX, median};
 use crate::raise_descriptor_limit;
-use crate::server::{ANY_RATE, DEADLINE, Server};
-use crate::wire::{enter, read_to_close};
+use support::scene::crowd::{Crowd, Latencies, SLOWDOWN_MAX, median};
+use support::scene::server::{ANY_RATE, DEADLINE, Server};
+use support::scene::wire::{enter, read_to_close};
 
 /// Handshakes under way at a time.
 const DIALS: usize = 256;
@@ -49,7 +49,7 @@ async fn publish_beside(
         seen
     };
     let publishing = async {
-        let mut latencies = crate::crowd::latencies();
+        let mut latencies = support::scene::crowd::latencies();
         while !is_over.get() || latencies.len() < (lines * readers) as u64 {
             latencies.add(crowd.publish_in_turn(1).await).expect("of one kind");
         }

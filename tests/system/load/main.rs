@@ -1,18 +1,13 @@
 //! Load on the example `load_server` with thousands of real clients. Ignored by default; run it with
 //!
 //! ```text
-//! cargo build --release --example load_server
-//! cargo test --release --test load -- --ignored --nocapture --test-threads 1
+//! cargo build --release -p extra-examples --example load_server
+//! cargo test --release -p system-tests --test load -- --ignored --nocapture --test-threads 1
 //! ```
 //!
 //! `ROOMCAST_LOAD_SECONDS` is how long messages flow (60). Server and clients are two processes on
 //! loopback, with a descriptor a connection in each.
 #![cfg(target_os = "linux")]
-
-mod programs;
-#[expect(dead_code, reason = "the scenes of faults use more of it")]
-#[path = "faults/server.rs"]
-mod server;
 
 use std::collections::HashMap;
 use std::env;
@@ -21,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt, future, stream};
 use serde::{Deserialize, Serialize};
-use server::{ANY_RATE, Server};
+use support::scene::server::{ANY_RATE, Server};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;

@@ -1,9 +1,7 @@
 //! A server that has little memory, in a process of its own: the bound is a process's, or a container's.
 #![cfg(target_os = "linux")]
 
-#[path = "memory/cgroup.rs"]
 mod cgroup;
-mod programs;
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -11,9 +9,9 @@ use std::time::Duration;
 
 use cgroup::Cgroup;
 use futures_util::{SinkExt, StreamExt};
-use programs::{Chat, example};
 use serde::Deserialize;
 use serde_json::Value;
+use support::programs::{Chat, example};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;

@@ -6,8 +6,8 @@ use std::process::Command;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::programs::{Chat, example};
-use super::support::{Client, eventually, within};
+use support::programs::{Chat, example};
+use support::{Client, eventually, within};
 
 fn chat(arguments: &[&str]) -> Chat {
     let mut command = Command::new(example("load_server"));

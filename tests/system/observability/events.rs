@@ -8,9 +8,9 @@ use roomcast::{
 };
 use tokio_tungstenite::tungstenite::Error;
 
-use super::faulty::Faulty;
-use super::log::Log;
-use super::support::{Client, Listening, RawClient, eventually, serve};
+use crate::log::Log;
+use support::faulty::Faulty;
+use support::{Client, Listening, RawClient, eventually, serve};
 
 /// A handler that logs by itself.
 struct Talkative;

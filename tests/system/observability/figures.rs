@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use roomcast::{Hub, Local};
 
-use super::recorder::Seen;
-use super::support::{Listening, RawClient, Recorded, TEXT, bind, eventually, frame};
+use crate::recorder::Seen;
+use support::{Listening, RawClient, Recorded, TEXT, bind, eventually, frame};
 
 /// A hub that copies nothing by itself.
 fn hub() -> Hub<String> {

@@ -3,9 +3,9 @@
 use roomcast::header::{CONTENT_LENGTH, HeaderValue};
 use roomcast::{Handler, Hub, Reject, UpgradeRequest};
 
-use super::log::Log;
-use super::plain::{Plain, rebuilt};
-use super::support::{Client, RawClient, eventually, serve, upgrade_request};
+use crate::log::Log;
+use support::plain::{Plain, rebuilt};
+use support::{Client, RawClient, eventually, serve, upgrade_request};
 
 #[tokio::test]
 async fn request_that_has_lost_its_upgrade_is_a_warning_that_says_what_is_missing() {

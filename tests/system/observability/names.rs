@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use metrics::Label;
 use roomcast::{Hub, Local};
 
-use super::recorder::{Seen, kind_name};
-use super::support::bind;
+use crate::recorder::{Seen, kind_name};
+use support::bind;
 
-const PAGE: &str = include_str!("../../src/docs/metrics.md");
+const PAGE: &str = include_str!("../../../src/docs/metrics.md");
 
 /// A row of the table: type, unit, labels with their values, and what it tells.
 type Row = (String, String, BTreeSet<String>, String);

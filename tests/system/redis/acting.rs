@@ -2,9 +2,9 @@
 
 use roomcast::{Close, CloseCode, Conn, DisconnectReason, Hub, Target};
 
-use crate::claims::is_up;
-use crate::servers::{Proxy, RedisServer};
-use crate::support::{Client, Recorded, eventually};
+use support::claims::is_up;
+use support::servers::{Proxy, RedisServer};
+use support::{Client, Recorded, eventually};
 
 const END: u32 = u32::MAX;
 

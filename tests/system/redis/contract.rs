@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use roomcast::{Backplane, BackplaneError, Inbound, Redis, RedisCluster};
 
-use crate::servers;
+use support::servers;
 
 /// A backplane with the servers that it needs, which end with its last clone.
 #[derive(Clone)]
@@ -36,7 +36,7 @@ mod server {
         Served { backplane, _servers: Arc::new(server) }
     }
 
-    claims!(redis());
+    support::claims!(redis());
 }
 
 mod cluster {
@@ -48,5 +48,5 @@ mod cluster {
         Served { backplane, _servers: Arc::new(cluster) }
     }
 
-    claims!(redis_cluster().await);
+    support::claims!(redis_cluster().await);
 }

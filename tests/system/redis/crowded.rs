@@ -6,9 +6,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Error;
 
-use crate::programs::{Chat, example};
-use crate::servers::RedisServer;
-use crate::support::{Client, within};
+use support::programs::{Chat, example};
+use support::servers::RedisServer;
+use support::{Client, within};
 
 const DESCRIPTORS: usize = 200;
 

@@ -7,8 +7,8 @@ use roomcast::{BackplaneError, Hub};
 
 use crate::feed::Feed;
 use crate::pair::{NOTICED, Pair, health, is_down_by, is_up, node};
-use crate::servers::{RedisCluster, RedisServer};
-use crate::support::eventually;
+use support::eventually;
+use support::servers::{RedisCluster, RedisServer};
 
 /// Time for messages to flow before something happens.
 const A_WHILE: Duration = Duration::from_millis(500);

@@ -6,9 +6,9 @@ use roomcast::{Builder, Hub};
 
 use crate::feed::{Feed, Numbered};
 use crate::pair::{CHANNEL, COMMON, NOTICED, Pair, health, is_down_by, is_up};
-use crate::servers::{RedisCluster, RedisServer};
-use crate::support::eventually;
 use crate::trio::Trio;
+use support::eventually;
+use support::servers::{RedisCluster, RedisServer};
 
 /// Time for messages to flow before something happens.
 const A_WHILE: Duration = Duration::from_millis(500);

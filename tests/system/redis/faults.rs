@@ -7,7 +7,7 @@ use roomcast::BackplaneError;
 
 use crate::feed::Feed;
 use crate::pair::{NOTICED, Pair, health, is_down_by, is_up, node};
-use crate::servers::{Proxy, RedisServer};
+use support::servers::{Proxy, RedisServer};
 
 /// Time for messages to flow before something happens.
 const A_WHILE: Duration = Duration::from_millis(500);

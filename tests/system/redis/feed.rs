@@ -6,7 +6,7 @@ use roomcast::Hub;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
-use crate::support::DEADLINE;
+use support::DEADLINE;
 
 /// The room that all messages go to.
 pub(crate) const ROOM: &str = "room";

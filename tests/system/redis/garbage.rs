@@ -2,8 +2,8 @@
 
 use crate::feed::Feed;
 use crate::pair::{COMMON, Pair, health, is_up, node};
-use crate::servers::RedisServer;
-use crate::support::eventually;
+use support::eventually;
+use support::servers::RedisServer;
 
 /// The bytes of an envelope before its messages.
 const HEADER_BYTES: usize = 41;

@@ -8,8 +8,8 @@ use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
 use crate::pair::{CHANNEL, health, is_up};
-use crate::servers::{Proxy, RedisServer};
-use crate::support::{Recorded, eventually};
+use support::servers::{Proxy, RedisServer};
+use support::{Recorded, eventually};
 
 /// Far below the 15 s after which a silent node is forgotten.
 const AT_ONCE: Duration = Duration::from_secs(1);

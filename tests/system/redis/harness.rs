@@ -7,8 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::servers::{Certificate, Proxy, RedisCluster, RedisServer};
-use crate::support::{eventually, within};
+use support::servers::{Certificate, Proxy, RedisCluster, RedisServer};
+use support::{eventually, within};
 
 /// Long enough for an answer on loopback. That one does not come can only be seen by waiting.
 const A_MOMENT: Duration = Duration::from_millis(200);

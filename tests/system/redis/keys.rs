@@ -9,9 +9,9 @@ use roomcast::Hub;
 
 use crate::garbage::{header, nothing_else_happened, publish};
 use crate::pair::{COMMON, Pair, health, is_up, node};
-use crate::programs::{Chat, example};
-use crate::servers::{Folder, RedisServer};
-use crate::support::{eventually, within};
+use support::programs::{Chat, example};
+use support::servers::{Folder, RedisServer};
+use support::{eventually, within};
 
 const KEY: &[u8] = b"thirty-two bytes, if not random.";
 

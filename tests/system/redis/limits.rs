@@ -3,8 +3,8 @@
 use roomcast::BackplaneError;
 
 use crate::pair::{NOTICED, Pair, health, is_down_by, is_up, node};
-use crate::servers::{Proxy, RedisServer};
-use crate::support::eventually;
+use support::eventually;
+use support::servers::{Proxy, RedisServer};
 
 /// Whether the server has refused for a reason with that word. Words are looked for in any case:
 /// some texts are the server's, some those of the library that speaks with it.

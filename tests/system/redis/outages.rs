@@ -4,9 +4,9 @@ use std::env;
 use std::time::Duration;
 
 use crate::pair::{NOTICED, is_up, node};
-use crate::servers::{Proxy, RedisServer};
-use crate::support::eventually;
 use crate::trio::Trio;
+use support::eventually;
+use support::servers::{Proxy, RedisServer};
 
 /// How often the server is restarted under load, unless `ROOMCAST_RESTARTS` says otherwise.
 const RESTARTS: u64 = 8;

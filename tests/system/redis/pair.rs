@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::feed::{Feed, Numbered, ROOM};
-use crate::support::{Client, DEADLINE, Recorded, eventually, within};
+use support::{Client, DEADLINE, Recorded, eventually, within};
 
 /// The channel of all hubs.
 pub(crate) const CHANNEL: &str = "chat";

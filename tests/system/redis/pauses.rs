@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::programs::{Chat, example};
-use crate::servers::{Proxy, RedisServer};
-use crate::support::{Client, eventually, within};
+use support::programs::{Chat, example};
+use support::servers::{Proxy, RedisServer};
+use support::{Client, eventually, within};
 
 /// Longer than the deadlines of publishing and probing, also where they are prolonged.
 const PAUSE: Duration = Duration::from_secs(5);

@@ -7,15 +7,15 @@ use roomcast::{BackplaneError, Builder, Hub};
 use serde_json::{Value, json};
 
 use crate::pair::{health, is_up};
-use crate::programs::{Chat, example};
-use crate::servers::{RedisCluster, RedisServer};
-use crate::support::{Client, Recorded, eventually};
+use support::programs::{Chat, example};
+use support::servers::{RedisCluster, RedisServer};
+use support::{Client, Recorded, eventually};
 
 const CHANNEL: &str = "chat:in";
 const KEY: &str = "thirty-two bytes, if not random.";
 
 /// What the page about scaling shows.
-const PAGE: &str = include_str!("../../src/docs/scaling.md");
+const PAGE: &str = include_str!("../../../src/docs/scaling.md");
 
 /// The lines of Python on that page.
 fn documented_lines() -> &'static str {

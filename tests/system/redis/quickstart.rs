@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio_tungstenite::tungstenite::Error;
 
-use crate::programs::{Chat, example};
-use crate::servers::RedisServer;
-use crate::support::{Client, within};
+use support::programs::{Chat, example};
+use support::servers::RedisServer;
+use support::{Client, within};
 
 const TOKEN: (&str, &str) = ("authorization", "Bearer secret");
 

@@ -3,8 +3,8 @@
 use roomcast::{BackplaneError, Hub};
 
 use crate::pair::{CHANNEL, NOTICED, Pair, health, is_down_by, is_up, node};
-use crate::servers::RedisServer;
-use crate::support::eventually;
+use support::eventually;
+use support::servers::RedisServer;
 
 const PASSWORD: &str = "fish-and-chips";
 
@@ -93,7 +93,6 @@ async fn password_is_not_shown_by_a_node_that_is_up() {
 
 /// Over TLS, by two chats in processes of their own: which certificates to trust is a setting of
 /// the process.
-#[cfg(feature = "redis-tls")]
 mod tls {
     use std::path::Path;
     use std::process::Command;
@@ -103,9 +102,9 @@ mod tls {
     use tokio_tungstenite::tungstenite::Message;
 
     use super::*;
-    use crate::programs::{Chat, example};
-    use crate::servers::Certificate;
-    use crate::support::{Client, RawClient, within};
+    use support::programs::{Chat, example};
+    use support::servers::Certificate;
+    use support::{Client, RawClient, within};
 
     const LINE: &str = r#"{"text":"hello"}"#;
 

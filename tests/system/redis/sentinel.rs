@@ -6,8 +6,8 @@ use roomcast::{BackplaneError, Builder, Hub, RedisSentinel};
 
 use crate::feed::{Feed, Numbered};
 use crate::pair::{CHANNEL, NOTICED, Pair, health, is_down_by, is_up};
-use crate::servers::{RedisServer, SERVICE, Watched};
-use crate::support::eventually;
+use support::eventually;
+use support::servers::{RedisServer, SERVICE, Watched};
 
 /// Time for messages to flow before something happens.
 const A_WHILE: Duration = Duration::from_millis(500);

@@ -4,8 +4,8 @@ use roomcast::{Conn, Hub};
 use tokio::task::JoinSet;
 
 use crate::pair::{CHANNEL, COMMON, health, is_up};
-use crate::servers::RedisServer;
-use crate::support::{Client, Recorded, eventually, within};
+use support::servers::RedisServer;
+use support::{Client, Recorded, eventually, within};
 
 const CHANNELS: u16 = 64;
 

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use crate::pair::{is_up, node};
-use crate::servers::{Proxy, RedisServer};
-use crate::support::eventually;
 use crate::trio::Trio;
+use support::eventually;
+use support::servers::{Proxy, RedisServer};
 
 /// Time for messages to flow.
 const A_WHILE: Duration = Duration::from_millis(300);

@@ -6,8 +6,8 @@ use roomcast::{BackplaneError, Builder, Hub, Redis, RedisSentinel, RedisTls};
 
 use crate::feed::Numbered;
 use crate::pair::{CHANNEL, Pair, is_up};
-use crate::servers::{Authority, Certificate, RedisServer, SERVICE, Watched};
-use crate::support::eventually;
+use support::eventually;
+use support::servers::{Authority, Certificate, RedisServer, SERVICE, Watched};
 
 fn node(redis: &RedisServer, tls: RedisTls) -> Builder<Numbered> {
     let redis = Redis::open(&redis.tls_url()).and_then(|redis| redis.tls(tls));

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use crate::feed::{Numbered, ROOM};
 use crate::pair::{Reader, health, is_up, node};
-use crate::servers::RedisServer;
-use crate::support::{Recorded, eventually, within};
+use support::servers::RedisServer;
+use support::{Recorded, eventually, within};
 
 /// The numbers of a node begin at a multiple of it.
 const BLOCK: u64 = 1_000_000;

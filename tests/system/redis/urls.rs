@@ -3,7 +3,7 @@
 use roomcast::{BuildError, Hub};
 
 use crate::pair::{CHANNEL, Pair, node};
-use crate::servers::{Folder, RedisServer};
+use support::servers::{Folder, RedisServer};
 
 /// Why a hub cannot be built.
 fn error(built: Result<Hub<u64>, BuildError>) -> String {

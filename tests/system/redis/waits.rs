@@ -7,8 +7,8 @@ use tokio::time::timeout;
 
 use crate::feed::{Numbered, ROOM};
 use crate::pair::{Pair, health, is_up, node};
-use crate::servers::RedisServer;
-use crate::support::{eventually, within};
+use support::servers::RedisServer;
+use support::{eventually, within};
 
 fn large(number: u64) -> Numbered {
     Numbered { number, padding: "x".repeat(1_000_000) }

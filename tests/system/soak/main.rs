@@ -1,38 +1,25 @@
 //! Ten minutes of clients that come and go, beside some that stay. Ignored by default; run it with
 //!
 //! ```text
-//! cargo test --release --test soak -- --ignored --nocapture
+//! cargo test --release -p system-tests --test soak -- --ignored --nocapture
 //! ```
 //!
 //! `ROOMCAST_SOAK_SECONDS` is how long it goes on (600). It prints ten lines.
 #![cfg(target_os = "linux")]
 
-#[expect(dead_code, reason = "of what the scenes share")]
-#[path = "faults/crowd.rs"]
-mod crowd;
-#[path = "faults/oracle.rs"]
-mod oracle;
-mod programs;
-#[expect(dead_code, reason = "of what the scenes share")]
-#[path = "faults/server.rs"]
-mod server;
-#[expect(dead_code, unused_imports, reason = "of what the scenes share")]
-#[path = "faults/wire.rs"]
-mod wire;
-
 use std::env;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crowd::{Crowd, connect, latencies, next_line};
 use futures_util::{SinkExt, StreamExt, future};
-use oracle::{Ledger, Line};
-use server::{DEADLINE, Server};
+use support::scene::crowd::{Crowd, connect, latencies, next_line};
+use support::scene::oracle::{Ledger, Line};
+use support::scene::server::{DEADLINE, Server};
+use support::scene::wire::{TEXT, dial, enter, frame, read_to_close, upgrade_request};
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::tungstenite::Message;
-use wire::{TEXT, dial, enter, frame, read_to_close, upgrade_request};
 
 /// Clients that come in a second.
 const CLIENTS_PER_SECOND: u32 = 1_000;

@@ -7,10 +7,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use crate::support::{
+use crate::{Files, over_tls};
+use support::{
     CLOSE, Listening, Recorded, TEXT, bind, close_payload, frame, frames, upgrade_request, within,
 };
-use crate::{Files, over_tls};
 
 /// Gives each message back to its sender.
 struct Echo;

@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::Files;
-use crate::support::{Client, Listening, bind, within};
+use support::{Client, Listening, bind, within};
 
 /// Passes on what it sees of each request.
 struct Witness(mpsc::UnboundedSender<Option<TlsInfo>>);

@@ -1,14 +1,8 @@
 //! `wss://`: the server's own TLS, with clients of rustls and tungstenite.
 
-#[path = "tls/ends.rs"]
 mod ends;
-#[path = "tls/info.rs"]
 mod info;
-#[path = "tls/proxy.rs"]
 mod proxy;
-#[path = "hub/support.rs"]
-#[expect(dead_code, unused_imports, reason = "the tests of the hub use more of it")]
-mod support;
 
 use std::error::Error as _;
 use std::fs;

@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::Files;
-use crate::support::{Client, Recorded, bind, eventually};
+use support::{Client, Recorded, bind, eventually};
 
 #[tokio::test]
 async fn header_of_the_proxy_protocol_comes_before_the_handshake() {

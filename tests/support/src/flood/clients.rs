@@ -13,28 +13,45 @@ use super::quiet::Quiet;
 use super::{FLOOD, Result};
 
 /// Members of the room that is flooded.
-pub(crate) const MEMBERS: usize = 200;
+pub const MEMBERS: usize = 200;
 
 /// Before a flood is measured: buffers that were empty are full then.
 const WARM_UP: Duration = Duration::from_millis(500);
 
 /// What a flood did.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct Measured {
-    pub(crate) echoes: usize,
-    pub(crate) echo_median: Duration,
-    pub(crate) echo_worst: Duration,
+pub struct Measured {
+    pub echoes: usize,
+    pub echo_median: Duration,
+    pub echo_worst: Duration,
     /// Messages that members of the flooded room have read.
-    pub(crate) deliveries: u64,
+    pub deliveries: u64,
     /// Messages that they were too slow for, those of the warm-up with them.
-    pub(crate) dropped: u64,
-    pub(crate) elapsed: Duration,
+    pub dropped: u64,
+    pub elapsed: Duration,
     /// Processor time of the server.
-    pub(crate) server_cpu: Duration,
+    pub server_cpu: Duration,
+}
+
+impl Measured {
+    /// Processor time of the server for one delivery, in microseconds.
+    pub fn cpu_micros(&self) -> f64 {
+        self.server_cpu.as_secs_f64() * 1e6 / self.deliveries as f64
+    }
+
+    /// Deliveries a second.
+    pub fn rate(&self) -> f64 {
+        self.deliveries as f64 / self.elapsed.as_secs_f64()
+    }
+
+    /// The part of the flood that was dropped.
+    pub fn dropped_part(&self) -> f64 {
+        self.dropped as f64 / (self.deliveries + self.dropped).max(1) as f64
+    }
 }
 
 /// The clients of a server, which is flooded again and again.
-pub(crate) struct Clients {
+pub struct Clients {
     server: SocketAddr,
     members: Members,
     quiet: Quiet,
@@ -42,7 +59,7 @@ pub(crate) struct Clients {
 
 impl Clients {
     /// Connects all, and waits until all are in their rooms.
-    pub(crate) fn enter(server: SocketAddr) -> Result<Self> {
+    pub fn enter(server: SocketAddr) -> Result<Self> {
         let members = (0..MEMBERS).map(|_| enter(server, FLOOD)).collect::<Result<_>>()?;
         let members = Members::read_along(members)?;
         let quiet = Quiet::enter(server)?;
@@ -56,7 +73,7 @@ impl Clients {
     /// processor time that the server has used so far.
     ///
     /// Fails where an echo does not come, or a member is lost.
-    pub(crate) fn measure(
+    pub fn measure(
         &self,
         tasks: usize,
         duration: Duration,
@@ -87,7 +104,7 @@ impl Clients {
 }
 
 /// A connection after its handshake.
-pub(crate) fn enter(server: SocketAddr, room: &str) -> Result<TcpStream> {
+pub fn enter(server: SocketAddr, room: &str) -> Result<TcpStream> {
     let mut stream = TcpStream::connect(server)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;

@@ -24,13 +24,13 @@ const READ_BYTES_MAX: usize = 1 << 20;
 const MSG_TRUNC: i32 = 0x20;
 
 /// All members, on a thread of their own.
-pub(crate) struct Members {
+pub(super) struct Members {
     bytes: Arc<AtomicU64>,
 }
 
 impl Members {
     /// Reads along from now on.
-    pub(crate) fn read_along(streams: Vec<BlockingStream>) -> Result<Self> {
+    pub(super) fn read_along(streams: Vec<BlockingStream>) -> Result<Self> {
         let runtime = Builder::new_current_thread().enable_io().build()?;
         let bytes = Arc::<AtomicU64>::default();
         let readers = readers(&runtime, streams, &bytes)?;
@@ -41,7 +41,7 @@ impl Members {
     }
 
     /// Messages that they have read so far.
-    pub(crate) fn deliveries(&self) -> u64 {
+    pub(super) fn deliveries(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed) / FRAME_BYTES
     }
 }

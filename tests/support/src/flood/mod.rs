@@ -10,43 +10,43 @@
 //!            /counts       ◄── is anybody lost? ── the clock
 //! ```
 
-pub(crate) mod clients;
+pub mod clients;
 mod members;
-pub(crate) mod pages;
+pub mod pages;
 mod quiet;
-pub(crate) mod server;
+pub mod server;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
-pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The room that is flooded.
-pub(crate) const FLOOD: &str = "flood";
+pub const FLOOD: &str = "flood";
 
 /// The room beside it.
-pub(crate) const QUIET: &str = "quiet";
+pub const QUIET: &str = "quiet";
 
 /// Bytes of a message of the flood, as JSON.
-pub(crate) const MESSAGE_BYTES: usize = 128;
+pub const MESSAGE_BYTES: usize = 128;
 
 /// What both rooms get.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Message {
+pub struct Message {
     /// When its sender sent it, in microseconds since that sender began.
-    pub(crate) at: u64,
-    pub(crate) pad: String,
+    pub at: u64,
+    pub pad: String,
 }
 
 impl Message {
     /// Of as many bytes as a message of the flood has.
-    pub(crate) fn padded() -> Self {
+    pub fn padded() -> Self {
         let bytes = serde_json::to_string(&Self::stamped(0)).map_or(0, |json| json.len());
         Self { at: 0, pad: "x".repeat(MESSAGE_BYTES - bytes) }
     }
 
     /// Short, and with its time.
-    pub(crate) fn stamped(at: u64) -> Self {
+    pub fn stamped(at: u64) -> Self {
         Self { at, pad: String::new() }
     }
 }

@@ -10,37 +10,37 @@ use serde::{Deserialize, Serialize};
 use super::Result;
 
 /// Floods by as many tasks as the query says, in place of those before.
-pub(crate) const FLOOD_PAGE: &str = "/flood";
+pub const FLOOD_PAGE: &str = "/flood";
 
 /// How long a page may take. A flood delays it, and a busy machine does.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// From one look at the counts to the next.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// What the server answers to all other paths.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct Counts {
-    pub(crate) connections: u64,
+pub struct Counts {
+    pub connections: u64,
     /// Members of the room that is flooded.
-    pub(crate) members: usize,
+    pub members: usize,
     /// Members of the room beside it.
-    pub(crate) quiet: usize,
+    pub quiet: usize,
     /// Deliveries that were dropped because a member was too slow for them.
-    pub(crate) dropped: u64,
+    pub dropped: u64,
 }
 
 /// Has the server flood by so many tasks from now on, in place of those before.
-pub(crate) fn flood(server: SocketAddr, tasks: usize) -> Result<()> {
+pub fn flood(server: SocketAddr, tasks: usize) -> Result<()> {
     get(server, &format!("{FLOOD_PAGE}?{tasks}")).map(drop)
 }
 
-pub(crate) fn counts(server: SocketAddr) -> Result<Counts> {
+pub fn counts(server: SocketAddr) -> Result<Counts> {
     Ok(serde_json::from_str(&get(server, "/counts")?)?)
 }
 
 /// Waits until the counts are as they must be at some time.
-pub(crate) fn counts_where(server: SocketAddr, holds: impl Fn(&Counts) -> bool) -> Result<Counts> {
+pub fn counts_where(server: SocketAddr, holds: impl Fn(&Counts) -> bool) -> Result<Counts> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let counts = counts(server)?;

@@ -18,21 +18,21 @@ const TEXT: u8 = 0x81;
 const MASK: [u8; 4] = [0x37, 0x5A, 0x21, 0x3D];
 
 /// Two members. One of them sends at its pace, and waits for nothing meanwhile.
-pub(crate) struct Quiet {
+pub(super) struct Quiet {
     stream: TcpStream,
     /// Is in the room, and reads nothing: what comes fits into buffers.
     _other: TcpStream,
 }
 
 impl Quiet {
-    pub(crate) const MEMBERS: usize = 2;
+    pub(super) const MEMBERS: usize = 2;
 
-    pub(crate) fn enter(server: SocketAddr) -> Result<Self> {
+    pub(super) fn enter(server: SocketAddr) -> Result<Self> {
         Ok(Self { stream: enter(server, QUIET)?, _other: enter(server, QUIET)? })
     }
 
     /// The time from each message to its echo, in order. Fails where one does not come.
-    pub(crate) fn echo_for(&self, duration: Duration) -> Result<Vec<Duration>> {
+    pub(super) fn echo_for(&self, duration: Duration) -> Result<Vec<Duration>> {
         let messages = duration.div_duration_f64(PACE).ceil().max(1.0) as u32;
         let began = Instant::now();
         let mut echoes = thread::scope(|scope| {

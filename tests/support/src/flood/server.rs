@@ -13,7 +13,7 @@ use super::pages::{Counts, FLOOD_PAGE};
 use super::{FLOOD, Message, QUIET, Result};
 
 /// Serves until the process ends, by so many shards.
-pub(crate) async fn serve(server: Server, shards: usize) -> Result<()> {
+pub async fn serve(server: Server, shards: usize) -> Result<()> {
     // On a busy machine, members may read less than is sent: what is lost is told, and nobody goes.
     let builder = Hub::<Message>::builder().shards(shards).overflow(Overflow::DropNewest);
     // Members only read.

@@ -4,32 +4,32 @@
 use std::time::Duration;
 
 /// What a packet of full size takes, in bytes.
-pub(crate) const MTU: usize = 1_500;
+pub const MTU: usize = 1_500;
 
 /// The shortest queue in front of a link: packets of full size.
 const QUEUE_PACKETS_MIN: usize = 32;
 
 /// What a link is like, the same both ways.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Profile {
-    pub(crate) round_trip: Duration,
-    pub(crate) bits_per_second: u64,
+pub struct Profile {
+    pub round_trip: Duration,
+    pub bits_per_second: u64,
     /// Bytes that may wait in front of the link. What finds no space is lost.
-    pub(crate) queue_bytes: usize,
+    pub queue_bytes: usize,
     /// The part of the packets that is lost, at random.
-    pub(crate) loss: f64,
+    pub loss: f64,
 }
 
 impl Profile {
     /// A link that loses only what finds its queue full. The queue holds what is sent in one round
     /// trip, as TCP needs it to fill the link.
-    pub(crate) fn new(round_trip: Duration, bits_per_second: u64) -> Self {
+    pub fn new(round_trip: Duration, bits_per_second: u64) -> Self {
         let in_flight = bits_per_second as f64 / 8.0 * round_trip.as_secs_f64();
         let queue_bytes = (in_flight as usize).max(QUEUE_PACKETS_MIN * MTU);
         Self { round_trip, bits_per_second, queue_bytes, loss: 0.0 }
     }
 
-    pub(crate) fn with_loss(self, loss: f64) -> Self {
+    pub fn with_loss(self, loss: f64) -> Self {
         Self { loss, ..self }
     }
 
@@ -40,7 +40,7 @@ impl Profile {
 
 /// One way of a link.
 #[derive(Debug)]
-pub(crate) struct OneWay {
+pub struct OneWay {
     profile: Profile,
     /// When all that has entered so far has been sent.
     busy_until: Duration,
@@ -48,12 +48,12 @@ pub(crate) struct OneWay {
 }
 
 impl OneWay {
-    pub(crate) fn new(profile: Profile, seed: u64) -> Self {
+    pub fn new(profile: Profile, seed: u64) -> Self {
         Self { profile, busy_until: Duration::ZERO, dice: fastrand::Rng::with_seed(seed) }
     }
 
     /// A packet enters. Tells when it arrives, or `None` if it is lost.
-    pub(crate) fn enter(&mut self, now: Duration, bytes: usize) -> Option<Duration> {
+    pub fn enter(&mut self, now: Duration, bytes: usize) -> Option<Duration> {
         let begin = self.busy_until.max(now);
         if begin - now > self.profile.transmission(self.profile.queue_bytes) {
             return None;

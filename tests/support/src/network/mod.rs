@@ -17,9 +17,9 @@
 
 #[cfg(test)]
 mod checks;
-pub(crate) mod link;
-pub(crate) mod namespaces;
-pub(crate) mod relay;
+pub mod link;
+pub mod namespaces;
+pub mod relay;
 
-pub(crate) use self::link::Profile;
-pub(crate) use self::namespaces::Network;
+pub use self::link::Profile;
+pub use self::namespaces::Network;

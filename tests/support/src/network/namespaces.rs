@@ -17,7 +17,7 @@ use super::link::{MTU, Profile};
 use super::relay::{Lateness, Link, Relay, client_addr};
 
 /// The server's address on the network.
-pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 
 /// The name of the device on either side.
 const DEVICE: &str = "far";
@@ -34,7 +34,7 @@ const SYSCTLS: [(&str, &str); 3] = [
 ];
 
 /// A network namespace: a thread that is in it, and drives a runtime. It ends with this value.
-pub(crate) struct Namespace {
+pub struct Namespace {
     runtime: Handle,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -57,7 +57,7 @@ impl Namespace {
     }
 
     /// Runs a task in the namespace: its sockets and its processes are there.
-    pub(crate) fn spawn<F>(&self, task: F) -> tokio::task::JoinHandle<F::Output>
+    pub fn spawn<F>(&self, task: F) -> tokio::task::JoinHandle<F::Output>
     where
         F: Future<Output: Send> + Send + 'static,
     {
@@ -65,7 +65,7 @@ impl Namespace {
     }
 
     /// Runs something in the namespace, and waits for it.
-    pub(crate) fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+    pub fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         let (sender, done) = mpsc::channel();
         self.spawn(async move {
             let _ = sender.send(work());
@@ -96,15 +96,15 @@ fn copy(error: &io::Error) -> io::Error {
 }
 
 /// Two namespaces and their links.
-pub(crate) struct Network {
-    pub(crate) server: Namespace,
-    pub(crate) clients: Namespace,
+pub struct Network {
+    pub server: Namespace,
+    pub clients: Namespace,
     relay: Relay,
 }
 
 impl Network {
     /// Lays a link for each profile, or says why this machine has none.
-    pub(crate) fn lay(profiles: &[Profile]) -> io::Result<Self> {
+    pub fn lay(profiles: &[Profile]) -> io::Result<Self> {
         let (server, clients) = (Namespace::new()?, Namespace::new()?);
         let near = device(&server, vec![SERVER])?;
         let far = device(&clients, (0..profiles.len()).map(client_addr).collect())?;
@@ -113,7 +113,7 @@ impl Network {
     }
 
     /// The same, or `None` where the machine does not allow it: then it says so.
-    pub(crate) fn lay_or_skip(profiles: &[Profile]) -> Option<Self> {
+    pub fn lay_or_skip(profiles: &[Profile]) -> Option<Self> {
         match Self::lay(profiles) {
             Ok(network) => Some(network),
             Err(error) if is_forbidden(&error) => {
@@ -129,12 +129,12 @@ impl Network {
         }
     }
 
-    pub(crate) fn link(&self, link: usize) -> &Link {
+    pub fn link(&self, link: usize) -> &Link {
         &self.relay.links[link]
     }
 
     /// Ends it; tells how late the relay was.
-    pub(crate) fn end(self) -> Lateness {
+    pub fn end(self) -> Lateness {
         self.relay.stop()
     }
 }

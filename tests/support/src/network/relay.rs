@@ -33,14 +33,14 @@ const BATCH: usize = 64;
 const FIRST: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 0);
 
 /// The address of the client at the end of a link.
-pub(crate) fn client_addr(link: usize) -> Ipv4Addr {
+pub fn client_addr(link: usize) -> Ipv4Addr {
     let offset = u32::try_from(link).expect("fewer links than addresses");
     Ipv4Addr::from(u32::from(FIRST) + offset)
 }
 
 /// A link, as others see it while the relay works.
 #[derive(Debug, Default)]
-pub(crate) struct Link {
+pub struct Link {
     /// Written by the test, read by the relay: swallows all, both ways.
     is_dead: AtomicBool,
     /// Packets lost, by the link's nature or while it was dead. Written by the relay.
@@ -48,11 +48,11 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn set_dead(&self, is_dead: bool) {
+    pub fn set_dead(&self, is_dead: bool) {
         self.is_dead.store(is_dead, Ordering::Relaxed);
     }
 
-    pub(crate) fn lost(&self) -> u64 {
+    pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
 
@@ -66,18 +66,18 @@ impl Link {
 }
 
 /// How late packets were, beside what their link's model says, in microseconds.
-pub(crate) type Lateness = Histogram<u64>;
+pub type Lateness = Histogram<u64>;
 
 /// The thread. It ends with this value.
-pub(crate) struct Relay {
-    pub(crate) links: Arc<[Link]>,
+pub struct Relay {
+    pub links: Arc<[Link]>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Lateness>>,
 }
 
 impl Relay {
     /// Starts to move packets between the devices of the server's side and the clients'.
-    pub(crate) fn start(devices: [SyncDevice; 2], profiles: &[Profile]) -> io::Result<Self> {
+    pub fn start(devices: [SyncDevice; 2], profiles: &[Profile]) -> io::Result<Self> {
         devices.iter().try_for_each(|device| device.set_nonblocking(true))?;
         let links: Arc<[Link]> = profiles.iter().map(|_| Link::default()).collect();
         let stop = Arc::new(AtomicBool::new(false));
@@ -100,7 +100,7 @@ impl Relay {
     }
 
     /// Ends it; tells how late it was.
-    pub(crate) fn stop(mut self) -> Lateness {
+    pub fn stop(mut self) -> Lateness {
         self.stop.store(true, Ordering::Relaxed);
         let thread = self.thread.take().expect("it is stopped once");
         thread.join().expect("the relay does not panic")

@@ -15,8 +15,8 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use crate::oracle::{Ledger, Line};
-use crate::server::{DEADLINE, Server};
+use super::oracle::{Ledger, Line};
+use super::server::{DEADLINE, Server};
 
 /// Handshakes under way at a time: below the backlog of the listener.
 const DIALS: usize = 256;
@@ -24,15 +24,15 @@ const DIALS: usize = 256;
 /// What a publisher says last.
 const END: &str = "end";
 
-pub(crate) type Client = WebSocketStream<TcpStream>;
+pub type Client = WebSocketStream<TcpStream>;
 
 /// A client of `tungstenite` in a room.
-pub(crate) async fn connect(addr: SocketAddr, room: &str) -> Client {
+pub async fn connect(addr: SocketAddr, room: &str) -> Client {
     try_connect(addr, room).await.expect("the upgrade succeeds")
 }
 
 /// The same, where the server may refuse.
-pub(crate) async fn try_connect(addr: SocketAddr, room: &str) -> Result<Client, Error> {
+pub async fn try_connect(addr: SocketAddr, room: &str) -> Result<Client, Error> {
     let socket = TcpSocket::new_v4().expect("a descriptor is left");
     let stream = socket.connect(addr).await.expect("the server accepts");
     stream.set_nodelay(true).expect("a socket takes options");
@@ -43,7 +43,7 @@ pub(crate) async fn try_connect(addr: SocketAddr, room: &str) -> Result<Client, 
 }
 
 /// The next line, or `None` at the end.
-pub(crate) async fn next_line<S>(stream: &mut S) -> Option<Line>
+pub async fn next_line<S>(stream: &mut S) -> Option<Line>
 where
     S: StreamExt<Item = Result<Message, tokio_tungstenite::tungstenite::Error>> + Unpin,
 {
@@ -62,23 +62,23 @@ fn parse(text: &str) -> Line {
 }
 
 /// How long deliveries took, in microseconds.
-pub(crate) type Latencies = Histogram<u64>;
+pub type Latencies = Histogram<u64>;
 
-pub(crate) fn latencies() -> Latencies {
+pub fn latencies() -> Latencies {
     let longest = DEADLINE.as_micros() as u64;
     Histogram::new_with_bounds(1, longest, 3).expect("a range and three digits")
 }
 
 /// How much longer those who behave may wait beside those who do not, at the 99th percentile.
-pub(crate) const SLOWDOWN_MAX: f64 = 2.0;
+pub const SLOWDOWN_MAX: f64 = 2.0;
 
-pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
 /// Members of a room of the chat, of which one publishes.
-pub(crate) struct Crowd {
+pub struct Crowd {
     room: String,
     size: usize,
     text: String,
@@ -92,12 +92,7 @@ pub(crate) struct Crowd {
 
 impl Crowd {
     /// Connects so many, who publish texts of so many bytes, and waits until all have joined.
-    pub(crate) async fn gather(
-        server: &Server,
-        room: &str,
-        size: usize,
-        text_bytes: usize,
-    ) -> Self {
+    pub async fn gather(server: &Server, room: &str, size: usize, text_bytes: usize) -> Self {
         let dials = (0..size).map(|_| connect(server.addr(), room));
         let clients: Vec<Client> = stream::iter(dials).buffer_unordered(DIALS).collect().await;
         let joined = |members: usize| members == size;
@@ -115,12 +110,12 @@ impl Crowd {
         Self { room: room.to_owned(), size, text, publisher, seq: 0, began, receipts, members }
     }
 
-    pub(crate) fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.size
     }
 
     /// Publishes so many lines, one each `pace`, and waits until all have got them.
-    pub(crate) async fn publish(&mut self, lines: usize, pace: Duration) -> Latencies {
+    pub async fn publish(&mut self, lines: usize, pace: Duration) -> Latencies {
         let mut latencies = latencies();
         let mut due = interval(pace);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -136,7 +131,7 @@ impl Crowd {
     }
 
     /// Publishes so many lines, each when all have got the one before.
-    pub(crate) async fn publish_in_turn(&mut self, lines: usize) -> Latencies {
+    pub async fn publish_in_turn(&mut self, lines: usize) -> Latencies {
         let mut latencies = latencies();
         for line in 1..=lines {
             self.say(&self.text.clone()).await;
@@ -146,7 +141,7 @@ impl Crowd {
     }
 
     /// Says goodbye; all must hear it, and have missed nothing before it.
-    pub(crate) async fn leave(mut self) {
+    pub async fn leave(mut self) {
         self.say(END).await;
         let lines = timeout(DEADLINE, self.members.join_all()).await.expect("all leave in time");
         assert!(lines.iter().all(|&count| count == self.seq), "each has got all: {lines:?}");
@@ -217,13 +212,13 @@ where
 }
 
 /// Clients that go from room to room, and hear nothing of the one that they have left.
-pub(crate) struct Movers {
+pub struct Movers {
     tasks: JoinSet<u64>,
     stop: watch::Sender<bool>,
 }
 
 impl Movers {
-    pub(crate) fn start(server: &Server, rooms: [&'static str; 2], movers: usize) -> Self {
+    pub fn start(server: &Server, rooms: [&'static str; 2], movers: usize) -> Self {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         for _ in 0..movers {
@@ -233,7 +228,7 @@ impl Movers {
     }
 
     /// Ends them; tells what they have heard together.
-    pub(crate) async fn stop(self) -> u64 {
+    pub async fn stop(self) -> u64 {
         self.stop.send_replace(true);
         let heard = timeout(DEADLINE, self.tasks.join_all()).await.expect("all stop in time");
         heard.iter().sum()

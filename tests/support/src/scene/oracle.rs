@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 
 /// A message of a publisher to a room.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Line {
+pub struct Line {
     /// What it is for, and something to make it long.
-    pub(crate) text: String,
+    pub text: String,
     /// The room and the publisher, as `room/publisher`.
-    pub(crate) user: String,
-    pub(crate) seq: u64,
+    pub user: String,
+    pub seq: u64,
     /// When it was sent, in microseconds since the publisher began.
-    pub(crate) ts: f64,
+    pub ts: f64,
 }
 
 /// Takes down what one client gets, over all its connections.
 #[derive(Debug)]
-pub(crate) struct Ledger {
+pub struct Ledger {
     room: String,
     /// The last number of each publisher, and whether the next must follow at once.
     last: HashMap<String, (u64, bool)>,
@@ -27,23 +27,23 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn new(room: &str) -> Self {
+    pub fn new(room: &str) -> Self {
         Self { room: room.to_owned(), last: HashMap::new(), lines: 0 }
     }
 
     /// How many lines it has got.
-    pub(crate) fn lines(&self) -> u64 {
+    pub fn lines(&self) -> u64 {
         self.lines
     }
 
     /// It is in another room now, or in the same again. What was sent in between it may have missed.
-    pub(crate) fn move_to(&mut self, room: &str) {
+    pub fn move_to(&mut self, room: &str) {
         room.clone_into(&mut self.room);
         self.last.values_mut().for_each(|(_, follows)| *follows = false);
     }
 
     /// It has got a line.
-    pub(crate) fn note(&mut self, line: &Line) {
+    pub fn note(&mut self, line: &Line) {
         let (room, publisher) = line.user.split_once('/').expect("a room and a publisher");
         assert_eq!(room, self.room, "a message of a room that it is not in: {line:?}");
         let seq = line.seq;

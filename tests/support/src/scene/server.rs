@@ -12,35 +12,35 @@ use tokio::net::TcpStream;
 use crate::programs::{Chat, example};
 
 /// What takes longer than this never happens. Far above what a busy machine needs.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Switches the rate limits of the load server off.
-pub(crate) const ANY_RATE: &[&str] = &["--message-rate", "0", "--byte-rate", "0"];
+pub const ANY_RATE: &[&str] = &["--message-rate", "0", "--byte-rate", "0"];
 
 /// What `/stats` tells; zero where a server does not tell it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct Stats {
-    pub(crate) members: usize,
-    pub(crate) hub: roomcast::Stats,
-    pub(crate) server: roomcast::ServerStats,
+pub struct Stats {
+    pub members: usize,
+    pub hub: roomcast::Stats,
+    pub server: roomcast::ServerStats,
 }
 
 /// A server, with a look at its process.
-pub(crate) struct Server {
+pub struct Server {
     chat: Chat,
     descriptors_at_start: usize,
 }
 
 impl Server {
     /// The load server, with these arguments.
-    pub(crate) async fn chat(arguments: &[&str]) -> Self {
+    pub async fn chat(arguments: &[&str]) -> Self {
         let mut command = Command::new(example("load_server"));
         Self::start(command.args(["--listen", "127.0.0.1:0"]).args(arguments)).await
     }
 
     /// A command that says where it listens, and answers `/stats`.
-    pub(crate) async fn start(command: &mut Command) -> Self {
+    pub async fn start(command: &mut Command) -> Self {
         let chat = Chat::start(command).expect("the server starts");
         let mut server = Self { chat, descriptors_at_start: 0 };
         server.eventually("", "it serves", |stats| stats.hub.connections == 0).await;
@@ -48,16 +48,16 @@ impl Server {
         server
     }
 
-    pub(crate) fn addr(&self) -> SocketAddr {
+    pub fn addr(&self) -> SocketAddr {
         self.chat.addr
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.chat.process.0.id()
     }
 
     /// The counters, with the members of a room.
-    pub(crate) async fn stats(&self, room: &str) -> Stats {
+    pub async fn stats(&self, room: &str) -> Stats {
         let mut stream = TcpStream::connect(self.addr()).await.expect("the server accepts");
         let request = format!(
             "GET /stats?room={room} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
@@ -71,7 +71,7 @@ impl Server {
     }
 
     /// Waits until the counters are as they must be at some time.
-    pub(crate) async fn eventually(
+    pub async fn eventually(
         &self,
         room: &str,
         what: &str,
@@ -89,7 +89,7 @@ impl Server {
     }
 
     /// The invariant of all scenes: when all clients are gone, nothing of them is left.
-    pub(crate) async fn nothing_is_left(&self) -> Stats {
+    pub async fn nothing_is_left(&self) -> Stats {
         let stats = self
             .eventually("", "no connection and no room is left", |stats| {
                 (stats.hub.connections, stats.hub.rooms, stats.members) == (0, 0, 0)
@@ -100,7 +100,7 @@ impl Server {
     }
 
     /// Waits until the server has so many descriptors more than at its start.
-    pub(crate) async fn descriptors_fall_to(&self, more: usize) {
+    pub async fn descriptors_fall_to(&self, more: usize) {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let left = self.descriptors().saturating_sub(self.descriptors_at_start);
@@ -112,7 +112,7 @@ impl Server {
         }
     }
 
-    pub(crate) fn descriptors(&self) -> usize {
+    pub fn descriptors(&self) -> usize {
         let folder = self.proc("fd");
         // Since Linux 6.2 the folder's size tells; before, it is zero, and reading it takes long.
         match fs::metadata(&folder).expect("the process runs, on Linux").len() {
@@ -131,7 +131,7 @@ impl Server {
     }
 
     /// User and system time so far.
-    pub(crate) fn cpu(&self) -> Duration {
+    pub fn cpu(&self) -> Duration {
         let stat = fs::read_to_string(self.proc("stat")).expect("the process runs, on Linux");
         let after_name = stat.rsplit_once(')').expect("a name in parentheses").1;
         let fields = after_name.split_whitespace().skip(11).take(2);
@@ -141,12 +141,12 @@ impl Server {
     }
 
     /// Resident memory in KiB.
-    pub(crate) fn resident(&self) -> u64 {
+    pub fn resident(&self) -> u64 {
         self.memory("VmRSS")
     }
 
     /// The most resident memory so far, in KiB.
-    pub(crate) fn resident_peak(&self) -> u64 {
+    pub fn resident_peak(&self) -> u64 {
         self.memory("VmHWM")
     }
 

@@ -1,26 +1,23 @@
 //! Bytes of clients that do not keep to anything.
 
-#[path = "../hub/frames.rs"]
-mod frames;
-
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-pub(crate) use self::frames::{frame, header};
+pub use crate::frames::{frame, header};
 
 /// Opcodes with FIN set.
-pub(crate) const TEXT: u8 = 0x81;
-pub(crate) const CLOSE: u8 = 0x88;
-pub(crate) const PING: u8 = 0x89;
+pub const TEXT: u8 = 0x81;
+pub const CLOSE: u8 = 0x88;
+pub const PING: u8 = 0x89;
 /// What a fragment has not.
-pub(crate) const FIN: u8 = 0x80;
+pub const FIN: u8 = 0x80;
 /// The last fragment of a message.
-pub(crate) const CONTINUATION: u8 = 0x80;
+pub const CONTINUATION: u8 = 0x80;
 
 /// A request for an upgrade in a room that is as it should be.
-pub(crate) fn upgrade_request(room: &str) -> String {
+pub fn upgrade_request(room: &str) -> String {
     format!(
         "GET /ws/{room} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -28,10 +25,7 @@ pub(crate) fn upgrade_request(room: &str) -> String {
 }
 
 /// A TCP connection that ends with a reset when it is dropped, so that many leave no ports behind.
-pub(crate) async fn dial(
-    addr: SocketAddr,
-    receive_buffer: Option<u32>,
-) -> std::io::Result<TcpStream> {
+pub async fn dial(addr: SocketAddr, receive_buffer: Option<u32>) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     if let Some(bytes) = receive_buffer {
         socket.set_recv_buffer_size(bytes)?;
@@ -42,7 +36,7 @@ pub(crate) async fn dial(
 }
 
 /// A connection after its handshake.
-pub(crate) async fn enter(addr: SocketAddr, room: &str, receive_buffer: Option<u32>) -> TcpStream {
+pub async fn enter(addr: SocketAddr, room: &str, receive_buffer: Option<u32>) -> TcpStream {
     let mut stream = dial(addr, receive_buffer).await.expect("the server listens");
     stream.write_all(upgrade_request(room).as_bytes()).await.expect("sent");
     let status = read_head(&mut stream).await;
@@ -51,7 +45,7 @@ pub(crate) async fn enter(addr: SocketAddr, room: &str, receive_buffer: Option<u
 }
 
 /// Reads the head of a response, not a byte more, and tells its status.
-pub(crate) async fn read_head(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<String> {
+pub async fn read_head(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);
@@ -62,7 +56,7 @@ pub(crate) async fn read_head(stream: &mut (impl AsyncReadExt + Unpin)) -> Optio
 
 /// Reads frames and throws them away, up to the close frame: its code, or `None` where the stream
 /// ends without one.
-pub(crate) async fn read_to_close(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<u16> {
+pub async fn read_to_close(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<u16> {
     loop {
         let first = stream.read_u8().await.ok()?;
         let length = match stream.read_u8().await.ok()? {

@@ -6,7 +6,7 @@ use redis::Value;
 use tokio::process::Command;
 
 use super::server::{RedisServer, field_of, text};
-use crate::support::{eventually, within};
+use crate::{eventually, within};
 
 /// How many masters there are, and how many replicas: one each.
 const MASTERS: usize = 3;
@@ -21,13 +21,13 @@ const SETTINGS: [(&str, &str); 4] = [
 ];
 
 /// Three masters on loopback with a replica each. They end when this is dropped.
-pub(crate) struct RedisCluster {
-    pub(crate) members: Vec<RedisServer>,
+pub struct RedisCluster {
+    pub members: Vec<RedisServer>,
 }
 
 impl RedisCluster {
     /// Starts the cluster; it is whole when this returns.
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
         let members = (0..2 * MASTERS).map(|_| RedisServer::start_with(&SETTINGS)).collect();
         let cluster = Self { members };
         within("the members meet", cluster.create()).await;
@@ -36,12 +36,12 @@ impl RedisCluster {
     }
 
     /// The URLs of all members, masters and replicas.
-    pub(crate) fn urls(&self) -> Vec<String> {
+    pub fn urls(&self) -> Vec<String> {
         self.members.iter().map(RedisServer::url).collect()
     }
 
     /// The member that is the master of a channel's slot now.
-    pub(crate) fn master_of(&self, channel: &str) -> usize {
+    pub fn master_of(&self, channel: &str) -> usize {
         let slot = self.ask(&["CLUSTER", "KEYSLOT", channel]);
         let slot: u16 = redis::from_redis_value(slot).expect("a slot is a number");
         let port = self.master_ports().find(|(first, last, _)| (*first..=*last).contains(&slot));
@@ -50,12 +50,12 @@ impl RedisCluster {
     }
 
     /// Ends a member at once, as a crash would.
-    pub(crate) fn kill(&mut self, index: usize) {
+    pub fn kill(&mut self, index: usize) {
         self.members[index].kill();
     }
 
     /// Whether all members that run see all slots served, and each replica follows its master.
-    pub(crate) fn is_whole(&self) -> bool {
+    pub fn is_whole(&self) -> bool {
         self.running().all(|member| {
             let state = text(member.command(&["CLUSTER", "INFO"]));
             field_of(&state, "cluster_state").as_deref() == Some("ok")

@@ -13,14 +13,14 @@ const COUNT: u16 = 10_000;
 
 /// How much higher the second port is that comes with each: the one that the members of a cluster
 /// talk by (it is theirs by default), or that of TLS.
-pub(super) const PAIR_OFFSET: u16 = 10_000;
+pub(crate) const PAIR_OFFSET: u16 = 10_000;
 
 /// Ports that were handed out by this process, and tried.
 static SERIAL: AtomicU16 = AtomicU16::new(0);
 
 /// A port that nobody uses, and that no other call in this process returns; so is the one that is
 /// [`PAIR_OFFSET`] higher.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     // Processes that run side by side begin at different ones.
     let begin = (process::id() % u32::from(COUNT)) as u16;
     loop {

@@ -16,8 +16,8 @@ const RECEIVE_BUFFER_BYTES: u32 = 64 * 1024;
 const READ_BYTES: usize = 16 * 1024;
 
 /// A TCP proxy on loopback, in the test's runtime. Its connections end when it is dropped.
-pub(crate) struct Proxy {
-    pub(crate) addr: SocketAddr,
+pub struct Proxy {
+    pub addr: SocketAddr,
     network: watch::Sender<Network>,
     task: JoinHandle<()>,
 }
@@ -31,7 +31,7 @@ struct Network {
 }
 
 impl Proxy {
-    pub(crate) async fn start(target: SocketAddr) -> Self {
+    pub async fn start(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
         let addr = listener.local_addr().expect("a listener has an address");
         let (network, receiver) = watch::channel(Network::default());
@@ -39,23 +39,23 @@ impl Proxy {
     }
 
     /// The URL of the Redis server behind it.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("redis://{}", self.addr)
     }
 
     /// From now on bytes arrive nowhere, on connections that exist and on new ones. They are kept:
     /// a stream stays whole.
-    pub(crate) fn stall(&self) {
+    pub fn stall(&self) {
         self.network.send_modify(|network| network.is_stalled = true);
     }
 
     /// Ends [`stall`](Self::stall): what was kept arrives, and then what comes.
-    pub(crate) fn resume(&self) {
+    pub fn resume(&self) {
         self.network.send_modify(|network| network.is_stalled = false);
     }
 
     /// Closes all connections. New ones are welcome.
-    pub(crate) fn cut(&self) {
+    pub fn cut(&self) {
         self.network.send_modify(|network| network.cuts += 1);
     }
 }

@@ -3,15 +3,14 @@
 use redis::Value;
 
 use super::server::{RedisServer, field_of, text};
-#[cfg(feature = "redis-tls")]
 use super::tls::Authority;
-use crate::support::eventually;
+use crate::eventually;
 
 /// How many sentinels there are. Two of them agree on a failover.
 const SENTINELS: usize = 3;
 
 /// The name of the service.
-pub(crate) const SERVICE: &str = "the-service";
+pub const SERVICE: &str = "the-service";
 
 /// A dead master is found after a second. A failover is given up after two, and the next one begins four
 /// seconds after the last one at the earliest.
@@ -24,9 +23,9 @@ const FAILOVER_TIMEOUT_MS: &str = "2000";
 const FASTER: [&str; 6] = ["SENTINEL", "DEBUG", "INFO-PERIOD", "1000", "PUBLISH-PERIOD", "500"];
 
 /// Two servers on loopback, of which one is the master, and three sentinels that watch them.
-pub(crate) struct Watched {
-    pub(crate) servers: [RedisServer; 2],
-    pub(crate) sentinels: Vec<RedisServer>,
+pub struct Watched {
+    pub servers: [RedisServer; 2],
+    pub sentinels: Vec<RedisServer>,
     sentinel_password: Option<&'static str>,
     /// The port by which a server is known to the sentinels.
     port_of: fn(&RedisServer) -> u16,
@@ -36,12 +35,12 @@ type Setting = (&'static str, String);
 
 impl Watched {
     /// Starts all of them without passwords; they know each other when this returns.
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
         Self::start_with(None, None).await
     }
 
     /// Starts them with a password for the servers, and one for the sentinels.
-    pub(crate) async fn start_with(
+    pub async fn start_with(
         password: Option<&'static str>,
         sentinel_password: Option<&'static str>,
     ) -> Self {
@@ -62,8 +61,7 @@ impl Watched {
     }
 
     /// Starts them with TLS between all of them, by certificates of an authority; clients need one, too.
-    #[cfg(feature = "redis-tls")]
-    pub(crate) async fn start_tls(authority: &Authority) -> Self {
+    pub async fn start_tls(authority: &Authority) -> Self {
         let path = authority.path();
         let path = path.to_str().expect("temporary folders are UTF-8").to_owned();
         let settings: Vec<Setting> =
@@ -85,13 +83,12 @@ impl Watched {
     }
 
     /// The URLs of sentinels that speak TLS.
-    #[cfg(feature = "redis-tls")]
-    pub(crate) fn tls_urls(&self) -> Vec<String> {
+    pub fn tls_urls(&self) -> Vec<String> {
         self.sentinels.iter().map(RedisServer::tls_url).collect()
     }
 
     /// The URLs of the sentinels, with their password.
-    pub(crate) fn urls(&self) -> Vec<String> {
+    pub fn urls(&self) -> Vec<String> {
         let url = |sentinel: &RedisServer| match self.sentinel_password {
             Some(password) => sentinel.url_as(&format!(":{password}")),
             None => sentinel.url(),
@@ -100,14 +97,14 @@ impl Watched {
     }
 
     /// Which server is the master, as the sentinels see it.
-    pub(crate) fn master(&self) -> usize {
+    pub fn master(&self) -> usize {
         let port = self.told(&self.sentinels[0], "MASTER", "port");
         let is_it = |server: &RedisServer| port == Some((self.port_of)(server).to_string());
         self.servers.iter().position(is_it).expect("it is one of the two")
     }
 
     /// Whether a server says that it is a master.
-    pub(crate) fn is_master(&self, index: usize) -> bool {
+    pub fn is_master(&self, index: usize) -> bool {
         match self.servers[index].command(&["ROLE"]) {
             Value::Array(role) => role.first() == Some(&Value::BulkString(b"master".to_vec())),
             answer => panic!("no role: {answer:?}"),
@@ -116,7 +113,7 @@ impl Watched {
 
     /// Whether the replica is in sync, and all sentinels that run know that and each other: whether a failover
     /// is possible.
-    pub(crate) fn is_whole(&self) -> bool {
+    pub fn is_whole(&self) -> bool {
         let masters = (0..self.servers.len()).filter(|index| self.is_master(*index)).count();
         let replication = self.servers.iter().filter_map(|server| {
             let told = text(server.command(&["INFO", "replication"]));

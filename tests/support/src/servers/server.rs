@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use redis::{Client, Connection, IntoConnectionInfo, ToRedisArgs, Value};
 
-use super::folder::Folder;
 use super::ports::{PAIR_OFFSET, free_port};
 use super::tls::Certificate;
+use crate::folder::Folder;
 use crate::programs::Process;
 
 /// How many ports are tried: one that was free may be taken a moment later.
@@ -23,8 +23,8 @@ const PORTS_TRIED: usize = 5;
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A Redis server on loopback, which keeps nothing on disk. It ends when this is dropped.
-pub(crate) struct RedisServer {
-    pub(crate) port: u16,
+pub struct RedisServer {
+    pub port: u16,
     password: Option<String>,
     /// The connection for commands of the test. It stays open: a server that takes no more clients,
     /// or that has another password by now, still knows it.
@@ -43,17 +43,17 @@ enum Kind {
 
 impl RedisServer {
     /// Starts a server, which answers when this returns: after some 20 ms.
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         Self::start_with(&[])
     }
 
     /// Starts a server with settings as in `redis.conf`, such as `("maxclients", "10")`.
-    pub(crate) fn start_with(settings: &[(&str, &str)]) -> Self {
+    pub fn start_with(settings: &[(&str, &str)]) -> Self {
         Self::start_on(free_port(), Kind::Server, settings)
     }
 
     /// Starts a sentinel, with settings as in `sentinel.conf`.
-    pub(crate) fn start_sentinel(settings: &[(&str, &str)]) -> Self {
+    pub fn start_sentinel(settings: &[(&str, &str)]) -> Self {
         Self::start_on(free_port(), Kind::Sentinel, settings)
     }
 
@@ -101,18 +101,17 @@ impl RedisServer {
     }
 
     /// Starts a server that also speaks TLS, by a certificate, and asks clients for none.
-    pub(crate) fn start_tls(certificate: &Certificate) -> Self {
+    pub fn start_tls(certificate: &Certificate) -> Self {
         Self::start_tls_with(certificate, &[("tls-auth-clients", "no")])
     }
 
     /// Starts a server that also speaks TLS, by a certificate, with more settings.
-    pub(crate) fn start_tls_with(certificate: &Certificate, settings: &[(&str, &str)]) -> Self {
+    pub fn start_tls_with(certificate: &Certificate, settings: &[(&str, &str)]) -> Self {
         Self::start_tls_on(free_port(), Kind::Server, certificate, settings)
     }
 
     /// Starts a sentinel that also speaks TLS.
-    #[cfg(feature = "redis-tls")]
-    pub(crate) fn start_tls_sentinel(certificate: &Certificate, settings: &[(&str, &str)]) -> Self {
+    pub fn start_tls_sentinel(certificate: &Certificate, settings: &[(&str, &str)]) -> Self {
         Self::start_tls_on(free_port(), Kind::Sentinel, certificate, settings)
     }
 
@@ -134,45 +133,45 @@ impl RedisServer {
     }
 
     /// The URL of a server that speaks TLS.
-    pub(crate) fn tls_url(&self) -> String {
+    pub fn tls_url(&self) -> String {
         format!("rediss://127.0.0.1:{}", self.tls_port())
     }
 
-    pub(crate) fn tls_port(&self) -> u16 {
+    pub fn tls_port(&self) -> u16 {
         self.port + PAIR_OFFSET
     }
 
     /// The URL, without a user or a password.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("redis://{}", self.addr())
     }
 
     /// The path of a Unix socket, for the setting `unixsocket`: in a folder of its own.
-    pub(crate) fn socket(folder: &Folder) -> String {
+    pub fn socket(folder: &Folder) -> String {
         folder.path().join("redis.sock").to_str().expect("temporary folders are UTF-8").to_owned()
     }
 
     /// The URL with `user:password`; the user of a `requirepass` is empty.
-    pub(crate) fn url_as(&self, credentials: &str) -> String {
+    pub fn url_as(&self, credentials: &str) -> String {
         format!("redis://{credentials}@{}", self.addr())
     }
 
-    pub(crate) fn addr(&self) -> SocketAddr {
+    pub fn addr(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
-    pub(crate) fn is_running(&self) -> bool {
+    pub fn is_running(&self) -> bool {
         self.process.is_some()
     }
 
     /// Ends the server at once, as a crash would (`SIGKILL`), and waits until it has.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         *self.admin.get_mut().expect("no command has panicked") = None;
         self.process = None;
     }
 
     /// Starts it on the same port with the same settings, after ending it where it runs.
-    pub(crate) fn restart(&mut self) {
+    pub fn restart(&mut self) {
         self.kill();
         self.process = Some(run(&self.folder, self.kind).unwrap_or_else(|log| panic!("{log}")));
         self.check();
@@ -180,36 +179,36 @@ impl RedisServer {
 
     /// Stops the process without ending it (`SIGSTOP`): the system still accepts connections for
     /// it.
-    pub(crate) fn pause(&self) {
+    pub fn pause(&self) {
         self.signal("STOP");
     }
 
     /// Lets it go on after [`pause`](Self::pause).
-    pub(crate) fn resume(&self) {
+    pub fn resume(&self) {
         self.signal("CONT");
     }
 
     /// Makes it a replica of another server, as a failover would; connections stay.
-    pub(crate) fn follow(&self, master: &Self) {
+    pub fn follow(&self, master: &Self) {
         self.follow_port(master.port);
     }
 
-    pub(crate) fn follow_port(&self, port: u16) {
+    pub fn follow_port(&self, port: u16) {
         self.command(&["REPLICAOF", "127.0.0.1", &port.to_string()]);
     }
 
     /// Makes it a master.
-    pub(crate) fn promote(&self) {
+    pub fn promote(&self) {
         self.command(&["REPLICAOF", "NO", "ONE"]);
     }
 
     /// What the server answers to a command.
-    pub(crate) fn command<A: ToRedisArgs>(&self, words: &[A]) -> Value {
+    pub fn command<A: ToRedisArgs>(&self, words: &[A]) -> Value {
         self.try_command(words).expect("the server obeys")
     }
 
     /// What the server answers to a command, also where that is an error.
-    pub(crate) fn try_command<A: ToRedisArgs>(&self, words: &[A]) -> redis::RedisResult<Value> {
+    pub fn try_command<A: ToRedisArgs>(&self, words: &[A]) -> redis::RedisResult<Value> {
         let mut command = redis::Cmd::new();
         words.iter().for_each(|word| {
             command.arg(word);
@@ -226,7 +225,7 @@ impl RedisServer {
     }
 
     /// One of the fields that `INFO` tells, such as `connected_clients`.
-    pub(crate) fn info(&self, field: &str) -> Option<String> {
+    pub fn info(&self, field: &str) -> Option<String> {
         field_of(&text(self.command(&["INFO", "everything"])), field)
     }
 
@@ -292,11 +291,11 @@ fn run(folder: &Folder, kind: Kind) -> Result<Process, String> {
 }
 
 /// An answer as text.
-pub(super) fn text(answer: Value) -> String {
+pub(crate) fn text(answer: Value) -> String {
     redis::from_redis_value(answer).expect("the answer is text")
 }
 
 /// The value of a line `field:value`.
-pub(super) fn field_of(lines: &str, field: &str) -> Option<String> {
+pub(crate) fn field_of(lines: &str, field: &str) -> Option<String> {
     lines.lines().find_map(|line| Some(line.strip_prefix(field)?.strip_prefix(':')?.to_owned()))
 }

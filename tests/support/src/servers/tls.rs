@@ -4,10 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-#[cfg(feature = "redis-tls")]
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
-use super::folder::Folder;
+use crate::folder::Folder;
 
 /// For loopback by its address. It is no authority, which a client would refuse as a server's own.
 const REQUEST: &str = "
@@ -23,16 +22,14 @@ subjectAltName = IP:127.0.0.1, DNS:localhost
 ";
 
 /// An authority of one's own.
-#[cfg(feature = "redis-tls")]
-pub(crate) struct Authority {
+pub struct Authority {
     folder: Folder,
     issuer: Issuer<'static, KeyPair>,
 }
 
-#[cfg(feature = "redis-tls")]
 impl Authority {
     /// Makes one. Its name is shown where it is not trusted.
-    pub(crate) fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let folder = Folder::new();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -44,16 +41,16 @@ impl Authority {
     }
 
     /// Its own certificate as PEM.
-    pub(crate) fn path(&self) -> PathBuf {
+    pub fn path(&self) -> PathBuf {
         self.folder.path().join("authority.pem")
     }
 
-    pub(crate) fn pem(&self) -> Vec<u8> {
+    pub fn pem(&self) -> Vec<u8> {
         fs::read(self.path()).expect("it was written")
     }
 
     /// Signs a certificate for loopback, of a server or a client.
-    pub(crate) fn sign(&self) -> Certificate {
+    pub fn sign(&self) -> Certificate {
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let params = CertificateParams::new(names).expect("the names can be read");
         let key = KeyPair::generate().expect("there is randomness");
@@ -66,13 +63,13 @@ impl Authority {
 }
 
 /// A certificate for loopback, signed by itself unless an [`Authority`] has, and its key.
-pub(crate) struct Certificate {
+pub struct Certificate {
     folder: Folder,
 }
 
 impl Certificate {
     /// Makes one by `openssl`.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let certificate = Self { folder: Folder::new() };
         let request = certificate.folder.path().join("request");
         fs::write(&request, REQUEST).expect("the folder is ours");
@@ -86,17 +83,16 @@ impl Certificate {
     }
 
     /// The certificate as PEM: for the server, and for clients to trust.
-    pub(crate) fn path(&self) -> PathBuf {
+    pub fn path(&self) -> PathBuf {
         self.folder.path().join("certificate.pem")
     }
 
     /// The certificate and its key as PEM.
-    #[cfg(feature = "redis-tls")]
-    pub(crate) fn pem(&self) -> [Vec<u8>; 2] {
+    pub fn pem(&self) -> [Vec<u8>; 2] {
         [self.path(), self.key_path()].map(|path| fs::read(path).expect("it was written"))
     }
 
-    pub(crate) fn key_path(&self) -> PathBuf {
+    pub fn key_path(&self) -> PathBuf {
         self.folder.path().join("key.pem")
     }
 }

@@ -10,8 +10,8 @@ use tokio_tungstenite::tungstenite::Message;
 use super::member::{End, Heard, Listening, connect};
 use super::publisher::{Flow, Publisher};
 use super::stage::Stage;
-use crate::network::Profile;
-use crate::server::DEADLINE;
+use support::network::Profile;
+use support::scene::server::DEADLINE;
 
 /// 900 kB at once: less than may wait. The kernel holds more than a second's reading of it, and would
 /// lose that to a reset if the server's socket ended before the client.
@@ -30,7 +30,7 @@ struct Reader {
     receive_buffer: Option<u32>,
 }
 
-async fn read_and_ping(mut client: crate::crowd::Client, listening: Listening) -> Heard {
+async fn read_and_ping(mut client: support::scene::crowd::Client, listening: Listening) -> Heard {
     let (mut sink, mut stream) = (&mut client).split();
     let pinging = async {
         let mut due = interval(PING_EVERY);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::publisher::Flow;
 use super::stage::Report;
-use crate::network::Profile;
+use support::network::Profile;
 
 /// Members of the room.
 const MEMBERS: usize = 5;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::publisher::Flow;
 use super::stage::Report;
-use crate::network::Profile;
+use support::network::Profile;
 
 /// Payload of a packet of full size.
 const SEGMENT: f64 = 1_448.0;

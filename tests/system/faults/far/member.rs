@@ -11,10 +11,10 @@ use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::crowd::Client;
-use crate::network::relay::client_addr;
-use crate::oracle::Line;
-use crate::server::DEADLINE;
+use support::network::relay::client_addr;
+use support::scene::crowd::Client;
+use support::scene::oracle::Line;
+use support::scene::server::DEADLINE;
 
 /// Connects over a link, from the namespace of the clients.
 pub(super) async fn connect(

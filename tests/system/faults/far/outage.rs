@@ -8,8 +8,8 @@ use tokio::time::{Instant, sleep_until};
 use super::member::{End, Heard, Listening};
 use super::publisher::{Flow, Publisher};
 use super::stage::{Stage, all_of};
-use crate::network::Profile;
-use crate::network::namespaces::Network;
+use support::network::Profile;
+use support::network::namespaces::Network;
 
 /// The link that dies; the others follow.
 const DYING: usize = 0;

@@ -10,8 +10,8 @@ use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::member::{Heard, Listening};
-use crate::crowd::{Client, connect};
-use crate::oracle::Line;
+use support::scene::crowd::{Client, connect};
+use support::scene::oracle::Line;
 
 /// What is said, evenly over some time.
 #[derive(Debug, Clone, Copy)]

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use super::member::{End, Heard, Listening, connect};
 use super::publisher::{Flow, Publisher};
 use super::stage::{Stage, all_of};
-use crate::network::Profile;
-use crate::server::DEADLINE;
+use support::network::Profile;
+use support::scene::server::DEADLINE;
 
 /// The link of the slow one; the others follow.
 const SLOW: usize = 0;

@@ -11,12 +11,12 @@ use tokio::time::Instant;
 
 use super::member::{End, Heard, Listening, connect};
 use super::publisher::{Flow, Publisher};
-use crate::network::namespaces::SERVER;
-use crate::network::relay::Lateness;
-use crate::network::{Network, Profile};
-use crate::programs::example;
 use crate::raise_descriptor_limit;
-use crate::server::{ANY_RATE, DEADLINE, Server};
+use support::network::namespaces::SERVER;
+use support::network::relay::Lateness;
+use support::network::{Network, Profile};
+use support::programs::example;
+use support::scene::server::{ANY_RATE, DEADLINE, Server};
 
 /// How late the relay may be without a word.
 const LATENESS_MAX: Duration = Duration::from_millis(1);

@@ -1,0 +1,25 @@
+//! Parts that several test programs and benchmarks of roomcast share.
+//!
+//! The feature `system` adds the parts that need more crates: servers of the system, a network of
+//! namespaces, and processes under load. The tests of the root package do without it, so that the first build of
+//! a clone stays small.
+
+#[macro_use]
+pub mod claims;
+pub mod faulty;
+#[cfg(all(feature = "system", target_os = "linux"))]
+pub mod flood;
+pub mod folder;
+mod frames;
+mod hub;
+#[cfg(all(feature = "system", target_os = "linux"))]
+pub mod network;
+pub mod plain;
+pub mod programs;
+#[cfg(feature = "system")]
+pub mod scene;
+#[cfg(feature = "system")]
+pub mod servers;
+
+pub use self::frames::{frame, header};
+pub use self::hub::*;
