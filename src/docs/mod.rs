@@ -66,7 +66,8 @@ pub mod scaling {}
 #[doc = include_str!("settings.md")]
 pub mod settings {}
 
-#[cfg(all(feature = "json", feature = "server"))]
+// The package extra-examples compiles the programs of this page: one needs mimalloc.
+#[cfg(all(feature = "json", feature = "server", not(doctest)))]
 #[doc = include_str!("tuning.md")]
 pub mod tuning {}
 
@@ -98,7 +99,8 @@ pub mod limitations {}
 #[doc = include_str!("from_fibr_ws.md")]
 pub mod from_fibr_ws {}
 
-#[cfg(all(feature = "json", feature = "server"))]
+// The package extra-examples compiles the programs of this page: one needs the WebSockets of axum.
+#[cfg(all(feature = "json", feature = "server", not(doctest)))]
 #[doc = include_str!("from_tokio_broadcast.md")]
 pub mod from_tokio_broadcast {}
 
