@@ -188,9 +188,12 @@ async fn own_copy_of_a_message_to_a_room_comes_before_the_answer_to_a_close() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn others_and_the_sender_get_a_message_that_its_sender_closes_behind() {
     for shards in [1, 2] {
-        let server = serve(hub(shards).handle(Chat)).await;
+        let hub = hub(shards);
+        let server = serve(hub.handle(Chat)).await;
         let mut others =
             [RawClient::connect(server.addr).await, RawClient::connect(server.addr).await];
+        // A handshake is answered before `on_connect` runs.
+        eventually("the others are members", || hub.member_count("r") == others.len()).await;
         all_get_their_answer(&server, End::CloseInOneSegment).await;
         for other in &mut others {
             for _ in 0..CLIENTS {

@@ -1,5 +1,5 @@
-//! What the tests share: a server on a free port, clients, a handler that records, and waiting
-//! that ends.
+//! A server on a free port, WebSocket clients, a handler that records its calls, and waiting with a
+//! deadline.
 
 use std::collections::VecDeque;
 use std::future::Future;

@@ -15,6 +15,9 @@ use support::servers::ports::free_port;
 
 const START_DEADLINE: Duration = Duration::from_secs(20);
 
+/// How long a balancer may take to end, before its processes are killed.
+const END_DEADLINE: Duration = Duration::from_secs(10);
+
 /// What stands in front.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kind {
@@ -85,10 +88,18 @@ impl Balancer {
 }
 
 impl Drop for Balancer {
+    /// The master ends its workers. Told first, it starts no new one for a worker that has ended; killed, it
+    /// would leave them behind.
     fn drop(&mut self) {
-        // Workers outlive a master that is killed. On this signal, all end at once.
-        for pid in self.workers().into_iter().map(Pid::from_raw).chain([self.master()]) {
-            let _ = kill(pid, Signal::SIGTERM);
+        let workers = self.workers();
+        let _ = kill(self.master(), Signal::SIGTERM);
+        let began = Instant::now();
+        while matches!(self.process.0.try_wait(), Ok(None)) {
+            if began.elapsed() > END_DEADLINE {
+                workers.iter().for_each(|pid| drop(kill(Pid::from_raw(*pid), Signal::SIGKILL)));
+                break;
+            }
+            thread::sleep(Duration::from_millis(5));
         }
     }
 }

@@ -69,7 +69,7 @@ async fn metrics_of_the_chat_are_what_was_done() {
     let (head, metrics) = get(chat.addr, "/metrics").await;
     assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
     assert!(metrics.contains("# TYPE roomcast_delivery_latency_seconds histogram"), "{metrics}");
-    assert!(metrics.contains("# HELP roomcast_connections Connections that are open"), "{metrics}");
+    assert!(metrics.contains("# HELP roomcast_connections Open connections"), "{metrics}");
 }
 
 #[tokio::test]
