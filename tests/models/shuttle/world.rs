@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use roomcast::engine::{
     Address, Budgets, Close, Closing, ConnKey, DisconnectReason, JoinError, Overloaded, Port,
-    RunState, RoomWatch, Shard, Stage, publish,
+    RoomWatch, RunState, Shard, Stage, publish,
 };
 use shuttle::thread::{self, JoinHandle};
 

@@ -4,6 +4,8 @@
 //! namespaces, and processes under load. The tests of the root package do without it, so that the first build of
 //! a clone stays small.
 
+#![expect(clippy::new_without_default, reason = "tests call `new`, which makes files and channels")]
+
 #[macro_use]
 pub mod claims;
 pub mod faulty;

@@ -96,7 +96,9 @@ impl Drop for Balancer {
         let began = Instant::now();
         while matches!(self.process.0.try_wait(), Ok(None)) {
             if began.elapsed() > END_DEADLINE {
-                workers.iter().for_each(|pid| drop(kill(Pid::from_raw(*pid), Signal::SIGKILL)));
+                for pid in workers {
+                    let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+                }
                 break;
             }
             thread::sleep(Duration::from_millis(5));
