@@ -6,18 +6,14 @@ use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
-use tokio::sync::oneshot;
 use tokio::task::coop;
 
 use super::conn_info::ConnInfo;
 use super::conn_span::ConnSpan;
 use super::{AsMessage, Encoded, Hub, SendError};
 use crate::backplane::ConnId;
-use crate::engine::{
-    Close, CloseCode, ConnKey, DisconnectReason, JoinError, LeaveError, Link, Port, Stage,
-};
+use crate::engine::{Close, CloseCode, ConnKey, DisconnectReason, Link, Port, Stage};
 use crate::net::WriteHalf;
-use crate::runtime::shield::shielded;
 
 /// The connection of one client.
 ///
@@ -63,83 +59,6 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
     /// The hub of the connection.
     pub fn hub(&self) -> &Hub<Out, In> {
         &self.inner.hub
-    }
-
-    /// Joins a room, and creates the room if it does not exist. Waits while the shard is
-    /// overloaded.
-    ///
-    /// Joining a room twice is the same as joining it once. But each join counts towards
-    /// [`max_rooms_per_conn`](crate::Builder::max_rooms_per_conn) until the shard has handled it.
-    /// So a connection that has reached the limit is refused, even for a room of which it is a
-    /// member.
-    ///
-    /// A later publish to the room, by this task or by a task that knows of the join, reaches the
-    /// connection. For publishes of other nodes, this holds after
-    /// [`join_subscribed`](Self::join_subscribed).
-    ///
-    /// # Errors
-    /// See [`JoinError`], but never [`JoinError::Overloaded`]. The connection stays in its other
-    /// rooms.
-    ///
-    /// # Cancel safety
-    /// When the future is dropped before it is ready, the connection has not joined.
-    pub async fn join(&self, room: &str) -> Result<(), JoinError> {
-        let attempt = || match self.try_join(room) {
-            Err(JoinError::Overloaded) => None,
-            result => Some(result),
-        };
-        self.until(attempt).await
-    }
-
-    /// [`join`](Self::join) without waiting.
-    ///
-    /// # Errors
-    /// As `join`, and [`JoinError::Overloaded`]: the inbox of the shard is full.
-    pub fn try_join(&self, room: &str) -> Result<(), JoinError> {
-        self.inner.hub.inner.shards.join(&self.inner.link, room)
-    }
-
-    /// Leaves a room. Waits while the shard is overloaded. Leaving a room of which the connection
-    /// is no member is not an error.
-    ///
-    /// A later publish to the room, by this task or by a task that knows of the leave, does not
-    /// reach the connection.
-    ///
-    /// # Errors
-    /// Today the call never fails: it waits until the shard has space for the leave.
-    ///
-    /// # Cancel safety
-    /// When the future is dropped before it is ready, the connection is still a member.
-    pub async fn leave(&self, room: &str) -> Result<(), LeaveError> {
-        let attempt = || match self.try_leave(room) {
-            Err(LeaveError::Overloaded) => None,
-            result => Some(result),
-        };
-        self.until(attempt).await
-    }
-
-    /// [`leave`](Self::leave) without waiting.
-    ///
-    /// # Errors
-    /// [`LeaveError::Overloaded`]: the inbox of the shard is full. The connection is still a
-    /// member.
-    pub fn try_leave(&self, room: &str) -> Result<(), LeaveError> {
-        self.port().leave(&self.inner.link, room)
-    }
-
-    /// Returns the names of the connection's rooms, in no particular order. After the end of the
-    /// connection, these are the rooms of which it was a member then.
-    ///
-    /// Asks the shard, so the answer includes all earlier joins and leaves of this task.
-    ///
-    /// # Cancel safety
-    /// Dropping the future changes nothing.
-    pub async fn rooms(&self) -> Vec<String> {
-        let (sender, answer) = oneshot::channel();
-        self.port().ask_rooms(self.key(), Box::new(move |rooms| drop(sender.send(rooms))));
-        let rooms = shielded(answer).await.unwrap_or_default();
-        let rooms = self.inner.link.end().map_or(&rooms, |end| &end.rooms);
-        rooms.iter().map(|room| room.name().to_owned()).collect()
     }
 
     /// Queues a message for this client alone, waiting until there is space for the message.
@@ -244,7 +163,7 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
     }
 
     /// Calls `attempt` until it gives a result: now, and each time that a shard has made space.
-    async fn until<R>(&self, mut attempt: impl FnMut() -> Option<R>) -> R {
+    pub(super) async fn until<R>(&self, mut attempt: impl FnMut() -> Option<R>) -> R {
         match attempt() {
             Some(result) => result,
             None => Box::pin(self.inner.hub.inner.shards.until(attempt)).await,

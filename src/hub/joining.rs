@@ -1,13 +1,96 @@
-//! [`Conn::join_with`]: joining a room with first messages.
+//! The rooms of a connection: joining, also with first messages or with the subscription of the
+//! node, leaving, and the list.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
+use tokio::sync::oneshot;
 
-use super::{Conn, Encoded};
-use crate::engine::JoinError;
+use super::{Conn, Encoded, Hub, events};
+use crate::backplane::Bridge;
+use crate::engine::{JoinError, LeaveError};
+use crate::runtime::deadline::timeout;
+use crate::runtime::shield::shielded;
 
 impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
+    /// Joins a room, and creates the room if it does not exist. Waits while the shard is
+    /// overloaded.
+    ///
+    /// Joining a room twice is the same as joining it once. But each join counts towards
+    /// [`max_rooms_per_conn`](crate::Builder::max_rooms_per_conn) until the shard has handled it.
+    /// So a connection that has reached the limit is refused, even for a room of which it is a
+    /// member.
+    ///
+    /// A later publish to the room, by this task or by a task that knows of the join, reaches the
+    /// connection. For publishes of other nodes, this holds after
+    /// [`join_subscribed`](Self::join_subscribed).
+    ///
+    /// # Errors
+    /// See [`JoinError`], but never [`JoinError::Overloaded`]. The connection stays in its other
+    /// rooms.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, the connection has not joined.
+    pub async fn join(&self, room: &str) -> Result<(), JoinError> {
+        let attempt = || match self.try_join(room) {
+            Err(JoinError::Overloaded) => None,
+            result => Some(result),
+        };
+        self.until(attempt).await
+    }
+
+    /// [`join`](Self::join) without waiting.
+    ///
+    /// # Errors
+    /// As `join`, and [`JoinError::Overloaded`]: the inbox of the shard is full.
+    pub fn try_join(&self, room: &str) -> Result<(), JoinError> {
+        self.hub().inner.shards.join(self.link(), room)
+    }
+
+    /// Leaves a room. Waits while the shard is overloaded. Leaving a room of which the connection
+    /// is no member is not an error.
+    ///
+    /// A later publish to the room, by this task or by a task that knows of the leave, does not
+    /// reach the connection.
+    ///
+    /// # Errors
+    /// Today the call never fails: it waits until the shard has space for the leave.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, the connection is still a member.
+    pub async fn leave(&self, room: &str) -> Result<(), LeaveError> {
+        let attempt = || match self.try_leave(room) {
+            Err(LeaveError::Overloaded) => None,
+            result => Some(result),
+        };
+        self.until(attempt).await
+    }
+
+    /// [`leave`](Self::leave) without waiting.
+    ///
+    /// # Errors
+    /// [`LeaveError::Overloaded`]: the inbox of the shard is full. The connection is still a
+    /// member.
+    pub fn try_leave(&self, room: &str) -> Result<(), LeaveError> {
+        self.port().leave(self.link(), room)
+    }
+
+    /// Returns the names of the connection's rooms, in no particular order. After the end of the
+    /// connection, these are the rooms of which it was a member then.
+    ///
+    /// Asks the shard, so the answer includes all earlier joins and leaves of this task.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn rooms(&self) -> Vec<String> {
+        let (sender, answer) = oneshot::channel();
+        self.port().ask_rooms(self.key(), Box::new(move |rooms| drop(sender.send(rooms))));
+        let rooms = shielded(answer).await.unwrap_or_default();
+        let rooms = self.link().end().map_or(&rooms, |end| &end.rooms);
+        rooms.iter().map(|room| room.name().to_owned()).collect()
+    }
+
     /// Joins a room as [`join`](Self::join) does, and first sends the messages that `first`
     /// returns.
     ///
@@ -109,6 +192,59 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
             run
         };
         self.hub().inner.shards.join_with(self.link(), room, first, bytes_max)
+    }
+
+    /// Joins a room as [`join`](Self::join) does, and then waits until the backplane has
+    /// acknowledged the subscription of this node to the room.
+    ///
+    /// - `true`: this node now receives all messages of other nodes to the room. Without a
+    ///   backplane, the call returns `true` at once.
+    /// - `false`: [`subscribe_timeout`](crate::Builder::subscribe_timeout) is over, such as while
+    ///   the backplane is down, or the hub is closing.
+    ///
+    /// The connection is a member in both cases. It gets the messages of its own node at once, and
+    /// the messages of other nodes as soon as this node has subscribed.
+    /// [`Stats::subscribe_timeouts`](crate::Stats::subscribe_timeouts) counts the calls that timed
+    /// out.
+    ///
+    /// # Errors
+    /// As `join`, and [`JoinError::Closed`] if the connection ends while the call waits.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped before it is ready, the connection may or may not have joined.
+    pub async fn join_subscribed(&self, room: &str) -> Result<bool, JoinError> {
+        self.join(room).await?;
+        let Some(bridge) = &self.hub().inner.bridge else { return Ok(true) };
+        if bridge.subscribed_to(room).now_or_never().is_some() {
+            return Ok(true);
+        }
+        Box::pin(self.subscribed(bridge, room)).await
+    }
+
+    async fn subscribed(&self, bridge: &Bridge, room: &str) -> Result<bool, JoinError> {
+        let hub = self.hub();
+        let waiting = async {
+            tokio::select! {
+                biased;
+                () = bridge.subscribed_to(room) => Ok(true),
+                () = self.wait_until(|| false) => Err(JoinError::Closed),
+                () = hub.when(|| hub.is_closing()) => Ok(false),
+            }
+        };
+        let waited = shielded(timeout(hub.inner.subscribe_timeout, waiting)).await;
+        waited.unwrap_or_else(|_| {
+            hub.counters().subscribe_timeouts.add(1);
+            hub.warn_unsubscribed();
+            Ok(false)
+        })
+    }
+}
+
+impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
+    fn warn_unsubscribed(&self) {
+        if let Some(times) = self.inner.warnings.unsubscribed.add() {
+            events::not_subscribed(self.name(), self.inner.subscribe_timeout, times);
+        }
     }
 }
 

@@ -34,7 +34,6 @@ mod room_state;
 mod session;
 mod shutdown;
 mod stats;
-mod subscribing;
 mod throttled_warnings;
 mod undecodable;
 mod upgrade;
