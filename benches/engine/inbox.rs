@@ -106,7 +106,8 @@ pub(crate) fn asking(c: &mut Criterion) {
 fn ask(group: &mut BenchmarkGroup<'_, WallTime>, shards: usize, threads: usize) {
     let beside = if threads == 1 { "" } else { ", beside a publisher" };
     let congestion = Arc::new(Congestion::new());
-    let inboxes: Vec<_> = (0..shards).map(|_| inbox().telling(congestion.clone())).collect();
+    let inboxes: Vec<_> =
+        (0..shards).map(|_| inbox().with_congestion(congestion.clone())).collect();
     let publish = |call: usize| {
         let inbox = &inboxes[call % shards];
         inbox.reserve(128).expect("within the limits");

@@ -64,7 +64,7 @@ pub enum Command<S> {
 
 impl<S> Command<S> {
     /// Whether it takes the place of a message in the inbox.
-    pub(super) fn takes_room(&self) -> bool {
+    pub(super) fn takes_space(&self) -> bool {
         matches!(
             self,
             Self::Deliver(_)
@@ -152,7 +152,7 @@ pub struct Delivery {
     pub audience: Audience,
     /// Who of those does not.
     pub except: Except,
-    payer: Payer,
+    counted_in: CountedIn,
     /// Told when the delivery is out, if it is followed. In a box: nearly all deliveries have none.
     pub(super) reply: Option<Box<Reply<usize>>>,
 }
@@ -164,22 +164,22 @@ impl Delivery {
         frames: Bytes,
         audience: Audience,
         except: Except,
-        payer: Payer,
+        counted_in: CountedIn,
         follow: Option<Follow<'_>>,
     ) -> Self {
         let reply = follow.map(make_reply);
         match &audience {
             Audience::Room(room) => room.pending().add(frames.len()),
-            _ => payer.add(frames.len()),
+            _ => counted_in.add(frames.len()),
         }
-        Self { frames, audience, except, payer, reply }
+        Self { frames, audience, except, counted_in, reply }
     }
 
     /// A delivery whose bytes count as waiting for the connection already.
     pub(super) fn reserved(frames: Bytes, link: Arc<Link>, follow: Option<Follow<'_>>) -> Self {
-        let (audience, payer) = (Audience::Conn(link.id()), Payer::Conn(link));
+        let (audience, counted_in) = (Audience::Conn(link.id()), CountedIn::Conn(link));
         let reply = follow.map(make_reply);
-        Self { frames, audience, except: Except::Nobody, payer, reply }
+        Self { frames, audience, except: Except::Nobody, counted_in, reply }
     }
 
     /// Tells whoever follows the delivery that it is out, joined with others to so many messages.
@@ -200,28 +200,28 @@ impl Drop for Delivery {
     fn drop(&mut self) {
         match &self.audience {
             Audience::Room(room) => room.pending().remove(self.frames.len()),
-            _ => self.payer.remove(self.frames.len()),
+            _ => self.counted_in.remove(self.frames.len()),
         }
     }
 }
 
 /// Where a delivery that is not for one room counts as on its way.
 #[derive(Debug)]
-pub(super) enum Payer {
+pub(super) enum CountedIn {
     /// With all that goes to everyone, or to several rooms.
     Everyone(Arc<Pending>),
     /// With what waits for this connection.
     Conn(Arc<Link>),
     /// Nowhere: it was sent to the id of a connection.
-    Nobody,
+    Nothing,
 }
 
-impl Payer {
+impl CountedIn {
     fn add(&self, bytes: usize) {
         match self {
             Self::Everyone(pending) => pending.add(bytes),
             Self::Conn(link) => link.add_waiting(bytes),
-            Self::Nobody => {}
+            Self::Nothing => {}
         }
     }
 
@@ -229,7 +229,7 @@ impl Payer {
         match self {
             Self::Everyone(pending) => pending.remove(bytes),
             Self::Conn(link) => link.remove_waiting(bytes),
-            Self::Nobody => {}
+            Self::Nothing => {}
         }
     }
 }

@@ -70,7 +70,7 @@ impl<C> Inbox<C> {
     }
 
     /// Has the inbox tell `congestion`, as others do, when it is congested. For an inbox that is empty.
-    pub fn telling(mut self, congestion: Arc<Congestion>) -> Self {
+    pub fn with_congestion(mut self, congestion: Arc<Congestion>) -> Self {
         self.congestion = congestion;
         self
     }
@@ -103,7 +103,7 @@ impl<C> Inbox<C> {
     }
 
     /// Takes room for one message, be there any or not; to be given back like what is reserved.
-    pub fn take_room(&self) {
+    pub fn take_space(&self) {
         self.add(&self.messages, 1, self.limits.messages);
     }
 

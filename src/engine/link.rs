@@ -82,7 +82,7 @@ pub enum Stage {
     Failed,
     /// It is in no room, and gets nothing more. Its session and its client are told soon. A link still
     /// says `Open`.
-    Parting,
+    Withdrawn,
     /// It has a reason to end: it is in no room, and gets nothing but what was queued before.
     Ended,
     /// The close frame has left, and the writing side is shut down.
@@ -134,12 +134,12 @@ pub struct Link {
     pong: AtomicU8,
     /// A [`Stage`]. The shard writes with `Release`; readers `Acquire` it, and see `end` set.
     stage: AtomicU8,
-    // With `others`, in a word each: a link of 16 bytes more takes 100 more of an allocator that finds no use for
+    // With `watchers`, in a word each: a link of 16 bytes more takes 100 more of an allocator that finds no use for
     // the holes of the old size.
     end: OnceBox<End>,
     session: AtomicWaker,
     /// Who else waits for the end; made for the first of them. Locked to push or to take.
-    others: OnceBox<Mutex<Slab<Waker>>>,
+    watchers: OnceBox<Mutex<Slab<Waker>>>,
     user_data: UserData,
 }
 
@@ -165,7 +165,7 @@ impl Link {
             stage: AtomicU8::new(Stage::Open as u8),
             end: OnceBox::new(),
             session: AtomicWaker::new(),
-            others: OnceBox::new(),
+            watchers: OnceBox::new(),
             user_data,
         }
     }
@@ -258,22 +258,22 @@ impl Link {
     /// the place that it gets is given back with [`stop_watching`](Self::stop_watching). Look at the
     /// link after this call, not before.
     pub fn watch(&self, waker: &Waker) -> usize {
-        let place = lock(self.others.get_or_init(Box::default)).insert(waker.clone());
-        // Pairs with the fence in `wake_others`: the shard sees the waker, or the caller the change.
+        let place = lock(self.watchers.get_or_init(Box::default)).insert(waker.clone());
+        // Pairs with the fence in `wake_watchers`: the shard sees the waker, or the caller the change.
         fence(Ordering::SeqCst);
         place
     }
 
     /// Gives back a place that [`watch`](Self::watch) gave.
     pub fn stop_watching(&self, place: usize) {
-        if let Some(others) = self.others.get() {
-            lock(others).try_remove(place);
+        if let Some(watchers) = self.watchers.get() {
+            lock(watchers).try_remove(place);
         }
     }
 
     /// Reserves one of `rooms_max` memberships. Leaves on their way to the shard make space already, but
     /// no more than there can be: one may be of a room that the connection is not in.
-    pub(super) fn reserve_room(&self, rooms_max: u32) -> bool {
+    pub(super) fn reserve_membership(&self, rooms_max: u32) -> bool {
         self.rooms
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
                 let (rooms, leaving) = (word % LEAVE, word / LEAVE);
@@ -296,24 +296,24 @@ impl Link {
     }
 
     /// The shard has seen a leave, and gives the membership back.
-    pub(super) fn release_left_room(&self) {
+    pub(super) fn release_left_membership(&self) {
         self.rooms.fetch_sub(LEAVE + 1, Ordering::Relaxed);
     }
 
     /// Gives a membership back.
-    pub(super) fn release_room(&self) {
+    pub(super) fn release_membership(&self) {
         self.rooms.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// The shard says why the connection ends.
     pub(super) fn finish(&self, end: End) {
-        self.decide(end);
+        self.set_end(end);
         self.advance(Stage::Ended);
     }
 
     /// The shard knows why the connection ends, and tells the session a little later, when it takes leave of
     /// the client. Nobody can send to it or have it join any more.
-    pub(super) fn decide(&self, end: End) {
+    pub(super) fn set_end(&self, end: End) {
         // The first reason counts: what was ended before its shard went is abandoned all the same.
         let _ = self.end.set(Box::new(end));
         self.closing.store(true, Ordering::Release);
@@ -332,7 +332,7 @@ impl Link {
     pub(super) fn advance(&self, stage: Stage) {
         self.stage.fetch_max(stage as u8, Ordering::AcqRel);
         self.session.wake();
-        self.wake_others();
+        self.wake_watchers();
     }
 
     /// Bytes that wait for the client in the hub.
@@ -364,15 +364,16 @@ impl Link {
 
     pub(super) fn remove_waiting(&self, bytes: usize) {
         self.waiting.fetch_sub(bytes as u32, Ordering::Relaxed);
-        self.wake_others();
+        self.wake_watchers();
     }
 
-    fn wake_others(&self) {
+    fn wake_watchers(&self) {
         // Pairs with the fence in `watch`.
         fence(Ordering::SeqCst);
-        if let Some(others) = self.others.get() {
-            let others: Vec<Waker> = lock(others).iter().map(|(_, waker)| waker.clone()).collect();
-            others.into_iter().for_each(Waker::wake);
+        if let Some(watchers) = self.watchers.get() {
+            let watchers: Vec<Waker> =
+                lock(watchers).iter().map(|(_, waker)| waker.clone()).collect();
+            watchers.into_iter().for_each(Waker::wake);
         }
     }
 }

@@ -19,7 +19,7 @@ use super::budget::{Budget, Budgets};
 use super::clock::LATENESS_MIN;
 use super::close::DisconnectReason;
 use super::closing::{Closing, Shedding};
-use super::command::{Audience, Command, Delivery, Except, Follow, Payer, Reply};
+use super::command::{Audience, Command, CountedIn, Delivery, Except, Follow, Reply};
 use super::congestion::Congestion;
 use super::counters::Counters;
 use super::frame;
@@ -90,22 +90,22 @@ impl<S> Port<S> {
     }
 
     /// Tells `watch` of the rooms from now on. For a port that has none yet.
-    pub fn watch_rooms(mut self, watch: Arc<dyn RoomWatch>) -> Self {
-        self.rooms = self.rooms.watched(watch);
+    pub fn with_room_watch(mut self, watch: Arc<dyn RoomWatch>) -> Self {
+        self.rooms = self.rooms.with_watch(watch);
         self
     }
 
     /// Has the inbox tell `congestion`, as those of other ports do, when it is congested. For a port that
     /// has no connections yet.
-    pub fn telling(mut self, congestion: Arc<Congestion>) -> Self {
-        self.inbox = self.inbox.telling(congestion);
+    pub fn with_congestion(mut self, congestion: Arc<Congestion>) -> Self {
+        self.inbox = self.inbox.with_congestion(congestion);
         self
     }
 
     /// Has the shard keep within budgets that it shares with others. For a port that has no rooms and no
     /// shard yet.
-    pub fn within(mut self, budgets: Budgets) -> Self {
-        self.rooms = self.rooms.within(budgets.rooms);
+    pub fn with_budgets(mut self, budgets: Budgets) -> Self {
+        self.rooms = self.rooms.with_budget(budgets.rooms);
         self.queued_bytes = budgets.queued_bytes;
         self
     }
@@ -166,7 +166,7 @@ impl<S> Port<S> {
         self.hear(&link);
         self.inbox.push(Command::Attach { newcomer: Newcomer::new(link), socket });
         if self.inbox.is_closed() {
-            self.count_out();
+            self.count_all_disconnected();
         }
     }
 
@@ -177,7 +177,7 @@ impl<S> Port<S> {
 
     /// Counts all connections as ended. For a shard that goes after it has closed the inbox, and for
     /// those that then find it closed: what one of them counted too late for another, it counts out.
-    pub(super) fn count_out(&self) {
+    pub(super) fn count_all_disconnected(&self) {
         let left = self.counters.connections.take();
         self.counters.disconnected.add(left);
     }
@@ -190,7 +190,7 @@ impl<S> Port<S> {
     /// The shard goes: nothing of it counts or is found from now on.
     pub(super) fn retire(&self) {
         self.inbox.close();
-        self.count_out();
+        self.count_all_disconnected();
         self.rooms.clear();
         self.counters.rooms.take();
         self.counters.shards_gone.add(1);
@@ -232,7 +232,7 @@ impl<S> Port<S> {
     /// when that is over. Those that come later stay. A later call, or [`close_all`](Self::close_all), takes
     /// the place of what is left of this one, which is over then. Nobody is asked after `close_all`.
     pub fn shed(&self, shedding: Shedding, reply: Reply<usize>) {
-        self.inbox.take_room();
+        self.inbox.take_space();
         self.inbox.push(Command::Shed(shedding, reply));
     }
 
@@ -253,7 +253,7 @@ impl<S> Port<S> {
 
     /// Answers pings with these frames.
     pub fn pongs(&self, conn: ConnKey, frames: Bytes) {
-        self.inbox.take_room();
+        self.inbox.take_space();
         self.inbox.push(Command::Pong(conn, frames));
     }
 
@@ -288,10 +288,12 @@ impl<S> Port<S> {
         }
     }
 
-    fn payer(&self, audience: &Audience) -> Payer {
+    fn counted_in(&self, audience: &Audience) -> CountedIn {
         match audience {
-            Audience::Everyone | Audience::Rooms(_) => Payer::Everyone(self.to_everyone.clone()),
-            Audience::Room(_) | Audience::Conn(_) => Payer::Nobody,
+            Audience::Everyone | Audience::Rooms(_) => {
+                CountedIn::Everyone(self.to_everyone.clone())
+            }
+            Audience::Room(_) | Audience::Conn(_) => CountedIn::Nothing,
         }
     }
 

@@ -98,12 +98,12 @@ impl RoomIndex {
     }
 
     /// Has the index tell of its rooms; it must have none yet.
-    pub fn watched(self, watch: Arc<dyn RoomWatch>) -> Self {
+    pub fn with_watch(self, watch: Arc<dyn RoomWatch>) -> Self {
         Self { watch: Some(watch), ..self }
     }
 
     /// Has the index keep within a budget; it must have no rooms yet.
-    pub fn within(self, budget: Arc<Budget>) -> Self {
+    pub fn with_budget(self, budget: Arc<Budget>) -> Self {
         Self { budget, ..self }
     }
 
@@ -154,14 +154,14 @@ impl RoomIndex {
             let known = rooms.get(name);
             if let Some(room) = known.filter(|room| room.0.claim()) {
                 if fresh.is_some() {
-                    self.unmake(name);
+                    self.count_gone(name);
                 }
                 return Ok(room.0.clone());
             }
             // Absent, or retired: then the shard is about to remove it, and finds ours instead.
             let fresh = match &mut fresh {
                 Some(fresh) => fresh,
-                none => none.insert(self.make(name)?),
+                none => none.insert(self.create(name)?),
             };
             let room = ByName(fresh.clone());
             // An insert would leave an equal element where it is.
@@ -177,17 +177,17 @@ impl RoomIndex {
     }
 
     /// Makes a room that is not in the index yet.
-    fn make(&self, name: &str) -> Result<Arc<Room>, NoMoreRooms> {
+    fn create(&self, name: &str) -> Result<Arc<Room>, NoMoreRooms> {
         if !self.budget.try_take(1) {
             return Err(NoMoreRooms { rooms_max: self.budget.max() });
         }
-        self.tell(|watch| watch.made(name));
+        self.notify(|watch| watch.made(name));
         Ok(Arc::new(Room::claimed(name)))
     }
 
     /// A room that was made is not in the index, or not any more.
-    fn unmake(&self, name: &str) {
-        self.tell(|watch| watch.gone(name));
+    fn count_gone(&self, name: &str) {
+        self.notify(|watch| watch.gone(name));
         self.budget.give_back(1);
     }
 
@@ -197,7 +197,7 @@ impl RoomIndex {
         if retired {
             self.remove(room);
             // Also where a joiner has put another in its place, of which it has told.
-            self.unmake(room.name());
+            self.count_gone(room.name());
         }
         retired
     }
@@ -210,14 +210,14 @@ impl RoomIndex {
             let seen = self.rooms.compare_and_swap(&rooms, empty.clone());
             if Arc::ptr_eq(&seen, &rooms) {
                 // Whoever has taken them out tells, so that each is told of once.
-                return rooms.iter().for_each(|room| self.unmake(room.0.name()));
+                return rooms.iter().for_each(|room| self.count_gone(room.0.name()));
             }
         }
     }
 
-    fn tell(&self, what: impl FnOnce(&dyn RoomWatch)) {
+    fn notify(&self, event: impl FnOnce(&dyn RoomWatch)) {
         if let Some(watch) = &self.watch {
-            what(&**watch);
+            event(&**watch);
         }
     }
 
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn rooms_of_all_indexes_share_a_budget_and_a_known_room_needs_none() {
         let budget = Arc::new(Budget::new(2, 2));
-        let indexes = [(); 2].map(|()| RoomIndex::new().within(budget.clone()));
+        let indexes = [(); 2].map(|()| RoomIndex::new().with_budget(budget.clone()));
         let a = indexes[0].claim("a").expect("the first");
         let b = indexes[1].claim("b").expect("the second");
         assert_eq!(indexes[0].claim("b").err(), Some(NoMoreRooms { rooms_max: 2 }));
@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn watch_is_told_once_of_each_room_that_comes_and_goes() {
         let ledger = Arc::new(Ledger::default());
-        let index = RoomIndex::new().watched(ledger.clone());
+        let index = RoomIndex::new().with_watch(ledger.clone());
         let there = |name: &str| ledger.0.lock().expect("no panic").get(name).copied();
         let old = claim(&index);
         claim(&index);
@@ -330,7 +330,7 @@ mod tests {
         let new = claim(&index);
         assert_eq!(there("r"), Some(2), "the retired one and the one in its place");
         index.remove(&old);
-        index.unmake(old.name());
+        index.count_gone(old.name());
         assert_eq!(there("r"), Some(1));
         assert!(index.unclaim(&new));
         assert_eq!((there("r"), there("s")), (Some(0), None));
@@ -360,7 +360,7 @@ mod tests {
     fn rooms_of_a_cleared_index_are_given_back_once() {
         let ledger = Arc::new(Ledger::default());
         let budget = Arc::new(Budget::new(8, 1));
-        let index = RoomIndex::new().watched(ledger.clone()).within(budget.clone());
+        let index = RoomIndex::new().with_watch(ledger.clone()).with_budget(budget.clone());
         let room = claim(&index);
         claim(&index);
         index.claim("other").expect("no bound");

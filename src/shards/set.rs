@@ -61,9 +61,9 @@ impl Shards {
         let congestion = Arc::new(Congestion::new());
         let port = |index| {
             let port = Port::new(index, inbox, rooms);
-            let port = port.telling(congestion.clone()).within(budgets.clone());
+            let port = port.with_congestion(congestion.clone()).with_budgets(budgets.clone());
             Arc::new(match &room_watch {
-                Some(watch) => port.watch_rooms(watch.clone()),
+                Some(watch) => port.with_room_watch(watch.clone()),
                 None => port,
             })
         };

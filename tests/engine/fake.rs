@@ -405,7 +405,7 @@ impl Rig {
         let budgets = Budgets::new(settings.rooms_max, settings.queued_bytes_max, settings.shards);
         let port = |index| {
             let port = Port::new(index, settings.inbox, settings.rooms);
-            Arc::new(port.within(budgets.clone()))
+            Arc::new(port.with_budgets(budgets.clone()))
         };
         let ports: Vec<_> = (0..settings.shards).map(port).collect();
         let shards = ports.iter().map(|port| Shard::new(settings.shard, port.clone())).collect();

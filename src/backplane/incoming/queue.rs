@@ -101,7 +101,7 @@ impl Receive for IncomingQueue {
     }
 
     fn unsubscribed(&self, channel: Channel) {
-        self.received.take_room();
+        self.received.take_space();
         self.received.push(ReceiveEvent::Unsubscribed(channel));
     }
 

@@ -10,13 +10,13 @@ use crate::engine::room::Room;
 impl<S> Port<S> {
     /// Asks for the rooms of a connection.
     pub fn ask_rooms(&self, conn: ConnKey, reply: Reply<Vec<Arc<Room>>>) {
-        self.inbox.take_room();
+        self.inbox.take_space();
         self.inbox.push(Command::Rooms(conn, reply));
     }
 
     /// Asks for the link of a connection.
     pub fn ask_link(&self, conn: ConnKey, reply: Reply<Option<Arc<Link>>>) {
-        self.inbox.take_room();
+        self.inbox.take_space();
         self.inbox.push(Command::Link(conn, reply));
     }
 
@@ -35,7 +35,7 @@ impl<S> Port<S> {
     }
 
     fn list(&self, listing: Listing) {
-        self.inbox.take_room();
+        self.inbox.take_space();
         self.inbox.push(Command::List(listing));
     }
 }

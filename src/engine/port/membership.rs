@@ -124,17 +124,17 @@ impl<S> Port<S> {
         if link.is_closing() {
             return Err(JoinError::Closed);
         }
-        if !link.reserve_room(rooms_per_conn) {
+        if !link.reserve_membership(rooms_per_conn) {
             return Err(JoinError::TooManyRooms { rooms_max: rooms_per_conn });
         }
         if self.inbox.reserve(0).is_err() {
-            link.release_room();
+            link.release_membership();
             self.counters.refused.add(1);
             return Err(JoinError::Overloaded);
         }
         self.rooms.claim(name).map_err(|NoMoreRooms { rooms_max }| {
             self.inbox.give_back(1, 0);
-            link.release_room();
+            link.release_membership();
             self.counters.refused_rooms.add(1);
             JoinError::NoMoreRooms { rooms_max }
         })

@@ -40,8 +40,8 @@ pub fn publish_at<S>(ports: &[Arc<Port<S>>], publish: &Publish<'_>) -> Result<()
     let ports = concerned(ports, publish.address);
     // Apart: nearly no publish is followed, and the others would pay for the question in each shard.
     match publish.follow {
-        None => publish.go_on::<S, false>(ports, None),
-        Some(_) => publish.go_on::<S, true>(ports, None),
+        None => publish.visit::<S, false>(ports, None),
+        Some(_) => publish.visit::<S, true>(ports, None),
     }
 }
 
@@ -77,7 +77,7 @@ struct Passed<'a, S> {
 }
 
 impl Publish<'_> {
-    fn go_on<S, const IS_FOLLOWED: bool>(
+    fn visit<S, const IS_FOLLOWED: bool>(
         &self,
         ports: &[Arc<Port<S>>],
         passed: Option<&Passed<'_, S>>,
@@ -86,16 +86,16 @@ impl Publish<'_> {
             return self.reserve(passed);
         };
         let Some(audience) = port.resolve(self.address) else {
-            return self.go_on::<S, IS_FOLLOWED>(others, passed);
+            return self.visit::<S, IS_FOLLOWED>(others, passed);
         };
         // Before anything is reserved: what is given back wakes others who wait, and they this one.
         if self.pace == Pace::Patient && (port.is_pending(&audience) || port.inbox.is_congested()) {
             return Err(Overloaded);
         }
-        self.go_on::<S, IS_FOLLOWED>(others, Some(&Passed { port, before: passed }))?;
-        let (payer, except) = (port.payer(&audience), port.resolve_except(self.except));
+        self.visit::<S, IS_FOLLOWED>(others, Some(&Passed { port, before: passed }))?;
+        let (counted_in, except) = (port.counted_in(&audience), port.resolve_except(self.except));
         let follow = self.follow.filter(|_| IS_FOLLOWED);
-        let delivery = Delivery::new(self.frames.clone(), audience, except, payer, follow);
+        let delivery = Delivery::new(self.frames.clone(), audience, except, counted_in, follow);
         port.inbox.push(Command::Deliver(delivery));
         Ok(())
     }

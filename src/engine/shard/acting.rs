@@ -22,9 +22,9 @@ use crate::engine::socket::Socket;
 const MOVES_PER_WRITE: usize = 8;
 
 /// An action that has begun.
-pub(super) struct Acting {
+pub(super) struct OngoingAct {
     /// Those to whom it has still to happen; the last one is next.
-    left: Vec<ConnSlot>,
+    remaining: Vec<ConnSlot>,
     except: Except,
     change: Change,
     /// Moves that were not charged to a budget yet.
@@ -45,68 +45,68 @@ impl<S: Socket> Shard<S> {
     }
 
     /// Begins an action, and works on it as far as the budget reaches.
-    pub(super) fn begin_acting(&mut self, act: Act, budget: &mut usize) {
+    pub(super) fn begin_act(&mut self, act: Act, budget: &mut usize) {
         let Act { audience, except, change } = act;
-        let mut left = Vec::new();
-        for_each(&audience, &mut self.table, |slot, _| left.push(slot));
+        let mut remaining = Vec::new();
+        for_each(&audience, &mut self.table, |slot, _| remaining.push(slot));
         if matches!(audience, Audience::Rooms(_)) {
-            left.sort_unstable();
-            left.dedup();
+            remaining.sort_unstable();
+            remaining.dedup();
         }
-        *budget = budget.saturating_sub(left.len() / STEPS_PER_WRITE);
-        self.acting = Some(Acting { left, except, change, moves: 0 });
-        self.go_on_acting(budget);
+        *budget = budget.saturating_sub(remaining.len() / STEPS_PER_WRITE);
+        self.ongoing_act = Some(OngoingAct { remaining, except, change, moves: 0 });
+        self.continue_act(budget);
     }
 
     /// Goes on with the action that has begun; `false` if the budget did not reach.
-    pub(super) fn go_on_acting(&mut self, budget: &mut usize) -> bool {
-        while let Some(mut acting) = self.acting.take() {
-            let Some(slot) = acting.left.pop() else {
-                self.finish_acting(acting.change);
+    pub(super) fn continue_act(&mut self, budget: &mut usize) -> bool {
+        while let Some(mut act) = self.ongoing_act.take() {
+            let Some(slot) = act.remaining.pop() else {
+                self.finish_act(act.change);
                 break;
             };
             if *budget == 0 {
-                acting.left.push(slot);
-                self.acting = Some(acting);
+                act.remaining.push(slot);
+                self.ongoing_act = Some(act);
                 return false;
             }
-            self.act_on(slot, &mut acting, budget);
-            self.acting = Some(acting);
+            self.act_on(slot, &mut act, budget);
+            self.ongoing_act = Some(act);
         }
         true
     }
 
-    fn act_on(&mut self, slot: ConnSlot, acting: &mut Acting, budget: &mut usize) {
-        acting.moves += 1;
-        if acting.moves == MOVES_PER_WRITE {
-            acting.moves = 0;
+    fn act_on(&mut self, slot: ConnSlot, act: &mut OngoingAct, budget: &mut usize) {
+        act.moves += 1;
+        if act.moves == MOVES_PER_WRITE {
+            act.moves = 0;
             *budget = budget.saturating_sub(1);
         }
         let open = self.table.get(slot).filter(|entry| entry.stage == Stage::Open);
-        let Some(id) = open.map(|entry| entry.id).filter(|&id| !acting.except.passes_by(id)) else {
+        let Some(id) = open.map(|entry| entry.id).filter(|&id| !act.except.passes_by(id)) else {
             return;
         };
-        match &acting.change {
+        match &act.change {
             Change::Close(close) => {
                 // What the sweep still owes it is written first.
                 let writes = usize::from(self.sweep.owes(slot, &self.table));
                 *budget = budget.saturating_sub(writes);
                 let reason = DisconnectReason::ClosedByServer((**close).clone());
                 let withdrawn = self.withdraw(id, reason).map(|_| id);
-                self.parting.extend(withdrawn);
+                self.withdrawn.extend(withdrawn);
                 self.charge_settling(budget);
             }
             Change::Join(room) => {
-                let rooms_max = self.post.port.rooms_per_conn();
+                let rooms_max = self.ctx.port.rooms_per_conn();
                 if !self.table.enter(slot, room, rooms_max) {
-                    self.post.port.counters().refused_joins.add(1);
+                    self.ctx.port.counters().refused_joins.add(1);
                 }
             }
             Change::Leave(room) => self.table.expel(slot, room),
         }
     }
 
-    fn finish_acting(&mut self, change: Change) {
+    fn finish_act(&mut self, change: Change) {
         if let Change::Join(room) = change {
             self.table.release(&room);
             room.finish_leaving();

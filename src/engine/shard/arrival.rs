@@ -18,32 +18,32 @@ impl<S: Socket> Shard<S> {
     /// A connection begins.
     pub(super) fn attach(&mut self, link: Arc<Link>, socket: S) {
         let id = link.id();
-        let slot = self.table.insert(link, Outlet::new(socket), self.post.now);
+        let slot = self.table.insert(link, Outlet::new(socket), self.ctx.now);
         if let Some(keep_alive) = &mut self.keep_alive {
-            keep_alive.watch(slot, self.post.now, &mut self.table);
+            keep_alive.watch(slot, self.ctx.now, &mut self.table);
         }
-        if let Some(reason) = self.end_of_all(id) {
+        if let Some(reason) = self.reason_to_close_everyone(id) {
             self.end(id, reason);
-        } else if self.post.port.queued_bytes().excess() > 0 {
+        } else if self.ctx.port.queued_bytes().excess() > 0 {
             self.end(id, DisconnectReason::Overloaded);
         }
     }
 
     /// The socket of a connection that began without one is there: what waits leaves.
     pub(super) fn set_socket(&mut self, id: ConnKey, socket: S, budget: &mut usize) {
-        let Self { table, post, config, .. } = self;
+        let Self { table, ctx, config, .. } = self;
         let Some(slot) = table.slot(id) else { return };
         let Some(Entry { outlet, link, stage, .. }) = table.get_mut(slot) else { return };
-        let timeout = if outlet.is_hurried() {
+        let timeout = if outlet.has_final_deadline() {
             EVICTED_CLOSE_TIMEOUT.min(config.write_timeout)
         } else {
             config.write_timeout
         };
-        outlet.set_socket(socket, timeout, post);
+        outlet.set_socket(socket, timeout, ctx);
         match *stage {
             // It has ended with nothing to say.
             Stage::Cut => {
-                outlet.abort(ConnRef { slot, link, id }, post);
+                outlet.abort(ConnRef { slot, link, id }, ctx);
             }
             Stage::Flushed => outlet.shut_down(),
             _ => self.writable(id, budget),
@@ -56,11 +56,11 @@ impl<S: Socket> Shard<S> {
         self.end(id, DisconnectReason::Io(io::ErrorKind::ConnectionAborted));
         let Some(slot) = self.table.slot(id) else { return };
         // One that had been withdrawn before is still to part.
-        self.part(slot);
+        self.say_farewell(slot);
         self.settle(slot);
         let Entry { mut outlet, link, stage, .. } = self.table.remove(slot);
         if stage < Stage::Flushed {
-            let lost = outlet.abort(ConnRef { slot, link: &link, id }, &mut self.post);
+            let lost = outlet.abort(ConnRef { slot, link: &link, id }, &mut self.ctx);
             self.count_lost(lost);
         }
     }

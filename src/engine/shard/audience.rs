@@ -18,19 +18,20 @@ pub(super) fn size<S>(audience: &Audience, table: &Table<S>) -> usize {
     }
 }
 
-/// Whether any connection of an audience is as `is_so` asks.
+/// Whether any connection of an audience is as `predicate` asks.
 pub(super) fn any<S>(
     audience: &Audience,
     table: &Table<S>,
-    is_so: impl Fn(ConnSlot) -> bool + Copy,
+    predicate: impl Fn(ConnSlot) -> bool + Copy,
 ) -> bool {
-    let any_member =
-        |room: &Arc<Room>| table.members(room).is_some_and(|members| members.slots().any(is_so));
+    let any_member = |room: &Arc<Room>| {
+        table.members(room).is_some_and(|members| members.slots().any(predicate))
+    };
     match audience {
-        Audience::Everyone => table.everyone().iter().copied().any(is_so),
+        Audience::Everyone => table.everyone().iter().copied().any(predicate),
         Audience::Room(room) => any_member(room),
         Audience::Rooms(rooms) => rooms.iter().any(any_member),
-        Audience::Conn(id) => table.slot(*id).is_some_and(is_so),
+        Audience::Conn(id) => table.slot(*id).is_some_and(predicate),
     }
 }
 

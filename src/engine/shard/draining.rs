@@ -19,7 +19,7 @@ pub(super) struct Draining {
     since: Duration,
     /// Those that are still to be closed, in an order of chance; the last one is next. Some may have
     /// ended meanwhile.
-    left: Vec<ConnKey>,
+    remaining: Vec<ConnKey>,
     /// How many there were.
     total: usize,
     scope: Scope,
@@ -34,11 +34,11 @@ enum Scope {
 }
 
 impl Draining {
-    fn new(closing: Arc<Closing>, since: Duration, left: Vec<ConnKey>, scope: Scope) -> Self {
-        Self { closing, since, total: left.len(), left, scope }
+    fn new(closing: Arc<Closing>, since: Duration, remaining: Vec<ConnKey>, scope: Scope) -> Self {
+        Self { closing, since, total: remaining.len(), remaining, scope }
     }
 
-    fn is_of_everyone(&self) -> bool {
+    fn closes_everyone(&self) -> bool {
         matches!(self.scope, Scope::Everyone)
     }
 
@@ -51,7 +51,7 @@ impl Draining {
     }
 
     /// How many may be left to close at `now`: the first goes at once, the last before the end.
-    fn left_max(&self, now: Duration) -> usize {
+    fn remaining_max(&self, now: Duration) -> usize {
         let window = self.closing.window;
         let time_left = self.since.saturating_add(window).saturating_sub(now);
         if time_left.is_zero() {
@@ -72,8 +72,8 @@ impl<S: Socket> Shard<S> {
     /// All are to be closed, in time.
     pub(super) fn close_all(&mut self, closing: Arc<Closing>, budget: &mut usize) {
         let all = self.table.everyone().len();
-        let left = self.draw(all, 0, budget);
-        self.drain_these(Draining::new(closing, self.post.now, left, Scope::Everyone));
+        let remaining = self.choose_conns(all, 0, budget);
+        self.start_draining(Draining::new(closing, self.ctx.now, remaining, Scope::Everyone));
     }
 
     /// A share of them is to be closed, in time.
@@ -82,15 +82,15 @@ impl<S: Socket> Shard<S> {
             return reply(0);
         }
         let count = how.count(self.table.everyone().len());
-        let left = self.draw(count, how.seed, budget);
-        let shed_before = self.post.port.counters().shed.get();
+        let remaining = self.choose_conns(count, how.seed, budget);
+        let shed_before = self.ctx.port.counters().shed.get();
         let scope = Scope::Share { reply, shed_before };
-        self.drain_these(Draining::new(how.closing, self.post.now, left, scope));
+        self.start_draining(Draining::new(how.closing, self.ctx.now, remaining, scope));
     }
 
     /// So many connections that are open, by chance. They stand in the order of their arrival, more or less;
     /// closed in another, those that belong together do not all go at once.
-    fn draw(&self, count: usize, seed: u64, budget: &mut usize) -> Vec<ConnKey> {
+    fn choose_conns(&self, count: usize, seed: u64, budget: &mut usize) -> Vec<ConnKey> {
         let mut slots = self.table.everyone().to_vec();
         choose(&mut slots, count, seed);
         *budget = budget.saturating_sub(slots.len() / STEPS_PER_WRITE);
@@ -98,34 +98,34 @@ impl<S: Socket> Shard<S> {
     }
 
     /// What is left of those before is over.
-    fn drain_these(&mut self, draining: Draining) {
+    fn start_draining(&mut self, draining: Draining) {
         self.finish_shedding();
         self.draining = Some(draining);
-        self.finish_shedding_if_over();
+        self.finish_shedding_if_done();
     }
 
-    fn finish_shedding_if_over(&mut self) {
-        if self.draining.as_ref().is_some_and(|draining| draining.left.is_empty()) {
+    fn finish_shedding_if_done(&mut self) {
+        if self.draining.as_ref().is_some_and(|draining| draining.remaining.is_empty()) {
             self.finish_shedding();
         }
     }
 
     fn finish_shedding(&mut self) {
-        let shed = self.post.port.counters().shed.get();
-        let over = self.draining.take_if(|draining| !draining.is_of_everyone());
-        if let Some(Draining { scope: Scope::Share { reply, shed_before }, .. }) = over {
+        let shed = self.ctx.port.counters().shed.get();
+        let shedding = self.draining.take_if(|draining| !draining.closes_everyone());
+        if let Some(Draining { scope: Scope::Share { reply, shed_before }, .. }) = shedding {
             reply((shed - shed_before) as usize);
         }
     }
 
     /// Whether it was told to end: by its hub, which is closed or gone.
     pub fn is_ending(&self) -> bool {
-        self.is_stopped || self.draining.as_ref().is_some_and(Draining::is_of_everyone)
+        self.is_stopped || self.draining.as_ref().is_some_and(Draining::closes_everyone)
     }
 
     /// Why a connection ends, where all are to.
-    pub(super) fn end_of_all(&self, id: ConnKey) -> Option<DisconnectReason> {
-        let draining = self.draining.as_ref().filter(|draining| draining.is_of_everyone())?;
+    pub(super) fn reason_to_close_everyone(&self, id: ConnKey) -> Option<DisconnectReason> {
+        let draining = self.draining.as_ref().filter(|draining| draining.closes_everyone())?;
         Some(draining.reason_for(id))
     }
 
@@ -136,13 +136,13 @@ impl<S: Socket> Shard<S> {
             if *budget == 0 {
                 return false;
             }
-            let Some(id) = draining.left.pop() else { break };
+            let Some(id) = draining.remaining.pop() else { break };
             let reason = draining.reason_for(id);
             *budget -= 1;
             self.end(id, reason);
             self.charge_settling(budget);
         }
-        self.finish_shedding_if_over();
+        self.finish_shedding_if_done();
         true
     }
 
@@ -150,27 +150,27 @@ impl<S: Socket> Shard<S> {
     pub(super) fn is_close_due(&self) -> bool {
         let is_alone = self.table.everyone().is_empty();
         self.draining.as_ref().is_some_and(|draining| {
-            let left_max = if is_alone { 0 } else { draining.left_max(self.post.now) };
-            draining.left.len() > left_max
+            let remaining_max = if is_alone { 0 } else { draining.remaining_max(self.ctx.now) };
+            draining.remaining.len() > remaining_max
         })
     }
 
     /// When the next one is to be closed.
     pub(super) fn next_close(&self) -> Option<Duration> {
         let draining = self.draining.as_ref()?;
-        let left = draining.left.len();
-        (left > 0).then(|| draining.next_at(left).max(self.post.now + CLOSE_TICK))
+        let left = draining.remaining.len();
+        (left > 0).then(|| draining.next_at(left).max(self.ctx.now + CLOSE_TICK))
     }
 
     /// Gives up all that are left, at once: there is nobody whom it could keep waiting. Returns how many
     /// of them had not got all that was sent to them.
     pub(super) fn cut_all(&mut self) -> usize {
-        let ids: Vec<ConnKey> = self.table.ids_left().collect();
-        ids.into_iter().filter(|&id| self.give_up(id)).count()
+        let ids: Vec<ConnKey> = self.table.ids().collect();
+        ids.into_iter().filter(|&id| self.cut_now(id)).count()
     }
 
-    fn give_up(&mut self, id: ConnKey) -> bool {
-        let reason = self.end_of_all(id);
+    fn cut_now(&mut self, id: ConnKey) -> bool {
+        let reason = self.reason_to_close_everyone(id);
         self.end(id, reason.unwrap_or_else(|| DisconnectReason::HubClosed(Close::hub_closed())));
         let Some(slot) = self.table.slot(id) else { return false };
         let Some(entry) = self.table.get_mut(slot) else { return false };
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn closes_are_spread_evenly_and_over_with_the_window() {
         let draining = draining(1_000);
-        let left = |seconds| draining.left_max(Duration::from_secs_f64(seconds));
+        let left = |seconds| draining.remaining_max(Duration::from_secs_f64(seconds));
         assert_eq!([100.0, 101.0, 105.0, 109.0].map(left), [1_000, 900, 500, 100]);
         assert_eq!([110.0, 200.0].map(left), [0, 0]);
     }
@@ -215,9 +215,9 @@ mod tests {
             for left in 1..=total {
                 let at = draining.next_at(left);
                 let ms = Duration::from_millis(1);
-                assert!(draining.left_max(at + ms) < left, "{left} of {total}");
+                assert!(draining.remaining_max(at + ms) < left, "{left} of {total}");
                 let before = (at - ms).max(draining.since);
-                assert!(draining.left_max(before) >= left, "{left} of {total}");
+                assert!(draining.remaining_max(before) >= left, "{left} of {total}");
             }
         }
     }

@@ -60,24 +60,24 @@ impl<S: Socket> Shard<S> {
 
     /// Has connections part that have been withdrawn, for as long as the last turn took; `false` if the
     /// budget did not reach.
-    pub(super) fn part_some(&mut self, budget: &mut usize) -> bool {
+    pub(super) fn send_farewells(&mut self, budget: &mut usize) -> bool {
         // An action holds up the inbox, so it comes first.
-        if self.parting.is_empty() || self.acting.is_some() {
-            self.parting_credit = 0;
+        if self.withdrawn.is_empty() || self.ongoing_act.is_some() {
+            self.farewell_credit = 0;
             return true;
         }
-        let credit = self.parting_credit.max(SWEEP_WRITES_MIN);
-        let parted = credit.min(*budget).min(self.parting.len());
-        for _ in 0..parted {
-            let Some(id) = self.parting.pop_front() else { break };
+        let credit = self.farewell_credit.max(SWEEP_WRITES_MIN);
+        let count = credit.min(*budget).min(self.withdrawn.len());
+        for _ in 0..count {
+            let Some(id) = self.withdrawn.pop_front() else { break };
             // It may have gone meanwhile.
             if let Some(slot) = self.table.slot(id) {
-                self.part(slot);
+                self.say_farewell(slot);
             }
         }
-        *budget -= parted;
-        self.parting_credit = if self.parting.is_empty() { 0 } else { credit - parted };
-        self.parting_credit == 0
+        *budget -= count;
+        self.farewell_credit = if self.withdrawn.is_empty() { 0 } else { credit - count };
+        self.farewell_credit == 0
     }
 
     pub(super) fn fail(&mut self, id: ConnKey, failure: Failure) {
@@ -93,12 +93,12 @@ impl<S: Socket> Shard<S> {
     /// told, and its client is taken leave of.
     pub(super) fn end(&mut self, id: ConnKey, reason: DisconnectReason) {
         if let Some(slot) = self.withdraw(id, reason) {
-            self.part(slot);
+            self.say_farewell(slot);
         }
     }
 
     /// The first half of an end: the connection gets what it is owed, and leaves its rooms. Gives the slot of
-    /// one that has not ended before. Whoever calls this has it [part](Self::part), sooner or later.
+    /// one that has not ended before. Whoever calls this has it [part](Self::say_farewell), sooner or later.
     pub(super) fn withdraw(
         &mut self,
         id: ConnKey,
@@ -106,31 +106,31 @@ impl<S: Socket> Shard<S> {
     ) -> Option<ConnSlot> {
         let slot = self.table.slot(id)?;
         let entry = self.table.get_mut(slot)?;
-        if entry.stage >= Stage::Parting {
+        if entry.stage >= Stage::Withdrawn {
             return None;
         }
         if !reason.lets_read() {
-            entry.stage = Stage::Parting;
+            entry.stage = Stage::Withdrawn;
         }
         if let Some(failure) = self.settle(slot) {
             // It could not be given what it is owed: that is why it ends.
             reason = failure.into();
         }
         let entry = self.table.get_mut(slot)?;
-        entry.stage = Stage::Parting;
+        entry.stage = Stage::Withdrawn;
         let link = entry.link.clone();
         if let Some(keep_alive) = &mut self.keep_alive {
             keep_alive.forget(slot, &mut self.table);
         }
         let rooms = self.table.withdraw(slot);
         self.count_end(&reason);
-        link.decide(End { reason, rooms });
+        link.set_end(End { reason, rooms });
         Some(slot)
     }
 
     /// The second half of an end: the session is told, and the client is taken leave of.
-    pub(super) fn part(&mut self, slot: ConnSlot) {
-        let Some(entry) = self.table.get_mut(slot).filter(|entry| entry.stage == Stage::Parting)
+    pub(super) fn say_farewell(&mut self, slot: ConnSlot) {
+        let Some(entry) = self.table.get_mut(slot).filter(|entry| entry.stage == Stage::Withdrawn)
         else {
             return;
         };
@@ -139,8 +139,10 @@ impl<S: Socket> Shard<S> {
         let is_evicted = matches!(reason, DisconnectReason::SlowClient { .. });
         entry.advance(Stage::Ended);
         match farewell {
-            Farewell::Close(close) => self.take_leave(slot, Some(frame::close(&close)), is_evicted),
-            Farewell::EndOfStream => self.take_leave(slot, None, is_evicted),
+            Farewell::Close(close) => {
+                self.send_farewell(slot, Some(frame::close(&close)), is_evicted)
+            }
+            Farewell::EndOfStream => self.send_farewell(slot, None, is_evicted),
             Farewell::Nothing => self.cut(slot),
         }
     }
@@ -148,10 +150,10 @@ impl<S: Socket> Shard<S> {
     /// Gives a connection all that was sent to it so far: whoever asks for its end has seen that. What is
     /// for one that has ended is counted as lost. Returns why one that is open could not be given it.
     pub(super) fn settle(&mut self, slot: ConnSlot) -> Option<Failure> {
-        let Self { turn, sweep, table, post, due, settling_steps, .. } = self;
+        let Self { turn, sweep, table, ctx, due, settling_steps, .. } = self;
         let due_before = due.len();
-        *settling_steps += turn.settle(slot, table, post, due);
-        *settling_steps += sweep.settle(slot, table, post, due);
+        *settling_steps += turn.settle(slot, table, ctx, due);
+        *settling_steps += sweep.settle(slot, table, ctx, due);
         if due.len() == due_before {
             return None;
         }
@@ -168,7 +170,7 @@ impl<S: Socket> Shard<S> {
     }
 
     fn count_end(&self, reason: &DisconnectReason) {
-        let counters = self.post.port.counters();
+        let counters = self.ctx.port.counters();
         counters.connections.sub(1);
         counters.disconnected.add(1);
         match reason {
@@ -184,18 +186,18 @@ impl<S: Socket> Shard<S> {
 
     /// Sends the close frame, if there is one, and the end of the stream behind what is queued. An
     /// evicted client gets the close frame alone, in little time.
-    fn take_leave(&mut self, slot: ConnSlot, close: Option<Bytes>, is_evicted: bool) {
-        let Self { table, post, config, .. } = self;
+    fn send_farewell(&mut self, slot: ConnSlot, close: Option<Bytes>, is_evicted: bool) {
+        let Self { table, ctx, config, .. } = self;
         let Some(entry) = table.get_mut(slot) else { return };
         let Entry { outlet, link, id, .. } = entry;
         let conn = ConnRef { slot, link, id: *id };
         let mut lost = Amount::default();
         if is_evicted {
-            lost = outlet.discard_data(link, post);
+            lost = outlet.discard_data(link, ctx);
         }
-        let sent = outlet.farewell(conn, close, post);
+        let sent = outlet.farewell(conn, close, ctx);
         if is_evicted {
-            outlet.hurry(EVICTED_CLOSE_TIMEOUT.min(config.write_timeout), post);
+            outlet.set_final_deadline(EVICTED_CLOSE_TIMEOUT.min(config.write_timeout), ctx);
         }
         self.count_lost(lost);
         match sent {
@@ -213,25 +215,25 @@ impl<S: Socket> Shard<S> {
     }
 
     pub(super) fn cut(&mut self, slot: ConnSlot) {
-        let Self { table, post, .. } = self;
+        let Self { table, ctx, .. } = self;
         let Some(entry) = table.get_mut(slot) else { return };
         let Entry { outlet, link, id, .. } = entry;
-        let lost = outlet.abort(ConnRef { slot, link, id: *id }, post);
+        let lost = outlet.abort(ConnRef { slot, link, id: *id }, ctx);
         entry.advance(Stage::Cut);
         self.count_lost(lost);
     }
 
     /// Finds what has been blocked for too long.
     pub(super) fn check_blocked(&mut self) {
-        if self.post.blocked.is_empty() || self.post.now < self.next_check {
+        if self.ctx.blocked.is_empty() || self.ctx.now < self.next_check {
             return;
         }
         let timeout = self.config.write_timeout.min(EVICTED_CLOSE_TIMEOUT);
-        self.next_check = self.post.now + timeout / CHECKS_PER_TIMEOUT;
-        let Self { post, table, due, .. } = self;
-        for &slot in &post.blocked {
+        self.next_check = self.ctx.now + timeout / CHECKS_PER_TIMEOUT;
+        let Self { ctx, table, due, .. } = self;
+        for &slot in &ctx.blocked {
             let Some(entry) = table.get_mut(slot) else { continue };
-            if entry.outlet.is_stalled(entry.stage == Stage::Open, post) {
+            if entry.outlet.is_stalled(entry.stage == Stage::Open, ctx) {
                 due.push_back((entry.id, Due::Stalled));
             }
         }
@@ -241,7 +243,7 @@ impl<S: Socket> Shard<S> {
     fn end_stalled(&mut self, id: ConnKey) {
         let Some(slot) = self.table.slot(id) else { return };
         let Some(entry) = self.table.get_mut(slot) else { return };
-        if !entry.outlet.is_stalled(entry.stage == Stage::Open, &self.post) {
+        if !entry.outlet.is_stalled(entry.stage == Stage::Open, &self.ctx) {
             return;
         }
         match entry.stage {
@@ -250,7 +252,7 @@ impl<S: Socket> Shard<S> {
                 self.evict(id, Eviction::Stalled, queued);
             }
             // It failed after it was found to be stalled: that it did is due, too.
-            Stage::Failed | Stage::Parting => {}
+            Stage::Failed | Stage::Withdrawn => {}
             Stage::Ended | Stage::Flushed | Stage::Cut => self.cut(slot),
         }
     }
@@ -259,16 +261,16 @@ impl<S: Socket> Shard<S> {
     /// shard more than its share: then there is such a shard, and each looks whenever it runs, and as
     /// often as at blocked sockets.
     pub(super) fn check_memory(&mut self) {
-        self.post.publish_queued();
-        let budget = self.post.port.queued_bytes();
-        let surplus = self.post.queued_bytes.saturating_sub(budget.fair_share());
+        self.ctx.publish_queued();
+        let budget = self.ctx.port.queued_bytes();
+        let surplus = self.ctx.queued_bytes.saturating_sub(budget.fair_share());
         let surplus = surplus.min(budget.excess());
         if surplus == 0 {
             return;
         }
-        let queued = self.post.blocked.iter().filter_map(|&slot| self.table.get(slot));
+        let queued = self.ctx.blocked.iter().filter_map(|&slot| self.table.get(slot));
         let (going, staying): (Vec<_>, Vec<_>) =
-            queued.partition(|entry| entry.outlet.is_hurried());
+            queued.partition(|entry| entry.outlet.has_final_deadline());
         // An evicted one holds the frame that was torn until it has left or is cut: nobody else
         // is to go for that.
         let mut freed: usize = going.iter().map(|entry| entry.outlet.queued_bytes()).sum();
@@ -294,11 +296,11 @@ impl<S: Socket> Shard<S> {
                 self.evict(id, Eviction::Memory, queued);
             }
             Stage::Ended => self.cut(slot),
-            Stage::Failed | Stage::Parting | Stage::Flushed | Stage::Cut => {}
+            Stage::Failed | Stage::Withdrawn | Stage::Flushed | Stage::Cut => {}
         }
     }
 
     pub(super) fn count_lost(&self, lost: Amount) {
-        self.post.port.counters().dropped_at_end.add(lost.messages as u64);
+        self.ctx.port.counters().dropped_at_end.add(lost.messages as u64);
     }
 }

@@ -68,7 +68,7 @@ impl KeepAlive {
 impl<S: Socket> Shard<S> {
     /// Looks after the connections that are due; `false` if the budget did not reach.
     pub(super) fn keep_alive(&mut self, budget: &mut usize) -> bool {
-        let now = self.post.now;
+        let now = self.ctx.now;
         while let Some(keep_alive) = &mut self.keep_alive {
             if *budget == 0 {
                 return false;
@@ -80,7 +80,7 @@ impl<S: Socket> Shard<S> {
             let heard = entry.link.heard().max(Duration::from_millis(entry.attached_ms));
             let mut silent_until = heard.saturating_add(keep_alive.patience());
             if silent_until <= now {
-                if !entry.outlet.has_unread() && !entry.outlet.is_silent_for_slowness(&self.post) {
+                if !entry.outlet.has_unread() && !entry.outlet.is_silent_for_slowness(&self.ctx) {
                     *budget -= 1;
                     self.end(id, DisconnectReason::Idle);
                     continue;
@@ -94,9 +94,9 @@ impl<S: Socket> Shard<S> {
             let due = silent_until.min(Duration::from_millis(entry.ping_due_ms));
             entry.wheel = Some(keep_alive.wheel.insert(slot, due));
             if is_ping_due {
-                self.post.port.counters().pings.add(1);
-                self.with_outlet(id, budget, |outlet, conn, post| {
-                    outlet.ping(conn, frame::ping(), post)
+                self.ctx.port.counters().pings.add(1);
+                self.with_outlet(id, budget, |outlet, conn, ctx| {
+                    outlet.ping(conn, frame::ping(), ctx)
                 });
             }
         }
@@ -105,9 +105,9 @@ impl<S: Socket> Shard<S> {
 
     /// Answers a ping. Its session brings the next one only then.
     pub(super) fn pong(&mut self, id: ConnKey, frame: Bytes, budget: &mut usize) {
-        self.with_outlet(id, budget, |outlet, conn, post| {
-            outlet.pong(conn, frame, post).inspect(|replaced| {
-                post.port.counters().pongs_replaced.add(u64::from(*replaced));
+        self.with_outlet(id, budget, |outlet, conn, ctx| {
+            outlet.pong(conn, frame, ctx).inspect(|replaced| {
+                ctx.port.counters().pongs_replaced.add(u64::from(*replaced));
             })
         });
         if let Some(entry) = self.table.slot(id).and_then(|slot| self.table.get(slot)) {

@@ -13,8 +13,8 @@ mod draining;
 mod ending;
 mod keep_alive;
 mod outlet;
-mod post;
 mod selection;
+mod send_context;
 mod sweep;
 mod table;
 mod turn;
@@ -26,13 +26,13 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::acting::Acting;
+use self::acting::OngoingAct;
 use self::conn_slot::ConnSlot;
 use self::draining::Draining;
 use self::ending::DueQueue;
 use self::keep_alive::KeepAlive;
 use self::outlet::{ConnRef, Failure, Outlet};
-use self::post::{Post, Tally};
+use self::send_context::{SendContext, Tally};
 use self::sweep::Sweep;
 use self::table::{Entry, Table};
 use self::turn::{Lane, Turn};
@@ -88,7 +88,7 @@ pub enum RunState {
 /// The engine of one shard.
 pub struct Shard<S: Socket> {
     config: ShardConfig,
-    post: Post<S>,
+    ctx: SendContext<S>,
     table: Table<S>,
     turn: Turn,
     sweep: Sweep,
@@ -98,11 +98,11 @@ pub struct Shard<S: Socket> {
     /// A command that must wait for the turn's deliveries.
     held: Option<Command<S>>,
     /// An action that has begun; nothing is taken from the inbox before it is over.
-    acting: Option<Acting>,
+    ongoing_act: Option<OngoingAct>,
     /// Connections that have been withdrawn and are to part.
-    parting: VecDeque<ConnKey>,
+    withdrawn: VecDeque<ConnKey>,
     /// How many of them may part before the next turn: as many writes as the last one did.
-    parting_credit: usize,
+    farewell_credit: usize,
     /// Connections that are to be ended before anything else is taken from the inbox.
     due: DueQueue,
     /// Those that are being closed, all or a share; all of them for good.
@@ -111,7 +111,7 @@ pub struct Shard<S: Socket> {
     next_check: Duration,
     clock: Clock,
     /// Whether space came back since that was last asked.
-    has_made_space: bool,
+    has_freed_space: bool,
     /// Deliveries that were looked at to settle connections, and not charged to a budget yet.
     settling_steps: usize,
 }
@@ -125,28 +125,28 @@ impl<S: Socket> Shard<S> {
             sweep: Sweep::new(config.large_audience, config.queue.bytes),
             sweep_credit: 0,
             keep_alive: config.ping_interval.map(KeepAlive::new),
-            post: Post {
+            ctx: SendContext {
                 port,
                 limits: config.queue,
                 write_timeout: config.write_timeout,
                 now: Duration::ZERO,
                 tally: Tally::default(),
                 blocked: BTreeSet::new(),
-                blocked_told: 0,
+                blocked_reported: 0,
                 queued_bytes: 0,
-                queued_bytes_told: 0,
+                queued_bytes_reported: 0,
             },
             config,
             held: None,
-            acting: None,
-            parting: VecDeque::new(),
-            parting_credit: 0,
+            ongoing_act: None,
+            withdrawn: VecDeque::new(),
+            farewell_credit: 0,
             due: DueQueue::new(),
             draining: None,
             is_stopped: false,
             next_check: Duration::ZERO,
             clock: Clock::default(),
-            has_made_space: false,
+            has_freed_space: false,
             settling_steps: 0,
         }
     }
@@ -155,22 +155,22 @@ impl<S: Socket> Shard<S> {
     /// never goes back. Where it is later than the shard asked for, all deadlines move by that much: the
     /// process did not run, and nobody is late for that.
     pub fn run(&mut self, now: Duration, writes: usize) -> RunState {
-        self.post.now = self.clock.read(now);
-        self.post.port.set_now_ms(self.post.now.as_millis() as u64);
+        self.ctx.now = self.clock.read(now);
+        self.ctx.port.set_now_ms(self.ctx.now.as_millis() as u64);
         let mut budget = writes;
         let state = self.work(&mut budget);
-        self.publish_tally();
+        self.flush_tally();
         let next = if state == RunState::Busy { Some(now) } else { self.next_tick() };
         let next = next.map(|next| next.max(now));
         self.clock.expect(next);
-        self.post.port.set_next_run(next, self.clock.behind());
+        self.ctx.port.set_next_run(next, self.clock.behind());
         state
     }
 
     /// When [`run`](Self::run) is due even if the inbox stays empty.
     pub fn next_tick(&self) -> Option<Duration> {
-        let check = (!self.post.blocked.is_empty()).then_some(self.next_check);
-        let ping = self.keep_alive.as_ref().and_then(|wheel| wheel.next_tick(self.post.now));
+        let check = (!self.ctx.blocked.is_empty()).then_some(self.next_check);
+        let ping = self.keep_alive.as_ref().and_then(|wheel| wheel.next_tick(self.ctx.now));
         let next = [check, ping, self.next_close()].into_iter().flatten().min();
         next.map(|next| self.clock.to_caller(next))
     }
@@ -178,7 +178,7 @@ impl<S: Socket> Shard<S> {
     /// Whether space came back since the last call, in the inbox or on the way to an address: whoever
     /// waits for some may try again.
     pub fn take_made_space(&mut self) -> bool {
-        mem::take(&mut self.has_made_space)
+        mem::take(&mut self.has_freed_space)
     }
 
     fn work(&mut self, budget: &mut usize) -> RunState {
@@ -186,7 +186,7 @@ impl<S: Socket> Shard<S> {
             if !self.finish_turn(budget) || !self.advance_sweep(budget) || !self.end_due(budget) {
                 return RunState::Busy;
             }
-            if !self.part_some(budget) || !self.drain(budget) {
+            if !self.send_farewells(budget) || !self.drain(budget) {
                 return RunState::Busy;
             }
             self.check_blocked();
@@ -218,15 +218,15 @@ impl<S: Socket> Shard<S> {
 
     /// Goes on with the fan-out of the turn; `false` if the budget did not reach.
     fn finish_turn(&mut self, budget: &mut usize) -> bool {
-        let Self { turn, table, post, due, .. } = self;
+        let Self { turn, table, ctx, due, .. } = self;
         if turn.is_empty() {
             return true;
         }
         let before = *budget;
-        let is_over = turn.fan_out(table, post, due, budget);
+        let is_over = turn.fan_out(table, ctx, due, budget);
         self.sweep_credit += before - *budget;
-        self.parting_credit += before - *budget;
-        self.has_made_space |= is_over;
+        self.farewell_credit += before - *budget;
+        self.has_freed_space |= is_over;
         is_over
     }
 
@@ -239,11 +239,11 @@ impl<S: Socket> Shard<S> {
         let credit = self.sweep_credit.max(SWEEP_WRITES_MIN);
         let allowed = credit.min(*budget);
         let mut left = allowed;
-        let Self { sweep, table, post, due, .. } = self;
-        self.has_made_space |= sweep.advance(table, post, due, &mut left);
+        let Self { sweep, table, ctx, due, .. } = self;
+        self.has_freed_space |= sweep.advance(table, ctx, due, &mut left);
         let Amount { messages, bytes } = sweep.take_begun();
-        post.port.inbox().release(messages, bytes);
-        self.has_made_space |= messages > 0;
+        ctx.port.inbox().release(messages, bytes);
+        self.has_freed_space |= messages > 0;
         *budget -= allowed - left;
         self.sweep_credit = if left > 0 { 0 } else { credit - allowed };
         self.sweep_credit == 0
@@ -252,23 +252,23 @@ impl<S: Socket> Shard<S> {
     fn is_idle(&self) -> bool {
         !self.is_stopped
             && self.held.is_none()
-            && self.acting.is_none()
-            && self.parting.is_empty()
+            && self.ongoing_act.is_none()
+            && self.withdrawn.is_empty()
             && self.sweep.is_idle()
             && self.due.is_empty()
             && !self.is_close_due()
-            && self.post.port.inbox().is_empty()
+            && self.ctx.port.inbox().is_empty()
     }
 
     /// Takes commands until the turn is full, the inbox empty, or the slice used up.
     fn collect(&mut self, budget: &mut usize) {
-        if !self.go_on_acting(budget) {
+        if !self.continue_act(budget) {
             return;
         }
         let (mut messages, mut bytes) = (0, 0);
         let mut commands = COMMANDS_PER_SLICE;
         while *budget > 0 && !self.turn.is_full() && !self.is_stopped {
-            let Some(command) = self.held.take().or_else(|| self.post.port.inbox().pop()) else {
+            let Some(command) = self.held.take().or_else(|| self.ctx.port.inbox().pop()) else {
                 break;
             };
             if self.must_wait(&command) {
@@ -286,7 +286,7 @@ impl<S: Socket> Shard<S> {
                     }
                 }
                 command => {
-                    messages += usize::from(command.takes_room());
+                    messages += usize::from(command.takes_space());
                     self.apply(command, budget);
                     self.charge_settling(budget);
                 }
@@ -297,8 +297,8 @@ impl<S: Socket> Shard<S> {
                 *budget = 0;
             }
         }
-        self.post.port.inbox().release(messages, bytes);
-        self.has_made_space |= messages > 0;
+        self.ctx.port.inbox().release(messages, bytes);
+        self.has_freed_space |= messages > 0;
     }
 
     /// Whether the deliveries of the turn must go first: one would see what the command changes, or
@@ -312,7 +312,7 @@ impl<S: Socket> Shard<S> {
             Command::Attach { .. } => self.turn.touches_everyone() || self.sweep.touches_everyone(),
             Command::Deliver(delivery) => {
                 !self.sweep.takes(delivery, &self.table)
-                    && self.turn.would_overreach(delivery, &self.table)
+                    && self.turn.would_overfill(delivery, &self.table)
             }
             Command::CloseAll(_) | Command::CutAll(_) | Command::Stop => {
                 !self.turn.is_empty() || !self.sweep.is_idle()
@@ -323,13 +323,13 @@ impl<S: Socket> Shard<S> {
 
     /// Takes a delivery into the turn, or has the sweep take it (`false`).
     fn deliver(&mut self, delivery: Delivery) -> bool {
-        self.post.port.counters().published.add(frame::count(&delivery.frames) as u64);
+        self.ctx.port.counters().published.add(frame::count(&delivery.frames) as u64);
         if self.sweep.takes(&delivery, &self.table) {
             self.sweep.add(delivery, &mut self.table);
             return false;
         }
         if let Err(delivery) = self.turn.add(delivery, &mut self.table) {
-            self.post.count_unreachable(&delivery);
+            self.ctx.count_unreachable(&delivery);
         }
         true
     }
@@ -339,7 +339,7 @@ impl<S: Socket> Shard<S> {
             Command::Attach { newcomer, socket } => self.attach(newcomer.arrive(), socket),
             Command::Socket(id, socket) => self.set_socket(id, socket, budget),
             Command::Deliver(delivery) => drop(self.deliver(delivery)),
-            Command::Act(act) => self.begin_acting(act, budget),
+            Command::Act(act) => self.begin_act(act, budget),
             Command::Join(id, room) => match self.open_slot(id) {
                 Some(slot) => self.table.join(slot, room),
                 None => self.table.release(&room),
@@ -390,13 +390,13 @@ impl<S: Socket> Shard<S> {
         &mut self,
         id: ConnKey,
         budget: &mut usize,
-        action: impl FnOnce(&mut Outlet<S>, ConnRef<'_>, &mut Post<S>) -> Result<V, Failure>,
+        action: impl FnOnce(&mut Outlet<S>, ConnRef<'_>, &mut SendContext<S>) -> Result<V, Failure>,
     ) {
         *budget = budget.saturating_sub(1);
         let Some(slot) = self.open_slot(id) else { return };
         let Some(Entry { outlet, link, .. }) = self.table.get_mut(slot) else { return };
-        let done = action(outlet, ConnRef { slot, link, id }, &mut self.post);
-        self.post.charge_bytes(budget);
+        let done = action(outlet, ConnRef { slot, link, id }, &mut self.ctx);
+        self.ctx.charge_bytes(budget);
         if let Err(failure) = done {
             self.fail(id, failure);
         }
@@ -406,8 +406,8 @@ impl<S: Socket> Shard<S> {
         *budget = budget.saturating_sub(1);
         let Some(slot) = self.table.slot(id) else { return };
         let Some(Entry { outlet, link, stage, .. }) = self.table.get_mut(slot) else { return };
-        let flushed = outlet.flush(ConnRef { slot, link, id }, &mut self.post);
-        self.post.charge_bytes(budget);
+        let flushed = outlet.flush(ConnRef { slot, link, id }, &mut self.ctx);
+        self.ctx.charge_bytes(budget);
         match (*stage, flushed) {
             (Stage::Open, Err(failure)) => self.fail(id, failure),
             (Stage::Ended, Ok(true)) => self.shut_down(slot),
@@ -416,11 +416,11 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    fn publish_tally(&mut self) {
-        self.post.publish_queued();
-        self.post.publish_blocked();
-        let tally = mem::take(&mut self.post.tally);
-        let counters = self.post.port.counters();
+    fn flush_tally(&mut self) {
+        self.ctx.publish_queued();
+        self.ctx.publish_blocked();
+        let tally = mem::take(&mut self.ctx.tally);
+        let counters = self.ctx.port.counters();
         for (counter, n) in [
             (&counters.deliveries, tally.deliveries),
             (&counters.writes, tally.writes),
@@ -436,14 +436,14 @@ impl<S: Socket> Shard<S> {
 /// However the shard goes, with its hub, its runtime or a panic: nobody waits for it in vain.
 impl<S: Socket> Drop for Shard<S> {
     fn drop(&mut self) {
-        self.post.port.retire();
-        self.post.forget_queued();
+        self.ctx.port.retire();
+        self.ctx.forget_queued();
         self.table.links().for_each(Link::abandon);
     }
 }
 
 impl<S: Socket> fmt::Debug for Shard<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shard").field("port", &self.post.port).finish_non_exhaustive()
+        f.debug_struct("Shard").field("port", &self.ctx.port).finish_non_exhaustive()
     }
 }

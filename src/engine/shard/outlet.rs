@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::conn_slot::ConnSlot;
-use super::post::{Post, Tally};
+use super::send_context::{SendContext, Tally};
 use crate::engine::close::{DisconnectReason, Eviction};
 use crate::engine::command::Command;
 use crate::engine::link::{ConnKey, Link};
@@ -60,7 +60,7 @@ struct Backlog<S> {
     /// When the connection is given up, unless it makes progress before.
     deadline: Duration,
     /// Whether the deadline stands, progress or not.
-    is_final: bool,
+    is_deadline_final: bool,
     /// The bytes that the peer had acknowledged when the shard last looked. `None` where it has not
     /// looked since bytes left for the socket, and where that is not known.
     acknowledged: Option<u64>,
@@ -72,10 +72,10 @@ impl<S: Socket> Outlet<S> {
     }
 
     /// Takes the socket in place of one that was not there. The timeouts begin now.
-    pub(super) fn set_socket(&mut self, socket: S, timeout: Duration, post: &Post<S>) {
+    pub(super) fn set_socket(&mut self, socket: S, timeout: Duration, ctx: &SendContext<S>) {
         self.socket = socket;
         if let Some(backlog) = &mut self.backlog {
-            backlog.deadline = post.now + timeout;
+            backlog.deadline = ctx.now + timeout;
             backlog.acknowledged = None;
         }
     }
@@ -85,24 +85,24 @@ impl<S: Socket> Outlet<S> {
         &mut self,
         conn: ConnRef<'_>,
         burst: &Burst,
-        post: &mut Post<S>,
+        ctx: &mut SendContext<S>,
     ) -> Result<(), Failure> {
         let written = if self.backlog.is_some() {
             0
         } else {
-            match self.write_now(&burst.frames, &mut post.tally) {
+            match self.write_now(&burst.frames, &mut ctx.tally) {
                 Ok(Some(written)) => written,
                 Ok(None) => {
-                    post.tally.deliveries += burst.messages as u64;
+                    ctx.tally.deliveries += burst.messages as u64;
                     return Ok(());
                 }
                 Err(failure) => {
-                    post.count_undelivered(burst.messages);
+                    ctx.count_undelivered(burst.messages);
                     return Err(failure);
                 }
             }
         };
-        self.enqueue(conn, burst.clone(), written, post)
+        self.enqueue(conn, burst.clone(), written, ctx)
     }
 
     /// Queues a pong; `true` if an older one was replaced.
@@ -110,10 +110,10 @@ impl<S: Socket> Outlet<S> {
         &mut self,
         conn: ConnRef<'_>,
         frame: Bytes,
-        post: &mut Post<S>,
+        ctx: &mut SendContext<S>,
     ) -> Result<bool, Failure> {
-        let replaced = self.requeue(conn, post, |queue| queue.push_pong(frame));
-        self.flush(conn, post).map(|_| replaced)
+        let replaced = self.requeue(conn, ctx, |queue| queue.push_pong(frame));
+        self.flush(conn, ctx).map(|_| replaced)
     }
 
     /// Queues a ping.
@@ -121,23 +121,23 @@ impl<S: Socket> Outlet<S> {
         &mut self,
         conn: ConnRef<'_>,
         frame: Bytes,
-        post: &mut Post<S>,
+        ctx: &mut SendContext<S>,
     ) -> Result<bool, Failure> {
-        self.requeue(conn, post, |queue| queue.push_ping(frame));
-        self.flush(conn, post)
+        self.requeue(conn, ctx, |queue| queue.push_ping(frame));
+        self.flush(conn, ctx)
     }
 
     /// Changes the queue, and notes how much data it has then.
     fn requeue<V>(
         &mut self,
         conn: ConnRef<'_>,
-        post: &mut Post<S>,
+        ctx: &mut SendContext<S>,
         change: impl FnOnce(&mut SendQueue) -> V,
     ) -> V {
-        let queue = &mut self.backlog(conn, post).queue;
+        let queue = &mut self.backlog(conn, ctx).queue;
         let before = queue.data_bytes();
         let result = change(queue);
-        post.requeued(conn.link, before, queue.data_bytes());
+        ctx.requeued(conn.link, before, queue.data_bytes());
         result
     }
 
@@ -147,31 +147,35 @@ impl<S: Socket> Outlet<S> {
         &mut self,
         conn: ConnRef<'_>,
         close: Option<Bytes>,
-        post: &mut Post<S>,
+        ctx: &mut SendContext<S>,
     ) -> Result<bool, Failure> {
         if let Some(close) = close {
-            let backlog = self.backlog(conn, post);
+            let backlog = self.backlog(conn, ctx);
             backlog.queue.push_close(close);
-            backlog.extend(post);
+            backlog.extend(ctx);
         }
-        self.flush(conn, post)
+        self.flush(conn, ctx)
     }
 
-    /// Whether [`hurry`](Self::hurry) was called while something waited.
-    pub(super) fn is_hurried(&self) -> bool {
-        self.backlog.as_ref().is_some_and(|backlog| backlog.is_final)
+    /// Whether [`set_final_deadline`](Self::set_final_deadline) was called while something waited.
+    pub(super) fn has_final_deadline(&self) -> bool {
+        self.backlog.as_ref().is_some_and(|backlog| backlog.is_deadline_final)
     }
 
     /// Has all that waits leave in `timeout` or never, progress or not.
-    pub(super) fn hurry(&mut self, timeout: Duration, post: &Post<S>) {
+    pub(super) fn set_final_deadline(&mut self, timeout: Duration, ctx: &SendContext<S>) {
         if let Some(backlog) = &mut self.backlog {
-            backlog.deadline = post.now + timeout;
-            backlog.is_final = true;
+            backlog.deadline = ctx.now + timeout;
+            backlog.is_deadline_final = true;
         }
     }
 
     /// Writes what waits, as far as the socket takes it; `true` if nothing waits any more.
-    pub(super) fn flush(&mut self, conn: ConnRef<'_>, post: &mut Post<S>) -> Result<bool, Failure> {
+    pub(super) fn flush(
+        &mut self,
+        conn: ConnRef<'_>,
+        ctx: &mut SendContext<S>,
+    ) -> Result<bool, Failure> {
         let Some(backlog) = &mut self.backlog else {
             return Ok(true);
         };
@@ -185,26 +189,26 @@ impl<S: Socket> Outlet<S> {
                 return Ok(false);
             };
             let written = taken(result)?;
-            post.tally.wrote(written);
+            ctx.tally.wrote(written);
             let before = backlog.queue.data_bytes();
             backlog.queue.advance(written);
-            post.requeued(conn.link, before, backlog.queue.data_bytes());
-            backlog.extend(post);
+            ctx.requeued(conn.link, before, backlog.queue.data_bytes());
+            backlog.extend(ctx);
         }
         if !is_flushed(&mut self.socket, &mut cx)? {
             return Ok(false);
         }
         self.backlog = None;
-        post.blocked.remove(&conn.slot);
+        ctx.blocked.remove(&conn.slot);
         Ok(true)
     }
 
     /// Throws queued data away, but for the rest of a torn frame.
-    pub(super) fn discard_data(&mut self, link: &Link, post: &mut Post<S>) -> Amount {
+    pub(super) fn discard_data(&mut self, link: &Link, ctx: &mut SendContext<S>) -> Amount {
         let Some(backlog) = &mut self.backlog else { return Amount::default() };
         let before = backlog.queue.data_bytes();
         let discarded = backlog.queue.discard_data();
-        post.requeued(link, before, backlog.queue.data_bytes());
+        ctx.requeued(link, before, backlog.queue.data_bytes());
         discarded
     }
 
@@ -222,36 +226,36 @@ impl<S: Socket> Outlet<S> {
     /// so are bytes of those that the peer acknowledges: the kernel may hold more than a slow link
     /// takes in the write timeout. Where the policy keeps slow clients, an open connection may make none for
     /// as long as its client answers.
-    pub(super) fn is_stalled(&mut self, is_open: bool, post: &Post<S>) -> bool {
+    pub(super) fn is_stalled(&mut self, is_open: bool, ctx: &SendContext<S>) -> bool {
         let Some(backlog) = &mut self.backlog else { return false };
         if !self.socket.is_there() {
             return false;
         }
         // A look costs a system call. After the first one, which tells where it stands, there is time.
-        let is_late = backlog.deadline <= post.now + post.write_timeout / 2;
-        if !backlog.is_final && (is_late || backlog.acknowledged.is_none()) {
+        let is_late = backlog.deadline <= ctx.now + ctx.write_timeout / 2;
+        if !backlog.is_deadline_final && (is_late || backlog.acknowledged.is_none()) {
             let acknowledged = self.socket.acknowledged().map(|acknowledged| acknowledged.bytes);
             if backlog.acknowledged.is_some_and(|before| acknowledged > Some(before)) {
-                backlog.extend(post);
+                backlog.extend(ctx);
             }
             backlog.acknowledged = acknowledged;
         }
-        if backlog.deadline > post.now {
+        if backlog.deadline > ctx.now {
             return false;
         }
-        let stays = is_open && is_kept(&self.socket, post);
+        let stays = is_open && is_kept(&self.socket, ctx);
         if stays {
-            backlog.extend(post);
+            backlog.extend(ctx);
         }
         !stays
     }
 
     /// Whether the client is silent because it is slow: something waits for it, perhaps a ping, and it still
     /// answers.
-    pub(super) fn is_silent_for_slowness(&self, post: &Post<S>) -> bool {
-        post.limits.overflow.keeps_slow_clients()
+    pub(super) fn is_silent_for_slowness(&self, ctx: &SendContext<S>) -> bool {
+        ctx.limits.overflow.keeps_slow_clients()
             && (self.backlog.is_some() || self.is_unacknowledged())
-            && is_kept(&self.socket, post)
+            && is_kept(&self.socket, ctx)
     }
 
     /// Whether the peer has still to acknowledge bytes that were written.
@@ -270,11 +274,11 @@ impl<S: Socket> Outlet<S> {
     }
 
     /// Gives the socket up, and returns the data that is lost with it.
-    pub(super) fn abort(&mut self, conn: ConnRef<'_>, post: &mut Post<S>) -> Amount {
+    pub(super) fn abort(&mut self, conn: ConnRef<'_>, ctx: &mut SendContext<S>) -> Amount {
         self.socket.abort();
-        post.blocked.remove(&conn.slot);
+        ctx.blocked.remove(&conn.slot);
         let lost = self.queued();
-        post.requeued(conn.link, self.queued_bytes(), 0);
+        ctx.requeued(conn.link, self.queued_bytes(), 0);
         self.backlog = None;
         lost
     }
@@ -296,13 +300,13 @@ impl<S: Socket> Outlet<S> {
         conn: ConnRef<'_>,
         burst: Burst,
         written: usize,
-        post: &mut Post<S>,
+        ctx: &mut SendContext<S>,
     ) -> Result<(), Failure> {
-        let limits = post.limits;
+        let limits = ctx.limits;
         let messages = burst.messages;
         let bytes = burst.frames.len();
         let had_backlog = self.backlog.is_some();
-        let pushed = self.requeue(conn, post, |queue| {
+        let pushed = self.requeue(conn, ctx, |queue| {
             if had_backlog {
                 queue.push(burst, &limits)
             } else {
@@ -310,17 +314,17 @@ impl<S: Socket> Outlet<S> {
                 queue.start(burst, written, &limits)
             }
         });
-        let counters = post.port.counters();
+        let counters = ctx.port.counters();
         match pushed {
-            Pushed::Queued => post.tally.deliveries += messages as u64,
+            Pushed::Queued => ctx.tally.deliveries += messages as u64,
             Pushed::DroppedOldest(dropped) => {
-                post.tally.deliveries += messages as u64;
+                ctx.tally.deliveries += messages as u64;
                 counters.dropped_oldest.add(dropped.messages as u64);
             }
             Pushed::DroppedNewest(dropped) => counters.dropped_newest.add(dropped.messages as u64),
             Pushed::Full => {
                 let queued = self.queued();
-                post.count_undelivered(messages);
+                ctx.count_undelivered(messages);
                 return Err(Failure::Full(Amount {
                     messages: queued.messages + messages,
                     bytes: queued.bytes + bytes,
@@ -331,17 +335,17 @@ impl<S: Socket> Outlet<S> {
             return Ok(());
         }
         // The socket has only been polled with a waker that does nothing.
-        self.flush(conn, post).map(drop)
+        self.flush(conn, ctx).map(drop)
     }
 
-    fn backlog(&mut self, conn: ConnRef<'_>, post: &mut Post<S>) -> &mut Backlog<S> {
+    fn backlog(&mut self, conn: ConnRef<'_>, ctx: &mut SendContext<S>) -> &mut Backlog<S> {
         self.backlog.get_or_insert_with(|| {
-            post.blocked.insert(conn.slot);
+            ctx.blocked.insert(conn.slot);
             Box::new(Backlog {
-                queue: SendQueue::new(&post.limits),
-                waker: Arc::new(WriteWaker::new(post.port.clone(), conn.id)),
-                deadline: post.now + post.write_timeout,
-                is_final: false,
+                queue: SendQueue::new(&ctx.limits),
+                waker: Arc::new(WriteWaker::new(ctx.port.clone(), conn.id)),
+                deadline: ctx.now + ctx.write_timeout,
+                is_deadline_final: false,
                 acknowledged: None,
             })
         })
@@ -350,18 +354,17 @@ impl<S: Socket> Outlet<S> {
 
 impl<S> Backlog<S> {
     /// Notes progress: the write timeout begins anew.
-    fn extend(&mut self, post: &Post<S>) {
-        if !self.is_final {
-            self.deadline = post.now + post.write_timeout;
+    fn extend(&mut self, ctx: &SendContext<S>) {
+        if !self.is_deadline_final {
+            self.deadline = ctx.now + ctx.write_timeout;
             self.acknowledged = None;
         }
     }
 }
 
 /// Whether the policy keeps slow clients, and this one still answers.
-fn is_kept<S: Socket>(socket: &S, post: &Post<S>) -> bool {
-    post.limits.overflow.keeps_slow_clients()
-        && socket.is_answered(post.write_timeout) == Some(true)
+fn is_kept<S: Socket>(socket: &S, ctx: &SendContext<S>) -> bool {
+    ctx.limits.overflow.keeps_slow_clients() && socket.is_answered(ctx.write_timeout) == Some(true)
 }
 
 /// Whether the socket holds nothing back.
@@ -387,16 +390,16 @@ struct WriteWaker<S> {
     id: ConnKey,
     /// Whether the inbox has been told since the last flush: however often a runtime wakes, one
     /// command waits. The shard clears it, a waker sets it; it publishes nothing.
-    told: AtomicBool,
+    is_notified: AtomicBool,
 }
 
 impl<S> WriteWaker<S> {
     fn new(port: Arc<Port<S>>, id: ConnKey) -> Self {
-        Self { port, id, told: AtomicBool::new(false) }
+        Self { port, id, is_notified: AtomicBool::new(false) }
     }
 
     fn rearm(&self) {
-        self.told.store(false, Ordering::Relaxed);
+        self.is_notified.store(false, Ordering::Relaxed);
     }
 }
 
@@ -406,7 +409,7 @@ impl<S: Socket> Wake for WriteWaker<S> {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if !self.told.swap(true, Ordering::Relaxed) {
+        if !self.is_notified.swap(true, Ordering::Relaxed) {
             self.port.inbox().push(Command::Writable(self.id));
         }
     }

@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use super::conn_slot::ConnSlot;
 use super::ending::{Due, DueQueue};
 use super::outlet::ConnRef;
-use super::post::Post;
+use super::send_context::SendContext;
 use super::table::{Entry, Table};
 use crate::engine::command::Delivery;
 use crate::engine::frame;
@@ -65,12 +65,12 @@ impl Selection {
         &self,
         slot: ConnSlot,
         table: &mut Table<S>,
-        post: &mut Post<S>,
+        ctx: &mut SendContext<S>,
         due: &mut DueQueue,
     ) {
         let Some(entry) = table.get_mut(slot) else { return };
         for burst in &self.bursts {
-            send(burst, slot, entry, post, due);
+            send(burst, slot, entry, ctx, due);
         }
     }
 
@@ -105,14 +105,14 @@ pub(super) fn send<S: Socket>(
     burst: &Burst,
     slot: ConnSlot,
     entry: &mut Entry<S>,
-    post: &mut Post<S>,
+    ctx: &mut SendContext<S>,
     due: &mut DueQueue,
 ) {
     if entry.stage != Stage::Open {
-        return post.count_undelivered(burst.messages);
+        return ctx.count_undelivered(burst.messages);
     }
     let conn = ConnRef { slot, link: &entry.link, id: entry.id };
-    if let Err(failure) = entry.outlet.send(conn, burst, post) {
+    if let Err(failure) = entry.outlet.send(conn, burst, ctx) {
         entry.stage = Stage::Failed;
         due.push_back((entry.id, Due::Failed(failure)));
     }

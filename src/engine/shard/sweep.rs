@@ -14,8 +14,8 @@ use std::collections::VecDeque;
 use super::audience::{any, concerns, size};
 use super::conn_slot::ConnSlot;
 use super::ending::DueQueue;
-use super::post::Post;
 use super::selection::send;
+use super::send_context::SendContext;
 use super::table::Table;
 use super::turn::{Lane, Turn};
 use crate::engine::command::{Audience, Delivery};
@@ -34,30 +34,30 @@ use crate::engine::socket::Socket;
 /// round, something waits for them.
 pub(super) struct Sweep {
     /// Recipients from which an audience is large.
-    large: usize,
+    large_audience: usize,
     /// What the next round will bring.
     waiting: VecDeque<Delivery>,
     /// What was given to rounds and not yet told.
     begun: Amount,
     /// The number of the last delivery that came, of the last one to everyone, and of the last one
     /// that was taken into a round.
-    last: u64,
-    last_to_everyone: u64,
-    taken: u64,
+    last_added: u64,
+    last_added_to_everyone: u64,
+    last_taken: u64,
     round: Turn,
 }
 
 impl Sweep {
     /// No sweep. Audiences of `large` connections will be swept, with bursts that fit into a send
     /// queue of `queue_bytes`.
-    pub(super) fn new(large: usize, queue_bytes: usize) -> Self {
+    pub(super) fn new(large_audience: usize, queue_bytes: usize) -> Self {
         Self {
-            large,
+            large_audience,
             waiting: VecDeque::new(),
             begun: Amount::default(),
-            last: 0,
-            last_to_everyone: 0,
-            taken: 0,
+            last_added: 0,
+            last_added_to_everyone: 0,
+            last_taken: 0,
             round: Turn::new(Lane::Sweep, queue_bytes),
         }
     }
@@ -70,18 +70,18 @@ impl Sweep {
     /// Whether the delivery is one for the sweep: it is large, or would overtake.
     pub(super) fn takes<S>(&self, delivery: &Delivery, table: &Table<S>) -> bool {
         let audience = &delivery.audience;
-        size(audience, table) >= self.large
+        size(audience, table) >= self.large_audience
             || !self.is_idle() && any(audience, table, |slot| self.owes(slot, table))
     }
 
     /// Whether a change of the members of `room` would be seen by a delivery that waits.
     pub(super) fn touches<S>(&self, room: &Room, table: &Table<S>) -> bool {
-        table.members(room).is_some_and(|members| members.last_swept > self.taken)
+        table.members(room).is_some_and(|members| members.last_swept > self.last_taken)
     }
 
     /// Whether a new connection would be seen by a delivery that waits.
     pub(super) fn touches_everyone(&self) -> bool {
-        self.last_to_everyone > self.taken
+        self.last_added_to_everyone > self.last_taken
     }
 
     /// Whether the connection has still to get something.
@@ -89,7 +89,7 @@ impl Sweep {
         !self.is_idle()
             && (self.round.owes(slot, table)
                 || self.touches_everyone()
-                || table.last_swept(slot) > self.taken)
+                || table.last_swept(slot) > self.last_taken)
     }
 
     /// Takes a turn that has been collected, to deliver it as a round; with nothing to deliver so far.
@@ -102,14 +102,14 @@ impl Sweep {
     /// Adds a delivery that it [`takes`](Self::takes), for the next round.
     pub(super) fn add<S>(&mut self, mut delivery: Delivery, table: &mut Table<S>) {
         drop_empty_rooms(&mut delivery.audience, table);
-        self.last += 1;
+        self.last_added += 1;
         match &delivery.audience {
-            Audience::Everyone => self.last_to_everyone = self.last,
-            Audience::Room(room) => self.note(room, table),
-            Audience::Rooms(rooms) => rooms.iter().for_each(|room| self.note(room, table)),
+            Audience::Everyone => self.last_added_to_everyone = self.last_added,
+            Audience::Room(room) => self.note_waiting(room, table),
+            Audience::Rooms(rooms) => rooms.iter().for_each(|room| self.note_waiting(room, table)),
             Audience::Conn(id) => {
                 if let Some(entry) = table.slot(*id).and_then(|slot| table.get_mut(slot)) {
-                    entry.last_swept = self.last;
+                    entry.last_swept = self.last_added;
                 }
             }
         }
@@ -122,11 +122,11 @@ impl Sweep {
         &mut self,
         slot: ConnSlot,
         table: &mut Table<S>,
-        post: &mut Post<S>,
+        ctx: &mut SendContext<S>,
         due: &mut DueQueue,
     ) -> usize {
-        let steps = self.round.settle(slot, table, post, due);
-        if !self.touches_everyone() && table.last_swept(slot) <= self.taken {
+        let steps = self.round.settle(slot, table, ctx, due);
+        if !self.touches_everyone() && table.last_swept(slot) <= self.last_taken {
             return steps;
         }
         let Some(id) = table.get(slot).map(|entry| entry.id) else { return steps };
@@ -137,7 +137,7 @@ impl Sweep {
             let frames = delivery.frames.clone();
             let burst = Burst { messages: frame::count(&frames), frames };
             if let Some(entry) = table.get_mut(slot) {
-                send(&burst, slot, entry, post, due);
+                send(&burst, slot, entry, ctx, due);
             }
             if matches!(delivery.audience, Audience::Conn(to) if to == id) {
                 delivery.audience = Audience::nobody();
@@ -156,38 +156,38 @@ impl Sweep {
     pub(super) fn advance<S: Socket>(
         &mut self,
         table: &mut Table<S>,
-        post: &mut Post<S>,
+        ctx: &mut SendContext<S>,
         due: &mut DueQueue,
         budget: &mut usize,
     ) -> bool {
-        let mut has_ended = false;
-        while self.round.fan_out(table, post, due, budget) {
-            has_ended = true;
+        let mut has_finished_round = false;
+        while self.round.fan_out(table, ctx, due, budget) {
+            has_finished_round = true;
             if self.waiting.is_empty() {
                 break;
             }
-            self.start_round(table, post);
+            self.start_round(table, ctx);
         }
-        has_ended
+        has_finished_round
     }
 
-    fn note<S>(&self, room: &Room, table: &mut Table<S>) {
+    fn note_waiting<S>(&self, room: &Room, table: &mut Table<S>) {
         if let Some(members) = table.members_mut(room) {
-            members.last_swept = self.last;
+            members.last_swept = self.last_added;
         }
     }
 
-    fn start_round<S>(&mut self, table: &mut Table<S>, post: &mut Post<S>) {
+    fn start_round<S>(&mut self, table: &mut Table<S>, ctx: &mut SendContext<S>) {
         while let Some(delivery) = self.waiting.pop_front() {
-            if self.round.is_full() || self.round.would_overreach(&delivery, table) {
+            if self.round.is_full() || self.round.would_overfill(&delivery, table) {
                 self.waiting.push_front(delivery);
                 break;
             }
-            self.taken += 1;
+            self.last_taken += 1;
             self.begun.messages += 1;
             self.begun.bytes += delivery.frames.len();
             if let Err(delivery) = self.round.add(delivery, table) {
-                post.count_unreachable(&delivery);
+                ctx.count_unreachable(&delivery);
             }
         }
         if !self.round.is_empty() {

@@ -200,7 +200,7 @@ impl<S> Table<S> {
     }
 
     /// The connections whose sockets are here, those that have ended too.
-    pub(super) fn ids_left(&self) -> impl Iterator<Item = ConnKey> {
+    pub(super) fn ids(&self) -> impl Iterator<Item = ConnKey> {
         self.conns.iter().map(|(_, entry)| entry.id)
     }
 
@@ -259,7 +259,7 @@ impl<S> Table<S> {
         }
         let mut rooms = Vec::with_capacity(self.conns[slot.index()].memberships.len());
         while let Some(last) = self.conns[slot.index()].memberships.len().checked_sub(1) {
-            rooms.push(self.unlink(slot, last, Link::release_room));
+            rooms.push(self.unlink(slot, last, Link::release_membership));
         }
         rooms
     }
@@ -275,7 +275,7 @@ impl<S> Table<S> {
     /// Uses a claim up for the membership of `slot` in `room`.
     pub(super) fn join(&mut self, slot: ConnSlot, room: Arc<Room>) {
         if self.position(slot, &room).is_some() {
-            self.conns[slot.index()].link.release_room();
+            self.conns[slot.index()].link.release_membership();
             return self.release(&room);
         }
         if room.slot() == NO_SLOT {
@@ -296,7 +296,7 @@ impl<S> Table<S> {
 
     pub(super) fn leave(&mut self, slot: ConnSlot, room: &Room) {
         match self.position(slot, room) {
-            Some(back) => drop(self.unlink(slot, back, Link::release_left_room)),
+            Some(back) => drop(self.unlink(slot, back, Link::release_left_membership)),
             None => self.conns[slot.index()].link.finish_leaving(),
         }
     }
@@ -307,7 +307,7 @@ impl<S> Table<S> {
         if self.is_member(slot, room) {
             return true;
         }
-        if !self.conns[slot.index()].link.reserve_room(rooms_max) {
+        if !self.conns[slot.index()].link.reserve_membership(rooms_max) {
             return false;
         }
         let is_claimed = room.claim();
@@ -319,7 +319,7 @@ impl<S> Table<S> {
     /// Takes a connection out of a room, if it is in it, where nobody has counted that before.
     pub(super) fn expel(&mut self, slot: ConnSlot, room: &Room) {
         if let Some(back) = self.position(slot, room) {
-            self.unlink(slot, back, Link::release_room);
+            self.unlink(slot, back, Link::release_membership);
         }
     }
 
@@ -362,10 +362,10 @@ impl<S> Table<S> {
         self.position(slot, room).is_some()
     }
 
-    /// Whether any room of the connection is as `is_so` asks.
-    pub(super) fn any_room(&self, slot: ConnSlot, is_so: impl Fn(&Members) -> bool) -> bool {
+    /// Whether any room of the connection is as `predicate` asks.
+    pub(super) fn any_room(&self, slot: ConnSlot, predicate: impl Fn(&Members) -> bool) -> bool {
         let memberships = self.get(slot).map_or(&[][..], |entry| &entry.memberships);
-        memberships.iter().any(|at| is_so(&self.rooms[at.room as usize]))
+        memberships.iter().any(|at| predicate(&self.rooms[at.room as usize]))
     }
 
     /// Where the membership stands among those of the connection: a walk over at most

@@ -46,7 +46,7 @@ pub(super) const TURN_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The most recipients of a turn, over its groups, unless it has one group only: marking them is not
 /// part of any slice, and each of them may become mixed. About 2 ms and 2 MiB.
-const TURN_REACH_MAX: usize = 256 * 1024;
+const TURN_RECIPIENTS_MAX: usize = 256 * 1024;
 
 /// Deliveries of one audience, as a chain through the turn's deliveries.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +56,7 @@ struct Group {
     /// Of its frames.
     bytes: usize,
     /// Recipients.
-    reach: usize,
+    recipients: usize,
 }
 
 /// A connection, and a group that reaches it.
@@ -105,7 +105,7 @@ pub(super) struct Turn {
     /// client that is slow for a moment would evict it without a chance.
     group_bytes_max: usize,
     /// Recipients, over all groups.
-    reach: usize,
+    recipients: usize,
     /// Connections that one group reaches, group by group.
     plan: Vec<Step>,
     /// Connections that several groups reach, once for each of these; sorted.
@@ -134,7 +134,7 @@ impl Turn {
             has_followers: false,
             bytes: 0,
             group_bytes_max: queue_bytes / 2,
-            reach: 0,
+            recipients: 0,
             plan: Vec::new(),
             mixed: Vec::new(),
             selected: None,
@@ -160,7 +160,7 @@ impl Turn {
 
     /// Whether the delivery would bring too many recipients into the turn, or too much to those of
     /// its group.
-    pub(super) fn would_overreach<S>(&self, delivery: &Delivery, table: &Table<S>) -> bool {
+    pub(super) fn would_overfill<S>(&self, delivery: &Delivery, table: &Table<S>) -> bool {
         let group = match &delivery.audience {
             Audience::Everyone => self.everyone,
             Audience::Room(room) => self.group_of_room(room, table),
@@ -173,7 +173,7 @@ impl Turn {
                 let bytes = self.group(group).bytes;
                 bytes + delivery.frames.len() > self.group_bytes_max
             }
-            None => self.reach + size(&delivery.audience, table) > TURN_REACH_MAX,
+            None => self.recipients + size(&delivery.audience, table) > TURN_RECIPIENTS_MAX,
         }
     }
 
@@ -211,9 +211,9 @@ impl Turn {
             }
             Belongs::ToNew => {
                 let bytes = delivery.frames.len();
-                let reach = size(&delivery.audience, table);
-                self.groups.push(Group { first: index, last: index, bytes, reach });
-                self.reach += reach;
+                let recipients = size(&delivery.audience, table);
+                self.groups.push(Group { first: index, last: index, bytes, recipients });
+                self.recipients += recipients;
             }
         }
         self.bytes += delivery.frames.len();
@@ -274,7 +274,7 @@ impl Turn {
 
     /// Tells those that follow a delivery that it is out, with the messages of its group: they are one
     /// burst if they are small.
-    fn answer_followers(&mut self) {
+    fn reply_to_followers(&mut self) {
         for group in &self.groups {
             let next = |index: &DeliveryIndex| Some(self.next[*index as usize]);
             let next = |index: &DeliveryIndex| next(index).filter(|next| *next != END);
@@ -295,7 +295,7 @@ impl Turn {
 
     /// Bytes that it will write, over all recipients.
     pub(super) fn cost(&self) -> usize {
-        self.groups.iter().map(|group| group.bytes.saturating_mul(group.reach)).sum()
+        self.groups.iter().map(|group| group.bytes.saturating_mul(group.recipients)).sum()
     }
 
     /// Moves what has been collected to a turn of another lane that has nothing to deliver.
@@ -315,7 +315,7 @@ impl Turn {
 
     pub(super) fn finish(&mut self) {
         if self.has_followers {
-            self.answer_followers();
+            self.reply_to_followers();
         }
         self.stamp += 1;
         self.cursor = Cursor::Collecting;
@@ -331,7 +331,7 @@ impl Turn {
         self.has_exceptions = false;
         self.has_followers = false;
         self.bytes = 0;
-        self.reach = 0;
+        self.recipients = 0;
     }
 }
 

@@ -50,7 +50,7 @@ fn waiter_is_woken_when_a_publisher_gives_space_back() {
     check_within(2, || {
         let bell = Arc::new(Bell::default());
         let congestion = Arc::new(Congestion::new());
-        let inbox = Arc::new(Inbox::<()>::new(LIMITS).telling(congestion.clone()));
+        let inbox = Arc::new(Inbox::<()>::new(LIMITS).with_congestion(congestion.clone()));
         assert!(inbox.reserve(90).is_ok());
         let waiter = {
             let inbox = inbox.clone();

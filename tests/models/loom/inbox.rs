@@ -94,7 +94,7 @@ fn nothing_stays_in_a_closed_inbox() {
 fn congestion_is_told_by_whoever_crosses_the_half() {
     check_within(3, || {
         let congestion = Arc::new(Congestion::new());
-        let inbox = Arc::new(Inbox::<()>::new(LIMITS).telling(congestion.clone()));
+        let inbox = Arc::new(Inbox::<()>::new(LIMITS).with_congestion(congestion.clone()));
         assert!(inbox.reserve(40).is_ok());
         let publishers = [20, 80].map(|bytes| {
             let inbox = inbox.clone();

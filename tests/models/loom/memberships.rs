@@ -59,7 +59,7 @@ fn a_leave_makes_room_for_one_join_only() {
     });
 }
 
-/// Guards the one step from look to reservation in `reserve_room`.
+/// Guards the one step from look to reservation in `reserve_membership`.
 #[test]
 fn two_who_join_at_once_do_not_pass_the_bound() {
     check_within(3, || {

@@ -49,7 +49,7 @@ fn claim(index: &RoomIndex, name: &str) -> Arc<Room> {
 fn a_claimed_room_is_found_whatever_the_shard_removes() {
     check_within(3, || {
         let watch = Watch::new();
-        let index = Arc::new(RoomIndex::new().watched(watch.clone()));
+        let index = Arc::new(RoomIndex::new().with_watch(watch.clone()));
         let last = claim(&index, "r");
         let joiners = [(); 2].map(|()| {
             let index = index.clone();
@@ -78,7 +78,7 @@ fn a_claimed_room_is_found_whatever_the_shard_removes() {
 fn rooms_that_come_and_go_beside_one_another_are_not_lost() {
     check_within(3, || {
         let watch = Watch::new();
-        let index = Arc::new(RoomIndex::new().watched(watch.clone()));
+        let index = Arc::new(RoomIndex::new().with_watch(watch.clone()));
         let leaving = claim(&index, "leaving");
         let joiners = ["one", "two"].map(|name| {
             let index = index.clone();
@@ -131,7 +131,7 @@ fn whoever_is_told_of_a_join_finds_the_room() {
 fn a_room_that_is_found_has_been_told_of() {
     check(|| {
         let watch = Watch::new();
-        let index = Arc::new(RoomIndex::new().watched(watch.clone()));
+        let index = Arc::new(RoomIndex::new().with_watch(watch.clone()));
         let joiner = {
             let index = index.clone();
             thread::spawn(move || claim(&index, "r"))

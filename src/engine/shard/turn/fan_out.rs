@@ -5,7 +5,7 @@ use crate::engine::link::ConnKey;
 use crate::engine::shard::STEPS_PER_WRITE;
 use crate::engine::shard::conn_slot::ConnSlot;
 use crate::engine::shard::ending::DueQueue;
-use crate::engine::shard::post::Post;
+use crate::engine::shard::send_context::SendContext;
 use crate::engine::shard::table::{GroupId, Mark, Table};
 use crate::engine::socket::Socket;
 
@@ -15,7 +15,7 @@ impl Turn {
     pub(in crate::engine::shard) fn fan_out<S: Socket>(
         &mut self,
         table: &mut Table<S>,
-        post: &mut Post<S>,
+        ctx: &mut SendContext<S>,
         due: &mut DueQueue,
         budget: &mut usize,
     ) -> bool {
@@ -25,9 +25,9 @@ impl Turn {
             }
             match self.next_recipient(table) {
                 Some(slot) => {
-                    self.selection.send(slot, table, post, due);
+                    self.selection.send(slot, table, ctx, due);
                     *budget -= 1;
-                    post.charge_bytes(budget);
+                    ctx.charge_bytes(budget);
                 }
                 None => self.pass_over(budget),
             }

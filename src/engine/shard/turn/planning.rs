@@ -25,7 +25,7 @@ impl Turn {
             for_each(self.audience(group), table, |slot, table| match self.place(slot, table) {
                 Place::Planned => plan.push(Step { slot, group }),
                 Place::Mixed => mixed.push(Step { slot, group }),
-                Place::PlannedBefore => {}
+                Place::AlreadyPlanned => {}
             });
         }
         mixed.sort_unstable();
@@ -64,12 +64,12 @@ impl Turn {
     }
 
     fn place<S>(&self, slot: ConnSlot, table: &mut Table<S>) -> Place {
-        let Some(entry) = table.get_mut(slot) else { return Place::PlannedBefore };
+        let Some(entry) = table.get_mut(slot) else { return Place::AlreadyPlanned };
         let mark = &mut entry.marks[self.lane as usize];
         match mark.group_in(self.stamp) {
             None => Place::Planned,
             Some(MIXED) => Place::Mixed,
-            Some(PLANNED) => Place::PlannedBefore,
+            Some(PLANNED) => Place::AlreadyPlanned,
             Some(_) => {
                 if self.has_unions {
                     *mark = Mark::new(self.stamp, PLANNED);
@@ -85,7 +85,7 @@ enum Place {
     /// It gets the group's burst.
     Planned,
     /// It has that in the plan already.
-    PlannedBefore,
+    AlreadyPlanned,
     /// It needs a selection of its own.
     Mixed,
 }

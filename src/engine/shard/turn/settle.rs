@@ -5,8 +5,8 @@ use crate::engine::command::Audience;
 use crate::engine::shard::audience::concerns;
 use crate::engine::shard::conn_slot::ConnSlot;
 use crate::engine::shard::ending::DueQueue;
-use crate::engine::shard::post::Post;
 use crate::engine::shard::selection::DeliveryIndex;
+use crate::engine::shard::send_context::SendContext;
 use crate::engine::shard::table::{Mark, Members, Table};
 use crate::engine::socket::Socket;
 
@@ -27,7 +27,7 @@ impl Turn {
         &mut self,
         slot: ConnSlot,
         table: &mut Table<S>,
-        post: &mut Post<S>,
+        ctx: &mut SendContext<S>,
         due: &mut DueQueue,
     ) -> usize {
         let is_selected = match self.cursor {
@@ -38,7 +38,7 @@ impl Turn {
             return 0;
         }
         if !self.selection.is_empty() {
-            self.selection.send(slot, table, post, due);
+            self.selection.send(slot, table, ctx, due);
         }
         if let Some(entry) = table.get_mut(slot) {
             entry.marks[self.lane as usize] = Mark::default();

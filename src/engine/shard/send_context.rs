@@ -15,7 +15,7 @@ use crate::engine::send_queue::QueueLimits;
 const BYTES_PER_WRITE: usize = 16 * 1024;
 
 /// What sending needs of the shard, besides the connection itself.
-pub(super) struct Post<S> {
+pub(super) struct SendContext<S> {
     pub(super) port: Arc<Port<S>>,
     pub(super) limits: QueueLimits,
     pub(super) write_timeout: Duration,
@@ -24,13 +24,13 @@ pub(super) struct Post<S> {
     /// Slots of the connections that have something queued.
     pub(super) blocked: BTreeSet<ConnSlot>,
     /// How many of them the counters know of.
-    pub(super) blocked_told: usize,
+    pub(super) blocked_reported: usize,
     /// Bytes of data in all queues, and what of them the budget of the hub knows of.
     pub(super) queued_bytes: usize,
-    pub(super) queued_bytes_told: usize,
+    pub(super) queued_bytes_reported: usize,
 }
 
-impl<S> Post<S> {
+impl<S> SendContext<S> {
     /// Counts messages that were handed to a connection, and are lost with it.
     pub(super) fn count_undelivered(&mut self, messages: usize) {
         self.tally.deliveries += messages as u64;
@@ -67,25 +67,25 @@ impl<S> Post<S> {
     /// Tells the budget of the hub.
     pub(super) fn publish_queued(&mut self) {
         let budget = self.port.queued_bytes();
-        let (told, queued) = (self.queued_bytes_told, self.queued_bytes);
-        if queued > told {
-            budget.take(queued - told);
-        } else if queued < told {
-            budget.give_back(told - queued);
+        let (reported, queued) = (self.queued_bytes_reported, self.queued_bytes);
+        if queued > reported {
+            budget.take(queued - reported);
+        } else if queued < reported {
+            budget.give_back(reported - queued);
         }
-        self.queued_bytes_told = queued;
+        self.queued_bytes_reported = queued;
     }
 
     /// Tells the counters.
     pub(super) fn publish_blocked(&mut self) {
-        let (told, blocked) = (self.blocked_told, self.blocked.len());
+        let (reported, blocked) = (self.blocked_reported, self.blocked.len());
         let counter = &self.port.counters().blocked;
-        if blocked > told {
-            counter.add((blocked - told) as u64);
-        } else if blocked < told {
-            counter.sub((told - blocked) as u64);
+        if blocked > reported {
+            counter.add((blocked - reported) as u64);
+        } else if blocked < reported {
+            counter.sub((reported - blocked) as u64);
         }
-        self.blocked_told = blocked;
+        self.blocked_reported = blocked;
     }
 
     /// The queues go, and all that is in them.
