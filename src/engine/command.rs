@@ -1,4 +1,4 @@
-//! What can be asked of a shard.
+//! The commands that enter the inbox of a shard.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,59 +11,63 @@ use super::link::{ConnKey, Link, Newcomer};
 use super::pending::Pending;
 use super::room::Room;
 
-/// Takes the answer to a question.
+/// Takes the answer of a shard to a question.
 pub type Reply<V> = Box<dyn FnOnce(V) + Send>;
 
-/// Makes a reply for each shard that a publish goes to. The shard tells it when all of its part has been
-/// written, or has been queued where a socket takes no more: how many messages it joined with this one for
-/// the same members. None, where nobody was left to get any. A shard that goes before drops the reply.
+/// Makes a reply for each shard that a publish goes to.
+///
+/// The shard calls the reply when it has written its part, or has queued it where a socket takes no
+/// more. The value is the number of messages that it joined with this one for the same members; 0
+/// if no recipient was left. A shard that goes before drops the reply.
 pub type Follow<'a> = &'a dyn Fn() -> Reply<usize>;
 
-/// One entry of an inbox.
+/// A command in the inbox of a shard.
 pub enum Command<S> {
     /// A connection begins.
     Attach {
-        /// What the shard and the session will share.
+        /// The link that the shard and the session share.
         newcomer: Newcomer,
-        /// Where its frames go.
+        /// The socket for its frames.
         socket: S,
     },
-    /// The socket of a connection that began without one.
+    /// The socket of a connection that began without one has arrived.
     Socket(ConnKey, S),
-    /// A connection enters a room, which its joiner has claimed.
+    /// A connection joins a room. The sender has claimed the room.
     Join(ConnKey, Arc<Room>),
     /// A connection leaves a room.
     Leave(Leave),
-    /// A frame goes to connections of this shard.
+    /// Frames go to connections of this shard.
     Deliver(Delivery),
-    /// Connections of this shard end, enter a room or leave it.
+    /// Connections of this shard are closed, join a room or leave it.
     Act(Act),
-    /// Pings are to be answered with these frames.
+    /// Pings are answered with these frames.
     Pong(ConnKey, Bytes),
-    /// A connection is to end, after what was sent to it before.
+    /// A connection ends, after what was sent to it before.
     Close(ConnKey, DisconnectReason),
-    /// The session is over: the socket can go.
+    /// The session is over: the shard drops the socket.
     Detach(ConnKey),
-    /// A socket that had blocked may take bytes again.
+    /// A socket that was blocked may take bytes again.
     Writable(ConnKey),
-    /// All connections are to end in time, and no new one is to begin.
+    /// All connections end over a window of time, and new ones end at once.
     CloseAll(Arc<Closing>),
-    /// A share of the connections is to end in time; when that is over, how many were asked?
+    /// A share of the connections ends over a window of time. The reply is the number that were
+    /// asked.
     Shed(Shedding, Reply<usize>),
-    /// All connections that are left are to be given up; how many there were?
+    /// All remaining connections are cut. The reply is the number of those that had not received
+    /// all.
     CutAll(Reply<usize>),
-    /// Who is connected, or in a room?
+    /// A slice of the open connections or of the members of a room is asked for.
     List(Listing),
-    /// Where is the connection?
+    /// The rooms of a connection are asked for.
     Rooms(ConnKey, Reply<Vec<Arc<Room>>>),
-    /// What does the connection share with its session? Nothing, if it has ended.
+    /// The link of a connection is asked for: `None` if it has ended.
     Link(ConnKey, Reply<Option<Arc<Link>>>),
     /// The hub is gone.
     Stop,
 }
 
 impl<S> Command<S> {
-    /// Whether it takes the place of a message in the inbox.
+    /// Whether the command takes space of one message in the inbox.
     pub(super) fn takes_space(&self) -> bool {
         matches!(
             self,
@@ -115,50 +119,51 @@ pub struct Leave {
     pub is_counted: bool,
 }
 
-/// What happens to some connections of one shard. Others that are in its audience by then are meant, too:
-/// it stands in the order of the inbox, as joins and leaves do.
+/// A change for the connections of one shard that are in the audience when the command leaves the
+/// inbox. It is in order with the joins and leaves.
 #[derive(Debug)]
 pub struct Act {
-    /// To whom it happens.
+    /// The connections to change.
     pub audience: Audience,
-    /// To whom of those it does not.
+    /// The connections of the audience to leave out.
     pub except: Except,
-    /// Which change it is.
+    /// The change.
     pub change: Change,
 }
 
-/// It must not make the entries of inboxes larger.
+/// The entries of an inbox must not grow because of it.
 const _: () = assert!(size_of::<Act>() <= size_of::<Delivery>());
 
-/// What can happen to many connections at once.
+/// A change for many connections at once.
 #[derive(Debug)]
 pub enum Change {
-    /// They end, after what was sent to them before.
+    /// They are closed, after what was sent to them before.
     Close(Arc<Close>),
-    /// They enter a room. It is claimed once for all of them, and counts this claim as a leave on its
-    /// way: the shard makes a claim for each that enters.
+    /// They join a room. The sender has claimed the room once for all of them, and counts this
+    /// claim as a leave on its way. The shard takes a claim for each connection that joins.
     Join(Arc<Room>),
     /// They leave a room, if they are in it.
     Leave(Arc<Room>),
 }
 
-/// Frames on their way to some connections of one shard. They count as on their way to their address
-/// until they are dropped.
+/// Frames on their way to connections of one shard. Until it is dropped, a delivery counts as on
+/// its way to its address ([`Pending`]).
 pub struct Delivery {
-    /// One frame, or a run of whole ones, shared by all who get them. Few enough bytes for a send
-    /// queue, unless it is one.
+    /// A run of one or more whole frames, shared by all recipients. A run of several fits into a
+    /// send queue.
     pub frames: Bytes,
-    /// Who gets it.
+    /// The recipients.
     pub audience: Audience,
-    /// Who of those does not.
+    /// The connections of the audience to leave out.
     pub except: Except,
     counted_in: CountedIn,
-    /// Told when the delivery is out, if it is followed. In a box: nearly all deliveries have none.
+    /// Called when the delivery is written or queued, if somebody follows it. In a box, because
+    /// nearly all deliveries have none.
     pub(super) reply: Option<Box<Reply<usize>>>,
 }
 
 impl Delivery {
-    // For `publish`, which pays 25 instructions a shard for the call.
+    // Inlined for `publish`, which would pay 25 instructions a shard for the call.
     #[inline(always)]
     pub(super) fn new(
         frames: Bytes,
@@ -175,14 +180,15 @@ impl Delivery {
         Self { frames, audience, except, counted_in, reply }
     }
 
-    /// A delivery whose bytes count as waiting for the connection already.
+    /// A delivery to one connection. Its bytes count as waiting for that connection already.
     pub(super) fn reserved(frames: Bytes, link: Arc<Link>, follow: Option<Follow<'_>>) -> Self {
         let (audience, counted_in) = (Audience::Conn(link.id()), CountedIn::Conn(link));
         let reply = follow.map(make_reply);
         Self { frames, audience, except: Except::Nobody, counted_in, reply }
     }
 
-    /// Tells whoever follows the delivery that it is out, joined with others to so many messages.
+    /// Reports to the follower that the delivery is written or queued, joined with others to
+    /// `messages` messages.
     pub(super) fn answer(&mut self, messages: usize) {
         if let Some(reply) = self.reply.take() {
             reply(messages);
@@ -190,7 +196,7 @@ impl Delivery {
     }
 }
 
-// Nearly no delivery is followed, and the others would pay for this code in their way.
+// Not inlined: nearly no delivery has a follower, and the others would carry this code.
 #[cold]
 fn make_reply(follow: Follow<'_>) -> Box<Reply<usize>> {
     Box::new(follow())
@@ -205,14 +211,15 @@ impl Drop for Delivery {
     }
 }
 
-/// Where a delivery that is not for one room counts as on its way.
+/// The count of pending bytes that contains a delivery, unless its audience is one room: the room
+/// has its own.
 #[derive(Debug)]
 pub(super) enum CountedIn {
-    /// With all that goes to everyone, or to several rooms.
+    /// The count of what goes to everyone or to several rooms.
     Everyone(Arc<Pending>),
-    /// With what waits for this connection.
+    /// The count of what waits for this connection.
     Conn(Arc<Link>),
-    /// Nowhere: it was sent to the id of a connection.
+    /// No count: the delivery goes to the id of a connection.
     Nothing,
 }
 
@@ -237,13 +244,13 @@ impl CountedIn {
 /// The connections of one shard that a delivery goes to.
 #[derive(Debug, Clone)]
 pub enum Audience {
-    /// All.
+    /// All connections.
     Everyone,
     /// The members of a room.
     Room(Arc<Room>),
     /// The members of any of these rooms, each once.
     Rooms(Arc<[Arc<Room>]>),
-    /// One.
+    /// One connection.
     Conn(ConnKey),
 }
 
@@ -254,21 +261,22 @@ impl Audience {
     }
 }
 
-/// The question for a slice of a list of connections: of those that are open, or of the members of a room.
+/// Asks for a slice of a list of connections: of all that are open, or of the members of a room.
 ///
-/// A list is read from its end to its begin. An entry that leaves the list gives its place to the last entry, so
-/// an entry only ever moves towards the begin: whoever is in the list all the time is in one slice at least, and
-/// may be in two. Those that enter the list between two slices may be missing.
+/// A list is read from its end to its beginning. When an entry leaves the list, the last entry
+/// takes its index, so entries move only towards the beginning. A connection that stays in the list
+/// is in at least one slice, and may be in two. A connection that enters the list between two
+/// slices may be missing.
 pub struct Listing {
-    /// The room; without one, all connections that are open.
+    /// The room; `None` for all open connections.
     pub room: Option<Arc<Room>>,
-    /// The slice ends before this place.
+    /// The index at which the slice ends.
     pub before: usize,
     /// Takes the slice.
     pub reply: Reply<Slice>,
 }
 
-/// It must not make the entries of inboxes larger.
+/// The entries of an inbox must not grow because of it.
 const _: () = assert!(size_of::<Listing>() <= size_of::<Delivery>());
 
 impl fmt::Debug for Listing {
@@ -283,24 +291,24 @@ impl fmt::Debug for Listing {
 pub struct Slice {
     /// The connections.
     pub links: Vec<Arc<Link>>,
-    /// Where the slice begins: the next one ends there. Zero, if there is no next one.
+    /// The index at which the slice begins, and the next one ends. 0 if this is the last slice.
     pub begin: usize,
 }
 
-/// Connections of an audience that a delivery passes by.
+/// The connections of an audience that a delivery leaves out.
 #[derive(Debug, Clone, Default)]
 pub enum Except {
-    /// Nobody is passed by.
+    /// None.
     #[default]
     Nobody,
-    /// One is, as when a sender does not want its own message.
+    /// One, such as the sender of the message.
     One(ConnKey),
-    /// Several are; sorted. Not `Arc<[_]>`, which would make each entry of an inbox 8 bytes larger.
+    /// Several; sorted. An `Arc<[_]>` would make each entry of an inbox 8 bytes larger.
     Many(Arc<Vec<ConnKey>>),
 }
 
 impl Except {
-    /// The connections that are passed by.
+    /// The connections that are left out.
     pub fn ids(&self) -> &[ConnKey] {
         match self {
             Self::Nobody => &[],
@@ -309,7 +317,7 @@ impl Except {
         }
     }
 
-    /// Whether a connection is passed by.
+    /// Whether a connection is left out.
     pub fn passes_by(&self, id: ConnKey) -> bool {
         self.ids().binary_search(&id).is_ok()
     }

@@ -1,20 +1,26 @@
-//! The inbox of a shard: one lock-free FIFO for all that is asked of it.
+//! The inbox of a shard: a lock-free FIFO of commands, with many producers and one consumer.
 //!
-//! Membership commands and deliveries share one queue, so they take effect in the order in which a
-//! thread issued them: that is what makes a publish after a join reach the joiner. Any thread
-//! pushes, the shard alone pops. Pushing never waits and takes no lock (the queue's push retries a
-//! compare-and-swap while other producers win).
+//! Any thread pushes, and only the shard pops. A push never waits and takes no lock; it retries a
+//! compare-and-swap while other producers win.
 //!
-//! Deliveries, joins and leaves reserve room first and are refused when there is none. Pongs and
-//! questions take room without asking, so that a flood of them is seen as congestion. Commands that
-//! begin or end something take none: of those, a connection has at most a handful in flight.
+//! # Invariants
 //!
-//! # Orderings
+//! 1. Membership commands and deliveries share this one queue, so they take effect in the order in
+//!    which a thread pushed them. Therefore a publish after a join reaches the joiner.
+//! 2. Deliveries, actions, joins and leaves reserve space first, and are refused if there is none.
+//!    Pongs and questions take space without asking, so that a flood of them shows as congestion.
+//!    Commands that begin or end something take no space: a connection has at most a handful of
+//!    them on their way.
+//! 3. Whatever was reserved or taken is given back once: by the producer if it pushes nothing
+//!    ([`give_back`](Inbox::give_back)), otherwise by the consumer ([`release`](Inbox::release)).
+//! 4. No wake-up is lost. The consumer sets `asleep` and then looks at the queue; a producer pushes
+//!    and then looks at `asleep`. A `SeqCst` fence between the two steps on each side makes sure
+//!    that at least one of them sees the other.
+//! 5. No command stays in a closed inbox. The consumer sets `closed` and then empties the queue; a
+//!    producer pushes and then looks at `closed`, and empties the queue too. The same fences order
+//!    these steps.
 //!
-//! Sleep and push are a store-load race on two variables: the consumer announces sleep and then
-//! looks at the queue, a producer pushes and then looks for a sleeper. A `SeqCst` fence between the
-//! two steps on each side makes sure that at least one of them sees the other. A model checks that
-//! (`tests/models/loom/inbox.rs`).
+//! A model checks the last two (`tests/models/loom/inbox.rs`).
 
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -28,29 +34,31 @@ use super::sync::{AtomicBool, AtomicUsize, AtomicWaker, Ordering, SegQueue, fenc
 /// The bounds of an inbox.
 #[derive(Debug, Clone, Copy)]
 pub struct InboxLimits {
-    /// Deliveries and joins that may wait.
+    /// The most commands that take space: deliveries, actions, joins, leaves, pongs and questions.
     pub messages: usize,
-    /// Bytes of the frames that may wait.
+    /// The most bytes of frames in waiting deliveries.
     pub bytes: usize,
 }
 
-/// There was no space in an inbox.
+/// An inbox had no space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overloaded;
 
-/// A lock-free FIFO with many producers, one consumer, and bounds on what is reserved.
+/// A lock-free FIFO with many producers and one consumer. The reserved space is bounded.
 #[derive(Debug)]
 pub struct Inbox<C> {
     queue: SegQueue<C>,
     limits: InboxLimits,
     congestion: Arc<Congestion>,
-    /// What is reserved. Producers add, the consumer takes off; they guard no other memory.
+    /// The reserved space. Producers add, the consumer subtracts; the numbers publish no other
+    /// memory.
     messages: CachePadded<AtomicUsize>,
     bytes: AtomicUsize,
-    /// The consumer sets it before it sleeps; the producer that clears it owes the wake-up.
+    /// Set by the consumer before it sleeps. The producer that clears it must wake the consumer
+    /// (invariant 4).
     asleep: CachePadded<AtomicBool>,
     consumer: AtomicWaker,
-    /// Set once, by the consumer that goes.
+    /// Set once, by the consumer when it goes.
     closed: AtomicBool,
 }
 
@@ -69,51 +77,52 @@ impl<C> Inbox<C> {
         }
     }
 
-    /// Has the inbox tell `congestion`, as others do, when it is congested. For an inbox that is empty.
+    /// Has the inbox count in `congestion`, which other inboxes share. The inbox must be empty.
     pub fn with_congestion(mut self, congestion: Arc<Congestion>) -> Self {
         self.congestion = congestion;
         self
     }
 
-    /// Reserves room for one message of `bytes`, to be given back with [`release`](Self::release).
+    /// Reserves space for one message of `bytes`, to be given back with [`release`](Self::release).
     pub fn reserve(&self, bytes: usize) -> Result<(), Overloaded> {
         self.reserve_within(self.limits, bytes)
     }
 
-    /// [`reserve`](Self::reserve) within narrower bounds than those of the inbox.
+    /// Like [`reserve`](Self::reserve), within bounds that are narrower than those of the inbox.
     pub fn reserve_within(&self, limits: InboxLimits, bytes: usize) -> Result<(), Overloaded> {
         let messages_before = self.add(&self.messages, 1, self.limits.messages);
         let bytes_before = self.add(&self.bytes, bytes, self.limits.bytes);
-        // A message larger than the whole bound still passes through an empty inbox.
+        // A message that is larger than the whole bound passes if no other bytes are reserved.
         let fits = messages_before < limits.messages
             && (bytes_before == 0 || bytes_before + bytes <= limits.bytes);
         if fits {
             return Ok(());
         }
         self.give_back(1, bytes);
-        // What is pushed to a consumer that is gone takes no space.
+        // A closed inbox drops what is pushed, so the push needs no space.
         if self.is_closed() { Ok(()) } else { Err(Overloaded) }
     }
 
-    /// Gives reserved room back for which nothing was pushed. Others may have waited for it, so the
-    /// consumer is woken to tell them.
+    /// Gives back reserved space for which nothing was pushed. Wakes the consumer, which notifies
+    /// those that wait for space.
     pub fn give_back(&self, messages: usize, bytes: usize) {
         self.release(messages, bytes);
         self.wake();
     }
 
-    /// Takes room for one message, be there any or not; to be given back like what is reserved.
+    /// Takes space for one message, beyond the bound if need be; to be given back like reserved
+    /// space.
     pub fn take_space(&self) {
         self.add(&self.messages, 1, self.limits.messages);
     }
 
-    /// Gives the room of what was popped back. For the consumer alone.
+    /// Gives back the space of commands that were popped. Only the consumer calls this.
     pub fn release(&self, messages: usize, bytes: usize) {
         self.take_off(&self.messages, messages, self.limits.messages);
         self.take_off(&self.bytes, bytes, self.limits.bytes);
     }
 
-    /// Adds to what is reserved of a bound, and returns what it was before.
+    /// Adds to one reserved number, and returns its value before.
     fn add(&self, reserved: &AtomicUsize, amount: usize, max: usize) -> usize {
         let before = reserved.fetch_add(amount, Ordering::Relaxed);
         if !is_past_half(before, max) && is_past_half(before + amount, max) {
@@ -129,7 +138,7 @@ impl<C> Inbox<C> {
         }
     }
 
-    /// What is reserved.
+    /// The reserved space.
     pub fn reserved(&self) -> Amount {
         Amount {
             messages: self.messages.load(Ordering::Relaxed),
@@ -137,10 +146,10 @@ impl<C> Inbox<C> {
         }
     }
 
-    /// Whether half of either bound is taken: the sign for readers to pause, while publishers that
-    /// are already on their way still find space.
+    /// Whether more than half of either bound is reserved. Readers pause then, while publishers
+    /// that are on their way still find space.
     pub fn is_congested(&self) -> bool {
-        // Nobody will give back what a consumer that is gone had not popped.
+        // Nobody gives back what is still reserved in a closed inbox.
         let Amount { messages, bytes } = self.reserved();
         !self.is_closed()
             && (is_past_half(messages, self.limits.messages)
@@ -152,28 +161,30 @@ impl<C> Inbox<C> {
         self.queue.push(command);
         self.wake();
         if self.is_closed() {
-            // The consumer may have emptied the queue before this command was in it.
+            // Invariant 5: the consumer may have emptied the queue before this command was in it.
             self.clear();
         }
     }
 
     fn wake(&self) {
-        // Pairs with the fences in `poll_filled` and `close`.
+        // Invariants 4 and 5: pairs with the fences in `poll_filled` and `close`.
         fence(Ordering::SeqCst);
         if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {
             self.consumer.wake();
         }
     }
 
-    /// Whether the consumer is gone, and what is pushed is dropped.
+    /// Whether the consumer is gone. What is pushed is then dropped.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// Drops what waits, and whatever is pushed from now on. For a consumer that goes.
+    /// Drops all waiting commands, and each one that is pushed later. Only the consumer calls this,
+    /// when it goes.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
-        // Pairs with the fence in `wake`: a command is cleared here, or by whoever pushed it.
+        // Invariant 5: pairs with the fence in `wake`. Either this call or the producer drops a
+        // command.
         fence(Ordering::SeqCst);
         self.clear();
     }
@@ -187,17 +198,18 @@ impl<C> Inbox<C> {
         self.queue.pop()
     }
 
-    /// How many commands wait.
+    /// The number of waiting commands.
     pub fn len(&self) -> usize {
         self.queue.len()
     }
 
-    /// Whether nothing waits.
+    /// Whether no command waits.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
-    /// Ready with the oldest command. For the consumer alone, who gives its space back.
+    /// Ready with the oldest command. Only the consumer calls this, and gives the space of the
+    /// command back.
     pub fn poll_pop(&self, cx: &mut Context<'_>) -> Poll<C> {
         loop {
             if let Some(command) = self.pop() {
@@ -207,14 +219,14 @@ impl<C> Inbox<C> {
         }
     }
 
-    /// Ready when there is something to pop. For the consumer alone.
+    /// Ready when there is a command to pop. Only the consumer calls this.
     pub fn poll_filled(&self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.queue.is_empty() {
             return Poll::Ready(());
         }
         self.consumer.register(cx.waker());
         self.asleep.store(true, Ordering::Relaxed);
-        // Pairs with the fence in `wake`.
+        // Invariant 4: pairs with the fence in `wake`.
         fence(Ordering::SeqCst);
         if self.queue.is_empty() {
             return Poll::Pending;

@@ -1,8 +1,19 @@
-//! What a connection's shard and its session share: identity, signs of life, and how it ended.
+//! The state that a connection's shard and its session share: identity, signs of life, and the end.
 //!
-//! # Orderings
+//! # Invariants
 //!
-//! They are noted where they are used. Models check them (`tests/models/loom/link.rs`,
+//! 1. Only the shard moves the [`Stage`], and only forward. `end` is set before the stage reaches
+//!    [`Ended`](Stage::Ended), so whoever reads `Ended` or a later stage sees `end`.
+//! 2. The first reason for the end stays.
+//! 3. No wake-up is lost. Whoever waits registers a waker and then looks at the state; the other
+//!    side changes the state and then wakes.
+//! 4. `rooms` counts the memberships, those of joins on their way included, and the leaves on their
+//!    way. Each reserved membership is released once: by the joiner whose join was refused, or by
+//!    the shard.
+//! 5. `waiting` counts the bytes that wait for the client in the hub. Each byte that is added is
+//!    removed once: when it has left, or when it is lost.
+//!
+//! The orderings are explained where they are used. Models check them (`tests/models/loom/link.rs`,
 //! `memberships.rs`).
 
 use std::any::Any;
@@ -20,18 +31,18 @@ use super::sync::{
     fence,
 };
 
-/// The identity of a connection, unique in its hub and never used again.
+/// The identity of a connection: unique in its hub and never reused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnKey(u64);
 
 impl ConnKey {
-    /// How many bits of an id name the shard.
+    /// The bits of an id that hold the number of the shard.
     const SHARD_BITS: u32 = 10;
 
-    /// The most shards that ids can tell apart.
+    /// The most shards that ids can distinguish.
     pub const SHARDS_MAX: usize = 1 << Self::SHARD_BITS;
 
-    /// The id of the `serial`-th connection of a hub, which lives in `shard`.
+    /// The id of the `serial`-th connection of a hub. Its shard is `shard`.
     pub fn new(serial: u64, shard: usize) -> Self {
         debug_assert!(shard < Self::SHARDS_MAX);
         Self(serial << Self::SHARD_BITS | shard as u64)
@@ -47,7 +58,7 @@ impl ConnKey {
         self.0
     }
 
-    /// The id that [`as_u64`](Self::as_u64) gave. One that was made up belongs to no connection.
+    /// The id that [`as_u64`](Self::as_u64) returned. A made-up number is the id of no connection.
     pub fn from_u64(id: u64) -> Self {
         Self(id)
     }
@@ -65,50 +76,51 @@ impl fmt::Display for ConnKey {
     }
 }
 
-/// A time that is never reached: it keeps a connection from counting as silent.
+/// A time that is never reached. While it is set, a connection does not count as silent.
 const NOT_LISTENING: u64 = u64::MAX;
 
-/// A leave on its way, where rooms are counted: above any number of those.
+/// One leave on its way in [`Link::rooms`]: greater than any number of rooms.
 const LEAVE: u64 = 1 << 32;
 
-/// How far the end of a connection has come. Only its shard moves it, and only forward.
+/// How far the end of a connection has come (invariant 1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Stage {
     /// Messages flow.
     Open,
-    /// A write has failed in this turn, and the shard ends the connection when the turn is over. A link
-    /// still says `Open`.
-    Failed,
-    /// It is in no room, and gets nothing more. Its session and its client are told soon. A link still
+    /// A write has failed, and the shard ends the connection when the turn is over. The link still
     /// says `Open`.
+    Failed,
+    /// The connection is in no room and gets no more messages. The shard will notify the session
+    /// and send the close frame soon. The link still says `Open`.
     Withdrawn,
-    /// It has a reason to end: it is in no room, and gets nothing but what was queued before.
+    /// The connection has a reason to end. It is in no room, and what was queued before may still
+    /// leave.
     Ended,
     /// The close frame has left, and the writing side is shut down.
     Flushed,
-    /// The socket is given up; there is nothing to wait for.
+    /// The shard has given the socket up; there is nothing to wait for.
     Cut,
 }
 
-/// Where the answer to the last ping is.
+/// Where the last pong is, which answers the last ping of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum PongState {
-    /// The shard has it, or there is none.
+    /// The shard has it, or there was none.
     None,
-    /// On its way to the shard.
+    /// It is on its way to the shard.
     Sent,
-    /// The same, and the session waits for the shard.
+    /// It is on its way to the shard, and the session waits until it arrives.
     Awaited,
 }
 
-/// How a connection ended, and the rooms that it was in then.
+/// How a connection ended.
 #[derive(Debug)]
 pub struct End {
     /// The reason.
     pub reason: DisconnectReason,
-    /// The rooms that it was in.
+    /// The rooms that the connection was in at that moment.
     pub rooms: Vec<Arc<Room>>,
 }
 
@@ -119,41 +131,46 @@ pub struct Link {
     /// When the last byte was received, in milliseconds of the shard's clock, or [`NOT_LISTENING`].
     /// The session writes, the shard reads; publishes nothing.
     heard_ms: AtomicU64,
-    /// Rooms that it is in, or is about to be in: joiners reserve, the shard releases. Above them, in
-    /// units of [`LEAVE`], the leaves that the shard has not seen yet: whoever leaves adds, the shard
-    /// takes off. In one word, for a join between two steps would find one room too few or too many.
+    /// The rooms that the connection is in, or is about to join: joiners add, the shard subtracts.
+    /// Above them, in units of [`LEAVE`], the leaves that the shard has not seen yet: their senders
+    /// add, the shard subtracts. Both are in one word: with two words, a join between two steps
+    /// would count one room too few or too many.
     rooms: AtomicU64,
-    /// Set by whoever asks for the close, so that sends fail before the shard has heard of it, and by the
-    /// shard when it knows the end.
+    /// Set by whoever asks for the close, so that sends fail before the shard handles it. Also set
+    /// by the shard when it sets `end`.
     closing: AtomicBool,
-    /// Bytes that wait for the client: on their way to the shard by direct sends, and in the send queue.
-    /// Senders and the shard add, the shard takes off; wraps, but what is added is taken off again.
-    /// In the gap that smaller fields leave: each idle connection has one.
+    /// The bytes that wait for the client: direct sends on their way to the shard, and the send
+    /// queue. Senders and the shard add, the shard subtracts. The number wraps, but what is added
+    /// is subtracted again (invariant 5). It fits into the gap that smaller fields leave, so it
+    /// adds no memory to an idle connection.
     waiting: AtomicU32,
-    /// A [`PongState`]. The session starts and waits, the shard finishes; orders the session's waker.
+    /// A [`PongState`]. The session starts and waits, the shard finishes; its orderings protect the
+    /// session's waker.
     pong: AtomicU8,
-    /// A [`Stage`]. The shard writes with `Release`; readers `Acquire` it, and see `end` set.
+    /// A [`Stage`]. The shard writes with `Release`; readers `Acquire`, and then see `end`
+    /// (invariant 1).
     stage: AtomicU8,
-    // With `watchers`, in a word each: a link of 16 bytes more takes 100 more of an allocator that finds no use for
-    // the holes of the old size.
+    // `end` and `watchers` take one word each. A link that is 16 bytes larger would take 100 bytes
+    // more of an allocator that cannot reuse the holes of the old size.
     end: OnceBox<End>,
     session: AtomicWaker,
-    /// Who else waits for the end; made for the first of them. Locked to push or to take.
+    /// The wakers of all that wait, besides the session; allocated for the first. Locked to push or
+    /// to copy.
     watchers: OnceBox<Mutex<Slab<Waker>>>,
     user_data: UserData,
 }
 
-/// An object that the caller keeps for a connection, and finds again by the link. The object holds the link,
-/// so the link must not hold the object.
+/// An object that the caller keeps for a connection and finds again through the link. The object
+/// holds the link, so the link holds the object weakly.
 pub type UserData = Weak<dyn Any + Send + Sync>;
 
 impl Link {
-    /// The link of a connection that has not been attached yet, without user data.
+    /// The link of a connection that is not attached yet, without user data.
     pub fn new(id: ConnKey) -> Self {
         Self::with_user_data(id, Weak::<()>::new())
     }
 
-    /// The link of a connection that has not been attached yet.
+    /// The link of a connection that is not attached yet.
     pub fn with_user_data(id: ConnKey, user_data: UserData) -> Self {
         Self {
             id,
@@ -170,7 +187,7 @@ impl Link {
         }
     }
 
-    /// The object that the caller keeps for the connection, while it exists.
+    /// The object that the caller keeps for the connection; `None` once it is dropped.
     pub fn user_data(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         self.user_data.upgrade()
     }
@@ -180,37 +197,37 @@ impl Link {
         self.id
     }
 
-    /// Notes that bytes were received at `now`.
+    /// Notes that bytes were received at `now_ms`, in milliseconds of the shard's clock.
     pub fn hear(&self, now_ms: u64) {
         self.heard_ms.store(now_ms, Ordering::Relaxed);
     }
 
-    /// Notes that nobody listens to the client for now, so that its silence says nothing.
+    /// Notes that nobody reads from the client now, so that its silence means nothing.
     pub fn pause_listening(&self) {
         self.heard_ms.store(NOT_LISTENING, Ordering::Relaxed);
     }
 
-    /// When bytes were received last; far in the future while nobody listens.
+    /// When bytes were received last; far in the future while nobody reads.
     pub fn heard(&self) -> Duration {
         Duration::from_millis(self.heard_ms.load(Ordering::Relaxed))
     }
 
-    /// Whether it was told to close, or has ended.
+    /// Whether a close was asked for, or the connection has ended.
     pub fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire) || self.stage() > Stage::Open
     }
 
-    /// Notes that a close was asked for; `false` where one had been before.
+    /// Notes that a close is asked for; `false` if one was asked for before.
     pub fn start_closing(&self) -> bool {
         !self.closing.swap(true, Ordering::AcqRel)
     }
 
-    /// How it ended, once it has, or is about to.
+    /// How the connection ended; also set while it is about to end.
     pub fn end(&self) -> Option<&End> {
         self.end.get()
     }
 
-    /// How far its end has come.
+    /// How far the end of the connection has come.
     pub fn stage(&self) -> Stage {
         const OPEN: u8 = Stage::Open as u8;
         const ENDED: u8 = Stage::Ended as u8;
@@ -223,30 +240,31 @@ impl Link {
         }
     }
 
-    /// Has `waker` woken when the stage moves, in place of the one before: for the session alone.
-    /// Read the stage after this call, not before.
+    /// Has `waker` woken when the stage moves; it replaces the waker before. Only the session calls
+    /// this. Read the stage after this call, not before (invariant 3).
     pub fn watch_stage(&self, waker: &Waker) {
         self.session.register(waker);
     }
 
-    /// Notes that a pong is about to be sent to the shard: for the session alone.
+    /// Notes that a pong is about to be sent to the shard. Only the session calls this.
     pub fn start_pong(&self) {
         self.pong.store(PongState::Sent as u8, Ordering::Relaxed);
     }
 
-    /// Whether the shard has yet to see the last pong; then `waker` is woken when it has, or when the
-    /// stage moves. For the session alone.
+    /// Whether the last pong is still on its way to the shard. If so, `waker` is woken when it has
+    /// arrived, or when the stage moves. Only the session calls this.
     pub fn awaits_pong(&self, waker: &Waker) -> bool {
         if self.pong.load(Ordering::Relaxed) == PongState::None as u8 {
             return false;
         }
         self.session.register(waker);
-        // Pairs with the swap in `finish_pong`, which sees the waker, or this one that there is none.
+        // Pairs with the swap in `finish_pong`: either that one sees the waker, or this one sees
+        // that the pong arrived.
         let await_it = |pong| (pong != PongState::None as u8).then_some(PongState::Awaited as u8);
         self.pong.fetch_update(Ordering::AcqRel, Ordering::Acquire, await_it).is_ok()
     }
 
-    /// The shard has seen the pong.
+    /// Notes that the shard has seen the pong.
     pub(super) fn finish_pong(&self) {
         let pong = self.pong.swap(PongState::None as u8, Ordering::AcqRel);
         if pong == PongState::Awaited as u8 {
@@ -254,25 +272,27 @@ impl Link {
         }
     }
 
-    /// Has `waker` woken whenever the stage moves or less waits for the client, beside all others, until
-    /// the place that it gets is given back with [`stop_watching`](Self::stop_watching). Look at the
-    /// link after this call, not before.
+    /// Has `waker` woken whenever the stage moves or fewer bytes wait for the client, beside all
+    /// other wakers. Returns the place for [`stop_watching`](Self::stop_watching). Look at the link
+    /// after this call, not before (invariant 3).
     pub fn watch(&self, waker: &Waker) -> usize {
         let place = lock(self.watchers.get_or_init(Box::default)).insert(waker.clone());
-        // Pairs with the fence in `wake_watchers`: the shard sees the waker, or the caller the change.
+        // Pairs with the fence in `wake_watchers`: either the shard sees the waker, or the caller
+        // sees the change.
         fence(Ordering::SeqCst);
         place
     }
 
-    /// Gives back a place that [`watch`](Self::watch) gave.
+    /// Removes the waker at the place that [`watch`](Self::watch) returned.
     pub fn stop_watching(&self, place: usize) {
         if let Some(watchers) = self.watchers.get() {
             lock(watchers).try_remove(place);
         }
     }
 
-    /// Reserves one of `rooms_max` memberships. Leaves on their way to the shard make space already, but
-    /// no more than there can be: one may be of a room that the connection is not in.
+    /// Reserves one of `rooms_max` memberships. A leave on its way to the shard frees a membership
+    /// already, but at most `rooms_max` of them do: a leave may be of a room that the connection is
+    /// not in.
     pub(super) fn reserve_membership(&self, rooms_max: u32) -> bool {
         self.rooms
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
@@ -283,43 +303,43 @@ impl Link {
             .is_ok()
     }
 
-    /// Notes a leave on its way to the shard. Whether there is a membership for it, besides those that
-    /// the leaves before it may end.
+    /// Notes a leave on its way to the shard. Returns whether there is a membership for it, besides
+    /// those that earlier leaves may end.
     pub(super) fn start_leaving(&self) -> bool {
         let word = self.rooms.fetch_add(LEAVE, Ordering::Relaxed);
         word % LEAVE > word / LEAVE
     }
 
-    /// The shard has seen a leave of a room that it was not in.
+    /// Notes that the shard has seen a leave of a room that the connection was not in.
     pub(super) fn finish_leaving(&self) {
         self.rooms.fetch_sub(LEAVE, Ordering::Relaxed);
     }
 
-    /// The shard has seen a leave, and gives the membership back.
+    /// Notes that the shard has seen a leave, and releases the membership.
     pub(super) fn release_left_membership(&self) {
         self.rooms.fetch_sub(LEAVE + 1, Ordering::Relaxed);
     }
 
-    /// Gives a membership back.
+    /// Releases a membership.
     pub(super) fn release_membership(&self) {
         self.rooms.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// The shard says why the connection ends.
+    /// Ends the connection: the shard sets the reason and notifies the session.
     pub(super) fn finish(&self, end: End) {
         self.set_end(end);
         self.advance(Stage::Ended);
     }
 
-    /// The shard knows why the connection ends, and tells the session a little later, when it takes leave of
-    /// the client. Nobody can send to it or have it join any more.
+    /// Sets the reason of the end. From now on, sends and joins fail. The shard notifies the
+    /// session a little later, when it sends the close frame.
     pub(super) fn set_end(&self, end: End) {
-        // The first reason counts: what was ended before its shard went is abandoned all the same.
+        // Invariant 2. Also a connection that ended before its shard went is abandoned.
         let _ = self.end.set(Box::new(end));
         self.closing.store(true, Ordering::Release);
     }
 
-    /// The shard is gone, and its sockets with it.
+    /// Ends the connection because the shard is gone, and the socket with it.
     pub(super) fn abandon(&self) {
         self.finish(End {
             reason: DisconnectReason::HubClosed(Close::hub_closed()),
@@ -328,24 +348,26 @@ impl Link {
         self.advance(Stage::Cut);
     }
 
-    /// The shard moves the stage forward, and the session hears of it.
+    /// Moves the stage forward and wakes all that wait. Only the shard calls this.
     pub(super) fn advance(&self, stage: Stage) {
         self.stage.fetch_max(stage as u8, Ordering::AcqRel);
         self.session.wake();
         self.wake_watchers();
     }
 
-    /// Bytes that wait for the client in the hub.
+    /// The bytes that wait for the client in the hub.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed) as usize
     }
 
-    /// Whether `bytes` more may wait where `bytes_max` are allowed. If nothing waits, any number may.
+    /// Whether `bytes` more may wait, with a bound of `bytes_max`. If nothing waits, any number
+    /// may.
     pub fn has_space(&self, bytes: usize, bytes_max: usize) -> bool {
         has_space(self.waiting.load(Ordering::Relaxed), bytes, bytes_max)
     }
 
-    /// Has `bytes` more wait; with `bytes_max`, only if there [is space](Self::has_space).
+    /// Adds `bytes` to those that wait. With `bytes_max`, only if there [is
+    /// space](Self::has_space); `false` if not.
     pub(super) fn reserve_waiting(&self, bytes: usize, bytes_max: Option<usize>) -> bool {
         let Some(bytes_max) = bytes_max else {
             self.add_waiting(bytes);
@@ -382,7 +404,7 @@ fn has_space(waiting: u32, bytes: usize, bytes_max: usize) -> bool {
     waiting == 0 || (waiting as usize).saturating_add(bytes) <= bytes_max
 }
 
-/// A connection on its way to its shard: abandoned where it does not arrive, whoever drops it.
+/// A connection on its way to its shard. If it is dropped on the way, the connection is abandoned.
 pub struct Newcomer {
     link: Arc<Link>,
     has_arrived: bool,
@@ -393,7 +415,7 @@ impl Newcomer {
         Self { link, has_arrived: false }
     }
 
-    /// The link, for the shard.
+    /// The link, for the shard: the connection has arrived.
     pub(super) fn arrive(mut self) -> Arc<Link> {
         self.has_arrived = true;
         self.link.clone()
@@ -415,6 +437,6 @@ impl fmt::Debug for Newcomer {
 }
 
 fn lock(wakers: &Mutex<Slab<Waker>>) -> MutexGuard<'_, Slab<Waker>> {
-    // A waker that panics does so without the lock.
+    // Wakers run without the lock, so a waker that panics leaves the list intact.
     wakers.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,22 @@
-//! The side of a shard that the rest of the program sees: its inbox, its rooms, its counters.
+//! The public side of a shard: its inbox, its rooms and its counters.
 //!
 //! All methods may be called from any thread, and none waits.
+//!
+//! # Invariants
+//!
+//! 1. All or nothing: a publish or an action reserves space in the inbox of every shard that it
+//!    concerns before it pushes anything. If one reservation fails, the others are given back and
+//!    nothing was sent.
+//! 2. Each reservation is followed by exactly one push or one `give_back`. The shard releases the
+//!    space of each command with [`Command::takes_space`] that it pops.
+//! 3. A caller that waits for space ([`Pace::Patient`]) checks for congestion before it reserves
+//!    anything. A reservation that is given back wakes the waiting callers; if these reserved in
+//!    turn, they would wake each other for ever.
+//! 4. A room is claimed before the join enters the inbox, and so is the room of an action that
+//!    joins.
+//! 5. A shard may go at any moment. Whoever pushes a command that changes a count or the room index
+//!    looks afterwards whether the inbox is closed, and then undoes the change: the shard may have
+//!    cleaned up before it.
 
 mod acting;
 mod asking;
@@ -32,16 +48,16 @@ pub use self::acting::{Action, ActionError, act_at};
 pub use self::membership::{JoinError, LeaveError};
 pub use self::publishing::{Pace, Publish, publish, publish_at};
 
-/// What bounds the rooms.
+/// The bounds on rooms.
 #[derive(Debug, Clone, Copy)]
 pub struct RoomLimits {
-    /// Bytes of a name.
+    /// The most bytes of a name.
     pub name_bytes: usize,
-    /// Rooms that a connection may be in.
+    /// The most rooms of one connection.
     pub rooms_per_conn: u32,
 }
 
-/// To whom a frame is published, with the names not yet looked up.
+/// The recipients of a publish or an action, with names of rooms that were not looked up yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Address<'a, Id = ConnKey, Names = &'a [Cow<'a, str>]> {
     /// All connections.
@@ -61,13 +77,13 @@ pub struct Port<S> {
     rooms: RoomIndex,
     room_limits: RoomLimits,
     queued_bytes: Arc<Budget>,
-    /// What is on its way to everyone, or to several rooms.
+    /// The bytes on their way to everyone, or to several rooms.
     to_everyone: Arc<Pending>,
     counters: Counters,
-    /// The shard's clock in milliseconds, for sessions to stamp what they hear. The shard writes.
+    /// The shard's clock in milliseconds: sessions stamp received bytes with it. The shard writes.
     now_ms: AtomicU64,
-    /// When the shard is to run next at the latest, in milliseconds of its caller's clock, and how late
-    /// it has run so far, in all. The shard writes.
+    /// The time by which the shard asked to run next, in milliseconds of its caller's clock, and
+    /// the total time by which it ran late. The shard writes.
     next_run_ms: AtomicU64,
     late_ms: AtomicU64,
 }
@@ -89,21 +105,21 @@ impl<S> Port<S> {
         }
     }
 
-    /// Tells `watch` of the rooms from now on. For a port that has none yet.
+    /// Sets the observer of the rooms. The port must not have rooms yet.
     pub fn with_room_watch(mut self, watch: Arc<dyn RoomWatch>) -> Self {
         self.rooms = self.rooms.with_watch(watch);
         self
     }
 
-    /// Has the inbox tell `congestion`, as those of other ports do, when it is congested. For a port that
-    /// has no connections yet.
+    /// Has the inbox count in `congestion`, together with those of other ports. The port must not
+    /// have connections yet.
     pub fn with_congestion(mut self, congestion: Arc<Congestion>) -> Self {
         self.inbox = self.inbox.with_congestion(congestion);
         self
     }
 
-    /// Has the shard keep within budgets that it shares with others. For a port that has no rooms and no
-    /// shard yet.
+    /// Sets the budgets that the shard shares with others. The port must not have rooms or a shard
+    /// yet.
     pub fn with_budgets(mut self, budgets: Budgets) -> Self {
         self.rooms = self.rooms.with_budget(budgets.rooms);
         self.queued_bytes = budgets.queued_bytes;
@@ -115,7 +131,7 @@ impl<S> Port<S> {
         &self.inbox
     }
 
-    /// The rooms with members in this shard.
+    /// The rooms of this shard.
     pub fn rooms(&self) -> &RoomIndex {
         &self.rooms
     }
@@ -125,25 +141,26 @@ impl<S> Port<S> {
         &self.counters
     }
 
-    /// What the send queues of the shard may hold, with those that share it.
+    /// The budget for the bytes in send queues, which the shards share.
     pub fn queued_bytes(&self) -> &Arc<Budget> {
         &self.queued_bytes
     }
 
-    /// Notes on `link` that bytes have just been received.
+    /// Notes on `link` that bytes were received just now.
     pub fn hear(&self, link: &Link) {
         link.hear(self.now_ms.load(Ordering::Relaxed));
     }
 
-    /// How late the shard has run so far, in all, and is now, when its caller's clock tells `now`. Clients
-    /// are not to blame for that time: the process did not run.
+    /// The total time by which the shard ran late, the current lateness included. `now` is the time
+    /// of the shard's caller. The process did not run in that time, so silence of a client in that
+    /// time does not count.
     pub fn lateness(&self, now: Duration) -> Duration {
         let next_run = Duration::from_millis(self.next_run_ms.load(Ordering::Relaxed));
         let late_now = now.saturating_sub(next_run).saturating_sub(LATENESS_MIN);
         Duration::from_millis(self.late_ms.load(Ordering::Relaxed)) + late_now
     }
 
-    /// Rooms that a connection may be in.
+    /// The most rooms of one connection.
     pub(super) fn rooms_per_conn(&self) -> u32 {
         self.room_limits.rooms_per_conn
     }
@@ -158,8 +175,9 @@ impl<S> Port<S> {
         self.now_ms.store(now_ms, Ordering::Relaxed);
     }
 
-    /// Hands a new connection to the shard. It counts from now on, and can be in rooms and be sent to. A
-    /// socket that [is not there](super::Socket::is_there) follows by [`set_socket`](Self::set_socket).
+    /// Hands a new connection to the shard. From now on it is counted, can join rooms and can be
+    /// sent to. If the socket [is not there](super::Socket::is_there) yet,
+    /// [`set_socket`](Self::set_socket) follows.
     pub fn attach(&self, link: Arc<Link>, socket: S) {
         self.counters.connections.add(1);
         self.counters.connected.add(1);
@@ -170,24 +188,26 @@ impl<S> Port<S> {
         }
     }
 
-    /// Hands over the socket of a connection that began without one. What waits for the client leaves.
+    /// Hands over the socket of a connection that began without one. What waits for the client is
+    /// then written.
     pub fn set_socket(&self, conn: ConnKey, socket: S) {
         self.inbox.push(Command::Socket(conn, socket));
     }
 
-    /// Counts all connections as ended. For a shard that goes after it has closed the inbox, and for
-    /// those that then find it closed: what one of them counted too late for another, it counts out.
+    /// Counts all connections as ended: called by a shard that has closed its inbox, and by each
+    /// call that finds the inbox closed afterwards (invariant 5). A call may also count out a
+    /// connection that another call counted late.
     pub(super) fn count_all_disconnected(&self) {
         let left = self.counters.connections.take();
         self.counters.disconnected.add(left);
     }
 
-    /// Whether the shard is gone, and reaches nobody.
+    /// Whether the shard is gone. A gone shard reaches nobody.
     pub fn is_gone(&self) -> bool {
         self.inbox.is_closed()
     }
 
-    /// The shard goes: nothing of it counts or is found from now on.
+    /// The shard goes: closes the inbox, counts its connections as ended and clears its rooms.
     pub(super) fn retire(&self) {
         self.inbox.close();
         self.count_all_disconnected();
@@ -196,9 +216,10 @@ impl<S> Port<S> {
         self.counters.shards_gone.add(1);
     }
 
-    /// Sends frames to one connection. They count as waiting for it from now on. With `bytes_max`, for
-    /// callers that wait and try again, the call is also refused where more than that would wait for the
-    /// client, unless nothing else does.
+    /// Sends frames to one connection; they count as waiting for the client from now on.
+    ///
+    /// With `bytes_max`, for callers that wait and try again, the call is also refused if more than
+    /// `bytes_max` bytes would wait for the client. If nothing waits, any size is accepted.
     pub fn send(
         &self,
         link: &Arc<Link>,
@@ -210,7 +231,7 @@ impl<S> Port<S> {
         if !link.reserve_waiting(bytes, bytes_max) {
             return Err(Overloaded);
         }
-        // Where it is dropped, its bytes wait no longer.
+        // From here on, dropping the delivery takes its bytes off what waits for the client.
         let delivery = Delivery::reserved(frames, link.clone(), follow);
         self.inbox.reserve(bytes).inspect_err(|_| self.counters.refused.add(1))?;
         self.inbox.push(Command::Deliver(delivery));
@@ -222,26 +243,30 @@ impl<S> Port<S> {
         self.inbox.push(Command::Close(conn, reason));
     }
 
-    /// Ends all connections over the window of `closing`, and lets no new one begin. A later call counts
-    /// for those that are left.
+    /// Ends all connections over the window of `closing`, and ends new ones at once. A later call
+    /// replaces this one for the connections that remain.
     pub fn close_all(&self, closing: Arc<Closing>) {
         self.inbox.push(Command::CloseAll(closing));
     }
 
-    /// Asks a share of the connections to go, over the window of `shedding`, and tells how many were asked
-    /// when that is over. Those that come later stay. A later call, or [`close_all`](Self::close_all), takes
-    /// the place of what is left of this one, which is over then. Nobody is asked after `close_all`.
+    /// Asks a share of the connections to go, over the window of `shedding`. Replies at the end
+    /// with the number of connections that were asked. Connections that are attached later stay.
+    ///
+    /// A later call, or [`close_all`](Self::close_all), ends this one early and replaces it. After
+    /// `close_all`, the call asks nobody and replies 0.
     pub fn shed(&self, shedding: Shedding, reply: Reply<usize>) {
         self.inbox.take_space();
         self.inbox.push(Command::Shed(shedding, reply));
     }
 
-    /// Gives up all connections that are left, and tells how many when that is done.
+    /// Cuts all remaining connections at once. Replies with the number of those that had not
+    /// received all that was sent to them.
     pub fn cut_all(&self, reply: Reply<usize>) {
         self.inbox.push(Command::CutAll(reply));
     }
 
-    /// Gives the socket of a connection back.
+    /// Reports that the session is over: the shard ends the connection, if it has not ended, and
+    /// drops its socket.
     pub fn detach(&self, conn: ConnKey) {
         self.inbox.push(Command::Detach(conn));
     }
@@ -257,16 +282,16 @@ impl<S> Port<S> {
         self.inbox.push(Command::Pong(conn, frames));
     }
 
-    /// Ends the shard.
+    /// Stops the shard.
     pub fn stop(&self) {
         self.inbox.push(Command::Stop);
     }
 
-    // For `publish`, which pays 10 ns a shard for the call that `act_at` would make of it.
+    // Inlined for `publish`, which would pay 10 ns a shard for the call; `act_at` calls it too.
     #[inline(always)]
     fn resolve(&self, address: Address<'_>) -> Option<Audience> {
         match address {
-            // A shard that is gone has no rooms.
+            // A gone shard has no rooms, so only the other addresses need the check.
             Address::Everyone | Address::Conn(_) if self.is_gone() => None,
             Address::Everyone => Some(Audience::Everyone),
             Address::Room(name) => self.rooms.find(name).map(Audience::Room),
@@ -279,7 +304,7 @@ impl<S> Port<S> {
         }
     }
 
-    /// Whether much is on its way to an audience.
+    /// Whether a patient caller must wait for this audience.
     fn is_pending(&self, audience: &Audience) -> bool {
         match audience {
             Audience::Room(room) => room.pending().is_high(),
@@ -297,8 +322,8 @@ impl<S> Port<S> {
         }
     }
 
-    /// The excepted connections, as far as they concern this shard.
-    // For `publish`, which pays 5 ns a shard for the call.
+    /// The excepted connections that belong to this shard.
+    // Inlined for `publish`, which would pay 5 ns a shard for the call.
     #[inline(always)]
     fn resolve_except(&self, except: &[ConnKey]) -> Except {
         let here = || except.iter().copied().filter(|id| id.shard() == self.index);

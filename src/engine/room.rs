@@ -1,28 +1,31 @@
-//! One room of one shard, as any thread may share it.
+//! One room of one shard, which any thread may share.
+//!
+//! The numbers of invariants are those of [`room_index`](super::room_index).
 
 use std::fmt;
 
 use super::pending::Pending;
 use super::sync::{AtomicU32, Ordering};
 
-/// The claim count of a room that has left the index for good.
+/// The claim count of a retired room (invariant 3).
 const RETIRED: u32 = u32::MAX;
 
-/// The slot of a room that has no members in its shard yet.
+/// The slot of a room that no join has reached in its shard, or whose last claim is gone.
 pub(super) const NO_SLOT: u32 = u32::MAX;
 
 /// A room of one shard.
 pub struct Room {
     name: Box<str>,
-    /// Members plus joins on their way, or [`RETIRED`]. Guards no other memory: what a claim stands
-    /// for travels through the inbox.
+    /// The claim count: members plus joins on their way, or [`RETIRED`] (invariant 2). Publishes no
+    /// other memory: the join itself travels through the inbox.
     claims: AtomicU32,
-    /// Where the shard keeps the members. Written and read by the shard's task alone; an atomic only
-    /// because the room is shared.
+    /// The place of the members in the shard's table. Only the shard's task reads and writes it; it
+    /// is an atomic because the room is shared.
     slot: AtomicU32,
-    /// Leaves on their way: whoever leaves adds, the shard takes off. Orders nothing.
+    /// The number of leaves on their way. The sender of a leave adds, the shard subtracts; orders
+    /// nothing.
     leaving: AtomicU32,
-    /// Messages on their way.
+    /// The bytes of the messages on their way to the members.
     pending: Pending,
 }
 
@@ -42,8 +45,9 @@ impl Room {
         &self.name
     }
 
-    /// Members, with the joins and without the leaves that are on their way. A leave by a connection
-    /// that is in other rooms and not in this one makes it one too few until the shard has seen it.
+    /// The number of members, with the joins on their way and without the leaves on their way. A
+    /// leave by a connection that is in other rooms, but not in this one, makes the number too
+    /// small by one until the shard has seen the leave.
     pub fn members(&self) -> usize {
         let leaving = self.leaving.load(Ordering::Relaxed);
         match self.claims.load(Ordering::Relaxed) {
@@ -52,30 +56,32 @@ impl Room {
         }
     }
 
-    /// What is on its way to the members.
+    /// The bytes that are on their way to the members.
     pub(super) fn pending(&self) -> &Pending {
         &self.pending
     }
 
-    /// Notes a leave on its way to the shard.
+    /// Counts a leave that is about to be sent to the shard.
     pub(super) fn start_leaving(&self) {
         self.leaving.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The shard has seen a leave.
+    /// Counts a leave that the shard has seen.
     pub(super) fn finish_leaving(&self) {
         self.leaving.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Claims it for one member to come, unless it is retired. Whoever holds a claim can make others.
+    /// Takes a claim for a member to come; `false` if the room is retired. While somebody holds a
+    /// claim, this succeeds.
     pub(super) fn claim(&self) -> bool {
-        // One more than `RETIRED` does not exist, which is what keeps a retired room retired.
+        // Invariant 3: `RETIRED` is the maximum, so adding to it fails and a retired room stays
+        // retired.
         self.claims
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |claims| claims.checked_add(1))
             .is_ok()
     }
 
-    /// Takes one claim off; `true` if it was the last and the room is now retired.
+    /// Takes a claim back; `true` if it was the last and the room is now retired (invariant 3).
     pub(super) fn unclaim(&self) -> bool {
         self.claims.fetch_sub(1, Ordering::Relaxed) == 1
             && self

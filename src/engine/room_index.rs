@@ -1,21 +1,26 @@
-//! The rooms of a shard, as any thread may look them up: an `ArcSwap` snapshot of a persistent set.
+//! The rooms of a shard, which any thread may look up: an `ArcSwap` snapshot of a persistent set.
 //!
-//! The *set* of rooms is shared and changes rarely; each change copies one path of the tree,
-//! O(log rooms). The *members* of a room change often and are the shard's own affair.
+//! The *set* of rooms is shared and changes rarely; each change copies one path of the tree, O(log
+//! rooms). The *members* of a room change often and belong to the shard alone.
 //!
-//! # Who creates and who removes
+//! Lookups are wait-free. Claims and removals retry while another thread swaps the snapshot.
 //!
-//! A joiner puts the room into the index before its command enters the shard's inbox, so that a
-//! publish by anybody who knows of the join finds the room. The shard takes the room out when the
-//! last member is gone. The two race, and [`Room::claim`] decides: a room counts its members and
-//! the joins on their way to it; the shard retires a room only by moving that count from zero to
-//! `RETIRED`, and a claim on a retired room fails, so that its joiner puts a fresh one in its
-//! place. A model checks that race (`tests/models/loom/room_index.rs`).
+//! # Invariants
 //!
-//! Finding is wait-free. Claiming and removing retry while another thread swaps the snapshot.
+//! 1. A joiner claims the room before its join enters the inbox of the shard
+//!    ([`RoomIndex::claim`]). So a publish by any thread that knows of the join finds the room.
+//! 2. The claim count of a room is the number of its members and of the joins on their way to it.
+//!    Only the shard takes claims back ([`RoomIndex::unclaim`]).
+//! 3. The shard retires a room by moving the claim count from 0 to `RETIRED`. A claim on a retired
+//!    room fails. So either a joiner gets its claim first and the room stays, or the shard retires
+//!    the room first and the joiner puts a new room in its place.
+//! 4. A retired room is never found again once the shard has removed it, or a joiner has replaced
+//!    it. The shard removes the very room that it retired, never the new one of the same name.
+//! 5. Each room is created once and counted as gone once, in the budget and for the [`RoomWatch`]:
+//!    by the shard that retired it, by the joiner that found another room in the place of its own,
+//!    or by the thread that cleared the index. It is counted as created before it can be found.
 //!
-//! Who has to know which rooms there are without asking, such as a backplane that subscribes for
-//! them, is told by a [`RoomWatch`].
+//! A model checks the race of joiners with the shard (`tests/models/loom/room_index.rs`).
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -29,7 +34,7 @@ use super::budget::{Budget, Budgets};
 use super::room::Room;
 use super::sync::ArcSwap;
 
-/// A room as an element of the set: equal and hashed by name.
+/// A room as an element of the set: compared and hashed by its name.
 #[derive(Clone)]
 struct ByName(Arc<Room>);
 
@@ -55,21 +60,26 @@ impl Eq for ByName {}
 
 type RoomSet = HashTrieSetSync<ByName, RandomState>;
 
-/// Is told when rooms come and go. Each room that was made is gone once; the calls of several
-/// threads, and of several shards with a room of one name, may come in any order, so count them.
+/// An observer that is notified when rooms are created and gone, such as a backplane that
+/// subscribes for them.
+///
+/// For each room, `made` is called once and `gone` once. Calls from several threads, and from
+/// several shards with a room of the same name, may come in any order: an implementation must count
+/// them.
 pub trait RoomWatch: Send + Sync {
-    /// A room is about to be made: whoever finds it in the index can rely on this call.
+    /// A room is about to be created. This call ends before anybody can find the room in the index.
     fn made(&self, name: &str);
 
-    /// A room is not in the index any more.
+    /// A room is no longer in the index, or was never put there.
     fn gone(&self, name: &str);
 }
 
-/// The set of rooms that have members in a shard.
+/// The set of the rooms of a shard that have members, or joins on their way.
 pub struct RoomIndex {
     rooms: ArcSwap<RoomSet>,
     watch: Option<Arc<dyn RoomWatch>>,
-    /// Taken from by who makes a room, given back by who takes it out, or finds another's in its place.
+    /// Counts the rooms that were created and are not gone, for all indexes that share the budget
+    /// (invariant 5).
     budget: Arc<Budget>,
 }
 
@@ -77,16 +87,16 @@ pub struct RoomIndex {
 pub struct Snapshot(Arc<RoomSet>);
 
 impl Snapshot {
-    /// Their names, in no order.
+    /// The names of the rooms, in no particular order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|room| room.0.name())
     }
 }
 
-/// A room was not made because there are as many as there may be.
+/// A room was not created because the hub has the maximum number of rooms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoMoreRooms {
-    /// The bound.
+    /// The maximum number of rooms.
     pub rooms_max: usize,
 }
 
@@ -97,56 +107,58 @@ impl RoomIndex {
         Self { rooms: ArcSwap::from_pointee(empty), watch: None, budget: Budgets::default().rooms }
     }
 
-    /// Has the index tell of its rooms; it must have none yet.
+    /// Sets the observer. The index must not have rooms yet.
     pub fn with_watch(self, watch: Arc<dyn RoomWatch>) -> Self {
         Self { watch: Some(watch), ..self }
     }
 
-    /// Has the index keep within a budget; it must have no rooms yet.
+    /// Sets the budget for the number of rooms. The index must not have rooms yet.
     pub fn with_budget(self, budget: Arc<Budget>) -> Self {
         Self { budget, ..self }
     }
 
-    /// The room of that name, if it has members here.
+    /// Returns the room of that name, if it is in the index. Wait-free.
     pub fn find(&self, name: &str) -> Option<Arc<Room>> {
         self.rooms.load().get(name).map(|room| room.0.clone())
     }
 
-    /// Whether there is a room of that name.
+    /// Whether a room of that name is in the index.
     pub fn contains(&self, name: &str) -> bool {
-        // Not by a look-up of its own: that would cost each publish an inlined call.
+        // `find` instead of a lookup of its own, which would add an inlined call to each publish.
         self.find(name).is_some()
     }
 
-    /// Members of a room, and joins on their way to it; without taking a reference.
+    /// The number of members of a room, with the joins on their way and without the leaves on their
+    /// way. Takes no reference to the room.
     pub fn members(&self, name: &str) -> usize {
         self.rooms.load().get(name).map_or(0, |room| room.0.members())
     }
 
-    /// All rooms as they are now. What comes and goes later does not change the snapshot.
+    /// All rooms at this moment. Later changes do not show in the snapshot.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot(self.rooms.load_full())
     }
 
-    /// Shows each room to `visit`, in no order.
+    /// Calls `visit` with each room, in no particular order.
     pub fn for_each(&self, mut visit: impl FnMut(&Room)) {
         self.rooms.load_full().iter().for_each(|room| visit(&room.0));
     }
 
-    /// How many rooms there are.
+    /// The number of rooms.
     pub fn len(&self) -> usize {
         self.rooms.load().size()
     }
 
-    /// Whether there are none.
+    /// Whether the index has no rooms.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Finds or makes the room, and claims it for one member to come.
+    /// Returns the room of that name with one claim more, for a member to come. Creates the room if
+    /// need be.
     ///
     /// # Errors
-    /// There is no such room, and none can be made.
+    /// The index has no such room, and the hub has the maximum number of rooms.
     pub fn claim(&self, name: &str) -> Result<Arc<Room>, NoMoreRooms> {
         let mut fresh = None;
         loop {
@@ -158,13 +170,14 @@ impl RoomIndex {
                 }
                 return Ok(room.0.clone());
             }
-            // Absent, or retired: then the shard is about to remove it, and finds ours instead.
+            // Invariant 3: the room is absent or retired. If retired, the shard is about to remove
+            // it, and finds ours instead.
             let fresh = match &mut fresh {
                 Some(fresh) => fresh,
                 none => none.insert(self.create(name)?),
             };
             let room = ByName(fresh.clone());
-            // An insert would leave an equal element where it is.
+            // An insert alone would leave an equal element in place.
             let with_fresh = match known {
                 Some(_) => rooms.remove(name).insert(room),
                 None => rooms.insert(room),
@@ -176,7 +189,7 @@ impl RoomIndex {
         }
     }
 
-    /// Makes a room that is not in the index yet.
+    /// Creates a room with one claim. The caller puts it into the index, or counts it as gone.
     fn create(&self, name: &str) -> Result<Arc<Room>, NoMoreRooms> {
         if !self.budget.try_take(1) {
             return Err(NoMoreRooms { rooms_max: self.budget.max() });
@@ -185,31 +198,35 @@ impl RoomIndex {
         Ok(Arc::new(Room::claimed(name)))
     }
 
-    /// A room that was made is not in the index, or not any more.
+    /// Counts a room as gone: it is no longer in the index, or was never put there.
     fn count_gone(&self, name: &str) {
         self.notify(|watch| watch.gone(name));
         self.budget.give_back(1);
     }
 
-    /// Gives a claim back, and removes the room if it was the last. For the shard alone.
+    /// Takes a claim back; if it was the last, removes the room and returns `true`. Only the shard
+    /// calls this.
     pub(super) fn unclaim(&self, room: &Arc<Room>) -> bool {
         let retired = room.unclaim();
         if retired {
             self.remove(room);
-            // Also where a joiner has put another in its place, of which it has told.
+            // Also if a joiner has put a new room in its place: that one was counted when it was
+            // created.
             self.count_gone(room.name());
         }
         retired
     }
 
-    /// Takes all rooms out, whoever is in them. For a shard that goes, and for joiners that then find it gone.
+    /// Takes all rooms out, even those with members. For a shard that shuts down, and for joiners
+    /// that find it gone.
     pub(super) fn clear(&self) {
         let empty = Arc::new(RoomSet::new_with_hasher_with_ptr_kind(RandomState::default()));
         loop {
             let rooms = self.rooms.load();
             let seen = self.rooms.compare_and_swap(&rooms, empty.clone());
             if Arc::ptr_eq(&seen, &rooms) {
-                // Whoever has taken them out tells, so that each is told of once.
+                // Only the thread whose swap succeeded counts the rooms, so each is counted once
+                // (invariant 5).
                 return rooms.iter().for_each(|room| self.count_gone(room.0.name()));
             }
         }
@@ -303,7 +320,7 @@ mod tests {
         assert!(a == again && a != b);
     }
 
-    /// How often each room was made and not gone yet.
+    /// For each name, how many rooms were created and are not gone.
     #[derive(Default)]
     struct Ledger(Mutex<BTreeMap<String, u32>>);
 

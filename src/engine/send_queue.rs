@@ -1,28 +1,29 @@
-//! The send queue of a connection whose socket has blocked: what the kernel would not take.
+//! The send queue of a connection whose socket has blocked: the data that the kernel would not
+//! take.
 //!
-//! A ring of slots in the order of the wire. A slot holds data (whole frames in one buffer) or one
-//! control frame. A new [`Burst`] gets a slot of its own and shares its bytes with the queues of
-//! other connections. When all slots are taken, the burst is copied behind the data of the last
-//! slot. So only bytes can fill a queue: a client that is far away has many bursts waiting, and is
-//! not slow for that.
+//! The queue is a ring of slots in the order of the wire. A slot holds data (whole frames in one
+//! buffer) or one control frame. A new [`Burst`] gets a slot of its own and shares its bytes with
+//! the queues of other connections. When all slots are taken, the burst is copied behind the data
+//! of the last slot. So only bytes can fill a queue, never the number of bursts: a client that is
+//! far away has many bursts waiting, and is not slow for that.
 //!
-//! Control frames have slots of their own: at most one pong, one ping and one close wait, whatever
-//! the data does.
+//! Control frames have slots of their own: at most one pong, one ping and one close frame wait,
+//! however much data waits.
 //!
 //! ```text
 //!  front                                                back
 //!  ┌──────────────┬──────┬───────┬───────┬─────┬───────┐
 //!  │ torn slot    │ pong │ burst │ burst │ ... │ joined│
 //!  └──────────────┴──────┴───────┴───────┴─────┴───────┘
-//!   ^ `written` bytes of it have left: the frame that they tear must be finished
+//!   ^ `written` bytes of it have left: the torn frame must be finished
 //! ```
 //!
 //! # Invariants
 //!
-//! 1. `written` is less than the length of the front slot, and 0 for an empty ring.
-//! 2. Data slots hold whole frames, at least one.
-//! 3. No control frame stands behind a data slot that has not begun to leave, except the close
-//!    frame, which stands last.
+//! 1. `written` is less than the length of the front slot, and 0 if the ring is empty.
+//! 2. Each data slot holds whole frames, at least one.
+//! 3. Control frames stand before all data slots that have not begun to leave. Only the close frame
+//!    stands last.
 
 mod slot;
 
@@ -35,7 +36,7 @@ use bytes::Bytes;
 use self::slot::{Content, Frames, Slot, cut_after_frame};
 use super::frame;
 
-/// What happens to a message for a connection whose queue is full.
+/// The policy for a message to a connection whose queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Overflow {
@@ -43,23 +44,24 @@ pub enum Overflow {
     /// [`DisconnectReason::SlowClient`](super::DisconnectReason::SlowClient).
     #[default]
     Evict,
-    /// The oldest queued messages are dropped until the new one fits. For streams where new messages
-    /// matter more: set [`send_buffer_bytes`](crate::Builder::send_buffer_bytes) to how far a client may be
-    /// behind.
+    /// The oldest queued messages are dropped until the new one fits. For streams where new
+    /// messages matter more: set [`send_buffer_bytes`](crate::Builder::send_buffer_bytes) to how
+    /// far a client may be behind.
     DropOldest,
-    /// The new message is dropped. The client is not told.
+    /// The new message is dropped. The client is not notified.
     DropNewest,
-    /// The new message replaces all that wait, whatever their size: a client that has been slow gets the newest
-    /// message next. Use it if each message contains the whole state, such as a game tick, a price or a
-    /// position. It needs no other setting: roomcast also keeps the kernel's buffer small (on Linux, for TCP and
-    /// TLS).
+    /// The new message replaces all waiting messages, whatever their size: a client that was slow
+    /// gets the newest message next. Use it if each message contains the whole state, such as a
+    /// game tick, a price or a position. It needs no other setting: roomcast also keeps the
+    /// kernel's buffer small (on Linux, for TCP and TLS).
     ///
-    /// All messages to a connection count as one stream, also those of other rooms and direct sends.
+    /// All messages to a connection count as one stream, including those of other rooms and direct
+    /// sends.
     KeepNewest,
 }
 
 impl Overflow {
-    /// Whether a client that takes nothing stays, for as long as it answers.
+    /// Whether a client that takes nothing stays connected while it answers.
     pub fn keeps_slow_clients(self) -> bool {
         self != Self::Evict
     }
@@ -68,13 +70,13 @@ impl Overflow {
 /// The bounds of a send queue.
 #[derive(Debug, Clone, Copy)]
 pub struct QueueLimits {
-    /// Bursts that wait as they are, besides the one that is being written. Further ones are joined
-    /// to the last of them.
+    /// The most bursts that wait in slots of their own, besides the one that is being written.
+    /// Further bursts are joined to the last of them.
     pub slots: usize,
-    /// Bytes of data frames. An empty queue takes one burst of any size, which then counts as half of
-    /// the bound at the most.
+    /// The most bytes of data frames. An empty queue takes one burst of any size; a message that is
+    /// larger than the bound then counts as at most half of it.
     pub bytes: usize,
-    /// What happens to a burst that would exceed the bytes.
+    /// The policy for a burst that would exceed `bytes`.
     pub overflow: Overflow,
 }
 
@@ -83,16 +85,16 @@ pub struct QueueLimits {
 pub struct Burst {
     /// The frames, one after the other.
     pub frames: Bytes,
-    /// How many.
+    /// The number of frames.
     pub messages: usize,
 }
 
-/// An amount of data, for counters and reasons.
+/// An amount of data.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Amount {
-    /// Messages.
+    /// The number of messages.
     pub messages: usize,
-    /// Bytes, headers included.
+    /// The bytes, headers included.
     pub bytes: usize,
 }
 
@@ -111,38 +113,38 @@ impl From<&Burst> for Amount {
     }
 }
 
-/// What became of a burst.
+/// The result of pushing a burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pushed {
-    /// It waits for the socket.
+    /// The burst waits for the socket.
     Queued,
-    /// It waits, and older ones were dropped for it.
+    /// The burst waits, and this amount of older data was dropped for it.
     DroppedOldest(Amount),
-    /// It was dropped.
+    /// The burst was dropped.
     DroppedNewest(Amount),
-    /// There is no space, and the policy is to evict.
+    /// The queue has no space, and the policy is to evict.
     Full,
 }
 
-/// Slots of a first allocation: the default bound, and the control frames.
+/// The slots of the first allocation: the default bound of 16, and the three control frames.
 const CAPACITY_FIRST: usize = 16 + 3;
 
-/// The most buffers that one vectored write takes from a queue. With joined bursts, a write of more
-/// is far beyond what a socket takes at once.
+/// The most slots that one vectored write takes from a queue. Bursts are joined, so 16 slots are
+/// far more than a socket takes at once.
 pub const WRITE_SLOTS_MAX: usize = 16;
 
-/// A ring of what waits for one socket.
+/// A ring of the data and control frames that wait for one socket.
 #[derive(Debug)]
 pub struct SendQueue {
     slots: VecDeque<Slot>,
-    /// Bytes of the front slot that have left.
+    /// The bytes of the front slot that have left.
     written: usize,
     data_slots: usize,
     data_bytes: usize,
 }
 
 impl SendQueue {
-    /// An empty queue, with room for a first allocation's worth of slots.
+    /// An empty queue, with space for [`CAPACITY_FIRST`] slots, or fewer if its bound is lower.
     pub fn new(limits: &QueueLimits) -> Self {
         Self {
             slots: VecDeque::with_capacity(CAPACITY_FIRST.min(limits.slots + 3)),
@@ -157,12 +159,12 @@ impl SendQueue {
         self.slots.is_empty()
     }
 
-    /// The bytes of the slots with data, which are held until the slot has left as a whole.
+    /// The bytes of the data slots. The bytes of a slot are held until the whole slot has left.
     pub fn data_bytes(&self) -> usize {
         self.data_bytes
     }
 
-    /// The data that waits: the messages that have not left as a whole, and what is left of them.
+    /// The waiting data: messages that have not left completely, and their remaining bytes.
     pub fn queued(&self) -> Amount {
         let mut queued = Amount::default();
         self.slots.iter().filter(|slot| slot.is_data()).for_each(|slot| queued.add(slot));
@@ -173,8 +175,8 @@ impl SendQueue {
         queued
     }
 
-    /// Appends a burst of which `written` bytes have left, to an empty queue, which takes it whatever
-    /// its size.
+    /// Appends a burst of which `written` bytes have left to an empty queue, which takes a burst of
+    /// any size.
     pub fn start(&mut self, burst: Burst, written: usize, limits: &QueueLimits) -> Pushed {
         debug_assert!(self.is_empty());
         self.append(burst, limits);
@@ -185,7 +187,7 @@ impl SendQueue {
         }
     }
 
-    /// Appends a burst, or does what the policy says where it does not fit.
+    /// Appends a burst, or applies the policy if it does not fit.
     pub fn push(&mut self, burst: Burst, limits: &QueueLimits) -> Pushed {
         if limits.overflow == Overflow::KeepNewest {
             self.append_slot(burst);
@@ -202,23 +204,24 @@ impl SendQueue {
         }
     }
 
-    /// Queues a pong before the frames that have not begun to leave. It replaces one that waits: only
-    /// the newest ping need be answered (RFC 6455, section 5.5.3). `true` if it did.
+    /// Queues a pong before all frames that have not begun to leave. It replaces a waiting pong,
+    /// because only the newest ping must be answered (RFC 6455, section 5.5.3); `true` if it did.
     pub fn push_pong(&mut self, frame: Bytes) -> bool {
         self.put_control(frame, Content::Pong)
     }
 
-    /// Queues a ping before the frames that have not begun to leave, unless one waits.
+    /// Queues a ping before all frames that have not begun to leave. It replaces a waiting ping.
     pub fn push_ping(&mut self, frame: Bytes) {
         self.put_control(frame, Content::Ping);
     }
 
-    /// Queues the close frame behind all else. Nothing is to be pushed after it.
+    /// Queues the close frame behind all else. The caller pushes nothing after it.
     pub fn push_close(&mut self, frame: Bytes) {
         self.slots.push_back(Slot { frames: Frames::Shared(frame), content: Content::Close });
     }
 
-    /// Throws the data away, but for the rest of a frame that has begun to leave.
+    /// Drops the data, except for the rest of a frame that has begun to leave. Returns the dropped
+    /// amount.
     pub fn discard_data(&mut self) -> Amount {
         let mut discarded = Amount::default();
         let written = std::mem::take(&mut self.written);
@@ -244,7 +247,7 @@ impl SendQueue {
         discarded
     }
 
-    /// Fills `buffers` with what is to be written next, and returns how many it filled.
+    /// Fills `buffers` with the bytes to write next, and returns how many buffers it filled.
     pub fn fill<'a>(&'a self, buffers: &mut [IoSlice<'a>; WRITE_SLOTS_MAX]) -> usize {
         let mut filled = 0;
         for (buffer, slot) in buffers.iter_mut().zip(&self.slots) {
@@ -255,7 +258,7 @@ impl SendQueue {
         filled
     }
 
-    /// Takes note that `bytes` of what [`fill`](Self::fill) gave have left.
+    /// Notes that the first `bytes` bytes of those that [`fill`](Self::fill) returned have left.
     pub fn advance(&mut self, bytes: usize) {
         self.written += bytes;
         while let Some(front) = self.slots.front().filter(|slot| slot.frames.len() <= self.written)
@@ -273,8 +276,8 @@ impl SendQueue {
         self.data_slots == 0 || self.weight(limits) + burst.frames.len() <= limits.bytes
     }
 
-    /// The bytes that have not left. A message that exceeds the bound by itself counts as half of it at
-    /// the most: there is space for others while it leaves.
+    /// The bytes that have not left. A message that exceeds the bound by itself counts as at most
+    /// half of the bound, so that others find space while it leaves.
     fn weight(&self, limits: &QueueLimits) -> usize {
         let Some(front) = self.slots.iter().find(|slot| slot.is_data()) else { return 0 };
         let written = if self.torn().is_some() { self.written } else { 0 };
@@ -286,19 +289,19 @@ impl SendQueue {
         }
     }
 
-    /// The data that has begun to leave.
+    /// The data slot that has begun to leave.
     fn torn(&self) -> Option<&Slot> {
         self.slots.front().filter(|slot| self.written > 0 && slot.is_data())
     }
 
-    /// Data slots that have not begun to leave.
+    /// The number of data slots that have not begun to leave.
     fn whole_slots(&self) -> usize {
         self.data_slots - usize::from(self.torn().is_some())
     }
 
     fn append(&mut self, burst: Burst, limits: &QueueLimits) {
         let whole = self.whole_slots();
-        // By invariant 3, the last slot is one of these.
+        // Invariant 3: the last slot is a data slot.
         if whole > 0
             && whole >= limits.slots
             && let Some(last) = self.slots.back_mut().filter(|last| !last.is_oversize(limits))
@@ -323,7 +326,7 @@ impl SendQueue {
             bytes => bytes,
         });
         if torn_weight.is_some_and(|weight| weight + burst.frames.len() > limits.bytes) {
-            // Older ones would be dropped for nothing.
+            // Even without the older messages the burst would not fit.
             return Pushed::DroppedNewest(Amount::from(&burst));
         }
         let mut dropped = Amount::default();
@@ -335,7 +338,7 @@ impl SendQueue {
         Pushed::DroppedOldest(dropped)
     }
 
-    /// Drops all messages of which nothing has left, but for the last.
+    /// Drops all messages that have not begun to leave, except for the last.
     fn keep_newest(&mut self) -> Pushed {
         self.free_whole_frames();
         let first = usize::from(self.written > 0);
@@ -348,8 +351,8 @@ impl SendQueue {
         if dropped.messages == 0 { Pushed::Queued } else { Pushed::DroppedOldest(dropped) }
     }
 
-    /// Moves the frames behind a torn one into a slot of their own, so that they can be dropped, and
-    /// control frames can pass them.
+    /// Moves the whole frames behind a torn one into a slot of their own, so that they can be
+    /// dropped and control frames can pass them.
     fn free_whole_frames(&mut self) {
         if self.torn().is_none() {
             return;
@@ -363,7 +366,7 @@ impl SendQueue {
         self.advance(0);
     }
 
-    /// Drops the oldest message of which nothing has left, and returns its bytes.
+    /// Drops the oldest message that has not begun to leave, and returns its bytes.
     fn drop_oldest_message(&mut self) -> usize {
         let first = usize::from(self.written > 0);
         let oldest = (first..self.slots.len()).find(|&at| self.slots[at].is_data());

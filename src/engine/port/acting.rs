@@ -1,8 +1,11 @@
-//! Actions on the connections of a target: they end, enter a room or leave it.
+//! Actions on the connections of a target: they are closed, join a room or leave it.
 //!
-//! An action goes the way of a message: one command enters the inbox of each shard that has somebody to
-//! act on, and all shards take it or none. A room that is to be entered is claimed in each of those
-//! shards before the first command is pushed, so that whoever knows of the action finds the room.
+//! An action takes the same way as a message: one command enters the inbox of each shard that has
+//! connections to act on, and either all these shards take the command or none does. A room to join
+//! is claimed in each of these shards before the first command is pushed, so that a publish by any
+//! thread that knows of the action finds it.
+//!
+//! The numbers of invariants are those of [`port`](super).
 
 use std::sync::Arc;
 
@@ -15,24 +18,24 @@ use crate::engine::inbox::Overloaded;
 use crate::engine::link::ConnKey;
 use crate::engine::room_index::NoMoreRooms;
 
-/// What happens to the connections of a target, with the names not yet looked up.
+/// An action on the connections of a target, with the name of a room that was not looked up yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action<'a> {
-    /// They are closed, after what was sent to them before.
+    /// Close them, after what was sent to them before.
     Close {
-        /// The code that clients are told.
+        /// The close code for the clients.
         code: CloseCode,
-        /// The reason that clients are told.
+        /// The reason for the clients.
         reason: &'a str,
     },
-    /// They enter the room of this name.
+    /// Put them into the room of this name.
     Join(&'a str),
-    /// They leave the room of this name.
+    /// Take them out of the room of this name.
     Leave(&'a str),
 }
 
-/// Connections were not closed, or not moved in or out of a room. Nothing has happened to any of them, on
-/// no node.
+/// Why connections were not closed, or not moved into or out of a room. Nothing has changed for any
+/// of them, on any node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ActionError {
@@ -45,15 +48,16 @@ pub enum ActionError {
     /// The name of the room is too long.
     #[error("room name too long: {bytes} of at most {bytes_max} bytes")]
     NameTooLong {
-        /// Its bytes.
+        /// The bytes of the name.
         bytes: usize,
-        /// The bound.
+        /// The maximum.
         bytes_max: usize,
     },
-    /// The hub has as many rooms as it may have, and this is none of them.
+    /// The hub has the maximum number of rooms, and a shard with a connection to put in has no
+    /// members of this room yet: a room counts once per shard.
     #[error("no more rooms: the hub has at most {rooms_max}")]
     NoMoreRooms {
-        /// The bound.
+        /// The maximum.
         rooms_max: usize,
     },
 }
@@ -76,10 +80,11 @@ impl From<NoMoreRooms> for ActionError {
     }
 }
 
-/// Has `action` happen to the connections of an address: in all shards that have some, or in none if an inbox
-/// is full.
+/// Acts on the connections of an address: in all shards that have some, or in none if an inbox is
+/// full.
 ///
-/// What is published before it does not see the change, and what is published after it does.
+/// The action takes its place among the publishes: those before it reach the recipients of before,
+/// those after it see the change.
 pub fn act_at<S>(
     pace: Pace,
     ports: &[Arc<Port<S>>],
@@ -93,7 +98,7 @@ pub fn act_at<S>(
     let ports = concerned(ports, address).iter().filter(|port| port.is_concerned_by(action));
     let meant: Vec<(&Arc<Port<S>>, Audience)> =
         ports.filter_map(|port| Some((port, port.resolve(address)?))).collect();
-    // Before anything is reserved: giving space back wakes other waiters, and they would wake this one, for ever.
+    // Invariant 3.
     if pace == Pace::Patient && meant.iter().any(|(port, _)| port.inbox.is_congested()) {
         return Err(ActionError::Overloaded);
     }
@@ -108,7 +113,7 @@ pub fn act_at<S>(
     Ok(())
 }
 
-/// Reserves space in all inboxes or in none.
+/// Reserves space in all inboxes or in none (invariant 1).
 fn reserve<S>(meant: &[(&Arc<Port<S>>, Audience)]) -> Result<(), Overloaded> {
     for (at, (port, _)) in meant.iter().enumerate() {
         if port.inbox.reserve(0).is_err() {
@@ -120,7 +125,7 @@ fn reserve<S>(meant: &[(&Arc<Port<S>>, Audience)]) -> Result<(), Overloaded> {
     Ok(())
 }
 
-/// Makes the change of each port, or gives back what was reserved and claimed.
+/// Makes the change for each port, or gives back all that was reserved and claimed.
 fn prepare<S>(
     meant: &[(&Arc<Port<S>>, Audience)],
     action: Action<'_>,
@@ -132,7 +137,8 @@ fn prepare<S>(
             Err(no_more) => {
                 port.counters.refused_rooms.add(1);
                 meant[at..].iter().for_each(|(port, _)| port.inbox.give_back(1, 0));
-                // Only the shard can take back a claim.
+                // Only the shard may take a claim back: a change without an audience makes it do
+                // so.
                 for ((port, _), change) in meant.iter().zip(changes.into_iter().flatten()) {
                     port.push_act(Audience::nobody(), Except::Nobody, change);
                 }
@@ -144,8 +150,8 @@ fn prepare<S>(
 }
 
 impl<S> Port<S> {
-    /// Whether the action may change anything here. A join that reaches nobody would create an empty
-    /// room, and the backplane would be told of it.
+    /// Whether the action may change anything in this shard. A join without connections would only
+    /// create an empty room and notify the backplane of it.
     fn is_concerned_by(&self, action: Action<'_>) -> bool {
         match action {
             Action::Close { .. } => true,
@@ -154,7 +160,7 @@ impl<S> Port<S> {
         }
     }
 
-    /// The change in this shard; none where a room to leave is not there any more.
+    /// The change in this shard; `None` if the room to leave is gone by now.
     fn change(&self, action: Action<'_>) -> Result<Option<Change>, NoMoreRooms> {
         Ok(match action {
             Action::Close { code, reason } => {
@@ -172,7 +178,7 @@ impl<S> Port<S> {
     fn push_act(&self, audience: Audience, except: Except, change: Change) {
         self.inbox.push(Command::Act(Act { audience, except, change }));
         if self.inbox.is_closed() {
-            // The shard may have cleared its rooms before this claim made one.
+            // Invariant 5: the shard may have cleared its rooms before this claim created one.
             self.rooms.clear();
         }
     }

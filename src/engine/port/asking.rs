@@ -1,4 +1,4 @@
-//! Questions to a shard. Where the shard is gone, the reply is dropped.
+//! Questions to a shard. If the shard is gone, the reply is dropped without a call.
 
 use std::sync::Arc;
 
@@ -14,19 +14,19 @@ impl<S> Port<S> {
         self.inbox.push(Command::Rooms(conn, reply));
     }
 
-    /// Asks for the link of a connection.
+    /// Asks for the link of a connection: `None` if it has ended.
     pub fn ask_link(&self, conn: ConnKey, reply: Reply<Option<Arc<Link>>>) {
         self.inbox.take_space();
         self.inbox.push(Command::Link(conn, reply));
     }
 
-    /// Asks for the slice before a place of all connections that are open.
+    /// Asks for the slice of all open connections that ends before the index `before`.
     pub fn ask_conns(&self, before: usize, reply: Reply<Slice>) {
         self.list(Listing { room: None, before, reply });
     }
 
-    /// Asks for the slice before a place of the members of a room; without a question where the room is not
-    /// known here.
+    /// Asks for the slice of the members of a room that ends before the index `before`. Replies at
+    /// once if this shard does not have the room.
     pub fn ask_members(&self, name: &str, before: usize, reply: Reply<Slice>) {
         match self.rooms.find(name) {
             Some(room) => self.list(Listing { room: Some(room), before, reply }),

@@ -1,4 +1,6 @@
 //! Joins and leaves of one connection.
+//!
+//! The numbers of invariants are those of [`port`](super).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,31 +13,32 @@ use crate::engine::link::Link;
 use crate::engine::room::Room;
 use crate::engine::room_index::NoMoreRooms;
 
-/// A connection could not join a room.
+/// Why a connection could not join a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinError {
     /// The connection is closed, or is closing.
     #[error("connection closed")]
     Closed,
-    /// The name is too long.
+    /// The name of the room is too long.
     #[error("room name too long: {bytes} of at most {bytes_max} bytes")]
     NameTooLong {
-        /// Its bytes.
+        /// The bytes of the name.
         bytes: usize,
-        /// The bound.
+        /// The maximum.
         bytes_max: usize,
     },
-    /// The connection is in as many rooms as it may be.
+    /// The connection is in the maximum number of rooms.
     #[error("too many rooms: a connection is in at most {rooms_max}")]
     TooManyRooms {
-        /// The bound.
+        /// The maximum.
         rooms_max: u32,
     },
-    /// The hub has as many rooms as it may have, and this is none of them.
+    /// The hub has the maximum number of rooms, and the connection's shard has no members of this
+    /// room yet: a room counts once per shard.
     #[error("no more rooms: the hub has at most {rooms_max}")]
     NoMoreRooms {
-        /// The bound.
+        /// The maximum.
         rooms_max: usize,
     },
     /// The inbox of the connection's shard is full; try again later.
@@ -43,7 +46,7 @@ pub enum JoinError {
     Overloaded,
 }
 
-/// The name of a room has more bytes than it may have.
+/// The name of a room is longer than the maximum.
 pub(super) struct NameTooLong {
     pub(super) bytes: usize,
     pub(super) bytes_max: usize,
@@ -55,7 +58,7 @@ impl From<NameTooLong> for JoinError {
     }
 }
 
-/// A connection could not leave a room.
+/// Why a connection could not leave a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LeaveError {
@@ -65,7 +68,8 @@ pub enum LeaveError {
 }
 
 impl<S> Port<S> {
-    /// Whether a new connection may be in all these rooms, as far as its own limits go.
+    /// Whether a new connection could join all these rooms, as far as the limits of one connection
+    /// go.
     pub fn check_rooms(&self, names: &BTreeSet<Box<str>>) -> Result<(), JoinError> {
         let rooms_max = self.rooms_per_conn();
         if names.len() > rooms_max as usize {
@@ -74,23 +78,26 @@ impl<S> Port<S> {
         names.iter().try_for_each(|name| Ok(self.check_room_name(name)?))
     }
 
-    /// Whether a room may have this name.
+    /// Checks the length of a room's name.
     pub(super) fn check_room_name(&self, name: &str) -> Result<(), NameTooLong> {
         let (bytes, bytes_max) = (name.len(), self.room_limits.name_bytes);
         if bytes > bytes_max { Err(NameTooLong { bytes, bytes_max }) } else { Ok(()) }
     }
 
-    /// Puts the connection into the room, making the room if need be.
+    /// Puts the connection into the room. Creates the room if need be.
     ///
-    /// A publish that follows, by this thread or one that it tells, reaches the connection.
+    /// A publish that follows, by this thread or by a thread that learned of the join from it,
+    /// reaches the connection.
     pub fn join(&self, link: &Link, name: &str) -> Result<(), JoinError> {
         let room = self.admit(link, name)?;
         self.push_join(link, room)
     }
 
-    /// [`join`](Self::join), and sends the connection `first`, whole frames, before all that is published to
-    /// the room after this call. Both happen or neither. With `bytes_max`, it is also refused where more than
-    /// that would wait for the client, unless nothing else does.
+    /// Like [`join`](Self::join), and sends the connection `first`, a run of whole frames, before
+    /// all that is published to the room after this call. Either both happen or neither does.
+    ///
+    /// With `bytes_max`, the call is also refused if more than `bytes_max` bytes would wait for the
+    /// client. If nothing waits, any size is accepted.
     pub fn join_with(
         &self,
         link: &Arc<Link>,
@@ -105,19 +112,20 @@ impl<S> Port<S> {
         if !link.reserve_waiting(bytes, bytes_max) {
             return Err(JoinError::Overloaded);
         }
-        // Where it is dropped, its bytes wait no longer.
+        // From here on, dropping the delivery takes its bytes off what waits for the client.
         let delivery = Delivery::reserved(first, link.clone(), None);
         if self.inbox.reserve(bytes).is_err() {
             self.counters.refused.add(1);
             return Err(JoinError::Overloaded);
         }
         let room = self.admit(link, name).inspect_err(|_| self.inbox.give_back(1, bytes))?;
-        // Before the join: a message to the room that comes between the two is not for this connection.
+        // Before the join: a message to the room that enters the inbox between the two is not for
+        // this connection.
         self.inbox.push(Command::Deliver(delivery));
         self.push_join(link, room)
     }
 
-    /// Claims the room for a connection, with space in the inbox for its join.
+    /// Reserves space in the inbox for a join and claims the room.
     fn admit(&self, link: &Link, name: &str) -> Result<Arc<Room>, JoinError> {
         let rooms_per_conn = self.rooms_per_conn();
         self.check_room_name(name)?;
@@ -143,7 +151,7 @@ impl<S> Port<S> {
     fn push_join(&self, link: &Link, room: Arc<Room>) -> Result<(), JoinError> {
         self.inbox.push(Command::Join(link.id(), room));
         if self.inbox.is_closed() {
-            // The shard may have cleared them before this one was there.
+            // Invariant 5: the shard may have cleared its rooms before this claim created one.
             self.rooms.clear();
             return Err(JoinError::Closed);
         }
@@ -159,7 +167,7 @@ impl<S> Port<S> {
             self.counters.refused.add(1);
             return Err(LeaveError::Overloaded);
         }
-        // Who has no membership left to give up is not in the room.
+        // If all memberships are used up by earlier leaves, the connection is not in the room.
         let is_counted = link.start_leaving();
         if is_counted {
             room.start_leaving();

@@ -1,4 +1,6 @@
-//! A publish: to all shards that have somebody to give the frames to, or to none.
+//! A publish: to all shards with recipients, or to none.
+//!
+//! The numbers of invariants are those of [`port`](super).
 
 use std::slice;
 use std::sync::Arc;
@@ -10,18 +12,18 @@ use crate::engine::command::{Command, Delivery, Follow};
 use crate::engine::inbox::Overloaded;
 use crate::engine::link::ConnKey;
 
-/// When a publish is refused.
+/// When a publish or an action is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// Where an inbox is full.
+    /// If an inbox is full.
     Urgent,
-    /// Also while [`PENDING_BYTES_MAX`](crate::engine::PENDING_BYTES_MAX) are on their way to the address in a
-    /// shard, or an inbox is congested: for callers that wait and try again.
+    /// Also while [`PENDING_BYTES_MAX`](crate::engine::PENDING_BYTES_MAX) are on their way to the
+    /// address in a shard, or an inbox is congested. For callers that wait and try again.
     Patient,
 }
 
-/// Publishes `frames`, one or a run of whole ones, to the shards that have somebody to give them to:
-/// to all of them, or, where one has no space, to none.
+/// Publishes `frames`, a run of one or more whole frames, to all shards with recipients, or to none
+/// if one of their inboxes is full.
 pub fn publish<S>(
     ports: &[Arc<Port<S>>],
     address: Address<'_>,
@@ -31,21 +33,23 @@ pub fn publish<S>(
     publish_at(ports, &Publish { pace: Pace::Urgent, address, except, frames, follow: None })
 }
 
-/// [`publish`], at a pace, and followed if need be.
+/// [`publish`] with all options.
 ///
-/// The ports are those of shards 0, 1, 2 and so on. Goes through them one call deep each. On the way
-/// down it finds out who is meant; at the bottom it reserves space in every inbox; on the way back,
-/// when nothing can fail any more, it pushes the deliveries.
+/// `ports` are those of the shards 0, 1, 2 and so on. The call recurses through them, one level
+/// each. On the way down it finds the recipients. At the bottom it reserves space in every inbox.
+/// On the way back, when nothing can fail any more, it pushes the deliveries. So it needs no list
+/// of the shards that take part.
 pub fn publish_at<S>(ports: &[Arc<Port<S>>], publish: &Publish<'_>) -> Result<(), Overloaded> {
     let ports = concerned(ports, publish.address);
-    // Apart: nearly no publish is followed, and the others would pay for the question in each shard.
+    // Two copies of the code: nearly no publish is followed, and those without a follower would pay
+    // for the check in each shard.
     match publish.follow {
         None => publish.visit::<S, false>(ports, None),
         Some(_) => publish.visit::<S, true>(ports, None),
     }
 }
 
-/// The ports that an address can concern: all, or that of the connection.
+/// The ports that an address can concern: that of the connection, or all.
 pub(super) fn concerned<'p, S>(
     ports: &'p [Arc<Port<S>>],
     address: Address<'_>,
@@ -56,21 +60,21 @@ pub(super) fn concerned<'p, S>(
     }
 }
 
-/// Frames to publish, one or a run of whole ones.
+/// A publish with all options.
 pub struct Publish<'a> {
     /// When the publish is refused.
     pub pace: Pace,
-    /// To whom the frames go.
+    /// The recipients.
     pub address: Address<'a>,
-    /// To whom of those they do not.
+    /// The recipients that are left out.
     pub except: &'a [ConnKey],
-    /// The frames.
+    /// A run of one or more whole frames.
     pub frames: &'a Bytes,
-    /// Who is told when they are out.
+    /// Makes the replies that report when the frames are out.
     pub follow: Option<Follow<'a>>,
 }
 
-/// A port that a publish has passed on its way down, and those before it.
+/// A port with recipients that the recursion has passed on its way down, and the ones before it.
 struct Passed<'a, S> {
     port: &'a Port<S>,
     before: Option<&'a Passed<'a, S>>,
@@ -88,7 +92,7 @@ impl Publish<'_> {
         let Some(audience) = port.resolve(self.address) else {
             return self.visit::<S, IS_FOLLOWED>(others, passed);
         };
-        // Before anything is reserved: what is given back wakes others who wait, and they this one.
+        // Invariant 3.
         if self.pace == Pace::Patient && (port.is_pending(&audience) || port.inbox.is_congested()) {
             return Err(Overloaded);
         }
@@ -100,7 +104,7 @@ impl Publish<'_> {
         Ok(())
     }
 
-    /// Reserves space in the inboxes of all ports that were passed, or in none.
+    /// Reserves space in the inboxes of all ports that were passed, or in none (invariant 1).
     fn reserve<S>(&self, passed: Option<&Passed<'_, S>>) -> Result<(), Overloaded> {
         let Some(Passed { port, before }) = passed else {
             return Ok(());

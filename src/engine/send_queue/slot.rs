@@ -33,7 +33,7 @@ impl Slot {
         matches!(self.content, Content::Data { .. })
     }
 
-    /// Whether it is one message that exceeds the bound by itself.
+    /// Whether the slot is one message that exceeds the bound by itself.
     pub(super) fn is_oversize(&self, limits: &QueueLimits) -> bool {
         self.messages() == 1 && self.frames.len() > limits.bytes
     }
@@ -44,7 +44,7 @@ impl Slot {
         self.content = Content::Data { messages: self.messages() + burst.messages };
     }
 
-    /// Takes the frames from `at` on out of the data; `None` where there are none.
+    /// Takes the frames from byte `at` on out of the data; `None` if there are none.
     pub(super) fn split_off(&mut self, at: usize) -> Option<Self> {
         let frames = self.frames.split_off(at);
         let messages = frame::count(&frames);
@@ -64,9 +64,9 @@ impl Slot {
 /// The bytes of a slot.
 #[derive(Debug)]
 pub(super) enum Frames {
-    /// Shared with other queues.
+    /// Bytes that other queues share.
     Shared(Bytes),
-    /// Joined in this queue.
+    /// Bytes that were joined in this queue.
     Joined(BytesMut),
 }
 
@@ -116,7 +116,8 @@ impl Amount {
     }
 }
 
-/// Cuts data behind the frame that `written` bytes have torn; `false` if they tear none.
+/// Cuts the data behind the frame that the first `written` bytes have torn, and adds what was cut
+/// to `discarded`. `false` if no frame is torn.
 pub(super) fn cut_after_frame(slot: &mut Slot, written: usize, discarded: &mut Amount) -> bool {
     let end = frame::frame_end(&slot.frames, written);
     if let Some(cut) = slot.split_off(end) {

@@ -1,4 +1,4 @@
-//! The end of all connections, or of a share of them, spread over a window of time.
+//! Closing all connections, or a share of them, spread over a window of time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,26 +10,27 @@ use crate::engine::command::Reply;
 use crate::engine::link::{ConnKey, Stage};
 use crate::engine::socket::Socket;
 
-/// The least time between two closes that are spread: a wake-up costs more than a close.
+/// The least time between two closes of a window: a wake-up costs more than a close.
 const CLOSE_TICK: Duration = Duration::from_millis(1);
 
 /// Connections that are being closed one after the other.
 pub(super) struct Draining {
     closing: Arc<Closing>,
     since: Duration,
-    /// Those that are still to be closed, in an order of chance; the last one is next. Some may have
+    /// The connections still to be closed, in random order; the last one is next. Some may have
     /// ended meanwhile.
     remaining: Vec<ConnKey>,
-    /// How many there were.
+    /// The number of connections at the start.
     total: usize,
     scope: Scope,
 }
 
-/// Of whom they are.
+/// Which connections are being closed.
 enum Scope {
-    /// They are all, and whoever comes later is one of them.
+    /// All, including those that are attached later.
     Everyone,
-    /// They are a share. Told how many were asked when that is over: what the counter has grown since.
+    /// A share. At the end, `reply` gets the number that were asked: the growth of the counter
+    /// since `shed_before`.
     Share { reply: Reply<usize>, shed_before: u64 },
 }
 
@@ -50,7 +51,8 @@ impl Draining {
         }
     }
 
-    /// How many may be left to close at `now`: the first goes at once, the last before the end.
+    /// The most connections that may remain at `now`. The first is closed at once, the last before
+    /// the window ends.
     fn remaining_max(&self, now: Duration) -> usize {
         let window = self.closing.window;
         let time_left = self.since.saturating_add(window).saturating_sub(now);
@@ -60,7 +62,7 @@ impl Draining {
         (self.total as f64 * time_left.as_secs_f64() / window.as_secs_f64()) as usize
     }
 
-    /// When one is due, about, while so many are left.
+    /// About when the next close is due while `left` connections remain.
     fn next_at(&self, left: usize) -> Duration {
         let closed = self.total.saturating_sub(left);
         let part = (closed as f64 / self.total.max(1) as f64).min(1.0);
@@ -69,14 +71,14 @@ impl Draining {
 }
 
 impl<S: Socket> Shard<S> {
-    /// All are to be closed, in time.
+    /// Starts to close all connections over the window of `closing`.
     pub(super) fn close_all(&mut self, closing: Arc<Closing>, budget: &mut usize) {
         let all = self.table.everyone().len();
         let remaining = self.choose_conns(all, 0, budget);
         self.start_draining(Draining::new(closing, self.ctx.now, remaining, Scope::Everyone));
     }
 
-    /// A share of them is to be closed, in time.
+    /// Starts to close a share of the connections over the window of its `closing`.
     pub(super) fn shed(&mut self, how: Shedding, reply: Reply<usize>, budget: &mut usize) {
         if self.is_ending() {
             return reply(0);
@@ -88,8 +90,9 @@ impl<S: Socket> Shard<S> {
         self.start_draining(Draining::new(how.closing, self.ctx.now, remaining, scope));
     }
 
-    /// So many connections that are open, by chance. They stand in the order of their arrival, more or less;
-    /// closed in another, those that belong together do not all go at once.
+    /// Chooses `count` open connections, in random order. The table has them in about the order of
+    /// their arrival; in another order, connections that belong together are not all closed at
+    /// once.
     fn choose_conns(&self, count: usize, seed: u64, budget: &mut usize) -> Vec<ConnKey> {
         let mut slots = self.table.everyone().to_vec();
         choose(&mut slots, count, seed);
@@ -97,7 +100,7 @@ impl<S: Socket> Shard<S> {
         slots.into_iter().filter_map(|slot| Some(self.table.get(slot)?.id)).collect()
     }
 
-    /// What is left of those before is over.
+    /// Replaces what is being drained; a shedding that had not finished is finished early.
     fn start_draining(&mut self, draining: Draining) {
         self.finish_shedding();
         self.draining = Some(draining);
@@ -118,18 +121,18 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    /// Whether it was told to end: by its hub, which is closed or gone.
+    /// Whether the hub is closed or gone, so that this shard closes all its connections.
     pub fn is_ending(&self) -> bool {
         self.is_stopped || self.draining.as_ref().is_some_and(Draining::closes_everyone)
     }
 
-    /// Why a connection ends, where all are to.
+    /// The reason for the end of a connection, if all are to be closed.
     pub(super) fn reason_to_close_everyone(&self, id: ConnKey) -> Option<DisconnectReason> {
         let draining = self.draining.as_ref().filter(|draining| draining.closes_everyone())?;
         Some(draining.reason_for(id))
     }
 
-    /// Closes those that are to be closed by now; `false` if the budget did not reach.
+    /// Closes the connections that are due; `false` if the budget is used up first.
     pub(super) fn drain(&mut self, budget: &mut usize) -> bool {
         while self.is_close_due() {
             let Some(draining) = &mut self.draining else { break };
@@ -146,7 +149,8 @@ impl<S: Socket> Shard<S> {
         true
     }
 
-    /// Whoever has gone meanwhile need not be waited for: nobody else is there.
+    /// Whether a connection is to be closed now. If no connection is open, all that remain have
+    /// ended: they are due at once, so that the draining finishes.
     pub(super) fn is_close_due(&self) -> bool {
         let is_alone = self.table.everyone().is_empty();
         self.draining.as_ref().is_some_and(|draining| {
@@ -155,15 +159,15 @@ impl<S: Socket> Shard<S> {
         })
     }
 
-    /// When the next one is to be closed.
+    /// When the next connection is to be closed.
     pub(super) fn next_close(&self) -> Option<Duration> {
         let draining = self.draining.as_ref()?;
         let left = draining.remaining.len();
         (left > 0).then(|| draining.next_at(left).max(self.ctx.now + CLOSE_TICK))
     }
 
-    /// Gives up all that are left, at once: there is nobody whom it could keep waiting. Returns how many
-    /// of them had not got all that was sent to them.
+    /// Cuts all remaining connections at once, since no other work of the shard is left to delay.
+    /// Returns the number of those that had not received all that was sent to them.
     pub(super) fn cut_all(&mut self) -> usize {
         let ids: Vec<ConnKey> = self.table.ids().collect();
         ids.into_iter().filter(|&id| self.cut_now(id)).count()
@@ -176,7 +180,7 @@ impl<S: Socket> Shard<S> {
         let Some(entry) = self.table.get_mut(slot) else { return false };
         match entry.stage {
             Stage::Flushed | Stage::Cut => {
-                // The kernel goes on sending what it has taken.
+                // The kernel still sends what it has taken.
                 entry.advance(Stage::Cut);
                 entry.outlet.is_unacknowledged()
             }

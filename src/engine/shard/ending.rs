@@ -1,8 +1,19 @@
-//! How connections end: by failure, by command, or because they are blocked for too long.
+//! How connections end: by a failure, by a command, or because they were blocked for too long.
 //!
-//! A connection that ends is first given what was sent to it before, and then leaves its rooms, and
-//! its session is told why. Its entry stays until the session gives the socket back, so that the rest
-//! of the queue and a close frame can still leave. What can no longer be delivered is counted.
+//! # Invariants
+//!
+//! 1. A connection that ends is [settled](Shard::settle) first: it gets all that was sent to it
+//!    before its end. What can no longer be delivered is counted.
+//! 2. The end has two halves. [`withdraw`](Shard::withdraw) settles the connection, takes it out of
+//!    its rooms and sets the reason. [`say_farewell`](Shard::say_farewell) notifies the session and
+//!    sends the close frame. Each withdrawn connection gets its farewell, at once or from the queue
+//!    `withdrawn`.
+//! 3. Each end is counted once, by `withdraw`.
+//! 4. The entry stays until the session detaches, so that the rest of the queue and the close frame
+//!    can still leave.
+//!
+//! The stages of an entry: `Open`, `Failed` (a write failed in this turn), `Withdrawn`, `Ended`,
+//! `Flushed`, `Cut`.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -20,12 +31,12 @@ use crate::engine::send_queue::Amount;
 use crate::engine::socket::Socket;
 
 /// How long an evicted connection has for its close frame. The client has shown that it does not
-/// read, so there is little to wait for: it is gone within a second, with the time to the next look at
-/// blocked sockets.
+/// read, so waiting longer is pointless. With the time until the next check of blocked sockets, the
+/// connection is gone within a second.
 pub(super) const EVICTED_CLOSE_TIMEOUT: Duration = Duration::from_millis(800);
 
-/// How often blocked sockets are looked at, as a part of the shorter of their two timeouts: how much
-/// later than it they may be ended.
+/// How often blocked sockets are checked in the shorter of their two timeouts. A blocked connection
+/// is ended at most a 16th of that timeout too late.
 const CHECKS_PER_TIMEOUT: u32 = 16;
 
 /// Why a connection is due to end.
@@ -33,17 +44,18 @@ const CHECKS_PER_TIMEOUT: u32 = 16;
 pub(super) enum Due {
     /// A write to it failed.
     Failed(Failure),
-    /// It was blocked for too long when that was last looked at.
+    /// It was blocked for too long at the last check.
     Stalled,
-    /// It is one of the slowest, and the hub has too many bytes queued.
+    /// It has one of the longest queues, and the hub has too many bytes queued.
     ForMemory,
 }
 
-/// Connections that are due to end, in their order: many may be at once, and each is a write.
+/// Connections that are due to end, in order. They are queued because many may be due at once, and
+/// each end is a write.
 pub(super) type DueQueue = VecDeque<(ConnKey, Due)>;
 
 impl<S: Socket> Shard<S> {
-    /// Ends what is due to end; `false` if the budget did not reach.
+    /// Ends the connections that are due; `false` if the budget is used up first.
     pub(super) fn end_due(&mut self, budget: &mut usize) -> bool {
         while *budget > 0 {
             let Some((id, due)) = self.due.pop_front() else { return true };
@@ -58,10 +70,10 @@ impl<S: Socket> Shard<S> {
         self.due.is_empty()
     }
 
-    /// Has connections part that have been withdrawn, for as long as the last turn took; `false` if the
-    /// budget did not reach.
+    /// Sends farewells to withdrawn connections, as many as the last turn did writes; `false` if
+    /// the budget is used up first.
     pub(super) fn send_farewells(&mut self, budget: &mut usize) -> bool {
-        // An action holds up the inbox, so it comes first.
+        // An ongoing action blocks the inbox, so it comes first.
         if self.withdrawn.is_empty() || self.ongoing_act.is_some() {
             self.farewell_credit = 0;
             return true;
@@ -70,7 +82,7 @@ impl<S: Socket> Shard<S> {
         let count = credit.min(*budget).min(self.withdrawn.len());
         for _ in 0..count {
             let Some(id) = self.withdrawn.pop_front() else { break };
-            // It may have gone meanwhile.
+            // The session may have detached meanwhile.
             if let Some(slot) = self.table.slot(id) {
                 self.say_farewell(slot);
             }
@@ -89,16 +101,16 @@ impl<S: Socket> Shard<S> {
         self.end(id, DisconnectReason::SlowClient { cause, messages, bytes });
     }
 
-    /// Ends a connection that has not ended: it gets what it is owed, leaves its rooms, its session is
-    /// told, and its client is taken leave of.
+    /// Ends a connection that has not ended: both halves (invariant 2).
     pub(super) fn end(&mut self, id: ConnKey, reason: DisconnectReason) {
         if let Some(slot) = self.withdraw(id, reason) {
             self.say_farewell(slot);
         }
     }
 
-    /// The first half of an end: the connection gets what it is owed, and leaves its rooms. Gives the slot of
-    /// one that has not ended before. Whoever calls this has it [part](Self::say_farewell), sooner or later.
+    /// The first half of an end: settles the connection, takes it out of its rooms and sets the
+    /// reason. Returns the slot, or `None` if the connection was withdrawn before. The caller makes
+    /// sure that [`say_farewell`](Self::say_farewell) follows.
     pub(super) fn withdraw(
         &mut self,
         id: ConnKey,
@@ -113,7 +125,7 @@ impl<S: Socket> Shard<S> {
             entry.stage = Stage::Withdrawn;
         }
         if let Some(failure) = self.settle(slot) {
-            // It could not be given what it is owed: that is why it ends.
+            // Settling failed, and that is now why the connection ends.
             reason = failure.into();
         }
         let entry = self.table.get_mut(slot)?;
@@ -128,7 +140,7 @@ impl<S: Socket> Shard<S> {
         Some(slot)
     }
 
-    /// The second half of an end: the session is told, and the client is taken leave of.
+    /// The second half of an end: notifies the session and sends the farewell to the client.
     pub(super) fn say_farewell(&mut self, slot: ConnSlot) {
         let Some(entry) = self.table.get_mut(slot).filter(|entry| entry.stage == Stage::Withdrawn)
         else {
@@ -147,8 +159,9 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    /// Gives a connection all that was sent to it so far: whoever asks for its end has seen that. What is
-    /// for one that has ended is counted as lost. Returns why one that is open could not be given it.
+    /// Gives a connection all that was sent to it so far: the caller that asks for its end has seen
+    /// these sends succeed. For a connection that has ended, this counts as lost. Returns the
+    /// failure of a connection that was open.
     pub(super) fn settle(&mut self, slot: ConnSlot) -> Option<Failure> {
         let Self { turn, sweep, table, ctx, due, settling_steps, .. } = self;
         let due_before = due.len();
@@ -163,7 +176,7 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    /// Looking through what waits is work, too.
+    /// Charges the budget for the deliveries that were looked at.
     pub(super) fn charge_settling(&mut self, budget: &mut usize) {
         *budget = budget.saturating_sub(self.settling_steps / STEPS_PER_WRITE);
         self.settling_steps %= STEPS_PER_WRITE;
@@ -184,8 +197,8 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    /// Sends the close frame, if there is one, and the end of the stream behind what is queued. An
-    /// evicted client gets the close frame alone, in little time.
+    /// Sends the close frame, if there is one, and then the end of the stream, behind what is
+    /// queued. For an evicted client, drops the queued data first and sets a short deadline.
     fn send_farewell(&mut self, slot: ConnSlot, close: Option<Bytes>, is_evicted: bool) {
         let Self { table, ctx, config, .. } = self;
         let Some(entry) = table.get_mut(slot) else { return };
@@ -207,7 +220,7 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    /// All has left: so does the end of the stream.
+    /// Ends the stream: all data has left.
     pub(super) fn shut_down(&mut self, slot: ConnSlot) {
         let Some(entry) = self.table.get_mut(slot) else { return };
         entry.outlet.shut_down();
@@ -223,7 +236,7 @@ impl<S: Socket> Shard<S> {
         self.count_lost(lost);
     }
 
-    /// Finds what has been blocked for too long.
+    /// Finds the connections that have been blocked for too long.
     pub(super) fn check_blocked(&mut self) {
         if self.ctx.blocked.is_empty() || self.ctx.now < self.next_check {
             return;
@@ -239,7 +252,8 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    /// Evicts or cuts a connection that has been blocked for too long, unless it has moved since.
+    /// Evicts or cuts a connection that has been blocked for too long, unless it has made progress
+    /// since.
     fn end_stalled(&mut self, id: ConnKey) {
         let Some(slot) = self.table.slot(id) else { return };
         let Some(entry) = self.table.get_mut(slot) else { return };
@@ -251,15 +265,17 @@ impl<S: Socket> Shard<S> {
                 let queued = entry.outlet.queued();
                 self.evict(id, Eviction::Stalled, queued);
             }
-            // It failed after it was found to be stalled: that it did is due, too.
+            // A write has failed since, and that end is due as well.
             Stage::Failed | Stage::Withdrawn => {}
             Stage::Ended | Stage::Flushed | Stage::Cut => self.cut(slot),
         }
     }
 
-    /// Evicts those that have the most queued, while the hub has more bytes queued than it may and this
-    /// shard more than its share: then there is such a shard, and each looks whenever it runs, and as
-    /// often as at blocked sockets.
+    /// Evicts this shard's longest queues while the hub is over its budget of queued bytes and this
+    /// shard over its share.
+    ///
+    /// If the hub is over its budget, some shard is over its share. Each shard checks whenever it
+    /// runs, and it runs at least as often as it checks blocked sockets.
     pub(super) fn check_memory(&mut self) {
         self.ctx.publish_queued();
         let budget = self.ctx.port.queued_bytes();
@@ -271,11 +287,11 @@ impl<S: Socket> Shard<S> {
         let queued = self.ctx.blocked.iter().filter_map(|&slot| self.table.get(slot));
         let (going, staying): (Vec<_>, Vec<_>) =
             queued.partition(|entry| entry.outlet.has_final_deadline());
-        // An evicted one holds the frame that was torn until it has left or is cut: nobody else
-        // is to go for that.
+        // An evicted connection holds its torn frame until that has left or is cut. These bytes
+        // count as freed: nobody else is to be evicted for them.
         let mut freed: usize = going.iter().map(|entry| entry.outlet.queued_bytes()).sum();
         let queued = staying.iter().map(|entry| (entry.outlet.queued_bytes(), entry.id));
-        // Who has nothing but control frames waiting would go for nothing.
+        // Evicting a connection with only control frames would free nothing.
         let mut queued: Vec<(usize, ConnKey)> = queued.filter(|(bytes, _)| *bytes > 0).collect();
         queued.sort_unstable_by(|one, other| other.cmp(one));
         for (bytes, id) in queued {

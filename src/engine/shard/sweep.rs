@@ -1,13 +1,28 @@
-//! Fan-outs that are too large for a turn: they go on in slices beside the turns of others.
+//! The sweep: fan-outs that are too large for a turn, written in slices between the turns.
 //!
-//! A fan-out to 100,000 members takes half a second of writes, for which everybody else would wait.
-//! So deliveries to large audiences do not enter the turn. They gather here and are delivered in
-//! rounds, each a turn of its own; a round is worked off between the direct turns, as many writes as
-//! those take. A turn that turns out to be long becomes a round as it is.
+//! A fan-out to 100,000 members takes half a second of writes, and would delay all other deliveries
+//! by as much. So deliveries to large audiences do not enter the direct turn. They wait here and
+//! are written in rounds. Each round is a [`Turn`] of its own; between two direct turns it gets as
+//! many writes as the last direct turn did. A direct turn with many bytes to write becomes a round
+//! as it is.
 //!
-//! Order is kept because nothing overtakes: a delivery that reaches a connection to which a sweep
-//! still owes something joins what gathers here, however small it is. A change of members that what
-//! gathers here would see waits, and all behind it, until the next round has been planned.
+//! # Invariants
+//!
+//! 1. Nothing overtakes: a delivery that reaches a connection to which the sweep still owes
+//!    something joins the waiting deliveries, however small its audience is
+//!    ([`takes`](Sweep::takes)). A direct turn is finished before the sweep goes on, so the
+//!    deliveries of the sweep do not overtake those collected before them.
+//! 2. A delivery goes to those who were members when it left the inbox. A command that changes the
+//!    members of an audience of a waiting delivery waits, and the whole inbox behind it, until the
+//!    round with that delivery has been planned ([`touches`](Sweep::touches),
+//!    [`touches_everyone`](Sweep::touches_everyone); the shard asks).
+//! 3. Deliveries are numbered in the order in which they are added. Each room, each connection and
+//!    the sweep itself (for everyone) hold the number of the last delivery to them. If that number
+//!    is greater than `last_taken`, a delivery to them still waits.
+//! 4. A waiting delivery keeps its reserved space in the inbox until a round takes it. So the
+//!    bounds of the inbox also bound the waiting deliveries.
+//! 5. A connection that ends is [settled](Sweep::settle) first: it gets at once what the round and
+//!    the waiting deliveries have for it, and the sweep sends nothing to it later.
 
 use std::collections::VecDeque;
 
@@ -24,23 +39,16 @@ use crate::engine::room::Room;
 use crate::engine::send_queue::{Amount, Burst};
 use crate::engine::socket::Socket;
 
-/// Deliveries to large audiences, and what must not overtake them.
-///
-/// What gathers here keeps its place in the inbox until a round takes it: so the bounds of the inbox
-/// are its bounds as well.
-///
-/// Deliveries are numbered in the order in which they come. A room, a connection and the sweep
-/// itself (for everyone) remember the last delivery to them: if that has not been taken into a
-/// round, something waits for them.
+/// The waiting deliveries and the current round.
 pub(super) struct Sweep {
-    /// Recipients from which an audience is large.
+    /// The number of recipients from which an audience is large.
     large_audience: usize,
-    /// What the next round will bring.
+    /// Deliveries for the next rounds.
     waiting: VecDeque<Delivery>,
-    /// What was given to rounds and not yet told.
+    /// Space of deliveries that rounds have taken, still to be released in the inbox (invariant 4).
     begun: Amount,
-    /// The number of the last delivery that came, of the last one to everyone, and of the last one
-    /// that was taken into a round.
+    /// The numbers of the last delivery that was added, of the last one to everyone, and of the
+    /// last one that a round has taken (invariant 3).
     last_added: u64,
     last_added_to_everyone: u64,
     last_taken: u64,
@@ -48,8 +56,8 @@ pub(super) struct Sweep {
 }
 
 impl Sweep {
-    /// No sweep. Audiences of `large` connections will be swept, with bursts that fit into a send
-    /// queue of `queue_bytes`.
+    /// A sweep without deliveries. It takes audiences of `large` connections and more, and its
+    /// bursts fit into a send queue of `queue_bytes`.
     pub(super) fn new(large_audience: usize, queue_bytes: usize) -> Self {
         Self {
             large_audience,
@@ -67,24 +75,25 @@ impl Sweep {
         self.waiting.is_empty() && self.round.is_empty()
     }
 
-    /// Whether the delivery is one for the sweep: it is large, or would overtake.
+    /// Whether the sweep must deliver this: the audience is large, or the delivery would overtake
+    /// (invariant 1).
     pub(super) fn takes<S>(&self, delivery: &Delivery, table: &Table<S>) -> bool {
         let audience = &delivery.audience;
         size(audience, table) >= self.large_audience
             || !self.is_idle() && any(audience, table, |slot| self.owes(slot, table))
     }
 
-    /// Whether a change of the members of `room` would be seen by a delivery that waits.
+    /// Whether a waiting delivery depends on the members of `room` (invariant 2).
     pub(super) fn touches<S>(&self, room: &Room, table: &Table<S>) -> bool {
         table.members(room).is_some_and(|members| members.last_swept > self.last_taken)
     }
 
-    /// Whether a new connection would be seen by a delivery that waits.
+    /// Whether a waiting delivery would reach a new connection (invariant 2).
     pub(super) fn touches_everyone(&self) -> bool {
         self.last_added_to_everyone > self.last_taken
     }
 
-    /// Whether the connection has still to get something.
+    /// Whether the sweep still has something for the connection.
     pub(super) fn owes<S>(&self, slot: ConnSlot, table: &Table<S>) -> bool {
         !self.is_idle()
             && (self.round.owes(slot, table)
@@ -92,14 +101,14 @@ impl Sweep {
                 || table.last_swept(slot) > self.last_taken)
     }
 
-    /// Takes a turn that has been collected, to deliver it as a round; with nothing to deliver so far.
+    /// Takes a collected direct turn and delivers it as a round. Only while the sweep is idle.
     pub(super) fn adopt<S>(&mut self, turn: &mut Turn, table: &mut Table<S>) {
         debug_assert!(self.is_idle());
         turn.hand_over(&mut self.round, table);
         if self.round.is_empty() { self.round.finish() } else { self.round.begin(table) }
     }
 
-    /// Adds a delivery that it [`takes`](Self::takes), for the next round.
+    /// Adds a delivery that the sweep [`takes`](Self::takes), for the next round.
     pub(super) fn add<S>(&mut self, mut delivery: Delivery, table: &mut Table<S>) {
         drop_empty_rooms(&mut delivery.audience, table);
         self.last_added += 1;
@@ -116,8 +125,9 @@ impl Sweep {
         self.waiting.push_back(delivery);
     }
 
-    /// Gives a connection that is about to end what it is owed, now. The shard then takes it from its
-    /// rooms. Returns how many deliveries it has looked at.
+    /// Gives a connection that is about to end all that the sweep has for it (invariant 5). The
+    /// caller then takes the connection out of its rooms. Returns the number of deliveries that
+    /// were looked at.
     pub(super) fn settle<S: Socket>(
         &mut self,
         slot: ConnSlot,
@@ -146,13 +156,14 @@ impl Sweep {
         steps + self.waiting.len()
     }
 
-    /// Takes what has been given to rounds since this was last asked.
+    /// Takes the space of the deliveries that rounds have taken since the last call.
     pub(super) fn take_begun(&mut self) -> Amount {
         std::mem::take(&mut self.begun)
     }
 
-    /// Delivers until there is no more, or `budget` writes are used up. Call it between direct turns
-    /// only. Connections that fail are added to `due`, and get nothing more. `true` if a round is over.
+    /// Delivers until nothing is left or `budget` writes are used up; `true` if a round was
+    /// finished. Call it between direct turns only. A connection whose write fails is added to
+    /// `due` and gets nothing more.
     pub(super) fn advance<S: Socket>(
         &mut self,
         table: &mut Table<S>,
@@ -196,8 +207,9 @@ impl Sweep {
     }
 }
 
-/// Takes the rooms out of a union that no join has reached yet: they cannot be noted, and who joins
-/// one while the delivery waits must not get it.
+/// Takes out of a union the rooms that no join has reached yet: they have no place for the number
+/// of the delivery (invariant 3), and a connection that joins one while the delivery waits must not
+/// get it.
 fn drop_empty_rooms<S>(audience: &mut Audience, table: &Table<S>) {
     if let Audience::Rooms(rooms) = audience
         && rooms.iter().any(|room| table.members(room).is_none())

@@ -1,9 +1,17 @@
 //! The connections of a shard and the members of its rooms, linked both ways.
 //!
-//! A membership is two entries that know each other's place: `members[index] = (conn, back)` in the
-//! room, and `memberships[back] = (room, index)` in the connection. Joining appends to both;
-//! leaving swaps the last entry into the gap on each side and tells its partner: O(1), once the
-//! membership is found among those of the connection.
+//! # Invariants
+//!
+//! 1. A membership is two entries that know each other's index: `members[index] = (conn, back)` in
+//!    the room, and `memberships[back] = (room, index)` in the connection. A join appends to both.
+//!    A leave moves the last entry into the gap on each side and corrects its partner: O(1), once
+//!    the membership is found among those of the connection.
+//! 2. Each membership holds one claim on the room and one reserved membership of the [`Link`]. Both
+//!    are released when it ends.
+//! 3. `everyone[entry.place]` is the slot of the entry until the connection is withdrawn; from then
+//!    on the connection is in no room.
+//! 4. A room has a slot from its first join in this shard until its last claim is gone. So it keeps
+//!    the slot while it is empty and joins are on their way.
 
 use std::hash::BuildHasher;
 use std::ops::{Deref, DerefMut};
@@ -22,26 +30,27 @@ use crate::engine::link::{ConnKey, Link, Stage};
 use crate::engine::port::Port;
 use crate::engine::room::{NO_SLOT, Room};
 
-/// Connections of one slice of a list: about 50 µs of work, as that of ten writes.
+/// The most connections in one slice of a list: about 50 µs of work, as much as ten writes.
 const SLICE_CONNS: usize = 1_024;
 
 /// A connection.
 pub(super) struct Entry<S> {
-    /// As in `link`, and nearer: a fan-out does not touch what is shared with the session.
+    /// The same as in `link`, in this allocation: a fan-out does not touch the memory shared with
+    /// the session.
     pub(super) id: ConnKey,
     pub(super) link: Arc<Link>,
-    /// When it began, in milliseconds of the shard's clock. What the session had heard before was
-    /// stamped by a clock that may have stood still, for a shard without connections sleeps.
+    /// When the connection began, in milliseconds of the shard's clock. The session's earlier
+    /// stamps may come from a clock that stood still: a shard without connections sleeps.
     pub(super) attached_ms: u64,
     pub(super) outlet: Outlet<S>,
-    /// As in `link`, and nearer; besides, the stages that the session is not told.
+    /// The same as in `link`, in this allocation, with the stages that the link does not show.
     pub(super) stage: Stage,
     memberships: Memberships,
-    /// Its index among `everyone`.
+    /// The index in `everyone` (invariant 3).
     place: u32,
-    /// What the turn of each lane knows about this connection.
+    /// What the turn of each lane notes about this connection.
     pub(super) marks: [Mark; 2],
-    /// The number of the last delivery to it alone that went to the sweep.
+    /// The number of the sweep's last delivery to this connection alone.
     pub(super) last_swept: u64,
     pub(super) wheel: Option<WheelPosition>,
     /// When the next ping is due, in milliseconds of the shard's clock.
@@ -49,35 +58,35 @@ pub(super) struct Entry<S> {
 }
 
 impl<S> Entry<S> {
-    /// Moves the stage forward, and tells the session.
+    /// Moves the stage forward, here and in the link, and notifies the session.
     pub(super) fn advance(&mut self, stage: Stage) {
         self.stage = stage;
         self.link.advance(stage);
     }
 }
 
-/// The number of a group of deliveries in its turn.
+/// The index of a group of deliveries in its turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct GroupId(pub(super) u32);
 
-/// A note of one turn: void in any other. The number of the turn, and in the lowest bits a group; in
-/// one word, for every connection has two of them.
+/// A note of one turn; it means nothing in any other turn. The stamp of the turn in the upper bits
+/// and a group in the lower 16 bits: one word, because every connection has two of them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Mark(u64);
 
 impl Mark {
     const GROUP_BITS: u32 = 16;
 
-    /// Groups are smaller than this.
+    /// Ids of groups are smaller than this.
     pub(super) const GROUPS: u32 = 1 << Self::GROUP_BITS;
 
-    /// The turns that are left to number with 48 bits last for years: 89 at 100,000 a second.
+    /// The 48 bits of the stamp last for 89 years at 100,000 turns a second.
     pub(super) fn new(turn: u64, group: GroupId) -> Self {
         debug_assert!(group.0 < Self::GROUPS);
         Self(turn << Self::GROUP_BITS | u64::from(group.0))
     }
 
-    /// The group, if the note is one of `turn`.
+    /// The group, if the mark was made in `turn`.
     pub(super) fn group_in(self, turn: u64) -> Option<GroupId> {
         (self.0 >> Self::GROUP_BITS == turn).then_some(GroupId(self.0 as u32 % Self::GROUPS))
     }
@@ -89,7 +98,7 @@ struct Membership {
     index: u32,
 }
 
-/// The memberships of a connection. Most have one, which needs no allocation.
+/// The memberships of a connection. One membership, the most common number, needs no allocation.
 #[derive(Debug)]
 enum Memberships {
     One([Membership; 1]),
@@ -149,7 +158,7 @@ pub(super) struct Members {
     members: Vec<Member>,
     /// The group of this room's deliveries in the turn of each lane.
     pub(super) marks: [Mark; 2],
-    /// The number of the last delivery to it that went to the sweep.
+    /// The number of the sweep's last delivery to this room.
     pub(super) last_swept: u64,
 }
 
@@ -173,12 +182,13 @@ impl Members {
     }
 }
 
-/// Connections and rooms.
+/// The connections and the rooms of a shard.
 pub(super) struct Table<S> {
     conns: Slab<Entry<S>>,
-    /// The slot of each connection, found by the id that stands there: a map would hold it twice.
+    /// The slot of each connection, found by the id in its entry: a map from ids to slots would
+    /// hold each id twice.
     slots: HashTable<ConnSlot>,
-    /// The slots of the connections that have not ended.
+    /// The slots of the connections that are not withdrawn.
     everyone: Vec<ConnSlot>,
     rooms: Slab<Members>,
     port: Arc<Port<S>>,
@@ -199,7 +209,7 @@ impl<S> Table<S> {
         &self.everyone
     }
 
-    /// The connections whose sockets are here, those that have ended too.
+    /// All connections with an entry, including those that have ended.
     pub(super) fn ids(&self) -> impl Iterator<Item = ConnKey> {
         self.conns.iter().map(|(_, entry)| entry.id)
     }
@@ -220,7 +230,7 @@ impl<S> Table<S> {
         self.conns.get_mut(slot.index())
     }
 
-    /// The members of a room, if a join has reached the shard.
+    /// The members of a room; `None` if no join has reached the shard (invariant 4).
     pub(super) fn members(&self, room: &Room) -> Option<&Members> {
         self.rooms.get(room.slot() as usize)
     }
@@ -250,7 +260,7 @@ impl<S> Table<S> {
         slot
     }
 
-    /// Takes the connection out of `everyone` and of all rooms, and returns those rooms.
+    /// Takes the connection out of `everyone` and of all rooms, and returns these rooms.
     pub(super) fn withdraw(&mut self, slot: ConnSlot) -> Vec<Arc<Room>> {
         let place = self.conns[slot.index()].place as usize;
         self.everyone.swap_remove(place);
@@ -272,7 +282,8 @@ impl<S> Table<S> {
         entry
     }
 
-    /// Uses a claim up for the membership of `slot` in `room`.
+    /// Makes `slot` a member of `room`, with a claim and a reserved membership. Releases both if it
+    /// is one already.
     pub(super) fn join(&mut self, slot: ConnSlot, room: Arc<Room>) {
         if self.position(slot, &room).is_some() {
             self.conns[slot.index()].link.release_membership();
@@ -301,8 +312,8 @@ impl<S> Table<S> {
         }
     }
 
-    /// Puts a connection into a room that somebody else has claimed; `false` where it is in `rooms_max`
-    /// others.
+    /// Makes `slot` a member of a room on which somebody else holds a claim; `false` if the
+    /// connection is in `rooms_max` rooms already.
     pub(super) fn enter(&mut self, slot: ConnSlot, room: &Arc<Room>, rooms_max: u32) -> bool {
         if self.is_member(slot, room) {
             return true;
@@ -316,7 +327,8 @@ impl<S> Table<S> {
         true
     }
 
-    /// Takes a connection out of a room, if it is in it, where nobody has counted that before.
+    /// Takes a connection out of a room, if it is in it. Unlike [`leave`](Self::leave), for a leave
+    /// that was not counted in the link.
     pub(super) fn expel(&mut self, slot: ConnSlot, room: &Room) {
         if let Some(back) = self.position(slot, room) {
             self.unlink(slot, back, Link::release_membership);
@@ -329,7 +341,8 @@ impl<S> Table<S> {
         memberships.iter().map(|at| self.rooms[at.room as usize].room.clone()).collect()
     }
 
-    /// The slice before a place of the members of a room, or of all that are open.
+    /// The slice of the members of a room, or of all open connections, that ends before the index
+    /// `before`.
     pub(super) fn slice(&self, room: Option<&Room>, before: usize) -> Slice {
         let members = room.and_then(|room| self.members(room));
         let len =
@@ -344,15 +357,14 @@ impl<S> Table<S> {
         Slice { links: (begin..end).map(link).collect(), begin }
     }
 
-    /// The number of the last delivery that went to the sweep, of those to the connection and to its
-    /// rooms.
+    /// The number of the sweep's last delivery to the connection alone or to one of its rooms.
     pub(super) fn last_swept(&self, slot: ConnSlot) -> u64 {
         let Some(entry) = self.get(slot) else { return 0 };
         let rooms = entry.memberships.iter().map(|at| self.rooms[at.room as usize].last_swept);
         rooms.fold(entry.last_swept, u64::max)
     }
 
-    /// Whether the connection is one of [`everyone`](Self::everyone).
+    /// Whether the connection is in [`everyone`](Self::everyone): not withdrawn.
     pub(super) fn is_listed(&self, slot: ConnSlot) -> bool {
         self.get(slot).is_some_and(|entry| self.everyone.get(entry.place as usize) == Some(&slot))
     }
@@ -362,20 +374,20 @@ impl<S> Table<S> {
         self.position(slot, room).is_some()
     }
 
-    /// Whether any room of the connection is as `predicate` asks.
+    /// Whether any room of the connection satisfies `predicate`.
     pub(super) fn any_room(&self, slot: ConnSlot, predicate: impl Fn(&Members) -> bool) -> bool {
         let memberships = self.get(slot).map_or(&[][..], |entry| &entry.memberships);
         memberships.iter().any(|at| predicate(&self.rooms[at.room as usize]))
     }
 
-    /// Where the membership stands among those of the connection: a walk over at most
+    /// The index of the membership among those of the connection. Walks over at most
     /// `rooms_per_conn` entries of 8 bytes.
     fn position(&self, slot: ConnSlot, room: &Room) -> Option<usize> {
         let memberships = &self.conns[slot.index()].memberships;
         memberships.iter().position(|at| at.room == room.slot())
     }
 
-    /// Ends a membership, and has `release` take it off the count of the connection.
+    /// Ends a membership (invariants 1 and 2). `release` takes it off the count in the link.
     fn unlink(&mut self, slot: ConnSlot, back: usize, release: impl Fn(&Link)) -> Arc<Room> {
         let memberships = &mut self.conns[slot.index()].memberships;
         let Membership { room, index } = memberships.swap_remove(back);
@@ -394,7 +406,7 @@ impl<S> Table<S> {
         room
     }
 
-    /// Gives up a claim; the last one takes the room with it.
+    /// Releases a claim. With the last claim, the room goes (invariant 4).
     pub(super) fn release(&mut self, room: &Arc<Room>) {
         if self.port.rooms().unclaim(room) && room.slot() != NO_SLOT {
             self.rooms.remove(room.slot() as usize);
@@ -404,7 +416,7 @@ impl<S> Table<S> {
     }
 }
 
-/// Ids are given out by the hub in sequence: nobody can choose them to collide.
+/// The hub gives ids out in sequence, so nobody can choose ids that collide.
 fn hash(id: ConnKey) -> u64 {
     FixedState::default().hash_one(id)
 }

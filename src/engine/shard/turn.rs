@@ -1,14 +1,36 @@
-//! One turn of a shard: the deliveries of a batch, grouped so that each member gets its frames in
-//! as few writes as order allows.
+//! One turn of a shard: a batch of deliveries, written to each recipient in as few writes as the
+//! order of its messages allows.
 //!
-//! Deliveries of one audience form a group, and a group's frames are joined into one burst. For a
-//! connection that only one group of the turn reaches, that burst is all it gets, and it cannot see
-//! in which order groups were written. A connection that several groups reach, or that a delivery
-//! excepts, is *mixed*: it gets its own selection of frames at the end, in the order of the inbox.
+//! Deliveries to one audience form a *group*. The frames of a group are joined into one burst, and
+//! each recipient of the group gets that burst. A connection that several groups reach, or that a
+//! delivery excepts, is *mixed*: it gets its own selection of frames, after all groups were
+//! written.
 //!
-//! A turn begins by planning who gets what, and works the plan off in slices. Members that come and
-//! go meanwhile do not change it: a message is for those who were members when it was published. A
-//! connection that ends is [settled](Turn::settle) before: it gets at once what the turn has for it.
+//! A turn has four phases: it collects deliveries ([`add`](Turn::add)), plans who gets which frames
+//! ([`begin`](Turn::begin)), writes in slices ([`fan_out`](Turn::fan_out)), and is emptied
+//! ([`finish`](Turn::finish)).
+//!
+//! # Invariants
+//!
+//! 1. Deliveries are added only while the cursor is [`Collecting`](Cursor::Collecting). Between
+//!    `begin` and `finish` the deliveries, the groups and the plan do not change.
+//! 2. A connection gets its frames in the order of the inbox. If one group reaches it, the burst of
+//!    that group is all that it gets, in that order, and it cannot see in which order the groups
+//!    are written. If it is mixed, its selection is sorted by the index of the delivery.
+//! 3. A delivery goes to those who were members when it left the inbox. A command that changes the
+//!    members of an audience of the turn waits until the turn has been planned
+//!    ([`touches`](Turn::touches); the shard asks). From then on the plan does not depend on the
+//!    members.
+//! 4. A connection that ends is [settled](Turn::settle) first: it gets at once all that the turn
+//!    has for it, and the turn sends nothing to it later. While the turn collects, the shard then
+//!    takes the connection out of its rooms, and a delivery to that connection alone gets an empty
+//!    audience. Once the turn is planned, the connection loses its mark, and the fan-out passes
+//!    over entries without a mark. Only a turn of the lane [`Sweep`](Lane::Sweep) is settled after
+//!    it was planned: no connection ends during a direct fan-out.
+//! 5. A [`Mark`] counts only in the turn whose stamp it carries, and each [`Lane`] has marks of its
+//!    own. `finish` takes the next stamp, so that all marks are void without a walk.
+//! 6. `next[i]` belongs to `deliveries[i]`. The chain of a group has ascending indices and ends
+//!    with [`END`].
 
 mod fan_out;
 mod planning;
@@ -25,75 +47,78 @@ use crate::engine::frame;
 use crate::engine::link::ConnKey;
 use crate::engine::room::Room;
 
-/// The group of a connection that needs a selection of its own.
+/// The mark of a mixed connection.
 const MIXED: GroupId = GroupId(Mark::GROUPS - 1);
 
-/// The group of a connection that a union has in its plan: it may be met again in another room.
+/// The mark of a connection that is in the plan already, in a turn with a union: the connection may
+/// appear again in another room.
 const PLANNED: GroupId = GroupId(Mark::GROUPS - 2);
 
-/// The end of a chain of deliveries.
+/// The end of the chain of a group.
 const END: DeliveryIndex = DeliveryIndex::MAX;
 
-/// The most deliveries that a turn takes: enough for the bursts of a thousand busy rooms to join,
-/// and 320 KiB of batch.
+/// The most deliveries in a turn: enough to join the bursts of a thousand busy rooms. The batch
+/// then takes 320 KiB.
 pub(super) const TURN_DELIVERIES_MAX: usize = 4_096;
 
-/// Each may be a group of its own.
+/// Each delivery may form a group of its own, and the ids of groups must not reach the two special
+/// marks.
 const _: () = assert!(TURN_DELIVERIES_MAX <= PLANNED.0 as usize);
 
-/// The most bytes of frames that a turn takes.
+/// The most bytes of frames in a turn; the last delivery may exceed them.
 pub(super) const TURN_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// The most recipients of a turn, over its groups, unless it has one group only: marking them is not
-/// part of any slice, and each of them may become mixed. About 2 ms and 2 MiB.
+/// The most recipients of a turn, summed over its groups; a single group may have more. Marking
+/// recipients is not split into slices, and each may become mixed: at this bound about 2 ms and 2
+/// MiB.
 const TURN_RECIPIENTS_MAX: usize = 256 * 1024;
 
-/// Deliveries of one audience, as a chain through the turn's deliveries.
+/// The deliveries to one audience, as a chain through the turn's deliveries.
 #[derive(Debug, Clone, Copy)]
 struct Group {
     first: DeliveryIndex,
     last: DeliveryIndex,
-    /// Of its frames.
+    /// The bytes of its frames.
     bytes: usize,
-    /// Recipients.
+    /// The number of recipients.
     recipients: usize,
 }
 
-/// A connection, and a group that reaches it.
+/// A connection and a group that reaches it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Step {
     slot: ConnSlot,
     group: GroupId,
 }
 
-/// Where the fan-out stands.
+/// The phase of the turn, and the next entry of the fan-out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cursor {
-    /// Deliveries are being added.
+    /// The turn collects deliveries.
     Collecting,
-    /// This part of the plan is next.
+    /// The entry `at` of the plan is next.
     Planned { at: usize },
-    /// The mixed connections follow, from this index on.
+    /// The plan is written. The entry `at` of the mixed connections is next.
     Mixed { at: usize },
 }
 
-/// Which of a connection's and a room's marks a turn uses.
+/// Selects the marks that a turn uses: each connection and each room has one per lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 pub(super) enum Lane {
-    /// Deliveries to few, one turn after the other.
+    /// Deliveries to small audiences, one turn after the other.
     Direct,
-    /// Deliveries to many, beside those turns.
+    /// Deliveries to large audiences: the turn is written between the direct turns.
     Sweep,
 }
 
-/// The state of a turn; its buffers are kept from turn to turn.
+/// The state of a turn. Its buffers are kept from turn to turn.
 pub(super) struct Turn {
     lane: Lane,
     stamp: u64,
     cursor: Cursor,
     deliveries: Vec<Delivery>,
-    /// For each delivery, the next one of its group, or [`END`].
+    /// The index of the next delivery of the same group, or [`END`], for each delivery.
     next: Vec<DeliveryIndex>,
     groups: Vec<Group>,
     everyone: Option<GroupId>,
@@ -101,28 +126,29 @@ pub(super) struct Turn {
     has_exceptions: bool,
     has_followers: bool,
     bytes: usize,
-    /// The most bytes of one group's frames, unless it is one frame: what alone fills the queue of a
-    /// client that is slow for a moment would evict it without a chance.
+    /// The most bytes of one group's frames: half of a send queue. One larger frame may still form
+    /// a group. A burst that fills a whole send queue would evict a client that is slow for only a
+    /// moment.
     group_bytes_max: usize,
-    /// Recipients, over all groups.
+    /// The number of recipients, summed over all groups.
     recipients: usize,
-    /// Connections that one group reaches, group by group.
+    /// The connections that one group reaches, group by group.
     plan: Vec<Step>,
-    /// Connections that several groups reach, once for each of these; sorted.
+    /// The mixed connections, with an entry for each group that reaches them; sorted.
     mixed: Vec<Step>,
-    /// The group that is selected.
+    /// The group whose burst the selection holds.
     selected: Option<GroupId>,
     selection: Selection,
-    /// Recipients that were passed over since that was last charged to a budget.
+    /// Entries that were passed over and not charged to a budget yet.
     passed_over: usize,
 }
 
 impl Turn {
-    /// A turn without deliveries, whose bursts fit into a send queue of `queue_bytes`.
+    /// A turn without deliveries. Its bursts fit into a send queue of `queue_bytes`.
     pub(super) fn new(lane: Lane, queue_bytes: usize) -> Self {
         Self {
             lane,
-            // The mark of an entry that was never marked is 0.
+            // Entries that were never marked carry the stamp 0 (invariant 5).
             stamp: 1,
             cursor: Cursor::Collecting,
             deliveries: Vec::new(),
@@ -143,23 +169,23 @@ impl Turn {
         }
     }
 
-    /// How many deliveries it has.
+    /// The number of deliveries.
     pub(super) fn len(&self) -> usize {
         self.deliveries.len()
     }
 
-    /// Whether it has nothing to deliver.
+    /// Whether the turn has no deliveries.
     pub(super) fn is_empty(&self) -> bool {
         self.deliveries.is_empty()
     }
 
-    /// Whether it should be delivered before more is added.
+    /// Whether the turn should be written before more is added.
     pub(super) fn is_full(&self) -> bool {
         self.deliveries.len() >= TURN_DELIVERIES_MAX || self.bytes >= TURN_BYTES_MAX
     }
 
-    /// Whether the delivery would bring too many recipients into the turn, or too much to those of
-    /// its group.
+    /// Whether the delivery would bring too many recipients into the turn, or too many bytes to
+    /// those of its group.
     pub(super) fn would_overfill<S>(&self, delivery: &Delivery, table: &Table<S>) -> bool {
         let group = match &delivery.audience {
             Audience::Everyone => self.everyone,
@@ -177,7 +203,7 @@ impl Turn {
         }
     }
 
-    /// Whether a change of the members of `room` would be seen by a delivery of this turn.
+    /// Whether a delivery of this turn depends on the members of `room` (invariant 3).
     pub(super) fn touches<S>(&self, room: &Room, table: &Table<S>) -> bool {
         self.has_unions || self.group_of_room(room, table).is_some()
     }
@@ -186,12 +212,15 @@ impl Turn {
         table.members(room)?.marks[self.lane as usize].group_in(self.stamp)
     }
 
-    /// Whether a new connection would be seen by a delivery of this turn.
+    /// Whether a delivery of this turn would reach a new connection (invariant 3).
     pub(super) fn touches_everyone(&self) -> bool {
         self.everyone.is_some()
     }
 
-    /// Adds a delivery; gives back one that reaches nobody here.
+    /// Adds a delivery.
+    ///
+    /// # Errors
+    /// Gives the delivery back if it reaches nobody in this shard.
     pub(super) fn add<S>(
         &mut self,
         mut delivery: Delivery,
@@ -224,8 +253,8 @@ impl Turn {
         Ok(())
     }
 
-    /// The group that the delivery belongs to. A new one is noted where the next delivery of that audience
-    /// will look.
+    /// Returns the group that the delivery belongs to. A new group is noted where the next delivery
+    /// to the same audience looks for it.
     fn group_of<S>(&mut self, delivery: &Delivery, table: &mut Table<S>) -> Belongs {
         let (lane, stamp) = (self.lane as usize, self.stamp);
         let fresh = GroupId(self.groups.len() as u32);
@@ -255,7 +284,7 @@ impl Turn {
                 let Some(entry) = entry else { return Belongs::Nowhere };
                 let known = self.last_group_to(*id);
                 if known.is_none() {
-                    // `begin` finds out whether it has other groups as well.
+                    // `begin` finds out whether other groups reach the connection as well.
                     entry.marks[lane] = Mark::new(stamp, fresh);
                 }
                 known
@@ -272,8 +301,8 @@ impl Turn {
         (0..self.groups.len() as u32).map(GroupId)
     }
 
-    /// Tells those that follow a delivery that it is out, with the messages of its group: they are one
-    /// burst if they are small.
+    /// Reports to the followers of each delivery that it is written or queued, with the number of
+    /// messages in its group. If these are small, they left as one burst.
     fn reply_to_followers(&mut self) {
         for group in &self.groups {
             let next = |index: &DeliveryIndex| Some(self.next[*index as usize]);
@@ -285,23 +314,25 @@ impl Turn {
         }
     }
 
-    /// The last group, if it is that of a connection: consecutive sends to one join. Others make it
-    /// mixed, which is as good.
+    /// The last group, if its audience is this connection: consecutive direct sends are joined.
+    /// Direct sends that are not consecutive form several groups and make the connection mixed,
+    /// which joins their frames as well.
     fn last_group_to(&self, id: ConnKey) -> Option<GroupId> {
         let last = GroupId(self.groups.len().checked_sub(1)? as u32);
         let is_same = matches!(self.audience(last), Audience::Conn(to) if *to == id);
         is_same.then_some(last)
     }
 
-    /// Bytes that it will write, over all recipients.
+    /// The bytes that the turn will write, summed over all recipients.
     pub(super) fn cost(&self) -> usize {
         self.groups.iter().map(|group| group.bytes.saturating_mul(group.recipients)).sum()
     }
 
-    /// Moves what has been collected to a turn of another lane that has nothing to deliver.
+    /// Moves the collected deliveries to `other`, an empty turn of another lane.
     pub(super) fn hand_over<S>(&mut self, other: &mut Self, table: &mut Table<S>) {
         for delivery in self.deliveries.drain(..) {
-            // It reached somebody when it was added; who has ended since needs it no more.
+            // The delivery had recipients when it was added. If all of them have ended since, they
+            // were settled.
             let _ = other.add(delivery, table);
         }
         // The other turn tells those that follow the deliveries.
@@ -335,12 +366,12 @@ impl Turn {
     }
 }
 
-/// Which group of a turn a delivery belongs to.
+/// The group of a turn that a delivery belongs to.
 enum Belongs {
-    /// To none: it reaches nobody.
+    /// The delivery reaches nobody.
     Nowhere,
-    /// To this one.
+    /// An existing group.
     To(GroupId),
-    /// To a new one.
+    /// A new group.
     ToNew,
 }

@@ -1,4 +1,6 @@
-//! The fan-out of a turn: the plan is worked off in slices.
+//! The fan-out of a turn: writes the plan, and then the mixed connections, in slices.
+//!
+//! The numbers of invariants are those of [`turn`](super).
 
 use super::{Cursor, END, Lane, Step, Turn};
 use crate::engine::link::ConnKey;
@@ -10,8 +12,8 @@ use crate::engine::shard::table::{GroupId, Mark, Table};
 use crate::engine::socket::Socket;
 
 impl Turn {
-    /// Goes on with the fan-out until it is over or `budget` writes are used up; `true` if it is
-    /// over. Connections that fail are added to `due`, and get nothing more.
+    /// Continues the fan-out. `true` when the turn is finished, `false` when `budget` writes are
+    /// used up first. A connection whose write fails is added to `due` and gets nothing more.
     pub(in crate::engine::shard) fn fan_out<S: Socket>(
         &mut self,
         table: &mut Table<S>,
@@ -35,7 +37,8 @@ impl Turn {
         true
     }
 
-    /// Selects what the next connection of the plan gets; `None` where it is to get nothing.
+    /// Selects the frames of the next connection; `None` if this entry gets nothing, or the phase
+    /// ends.
     fn next_recipient<S>(&mut self, table: &mut Table<S>) -> Option<ConnSlot> {
         let slot = match self.cursor {
             Cursor::Collecting => return None,
@@ -63,7 +66,8 @@ impl Turn {
             },
         };
         if self.lane == Lane::Sweep {
-            // It was settled, and the slot may be another connection's by now.
+            // Invariant 4: the connection was settled, and its slot may belong to another
+            // connection by now.
             if !self.is_marked(slot, table) {
                 return None;
             }
@@ -72,7 +76,7 @@ impl Turn {
         (!self.selection.is_empty()).then_some(slot)
     }
 
-    /// Walking is work, too: so many steps count as one write.
+    /// Charges an entry that needed no write: [`STEPS_PER_WRITE`] entries count as one write.
     fn pass_over(&mut self, budget: &mut usize) {
         self.passed_over += 1;
         if self.passed_over == STEPS_PER_WRITE {
@@ -88,7 +92,7 @@ impl Turn {
         }
     }
 
-    // Apart, for it is called once for a whole room.
+    // Not inlined: it runs once for a whole group, `select_group` once for each recipient.
     #[inline(never)]
     fn select_other_group(&mut self, group: GroupId) {
         self.selected = Some(group);
@@ -97,13 +101,14 @@ impl Turn {
         self.selection.join(&self.deliveries);
     }
 
-    /// The index behind the last group of the mixed connection whose first stands at `start`.
+    /// The index behind the last entry of the mixed connection whose first entry is at `start`.
     fn end_of_mixed(&self, start: usize) -> usize {
         let slot = self.mixed[start].slot;
         start + self.mixed[start..].iter().take_while(|other| other.slot == slot).count()
     }
 
-    /// Selects what the groups of the mixed connection whose first stands at `start` bring it.
+    /// Selects the frames of all groups that reach the mixed connection whose first entry is at
+    /// `start`.
     pub(super) fn select_mixed(&mut self, start: usize, id: ConnKey) {
         self.selected = None;
         self.selection.indices.clear();

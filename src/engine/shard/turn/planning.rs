@@ -1,4 +1,6 @@
-//! The plan of a turn: who gets the burst of one group, and who needs a selection of its own.
+//! The plan of a turn: which recipients get the burst of one group, and which are mixed.
+//!
+//! The numbers of invariants are those of [`turn`](super).
 
 use std::mem;
 
@@ -8,12 +10,12 @@ use crate::engine::shard::conn_slot::ConnSlot;
 use crate::engine::shard::table::{GroupId, Mark, Table};
 
 impl Turn {
-    /// Starts the fan-out: plans who gets what.
+    /// Starts the fan-out: plans which frames each recipient gets.
     pub(in crate::engine::shard) fn begin<S>(&mut self, table: &mut Table<S>) {
         if self.has_exceptions {
             self.mark_excepted(table);
         }
-        // A sweep's marks also say what it owes.
+        // In a sweep, the marks also say which connections still have to be served (invariant 4).
         if self.groups.len() > 1 || self.has_unions || self.lane == Lane::Sweep {
             for group in self.group_ids() {
                 let mark = |slot, table: &mut Table<S>| self.mark(slot, group, table);
@@ -34,7 +36,7 @@ impl Turn {
         self.cursor = Cursor::Planned { at: 0 };
     }
 
-    /// Whether the turn has still to serve a connection. For the lane of sweeps alone.
+    /// Whether the turn still has to serve a connection. For the lane of sweeps only.
     pub(in crate::engine::shard) fn owes<S>(&self, slot: ConnSlot, table: &Table<S>) -> bool {
         self.cursor != Cursor::Collecting && self.is_marked(slot, table)
     }
@@ -80,12 +82,12 @@ impl Turn {
     }
 }
 
-/// What a turn does with a recipient of a group.
+/// How a recipient of a group is served.
 enum Place {
     /// It gets the group's burst.
     Planned,
-    /// It has that in the plan already.
+    /// The plan has it already.
     AlreadyPlanned,
-    /// It needs a selection of its own.
+    /// It is mixed.
     Mixed,
 }

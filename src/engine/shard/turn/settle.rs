@@ -1,4 +1,6 @@
-//! What a turn has for one connection, at once: the connection is about to end.
+//! Settling: a connection that is about to end gets at once all that the turn has for it.
+//!
+//! The numbers of invariants are those of [`turn`](super).
 
 use super::{Cursor, MIXED, PLANNED, Step, Turn};
 use crate::engine::command::Audience;
@@ -11,7 +13,7 @@ use crate::engine::shard::table::{Mark, Members, Table};
 use crate::engine::socket::Socket;
 
 impl Turn {
-    /// Whether anything in this turn may be for the connection.
+    /// Whether a delivery of this turn may be for the connection.
     fn reaches<S>(&self, slot: ConnSlot, table: &Table<S>) -> bool {
         let lane = self.lane as usize;
         let is_marked = |members: &Members| members.marks[lane].group_in(self.stamp).is_some();
@@ -21,8 +23,8 @@ impl Turn {
             || table.any_room(slot, is_marked)
     }
 
-    /// Gives a connection that is about to end what this turn has for it, now. Later on, the turn
-    /// passes it by. Returns how many deliveries it has looked at.
+    /// Gives a connection that is about to end all that this turn has for it (invariant 4). Returns
+    /// the number of deliveries that were looked at.
     pub(in crate::engine::shard) fn settle<S: Socket>(
         &mut self,
         slot: ConnSlot,
@@ -46,8 +48,9 @@ impl Turn {
         self.len()
     }
 
-    /// Selects what has been collected for a connection, and takes what is for it alone out of the turn:
-    /// from its rooms the shard will take it. `false` if there is nothing.
+    /// Selects the collected deliveries for a connection. Those to this connection alone lose their
+    /// audience; the shard itself takes the connection out of its rooms. `false` if there is
+    /// nothing for it.
     fn select_collected<S>(&mut self, slot: ConnSlot, table: &Table<S>) -> bool {
         if self.is_empty() || !self.reaches(slot, table) {
             return false;
@@ -66,14 +69,14 @@ impl Turn {
         true
     }
 
-    /// Selects what is planned for a connection and has not been served; `false` if there is nothing.
+    /// Selects what is planned for a connection and not yet written; `false` if that is nothing.
     fn select_planned<S>(&mut self, slot: ConnSlot, table: &Table<S>) -> bool {
         let Some(entry) = table.get(slot) else { return false };
         match entry.marks[self.lane as usize].group_in(self.stamp) {
             None => return false,
             Some(MIXED) => {
                 let start = self.mixed.partition_point(|step| step.slot < slot);
-                // Who is excepted has the mark even if no audience of the turn has it.
+                // An excepted connection has this mark even if no audience of the turn contains it.
                 if self.mixed.get(start).is_none_or(|step| step.slot != slot) {
                     return false;
                 }
