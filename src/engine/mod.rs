@@ -1,13 +1,15 @@
-//! The core: no I/O, no clock, no async runtime, no log. Time is an argument, a socket a trait.
+//! The core: no I/O, no clock, no async runtime and no log. Time is an argument, and a socket is a
+//! trait.
 //!
-//! Tests, benchmarks and fuzz targets of this crate use it. It is no part of the API: it may change or go in any
-//! version. The way of a message through it:
+//! Tests, benchmarks and fuzz targets of this crate use this module. It is not part of the API: it
+//! may change or disappear in any version. A message takes this way through it:
 //!
-//! 1. a frame is made once ([`frame`]) and published ([`publish`]): each shard's room index is
-//!    looked up, and one [`Delivery`] enters the [`Inbox`] of each shard that has members;
-//! 2. the shard takes a batch ([`Shard::run`]), joins the frames that go to the same members, and
-//!    writes each member's [`Socket`];
-//! 3. what a socket does not take waits in that connection's [`SendQueue`].
+//! 1. The message becomes a frame once ([`frame`]) and is published ([`publish`]): the room index
+//!    of each shard is looked up, and one [`Delivery`] enters the [`Inbox`] of each shard with
+//!    members.
+//! 2. The shard takes a batch ([`Shard::run`]), joins the frames that go to the same members, and
+//!    writes to the [`Socket`] of each member.
+//! 3. Bytes that a socket does not take wait in the [`SendQueue`] of that connection.
 
 mod budget;
 mod clock;

@@ -1,14 +1,16 @@
-//! Actions on many connections at once: they end, enter a room or leave it.
+//! Actions on many connections at once: they are closed, join a room or leave it.
 //!
-//! An action has its place in the order of the inbox. It is worked off in slices, and nothing behind it is
-//! taken from the inbox before it is over, so that every delivery behind it sees all of it. Meanwhile the
-//! sweep goes on, and what waits in send queues leaves.
+//! A close first takes the connections out of their rooms, which is as fast as a join. The close
+//! frames, one write each, follow in slices between the turns.
 //!
-//! A close first takes the connections out of their rooms, which is as quick as a move. The close frames, one
-//! write each, follow in slices between the turns of others.
+//! # Invariants
 //!
-//! The slots are noted when the action begins. Only an `Attach` from the inbox can reuse a slot, and nothing is
-//! taken from the inbox meanwhile. Connections that end meanwhile are passed over.
+//! 1. An action takes effect in the order of the inbox. It runs in slices, and nothing behind it is
+//!    taken from the inbox before it is finished, so each later delivery sees the whole change.
+//!    Meanwhile the sweep continues, and the data in send queues leaves.
+//! 2. The slots are noted when the action begins, and no slot is reused during the action: only an
+//!    `Attach` reuses one, and an `Attach` comes from the inbox. Connections that end meanwhile are
+//!    passed over.
 
 use super::audience::for_each;
 use super::conn_slot::ConnSlot;
@@ -18,12 +20,12 @@ use crate::engine::command::{Act, Audience, Change, Except};
 use crate::engine::link::Stage;
 use crate::engine::socket::Socket;
 
-/// Joins, leaves or withdrawals that count as one write: each takes 0.1 to 0.6 µs.
+/// The number of joins, leaves or withdrawals that count as one write: each takes 0.1 to 0.6 µs.
 const MOVES_PER_WRITE: usize = 8;
 
 /// An action that has begun.
 pub(super) struct OngoingAct {
-    /// Those to whom it has still to happen; the last one is next.
+    /// The connections still to act on; the last one is next (invariant 2).
     remaining: Vec<ConnSlot>,
     except: Except,
     change: Change,
@@ -32,19 +34,19 @@ pub(super) struct OngoingAct {
 }
 
 impl<S: Socket> Shard<S> {
-    /// Whether deliveries that were collected must go before an action.
+    /// Whether the collected deliveries must be written before an action.
     pub(super) fn must_act_wait(&self, act: &Act) -> bool {
         match &act.change {
             Change::Join(room) | Change::Leave(room) => {
                 self.turn.touches(room, &self.table) || self.sweep.touches(room, &self.table)
             }
-            // Each that ends is given first what the turn has for it. If many end, the turn itself is the
-            // cheaper way.
+            // Each connection that ends is settled: it gets at once what the turn has for it. For
+            // many connections, writing the turn first is cheaper.
             Change::Close(_) => !self.turn.is_empty() && !matches!(act.audience, Audience::Conn(_)),
         }
     }
 
-    /// Begins an action, and works on it as far as the budget reaches.
+    /// Begins an action, and continues it as far as the budget reaches.
     pub(super) fn begin_act(&mut self, act: Act, budget: &mut usize) {
         let Act { audience, except, change } = act;
         let mut remaining = Vec::new();
@@ -58,7 +60,7 @@ impl<S: Socket> Shard<S> {
         self.continue_act(budget);
     }
 
-    /// Goes on with the action that has begun; `false` if the budget did not reach.
+    /// Continues the action that has begun; `false` if the budget is used up first.
     pub(super) fn continue_act(&mut self, budget: &mut usize) -> bool {
         while let Some(mut act) = self.ongoing_act.take() {
             let Some(slot) = act.remaining.pop() else {
@@ -88,7 +90,7 @@ impl<S: Socket> Shard<S> {
         };
         match &act.change {
             Change::Close(close) => {
-                // What the sweep still owes it is written first.
+                // The connection is settled first: what the sweep owes it costs a write.
                 let writes = usize::from(self.sweep.owes(slot, &self.table));
                 *budget = budget.saturating_sub(writes);
                 let reason = DisconnectReason::ClosedByServer((**close).clone());

@@ -1,7 +1,8 @@
-//! How connections come and go: with their socket, or before it.
+//! The arrival and the departure of connections.
 //!
-//! A connection may begin before its stream is there: it is in rooms already, and what is sent to it waits
-//! in its queue, within the bounds of any client. The timeouts of a socket begin when the socket is there.
+//! A connection may begin before its stream exists: it is in rooms already, and what is sent to it
+//! waits in its queue, within the same bounds as for any client. The timeouts of a socket begin
+//! when the socket arrives.
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::engine::link::{ConnKey, Link, Stage};
 use crate::engine::socket::Socket;
 
 impl<S: Socket> Shard<S> {
-    /// A connection begins.
+    /// Adds a connection.
     pub(super) fn attach(&mut self, link: Arc<Link>, socket: S) {
         let id = link.id();
         let slot = self.table.insert(link, Outlet::new(socket), self.ctx.now);
@@ -29,7 +30,7 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    /// The socket of a connection that began without one is there: what waits leaves.
+    /// Sets the socket of a connection that began without one, and writes what waits.
     pub(super) fn set_socket(&mut self, id: ConnKey, socket: S, budget: &mut usize) {
         let Self { table, ctx, config, .. } = self;
         let Some(slot) = table.slot(id) else { return };
@@ -41,7 +42,7 @@ impl<S: Socket> Shard<S> {
         };
         outlet.set_socket(socket, timeout, ctx);
         match *stage {
-            // It has ended with nothing to say.
+            // The connection has ended without a farewell.
             Stage::Cut => {
                 outlet.abort(ConnRef { slot, link, id }, ctx);
             }
@@ -50,12 +51,12 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    /// The session is over: the socket goes.
+    /// Ends the connection, if it has not ended, and drops its socket: the session is over.
     pub(super) fn detach(&mut self, id: ConnKey) {
-        // A session that goes without a word has lost its connection.
+        // A session that detaches before the end has lost its connection.
         self.end(id, DisconnectReason::Io(io::ErrorKind::ConnectionAborted));
         let Some(slot) = self.table.slot(id) else { return };
-        // One that had been withdrawn before is still to part.
+        // A connection that was withdrawn before may still need its farewell.
         self.say_farewell(slot);
         self.settle(slot);
         let Entry { mut outlet, link, stage, .. } = self.table.remove(slot);

@@ -1,4 +1,4 @@
-//! The connections that an audience stands for.
+//! The connections of an audience.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use super::table::{Members, Table};
 use crate::engine::command::{Audience, Delivery};
 use crate::engine::room::Room;
 
-/// How many connections an audience has; one that is in two rooms of a union counts twice.
+/// The number of connections in an audience. A connection in two rooms of a union counts twice.
 pub(super) fn size<S>(audience: &Audience, table: &Table<S>) -> usize {
     let members = |room: &Arc<Room>| table.members(room).map_or(0, Members::len);
     match audience {
@@ -18,7 +18,7 @@ pub(super) fn size<S>(audience: &Audience, table: &Table<S>) -> usize {
     }
 }
 
-/// Whether any connection of an audience is as `predicate` asks.
+/// Whether any connection of an audience satisfies `predicate`.
 pub(super) fn any<S>(
     audience: &Audience,
     table: &Table<S>,
@@ -47,8 +47,8 @@ pub(super) fn concerns<S>(delivery: &Delivery, slot: ConnSlot, table: &Table<S>)
     is_reached && !delivery.except.passes_by(entry.id)
 }
 
-/// Calls `f` with each connection of an audience; with one that is in two rooms of a union, twice.
-/// `f` may change the connections, but not who they are.
+/// Calls `f` with each connection of an audience; twice with a connection that is in two rooms of a
+/// union. `f` may change the entries, but must not add or remove members.
 pub(super) fn for_each<S>(
     audience: &Audience,
     table: &mut Table<S>,

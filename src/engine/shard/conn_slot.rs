@@ -1,6 +1,6 @@
-//! Where the connections of a shard stand in its table.
+//! The index of a connection in the table of its shard.
 
-/// Where a connection stands in the table of its shard. It is used again when the connection is gone.
+/// The index of a connection in the table of its shard. It is reused when the connection is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ConnSlot(u32);
 

@@ -1,13 +1,17 @@
 //! Pings and pongs, and the end of connections that are silent.
 //!
-//! A connection is on the wheel until the earlier of its next ping and the moment at which it will
-//! have been silent for two intervals. Any byte that its session receives is a sign of life. The
-//! session stamps it with the shard's clock, which may be a tick old, so the check waits that much
-//! longer. Where bytes wait to be read, the session is late and not the client. Where the policy keeps slow
-//! clients, and something waits for one that still answers, its pings wait as well, and its silence says
-//! nothing. While the session does
-//! not listen (a handler runs, or the hub is congested) silence says nothing; a dead peer is then found
-//! by the pings that its socket does not take.
+//! A connection is on the wheel until its next ping is due, or until it would have been silent for
+//! two intervals, whichever is earlier. Any byte that its session receives is a sign of life. The
+//! session stamps it with the shard's clock, which may be a tick old, so the check waits a tick
+//! longer.
+//!
+//! A silent connection is kept in these cases:
+//!
+//! - Bytes wait to be read: the session is late, not the client.
+//! - The overflow policy keeps slow clients, something waits for this client, and it still answers.
+//!   Its pings wait too.
+//! - The session does not listen, because a handler runs or the hub is congested. A dead peer is
+//!   then found by the pings that its socket does not take.
 
 use std::time::Duration;
 
@@ -21,7 +25,7 @@ use crate::engine::close::DisconnectReason;
 use crate::engine::frame;
 use crate::engine::link::ConnKey;
 
-/// Intervals of silence after which a connection is closed.
+/// The number of silent intervals after which a connection is closed.
 const SILENT_INTERVALS: u32 = 2;
 
 pub(super) struct KeepAlive {
@@ -34,7 +38,7 @@ impl KeepAlive {
         Self { interval, wheel: Wheel::new(interval) }
     }
 
-    /// When the wheel wants to be looked at.
+    /// When the wheel is to be checked next.
     pub(super) fn next_tick(&self, now: Duration) -> Option<Duration> {
         (!self.wheel.is_empty()).then(|| now + self.wheel.tick())
     }
@@ -66,7 +70,7 @@ impl KeepAlive {
 }
 
 impl<S: Socket> Shard<S> {
-    /// Looks after the connections that are due; `false` if the budget did not reach.
+    /// Pings or closes the connections that are due; `false` if the budget is used up first.
     pub(super) fn keep_alive(&mut self, budget: &mut usize) -> bool {
         let now = self.ctx.now;
         while let Some(keep_alive) = &mut self.keep_alive {
@@ -103,7 +107,7 @@ impl<S: Socket> Shard<S> {
         true
     }
 
-    /// Answers a ping. Its session brings the next one only then.
+    /// Sends the answer to a ping, and then lets the session send the next one.
     pub(super) fn pong(&mut self, id: ConnKey, frame: Bytes, budget: &mut usize) {
         self.with_outlet(id, budget, |outlet, conn, ctx| {
             outlet.pong(conn, frame, ctx).inspect(|replaced| {

@@ -1,9 +1,18 @@
 //! The shard engine: a synchronous state machine that owns its connections.
 //!
-//! [`Shard::run`] takes commands from the inbox and works them off in slices. It owns the sockets
-//! and the members of its rooms; it shares with others its [`Port`] and the [`Link`] of each
-//! connection. Commands apply in the order of the inbox: a change of members that a collected
-//! delivery would see waits until that delivery is out.
+//! [`Shard::run`] takes commands from the inbox and works on them in slices. The shard owns the
+//! sockets and the members of its rooms. It shares its [`Port`], and the [`Link`] of each
+//! connection, with other threads.
+//!
+//! # Invariants
+//!
+//! 1. Commands take effect in the order of the inbox. A command that would change the audience of a
+//!    collected delivery is held until that delivery is written or planned
+//!    ([`must_wait`](Shard::must_wait)); nothing behind it is taken.
+//! 2. Commands are taken only while the direct turn is empty or collects, and no action is ongoing.
+//! 3. Connections end only while no direct turn is being written.
+//! 4. Writes and long walks are charged to the budget of [`Shard::run`], so a slice lasts about as
+//!    long as its writes. Planning a turn is not split; the bounds of a turn limit it.
 
 mod acting;
 mod arrival;
@@ -44,8 +53,7 @@ use super::port::Port;
 use super::send_queue::{Amount, QueueLimits};
 use super::socket::Socket;
 
-/// Commands of one slice that neither write nor add to the turn, before the shard yields: about
-/// 0.1 ms of work.
+/// The most commands of one slice that neither write nor add to the turn: about 0.1 ms of work.
 const COMMANDS_PER_SLICE: usize = 1_024;
 
 /// The settings of a shard.
@@ -53,35 +61,38 @@ const COMMANDS_PER_SLICE: usize = 1_024;
 pub struct ShardConfig {
     /// The bounds of each connection's send queue.
     pub queue: QueueLimits,
-    /// The time between two pings; `None` for no pings and no check for silence.
+    /// The time between two pings. `None`: no pings, and no check for silent clients.
     pub ping_interval: Option<Duration>,
-    /// How long a blocked socket may take nothing before its connection is evicted.
+    /// How long a blocked socket may take nothing before its connection is evicted. Where the
+    /// overflow policy keeps slow clients, a client that still answers stays.
     pub write_timeout: Duration,
-    /// Recipients from which a fan-out goes on beside those of others, instead of before them.
+    /// The number of recipients from which a fan-out runs beside other deliveries, not before them.
     pub large_audience: usize,
 }
 
-/// A [`large_audience`](ShardConfig::large_audience) for real sockets: about 5 ms of writes.
+/// A [`large_audience`](ShardConfig::large_audience) for real sockets: 1,024 writes take about 5
+/// ms.
 pub const LARGE_AUDIENCE: usize = 1_024;
 
-/// Steps without a write, as the listing of a member, that count as one write.
+/// The number of steps without a write, such as listing a member, that count as one write.
 const STEPS_PER_WRITE: usize = 64;
 
-/// Bytes to write, over all recipients, from which a turn goes on beside those of others: about 3 ms of
-/// writes.
+/// The bytes to write, summed over all recipients, from which a turn runs beside other deliveries:
+/// about 3 ms of writes.
 const LONG_TURN_BYTES: usize = 4 * 1024 * 1024;
 
-/// The least that a sweep gets to write between two turns, and the least that part there.
+/// The least number of writes that a sweep gets between two turns, and the least number of
+/// farewells.
 const SWEEP_WRITES_MIN: usize = 32;
 
 /// The state of a shard after a slice of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunState {
-    /// There is more to do; let others run, and call again.
+    /// There is more to do. Let others run, and call again.
     Busy,
-    /// Nothing to do until the inbox is filled, or [`Shard::next_tick`] has come.
+    /// There is nothing to do until the inbox is filled, or [`Shard::next_tick`] has come.
     Idle,
-    /// The shard was stopped. Its sockets go when it is dropped.
+    /// The shard was stopped. Its sockets are closed when it is dropped.
     Stopped,
 }
 
@@ -92,27 +103,27 @@ pub struct Shard<S: Socket> {
     table: Table<S>,
     turn: Turn,
     sweep: Sweep,
-    /// Writes that the sweep may do before the next turn: as many as the last one did.
+    /// Writes that the sweep may do before the next turn: as many as the last turn did.
     sweep_credit: usize,
     keep_alive: Option<KeepAlive>,
-    /// A command that must wait for the turn's deliveries.
+    /// A command that waits for the deliveries of the turn (invariant 1).
     held: Option<Command<S>>,
-    /// An action that has begun; nothing is taken from the inbox before it is over.
+    /// An action that has begun. Nothing is taken from the inbox before it is finished.
     ongoing_act: Option<OngoingAct>,
-    /// Connections that have been withdrawn and are to part.
+    /// Withdrawn connections that still have to get their farewell.
     withdrawn: VecDeque<ConnKey>,
-    /// How many of them may part before the next turn: as many writes as the last one did.
+    /// Farewells that may be sent before the next turn: as many as the last turn did writes.
     farewell_credit: usize,
-    /// Connections that are to be ended before anything else is taken from the inbox.
+    /// Connections to end before anything else is taken from the inbox.
     due: DueQueue,
-    /// Those that are being closed, all or a share; all of them for good.
+    /// The closing of all connections or of a share. Closing all is never replaced by shedding.
     draining: Option<Draining>,
     is_stopped: bool,
     next_check: Duration,
     clock: Clock,
-    /// Whether space came back since that was last asked.
-    has_freed_space: bool,
-    /// Deliveries that were looked at to settle connections, and not charged to a budget yet.
+    /// Whether space was freed since the last call of [`take_made_space`](Self::take_made_space).
+    has_made_space: bool,
+    /// Deliveries that were looked at to settle connections and are not charged to a budget yet.
     settling_steps: usize,
 }
 
@@ -146,14 +157,16 @@ impl<S: Socket> Shard<S> {
             is_stopped: false,
             next_check: Duration::ZERO,
             clock: Clock::default(),
-            has_freed_space: false,
+            has_made_space: false,
             settling_steps: 0,
         }
     }
 
-    /// Works for about `writes` small writes, or fewer large ones. `now` is the time since an epoch of the caller's choice, and
-    /// never goes back. Where it is later than the shard asked for, all deadlines move by that much: the
-    /// process did not run, and nobody is late for that.
+    /// Works for about `writes` small writes, or fewer large ones.
+    ///
+    /// `now` is the time since an epoch of the caller's choice and never goes back. If `now` is
+    /// later than the time that the shard asked for, all deadlines move by the difference: the
+    /// process did not run, and no client is late because of it.
     pub fn run(&mut self, now: Duration, writes: usize) -> RunState {
         self.ctx.now = self.clock.read(now);
         self.ctx.port.set_now_ms(self.ctx.now.as_millis() as u64);
@@ -167,7 +180,7 @@ impl<S: Socket> Shard<S> {
         state
     }
 
-    /// When [`run`](Self::run) is due even if the inbox stays empty.
+    /// The time at which [`run`](Self::run) is due even if the inbox stays empty; `None` for never.
     pub fn next_tick(&self) -> Option<Duration> {
         let check = (!self.ctx.blocked.is_empty()).then_some(self.next_check);
         let ping = self.keep_alive.as_ref().and_then(|wheel| wheel.next_tick(self.ctx.now));
@@ -175,10 +188,10 @@ impl<S: Socket> Shard<S> {
         next.map(|next| self.clock.to_caller(next))
     }
 
-    /// Whether space came back since the last call, in the inbox or on the way to an address: whoever
-    /// waits for some may try again.
+    /// Whether space was freed since the last call, in the inbox or on the way to an address.
+    /// Callers that wait for space may then try again.
     pub fn take_made_space(&mut self) -> bool {
-        mem::take(&mut self.has_freed_space)
+        mem::take(&mut self.has_made_space)
     }
 
     fn work(&mut self, budget: &mut usize) -> RunState {
@@ -196,7 +209,7 @@ impl<S: Socket> Shard<S> {
             }
             self.collect(budget);
             if !self.turn.is_empty() {
-                // A turn that nobody is left to write for is work as well.
+                // A turn whose recipients have all gone costs work as well.
                 *budget = budget.saturating_sub(1);
                 self.begin_turn();
             } else if *budget == 0 {
@@ -216,7 +229,7 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    /// Goes on with the fan-out of the turn; `false` if the budget did not reach.
+    /// Continues the fan-out of the turn; `false` if the budget is used up first.
     fn finish_turn(&mut self, budget: &mut usize) -> bool {
         let Self { turn, table, ctx, due, .. } = self;
         if turn.is_empty() {
@@ -226,11 +239,12 @@ impl<S: Socket> Shard<S> {
         let is_over = turn.fan_out(table, ctx, due, budget);
         self.sweep_credit += before - *budget;
         self.farewell_credit += before - *budget;
-        self.has_freed_space |= is_over;
+        self.has_made_space |= is_over;
         is_over
     }
 
-    /// Goes on with the sweep for as long as the last turn took; `false` if the budget did not reach.
+    /// Continues the sweep with as many writes as the last turn did; `false` if the budget is used
+    /// up first.
     fn advance_sweep(&mut self, budget: &mut usize) -> bool {
         if self.sweep.is_idle() {
             self.sweep_credit = 0;
@@ -240,10 +254,10 @@ impl<S: Socket> Shard<S> {
         let allowed = credit.min(*budget);
         let mut left = allowed;
         let Self { sweep, table, ctx, due, .. } = self;
-        self.has_freed_space |= sweep.advance(table, ctx, due, &mut left);
+        self.has_made_space |= sweep.advance(table, ctx, due, &mut left);
         let Amount { messages, bytes } = sweep.take_begun();
         ctx.port.inbox().release(messages, bytes);
-        self.has_freed_space |= messages > 0;
+        self.has_made_space |= messages > 0;
         *budget -= allowed - left;
         self.sweep_credit = if left > 0 { 0 } else { credit - allowed };
         self.sweep_credit == 0
@@ -260,7 +274,7 @@ impl<S: Socket> Shard<S> {
             && self.ctx.port.inbox().is_empty()
     }
 
-    /// Takes commands until the turn is full, the inbox empty, or the slice used up.
+    /// Takes commands until the turn is full, the inbox is empty or the slice is used up.
     fn collect(&mut self, budget: &mut usize) {
         if !self.continue_act(budget) {
             return;
@@ -279,7 +293,7 @@ impl<S: Socket> Shard<S> {
             match command {
                 Command::Deliver(delivery) => {
                     let frame_bytes = delivery.frames.len();
-                    // What the sweep takes keeps its place until a round begins with it.
+                    // A delivery in the sweep keeps its space until a round takes it.
                     if self.deliver(delivery) {
                         messages += 1;
                         bytes += frame_bytes;
@@ -291,18 +305,19 @@ impl<S: Socket> Shard<S> {
                     self.charge_settling(budget);
                 }
             }
-            // The turn has a bound of its own, and cut short it would join less.
+            // Commands that add to the turn do not count: the turn has a bound of its own, and a
+            // smaller turn joins less.
             commands -= usize::from(self.turn.len() == collected);
             if commands == 0 {
                 *budget = 0;
             }
         }
         self.ctx.port.inbox().release(messages, bytes);
-        self.has_freed_space |= messages > 0;
+        self.has_made_space |= messages > 0;
     }
 
-    /// Whether the deliveries of the turn must go first: one would see what the command changes, or
-    /// there would be too many of them.
+    /// Whether the command must wait for the deliveries of the turn (invariant 1), or for its
+    /// writes because the turn would get too large.
     fn must_wait(&self, command: &Command<S>) -> bool {
         match command {
             Command::Join(_, room) | Command::Leave(Leave { room, .. }) => {
@@ -321,7 +336,7 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    /// Takes a delivery into the turn, or has the sweep take it (`false`).
+    /// Adds a delivery to the turn (`true`) or to the sweep (`false`).
     fn deliver(&mut self, delivery: Delivery) -> bool {
         self.ctx.port.counters().published.add(frame::count(&delivery.frames) as u64);
         if self.sweep.takes(&delivery, &self.table) {
@@ -378,7 +393,7 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    /// The slot of a connection that has not ended.
+    /// The slot of a connection that is open.
     fn open_slot(&mut self, id: ConnKey) -> Option<ConnSlot> {
         let slot = self.table.slot(id)?;
         let is_open = self.table.get_mut(slot)?.stage == Stage::Open;
@@ -433,7 +448,7 @@ impl<S: Socket> Shard<S> {
     }
 }
 
-/// However the shard goes, with its hub, its runtime or a panic: nobody waits for it in vain.
+/// Whatever drops the shard (its hub, its runtime or a panic), nobody waits for it in vain.
 impl<S: Socket> Drop for Shard<S> {
     fn drop(&mut self) {
         self.ctx.port.retire();

@@ -1,4 +1,4 @@
-//! The way out of one connection: write at once, or wait in its queue.
+//! The outlet of one connection: writes at once, or queues what the socket does not take.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::engine::send_queue::{Amount, Burst, Pushed, SendQueue, WRITE_SLOTS_MA
 use crate::engine::socket::Socket;
 use crate::engine::sync::{AtomicBool, Ordering};
 
-/// Why a connection cannot go on.
+/// Why a connection cannot continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// Its queue is full; with what was queued, the new burst included.
+    /// Its queue is full. The amount is what was queued, with the new burst.
     Full(Amount),
     /// Its socket has failed.
     Io(io::ErrorKind),
@@ -37,32 +37,33 @@ impl From<Failure> for DisconnectReason {
     }
 }
 
-/// A connection of the shard, without its outlet.
+/// A connection of the shard, for its outlet.
 #[derive(Clone, Copy)]
 pub(super) struct ConnRef<'a> {
     pub(super) slot: ConnSlot,
-    /// Touched only where something is queued: a fan-out does not touch what is shared with the
-    /// session.
+    /// Used only when something is queued: a fan-out without queues does not touch the memory
+    /// shared with the session.
     pub(super) link: &'a Link,
     pub(super) id: ConnKey,
 }
 
-/// A socket, and what it has not taken.
+/// A socket, and the data that it has not taken.
 pub(super) struct Outlet<S> {
     socket: S,
     backlog: Option<Box<Backlog<S>>>,
 }
 
-/// Exists only while something waits, so an idle connection does not pay for it.
+/// The data that waits. It is allocated only while something waits, so an idle connection does not
+/// pay for it.
 struct Backlog<S> {
     queue: SendQueue,
     waker: Arc<WriteWaker<S>>,
     /// When the connection is given up, unless it makes progress before.
     deadline: Duration,
-    /// Whether the deadline stands, progress or not.
+    /// Whether progress no longer moves the deadline.
     is_deadline_final: bool,
-    /// The bytes that the peer had acknowledged when the shard last looked. `None` where it has not
-    /// looked since bytes left for the socket, and where that is not known.
+    /// The bytes that the peer had acknowledged at the last check. `None` if there was no check
+    /// since bytes last left for the socket, or if the number is not known.
     acknowledged: Option<u64>,
 }
 
@@ -71,7 +72,7 @@ impl<S: Socket> Outlet<S> {
         Self { socket, backlog: None }
     }
 
-    /// Takes the socket in place of one that was not there. The timeouts begin now.
+    /// Sets the socket of a connection that began without one. The timeouts begin now.
     pub(super) fn set_socket(&mut self, socket: S, timeout: Duration, ctx: &SendContext<S>) {
         self.socket = socket;
         if let Some(backlog) = &mut self.backlog {
@@ -80,7 +81,7 @@ impl<S: Socket> Outlet<S> {
         }
     }
 
-    /// Writes the burst, or queues what the socket does not take of it.
+    /// Writes the burst, and queues the rest that the socket does not take.
     pub(super) fn send(
         &mut self,
         conn: ConnRef<'_>,
@@ -105,7 +106,7 @@ impl<S: Socket> Outlet<S> {
         self.enqueue(conn, burst.clone(), written, ctx)
     }
 
-    /// Queues a pong; `true` if an older one was replaced.
+    /// Queues a pong; `true` if it replaced an older one.
     pub(super) fn pong(
         &mut self,
         conn: ConnRef<'_>,
@@ -127,7 +128,7 @@ impl<S: Socket> Outlet<S> {
         self.flush(conn, ctx)
     }
 
-    /// Changes the queue, and notes how much data it has then.
+    /// Changes the queue, and notes the new amount of data.
     fn requeue<V>(
         &mut self,
         conn: ConnRef<'_>,
@@ -141,8 +142,8 @@ impl<S: Socket> Outlet<S> {
         result
     }
 
-    /// Queues the close frame behind all else, if there is one; `true` if all has left. The connection
-    /// has the write timeout for each further progress.
+    /// Queues the close frame behind all else, if there is one; `true` if all has left. From now on
+    /// the connection has the write timeout, anew after each progress.
     pub(super) fn farewell(
         &mut self,
         conn: ConnRef<'_>,
@@ -162,7 +163,7 @@ impl<S: Socket> Outlet<S> {
         self.backlog.as_ref().is_some_and(|backlog| backlog.is_deadline_final)
     }
 
-    /// Has all that waits leave in `timeout` or never, progress or not.
+    /// Has all waiting data leave within `timeout` or never. Progress no longer moves the deadline.
     pub(super) fn set_final_deadline(&mut self, timeout: Duration, ctx: &SendContext<S>) {
         if let Some(backlog) = &mut self.backlog {
             backlog.deadline = ctx.now + timeout;
@@ -170,7 +171,7 @@ impl<S: Socket> Outlet<S> {
         }
     }
 
-    /// Writes what waits, as far as the socket takes it; `true` if nothing waits any more.
+    /// Writes as much waiting data as the socket takes; `true` if nothing waits any more.
     pub(super) fn flush(
         &mut self,
         conn: ConnRef<'_>,
@@ -203,7 +204,7 @@ impl<S: Socket> Outlet<S> {
         Ok(true)
     }
 
-    /// Throws queued data away, but for the rest of a torn frame.
+    /// Drops the queued data, except for the rest of a torn frame.
     pub(super) fn discard_data(&mut self, link: &Link, ctx: &mut SendContext<S>) -> Amount {
         let Some(backlog) = &mut self.backlog else { return Amount::default() };
         let before = backlog.queue.data_bytes();
@@ -212,26 +213,28 @@ impl<S: Socket> Outlet<S> {
         discarded
     }
 
-    /// What waits.
+    /// The amount of waiting data.
     pub(super) fn queued(&self) -> Amount {
         self.backlog.as_ref().map_or_else(Amount::default, |backlog| backlog.queue.queued())
     }
 
-    /// The bytes of the buffers that wait, which go one by one when they have left.
+    /// The bytes of the waiting buffers. Each buffer is freed when it has left.
     pub(super) fn queued_bytes(&self) -> usize {
         self.backlog.as_ref().map_or(0, |backlog| backlog.queue.data_bytes())
     }
 
-    /// Whether it has made no progress for too long. Bytes that leave for the socket are progress, and
-    /// so are bytes of those that the peer acknowledges: the kernel may hold more than a slow link
-    /// takes in the write timeout. Where the policy keeps slow clients, an open connection may make none for
-    /// as long as its client answers.
+    /// Whether the connection has made no progress for too long.
+    ///
+    /// Bytes that leave for the socket are progress. Bytes that the peer acknowledges are progress
+    /// too: the kernel may hold more than a slow link takes in the write timeout. If the policy
+    /// keeps slow clients, an open connection may go without progress while its client answers.
     pub(super) fn is_stalled(&mut self, is_open: bool, ctx: &SendContext<S>) -> bool {
         let Some(backlog) = &mut self.backlog else { return false };
         if !self.socket.is_there() {
             return false;
         }
-        // A look costs a system call. After the first one, which tells where it stands, there is time.
+        // A check costs a system call. The first one notes the number; the next is needed only near
+        // the deadline.
         let is_late = backlog.deadline <= ctx.now + ctx.write_timeout / 2;
         if !backlog.is_deadline_final && (is_late || backlog.acknowledged.is_none()) {
             let acknowledged = self.socket.acknowledged().map(|acknowledged| acknowledged.bytes);
@@ -250,30 +253,30 @@ impl<S: Socket> Outlet<S> {
         !stays
     }
 
-    /// Whether the client is silent because it is slow: something waits for it, perhaps a ping, and it still
-    /// answers.
+    /// Whether the client is silent because it is slow: something waits for it, perhaps a ping, and
+    /// it still answers.
     pub(super) fn is_silent_for_slowness(&self, ctx: &SendContext<S>) -> bool {
         ctx.limits.overflow.keeps_slow_clients()
             && (self.backlog.is_some() || self.is_unacknowledged())
             && is_kept(&self.socket, ctx)
     }
 
-    /// Whether the peer has still to acknowledge bytes that were written.
+    /// Whether the peer still has to acknowledge written bytes.
     pub(super) fn is_unacknowledged(&self) -> bool {
         self.socket.acknowledged().is_some_and(|acknowledged| !acknowledged.is_all)
     }
 
-    /// Whether something that was received waits to be read.
+    /// Whether received bytes wait to be read.
     pub(super) fn has_unread(&self) -> bool {
         self.socket.has_unread()
     }
 
-    /// Tells the peer that nothing more will come.
+    /// Ends the stream to the peer.
     pub(super) fn shut_down(&mut self) {
         self.socket.shut_down();
     }
 
-    /// Gives the socket up, and returns the data that is lost with it.
+    /// Gives up the socket, and returns the data that is lost with it.
     pub(super) fn abort(&mut self, conn: ConnRef<'_>, ctx: &mut SendContext<S>) -> Amount {
         self.socket.abort();
         ctx.blocked.remove(&conn.slot);
@@ -283,7 +286,8 @@ impl<S: Socket> Outlet<S> {
         lost
     }
 
-    /// How many bytes the socket took at once: `None` means all.
+    /// Writes to the socket. Returns `None` if all was taken and flushed, otherwise the bytes that
+    /// were taken.
     fn write_now(&mut self, frames: &Bytes, tally: &mut Tally) -> Result<Option<usize>, Failure> {
         let Poll::Ready(result) = self.socket.try_write(frames) else {
             return Ok(Some(0));
@@ -310,7 +314,8 @@ impl<S: Socket> Outlet<S> {
             if had_backlog {
                 queue.push(burst, &limits)
             } else {
-                // Bytes that have left are queued all the same where a flush is still owed.
+                // If only the flush is owed, `written` is the whole burst: nothing stays in the
+                // queue, and the backlog remembers the flush.
                 queue.start(burst, written, &limits)
             }
         });
@@ -334,7 +339,7 @@ impl<S: Socket> Outlet<S> {
         if had_backlog {
             return Ok(());
         }
-        // The socket has only been polled with a waker that does nothing.
+        // So far the socket was only polled with a waker that does nothing.
         self.flush(conn, ctx).map(drop)
     }
 
@@ -384,11 +389,11 @@ fn taken(result: io::Result<usize>) -> Result<usize, Failure> {
     }
 }
 
-/// Tells the shard, through its inbox, that a socket may take bytes again.
+/// Pushes a command to the shard's inbox when a socket may take bytes again.
 struct WriteWaker<S> {
     port: Arc<Port<S>>,
     id: ConnKey,
-    /// Whether the inbox has been told since the last flush: however often a runtime wakes, one
+    /// Whether a command was pushed since the last flush: however often a runtime wakes, one
     /// command waits. The shard clears it, a waker sets it; it publishes nothing.
     is_notified: AtomicBool,
 }

@@ -1,4 +1,4 @@
-//! Some of the deliveries at hand, and the bursts that they make.
+//! A selection: the deliveries for one recipient, joined into bursts.
 
 use bytes::{Bytes, BytesMut};
 
@@ -13,27 +13,27 @@ use crate::engine::link::{ConnKey, Stage};
 use crate::engine::send_queue::Burst;
 use crate::engine::socket::Socket;
 
-/// The most bytes that frames are joined to. Joining pays while a copy is cheap beside a write; a
-/// larger burst would only sit in a send queue as one piece.
+/// The most bytes in a joined burst. Joining pays while a copy is cheap compared to a write; a
+/// larger burst would only wait in a send queue as one piece.
 const BURST_BYTES_MAX: usize = 128 * 1024;
 
-/// Where a delivery stands among those of its turn. A bare number: two lists of numbers are compared byte by
-/// byte, and that of a fan-out in which each member has a selection of its own takes a tenth less for it.
+/// The index of a delivery in its turn. A plain number, because lists of numbers are compared byte
+/// by byte: a fan-out in which each member has its own selection takes a tenth less time.
 pub(super) type DeliveryIndex = u32;
 
-/// Indices of deliveries, and what they were last joined to; the buffers are kept.
+/// Indices of deliveries, and the bursts of the last selection. The buffers are kept.
 #[derive(Debug)]
 pub(super) struct Selection {
-    /// In the order of the inbox, once they are joined.
+    /// The selected deliveries: in the order of the inbox when they are joined.
     pub(super) indices: Vec<DeliveryIndex>,
-    /// What `bursts` were made of.
+    /// The indices that `bursts` were made of.
     joined: Vec<DeliveryIndex>,
     bursts: Vec<Burst>,
     burst_bytes_max: usize,
 }
 
 impl Selection {
-    /// An empty selection, whose bursts fit into a send queue of `queue_bytes`.
+    /// An empty selection. Its bursts fit into a send queue of `queue_bytes`.
     pub(super) fn new(queue_bytes: usize) -> Self {
         Self {
             indices: Vec::new(),
@@ -48,14 +48,14 @@ impl Selection {
         self.bursts.is_empty()
     }
 
-    /// Forgets all, with the deliveries that it was about.
+    /// Empties the selection, when its deliveries go.
     pub(super) fn clear(&mut self) {
         self.indices.clear();
         self.joined.clear();
         self.bursts.clear();
     }
 
-    /// Takes out what passes a connection by.
+    /// Removes the deliveries that except the connection.
     pub(super) fn pass_by(&mut self, id: ConnKey, deliveries: &[Delivery]) {
         self.indices.retain(|&index| !deliveries[index as usize].except.passes_by(id));
     }
@@ -74,8 +74,9 @@ impl Selection {
         }
     }
 
-    /// Makes the bursts of `indices`, unless the last ones were made of the same: mixed connections
-    /// often come in runs, as when a whole room also gets a broadcast.
+    /// Makes the bursts of `indices`, unless the last bursts were made of the same. Mixed
+    /// connections often come in runs with the same selection, as when a whole room also gets a
+    /// broadcast.
     pub(super) fn join(&mut self, deliveries: &[Delivery]) {
         if self.indices == self.joined && !self.bursts.is_empty() {
             return;
@@ -98,8 +99,8 @@ impl Selection {
     }
 }
 
-/// Sends a burst to a connection. One that fails is added to `due`, and gets nothing more. What is for
-/// a connection that has failed or ended is counted as lost.
+/// Sends a burst to a connection. If the write fails, the connection is added to `due` and gets
+/// nothing more. A burst for a connection that has failed or ended counts as lost.
 #[inline]
 pub(super) fn send<S: Socket>(
     burst: &Burst,
@@ -118,7 +119,7 @@ pub(super) fn send<S: Socket>(
     }
 }
 
-/// What is alone as it is, or several in one buffer.
+/// Joins several frames into one buffer; shares the bytes of a single one.
 fn concat<'a>(mut frames: impl ExactSizeIterator<Item = &'a Bytes> + Clone) -> Bytes {
     if frames.len() == 1 {
         return frames.next().cloned().unwrap_or_default();

@@ -1,4 +1,5 @@
-//! What a shard needs to send, besides the connection itself: bounds, the time, and counts.
+//! The part of a shard's state that sending needs, besides the connection itself: bounds, the time,
+//! and counts.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,33 +12,33 @@ use crate::engine::link::Link;
 use crate::engine::port::Port;
 use crate::engine::send_queue::QueueLimits;
 
-/// Bytes that take about as long as a small write does, besides the call itself.
+/// The bytes that take about as long to write as the system call of a small write.
 const BYTES_PER_WRITE: usize = 16 * 1024;
 
-/// What sending needs of the shard, besides the connection itself.
+/// The state that sending needs, besides the connection itself.
 pub(super) struct SendContext<S> {
     pub(super) port: Arc<Port<S>>,
     pub(super) limits: QueueLimits,
     pub(super) write_timeout: Duration,
     pub(super) now: Duration,
     pub(super) tally: Tally,
-    /// Slots of the connections that have something queued.
+    /// The slots of the connections with queued data or control frames.
     pub(super) blocked: BTreeSet<ConnSlot>,
-    /// How many of them the counters know of.
+    /// The size of `blocked` that the counters show.
     pub(super) blocked_reported: usize,
-    /// Bytes of data in all queues, and what of them the budget of the hub knows of.
+    /// The bytes of data in all queues, and the part that was reported to the hub's budget.
     pub(super) queued_bytes: usize,
     pub(super) queued_bytes_reported: usize,
 }
 
 impl<S> SendContext<S> {
-    /// Counts messages that were handed to a connection, and are lost with it.
+    /// Counts messages that were handed to a connection and are lost with it.
     pub(super) fn count_undelivered(&mut self, messages: usize) {
         self.tally.deliveries += messages as u64;
         self.port.counters().dropped_at_end.add(messages as u64);
     }
 
-    /// Counts what was sent to one connection that is gone.
+    /// Counts a delivery to one connection that is gone.
     pub(super) fn count_unreachable(&mut self, delivery: &Delivery) {
         if let Audience::Conn(id) = delivery.audience
             && !delivery.except.passes_by(id)
@@ -46,7 +47,7 @@ impl<S> SendContext<S> {
         }
     }
 
-    /// Takes the bytes that were written since the last call off a budget of writes.
+    /// Charges a budget of writes for the bytes that were written since the last call.
     #[inline]
     pub(super) fn charge_bytes(&mut self, budget: &mut usize) {
         let writes = self.tally.bytes_uncharged / BYTES_PER_WRITE;
@@ -54,7 +55,7 @@ impl<S> SendContext<S> {
         *budget = budget.saturating_sub(writes);
     }
 
-    /// Notes how the data in the queue of a connection has changed.
+    /// Notes that the data in the queue of a connection changed from `before` to `after` bytes.
     pub(super) fn requeued(&mut self, link: &Link, before: usize, after: usize) {
         self.queued_bytes = self.queued_bytes + after - before;
         if after > before {
@@ -64,7 +65,7 @@ impl<S> SendContext<S> {
         }
     }
 
-    /// Tells the budget of the hub.
+    /// Reports the queued bytes to the hub's budget.
     pub(super) fn publish_queued(&mut self) {
         let budget = self.port.queued_bytes();
         let (reported, queued) = (self.queued_bytes_reported, self.queued_bytes);
@@ -76,7 +77,7 @@ impl<S> SendContext<S> {
         self.queued_bytes_reported = queued;
     }
 
-    /// Tells the counters.
+    /// Reports the number of blocked connections to the counters.
     pub(super) fn publish_blocked(&mut self) {
         let (reported, blocked) = (self.blocked_reported, self.blocked.len());
         let counter = &self.port.counters().blocked;
@@ -88,7 +89,7 @@ impl<S> SendContext<S> {
         self.blocked_reported = blocked;
     }
 
-    /// The queues go, and all that is in them.
+    /// Forgets all queues: the shard goes, and the queues with it.
     pub(super) fn forget_queued(&mut self) {
         self.blocked.clear();
         self.publish_blocked();
@@ -97,14 +98,14 @@ impl<S> SendContext<S> {
     }
 }
 
-/// Counts of a slice of work, added to the shared counters at its end: one atomic add a slice
-/// instead of three a write.
+/// Counts of a slice of work. They are added to the shared counters at the end of the slice: one
+/// atomic addition a slice, not three a write.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) deliveries: u64,
     pub(super) writes: u64,
     pub(super) bytes_out: u64,
-    /// Bytes of writes that no budget has paid for.
+    /// Written bytes that were not charged to a budget yet.
     bytes_uncharged: usize,
 }
 

@@ -1,30 +1,30 @@
-//! A timing wheel: which connection is due when, without a timer per connection.
+//! A timing wheel: finds the connections that are due, without a timer per connection.
 //!
-//! One revolution is one interval; a due time is at most one revolution ahead, so a bucket holds
-//! only entries of one turn of the wheel. Insert, remove and pop are O(1). The scheme is the simple
-//! one of Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (1987), section 5.
+//! One revolution is one interval. A due time is at most one revolution ahead, so all entries of a
+//! bucket are due in the same revolution. Insert, remove and pop are O(1). This is the simple
+//! scheme of Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (1987), section 5.
 
 use std::time::Duration;
 
 use super::conn_slot::ConnSlot;
 
-/// Buckets of a revolution: with pings every 30 s, a bucket is 469 ms, and the ticks cost two
-/// wake-ups a second.
+/// The buckets of a revolution. With pings every 30 s, a bucket is 469 ms wide, and the ticks cost
+/// two wake-ups a second.
 const BUCKETS: u64 = 64;
 
-/// Where an entry is, for its removal.
+/// The position of an entry, for its removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct WheelPosition {
     bucket: u32,
     index: u32,
 }
 
-/// A wheel of slots.
+/// A timing wheel of connections.
 #[derive(Debug)]
 pub(super) struct Wheel {
     buckets: Vec<Vec<ConnSlot>>,
     tick: Duration,
-    /// The tick whose bucket is being emptied: all before it are empty.
+    /// The tick whose bucket is being emptied. All earlier buckets are empty.
     current: u64,
     len: usize,
 }
@@ -36,18 +36,18 @@ impl Wheel {
         Self { buckets: vec![Vec::new(); BUCKETS as usize + 1], tick, current: 0, len: 0 }
     }
 
-    /// The width of a bucket: how late an entry may be popped.
+    /// The width of a bucket. An entry is popped at most this much too late.
     pub(super) fn tick(&self) -> Duration {
         self.tick
     }
 
-    /// Whether nothing waits.
+    /// Whether the wheel has no entries.
     pub(super) fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Enters `slot`, to be popped at `due` or up to a tick later; at once where `due` has passed,
-    /// and after one revolution where it is further off.
+    /// Adds `slot`, to be popped at `due` or up to a tick later. If `due` has passed, it is popped
+    /// at once; if `due` is more than one revolution ahead, after one revolution.
     pub(super) fn insert(&mut self, slot: ConnSlot, due: Duration) -> WheelPosition {
         let due_tick = due.as_nanos().div_ceil(self.tick.as_nanos()) as u64;
         let due_tick = due_tick.clamp(self.current, self.current + BUCKETS);
@@ -58,7 +58,7 @@ impl Wheel {
         WheelPosition { bucket, index: entries.len() as u32 - 1 }
     }
 
-    /// Takes an entry out. Another slot may move to its position; it is returned.
+    /// Removes an entry. If another slot moves to its position, that slot is returned.
     pub(super) fn remove(&mut self, position: WheelPosition) -> Option<ConnSlot> {
         let entries = &mut self.buckets[position.bucket as usize];
         entries.swap_remove(position.index as usize);
@@ -66,7 +66,7 @@ impl Wheel {
         entries.get(position.index as usize).copied()
     }
 
-    /// Takes out one entry that is due at `now`.
+    /// Removes and returns one entry that is due at `now`.
     pub(super) fn pop_due(&mut self, now: Duration) -> Option<ConnSlot> {
         let now_tick = (now.as_nanos() / self.tick.as_nanos()) as u64;
         if self.len == 0 {
