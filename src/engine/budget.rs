@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A number with a bound, shared by several. It orders nothing.
+/// A bounded number that several shards share. It orders nothing.
 #[derive(Debug)]
 pub struct Budget {
     used: AtomicUsize,
@@ -12,13 +12,12 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A budget of which nothing is used.
+    /// A budget of which nothing is used. `sharers` is the number of shards that use it.
     pub fn new(max: usize, sharers: usize) -> Self {
         Self { used: AtomicUsize::new(0), max, sharers }
     }
 
-    /// What each can use without anybody going past the bound for it. Where the bound is passed, somebody
-    /// uses more than this.
+    /// `max / sharers`. If the total exceeds `max`, some sharer exceeds its share.
     pub fn fair_share(&self) -> usize {
         self.max / self.sharers
     }
@@ -28,39 +27,39 @@ impl Budget {
         self.max
     }
 
-    /// What is used.
+    /// The used amount.
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// By how much the bound is passed.
+    /// The amount by which the used amount exceeds the bound.
     pub fn excess(&self) -> usize {
         self.used().saturating_sub(self.max)
     }
 
-    /// Uses `amount`, unless that would pass the bound.
+    /// Uses `amount`; `false` if that would exceed the bound.
     pub fn try_take(&self, amount: usize) -> bool {
         let take = |used: usize| used.checked_add(amount).filter(|used| *used <= self.max);
         self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 
-    /// Uses `amount`, past the bound if need be.
+    /// Uses `amount`, even beyond the bound.
     pub fn take(&self, amount: usize) {
         self.used.fetch_add(amount, Ordering::Relaxed);
     }
 
-    /// Gives back what was used.
+    /// Gives a used amount back.
     pub fn give_back(&self, amount: usize) {
         self.used.fetch_sub(amount, Ordering::Relaxed);
     }
 }
 
-/// The budgets of a hub; each shard has a clone. By default, no bounds.
+/// The budgets of a hub; each shard has a clone. Without bounds by default.
 #[derive(Debug, Clone)]
 pub struct Budgets {
-    /// Rooms; one counts once per shard that has members of it.
+    /// The number of rooms. A room counts once for each shard that has members of it.
     pub rooms: Arc<Budget>,
-    /// Bytes of data in send queues. What several clients share counts for each.
+    /// The bytes of data in send queues. Bytes that several queues share count once for each queue.
     pub queued_bytes: Arc<Budget>,
 }
 

@@ -1,29 +1,31 @@
-//! The shard's clock: it stands still while the process does.
+//! The shard's clock: it stands still while the process does not run.
 
 use std::time::Duration;
 
-/// How much later than asked a shard may run before that counts: more than it waits for its turn on a
-/// busy machine. So the shard's time goes on even where it is late all the time.
+/// A shard that runs at most this much later than it asked for is not late: on a busy machine it
+/// waits less than this for its turn. So the shard's time goes on even if each run is a little
+/// late.
 pub(super) const LATENESS_MIN: Duration = Duration::from_millis(100);
 
-/// Turns the caller's time into the shard's, which does not count the time by which the shard ran late.
+/// Turns the caller's time into the shard's time, which leaves out the time by which the shard ran
+/// late.
 #[derive(Debug, Default)]
 pub(super) struct Clock {
-    /// How much the shard's time is behind the caller's.
+    /// How far the shard's time is behind the caller's.
     behind: Duration,
-    /// When the shard is to run, in the caller's time; `None` if it may sleep for ever.
+    /// When the shard is to run next, in the caller's time; `None` if it may sleep for ever.
     expected: Option<Duration>,
 }
 
 impl Clock {
-    /// The shard's time, when the caller has `now`.
+    /// The shard's time at the caller's time `now`. Counts the lateness of this run.
     pub(super) fn read(&mut self, now: Duration) -> Duration {
         let late = self.expected.map_or(Duration::ZERO, |expected| now.saturating_sub(expected));
         self.behind += late.saturating_sub(LATENESS_MIN);
         now.saturating_sub(self.behind)
     }
 
-    /// How much the shard's time is behind the caller's.
+    /// How far the shard's time is behind the caller's.
     pub(super) fn behind(&self) -> Duration {
         self.behind
     }
@@ -33,7 +35,7 @@ impl Clock {
         self.expected = next;
     }
 
-    /// The caller's time for a time of the shard.
+    /// Turns a time of the shard into the caller's.
     pub(super) fn to_caller(&self, time: Duration) -> Duration {
         time.saturating_add(self.behind)
     }

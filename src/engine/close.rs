@@ -1,15 +1,15 @@
-//! Why and how a connection ends: close codes, close frames, and the reason that a handler is told.
+//! How connections end: close codes, close frames, and the reason that a handler gets.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::time::Duration;
 
-/// What stands before the milliseconds that a client is to wait, at the end of a reason.
+/// The text before the milliseconds in a reason that asks the client to come back later.
 const RETRY_AFTER: &str = "retry-after-ms=";
 
-/// Bytes of a reason on the wire: a control frame has 125 (RFC 6455, section 5.5), of which the code takes
-/// two.
+/// The most bytes of a reason on the wire: a control frame holds 125 (RFC 6455, section 5.5), and
+/// the code takes two.
 pub(crate) const REASON_BYTES_MAX: usize = 123;
 
 /// A WebSocket close code (RFC 6455, section 7.4; 1012 and 1013 from the IANA registry).
@@ -21,11 +21,11 @@ pub struct CloseCode(u16);
 impl CloseCode {
     /// 1000: the purpose of the connection has been fulfilled.
     pub const NORMAL: Self = Self(1000);
-    /// 1001: the server goes down, or the client has left the page.
+    /// 1001: the server shuts down, or the client has left the page.
     pub const GOING_AWAY: Self = Self(1001);
     /// 1002: the peer broke the protocol.
     pub const PROTOCOL: Self = Self(1002);
-    /// 1003: a kind of data that is not accepted here.
+    /// 1003: the server does not accept this kind of data.
     pub const UNSUPPORTED: Self = Self(1003);
     /// 1005: the peer's close frame had no code. Never sent.
     pub const NO_STATUS: Self = Self(1005);
@@ -33,9 +33,9 @@ impl CloseCode {
     pub const ABNORMAL: Self = Self(1006);
     /// 1007: text that is not UTF-8, or a message that cannot be decoded.
     pub const INVALID_PAYLOAD: Self = Self(1007);
-    /// 1008: against the server's policy; what a slow client is told.
+    /// 1008: the client broke a policy of the server. Sent to slow clients.
     pub const POLICY: Self = Self(1008);
-    /// 1009: a message over the limit.
+    /// 1009: a message exceeded the size limit.
     pub const TOO_BIG: Self = Self(1009);
     /// 1011: the server failed.
     pub const INTERNAL: Self = Self(1011);
@@ -74,15 +74,16 @@ impl fmt::Display for CloseCode {
     }
 }
 
-/// A close code with a reason for people to read.
+/// A close code with a human-readable reason.
 ///
-/// On the wire the reason is cut at 123 bytes, on a character boundary: a close frame holds no more.
+/// On the wire, the reason is cut at 123 bytes, at a character boundary: a close frame holds no
+/// more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Close {
     /// The code.
     pub code: CloseCode,
-    /// The reason, often empty.
+    /// The reason; often empty.
     pub reason: Cow<'static, str>,
 }
 
@@ -92,8 +93,8 @@ impl Close {
         Self { code, reason: reason.into() }
     }
 
-    /// As a client gets it: the reason as far as it fits, and neither a reason nor a code where the code
-    /// may not be sent.
+    /// The code and the reason that a client gets: the reason is cut to fit. If the code may not be
+    /// sent, both are left out.
     #[cfg(feature = "hub")]
     pub(crate) fn as_sent(&self) -> (CloseCode, &str) {
         if self.code.is_sendable() {
@@ -108,13 +109,13 @@ impl Close {
         Self::new(CloseCode::NORMAL, "")
     }
 
-    /// What a hub that is closed tells its clients by default.
+    /// The close that a closed hub sends by default.
     pub(crate) fn hub_closed() -> Self {
         Self::new(CloseCode::GOING_AWAY, "hub closed")
     }
 
-    /// Tells the client when to come back: the reason ends with `retry-after-ms=` and a number. A reason
-    /// that leaves no space for that is cut before it.
+    /// Tells the client when to come back: appends `retry-after-ms=` and a number to the reason. If
+    /// there is not enough space, the reason before it is cut.
     ///
     /// # Examples
     /// ```
@@ -134,14 +135,14 @@ impl Close {
         Self::new(self.code, format!("{reason}{hint}"))
     }
 
-    /// When to come back, where the reason says so.
+    /// When to come back; `None` if the reason does not say.
     pub fn retry_after(&self) -> Option<Duration> {
         let (_, ms) = self.reason.rsplit_once(RETRY_AFTER)?;
         ms.parse().ok().map(Duration::from_millis)
     }
 }
 
-/// Without a reason.
+/// A close without a reason.
 impl From<CloseCode> for Close {
     fn from(code: CloseCode) -> Self {
         Self::new(code, "")
@@ -158,7 +159,7 @@ impl fmt::Display for Close {
     }
 }
 
-/// How a connection ended.
+/// Why a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -166,35 +167,35 @@ impl fmt::Display for Close {
 pub enum DisconnectReason {
     /// The client sent a close frame.
     ClosedByClient(Close),
-    /// The application closed it: [`Conn::close`](crate::Conn::close), [`Hub::close`](crate::Hub::close) on
-    /// any node, or a rejection in `on_connect`.
+    /// The application closed the connection: [`Conn::close`](crate::Conn::close),
+    /// [`Hub::close`](crate::Hub::close) on any node, or a rejection in `on_connect`.
     ClosedByServer(Close),
-    /// Evicted: the client did not take what was sent to it. Told to the client as 1008.
+    /// The client was evicted because it did not take what was sent to it. The client gets 1008.
     SlowClient {
-        /// Which bound was exceeded.
+        /// The bound that was exceeded.
         cause: Eviction,
-        /// Messages that had not left, with those that found no space.
+        /// The number of queued messages that had not left, including those that found no space.
         messages: usize,
-        /// What was left of them in bytes, headers included.
+        /// The bytes of these messages that had not left, headers included.
         bytes: usize,
     },
-    /// Nothing was received for two ping intervals. Told to the client as 1001.
+    /// Nothing was received for two ping intervals. The client gets 1001.
     Idle,
-    /// The client broke the protocol; the close that it was told.
+    /// The client broke the protocol. It gets this close.
     Protocol(Close),
-    /// The client went past a limit of the hub. Told to the client as 1008, or 1009 for the size.
+    /// The client exceeded a limit of the hub. It gets 1008, or 1009 for the size.
     OverLimit(Limit),
-    /// A handler panicked. Told to the client as 1011.
+    /// A handler panicked. The client gets 1011.
     HandlerPanicked,
     /// The connection broke, or ended without a close frame.
     Io(#[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))] io::ErrorKind),
-    /// The hub was closed; the close that the client was told, 1001 or 1012.
+    /// The hub was closed. The client gets this close, 1001 or 1012.
     HubClosed(Close),
-    /// The client was one of those that were asked to come back elsewhere
-    /// ([`Hub::shed`](crate::Hub::shed)); the close that it was told, 1001.
+    /// The client was asked to come back elsewhere ([`Hub::shed`](crate::Hub::shed)). It gets this
+    /// close, 1001.
     Shed(Close),
-    /// The hub had more bytes queued for its clients than it may, so that newcomers had to go. Told to
-    /// the client as 1013.
+    /// The hub had more bytes queued for its clients than it may, so it closed new connections. The
+    /// client gets 1013.
     Overloaded,
 }
 
@@ -209,9 +210,10 @@ fn as_text<S: serde::Serializer>(kind: &io::ErrorKind, to: S) -> Result<S::Ok, S
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Eviction {
-    /// More bytes waited for it than [`send_buffer_bytes`](crate::Builder::send_buffer_bytes).
+    /// More bytes waited for the client than
+    /// [`send_buffer_bytes`](crate::Builder::send_buffer_bytes).
     Full,
-    /// It took nothing for [`write_timeout`](crate::Builder::write_timeout).
+    /// The client took nothing for [`write_timeout`](crate::Builder::write_timeout).
     Stalled,
     /// The hub had more bytes queued than
     /// [`max_queued_bytes`](crate::Builder::max_queued_bytes), and this client had the most.
@@ -228,12 +230,12 @@ impl fmt::Display for Eviction {
     }
 }
 
-/// How the shard takes leave of a client.
+/// How the shard says goodbye to a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Farewell {
-    /// With a close frame, behind what was sent before.
+    /// With a close frame, after what was sent before.
     Close(Close),
-    /// With the end of the stream, behind what was sent before: the client has ended its own.
+    /// With the end of the stream, after what was sent before: the client has ended its own stream.
     EndOfStream,
     /// Not at all: the connection is broken.
     Nothing,
@@ -258,7 +260,7 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// The close frame that tells the client.
+    /// The close frame for a client that exceeds the limit.
     pub(crate) fn close(self) -> Close {
         let (code, reason) = match self {
             Self::MessageBytes => (CloseCode::TOO_BIG, "message over the size limit"),
@@ -283,7 +285,7 @@ impl DisconnectReason {
         !matches!(self, Self::SlowClient { .. }) && self.farewell() != Farewell::Nothing
     }
 
-    /// How the client is told.
+    /// The farewell to the client.
     pub(super) fn farewell(&self) -> Farewell {
         Farewell::Close(match self {
             Self::ClosedByClient(close)

@@ -1,4 +1,4 @@
-//! How a hub closes its connections: which of them, with which words, and over which time.
+//! How a hub closes its connections: which of them, with which close, and over which time.
 
 use std::hash::BuildHasher;
 use std::ops::RangeInclusive;
@@ -10,35 +10,36 @@ use foldhash::quality::FixedState;
 use super::close::{Close, CloseCode};
 use super::link::ConnKey;
 
-/// When clients are to come back that others can serve at once: within half a second, so that those who
-/// are closed at one instant do not arrive at one instant.
+/// When clients are to come back if other nodes can serve them at once: within half a second, so
+/// that clients that are closed at the same moment do not all arrive at the same moment.
 const ELSEWHERE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_millis(500);
 
 /// How the connections of a hub are closed.
 #[derive(Debug, Clone)]
 pub struct Closing {
-    /// What clients are told.
+    /// The close for the clients.
     pub close: Close,
-    /// When they are to come back: each is told a time of its own out of the range.
+    /// When clients are to come back: each gets its own time out of this range. `None`: no time is
+    /// given.
     pub retry_after: Option<RangeInclusive<Duration>>,
     /// The time over which the closes are spread.
     pub window: Duration,
 }
 
 impl Closing {
-    /// All at once.
+    /// Closes all connections at once.
     pub fn now() -> Self {
         Self { close: Close::hub_closed(), retry_after: None, window: Duration::ZERO }
     }
 
-    /// Has clients come back at once: 1001, for others serve them.
+    /// Has clients come back within half a second, with 1001: other nodes serve them.
     pub fn elsewhere(mut self) -> Self {
         self.close.code = CloseCode::GOING_AWAY;
         self.retry_after = Some(ELSEWHERE);
         self
     }
 
-    /// What one client is told.
+    /// The close for one client.
     pub fn close_for(&self, conn: ConnKey) -> Close {
         let close = self.close.clone();
         let Some(range) = &self.retry_after else { return close };
@@ -50,25 +51,24 @@ impl Closing {
 /// How a share of the connections of a shard is asked to go.
 #[derive(Debug, Clone)]
 pub struct Shedding {
-    /// What clients are told, and the time over which they are.
+    /// The close for the clients, and the window over which it is sent.
     pub closing: Arc<Closing>,
-    /// The share, from 0 to 1. Others count as the nearer of the two, and NaN as 0.
+    /// The share, from 0 to 1. A number outside counts as the nearer bound, and NaN as 0.
     pub share: f64,
-    /// Decides who goes; another one for each shard.
+    /// Decides which connections are asked. Each shard needs its own.
     pub seed: u64,
 }
 
 impl Shedding {
-    /// How many of `connections` are asked: the share, rounded up or down by chance, so that the shares of
-    /// many small shards are right in all.
+    /// The number of `connections` to ask: the share, rounded up or down at random, so that the sum
+    /// over many small shards is right on average.
     pub(super) fn count(&self, connections: usize) -> usize {
         let exact = connections as f64 * self.share.clamp(0.0, 1.0);
         (exact + fraction(self.seed)) as usize
     }
 }
 
-/// Puts so many of `items` first as `count` says, chosen by chance and in an order of chance, and drops the
-/// others.
+/// Chooses `count` of `items` at random, puts them in random order, and drops the others.
 pub(super) fn choose<T>(items: &mut Vec<T>, count: usize, seed: u64) {
     let all = items.len();
     for at in 0..count.min(all) {
@@ -78,9 +78,9 @@ pub(super) fn choose<T>(items: &mut Vec<T>, count: usize, seed: u64) {
     items.truncate(count);
 }
 
-/// A number below one that looks random.
+/// A number from 0 to below 1 that looks random.
 pub(super) fn fraction(seed: u64) -> f64 {
-    // So many bits as a float has: of all 64, the largest would round up to one.
+    // As many bits as a float holds. With all 64, the largest number would be rounded up to 1.
     const BITS: u32 = f64::MANTISSA_DIGITS;
     (FixedState::default().hash_one(seed) >> (u64::BITS - BITS)) as f64 / (1_u64 << BITS) as f64
 }

@@ -1,16 +1,19 @@
-//! How many bounds of inboxes are half taken, in one number for all inboxes of a hub.
+//! A hint whether any inbox of a hub is congested: the number of inbox bounds that are more than
+//! half used.
 //!
-//! Readers ask before each message of a client. They would otherwise read two numbers of each inbox, which
-//! publishers write all the time.
+//! Readers check it before each message of a client. Otherwise they would read two numbers of each
+//! inbox, and publishers write these all the time.
 //!
 //! # Invariants
-//! 1. Each number of an inbox (messages, bytes) moves by atomic additions, so its ways past the half and back
-//!    take turns. Whoever moves it past the half adds one here, and whoever moves it back takes one off. At
-//!    rest this is the count of numbers that are past their half.
-//! 2. It may lag behind for as long as the thread that moved the number is not scheduled, and be less than
-//!    zero meanwhile. So it is a hint: zero or less says that nothing is congested, and more that it is worth
-//!    while to look at the inboxes.
-//! 3. Nobody gives back what an inbox holds that closes. So its share may stay.
+//!
+//! 1. The numbers of an inbox (messages, bytes) change by atomic additions, so each number crosses
+//!    its half upwards and downwards in turn. The thread that moves it up adds one here, and the
+//!    thread that moves it down subtracts one. When no thread is between the two steps, this is the
+//!    count of numbers above their half.
+//! 2. The count may lag while a thread is not scheduled between the two steps, and may then be
+//!    negative. So it is a hint: at zero or below, nothing counts as congested; above, it is worth
+//!    looking at the inboxes.
+//! 3. Nobody gives back the space in an inbox that closes, so its part of the count may stay.
 
 use crossbeam_utils::CachePadded;
 
@@ -19,13 +22,13 @@ use super::sync::{AtomicUsize, Ordering};
 /// A hint whether any of several inboxes is congested.
 #[derive(Debug)]
 pub struct Congestion {
-    /// Inboxes write it when they cross the half of a bound, readers read it. It publishes nothing: whoever
-    /// waits is woken by the ring that follows, which orders the two.
+    /// Inboxes write it when they cross the half of a bound, readers read it. It publishes nothing:
+    /// whoever waits is woken by the notification that follows, which orders the two.
     past_half: CachePadded<AtomicUsize>,
 }
 
 impl Congestion {
-    /// For inboxes that are empty.
+    /// The hint for inboxes that are all empty.
     pub fn new() -> Self {
         Self { past_half: CachePadded::new(AtomicUsize::new(0)) }
     }
@@ -35,13 +38,13 @@ impl Congestion {
         self.past_half.load(Ordering::Relaxed) as isize > 0
     }
 
-    /// One bound more is past its half.
+    /// Counts one more bound above its half.
     #[cold]
     pub(super) fn rise(&self) {
         self.past_half.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// One bound fewer is past its half.
+    /// Counts one bound fewer above its half.
     #[cold]
     pub(super) fn fall(&self) {
         self.past_half.fetch_sub(1, Ordering::Relaxed);

@@ -1,9 +1,10 @@
-//! Server frames (RFC 6455, section 5.2): header and payload in one [`Bytes`], made once per message.
+//! Server frames (RFC 6455, section 5.2): header and payload in one [`Bytes`], made once per
+//! message.
 //!
-//! A server's frames are not masked and this crate never fragments what it sends, so a frame is a
-//! header of 2, 4 or 10 bytes with FIN set, and then the payload. A codec writes the payload behind
-//! [`HEADER_BYTES_MAX`] bytes of headroom; [`seal`] puts the header right before it, without
-//! moving the payload.
+//! A server does not mask its frames, and this crate never fragments what it sends. So a frame is a
+//! header of 2, 4 or 10 bytes with FIN set, followed by the payload. A codec writes the payload
+//! behind [`HEADER_BYTES_MAX`] spare bytes, and [`seal`] puts the header right before the payload,
+//! without moving the payload.
 
 use std::iter;
 
@@ -19,7 +20,7 @@ pub const CONTROL_BYTES_MAX: usize = 125;
 
 const FIN: u8 = 0x80;
 
-/// What a data message is made of.
+/// The kind of a data message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FrameKind {
     /// UTF-8 text (opcode 1).
@@ -42,7 +43,7 @@ pub fn encode(kind: FrameKind, payload: &[u8]) -> Bytes {
     build(kind.opcode(), payload)
 }
 
-/// How many bytes a frame with a payload of `payload_bytes` has.
+/// The bytes of a frame with a payload of `payload_bytes`.
 pub fn bytes_for(payload_bytes: usize) -> usize {
     header(0, payload_bytes).1 + payload_bytes
 }
@@ -69,25 +70,26 @@ pub fn ping() -> Bytes {
     Bytes::from_static(&[FIN | 0x9, 0])
 }
 
-/// The answer to a ping: its payload, cut at [`CONTROL_BYTES_MAX`].
+/// A pong: the payload of the ping, cut at [`CONTROL_BYTES_MAX`].
 pub fn pong(payload: &[u8]) -> Bytes {
     let mut frames = Vec::with_capacity(bytes_for(payload.len()));
     append_pong(&mut frames, payload);
     frames.into()
 }
 
-/// Appends the answer to a ping to a run of frames.
+/// Appends a pong to a run of frames.
 pub fn append_pong(frames: &mut Vec<u8>, payload: &[u8]) {
     put(frames, 0xA, &payload[..payload.len().min(CONTROL_BYTES_MAX)]);
 }
 
-/// Appends the answer to a heartbeat to a run of frames: an empty text message, as the heartbeat itself.
+/// Appends the answer to a heartbeat to a run of frames: an empty text message, like the heartbeat
+/// itself.
 pub fn append_heartbeat(frames: &mut Vec<u8>) {
     put(frames, 0x1, &[]);
 }
 
-/// A close frame with the code and as much of the reason as fits, or an empty one where the code is
-/// [`CloseCode::NO_STATUS`](super::CloseCode::NO_STATUS).
+/// A close frame with the code and as much of the reason as fits. Empty if the code may not be
+/// sent, as [`CloseCode::NO_STATUS`](super::CloseCode::NO_STATUS).
 pub fn close(close: &Close) -> Bytes {
     if !close.code.is_sendable() {
         return build(0x8, &[]);
@@ -100,9 +102,10 @@ pub fn close(close: &Close) -> Bytes {
     build(0x8, &payload)
 }
 
-/// The end of the frame that holds byte `offset` of `frames`, a run of whole server frames.
+/// The end of the frame that holds the byte before `offset` in `frames`, a run of whole server
+/// frames; 0 for 0.
 ///
-/// For an eviction: what follows may be thrown away without tearing a frame.
+/// Data from there on may be dropped without tearing a frame.
 pub fn frame_end(frames: &[u8], offset: usize) -> usize {
     let mut end = 0;
     while end < offset {
@@ -111,7 +114,7 @@ pub fn frame_end(frames: &[u8], offset: usize) -> usize {
     end
 }
 
-/// How many frames there are in `frames`, a run of whole server frames.
+/// The number of frames in `frames`, a run of whole server frames.
 pub fn count(mut frames: &[u8]) -> usize {
     let mut count = 0;
     while !frames.is_empty() {
@@ -121,8 +124,8 @@ pub fn count(mut frames: &[u8]) -> usize {
     count
 }
 
-/// The frames of `frames`, a run of whole server frames, each in memory of its own: whoever keeps one does not
-/// keep the run.
+/// Splits `frames`, a run of whole server frames. Each frame gets memory of its own, so that a kept
+/// frame does not keep the whole run; a run of one frame is shared.
 pub fn split(frames: &Bytes) -> impl Iterator<Item = Bytes> + '_ {
     let mut start = 0;
     iter::from_fn(move || {
@@ -134,7 +137,7 @@ pub fn split(frames: &Bytes) -> impl Iterator<Item = Bytes> + '_ {
     })
 }
 
-/// How many frames of `frames` end within its first `bytes` bytes.
+/// The number of frames of `frames` that end within its first `bytes` bytes.
 pub fn count_within(frames: &[u8], bytes: usize) -> usize {
     let (mut count, mut end) = (0, 0);
     while end < bytes {

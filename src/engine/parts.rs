@@ -1,4 +1,4 @@
-//! What models see of the core's private parts, in the builds of a model checker alone.
+//! Private parts of the core for models, only in builds for a model checker.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use super::link::{End, Link, Stage};
 use super::room::Room;
 use super::room_index::RoomIndex;
 
-/// Gives a claim back, as the shard does; `true` if the room went with it.
+/// Takes a claim back, as the shard does; `true` if the room is gone with it.
 pub fn unclaim(index: &RoomIndex, room: &Arc<Room>) -> bool {
     index.unclaim(room)
 }
@@ -22,12 +22,12 @@ pub fn advance(link: &Link, stage: Stage) {
     link.advance(stage);
 }
 
-/// Has bytes more wait for the client, if there is space, as a sender that waits does.
+/// Adds bytes that wait for the client, if there is space, as a sender that waits does.
 pub fn reserve_waiting(link: &Link, bytes: usize, bytes_max: usize) -> bool {
     link.reserve_waiting(bytes, Some(bytes_max))
 }
 
-/// Bytes have left for the client, or are lost, as the shard says.
+/// Removes bytes that have left for the client or are lost, as the shard does.
 pub fn remove_waiting(link: &Link, bytes: usize) {
     link.remove_waiting(bytes);
 }

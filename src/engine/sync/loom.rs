@@ -1,9 +1,9 @@
-//! Loom's types, and stand-ins for the crates that loom does not see into.
+//! Loom's types, and stand-ins for the crates that loom cannot see into.
 //!
-//! A stand-in promises no more than the documentation of its crate: where that orders nothing, it
-//! may be stale. Its contents lie behind a standard mutex, which loom does not see, and change
-//! together with one atomic, which loom does: loom switches threads before an operation of its own
-//! and nowhere else.
+//! A stand-in promises no more than the documentation of its crate: where the documentation gives
+//! no order, a value may be stale. The contents of a stand-in are behind a standard mutex, which
+//! loom does not see. They change together with one atomic, which loom does see: loom switches
+//! threads before its own operations and nowhere else.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -19,8 +19,9 @@ fn unseen<T>(mutex: &StdMutex<T>) -> StdMutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// For the standard one, with a swap for each store. Loom would let a load see the value of a swap after
-/// a store that the swap had not seen, though a swap stands right behind what it has seen.
+/// Stands in for the standard `AtomicBool`; a store is a swap. Loom would let a load see the value
+/// of a swap after a store that the swap had not seen, although a swap directly follows the value
+/// that it has seen.
 #[derive(Debug)]
 pub(crate) struct AtomicBool(loom::sync::atomic::AtomicBool);
 
@@ -42,8 +43,8 @@ impl AtomicBool {
     }
 }
 
-/// For the standard one, with an operation before each `try_lock` and each unlock. Loom switches threads before neither,
-/// and so a `try_lock` would hardly ever find the lock taken.
+/// Stands in for the standard `Mutex`, with an operation before each `try_lock` and each unlock.
+/// Loom switches threads before neither, so a `try_lock` would hardly ever find the mutex locked.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T> {
     steps: AtomicUsize,
@@ -100,9 +101,9 @@ impl<T> Drop for MutexGuard<'_, T> {
     }
 }
 
-/// For crossbeam's queue: a FIFO; what was pushed happens before its pop. Whether it is empty, and so
-/// whether there is something to pop, may be stale, unless something else orders the two. (The real
-/// one has `SeqCst` operations for that, which it does not promise.)
+/// Stands in for crossbeam's queue: a FIFO, in which a push happens before its pop. Whether the
+/// queue is empty may be stale, and so may the result of a pop, unless something else orders the
+/// two. (The real queue uses `SeqCst` operations here, but does not promise them.)
 #[derive(Debug)]
 pub(crate) struct SegQueue<T> {
     head: AtomicUsize,
@@ -145,10 +146,10 @@ impl<T> SegQueue<T> {
     }
 }
 
-/// For arc-swap's: what is loaded was stored with `Release` and loaded with `Acquire`, and may be
-/// stale; an exchange sees the newest.
+/// Stands in for arc-swap's: a load `Acquire`s what was stored with `Release`, and may be stale. An
+/// exchange sees the newest value.
 pub(crate) struct ArcSwap<T> {
-    /// Which of `all` is current.
+    /// The index of the current value in `all`.
     current: AtomicUsize,
     all: StdMutex<Vec<Arc<T>>>,
 }
@@ -179,8 +180,8 @@ impl<T> ArcSwap<T> {
     }
 }
 
-/// For the crate atomic-waker's, with its signatures. As it promises, `register` sees what happened
-/// before a `wake` that came too early for it.
+/// Stands in for that of the crate atomic-waker, with its signatures. As it promises, `register`
+/// sees what happened before a `wake` that came too early.
 #[derive(Debug)]
 pub(crate) struct AtomicWaker(loom::future::AtomicWaker);
 
@@ -198,7 +199,8 @@ impl AtomicWaker {
     }
 }
 
-/// For that of once_cell: `get` may be stale; who sees the value sees what happened before it was set.
+/// Stands in for that of once_cell: `get` may be stale. Whoever sees the value sees what happened
+/// before it was set.
 pub(crate) struct OnceBox<T> {
     is_set: AtomicBool,
     value: StdOnceLock<Box<T>>,

@@ -1,13 +1,14 @@
-//! What the core shares memory with: the real types, or what a model checker sees of them.
+//! The types through which the core shares memory: the real ones, or those of a model checker.
 //!
-//! A build with `--cfg roomcast_loom` takes loom's types: they try every interleaving (of most models, every one with a
-//! bounded number of preemptions), and what weak memory allows. A build with `--cfg roomcast_shuttle` takes shuttle's,
-//! which draw interleavings at random. Both builds also need the feature `_models`. The cfgs are this crate's own
-//! because tokio's network is not there under `--cfg loom`.
+//! A build with `--cfg roomcast_loom` uses loom's types. Loom tries every interleaving (for most
+//! models, every one with a bounded number of preemptions) and the effects of weak memory. A build
+//! with `--cfg roomcast_shuttle` uses shuttle's types, which draw interleavings at random. Both
+//! builds also need the feature `_models`. The cfgs are this crate's own, because tokio has no
+//! network under `--cfg loom`.
 //!
-//! `Arc` is the standard one everywhere: nothing here depends on a count of references. Neither do
-//! counters and the shard's clock pass through here, which order nothing: each access would only
-//! multiply what there is to try.
+//! `Arc` is the standard one everywhere: nothing here depends on a reference count. Counters and
+//! the shard's clock order nothing, so they use the standard atomics: each access would only
+//! multiply the interleavings to try.
 
 #[cfg(roomcast_loom)]
 mod loom;

@@ -1,6 +1,6 @@
-//! Shuttle's types, and stand-ins for the crates that shuttle does not see into.
+//! Shuttle's types, and stand-ins for the crates that shuttle cannot see into.
 //!
-//! Shuttle knows only sequential consistency, so a stand-in is the plain thing behind a mutex: each
+//! Shuttle knows only sequential consistency, so a stand-in is a plain value behind a mutex: each
 //! call is one step, and threads may be switched before it.
 
 use std::collections::VecDeque;
@@ -18,7 +18,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// For that of once_cell.
+/// Stands in for that of once_cell.
 #[derive(Debug)]
 pub(crate) struct OnceBox<T>(OnceLock<Box<T>>);
 
@@ -40,7 +40,7 @@ impl<T> OnceBox<T> {
     }
 }
 
-/// For crossbeam's queue: a FIFO.
+/// Stands in for crossbeam's queue: a FIFO.
 #[derive(Debug)]
 pub(crate) struct SegQueue<T>(Mutex<VecDeque<T>>);
 
@@ -66,7 +66,7 @@ impl<T> SegQueue<T> {
     }
 }
 
-/// For arc-swap's: loads and exchanges in one order.
+/// Stands in for arc-swap's: loads and exchanges happen in one order.
 #[derive(Debug)]
 pub(crate) struct ArcSwap<T>(Mutex<Arc<T>>);
 
@@ -93,7 +93,7 @@ impl<T> ArcSwap<T> {
     }
 }
 
-/// For the crate atomic-waker's: the waker that was registered last is woken once.
+/// Stands in for that of the crate atomic-waker: the last registered waker is woken once.
 #[derive(Debug)]
 pub(crate) struct AtomicWaker(Mutex<Option<Waker>>);
 
