@@ -130,8 +130,8 @@ impl Close {
     pub fn with_retry_after(self, wait: Duration) -> Self {
         let space = if self.reason.is_empty() { "" } else { " " };
         let hint = format!("{space}{RETRY_AFTER}{}", wait.as_millis());
-        let room = REASON_BYTES_MAX.saturating_sub(hint.len());
-        let reason = &self.reason[..self.reason.floor_char_boundary(room)];
+        let space_left = REASON_BYTES_MAX.saturating_sub(hint.len());
+        let reason = &self.reason[..self.reason.floor_char_boundary(space_left)];
         Self::new(self.code, format!("{reason}{hint}"))
     }
 
@@ -216,7 +216,7 @@ pub enum Eviction {
     /// The client took nothing for [`write_timeout`](crate::Builder::write_timeout).
     Stalled,
     /// The hub had more bytes queued than
-    /// [`max_queued_bytes`](crate::Builder::max_queued_bytes), and this client had the most.
+    /// [`max_queued_bytes`](crate::Builder::max_queued_bytes), and this client had one of the longest queues.
     Memory,
 }
 
@@ -330,7 +330,7 @@ mod tests {
     use crate::engine::frame;
 
     #[test]
-    fn time_to_come_back_arrives_whole_however_long_the_reason_is() {
+    fn retry_time_is_complete_however_long_the_reason_is() {
         for length in [0, 1, 50, 100, 101, 123, 500] {
             let close = Close::new(CloseCode::RESTART, "\u{e9}".repeat(length));
             let close = close.with_retry_after(Duration::from_millis(12_345));

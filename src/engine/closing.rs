@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_client_is_told_a_time_of_its_own_within_the_range() {
+    fn each_client_gets_its_own_retry_time_within_the_range() {
         let range = Duration::from_secs(1)..=Duration::from_secs(3);
         let close = Close::new(CloseCode::RESTART, "");
         let closing = Closing { close, retry_after: Some(range.clone()), window: Duration::ZERO };
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_of_nothing_and_of_all_are_exact_and_none_is_out_of_bounds() {
+    fn shares_of_nothing_and_of_all_are_exact_and_others_are_clamped() {
         let counts = |share: f64| [0, 1, 7].map(|all| shedding(share, 3).count(all));
         for nothing in [0.0, -1.0, f64::NEG_INFINITY, f64::NAN] {
             assert_eq!(counts(nothing), [0, 0, 0], "{nothing}");

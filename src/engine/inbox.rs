@@ -174,7 +174,7 @@ impl<C> Inbox<C> {
         }
     }
 
-    /// Whether the consumer is gone. What is pushed is then dropped.
+    /// Whether the consumer is gone. All commands pushed from then on are dropped.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn room_is_refused_past_either_bound_and_comes_back() {
+    fn space_is_refused_past_either_bound_and_comes_back() {
         let inbox = inbox(2, 100);
         assert_eq!(inbox.reserve(60), Ok(()));
         assert_eq!(inbox.reserve(41), Err(Overloaded));
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sleeper_is_woken_once_and_one_awake_never() {
+    fn consumer_is_woken_once_if_it_sleeps_and_never_if_it_is_awake() {
         let inbox = inbox(8, 8);
         let wakes = Arc::new(CountWakes::default());
         let waker = Waker::from(wakes.clone());
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn room_that_a_producer_gives_back_wakes_a_sleeper() {
+    fn space_that_a_producer_gives_back_wakes_a_sleeping_consumer() {
         let inbox = inbox(1, 8);
         let wakes = Arc::new(CountWakes::default());
         let waker = Waker::from(wakes.clone());
@@ -296,7 +296,11 @@ mod tests {
         assert_eq!(inbox.reserve(1), Ok(()));
         assert!(inbox.poll_filled(&mut cx).is_pending());
         assert_eq!(inbox.reserve(1), Err(Overloaded));
-        assert_eq!(wakes.0.load(Ordering::SeqCst), 1, "what was refused had taken room");
+        assert_eq!(
+            wakes.0.load(Ordering::SeqCst),
+            1,
+            "the refused reservation took space for a moment"
+        );
         assert!(inbox.poll_filled(&mut cx).is_pending());
         inbox.give_back(1, 1);
         assert_eq!(wakes.0.load(Ordering::SeqCst), 2);

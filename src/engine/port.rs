@@ -14,9 +14,9 @@
 //!    turn, they would wake each other for ever.
 //! 4. A room is claimed before the join enters the inbox, and so is the room of an action that
 //!    joins.
-//! 5. A shard may go at any moment. Whoever pushes a command that changes a count or the room index
-//!    looks afterwards whether the inbox is closed, and then undoes the change: the shard may have
-//!    cleaned up before it.
+//! 5. A shard may go at any moment. A method that pushes a command which changes a count or the
+//!    room index looks afterwards whether the inbox is closed, and then undoes the change: the
+//!    shard may have cleaned up before it.
 
 mod acting;
 mod asking;
@@ -188,7 +188,7 @@ impl<S> Port<S> {
         }
     }
 
-    /// Hands over the socket of a connection that began without one. What waits for the client is
+    /// Hands over the socket of a connection that began without one. The waiting data is
     /// then written.
     pub fn set_socket(&self, conn: ConnKey, socket: S) {
         self.inbox.push(Command::Socket(conn, socket));

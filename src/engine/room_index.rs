@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn rooms_of_all_indexes_share_a_budget_and_a_known_room_needs_none() {
+    fn rooms_of_all_indexes_share_a_budget_and_an_existing_room_needs_no_more() {
         let budget = Arc::new(Budget::new(2, 2));
         let indexes = [(); 2].map(|()| RoomIndex::new().with_budget(budget.clone()));
         let a = indexes[0].claim("a").expect("the first");
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_room_is_gone_and_made_again() {
+    fn an_empty_room_is_gone_and_can_be_created_again() {
         let index = RoomIndex::new();
         let first = claim(&index);
         assert!(Arc::ptr_eq(&first, &claim(&index)));
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn watch_is_told_once_of_each_room_that_comes_and_goes() {
+    fn watch_is_notified_once_of_each_room_created_and_gone() {
         let ledger = Arc::new(Ledger::default());
         let index = RoomIndex::new().with_watch(ledger.clone());
         let there = |name: &str| ledger.0.lock().expect("no panic").get(name).copied();
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn each_room_is_named_and_shown_once() {
+    fn each_room_is_listed_and_visited_once() {
         let index = RoomIndex::new();
         assert!(index.is_empty() && index.snapshot().names().next().is_none());
         let before = index.snapshot();
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn rooms_of_a_cleared_index_are_given_back_once() {
+    fn rooms_of_a_cleared_index_count_as_gone_once() {
         let ledger = Arc::new(Ledger::default());
         let budget = Arc::new(Budget::new(8, 1));
         let index = RoomIndex::new().with_watch(ledger.clone()).with_budget(budget.clone());
@@ -386,7 +386,7 @@ mod tests {
         assert!(index.is_empty());
         let told: Vec<u32> = ledger.0.lock().expect("no panic").values().copied().collect();
         assert_eq!((told, budget.used()), (vec![0, 0], 0));
-        assert!(!Arc::ptr_eq(&room, &claim(&index)), "it is another one from now on");
+        assert!(!Arc::ptr_eq(&room, &claim(&index)), "a new room from now on");
     }
 
     #[test]

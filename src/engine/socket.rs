@@ -48,7 +48,8 @@ pub trait Socket: Send + 'static {
     /// to learn of the end, as soon as it can be reached.
     fn abort(&mut self);
 
-    /// What the peer has acknowledged; `None` if that is not known. Costs a system call.
+    /// The bytes that the peer has acknowledged; `None` if the socket does not know. Costs a system
+    /// call.
     fn acknowledged(&self) -> Option<Acknowledged> {
         None
     }

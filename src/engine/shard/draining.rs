@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn closes_are_spread_evenly_and_over_with_the_window() {
+    fn closes_are_spread_evenly_and_end_with_the_window() {
         let draining = draining(1_000);
         let left = |seconds| draining.remaining_max(Duration::from_secs_f64(seconds));
         assert_eq!([100.0, 101.0, 105.0, 109.0].map(left), [1_000, 900, 500, 100]);
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn next_one_is_due_when_fewer_may_be_left() {
+    fn next_close_is_due_when_fewer_connections_may_remain() {
         for total in [1, 3, 1_000] {
             let draining = draining(total);
             for left in 1..=total {

@@ -48,7 +48,7 @@ pub(super) struct Entry<S> {
     memberships: Memberships,
     /// The index in `everyone` (invariant 3).
     place: u32,
-    /// What the turn of each lane notes about this connection.
+    /// The mark of this connection in the turn of each lane.
     pub(super) marks: [Mark; 2],
     /// The number of the sweep's last delivery to this connection alone.
     pub(super) last_swept: u64,

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn removal_tells_who_moved() {
+    fn removal_returns_the_slot_that_moved() {
         let mut wheel = Wheel::new(Duration::from_millis(64));
         let first = wheel.insert(ConnSlot::at(1), Duration::from_millis(10));
         let second = wheel.insert(ConnSlot::at(2), Duration::from_millis(10));
