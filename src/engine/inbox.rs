@@ -8,9 +8,9 @@
 //! 1. Membership commands and deliveries share this one queue, so they take effect in the order in
 //!    which a thread pushed them. Therefore a publish after a join reaches the joiner.
 //! 2. Deliveries, actions, joins and leaves reserve space first, and are refused if there is none.
-//!    Pongs and questions take space without asking, so that a flood of them shows as congestion.
-//!    Commands that begin or end something take no space: a connection has at most a handful of
-//!    them on their way.
+//!    Pongs, questions and sheddings take space without asking, so that a flood shows as
+//!    congestion. Commands that begin or end something take no space: a connection has at most a
+//!    handful of them on their way.
 //! 3. Whatever was reserved or taken is given back once: by the producer if it pushes nothing
 //!    ([`give_back`](Inbox::give_back)), otherwise by the consumer ([`release`](Inbox::release)).
 //! 4. No wake-up is lost. The consumer sets `asleep` and then looks at the queue; a producer pushes
@@ -116,7 +116,8 @@ impl<C> Inbox<C> {
         self.add(&self.messages, 1, self.limits.messages);
     }
 
-    /// Gives back the space of commands that were popped. Only the consumer calls this.
+    /// Gives back the space of popped commands. For the consumer; producers call
+    /// [`give_back`](Self::give_back).
     pub fn release(&self, messages: usize, bytes: usize) {
         self.take_off(&self.messages, messages, self.limits.messages);
         self.take_off(&self.bytes, bytes, self.limits.bytes);

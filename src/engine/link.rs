@@ -327,6 +327,7 @@ impl Link {
 
     /// Ends the connection: the shard sets the reason and notifies the session.
     pub(super) fn finish(&self, end: End) {
+        // Invariant 1: `end` first.
         self.set_end(end);
         self.advance(Stage::Ended);
     }

@@ -183,6 +183,7 @@ impl<S> Port<S> {
         self.counters.connected.add(1);
         self.hear(&link);
         self.inbox.push(Command::Attach { newcomer: Newcomer::new(link), socket });
+        // Invariant 5.
         if self.inbox.is_closed() {
             self.count_all_disconnected();
         }

@@ -10,7 +10,8 @@
 //! 1. A joiner claims the room before its join enters the inbox of the shard
 //!    ([`RoomIndex::claim`]). So a publish by any thread that knows of the join finds the room.
 //! 2. The claim count of a room is the number of its members and of the joins on their way to it.
-//!    Only the shard takes claims back ([`RoomIndex::unclaim`]).
+//!    An action that joins holds one claim more until it is finished. Only the shard takes claims
+//!    back ([`RoomIndex::unclaim`]).
 //! 3. The shard retires a room by moving the claim count from 0 to `RETIRED`. A claim on a retired
 //!    room fails. So either a joiner gets its claim first and the room stays, or the shard retires
 //!    the room first and the joiner puts a new room in its place.

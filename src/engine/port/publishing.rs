@@ -96,6 +96,7 @@ impl Publish<'_> {
         if self.pace == Pace::Patient && (port.is_pending(&audience) || port.inbox.is_congested()) {
             return Err(Overloaded);
         }
+        // Invariant 1: the push waits until all reservations have succeeded.
         self.visit::<S, IS_FOLLOWED>(others, Some(&Passed { port, before: passed }))?;
         let (counted_in, except) = (port.counted_in(&audience), port.resolve_except(self.except));
         let follow = self.follow.filter(|_| IS_FOLLOWED);

@@ -3,7 +3,7 @@
 //! # Invariants
 //!
 //! 1. A connection that ends is [settled](Shard::settle) first: it gets all that was sent to it
-//!    before its end. Messages that can no longer be delivered are counted.
+//!    before its end. For a slow client or a broken connection, these messages count as lost.
 //! 2. The end has two halves. [`withdraw`](Shard::withdraw) settles the connection, takes it out of
 //!    its rooms and sets the reason. [`say_farewell`](Shard::say_farewell) notifies the session and
 //!    sends the close frame. Each withdrawn connection gets its farewell, at once or from the queue

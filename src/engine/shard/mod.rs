@@ -285,6 +285,7 @@ impl<S: Socket> Shard<S> {
             let Some(command) = self.held.take().or_else(|| self.ctx.port.inbox().pop()) else {
                 break;
             };
+            // Invariant 1.
             if self.must_wait(&command) {
                 self.held = Some(command);
                 break;

@@ -56,8 +56,8 @@ pub(super) struct Sweep {
 }
 
 impl Sweep {
-    /// A sweep without deliveries. It takes audiences of `large` connections and more, and its
-    /// bursts fit into a send queue of `queue_bytes`.
+    /// A sweep without deliveries. It takes audiences of `large_audience` connections and more, and
+    /// its bursts fit into a send queue of `queue_bytes`.
     pub(super) fn new(large_audience: usize, queue_bytes: usize) -> Self {
         Self {
             large_audience,
@@ -194,6 +194,7 @@ impl Sweep {
                 self.waiting.push_front(delivery);
                 break;
             }
+            // Invariants 3 and 4.
             self.last_taken += 1;
             self.begun.messages += 1;
             self.begun.bytes += delivery.frames.len();

@@ -299,6 +299,7 @@ impl<S> Table<S> {
             room.set_slot(self.rooms.insert(members) as u32);
             self.port.counters().rooms.add(1);
         }
+        // Invariant 1.
         let members = &mut self.rooms[room.slot() as usize].members;
         let memberships = &mut self.conns[slot.index()].memberships;
         members.push(Member { conn: slot, back: memberships.len() as u32 });

@@ -348,6 +348,7 @@ impl Turn {
         if self.has_followers {
             self.reply_to_followers();
         }
+        // Invariant 5.
         self.stamp += 1;
         self.cursor = Cursor::Collecting;
         self.deliveries.clear();

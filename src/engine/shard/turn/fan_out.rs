@@ -116,6 +116,7 @@ impl Turn {
             self.add_group(self.mixed[at].group);
         }
         self.selection.pass_by(id, &self.deliveries);
+        // Invariant 2: the groups were added one after the other.
         self.selection.indices.sort_unstable();
         self.selection.join(&self.deliveries);
     }

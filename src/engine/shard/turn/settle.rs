@@ -43,6 +43,7 @@ impl Turn {
             self.selection.send(slot, table, ctx, due);
         }
         if let Some(entry) = table.get_mut(slot) {
+            // Invariant 4.
             entry.marks[self.lane as usize] = Mark::default();
         }
         self.len()
