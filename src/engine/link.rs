@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //!
-//! 1. Only the shard moves the [`Stage`], and only forward. `end` is set before the stage reaches
+//! 1. Only the shard moves the [`Stage`], and only forward; before a connection has arrived at its
+//!    shard, the drop of the [`Newcomer`] may. `end` is set before the stage reaches
 //!    [`Ended`](Stage::Ended), so whoever reads `Ended` or a later stage sees `end`.
 //! 2. The first reason for the end stays.
 //! 3. No wake-up is lost. Whoever waits registers a waker and then looks at the state; the other
