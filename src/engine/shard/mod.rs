@@ -20,6 +20,7 @@ mod audience;
 mod conn_slot;
 mod draining;
 mod ending;
+mod eviction;
 mod keep_alive;
 mod outlet;
 mod selection;

@@ -58,7 +58,8 @@ impl World {
         let budgets = Budgets::new(settings.rooms_max, settings.queued_bytes_max, settings.shards);
         let watch = Arc::new(Watch::default());
         let port = |index| {
-            let port = Port::new(index, settings.inbox, settings.rooms).with_budgets(budgets.clone());
+            let port =
+                Port::new(index, settings.inbox, settings.rooms).with_budgets(budgets.clone());
             Arc::new(port.with_room_watch(watch.clone()))
         };
         let ports: Arc<[_]> = (0..settings.shards).map(port).collect();
