@@ -27,11 +27,11 @@ mod origins;
 #[cfg(roomcast_loom)]
 pub(crate) mod parts;
 mod publishing;
-mod rebalancing;
 mod refusal;
 mod request;
 mod room_state;
 mod session;
+mod shedding;
 mod shutdown;
 mod stats;
 mod throttled_warnings;

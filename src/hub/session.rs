@@ -101,8 +101,8 @@ async fn open<Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
     let (result, ahead) =
         read_beside(conn.span().instrument(handler.on_connect(conn)), conn, reader).await;
     #[cfg(feature = "test-util")]
-    if let Some(opening) = conn.try_get::<crate::ws::Opening>() {
-        opening.notify();
+    if let Some(opened) = conn.try_get::<crate::ws::OpenedSignal>() {
+        opened.notify();
     }
     check_result(conn, "on_connect", result)?;
     match ahead {

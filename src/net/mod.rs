@@ -4,8 +4,8 @@
 //! does not know the hubs, handlers and typed messages above it.
 
 mod admission;
+mod client_limits;
 mod events;
-mod guard;
 #[cfg(roomcast_loom)]
 pub(crate) mod parts;
 mod rate;
@@ -17,7 +17,7 @@ mod stream;
 mod write_timeout;
 
 pub(crate) use admission::{Admission, AdmissionLimits, Denied};
-pub(crate) use guard::{Liveness, Rates};
+pub(crate) use client_limits::{Liveness, Rates};
 pub(crate) use rate::Rate;
 #[cfg(feature = "server")]
 pub(crate) use read_log::ReadLog;

@@ -19,7 +19,7 @@ use tokio::io::ReadBuf;
 use tokio::task::coop;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::guard::{Guard, Liveness, Rates};
+use super::client_limits::{Guard, Liveness, Rates};
 use super::stream::ReadHalf;
 use crate::engine::{Acknowledged, Link, Stage};
 use crate::ws::{DecodeLimits, Decoder, Event, ProtocolError};

@@ -8,7 +8,7 @@ use tokio::io::{DuplexStream, duplex};
 use super::Server;
 use super::pending_conn::PendingConn;
 use super::shared::ServerShared;
-use crate::ws::Opening;
+use crate::ws::OpenedSignal;
 
 impl Server {
     /// A server that listens on nothing, for a [`TestServer`](crate::test::TestServer).
@@ -35,10 +35,10 @@ impl InMemory {
         &self,
         addr: SocketAddr,
         bytes_max: usize,
-        opening: Opening,
+        opened: OpenedSignal,
     ) -> DuplexStream {
         let (client, server) = duplex(bytes_max);
-        PendingConn::receive_in_memory(&self.0, server, addr, opening);
+        PendingConn::receive_in_memory(&self.0, server, addr, opened);
         client
     }
 }

@@ -29,7 +29,7 @@ use super::tls_info::TlsInfo;
 use crate::net::WriteTimeout;
 use crate::runtime::deadline::{Elapsed, timeout};
 #[cfg(feature = "test-util")]
-use crate::ws::Opening;
+use crate::ws::OpenedSignal;
 
 /// A pending connection. It counts as pending until it belongs to a hub or has ended.
 pub(super) struct PendingConn {
@@ -67,14 +67,14 @@ impl PendingConn {
         server: &Arc<ServerShared>,
         stream: DuplexStream,
         addr: SocketAddr,
-        opening: Opening,
+        opened: OpenedSignal,
     ) {
         server.monitor.0.accepted.add(1);
         let counted = server.proxies.counted(addr);
         match server.admission.begin(counted) {
             Ok(()) => {
                 let pending = Self { server: server.clone(), counted, is_brief: false };
-                let peer = Peer { opening: Some(opening), ..Peer::new(Some(addr)) };
+                let peer = Peer { opened: Some(opened), ..Peer::new(Some(addr)) };
                 tokio::spawn(async move { pending.serve_http(stream, peer).await });
             }
             Err(denied) => {

@@ -29,7 +29,7 @@ use crate::engine::Counter;
 use crate::net::{Admission, Denied};
 use crate::telemetry::Throttle;
 #[cfg(feature = "test-util")]
-use crate::ws::Opening;
+use crate::ws::OpenedSignal;
 use crate::ws::{ComeBack, has_token, refusal};
 
 /// The state that the connections of a server share.
@@ -59,7 +59,7 @@ pub(super) struct Peer {
     pub(super) tls: Option<TlsInfo>,
     /// The signal for a test client.
     #[cfg(feature = "test-util")]
-    pub(super) opening: Option<Opening>,
+    pub(super) opened: Option<OpenedSignal>,
 }
 
 impl Peer {
@@ -69,7 +69,7 @@ impl Peer {
             #[cfg(feature = "tls")]
             tls: None,
             #[cfg(feature = "test-util")]
-            opening: None,
+            opened: None,
         }
     }
 }
@@ -194,8 +194,8 @@ impl ServerShared {
             request.extensions_mut().insert(tls.clone());
         }
         #[cfg(feature = "test-util")]
-        if let Some(opening) = &peer.opening {
-            opening.clone().attach(request.extensions_mut());
+        if let Some(opened) = &peer.opened {
+            opened.clone().attach(request.extensions_mut());
         }
     }
 

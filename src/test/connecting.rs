@@ -13,7 +13,7 @@ use tokio::io::DuplexStream;
 
 use super::pipe::Pipe;
 use super::{ConnectError, TestClient, TestServer};
-use crate::ws::Opening;
+use crate::ws::OpenedSignal;
 use crate::{Body, Request, Response, StatusCode};
 
 /// The largest body, in bytes, of a response that refuses a handshake. Such a body is usually a
@@ -142,8 +142,8 @@ impl<Out, In> Connecting<Out, In> {
 impl<Out: 'static, In: 'static> Connecting<Out, In> {
     async fn connect(mut self) -> Result<TestClient<Out, In>, ConnectError> {
         let request = self.request();
-        let (opening, mut opened) = Opening::new();
-        let stream = self.server.server.connect(self.remote_addr, self.pipe_bytes, opening);
+        let (signal, mut opened) = OpenedSignal::new();
+        let stream = self.server.server.connect(self.remote_addr, self.pipe_bytes, signal);
         let response = exchange(stream, request).await.map_err(lost)?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(refused(response).await);

@@ -36,7 +36,7 @@ mod decoder;
 mod forwarded;
 mod handshake;
 #[cfg(feature = "test-util")]
-mod opening;
+mod opened_signal;
 mod origin;
 
 #[cfg(feature = "server")]
@@ -50,5 +50,5 @@ pub(crate) use handshake::{
 };
 pub use handshake::{ConnExtensions, PathParams, RemoteAddr};
 #[cfg(feature = "test-util")]
-pub(crate) use opening::Opening;
+pub(crate) use opened_signal::OpenedSignal;
 pub(crate) use origin::{OriginRule, Verdict};

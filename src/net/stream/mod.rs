@@ -8,9 +8,9 @@
 
 mod any;
 pub(super) mod halves;
-#[cfg(target_os = "linux")]
-mod kernel;
 mod tcp;
+#[cfg(target_os = "linux")]
+mod tcp_info;
 #[cfg(feature = "tls")]
 mod tls;
 
@@ -82,7 +82,7 @@ impl SocketOptions {
         }
         #[cfg(target_os = "linux")]
         if self.is_probed {
-            kernel::probe_often(socket);
+            tcp_info::probe_often(socket);
         }
     }
 }
@@ -186,9 +186,9 @@ impl ReadHalf {
     pub(crate) fn acknowledged(&self) -> Option<Acknowledged> {
         #[cfg(target_os = "linux")]
         match self {
-            Self::Tcp(half) => return kernel::acknowledged(half.as_ref()),
+            Self::Tcp(half) => return tcp_info::acknowledged(half.as_ref()),
             #[cfg(feature = "tls")]
-            Self::Tls(half) => return half.with_socket(|socket| kernel::acknowledged(&*socket)),
+            Self::Tls(half) => return half.with_socket(|socket| tcp_info::acknowledged(&*socket)),
             Self::Any(_) => {}
         }
         None
@@ -276,17 +276,17 @@ impl Socket for WriteHalf {
 
     #[cfg(target_os = "linux")]
     fn acknowledged(&self) -> Option<Acknowledged> {
-        self.with_socket(|socket| kernel::acknowledged(&*socket)).flatten()
+        self.with_socket(|socket| tcp_info::acknowledged(&*socket)).flatten()
     }
 
     #[cfg(target_os = "linux")]
     fn is_answered(&self, patience: Duration) -> Option<bool> {
-        self.with_socket(|socket| kernel::is_answered(&*socket, patience)).flatten()
+        self.with_socket(|socket| tcp_info::is_answered(&*socket, patience)).flatten()
     }
 
     #[cfg(target_os = "linux")]
     fn has_unread(&self) -> bool {
-        self.with_socket(|socket| kernel::has_unread(&*socket)).unwrap_or_default()
+        self.with_socket(|socket| tcp_info::has_unread(&*socket)).unwrap_or_default()
     }
 }
 
@@ -307,7 +307,7 @@ impl WriteHalf {
 /// would never get the reset, so the kernel goes on trying to end such a connection.
 fn reset(socket: SockRef<'_>) {
     #[cfg(target_os = "linux")]
-    if kernel::leave_if_unanswered(&socket) {
+    if tcp_info::leave_if_unanswered(&socket) {
         return;
     }
     let _ = socket.set_linger(Some(Duration::ZERO));

@@ -8,9 +8,9 @@ use super::ConnExtensions;
 /// The sender of the signal. It travels in the extensions of the request, and then of the
 /// connection.
 #[derive(Debug, Clone)]
-pub(crate) struct Opening(watch::Sender<bool>);
+pub(crate) struct OpenedSignal(watch::Sender<bool>);
 
-impl Opening {
+impl OpenedSignal {
     /// Makes a sender and its receiver.
     pub(crate) fn new() -> (Self, watch::Receiver<bool>) {
         let (sender, opened) = watch::channel(false);
