@@ -1,4 +1,4 @@
-//! The end of a connection, by either side.
+//! The end of a connection, started by either side.
 
 use std::io;
 use std::time::Duration;

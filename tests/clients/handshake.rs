@@ -1,4 +1,4 @@
-//! Who becomes a connection, and what the handler learns of it.
+//! The handshake: the clients that are accepted, and the data that the handler receives.
 
 use std::net::SocketAddr;
 

@@ -1,5 +1,5 @@
-//! The clients in memory that test an application (`roomcast::test`), against hubs of all kinds. Time is paused: a wait
-//! that is in vain ends at once, and nothing depends on how busy the machine is.
+//! The in-memory clients for tests of an application (`roomcast::test`), against hubs of all kinds. Time is paused: a
+//! wait without result ends at once, and no test depends on the load of the machine.
 
 mod closing;
 mod handshake;

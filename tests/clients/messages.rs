@@ -1,4 +1,4 @@
-//! Messages, typed and as they are.
+//! Messages: typed, and raw.
 
 use roomcast::test::{RecvError, TestServer};
 use roomcast::{

@@ -1,5 +1,5 @@
-//! What the compiler says of common mistakes: each program in `programs` has one, and ends with lines that
-//! begin with `//~`. The compiler must say all of them, in that order. The programs use the default features.
+//! The compiler errors for common mistakes: each program in `programs` makes one mistake and ends with lines that
+//! begin with `//~`. The compiler must print all these lines, in this order. The programs use the default features.
 
 use std::env;
 use std::fs;

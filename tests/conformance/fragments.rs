@@ -1,4 +1,4 @@
-//! Messages in fragments, and what comes between them (RFC 6455, 5.4).
+//! Fragmented messages, and frames between the fragments (RFC 6455, 5.4).
 
 use crate::row::{PROTOCOL, answered, check, closed, refused};
 use support::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, close_payload, frame};

@@ -1,4 +1,4 @@
-//! Headers: masks, reserved bits, opcodes, and what a control frame may be (RFC 6455, 5.1, 5.2, 5.5).
+//! Frame headers: masks, reserved bits, opcodes, and the limits of control frames (RFC 6455, 5.1, 5.2, 5.5).
 
 use crate::row::{PROTOCOL, answered, check, refused};
 use support::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, close_payload, frame};

@@ -1,4 +1,4 @@
-//! Lengths: their forms (RFC 6455, 5.2), and the limit of a message (10.4).
+//! Lengths: their encodings (RFC 6455, 5.2), and the limit of a message (10.4).
 
 use crate::row::{LIMIT, PROTOCOL, TOO_BIG, answered, check, check_under, refused};
 use support::{BINARY, CONTINUATION, FIN, PING, PONG, TEXT, frame, header};

@@ -1,5 +1,5 @@
-//! RFC 6455 in tables: what a client sends, and all that it must get. They hold what Autobahn's cases
-//! (`tests/autobahn.sh`) leave out.
+//! RFC 6455 in tables: the bytes of a client, and the full answer that the client must get. The tables hold the cases
+//! that Autobahn (`tests/autobahn.sh`) leaves out.
 
 mod closing;
 mod fragments;

@@ -1,4 +1,4 @@
-//! Rows of requests, and how they are checked.
+//! Table rows of HTTP requests, and their check.
 
 use roomcast::{Hub, Raw};
 

@@ -1,4 +1,4 @@
-//! Rows of bytes that a client sends after its handshake, and how they are checked.
+//! Table rows of bytes that a client sends after its handshake, and their check.
 
 use roomcast::{Hub, Raw, RawMessage};
 use tokio::io::AsyncReadExt;

@@ -1,4 +1,4 @@
-//! UTF-8 in messages, and where in them a breach is seen (RFC 6455, 5.6 and 8.1).
+//! UTF-8 in messages, and the byte at which a violation is detected (RFC 6455, 5.6 and 8.1).
 
 use crate::row::{INVALID, answered, check, front, refused};
 use support::{BINARY, CONTINUATION, FIN, PING, PONG, TEXT, frame};

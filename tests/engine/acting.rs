@@ -1,4 +1,4 @@
-//! Actions on the connections of a target: limits, slices, and that nothing stays behind.
+//! Actions on the connections of a target: limits, slices, and no reservation that stays.
 
 use roomcast::engine::{
     Action, ActionError, Address, CloseCode, ConnKey, DisconnectReason, Pace, RunState, Stage,

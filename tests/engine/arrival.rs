@@ -1,4 +1,4 @@
-//! Connections that begin before their socket is there.
+//! Connections that attach to a shard before their socket exists.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! What the shards of a hub share: how many rooms there may be, and how many bytes may wait.
+//! The budgets that the shards of a hub share: the number of rooms, and the bytes that wait in queues.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How connections are closed: over a window of time, and with which words.
+//! Closing all connections: spread over a window of time, with the code and the reason.
 
 use std::collections::BTreeSet;
 use std::io;

@@ -1,4 +1,4 @@
-//! Where the numbers of a run come from.
+//! The random numbers of a model run.
 
 use std::ops::Range;
 

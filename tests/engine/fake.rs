@@ -1,4 +1,4 @@
-//! A socket without a kernel, a clock that stands still, and shards that run when they are told to.
+//! A fake socket, a clock that moves only on command, and shards that run only on command.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;

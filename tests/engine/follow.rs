@@ -1,4 +1,4 @@
-//! A publish that is followed: each shard tells when its part is out, and not earlier.
+//! A sampled publish: each shard answers when the last write with its messages is done, and not earlier.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};

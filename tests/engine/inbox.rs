@@ -1,4 +1,4 @@
-//! What a shard is asked: all of it or none, within bounds, until the hub is closed.
+//! Commands to shards: all shards take a command or none does, within the bounds, until the hub is closed.
 
 use std::sync::Arc;
 use std::task::{Context, Waker};

@@ -1,4 +1,4 @@
-//! Pings, signs of life, and the end of the silent.
+//! Pings, signs of life, and the closing of silent clients.
 
 use std::sync::Arc;
 use std::task::Waker;

@@ -1,9 +1,9 @@
-//! Random operations on shards, against maps of sets and lists of frames.
+//! The model test of the shards: random operations, against an oracle of maps of sets and lists of frames.
 //!
-//! The oracle applies an operation at once; the shard takes it from its inbox some time later, in
-//! slices of a few writes. What a client has got must show no difference. A connection that its
-//! shard ends by itself (its socket fails, it is evicted, it is silent) is the one thing that the
-//! oracle cannot foresee: it notes such an end when the shards have settled.
+//! The oracle applies an operation at once. The shard takes the operation from its inbox some time later, in slices
+//! of a few writes. The frames that a client received must be the same for both. The oracle cannot foresee one
+//! thing: a connection that its shard ends (its socket fails, it is evicted, it is silent). The oracle records such
+//! an end when the shards are idle.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -21,8 +21,8 @@ use super::dice::Dice;
 use super::fake::{CLOSE, Client, PONG, Parsed, Rig, Settings, assert_nothing_reserved, parse};
 use super::operation::{Change, Kind, Operation, ROOMS, To};
 
-/// Runs `operations` random operations, or as many as `dice` has, and shows each to `see` before it
-/// is applied.
+/// Runs `operations` random operations, or fewer if `dice` is used up. Passes each operation to `see` before the
+/// model applies it.
 pub(crate) fn run(dice: impl Dice, kind: Kind, operations: usize, mut see: impl FnMut(&Operation)) {
     let mut model = Model::new(dice, kind);
     for _ in 0..operations {
@@ -36,12 +36,12 @@ pub(crate) fn run(dice: impl Dice, kind: Kind, operations: usize, mut see: impl 
     model.finish();
 }
 
-/// What the oracle knows of a connection.
+/// The state of a connection in the oracle.
 struct Known {
     client: Client,
-    /// Frames that it is to get, by number, in order.
+    /// Numbers of the frames that the connection must get, in order.
     expected: Vec<usize>,
-    /// Payloads of the pongs that it is to get.
+    /// Payloads of the pongs that the connection must get.
     pongs: Vec<[u8; 4]>,
     has_socket: bool,
     is_open: bool,

@@ -1,4 +1,4 @@
-//! What a model run does: random operations.
+//! The random operations of a model run.
 
 use std::time::Duration;
 

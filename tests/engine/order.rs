@@ -1,4 +1,4 @@
-//! Whatever way frames of one publisher take, a connection gets them in the order of its calls.
+//! A connection gets the frames of one publisher in the order of its calls, whatever targets the calls have.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! Clients that do not read: what they cost, what they lose, and how they end.
+//! Clients that do not read: the cost for the shard, the messages that the clients lose, and their eviction.
 
 use std::time::Duration;
 

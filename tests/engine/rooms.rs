@@ -1,4 +1,4 @@
-//! Who is in which room, and which rooms there are.
+//! The members of rooms, and the rooms that exist.
 
 use std::collections::BTreeSet;
 use std::thread;

@@ -1,4 +1,4 @@
-//! Runs of the model, by seed.
+//! Runs of the model with fixed seeds.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! The send queue by itself, against a plain list of slots.
+//! The send queue alone, against a plain list of slots.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;

@@ -1,4 +1,4 @@
-//! A share of the connections is asked to go, and the others stay.
+//! A share of the connections is asked to leave, and the other connections stay.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};

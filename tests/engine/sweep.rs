@@ -1,4 +1,4 @@
-//! A fan-out to a large audience does not hold up those whom it does not concern.
+//! A fan-out to a large audience does not delay the connections outside that audience.
 
 use roomcast::engine::{Address, Close, CloseCode, DisconnectReason, RunState};
 

@@ -1,4 +1,4 @@
-//! A waker that counts.
+//! A waker that counts its calls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

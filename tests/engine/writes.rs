@@ -1,4 +1,4 @@
-//! How many write calls a delivery costs, and how often a blocked socket is looked at.
+//! The number of write calls for a delivery, and the number of attempts on a blocked socket.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;

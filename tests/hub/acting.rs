@@ -1,4 +1,4 @@
-//! Acting on the connections of a target: they are closed, enter a room or leave it.
+//! Actions on the connections of a target: close them, join them to a room, take them out of a room.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Who may connect: origins, numbers, addresses, and how long a handshake may take.
+//! Admission of clients: allowed origins, connection limits, limits for an address, and the handshake timeout.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

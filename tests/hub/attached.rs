@@ -1,5 +1,4 @@
-//! What a connection carries from its handshake: parameters of the route, values that were attached to it, and the
-//! state of its closures.
+//! The data of a connection: parameters of its route, values that `on_upgrade` attached, and the state of the closures.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Which types may go to another thread, and which futures: a table that compiles or does not.
+//! A compile-time table of the types that are `Send` and `Sync`, and of the futures that are `Send`.
 
 use std::mem::size_of_val;
 

@@ -1,4 +1,4 @@
-//! What happens when messages come faster than they can be sent.
+//! Back-pressure: messages that arrive faster than the hub can send them.
 
 use roomcast::{Hub, JoinError, LeaveError, PublishError, SendError, Target};
 

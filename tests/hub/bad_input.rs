@@ -1,4 +1,4 @@
-//! What a client must not do, what it gets for it, and that nobody else notices.
+//! Invalid input of a client: the answer to that client, and no effect on the other clients.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `?` in callbacks: each error of the crate becomes a close with a fitting code, which is counted.
+//! `?` in callbacks: each error of the crate closes the connection with a matching code, and is counted.
 
 use roomcast::{
     Close, CloseCode, Codec, Conn, DecodeError, DisconnectReason, EncodeError, FrameKind, Handler,

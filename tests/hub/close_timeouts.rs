@@ -1,4 +1,4 @@
-//! How long a connection stays whose close frame was sent and whose client makes no progress.
+//! The close timeout: the time that a connection stays after its close frame while its client reads nothing.
 
 use std::time::{Duration, Instant};
 

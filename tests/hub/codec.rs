@@ -1,4 +1,4 @@
-//! Messages on the wire, both ways.
+//! Codecs: messages on the wire, in both directions.
 
 use bytes::Bytes;
 use roomcast::{Codec, DecodeError, EncodeError, FrameKind, Hub, Raw, RawMessage};

@@ -1,4 +1,4 @@
-//! What a hub sends and what it accepts may be two types.
+//! A hub that sends messages of one type and accepts messages of another type.
 
 use roomcast::{Close, CloseCode, Conn, DisconnectReason, Handler, Hub, Never};
 use serde::{Deserialize, Serialize};

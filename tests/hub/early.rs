@@ -1,4 +1,4 @@
-//! Rooms that `on_upgrade` names: the connection is in them before its client is told that it is open.
+//! Rooms that `on_upgrade` names: the connection is a member before its client receives the response.
 
 use std::convert::Infallible;
 use std::env;

@@ -1,4 +1,4 @@
-//! The end of a connection takes its place behind what was sent before the hub learned of that end.
+//! The end of a connection is queued behind all messages that were sent before the hub learned of the end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

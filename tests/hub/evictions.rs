@@ -1,4 +1,4 @@
-//! Why a client was evicted is told.
+//! The reason for each eviction, as the handler and the counters report it.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The examples, as programs: each is started as its first lines say, and does what they say.
+//! The examples as programs: the test starts each example as its first lines say, and checks its effect.
 
 use std::process::Command;
 

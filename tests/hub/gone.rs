@@ -1,4 +1,4 @@
-//! Shards that are gone, and what must not take one with it.
+//! Shards that have ended, and faults of the application that must not end a shard.
 
 mod panicking;
 

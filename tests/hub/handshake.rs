@@ -1,5 +1,5 @@
-//! The opening handshake: what comes with it, and what a handler makes of it. What is refused is in the
-//! tables of `tests/conformance.rs`.
+//! The opening handshake: the data that a handler receives, and the decisions that it makes. The tables of
+//! `tests/conformance` hold the requests that a hub refuses.
 
 use std::collections::HashSet;
 

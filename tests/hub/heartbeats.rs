@@ -1,4 +1,4 @@
-//! Empty text messages, by which pages ask whether the hub is there.
+//! Heartbeats: empty text messages, with which pages check that the hub answers.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Pings, and the end of clients that are silent.
+//! Pings, and the closing of silent clients.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

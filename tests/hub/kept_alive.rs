@@ -1,4 +1,4 @@
-//! Connections that stay open between requests, and the heads that come on them.
+//! HTTP keep-alive: connections that stay open between requests, and the request heads on them.
 
 use std::time::{Duration, Instant};
 

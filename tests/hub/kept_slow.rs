@@ -1,4 +1,4 @@
-//! Clients that do not read for a while, where the policy keeps them.
+//! Clients that do not read for a while, under a policy that keeps them connected.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! How connections and hubs begin and end, and what is told of it.
+//! The begin and the end of connections and hubs, and the callbacks that report them.
 
 use std::io;
 use std::sync::Arc;

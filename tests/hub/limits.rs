@@ -1,4 +1,4 @@
-//! What a client may do: at each bound, and past it.
+//! The limits on one client: at each limit, and past the limit.
 
 use std::time::{Duration, Instant};
 

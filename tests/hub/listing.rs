@@ -1,4 +1,4 @@
-//! From an id to a connection, and lists of connections.
+//! Connections by their id, and lists of connections.
 
 use std::collections::HashSet;
 

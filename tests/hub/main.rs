@@ -1,4 +1,4 @@
-//! The hub through its public API, with clients that are not ours.
+//! The hub through its public API, with clients that this project did not write.
 
 mod acting;
 mod admission;

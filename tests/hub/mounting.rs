@@ -1,4 +1,4 @@
-//! Servers of the application that do not let a hub upgrade: what is answered, and counted.
+//! Servers of the application that break the upgrade: the response, and the counter.
 
 use roomcast::Hub;
 use tokio_tungstenite::tungstenite::Error;

@@ -1,4 +1,4 @@
-//! Clients that read at a pace of their own, and count what they get.
+//! Test clients that read at a set pace and count the bytes that they receive.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,4 +1,4 @@
-//! Whom a message reaches, how often, and in which order.
+//! The recipients of a published message, the number of copies, and the order.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

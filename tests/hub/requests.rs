@@ -1,4 +1,4 @@
-//! What the server bounds before a request comes to a hub.
+//! The limits of the server on a request before the request reaches a hub.
 
 use std::time::{Duration, Instant};
 

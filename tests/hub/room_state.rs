@@ -1,5 +1,5 @@
-//! State beside rooms: it is told of each message once and in order, joiners read it, and it goes with the last
-//! member.
+//! The state of a room: each message updates the state once and in order, joiners read the state, and the state is
+//! dropped with the last member.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;

@@ -1,4 +1,4 @@
-//! Rooms: who is in them, what bounds them, and that nobody stays behind.
+//! Rooms: their members, their limits, and no member that stays after its connection has ended.
 
 use std::slice;
 use std::time::{Duration, Instant};

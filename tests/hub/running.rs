@@ -1,4 +1,4 @@
-//! How a server listens, and how it ends together with its hubs.
+//! Listening, and the shutdown of a server together with its hubs.
 
 use std::convert::Infallible;
 use std::future::pending;

@@ -1,5 +1,4 @@
-//! Where a hub can be served: in the server of this crate, in a plain hyper service, and over
-//! streams that are no sockets.
+//! The ways to serve a hub: the server of this crate, a plain hyper service, and streams that are not sockets.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};

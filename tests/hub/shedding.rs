@@ -1,4 +1,4 @@
-//! Some clients are asked to come back elsewhere.
+//! Shedding: the hub asks a share of the clients to reconnect elsewhere.
 
 use std::time::Duration;
 

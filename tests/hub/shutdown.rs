@@ -1,4 +1,4 @@
-//! The end in good order.
+//! Graceful shutdown of a hub.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Clients that do not read: what becomes of them, and that nobody else notices.
+//! Clients that do not read: the policy of their queue applies, and the other clients notice nothing.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! After the close frame the socket stays for as long as its client reads.
+//! After the close frame, the socket stays open while its client reads.
 
 use std::time::{Duration, Instant};
 

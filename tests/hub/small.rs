@@ -1,4 +1,4 @@
-//! What a client can see while its handler runs, and what is counted when a call has returned.
+//! Leaving rooms, and everything that reaches a connection while its handler runs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

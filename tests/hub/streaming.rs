@@ -1,4 +1,4 @@
-//! A send that waits to a client waits for that client's queue, not only for the shard.
+//! A send that waits to one client waits for space in that client's queue, not only in the shard's inbox.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Names of headers for clients that compare them letter by letter.
+//! The title case of header names, for clients that compare header names with their case.
 
 use roomcast::header::{HeaderValue, WWW_AUTHENTICATE};
 use roomcast::{Hub, Reject, Server, StatusCode};

@@ -1,4 +1,4 @@
-//! What the hub holds for a client, and calls that wait for it.
+//! The bytes that a hub holds for a client, and the calls that wait for that client.
 
 use std::pin::pin;
 use std::time::Duration;

@@ -1,5 +1,6 @@
-//! Sleep, for models: the executors of model checkers do not do. Loom's also wakes in vain, which is
-//! only more to try; shuttle's forgets a wake-up that comes before the future takes a lock.
+//! Sleep and wake-up for models, because the executors of the model checkers do not suit. Loom's executor also wakes
+//! without cause, which only adds interleavings. Shuttle's executor forgets a wake-up that comes before the future
+//! takes a lock.
 
 use std::mem;
 use std::sync::Arc;
@@ -32,7 +33,7 @@ impl Wake for Alarm {
     }
 }
 
-/// Sleeps until `is_so`, woken by who has its waker: if that is nobody, the checker finds a deadlock.
+/// Sleeps until `is_so` returns true. Each wake of its waker calls `is_so` again. If no thread wakes it, the checker reports a deadlock.
 pub(crate) fn sleep_until(mut is_so: impl FnMut(&mut Context<'_>) -> bool) {
     let alarm = Arc::new(Alarm::default());
     let waker = Waker::from(alarm.clone());

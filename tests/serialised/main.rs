@@ -1,4 +1,4 @@
-//! What one looks at, as JSON: for a route that shows it, and for a program that reads it.
+//! Statistics, health, reports and reasons as JSON: for a route that shows them, and for a program that reads them.
 
 use std::collections::BTreeSet;
 use std::io;

@@ -1,4 +1,5 @@
-//! Says which tests a plain `cargo test` leaves out, and how to run them. Not a test: it cannot fail.
+//! Prints the tests that a plain `cargo test` leaves out, and how to run them. This program is not a test and
+//! cannot fail.
 
 fn main() {
     // Tools that ask each test program for a list of its tests get an empty list.

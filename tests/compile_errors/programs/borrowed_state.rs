@@ -1,4 +1,4 @@
-//! Lends the closures a state that ends before the hub.
+//! Passes the closures a borrowed state that is dropped before the hub.
 use roomcast::Hub;
 
 fn main() {

@@ -1,4 +1,4 @@
-//! Moves a state into a closure that is called many times.
+//! Moves a state into a closure that the hub calls many times.
 use roomcast::Hub;
 
 fn main() {

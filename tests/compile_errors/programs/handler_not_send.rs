@@ -1,4 +1,4 @@
-//! Keeps an `Rc` while it waits.
+//! Holds an `Rc` across an `.await`.
 use std::rc::Rc;
 
 use roomcast::{Close, Conn, Handler};

@@ -1,4 +1,4 @@
-//! Has messages that cannot become JSON.
+//! Has a message type without `Serialize` and `Deserialize`.
 use roomcast::Hub;
 
 enum Event {

@@ -1,4 +1,4 @@
-//! Returns the error of a call as it is.
+//! Returns the error of a call without a conversion.
 use roomcast::Hub;
 
 fn main() {

@@ -1,4 +1,4 @@
-//! Sends text, where the hub sends events.
+//! Sends text to a hub whose messages are events.
 use roomcast::{Hub, PublishError};
 
 #[derive(serde::Serialize, serde::Deserialize)]

@@ -1,4 +1,4 @@
-//! No silent loss: what was published is delivered, lost or dropped, and counted as that.
+//! No silent loss: each published message is delivered, or counted as lost, or counted as dropped.
 
 use roomcast::{BackplaneError, BackplaneState, Builder, Hub, Local, Lost, Target};
 

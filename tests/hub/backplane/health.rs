@@ -1,4 +1,4 @@
-//! Health tells what is wrong, and that it is over.
+//! The health of a backplane: the hub reports each fault, and reports when the fault has ended.
 
 use std::pin::pin;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Joins that wait for a subscription, while the backplane is away.
+//! Joins that wait for a subscription while the backplane is unreachable.
 
 use std::time::Duration;
 

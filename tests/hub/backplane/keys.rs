@@ -1,4 +1,4 @@
-//! A key that the nodes share: who does not know it is not heard, and cannot do harm.
+//! The key that nodes share: a hub ignores envelopes that were not signed with the key, and they do no harm.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

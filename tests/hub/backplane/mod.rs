@@ -1,5 +1,5 @@
-//! Several hubs as one: the contract of a backplane, on the bus inside of a process and on one that
-//! breaks every promise that it may.
+//! Several hubs on one backplane: the contract of a backplane, on the bus inside a process and on a faulty bus that
+//! breaks each promise that it may break.
 
 mod accounting;
 mod health;

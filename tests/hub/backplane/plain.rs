@@ -1,4 +1,4 @@
-//! Other programs publish JSON on a channel of their own, and the members of all nodes get it.
+//! The plain channel: other programs publish JSON there, and the members on all nodes receive it.
 
 use std::sync::{Arc, Mutex};
 

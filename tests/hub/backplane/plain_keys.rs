@@ -1,4 +1,4 @@
-//! A key that the nodes share, and the programs that sign with it.
+//! Signed payloads on the plain channel: the nodes share a key, and other programs sign with the key.
 
 use hmac::{Hmac, KeyInit, Mac};
 use roomcast::Local;

@@ -1,4 +1,4 @@
-//! Envelopes that a stranger has made: they are read for what they are, and hurt nobody.
+//! Forged envelopes: a hub judges each envelope by its content, and a forged envelope does no harm.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Several applications on one bus: whatever their channels are called, they do not hear each other.
+//! Several applications on one bus: no application receives messages of another, whatever names their channels have.
 
 use roomcast::{Hub, Local, Target};
 

@@ -1,4 +1,4 @@
-//! What is of the application and called by a shard: streams, and wakers.
+//! Code of the application that a shard calls: streams and wakers that panic.
 
 use std::io;
 use std::pin::{Pin, pin};

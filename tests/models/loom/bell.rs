@@ -1,4 +1,4 @@
-//! The bell, on which publishers wait for space in an inbox.
+//! The bell: publishers wait on it for space in an inbox.
 //!
 //! `Notify` is tokio's own, with a step of loom before each call (`src/runtime/notify`).
 

@@ -1,4 +1,4 @@
-//! A shard that goes while others still ask things of it.
+//! A shard that ends while other threads still send commands to it.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Sleep and wake-up, and the end of an inbox.
+//! The inbox: sleep, wake-up, and close.
 
 use std::iter;
 use std::sync::Arc;

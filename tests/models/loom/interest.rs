@@ -1,4 +1,4 @@
-//! A channel that is released while a room of it is made.
+//! A channel whose subscription is released while a room of the channel is created.
 
 use std::pin::pin;
 use std::sync::Arc;

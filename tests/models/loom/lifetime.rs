@@ -1,4 +1,4 @@
-//! A shutdown of the hub that meets connections which come and go.
+//! A shutdown of the hub while connections attach and end.
 
 use std::sync::Arc;
 

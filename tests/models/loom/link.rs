@@ -1,4 +1,4 @@
-//! How the end of a connection is told to those who wait for it.
+//! The link of a connection: how the end of the connection reaches the tasks that wait for it.
 
 use std::sync::Arc;
 

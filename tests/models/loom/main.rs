@@ -1,14 +1,14 @@
-//! The lock-free parts in many interleavings, and with what weak memory allows.
+//! Loom models of the lock-free parts: many interleavings, with the effects of weak memory.
 //!
-//! A model that calls `check` is tried in every interleaving. A model that calls `check_within(n, …)` is tried in every
-//! interleaving in which a thread that could go on is stopped at most `n` times (preempted): most faults show within
-//! two or three. `n` is stated because a fault that takes more is not found.
+//! `check` tries a model in every interleaving. `check_within(n, …)` tries a model in every interleaving with at most
+//! `n` preemptions: a preemption stops a thread that could run on. Most faults need two or three preemptions. Each
+//! model states its `n`, because loom does not find a fault that needs more.
 //!
 //! ```text
 //! bash tests/models/run.sh
 //! ```
 //!
-//! Each model names the edge that it guards: without it, the model fails.
+//! Each model names the memory-ordering edge that it guards. Without this edge, the model fails.
 #![cfg(roomcast_loom)]
 
 #[path = "../alarm.rs"]

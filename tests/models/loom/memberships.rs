@@ -1,4 +1,4 @@
-//! The count of a connection's rooms, which joiners reserve and the shard releases.
+//! The count of a connection's rooms: a join reserves a place, and the shard releases the place.
 
 use std::sync::Arc;
 

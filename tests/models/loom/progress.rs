@@ -1,4 +1,4 @@
-//! A flush: it waits until what was queued before is acknowledged or dropped.
+//! A flush waits until each message that was queued before is acknowledged or dropped.
 
 use std::sync::Arc;
 

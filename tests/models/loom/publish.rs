@@ -1,4 +1,4 @@
-//! A publish to several shards: all of them, or none.
+//! A publish to several shards enters all inboxes or no inbox.
 
 use std::sync::Arc;
 

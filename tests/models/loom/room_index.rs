@@ -1,4 +1,4 @@
-//! Publication, claims and removal of rooms.
+//! The index of rooms: publication, claims and removal.
 
 use std::sync::Arc;
 

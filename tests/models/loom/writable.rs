@@ -1,4 +1,4 @@
-//! A socket that blocks, and the word that it may take bytes again.
+//! A blocked socket, and the wake-up when it takes bytes again.
 
 use loom::thread;
 

@@ -1,7 +1,7 @@
-//! What was asked for and when, and what each connection may and must have got of it.
+//! The log of a story: the calls with their times, and the messages that each connection may get and must get.
 //!
-//! All events have a place in one order, that in which they really happened: shuttle runs one thread
-//! at a time. A call begins and ends at different places, and took effect somewhere in between.
+//! All events have a place in one order, the order in which they happened: shuttle runs one thread at a time.
+//! A call begins at one place and ends at a later place. The call took effect somewhere between the two.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
@@ -13,14 +13,14 @@ pub(crate) type Moment = u64;
 
 const NEVER: Moment = Moment::MAX;
 
-/// From the beginning of a call to its end.
+/// The time from the begin of a call to its end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Span {
     pub(crate) begin: Moment,
     pub(crate) end: Moment,
 }
 
-/// To whom a message was published.
+/// The target of a published message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum To {
     Everyone,
@@ -37,8 +37,8 @@ struct Message {
     was_taken: bool,
 }
 
-/// A connection in a room, or in the hub: between the two it may have been there, inside of them it
-/// was.
+/// The stay of a connection in a room or in the hub. During `enter` and during `leave` the connection may have been
+/// a member; between `enter` and `leave` the connection was a member.
 #[derive(Debug, Clone, Copy)]
 struct Stay {
     enter: Span,

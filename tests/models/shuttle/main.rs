@@ -4,10 +4,10 @@
 //! bash tests/models/run.sh
 //! ```
 //!
-//! Loom tries everything and so only small models; shuttle draws, so whole stories can be told. Half
-//! of the schedules of a story switch threads anywhere, half in few places (PCT, the order in which
-//! threads get on is drawn). `ROOMCAST_SCHEDULES` sets how many there are; a failure prints the
-//! schedule that led to it.
+//! Loom tries every interleaving, and so its models are small. Shuttle draws random interleavings, so a model can be
+//! a whole story. Half of the schedules of a story switch threads at random points. The other half switch threads at
+//! few points (PCT: the priorities of the threads are random). `ROOMCAST_SCHEDULES` sets the number of schedules. A
+//! failure prints its schedule.
 #![cfg(roomcast_shuttle)]
 
 #[path = "../alarm.rs"]

@@ -1,4 +1,4 @@
-//! Stories: who does what at the same time. What must hold is in the log and in `World::finish`.
+//! Stories: the calls that threads make at the same time. `log.rs` and `World::finish` hold the checks.
 
 use roomcast::engine::{JoinError, Overflow, Stage};
 use shuttle::thread::{self, JoinHandle};

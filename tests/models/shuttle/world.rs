@@ -1,4 +1,4 @@
-//! Shards on threads, and what a story does to them.
+//! The shards on threads, and the calls that a story makes.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

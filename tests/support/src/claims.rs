@@ -1,4 +1,4 @@
-//! What holds on every backplane: a suite of tests, made for one by [`claims`].
+//! The guarantees of a hub on every backplane: a suite of tests, which the macro [`claims`] creates for one backplane.
 
 use bytes::Bytes;
 use roomcast::{

@@ -1,5 +1,5 @@
-//! A bus that does all that a backplane may do: it loses payloads, carries them twice, fails after it
-//! has carried them, refuses connections and loses subscriptions.
+//! A bus with every fault that a backplane may have: it loses payloads, carries payloads twice, fails after it has
+//! carried a payload, refuses connections and loses subscriptions.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! Folders that go with the test.
+//! Temporary folders that are removed at the end of the test.
 
 use std::env;
 use std::fs;

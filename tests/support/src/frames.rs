@@ -1,4 +1,4 @@
-//! Frames as a client sends them, made by hand.
+//! Hand-made frames of a client.
 
 /// Makes of ASCII ASCII, so that what is taken as it is, masked, is text, too.
 const MASK: [u8; 4] = [0x37, 0x5A, 0x21, 0x3D];

@@ -1,5 +1,4 @@
-//! A server on a free port, WebSocket clients, a handler that records its calls, and waiting with a
-//! deadline.
+//! A server on a free port, WebSocket clients, a handler that records its calls, and waits with a deadline.
 
 use std::collections::VecDeque;
 use std::future::Future;

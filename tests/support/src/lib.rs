@@ -1,8 +1,8 @@
-//! Parts that several test programs and benchmarks of roomcast share.
+//! Helpers that several test programs and benchmarks of roomcast share.
 //!
-//! The feature `system` adds the parts that need more crates: servers of the system, a network of
-//! namespaces, and processes under load. The tests of the root package do without it, so that the first build of
-//! a clone stays small.
+//! The feature `system` adds the helpers that need more crates: servers of the system, a network of
+//! namespaces, and processes under load. The tests of the root package do not use `system`, so that the first build
+//! of a clone stays small.
 
 #![expect(clippy::new_without_default, reason = "tests call `new`, which makes files and channels")]
 

@@ -1,4 +1,4 @@
-//! A hyper server of the application, with a layer between it and the hub.
+//! A hyper server of the application, with a layer between the server and the hub.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! Programs that a test runs beside itself. They end with the test, also when it fails.
+//! Child processes of a test. They end with the test, also when the test fails.
 
 use std::env;
 use std::io::{self, BufRead, BufReader};

@@ -1,4 +1,4 @@
-//! The clients of both rooms, and what they measure.
+//! The clients of both rooms, and their measurements.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

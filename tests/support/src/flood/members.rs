@@ -1,4 +1,4 @@
-//! Members of the room that is flooded: they read and throw away.
+//! Members of the flooded room: they read and discard the messages.
 
 use std::io::ErrorKind;
 use std::net::TcpStream as BlockingStream;

@@ -1,5 +1,4 @@
-//! A flood of one room, and what another room feels of it. The fault tests and the benchmark
-//! `sockets` share it.
+//! A flood of one room, and its effect on another room. The fault tests and the benchmark `sockets` share this module.
 //!
 //! ```text
 //!  server process                                  measuring process

@@ -1,4 +1,4 @@
-//! The pages by which a flood is begun and watched, as both sides know them.
+//! The HTTP pages that start and watch a flood, as both processes use them.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,4 +1,4 @@
-//! The room beside the flood: how long its messages take.
+//! The quiet room beside the flood: the latency of its messages.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

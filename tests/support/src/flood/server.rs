@@ -1,4 +1,4 @@
-//! A server that floods one of its own rooms when it is told to.
+//! A server that floods one of its own rooms on command.
 
 use std::convert::Infallible;
 use std::sync::Arc;

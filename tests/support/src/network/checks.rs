@@ -1,4 +1,4 @@
-//! Whether the network is what its profiles say, by plain TCP.
+//! Checks of the test network against its profiles, with plain TCP.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

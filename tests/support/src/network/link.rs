@@ -1,5 +1,5 @@
-//! The model of a link: when a packet that enters it leaves it, if it does. Knows no clock and no
-//! network: time is an argument, since some beginning.
+//! The model of a link: the time at which a packet leaves the link, or the loss of the packet. The model has no clock
+//! and no network: time is an argument, measured from an arbitrary start.
 
 use std::time::Duration;
 

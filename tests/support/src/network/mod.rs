@@ -1,5 +1,5 @@
-//! A network of two sides with links between them: what loopback hides. Loopback has no round
-//! trip, no MTU to speak of, and buffers of megabytes.
+//! A test network with two sides and links between them. The links have the properties that loopback lacks: a
+//! round-trip time, a small MTU, and small buffers.
 //!
 //! ```text
 //!  namespace "server"                                         namespace "clients"
@@ -9,11 +9,11 @@
 //!                               each client address           one address a link
 //! ```
 //!
-//! A thread of the test's process is in each namespace, and what it starts is there, too: processes,
-//! and the tasks of its runtime. No process is entered from outside, and nothing is left of a
-//! namespace when its thread and its processes have ended.
+//! One thread of the test process runs in each namespace. The processes that this thread starts, and the tasks of its
+//! runtime, run in the same namespace. No other process enters a namespace. The kernel removes a namespace when its
+//! thread and its processes have ended.
 //!
-//! For root on Linux, with `ip` of iproute2.
+//! Needs root on Linux, and `ip` of iproute2.
 
 #[cfg(test)]
 mod checks;

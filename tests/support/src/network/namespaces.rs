@@ -1,4 +1,4 @@
-//! Two network namespaces, and the devices that the relay joins.
+//! Two network namespaces, and the TUN devices that the relay connects.
 
 use std::fmt::Write as _;
 use std::future::Future;

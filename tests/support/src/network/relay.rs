@@ -1,5 +1,5 @@
-//! The relay: a thread that takes packets from the one side, and gives them to the other when the
-//! model of their link says so.
+//! The relay: a thread that reads packets from one side, and writes each packet to the other side when the model of
+//! its link says so.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -1,5 +1,5 @@
-//! Clients that behave: members of a room and a publisher, who miss nothing, and movers, who come
-//! and go.
+//! Well-behaved clients: members of a room and a publisher, which must miss no message, and movers, which join and
+//! leave.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! Scenes of many clients and a load server in a process of its own. The tests of faults, load and endurance share
-//! them.
+//! Scenes of many clients and a load server in its own process. The tests of faults, load and endurance share
+//! the scenes.
 
 pub mod crowd;
 pub mod oracle;

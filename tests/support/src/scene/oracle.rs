@@ -1,5 +1,5 @@
-//! What holds for every client, whatever others do: it gets nothing twice, nothing out of a
-//! publisher's order, and nothing of a room that it is not in.
+//! The guarantees for each client: no message twice, no message out of its publisher's order, and no message of a
+//! room that the client is not in.
 
 use std::collections::HashMap;
 

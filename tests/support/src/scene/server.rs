@@ -1,4 +1,4 @@
-//! A server in a process of its own, and what can be seen of it from outside.
+//! A load server in its own process, and its state as seen from outside.
 
 use std::fs;
 use std::net::SocketAddr;

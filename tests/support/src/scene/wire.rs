@@ -1,4 +1,4 @@
-//! Bytes of clients that do not keep to anything.
+//! Raw bytes of clients that violate the protocol.
 
 use std::net::SocketAddr;
 

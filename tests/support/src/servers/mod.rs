@@ -1,5 +1,5 @@
-//! Servers for the tests that need real ones: Redis, a cluster of it, sentinels, TLS for it, and a network
-//! that fails on command. All of them end with the test, also when it fails.
+//! Real servers for tests: Redis, a Redis cluster, sentinels, TLS for Redis, and a network that fails on command.
+//! All servers end with the test, also when the test fails.
 
 mod cluster;
 pub mod ports;

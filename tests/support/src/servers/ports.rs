@@ -1,4 +1,4 @@
-//! Ports that stay free while their server is down.
+//! Ports that stay reserved while their server is down.
 
 use std::net::TcpListener;
 use std::process;

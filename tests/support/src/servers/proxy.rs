@@ -1,4 +1,4 @@
-//! A network between a client and a server that fails on command.
+//! A TCP proxy between a client and a server: a network that fails on command.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! A master and a replica that sentinels watch.
+//! A master and a replica, watched by sentinels.
 
 use redis::Value;
 
