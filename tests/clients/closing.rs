@@ -27,7 +27,7 @@ fn server() -> (Hub<u32>, TestServer<u32>, mpsc::UnboundedReceiver<DisconnectRea
 }
 
 #[tokio::test(start_paused = true)]
-async fn close_of_the_server_comes_behind_its_messages_and_stays() {
+async fn close_of_the_server_comes_after_its_messages_and_repeats() {
     let (hub, server, mut ends) = server();
     let mut client = server.connect("/").await.unwrap();
     hub.broadcast(&1).await.unwrap();
@@ -47,7 +47,7 @@ async fn close_of_the_server_comes_behind_its_messages_and_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn close_of_the_client_is_told_and_answered() {
+async fn close_of_the_client_is_reported_and_answered() {
     let (_hub, server, mut ends) = server();
     for close in [Close::new(CloseCode::from(4_000), "bye"), CloseCode::NORMAL.into()] {
         let mut client = server.connect("/").await.unwrap();
@@ -61,7 +61,7 @@ async fn close_of_the_client_is_told_and_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn client_that_is_dropped_has_vanished() {
+async fn dropped_client_ends_without_a_close_frame() {
     let (hub, server, mut ends) = server();
     drop(server.connect("/").await.unwrap());
     let Some(DisconnectReason::Io(kind)) = ends.recv().await else { panic!("it is gone") };
@@ -70,7 +70,7 @@ async fn client_that_is_dropped_has_vanished() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn shutdown_of_the_hub_tells_its_clients() {
+async fn shutdown_of_the_hub_sends_close_frames_to_its_clients() {
     let (hub, server, mut ends) = server();
     let mut client = server.connect("/").await.unwrap();
     let second = Duration::from_secs(1);

@@ -51,7 +51,7 @@ async fn handler_sees_the_request_and_the_client_the_response() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refusals_tell_status_and_body() {
+async fn refusals_carry_status_and_body() {
     let hub = Hub::new();
     let server = server(&hub);
     let refused = server.connect("/ws/tea").await.unwrap_err();
@@ -104,7 +104,7 @@ async fn limits_of_the_hub_and_the_server_hold() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn server_that_takes_no_more_gives_no_response() {
+async fn full_server_sends_no_response() {
     let hub = Hub::<u32>::new();
     let server = Server::in_memory().max_pending(0);
     let monitor = server.monitor();
@@ -115,7 +115,7 @@ async fn server_that_takes_no_more_gives_no_response() {
 }
 
 #[tokio::test]
-async fn server_of_an_application_serves_without_its_port() {
+async fn server_of_an_application_serves_test_clients_without_a_port() {
     let hub = Hub::<Vec<String>>::new();
     let server = Server::bind("127.0.0.1:0").await.unwrap();
     let addr = server.local_addr().unwrap();

@@ -109,7 +109,7 @@ async fn hub_that_only_sends_closes_a_client_that_sends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn binary_and_text_of_any_length_pass_as_they_are() {
+async fn binary_and_text_of_any_length_pass_unchanged() {
     let hub = Hub::with_codec(Raw).max_message_bytes(1 << 20).build().unwrap();
     let echo = hub.handlers().on_message(async |conn, message| Ok(conn.send(&message).await?));
     let server = TestServer::with_codec(Raw, "/", hub.handle(echo));
@@ -146,7 +146,7 @@ impl Codec<char> for Letters {
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_that_cannot_be_coded_are_errors_and_the_client_goes_on() {
+async fn messages_that_cannot_be_encoded_or_decoded_are_errors_and_the_client_stays_open() {
     let hub = Hub::with_codec(Raw).build().unwrap();
     let echo = hub.handlers().on_message(async |conn, message| Ok(conn.send(&message).await?));
     let server = TestServer::with_codec(Raw, "/", hub.handle(echo));
@@ -170,7 +170,7 @@ async fn messages_that_cannot_be_coded_are_errors_and_the_client_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn message_that_the_client_cannot_decode_is_handed_out_as_it_is() {
+async fn message_that_the_client_cannot_decode_is_returned_raw() {
     let hub = Hub::<serde_json::Value>::new();
     let server = roomcast::Server::in_memory().route("/", hub.handle(hub.handlers())).unwrap();
     let server = TestServer::<Event, Say>::of(server);
@@ -193,7 +193,7 @@ async fn heartbeat_is_answered_by_the_hub() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn receiving_that_is_given_up_loses_no_message() {
+async fn cancelled_receive_loses_no_message() {
     let hub = Hub::<u32>::new();
     let server = TestServer::new("/", hub.handle(hub.handlers()));
     let mut client = server.connect("/").await.unwrap();

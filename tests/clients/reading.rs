@@ -27,7 +27,7 @@ async fn publish(hub: &Hub<String>, count: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn client_that_is_paused_for_too_much_is_evicted_and_others_get_all() {
+async fn paused_client_with_a_full_queue_is_evicted_and_others_get_all() {
     let hub = builder().build().unwrap();
     let server = TestServer::new("/", hub.handle(hub.handlers()));
     let mut slow = server.connect("/").pipe_bytes(1_024).await.unwrap();
@@ -60,7 +60,7 @@ async fn client_that_is_paused_within_its_queue_gets_all_when_it_resumes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn client_that_is_paused_takes_nothing_until_the_write_timeout() {
+async fn paused_client_reads_nothing_until_the_write_timeout() {
     let hub = builder().write_timeout(Duration::from_secs(2)).build().unwrap();
     let server = TestServer::new("/", hub.handle(hub.handlers()));
     let client = server.connect("/").pipe_bytes(1_024).await.unwrap();

@@ -84,7 +84,7 @@ fn first_missing<'a>(said: &str, expected: &'a [String]) -> Option<&'a String> {
 }
 
 #[test]
-fn common_mistakes_are_told_in_words_that_help() {
+fn common_mistakes_get_helpful_compiler_errors() {
     let (package, cases) = package().expect("a package is made");
     let errors = errors(&package).expect("the compiler has run");
     assert!(!cases.is_empty());

@@ -61,7 +61,7 @@ async fn malformed_close_frames_are_refused() {
 }
 
 #[tokio::test]
-async fn what_follows_a_close_frame_is_ignored() {
+async fn bytes_after_a_close_frame_are_ignored() {
     let goodbye = close_payload(1_000, b"");
     let then = |bytes: &[u8]| [&frame(CLOSE, &goodbye), bytes].concat();
     check([
@@ -81,7 +81,7 @@ async fn what_follows_a_close_frame_is_ignored() {
 }
 
 #[tokio::test]
-async fn what_follows_a_breach_is_ignored() {
+async fn bytes_after_a_protocol_violation_are_ignored() {
     let then = |bytes: &[u8]| [&frame(0x83, b""), bytes].concat();
     check([
         refused("text", then(&frame(TEXT, b"late")), PROTOCOL),
@@ -93,7 +93,7 @@ async fn what_follows_a_breach_is_ignored() {
 }
 
 #[tokio::test]
-async fn messages_before_a_breach_are_answered() {
+async fn messages_before_a_protocol_violation_are_answered() {
     let text = frame(TEXT, b"1");
     check([
         refused("code that may not be", [text.clone(), close(1_005, b"")].concat(), PROTOCOL)

@@ -51,7 +51,7 @@ async fn frames_and_messages_may_be_empty() {
 }
 
 #[tokio::test]
-async fn continuation_of_nothing_is_refused() {
+async fn continuation_without_a_first_fragment_is_refused() {
     let after_whole = frames(&[(TEXT, b"1"), (LAST, b"2")]);
     let after_last = frames(&[(TEXT_PART, b"1"), (LAST, b"2"), (LAST, b"3")]);
     check([

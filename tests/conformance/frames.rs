@@ -27,7 +27,7 @@ async fn unmasked_frames_are_refused() {
 }
 
 #[tokio::test]
-async fn any_mask_is_taken_off() {
+async fn every_mask_is_removed() {
     check([
         answered("of zeros", b"\x81\x83\0\0\0\0abc", &[(TEXT, b"abc")]),
         answered("of ones", b"\x82\x83\xFF\xFF\xFF\xFF\xFE\xFD\xFC", &[(BINARY, b"\x01\x02\x03")]),
@@ -111,7 +111,7 @@ async fn control_frames_are_never_fragments() {
 }
 
 #[tokio::test]
-async fn pongs_that_nobody_asked_for_are_ignored() {
+async fn unsolicited_pongs_are_ignored() {
     let between = [frame(PONG, b"a"), frame(TEXT, b"1"), frame(PONG, b"b")].concat();
     check([
         answered("empty", frame(PONG, b""), &[]),

@@ -114,7 +114,7 @@ async fn key_is_16_bytes_in_base64_once() {
 }
 
 #[tokio::test]
-async fn host_is_there_once() {
+async fn host_header_is_present_exactly_once() {
     check([
         refused("none", good().without("Host"), BAD_REQUEST),
         refused("twice", good().and("Host: localhost"), BAD_REQUEST),
@@ -199,7 +199,7 @@ async fn host_is_checked_although_the_target_names_another() {
 }
 
 #[tokio::test]
-async fn what_is_offered_is_not_taken_without_being_asked_for() {
+async fn offered_extensions_and_subprotocols_are_declined_by_default() {
     let deflate = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits";
     let both = good().and("Sec-WebSocket-Protocol: chat").and(deflate);
     check([
@@ -255,7 +255,7 @@ async fn handshake_has_no_body() {
 }
 
 #[tokio::test]
-async fn head_that_is_no_http_is_refused() {
+async fn head_that_is_not_http_is_refused() {
     check([
         refused("line without a colon", good().and("No-Colon"), BAD_REQUEST),
         refused("space before the colon", good().and("X-A : b"), BAD_REQUEST),
@@ -274,7 +274,7 @@ async fn head_that_is_no_http_is_refused() {
 }
 
 #[tokio::test]
-async fn what_comes_with_the_handshake_is_read_as_frames() {
+async fn bytes_after_the_handshake_are_read_as_frames() {
     let two = [frame(TEXT, b"1"), frame(BINARY, b"2")].concat();
     check([
         opened("frames", good().then(&two))
@@ -288,7 +288,7 @@ async fn what_comes_with_the_handshake_is_read_as_frames() {
 }
 
 #[tokio::test]
-async fn client_that_was_refused_may_try_again_on_its_connection() {
+async fn refused_client_may_try_again_on_its_connection() {
     let server = echo(&Hub::with_codec(Raw).build().unwrap()).await;
     for (line, body_bytes) in [("GET /ws HTTP/1.1", 26), ("HEAD /ws HTTP/1.1", 0)] {
         let mut client = RawClient::open(server.addr).await;

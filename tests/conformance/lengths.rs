@@ -68,7 +68,7 @@ async fn message_at_the_limit_passes() {
 }
 
 #[tokio::test]
-async fn fragments_over_the_limit_are_refused_at_the_header_that_passes_it() {
+async fn fragments_over_the_limit_are_refused_at_the_header_that_exceeds_it() {
     let first = |bytes| frame(TEXT & !FIN, &vec![b'a'; bytes]);
     let part = |bytes| frame(CONTINUATION & !FIN, &vec![b'a'; bytes]);
     let last = |bytes| header(CONTINUATION, bytes);

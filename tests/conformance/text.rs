@@ -56,7 +56,7 @@ async fn text_that_is_not_utf8_is_refused() {
 }
 
 #[tokio::test]
-async fn text_that_ends_in_a_character_is_refused() {
+async fn text_that_ends_inside_a_character_is_refused() {
     check([
         refused("after 1 of 2 bytes", frame(TEXT, b"a\xC3"), INVALID),
         refused("after 1 of 3 bytes", frame(TEXT, b"a\xE2"), INVALID),
@@ -92,7 +92,7 @@ async fn text_is_refused_at_the_byte_that_breaks_it() {
 }
 
 #[tokio::test]
-async fn character_that_goes_on_is_waited_for() {
+async fn incomplete_character_waits_for_its_next_fragment() {
     let ping = |text: &[u8]| [frame(TEXT & !FIN, text), frame(PING, b"")].concat();
     check([
         answered("after 1 of 2 bytes", ping(b"\xC3"), &[(PONG, b"")]),

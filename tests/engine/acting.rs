@@ -18,7 +18,7 @@ fn ids(clients: &[Client]) -> Vec<ConnKey> {
 }
 
 #[test]
-fn a_join_of_many_goes_in_slices_and_nothing_behind_it_overtakes() {
+fn join_of_many_runs_in_slices_and_no_later_command_overtakes_it() {
     let mut rig = Settings::default().build();
     let members = rig.attach_to("from", 1_000);
     rig.run();
@@ -36,7 +36,7 @@ fn a_join_of_many_goes_in_slices_and_nothing_behind_it_overtakes() {
 }
 
 #[test]
-fn a_leave_of_many_goes_in_slices_and_they_get_what_was_sent_before() {
+fn leave_of_many_runs_in_slices_and_members_get_earlier_messages() {
     let mut rig = Settings::default().build();
     let members = rig.attach_to("room", 1_000);
     rig.publish(Address::Room("room"), "before");
@@ -52,7 +52,7 @@ fn a_leave_of_many_goes_in_slices_and_they_get_what_was_sent_before() {
 }
 
 #[test]
-fn a_close_of_many_goes_in_slices_behind_a_sweep_and_before_what_follows() {
+fn close_of_many_runs_in_slices_after_a_sweep_and_before_later_commands() {
     let mut rig = Settings::default().large_audience(8).build();
     let members = rig.attach_to("room", 500);
     let others = rig.attach_to("other", 3);
@@ -117,7 +117,7 @@ fn others_are_served_while_many_are_closed() {
 }
 
 #[test]
-fn connections_that_are_cut_before_they_have_parted_are_told_once() {
+fn connections_cut_during_a_close_of_many_are_notified_once() {
     let mut rig = Settings::default().build();
     let members = rig.attach_to("room", 500);
     rig.run();
@@ -134,7 +134,7 @@ fn connections_that_are_cut_before_they_have_parted_are_told_once() {
 }
 
 #[test]
-fn connections_that_end_during_an_action_are_passed_over() {
+fn connections_that_end_during_an_action_are_skipped() {
     let mut rig = Settings::default().build();
     let members = rig.attach_to("from", 100);
     rig.run();
@@ -163,7 +163,7 @@ fn members_of_several_rooms_count_once() {
 }
 
 #[test]
-fn an_action_that_reaches_nobody_leaves_no_room_behind() {
+fn action_that_reaches_nobody_leaves_no_room_behind() {
     let mut rig = Settings::default().shards(2).build();
     act(&rig, Address::Everyone, Action::Join("room")).unwrap();
     assert!(rig.ports.iter().all(|port| port.rooms().is_empty()), "none is made for nobody");
@@ -183,7 +183,7 @@ fn an_action_that_reaches_nobody_leaves_no_room_behind() {
 }
 
 #[test]
-fn who_is_in_as_many_rooms_as_allowed_is_counted_and_its_rooms_stay() {
+fn connection_at_its_room_limit_is_counted_and_keeps_its_rooms() {
     let mut rig = Settings::default().rooms(64, 2).build();
     let [full, free] = [rig.attach(), rig.attach()];
     full.join("a");
@@ -215,7 +215,7 @@ fn name_that_is_too_long_is_refused() {
 }
 
 #[test]
-fn where_one_shard_can_have_no_more_rooms_nobody_enters() {
+fn if_one_shard_is_at_its_room_limit_nobody_enters() {
     let mut rig = Settings::default().shards(3).max_rooms(2).build();
     let clients: Vec<Client> = (0..3).map(|_| rig.attach()).collect();
     for _ in 0..3 {
@@ -233,7 +233,7 @@ fn where_one_shard_can_have_no_more_rooms_nobody_enters() {
 }
 
 #[test]
-fn where_one_inbox_is_full_nothing_happens_to_anybody() {
+fn if_one_inbox_is_full_the_action_affects_nobody() {
     let settings = Settings::default().shards(2).inbox(4, 1_000);
     let mut rig = settings.build();
     let clients = [rig.attach(), rig.attach()];
@@ -258,7 +258,7 @@ fn where_one_inbox_is_full_nothing_happens_to_anybody() {
 }
 
 #[test]
-fn room_is_found_at_once_and_counts_its_members_when_they_are_there() {
+fn room_is_found_at_once_and_counts_its_members_after_they_entered() {
     let mut rig = Settings::default().build();
     let clients = [rig.attach(), rig.attach()];
     act(&rig, Address::Everyone, Action::Join("room")).unwrap();
@@ -273,7 +273,7 @@ fn room_is_found_at_once_and_counts_its_members_when_they_are_there() {
 }
 
 #[test]
-fn action_for_a_shard_that_is_gone_leaves_nothing_behind() {
+fn action_for_an_ended_shard_leaves_nothing_behind() {
     let mut rig = Settings::default().shards(2).build();
     let clients = [rig.attach(), rig.attach()];
     rig.run();

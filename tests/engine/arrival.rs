@@ -17,7 +17,7 @@ fn early(rig: &mut Rig, room: &str) -> Client {
 }
 
 #[test]
-fn what_is_sent_before_the_socket_is_there_comes_first_and_in_order() {
+fn messages_sent_before_the_socket_arrives_come_first_and_in_order() {
     let mut rig = Settings::default().build();
     let client = early(&mut rig, "r");
     let mut expected = Vec::new();
@@ -39,7 +39,7 @@ fn what_is_sent_before_the_socket_is_there_comes_first_and_in_order() {
 }
 
 #[test]
-fn connection_counts_and_is_a_member_before_its_socket_is_there() {
+fn connection_is_counted_and_a_member_before_its_socket_arrives() {
     let mut rig = Settings::default().build();
     let client = early(&mut rig, "r");
     rig.run();
@@ -54,7 +54,7 @@ fn connection_counts_and_is_a_member_before_its_socket_is_there() {
 }
 
 #[test]
-fn bounds_of_the_queue_hold_before_the_socket_is_there() {
+fn bounds_of_the_queue_hold_before_the_socket_arrives() {
     for (overflow, texts) in [
         (Overflow::Evict, vec![]),
         (Overflow::DropOldest, vec!["2".repeat(40), "3".repeat(40)]),
@@ -76,7 +76,7 @@ fn bounds_of_the_queue_hold_before_the_socket_is_there() {
 }
 
 #[test]
-fn write_timeout_begins_when_the_socket_is_there() {
+fn write_timeout_begins_when_the_socket_arrives() {
     let mut rig = Settings::default().build();
     let client = early(&mut rig, "r");
     rig.publish(Address::Room("r"), "a");
@@ -94,7 +94,7 @@ fn write_timeout_begins_when_the_socket_is_there() {
 }
 
 #[test]
-fn client_that_was_evicted_before_its_socket_was_there_is_told_so_however_late() {
+fn client_evicted_before_its_socket_arrives_gets_its_close_frame_however_late() {
     let mut rig = Settings::default().queue(8, 100, Overflow::Evict).build();
     let client = early(&mut rig, "r");
     for _ in 0..4 {
@@ -110,7 +110,7 @@ fn client_that_was_evicted_before_its_socket_was_there_is_told_so_however_late()
 }
 
 #[test]
-fn silence_before_the_socket_is_there_is_not_held_against_the_client() {
+fn silence_before_the_socket_arrives_does_not_count() {
     let interval = Duration::from_secs(8);
     let mut rig = Settings::default().ping_interval(interval).build();
     let client = early(&mut rig, "r");
@@ -122,7 +122,7 @@ fn silence_before_the_socket_is_there_is_not_held_against_the_client() {
 }
 
 #[test]
-fn close_before_the_socket_is_there_comes_behind_what_was_sent_before() {
+fn close_before_the_socket_arrives_comes_after_earlier_messages() {
     let mut rig = Settings::default().build();
     let client = early(&mut rig, "r");
     rig.publish(Address::Room("r"), "a");
@@ -140,7 +140,7 @@ fn close_before_the_socket_is_there_comes_behind_what_was_sent_before() {
 }
 
 #[test]
-fn socket_of_a_connection_that_was_cut_is_given_up() {
+fn socket_that_arrives_for_a_cut_connection_is_dropped() {
     let mut rig = Settings::default().build();
     let client = early(&mut rig, "r");
     rig.publish(Address::Room("r"), "a");
@@ -157,7 +157,7 @@ fn socket_of_a_connection_that_was_cut_is_given_up() {
 }
 
 #[test]
-fn nothing_is_left_of_a_connection_that_goes_before_its_socket_is_there() {
+fn connection_that_leaves_before_its_socket_arrives_leaves_nothing_behind() {
     let mut rig = Settings::default().build();
     let client = early(&mut rig, "r");
     rig.publish(Address::Room("r"), "a");

@@ -9,7 +9,7 @@ use roomcast::engine::{
 use super::fake::{Client, Rig, Settings, text_frame};
 
 #[test]
-fn rooms_of_all_shards_are_bounded_together_and_known_ones_can_be_joined() {
+fn rooms_of_all_shards_share_one_bound_and_existing_rooms_can_be_joined() {
     let mut rig = Settings::default().shards(2).max_rooms(3).build();
     let clients: Vec<Client> = (0..4).map(|_| rig.attach()).collect();
     let join = |client: usize, room: &str| clients[client].port.join(&clients[client].link, room);
@@ -64,7 +64,7 @@ fn open(clients: &[Client]) -> Vec<usize> {
 }
 
 #[test]
-fn bytes_that_wait_are_counted_until_they_leave_or_are_lost() {
+fn queued_bytes_are_counted_until_they_are_sent_or_lost() {
     let bytes = 8 * text_frame("0000").len();
     let mut rig = Settings::default().queue(16, bytes, Overflow::DropOldest).build();
     let (clients, frame) = waiting(&mut rig, &[1, 5, 20]);
@@ -83,7 +83,7 @@ fn bytes_that_wait_are_counted_until_they_leave_or_are_lost() {
 }
 
 #[test]
-fn bytes_that_have_left_up_to_the_end_of_a_frame_are_counted_no_more() {
+fn sent_bytes_up_to_the_end_of_a_frame_are_no_longer_counted() {
     let mut rig = Settings::default().build();
     let client = rig.attach_to("r", 1).remove(0);
     let frame = text_frame("0000").len();
@@ -102,7 +102,7 @@ fn bytes_that_have_left_up_to_the_end_of_a_frame_are_counted_no_more() {
 }
 
 #[test]
-fn past_the_bound_those_with_the_most_waiting_are_evicted() {
+fn past_the_bound_connections_with_the_longest_queues_are_evicted() {
     let frame = text_frame("0000").len();
     let mut rig = Settings::default().max_queued_bytes(10 * frame).build();
     let (clients, _) = waiting(&mut rig, &[2, 4, 1, 3]);
@@ -121,7 +121,7 @@ fn past_the_bound_those_with_the_most_waiting_are_evicted() {
 }
 
 #[test]
-fn one_burst_to_many_that_do_not_read_evicts_no_more_than_it_must() {
+fn one_burst_to_many_slow_clients_evicts_no_more_than_necessary() {
     let frame = text_frame("0000").len();
     let mut rig = Settings::default().max_queued_bytes(50 * frame).build();
     let clients = rig.attach_to("r", 100);
@@ -168,7 +168,7 @@ fn shard_that_has_no_more_than_its_share_evicts_nobody() {
 }
 
 #[test]
-fn newcomers_are_told_to_try_again_while_the_bound_is_passed() {
+fn new_connections_are_told_to_try_again_while_the_bound_is_exceeded() {
     let frame = text_frame("0000").len();
     let mut rig = Settings::default().shards(2).max_queued_bytes(3 * frame).build();
     // Of another shard, which has not looked yet.

@@ -46,7 +46,7 @@ fn closes_are_spread_evenly_over_the_window_and_in_no_order() {
 }
 
 #[test]
-fn each_client_is_told_the_code_the_reason_and_a_time_of_its_own() {
+fn each_client_gets_the_code_the_reason_and_its_own_retry_time() {
     let mut rig = Settings::default().build();
     let clients: Vec<Client> = (0..100).map(|_| rig.attach()).collect();
     close_all(&rig, &restart());
@@ -66,7 +66,7 @@ fn told_wait(client: &Client) -> Duration {
 }
 
 #[test]
-fn what_was_published_before_arrives_and_those_that_are_left_still_get_messages() {
+fn earlier_messages_arrive_and_open_clients_still_get_messages() {
     let mut rig = Settings::default().large_audience(8).build();
     let clients = rig.attach_to("r", 20);
     rig.run();
@@ -86,7 +86,7 @@ fn what_was_published_before_arrives_and_those_that_are_left_still_get_messages(
 }
 
 #[test]
-fn newcomers_are_closed_at_once_and_a_second_closing_takes_the_place_of_the_first() {
+fn new_connections_are_closed_at_once_and_a_second_closing_replaces_the_first() {
     let mut rig = Settings::default().build();
     let clients: Vec<Client> = (0..10).map(|_| rig.attach()).collect();
     close_all(&rig, &restart());
@@ -102,7 +102,7 @@ fn newcomers_are_closed_at_once_and_a_second_closing_takes_the_place_of_the_firs
 }
 
 #[test]
-fn at_the_deadline_those_that_are_left_are_cut_and_what_they_lose_is_counted() {
+fn at_the_deadline_open_clients_are_cut_and_their_losses_are_counted() {
     let mut rig = Settings::default().build();
     let clients = rig.attach_to("r", 3);
     clients[0].block();
@@ -124,7 +124,7 @@ fn at_the_deadline_those_that_are_left_are_cut_and_what_they_lose_is_counted() {
 }
 
 #[test]
-fn reasons_are_told_in_words() {
+fn reasons_have_readable_texts() {
     use DisconnectReason::*;
     let close = Close::new(CloseCode::RESTART, "new version");
     let elsewhere = Close::new(CloseCode::GOING_AWAY, "bye");

@@ -77,7 +77,7 @@ fn messages_to_others_are_not_counted() {
 }
 
 #[test]
-fn answer_says_where_nobody_is_left_and_there_is_none_where_nobody_is_known() {
+fn shard_answers_when_no_recipient_is_left_and_not_when_the_room_is_unknown() {
     let mut rig = Settings::default().build();
     let member = rig.attach_to("r", 1).remove(0);
     rig.run();
@@ -103,7 +103,7 @@ fn each_shard_that_a_publish_goes_to_answers() {
 }
 
 #[test]
-fn send_to_one_client_is_followed_and_counts_as_waiting_until_it_is_out() {
+fn send_to_one_client_is_followed_and_counts_as_queued_until_it_is_written() {
     let mut rig = Settings::default().build();
     let client = rig.attach();
     rig.run();
@@ -134,7 +134,7 @@ fn answer_does_not_wait_for_a_client_that_reads_nothing() {
 }
 
 #[test]
-fn answer_waits_for_the_sweep_that_its_message_went_into() {
+fn answer_waits_for_the_sweep_with_its_message() {
     let mut rig = Settings::default().large_audience(100).build();
     let crowd = rig.attach_to("large", 1_000);
     let apart = rig.attach_to("small", 1).remove(0);
@@ -160,7 +160,7 @@ fn answer_waits_for_the_sweep_that_its_message_went_into() {
 }
 
 #[test]
-fn answer_waits_for_a_turn_that_is_long_and_becomes_a_sweep() {
+fn answer_waits_for_a_long_turn_that_becomes_a_sweep() {
     let mut rig = Settings::default().large_audience(10_000).build();
     let crowd = rig.attach_to("r", 100);
     rig.run();
@@ -174,7 +174,7 @@ fn answer_waits_for_a_turn_that_is_long_and_becomes_a_sweep() {
 }
 
 #[test]
-fn answer_of_a_shard_that_goes_or_is_gone_is_dropped() {
+fn answer_of_a_stopping_or_stopped_shard_is_dropped() {
     let mut rig = Settings::default().build();
     let members = rig.attach_to("r", 10);
     rig.run();

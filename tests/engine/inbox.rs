@@ -27,7 +27,7 @@ fn send(rig: &Rig, to: Address<'_>, text: &str) -> Result<(), Overloaded> {
 }
 
 #[test]
-fn a_publish_to_shards_of_which_one_is_full_reaches_neither() {
+fn publish_reaches_no_shard_if_one_shard_is_full() {
     for full in 0..2 {
         let (mut rig, members) = two_shards();
         let direct = Address::Conn(members[full].id());
@@ -53,7 +53,7 @@ fn a_publish_to_shards_of_which_one_is_full_reaches_neither() {
 
 /// Otherwise the shard that sleeps and the publisher that waits would wake each other in turn.
 #[test]
-fn a_patient_publish_that_one_shard_refuses_wakes_no_other() {
+fn waiting_publish_that_one_shard_refuses_wakes_no_other_shard() {
     for full in 0..2 {
         let (mut rig, members) = two_shards();
         rig.run();
@@ -97,7 +97,7 @@ fn more_than_half_of_either_bound_is_congestion() {
 }
 
 #[test]
-fn a_publish_that_finds_no_room_for_its_bytes_reaches_nobody() {
+fn publish_without_space_for_its_bytes_reaches_nobody() {
     let (mut rig, members) = two_shards();
     // With its header of four bytes, a frame of 500.
     let half = "x".repeat(496);
@@ -124,7 +124,7 @@ fn a_message_larger_than_the_bound_passes_through_an_empty_inbox() {
 }
 
 #[test]
-fn a_publish_to_nobody_costs_no_room() {
+fn publish_to_nobody_takes_no_inbox_space() {
     let (rig, _members) = two_shards();
     for _ in 0..100 {
         assert_eq!(send(&rig, Address::Room("nobody's"), "?"), Ok(()));
@@ -147,7 +147,7 @@ fn a_publish_enters_only_the_shards_that_have_members() {
 }
 
 #[test]
-fn all_room_comes_back_whatever_it_was_taken_for() {
+fn all_inbox_space_is_released_for_every_kind_of_command() {
     let (mut rig, members) = two_shards();
     for round in 0..50 {
         let client = &members[round % 2];
@@ -169,7 +169,7 @@ fn all_room_comes_back_whatever_it_was_taken_for() {
 }
 
 #[test]
-fn closing_the_hub_ends_all_with_a_close_frame_after_what_was_sent_before() {
+fn closing_the_hub_ends_all_connections_with_a_close_frame_after_earlier_frames() {
     let mut rig = Settings::default().shards(2).build();
     let members = rig.attach_to("r", 100);
     rig.publish(Address::Room("r"), "farewell");
@@ -189,7 +189,7 @@ fn closing_the_hub_ends_all_with_a_close_frame_after_what_was_sent_before() {
 }
 
 #[test]
-fn a_connection_that_comes_after_the_close_of_the_hub_is_ended_at_once() {
+fn connection_that_attaches_after_the_close_of_the_hub_ends_at_once() {
     let mut rig = Settings::default().build();
     rig.ports[0].close_all(Closing::now().into());
     rig.run();
@@ -245,7 +245,7 @@ fn a_connection_behind_a_stop_is_abandoned_with_its_shard() {
 }
 
 #[test]
-fn a_stopped_shard_delivers_what_came_before_and_lets_its_sockets_go() {
+fn stopped_shard_delivers_earlier_messages_and_drops_its_sockets() {
     let mut rig = Settings::default().build();
     let client = rig.attach();
     rig.publish(Address::Everyone, "before");
@@ -260,7 +260,7 @@ fn a_stopped_shard_delivers_what_came_before_and_lets_its_sockets_go() {
 }
 
 #[test]
-fn a_shard_that_is_stopped_and_has_nothing_else_to_do_says_so() {
+fn stopped_idle_shard_reports_that_it_is_done() {
     let mut rig = Settings::default().build();
     assert_eq!(rig.shards[0].run(rig.now, PLENTY), RunState::Idle);
     rig.ports[0].stop();

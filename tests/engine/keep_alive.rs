@@ -78,7 +78,7 @@ fn a_silent_client_is_closed_as_idle_after_two_intervals() {
 }
 
 #[test]
-fn whatever_is_heard_postpones_the_end_by_two_intervals() {
+fn any_received_byte_postpones_the_end_by_two_intervals() {
     let mut rng = fastrand::Rng::with_seed(7);
     for _ in 0..50 {
         let mut rig = rig();
@@ -98,7 +98,7 @@ fn whatever_is_heard_postpones_the_end_by_two_intervals() {
 }
 
 #[test]
-fn a_client_that_comes_to_a_shard_which_has_slept_long_has_its_two_intervals() {
+fn new_client_of_a_shard_that_slept_long_has_two_full_intervals() {
     let mut rig = rig();
     // Nobody is there, so nothing is due, and the clock of the shard stands still.
     rig.run();
@@ -132,7 +132,7 @@ fn keep_alive_runs_while_the_inbox_is_never_empty() {
 }
 
 #[test]
-fn a_thousand_clients_of_all_ages_are_each_pinged_and_closed_in_their_own_time() {
+fn thousand_clients_of_all_ages_are_pinged_and_closed_on_time() {
     let mut rig = rig();
     let mut rng = fastrand::Rng::with_seed(1);
     let mut clients = Vec::new();
@@ -173,7 +173,7 @@ fn pings_of_a_blocked_socket_do_not_pile_up() {
 }
 
 #[test]
-fn a_process_that_was_stopped_closes_nobody_and_the_silent_later() {
+fn process_that_was_stopped_first_closes_nobody_and_later_the_silent_clients() {
     for stopped in [Duration::from_millis(500), INTERVAL, 100 * INTERVAL] {
         let mut rig = rig();
         let client = rig.attach();
@@ -205,7 +205,7 @@ fn a_client_whose_bytes_wait_to_be_read_is_not_silent() {
 }
 
 #[test]
-fn a_ping_that_a_socket_does_not_take_evicts_it_after_the_write_timeout() {
+fn ping_that_cannot_be_written_evicts_the_client_after_the_write_timeout() {
     let mut rig = rig();
     let client = rig.attach();
     client.block();
@@ -246,7 +246,7 @@ fn session_that_waits_for_its_pong_is_woken_when_it_has_left() {
 }
 
 #[test]
-fn silence_of_a_slow_client_that_answers_says_nothing_where_the_policy_keeps_it() {
+fn silent_slow_client_that_acknowledges_is_kept_if_the_policy_keeps_it() {
     // Blocked; or with something in its kernel buffer that it has not acknowledged.
     for (window, acknowledged) in [(Some(3), None), (None, Some(1))] {
         let settings = Settings::default().queue(16, 100, Overflow::DropOldest);

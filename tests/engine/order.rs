@@ -54,7 +54,7 @@ fn a_member_of_two_rooms_gets_a_delivery_to_both_once() {
 }
 
 #[test]
-fn excepted_connections_are_passed_by_and_get_the_rest_in_order() {
+fn excluded_connections_are_skipped_and_get_the_other_frames_in_order() {
     let mut rig = Settings::default().shards(2).build();
     let members = rig.attach_to("r", 4);
     let [first, second] = [members[0].id(), members[1].id()];
@@ -115,7 +115,7 @@ fn a_connection_gets_the_broadcasts_that_follow_its_attachment() {
 }
 
 #[test]
-fn what_was_sent_before_a_close_arrives_before_the_close_frame() {
+fn frames_sent_before_a_close_arrive_before_the_close_frame() {
     let mut rig = Settings::default().build();
     let client = rig.attach();
     client.join("r");
@@ -129,7 +129,7 @@ fn what_was_sent_before_a_close_arrives_before_the_close_frame() {
 }
 
 #[test]
-fn a_connection_that_drains_gets_new_frames_behind_the_old_ones() {
+fn connection_that_drains_gets_new_frames_after_the_old_frames() {
     let mut rig = Settings::default().build();
     let client = rig.attach();
     client.wire().window = Some(1);
@@ -179,7 +179,7 @@ fn publishers_on_several_threads_each_keep_their_own_order() {
 }
 
 #[test]
-fn what_was_sent_before_a_breach_leaves_before_its_close() {
+fn frames_sent_before_a_protocol_violation_leave_before_its_close() {
     for breach in [
         DisconnectReason::Protocol(Close::new(CloseCode::TOO_BIG, "")),
         DisconnectReason::OverLimit(Limit::MessageBytes),

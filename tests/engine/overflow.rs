@@ -61,7 +61,7 @@ fn slow_client_is_evicted_when_its_queue_is_full_and_others_get_all_in_as_many_w
 }
 
 #[test]
-fn a_client_for_which_many_bursts_wait_is_not_slow_while_they_have_few_bytes() {
+fn client_with_many_small_queued_bursts_is_not_slow() {
     let settings = Settings::default().queue(4, 1_000 * FRAME, Overflow::Evict);
     let (mut rig, slow, others) = slow_and_others(settings, 0);
     publish_each(&mut rig, 0..1_000);
@@ -136,7 +136,7 @@ fn an_evicted_client_that_does_not_read_is_cut_after_the_grace() {
 }
 
 #[test]
-fn slow_client_is_evicted_when_it_takes_nothing_for_the_write_timeout() {
+fn slow_client_is_evicted_when_it_reads_nothing_for_the_write_timeout() {
     let (mut rig, slow, others) = slow_and_others(Settings::default(), 3);
     publish_each(&mut rig, 0..2);
     rig.pass(WRITE_TIMEOUT - Duration::from_millis(1));
@@ -196,7 +196,7 @@ fn a_flush_that_never_ends_is_a_stall() {
 }
 
 #[test]
-fn drop_oldest_keeps_the_newest_and_counts_what_went() {
+fn drop_oldest_keeps_the_newest_and_counts_the_dropped() {
     let settings = Settings::default().queue(16, 3 * FRAME, Overflow::DropOldest);
     let (mut rig, slow, others) = slow_and_others(settings, 0);
     publish_each(&mut rig, 0..10);
@@ -210,7 +210,7 @@ fn drop_oldest_keeps_the_newest_and_counts_what_went() {
 }
 
 #[test]
-fn drop_newest_keeps_the_oldest_and_counts_what_went() {
+fn drop_newest_keeps_the_oldest_and_counts_the_dropped() {
     let settings = Settings::default().queue(16, 3 * FRAME, Overflow::DropNewest);
     let (mut rig, slow, others) = slow_and_others(settings, 0);
     publish_each(&mut rig, 0..10);
@@ -224,7 +224,7 @@ fn drop_newest_keeps_the_oldest_and_counts_what_went() {
 }
 
 #[test]
-fn keep_newest_gives_a_slow_client_the_newest_next_and_counts_what_went() {
+fn keep_newest_gives_a_slow_client_the_newest_next_and_counts_the_dropped() {
     // Bytes bound nothing here.
     let settings = Settings::default().queue(16, 1, Overflow::KeepNewest);
     let (mut rig, slow, others) = slow_and_others(settings, FRAME + 1);
@@ -290,7 +290,7 @@ fn a_closed_client_that_takes_nothing_is_cut_in_time_whatever_the_policy() {
 }
 
 #[test]
-fn a_message_larger_than_the_queue_reaches_all_for_whom_nothing_waits() {
+fn message_larger_than_the_queue_reaches_all_members_with_an_empty_queue() {
     for policy in [Overflow::Evict, Overflow::DropOldest, Overflow::DropNewest] {
         let settings = Settings::default().queue(16, 100, policy);
         let (mut rig, slow, others) = slow_and_others(settings, 0);
@@ -398,7 +398,7 @@ fn a_client_that_acknowledges_what_the_kernel_holds_is_not_stalled() {
 }
 
 #[test]
-fn a_detached_client_is_given_up_with_what_it_has_queued() {
+fn detached_client_is_dropped_with_its_queue() {
     let (mut rig, slow, _) = slow_and_others(Settings::default(), 0);
     publish_each(&mut rig, 0..3);
     rig.ports[0].detach(slow.id());

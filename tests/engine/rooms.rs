@@ -29,7 +29,7 @@ fn the_empty_name_is_a_room_and_not_everyone() {
 }
 
 #[test]
-fn a_room_is_there_from_the_join_and_gone_with_its_last_member() {
+fn room_exists_from_its_first_join_to_its_last_leave() {
     let mut rig = Settings::default().build();
     let [first, second] = [rig.attach(), rig.attach()];
     rig.run();
@@ -48,7 +48,7 @@ fn a_room_is_there_from_the_join_and_gone_with_its_last_member() {
 }
 
 #[test]
-fn rooms_are_gone_with_the_connection_however_it_ends() {
+fn rooms_are_removed_with_their_connection_however_it_ends() {
     let mut rig = Settings::default().build();
     let ends: [fn(&Client); 4] = [
         Client::close,
@@ -142,7 +142,7 @@ fn joins_are_accepted_up_to_the_bound_and_refused_past_it() {
 }
 
 #[test]
-fn without_a_room_to_spare_no_join_is_accepted() {
+fn no_join_is_accepted_when_the_room_limit_is_zero() {
     let mut rig = Settings::default().rooms(0, 0).build();
     let client = rig.attach();
     let refused = Err(JoinError::TooManyRooms { rooms_max: 0 });
@@ -186,7 +186,7 @@ fn a_duplicate_join_counts_once_and_gives_its_reservation_back() {
 }
 
 #[test]
-fn leaving_a_room_that_one_is_not_in_changes_nothing() {
+fn leaving_a_room_without_membership_changes_nothing() {
     let mut rig = Settings::default().build();
     let [member, outsider] = [rig.attach(), rig.attach()];
     member.join("r");
@@ -203,7 +203,7 @@ fn leaving_a_room_that_one_is_not_in_changes_nothing() {
 }
 
 #[test]
-fn a_leave_behind_a_join_of_the_same_inbox_is_the_last_word() {
+fn leave_queued_after_a_join_wins() {
     let mut rig = Settings::default().build();
     let client = rig.attach();
     for _ in 0..100 {
@@ -222,7 +222,7 @@ fn a_leave_behind_a_join_of_the_same_inbox_is_the_last_word() {
 }
 
 #[test]
-fn a_join_or_leave_without_room_in_the_inbox_is_refused_and_leaves_no_trace() {
+fn join_or_leave_without_inbox_space_is_refused_and_leaves_no_trace() {
     let settings = Settings::default().inbox(2, 100).rooms(8, 2);
     let mut rig = settings.build();
     let client = rig.attach();
@@ -282,7 +282,7 @@ fn a_publish_that_follows_a_join_reaches_the_joiner_while_others_empty_the_room(
 }
 
 #[test]
-fn a_question_is_answered_in_the_order_of_the_inbox() {
+fn query_is_answered_in_the_order_of_the_inbox() {
     let mut rig = Settings::default().build();
     let client = rig.attach();
     client.join("r");
@@ -321,7 +321,7 @@ fn a_hundred_thousand_join_one_room_and_half_leave_and_half_detach() {
 }
 
 #[test]
-fn nobody_waits_for_a_shard_that_is_gone() {
+fn query_to_an_ended_shard_does_not_wait() {
     let mut rig = Settings::default().inbox(2, 1 << 20).build();
     let client = rig.attach();
     rig.run();
@@ -343,7 +343,7 @@ fn nobody_waits_for_a_shard_that_is_gone() {
 }
 
 #[test]
-fn leaves_of_rooms_that_it_is_not_in_do_not_take_a_connection_past_all_bounds() {
+fn leaves_without_membership_do_not_let_a_connection_exceed_its_room_bound() {
     let mut rig = Settings::default().rooms(64, 3).build();
     let [greedy, other] = [rig.attach(), rig.attach()];
     other.join("not mine");
@@ -393,7 +393,7 @@ fn list_at_the_bounds_of_its_slices_is_whole() {
 }
 
 #[test]
-fn list_has_all_who_are_there_all_the_time_whoever_comes_and_goes_between_slices() {
+fn list_contains_all_connections_that_stay_while_others_change_between_slices() {
     const MEMBERS: usize = 5_000;
     for room in [None, Some("r")] {
         let mut rig = Settings::default().build();

@@ -67,7 +67,7 @@ fn texts(written: &[u8]) -> Vec<String> {
 }
 
 #[test]
-fn bursts_past_the_slots_are_joined_to_the_last_and_meet_no_policy() {
+fn bursts_past_the_slots_are_joined_to_the_last_slot_without_overflow() {
     for slots in [0, 1, 2, 16] {
         for policy in BOUNDED {
             let limits = limits(slots, 1 << 20, policy);
@@ -98,7 +98,7 @@ fn a_slot_that_has_begun_to_leave_grows_no_more() {
 }
 
 #[test]
-fn bytes_are_taken_up_to_the_bound_and_the_next_one_meets_the_policy() {
+fn bytes_are_accepted_up_to_the_bound_and_the_next_message_overflows() {
     for policy in BOUNDED {
         let limits = limits(16, 15, policy);
         let mut queue = SendQueue::new(&limits);
@@ -128,7 +128,7 @@ fn an_empty_queue_takes_a_burst_of_any_size_and_has_space_for_others_beside_it()
 }
 
 #[test]
-fn the_newest_message_replaces_those_that_wait_whatever_their_size() {
+fn newest_message_replaces_all_queued_messages_of_any_size() {
     let limits = limits(1, 1, Overflow::KeepNewest);
     let mut queue = SendQueue::new(&limits);
     // Nothing of it has left: the last one stays.
@@ -172,7 +172,7 @@ fn a_torn_frame_is_taken_whatever_its_size_and_never_dropped() {
 }
 
 #[test]
-fn the_oldest_message_that_has_not_begun_makes_room_wherever_it_was_joined() {
+fn oldest_unsent_message_is_dropped_for_space_wherever_it_was_joined() {
     let limits = limits(1, 31, Overflow::DropOldest);
     let mut queue = SendQueue::new(&limits);
     queue.push(burst(&["torn", "second", "third"]), &limits);
@@ -186,7 +186,7 @@ fn the_oldest_message_that_has_not_begun_makes_room_wherever_it_was_joined() {
 }
 
 #[test]
-fn as_many_of_the_oldest_go_as_a_large_one_needs() {
+fn as_many_oldest_messages_are_dropped_as_a_large_message_needs() {
     let limits = limits(16, 30, Overflow::DropOldest);
     let mut queue = SendQueue::new(&limits);
     fill(&mut queue, &["one", "two", "333", "444"], &limits);
@@ -197,7 +197,7 @@ fn as_many_of_the_oldest_go_as_a_large_one_needs() {
 }
 
 #[test]
-fn nothing_old_is_dropped_for_what_finds_no_space_anyway() {
+fn no_message_is_dropped_for_a_message_that_cannot_fit() {
     let limits = limits(16, 20, Overflow::DropOldest);
     let mut queue = SendQueue::new(&limits);
     fill(&mut queue, &["one", "two"], &limits);
@@ -209,7 +209,7 @@ fn nothing_old_is_dropped_for_what_finds_no_space_anyway() {
 }
 
 #[test]
-fn control_frames_pass_the_data_that_has_not_begun_and_are_never_refused() {
+fn control_frames_overtake_unsent_data_and_are_never_refused() {
     for policy in BOUNDED {
         let limits = limits(2, 20, policy);
         let mut queue = SendQueue::new(&limits);
@@ -227,7 +227,7 @@ fn control_frames_pass_the_data_that_has_not_begun_and_are_never_refused() {
 }
 
 #[test]
-fn a_newer_pong_replaces_one_that_waits_and_not_one_that_has_begun() {
+fn newer_pong_replaces_a_queued_pong_and_not_a_partly_sent_pong() {
     let limits = limits(2, 20, Overflow::Evict);
     let mut queue = SendQueue::new(&limits);
     assert!(!queue.push_pong(frame::pong(b"1")));
@@ -277,7 +277,7 @@ fn discarding_leaves_the_rest_of_the_torn_frame_and_the_control_frames() {
 }
 
 #[test]
-fn nothing_is_left_of_a_burst_that_is_discarded_between_two_of_its_frames() {
+fn discarding_between_two_frames_of_a_burst_drops_the_rest() {
     let limits = limits(16, 1 << 20, Overflow::Evict);
     let mut queue = SendQueue::new(&limits);
     queue.push(burst(&["1", "2"]), &limits);
@@ -299,7 +299,7 @@ fn a_torn_pong_is_finished_when_the_data_behind_it_is_discarded() {
 }
 
 #[test]
-fn what_is_queued_counts_what_has_not_left() {
+fn queued_count_is_the_unsent_messages_and_bytes() {
     let limits = limits(16, 1 << 20, Overflow::Evict);
     let mut queue = SendQueue::new(&limits);
     queue.push(burst(&["1", "2", "3"]), &limits);

@@ -37,7 +37,7 @@ fn open(clients: &[Client]) -> usize {
 }
 
 #[test]
-fn share_is_asked_evenly_over_the_window_by_chance_and_the_others_stay() {
+fn random_share_is_asked_evenly_over_the_window_and_the_others_stay() {
     let mut rig = Settings::default().shards(2).build();
     let clients = attach(&mut rig, 1_000);
     let answers = shed(&rig, 0.4, WINDOW);
@@ -60,7 +60,7 @@ fn share_is_asked_evenly_over_the_window_by_chance_and_the_others_stay() {
 }
 
 #[test]
-fn client_that_is_asked_is_told_to_come_back_at_once_behind_what_was_sent_to_it() {
+fn shed_client_is_told_to_reconnect_at_once_after_its_earlier_messages() {
     let mut rig = Settings::default().large_audience(3).build();
     let clients = rig.attach_to("r", 10);
     rig.publish(Address::Room("r"), "before");
@@ -79,7 +79,7 @@ fn client_that_is_asked_is_told_to_come_back_at_once_behind_what_was_sent_to_it(
 }
 
 #[test]
-fn newcomers_stay_and_those_that_go_by_themselves_are_not_counted() {
+fn new_connections_stay_and_connections_that_leave_by_themselves_are_not_counted() {
     let mut rig = Settings::default().build();
     let clients = attach(&mut rig, 100);
     let answers = shed(&rig, 1.0, WINDOW);
@@ -120,7 +120,7 @@ fn share_of_nothing_and_a_shard_without_connections_ask_nobody_and_answer_at_onc
 }
 
 #[test]
-fn second_shedding_takes_the_place_of_what_is_left_of_the_first() {
+fn second_shedding_replaces_the_rest_of_the_first() {
     let mut rig = Settings::default().build();
     let clients = attach(&mut rig, 100);
     let first = shed(&rig, 1.0, WINDOW);
@@ -134,7 +134,7 @@ fn second_shedding_takes_the_place_of_what_is_left_of_the_first() {
 }
 
 #[test]
-fn end_of_all_takes_the_place_of_a_shedding_and_nobody_is_shed_after_it() {
+fn closing_all_replaces_a_shedding_and_nobody_is_shed_after_it() {
     let mut rig = Settings::default().build();
     let clients = attach(&mut rig, 100);
     let before = shed(&rig, 1.0, WINDOW);
@@ -155,7 +155,7 @@ fn end_of_all_takes_the_place_of_a_shedding_and_nobody_is_shed_after_it() {
 }
 
 #[test]
-fn many_that_are_asked_at_once_go_in_slices() {
+fn many_clients_asked_at_once_are_closed_in_slices() {
     let mut rig = Settings::default().build();
     let clients = attach(&mut rig, 1_000);
     rig.run();

@@ -31,7 +31,7 @@ fn served(crowd: &[Client]) -> usize {
 }
 
 #[test]
-fn a_small_room_is_served_while_a_large_one_is_swept() {
+fn small_room_is_served_during_the_sweep_of_a_large_room() {
     let (mut rig, crowd, apart, _) = rig();
     rig.publish(Address::Room("large"), "to many");
     assert_eq!(slice(&mut rig, 64), RunState::Busy);
@@ -55,7 +55,7 @@ fn a_sweep_goes_on_while_small_rooms_keep_the_shard_busy() {
 }
 
 #[test]
-fn what_gathers_during_a_sweep_joins_into_the_next() {
+fn messages_queued_during_a_sweep_are_joined_into_the_next_sweep() {
     let (mut rig, crowd, _, _) = rig();
     let mut expected = vec!["0".to_owned()];
     rig.publish(Address::Room("large"), "0");
@@ -91,7 +91,7 @@ fn nothing_overtakes_a_sweep_on_its_way_to_a_member() {
 }
 
 #[test]
-fn members_of_a_sweep_are_those_of_its_messages() {
+fn members_of_a_sweep_are_the_members_at_the_time_of_its_messages() {
     let (mut rig, crowd, apart, both) = rig();
     rig.publish(Address::Room("large"), "before");
     slice(&mut rig, 64);
@@ -109,7 +109,7 @@ fn members_of_a_sweep_are_those_of_its_messages() {
 }
 
 #[test]
-fn who_is_excepted_and_no_member_gets_nothing_when_it_ends_during_a_sweep() {
+fn excluded_nonmember_that_ends_during_a_sweep_gets_nothing() {
     for has_mixed in [false, true] {
         let (mut rig, crowd, apart, both) = rig();
         rig.publish_except(Address::Room("large"), &[apart.id()], "1");
@@ -125,7 +125,7 @@ fn who_is_excepted_and_no_member_gets_nothing_when_it_ends_during_a_sweep() {
 }
 
 #[test]
-fn a_sweep_to_several_rooms_passes_by_who_joins_one_that_had_no_members() {
+fn sweep_to_several_rooms_skips_a_later_joiner_of_an_empty_room() {
     let (mut rig, crowd, apart, _) = rig();
     // The room is known, for there are joins on their way. This one comes too late to count.
     crowd[0].close();
@@ -139,7 +139,7 @@ fn a_sweep_to_several_rooms_passes_by_who_joins_one_that_had_no_members() {
 }
 
 #[test]
-fn a_connection_in_the_place_of_one_that_left_during_a_sweep_gets_nothing_of_it() {
+fn connection_that_reuses_a_slot_during_a_sweep_gets_nothing_of_the_sweep() {
     let (mut rig, crowd, _, _) = rig();
     rig.publish(Address::Everyone, "before");
     slice(&mut rig, 64);
@@ -153,7 +153,7 @@ fn a_connection_in_the_place_of_one_that_left_during_a_sweep_gets_nothing_of_it(
 }
 
 #[test]
-fn a_member_that_closes_during_a_sweep_gets_first_what_was_sent_before() {
+fn member_that_closes_during_a_sweep_first_gets_earlier_messages() {
     for by_client in [false, true] {
         let (mut rig, crowd, _, both) = rig();
         rig.publish(Address::Room("other"), "1");
@@ -181,7 +181,7 @@ fn a_member_that_closes_during_a_sweep_gets_first_what_was_sent_before() {
 }
 
 #[test]
-fn a_long_turn_to_a_small_room_does_not_hold_up_another() {
+fn long_turn_to_a_small_room_does_not_delay_another_room() {
     let mut rig = Settings::default().build();
     let flooded = rig.attach_to("flooded", 300);
     let apart = rig.attach();

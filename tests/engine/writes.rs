@@ -81,7 +81,7 @@ fn rooms_broadcasts_and_direct_sends_of_a_turn_share_one_write() {
 }
 
 #[test]
-fn what_a_blocked_member_has_missed_leaves_in_one_vectored_write() {
+fn queued_frames_of_a_blocked_member_leave_in_one_vectored_write() {
     let mut rig = Settings::default().build();
     let members = rig.attach_to("r", 2);
     members[0].block();
@@ -114,7 +114,7 @@ fn a_burst_over_the_joining_bound_is_cut_between_frames() {
 }
 
 #[test]
-fn however_often_a_waker_is_called_one_command_waits() {
+fn repeated_wakes_queue_one_command() {
     let mut rig = Settings::default().build();
     let members = rig.attach_to("r", 2);
     members.iter().for_each(Client::block);
@@ -154,7 +154,7 @@ fn a_waker_that_outlives_its_socket_does_no_harm() {
 }
 
 #[test]
-fn a_flush_that_is_owed_is_waited_for() {
+fn shard_waits_for_a_pending_flush() {
     let mut rig = Settings::default().build();
     let member = rig.attach_to("r", 1).remove(0);
     member.wire().holds_flush = true;
@@ -170,7 +170,7 @@ fn a_flush_that_is_owed_is_waited_for() {
 }
 
 #[test]
-fn a_socket_that_fails_ends_its_connection_alone_and_what_it_lost_is_counted() {
+fn failing_socket_ends_its_connection_alone_and_its_losses_are_counted() {
     let mut rig = Settings::default().build();
     let members = rig.attach_to("r", 2);
     members[0].wire().error = Some(io::ErrorKind::BrokenPipe);
@@ -186,7 +186,7 @@ fn a_socket_that_fails_ends_its_connection_alone_and_what_it_lost_is_counted() {
 }
 
 #[test]
-fn a_burst_that_a_failing_socket_took_in_part_counts_as_lost_in_part() {
+fn burst_that_a_failing_socket_took_in_part_counts_as_partly_lost() {
     let mut rig = Settings::default().build();
     let member = rig.attach_to("r", 1).remove(0);
     rig.run();
@@ -219,7 +219,7 @@ fn a_slice_of_work_ends_when_its_writes_are_used_up() {
 }
 
 #[test]
-fn a_slice_of_work_ends_sooner_where_its_writes_are_large() {
+fn slice_of_work_ends_sooner_if_its_writes_are_large() {
     let mut rig = Settings::default().build();
     let members = rig.attach_to("r", 50);
     rig.run();
@@ -241,7 +241,7 @@ fn a_slice_of_work_ends_sooner_where_its_writes_are_large() {
 }
 
 #[test]
-fn turns_that_write_nothing_do_not_keep_a_slice_going() {
+fn turns_without_writes_do_not_extend_a_slice() {
     let mut rig = Settings::default().build();
     let member = rig.attach_to("r", 1).remove(0);
     rig.run();
@@ -257,7 +257,7 @@ fn turns_that_write_nothing_do_not_keep_a_slice_going() {
 }
 
 #[test]
-fn a_pong_leaves_at_once_and_gives_its_room_back() {
+fn pong_leaves_at_once_and_releases_its_inbox_space() {
     let settings = Settings::default();
     let mut rig = settings.build();
     let client = rig.attach();
@@ -270,7 +270,7 @@ fn a_pong_leaves_at_once_and_gives_its_room_back() {
 }
 
 #[test]
-fn a_flood_of_pings_is_seen_as_congestion() {
+fn flood_of_pings_counts_as_congestion() {
     let mut rig = Settings::default().inbox(100, 1_000).build();
     let client = rig.attach();
     rig.run();
@@ -321,7 +321,7 @@ impl Socket for Dead {
 }
 
 #[test]
-fn socket_that_takes_nothing_has_failed_and_is_not_asked_for_ever() {
+fn socket_that_accepts_zero_bytes_has_failed_and_is_not_retried() {
     let settings = Settings::default();
     let port = Arc::new(Port::new(0, settings.inbox, settings.rooms));
     let mut shard = Shard::new(settings.shard, port.clone());

@@ -145,7 +145,7 @@ async fn actions_keep_their_place_among_the_messages_of_a_publisher() {
 
 /// Many publishers, each with a room of its own that it fills and empties; on several threads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn whoever_has_entered_gets_what_the_same_task_sends_to_the_room() {
+async fn connection_that_entered_gets_messages_that_the_same_task_sends_to_the_room() {
     const ROUNDS: u32 = 200;
     let mut server = Recorded::serve(Hub::<u32>::builder().shards(3).build().unwrap()).await;
     let mut tasks = Vec::new();
@@ -232,7 +232,7 @@ async fn close_frames_are_cut_and_codes_that_may_not_be_sent_are_left_out() {
 }
 
 #[tokio::test]
-async fn a_full_inbox_refuses_actions_and_the_calls_that_wait_wait() {
+async fn full_inbox_refuses_try_actions_and_delays_waiting_actions() {
     let hub = Hub::<u32>::builder().shards(1).inbox_messages(4).build().unwrap();
     let mut server = Recorded::serve(hub.clone()).await;
     let (mut client, conn) = server.connect().await;
@@ -252,7 +252,7 @@ async fn a_full_inbox_refuses_actions_and_the_calls_that_wait_wait() {
 }
 
 #[tokio::test]
-async fn a_call_that_waits_and_is_given_up_does_nothing() {
+async fn waiting_action_that_is_dropped_does_nothing() {
     let hub = Hub::<u32>::builder().shards(1).inbox_messages(4).build().unwrap();
     let mut server = Recorded::serve(hub.clone()).await;
     let (mut client, conn) = server.connect().await;

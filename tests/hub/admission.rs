@@ -38,7 +38,7 @@ fn retry_after(head: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn pages_of_other_hosts_are_refused_with_403_and_clients_that_are_no_page_are_not() {
+async fn pages_of_other_hosts_are_refused_with_403_and_clients_without_an_origin_are_admitted() {
     let hub = Hub::<u32>::new();
     let server = serve(hub.handle(hub.handlers())).await;
     for (origin, expected) in [
@@ -76,7 +76,7 @@ async fn list_of_origins_is_exact() {
 }
 
 #[tokio::test]
-async fn pattern_admits_pages_of_all_names_below_a_name() {
+async fn pattern_admits_pages_of_all_subdomains() {
     let origins = ["https://*.example.com", "http://*.localhost:8080", "null"];
     let hub = Hub::<u32>::builder().allow_origins(origins).build().unwrap();
     let server = serve(hub.handle(hub.handlers())).await;
@@ -98,7 +98,7 @@ async fn pattern_admits_pages_of_all_names_below_a_name() {
 }
 
 #[tokio::test]
-async fn check_of_the_application_is_asked_about_pages_that_the_rule_does_not_allow() {
+async fn origin_check_of_the_application_is_called_for_pages_that_the_rule_refuses() {
     let check = |origin: &str, request: &UpgradeRequest| {
         assert_ne!(origin, "https://panic.example", "a panic that the test wants");
         assert_ne!(origin, "https://listed.example", "it needs no check");
@@ -123,7 +123,7 @@ async fn check_of_the_application_is_asked_about_pages_that_the_rule_does_not_al
 }
 
 #[tokio::test]
-async fn check_of_the_application_adds_to_the_rule_of_the_own_host() {
+async fn origin_check_of_the_application_extends_the_same_host_rule() {
     let hub = Hub::<u32>::builder().check_origin(|origin, _| origin == "null").build().unwrap();
     let server = serve(hub.handle(hub.handlers())).await;
     for (origin, expected) in [
@@ -136,7 +136,7 @@ async fn check_of_the_application_adds_to_the_rule_of_the_own_host() {
 }
 
 #[tokio::test]
-async fn what_is_no_origin_fails_the_build() {
+async fn invalid_origin_fails_the_build() {
     let origins = ["https://a.example", "https://127.1", "a.example"];
     let error = Hub::<u32>::builder().allow_origins(origins).build().expect_err("no browser");
     let expected = "no page has the origin \"https://127.1\": browsers write an IPv4 address as four \
@@ -146,7 +146,7 @@ async fn what_is_no_origin_fails_the_build() {
 }
 
 #[tokio::test]
-async fn connection_too_many_gets_503_until_one_is_gone() {
+async fn connection_past_the_limit_gets_503_until_one_closes() {
     let hub = Hub::<u32>::builder().max_connections(2).build().unwrap();
     let mut server = Recorded::serve(hub.clone()).await;
     let (first, _) = server.connect_raw().await;
@@ -170,7 +170,7 @@ async fn connection_too_many_gets_503_until_one_is_gone() {
 }
 
 #[tokio::test]
-async fn address_with_too_many_connections_gets_429_and_others_do_not() {
+async fn address_with_too_many_connections_gets_429_and_other_addresses_do_not() {
     let hub = Hub::<u32>::builder().max_connections_per_addr(2).build().unwrap();
     let mut server = Recorded::serve(hub.clone()).await;
     let first = server.connect_raw().await;
@@ -190,7 +190,7 @@ async fn address_with_too_many_connections_gets_429_and_others_do_not() {
 }
 
 #[tokio::test]
-async fn address_that_dials_too_often_gets_429_that_says_how_long() {
+async fn address_that_connects_too_often_gets_429_with_retry_after() {
     let hub = Hub::<u32>::builder().connection_rate_per_addr(1, 3).build().unwrap();
     let server = serve(hub.handle(hub.handlers())).await;
     let began = Instant::now();
@@ -228,7 +228,7 @@ fn gate(hub: &Hub<u32>) -> (Endpoint<Gate, u32>, Arc<Semaphore>) {
 }
 
 #[tokio::test]
-async fn handshake_too_many_gets_503_while_connections_do_not_count() {
+async fn handshake_past_the_limit_gets_503_while_open_connections_do_not_count() {
     let hub = Hub::builder().max_handshakes(1).build().unwrap();
     let (endpoint, semaphore) = gate(&hub);
     let server = serve(endpoint).await;
@@ -246,7 +246,7 @@ async fn handshake_too_many_gets_503_while_connections_do_not_count() {
 }
 
 #[tokio::test]
-async fn handshake_that_a_handler_holds_up_gets_503_in_time() {
+async fn handshake_with_a_slow_handler_gets_503_in_time() {
     let timeout = Duration::from_millis(100);
     let hub = Hub::builder().upgrade_timeout(timeout).build().unwrap();
     let (endpoint, semaphore) = gate(&hub);
@@ -261,7 +261,7 @@ async fn handshake_that_a_handler_holds_up_gets_503_in_time() {
 }
 
 #[tokio::test]
-async fn send_buffer_of_the_kernel_has_the_size_that_was_asked_for() {
+async fn kernel_send_buffer_has_the_configured_size() {
     let sent = |bytes: Option<usize>| async move {
         let hub = Hub::<String>::builder().shards(1).send_buffer(1).send_buffer_bytes(1);
         let hub = match bytes {

@@ -55,7 +55,7 @@ async fn closures_share_a_state_and_a_login_may_wait() {
 }
 
 #[tokio::test]
-async fn a_parameter_that_the_route_lacks_ends_the_connection_and_the_panic_names_it() {
+async fn missing_route_parameter_panics_with_its_name_and_ends_the_connection() {
     let hub = Hub::<String>::new();
     let handlers = hub.handlers().on_connect(async |conn| {
         let named = conn.param("room").to_owned();
@@ -73,7 +73,7 @@ async fn a_parameter_that_the_route_lacks_ends_the_connection_and_the_panic_name
 }
 
 #[tokio::test]
-async fn a_value_that_was_not_attached_ends_the_connection() {
+async fn missing_attached_value_ends_the_connection() {
     let hub = Hub::<String>::new();
     let handlers = hub.handlers().on_connect(async |conn| {
         let User(name) = conn.get();

@@ -13,7 +13,7 @@ fn tight(messages: usize) -> Hub<u32> {
 }
 
 #[tokio::test]
-async fn publisher_that_does_not_wait_is_told_and_nothing_of_it_is_delivered() {
+async fn try_publish_to_a_full_inbox_is_refused_and_delivers_nothing() {
     let mut server = Recorded::serve(tight(8)).await;
     let (mut client, conn) = server.connect().await;
     conn.try_join("r").unwrap();
@@ -73,7 +73,7 @@ async fn bytes_that_wait_are_bounded_too() {
 }
 
 #[tokio::test]
-async fn calls_that_wait_get_through() {
+async fn waiting_calls_succeed() {
     let mut server = Recorded::serve(tight(2)).await;
     let (mut client, conn) = server.connect().await;
     conn.try_join("r").unwrap();
@@ -93,7 +93,7 @@ async fn calls_that_wait_get_through() {
 }
 
 #[tokio::test]
-async fn join_that_waits_gets_through() {
+async fn waiting_join_succeeds() {
     let mut server = Recorded::serve(tight(2)).await;
     let (mut client, conn) = server.connect().await;
     let hub = server.hub.clone();
@@ -106,7 +106,7 @@ async fn join_that_waits_gets_through() {
 
 /// The first leaves the inbox less than half full, and still the second does not fit.
 #[tokio::test]
-async fn waiting_call_with_a_large_message_gets_through() {
+async fn waiting_call_with_a_large_message_succeeds() {
     let hub = Hub::<String>::builder().shards(1).inbox_bytes(10_000).build().unwrap();
     let mut server = Recorded::serve(hub.clone()).await;
     let (mut client, conn) = server.connect().await;
@@ -127,7 +127,7 @@ async fn waiting_call_with_a_large_message_gets_through() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_that_wait_get_through_in_parallel() {
+async fn many_waiting_calls_succeed_in_parallel() {
     const PUBLISHERS: u32 = 8;
     const MESSAGES: u32 = 2_000;
     let hub = Hub::<u32>::builder().shards(2).inbox_messages(4).send_buffer(65_536);
@@ -222,7 +222,7 @@ async fn flooding_client_is_slowed_and_not_disconnected_and_all_its_messages_arr
 
 /// The handler does not wait, so it must not be called while there is no room.
 #[tokio::test]
-async fn flooding_client_is_not_read_while_there_is_little_room() {
+async fn flooding_client_is_not_read_while_the_inbox_has_little_space() {
     let hub = tight(8);
     let handlers = hub.handlers();
     let handlers = handlers.on_connect(|conn| async move { Ok(conn.try_join("r")?) });
@@ -242,7 +242,7 @@ async fn flooding_client_is_not_read_while_there_is_little_room() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn several_flooding_clients_do_not_stop_one_another() {
+async fn several_flooding_clients_do_not_block_each_other() {
     const FLOODERS: u32 = 4;
     const MESSAGES: u32 = 2_000;
     let (hub, server) = relay(8).await;
@@ -268,7 +268,7 @@ async fn several_flooding_clients_do_not_stop_one_another() {
 }
 
 #[tokio::test]
-async fn client_that_floods_with_pings_leaves_the_hub_as_it_was() {
+async fn client_that_floods_with_pings_leaves_no_reservation() {
     let mut server = Recorded::serve(tight(8)).await;
     let (mut flooder, _) = server.connect_raw().await;
     let (mut other, conn) = server.connect().await;
@@ -288,7 +288,7 @@ async fn client_that_floods_with_pings_leaves_the_hub_as_it_was() {
 }
 
 #[tokio::test]
-async fn room_in_the_inbox_is_given_back_whatever_becomes_of_the_messages() {
+async fn inbox_space_is_released_whatever_happens_to_the_messages() {
     let mut server = Recorded::serve(tight(8)).await;
     let hub = server.hub.clone();
     for _ in 0..5 {

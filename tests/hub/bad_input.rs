@@ -54,7 +54,7 @@ const TOO_BIG: u16 = 1_009;
 
 /// One of each kind: the tables of `tests/conformance.rs` have them all.
 #[tokio::test]
-async fn breach_is_told_and_counted_and_nobody_else_notices() {
+async fn protocol_violation_closes_and_is_counted_and_other_clients_are_unaffected() {
     refused(b"\x81\x011", PROTOCOL).await;
     refused(&[frame(TEXT & !FIN, b"1"), frame(TEXT, b"2")].concat(), PROTOCOL).await;
     refused(&frame(CLOSE, &close_payload(1_005, b"")), PROTOCOL).await;
@@ -113,7 +113,7 @@ async fn text_message_to_a_binary_codec_is_refused() {
 }
 
 #[tokio::test]
-async fn undecodable_text_is_told_and_counted_and_the_connection_lives() {
+async fn undecodable_text_is_reported_and_counted_and_the_connection_stays_open() {
     let mut server = Recorded::serve(Hub::<u32>::new()).await;
     let (mut client, conn) = server.connect().await;
     for text in [" ", "{", "\"seven\"", "-1", "7 8"] {

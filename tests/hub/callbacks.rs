@@ -68,7 +68,7 @@ impl Handler<String> for Obedient {
 }
 
 #[tokio::test]
-async fn errors_of_callbacks_close_with_a_code_that_fits() {
+async fn callback_errors_close_with_a_matching_code() {
     let expected = [
         ("join", 1_008, "room name too long: 11 of at most 4 bytes"),
         ("join all", 1_008, "room name too long: 11 of at most 4 bytes"),
@@ -95,7 +95,7 @@ async fn errors_of_callbacks_close_with_a_code_that_fits() {
 }
 
 #[tokio::test]
-async fn error_of_on_connect_rejects_and_one_of_on_decode_error_closes() {
+async fn on_connect_error_rejects_and_on_decode_error_error_closes() {
     let hub = Hub::with_codec(Discreet).max_room_name_bytes(4).build().unwrap();
     let server = serve(hub.handle(Obedient)).await;
     let mut client = Client::connect(server.addr, "/ws?room=a+long+name").await;
@@ -107,7 +107,7 @@ async fn error_of_on_connect_rejects_and_one_of_on_decode_error_closes() {
 }
 
 #[tokio::test]
-async fn without_an_error_the_connection_goes_on() {
+async fn callback_without_an_error_keeps_the_connection_open() {
     let hub = Hub::with_codec(Discreet).build().unwrap();
     let server = serve(hub.handle(Obedient)).await;
     let mut client = Client::connect(server.addr, "/ws").await;
@@ -148,7 +148,7 @@ async fn closures_return_nothing_or_a_result() {
 
 /// A callback that fails because its client has gone is no fault of the callback.
 #[tokio::test]
-async fn failure_for_a_client_that_has_gone_is_not_counted() {
+async fn callback_failure_for_a_vanished_client_is_not_counted() {
     let mut server = Recorded::serve(Hub::<u32>::new()).await;
     let (client, conn) = server.connect().await;
     drop(client);

@@ -40,7 +40,7 @@ async fn time_of_a_close(builder: Builder<RawMessage>, messages: usize, bytes: u
 }
 
 #[tokio::test]
-async fn client_that_takes_nothing_is_dropped_after_the_close_timeout() {
+async fn client_that_reads_nothing_is_dropped_after_the_close_timeout() {
     // What fits into the client's kernel, what fits into the server's, and what does not.
     for (messages, bytes) in [(1, 1_000), (12, CHUNK_BYTES), (120, CHUNK_BYTES)] {
         // The latter counts until the close frame has left.
@@ -72,7 +72,7 @@ async fn client_that_reads_on_may_take_far_longer_than_the_close_timeout() {
 }
 
 #[tokio::test]
-async fn close_timeout_has_the_range_of_other_timeouts() {
+async fn close_timeout_has_the_same_range_as_other_timeouts() {
     for timeout in [Duration::ZERO, Duration::from_millis(9), Duration::from_secs(86_401)] {
         let error = builder().close_timeout(timeout).build().expect_err("out of range");
         assert!(

@@ -67,7 +67,7 @@ async fn raw_passes_text_and_binary_of_any_size() {
 }
 
 #[tokio::test]
-async fn server_may_send_more_than_a_client_may() {
+async fn server_may_send_larger_messages_than_a_client() {
     let (server, mut client) = echo().await;
     for size in [65_537, 300_000, 1_000_000] {
         let bytes: Bytes = (0..size).map(|at| at as u8).collect();
@@ -138,7 +138,7 @@ impl Codec<At> for Positions {
 }
 
 #[tokio::test]
-async fn codec_of_ones_own_works_both_ways() {
+async fn custom_codec_works_in_both_directions() {
     let mut server = Recorded::serve(Hub::with_codec(Positions).build().unwrap()).await;
     let (mut client, conn) = server.connect().await;
     let wire: Bytes = [1.5_f32.to_le_bytes(), (-2.0_f32).to_le_bytes()].concat().into();

@@ -35,7 +35,7 @@ impl Handler<Event, Say> for Chat {
 }
 
 #[tokio::test]
-async fn clients_say_one_thing_and_get_another() {
+async fn hub_sends_one_type_and_accepts_another() {
     let hub = Hub::<Event, Say>::new();
     let server = serve(hub.handle(Chat)).await;
     let mut client = Client::connect(server.addr, "/ws").await;
@@ -59,7 +59,7 @@ impl Handler<Event, Never> for Ticker {
 }
 
 #[tokio::test]
-async fn hub_that_only_sends_closes_clients_that_say_something() {
+async fn send_only_hub_closes_clients_that_send() {
     let hub = Hub::<Event, Never>::new();
     let (sender, mut ended) = unbounded_channel();
     let server = serve(hub.handle(Ticker(sender))).await;

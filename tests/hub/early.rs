@@ -168,7 +168,7 @@ async fn missed(hub: &Hub<u32>, server: &Listening, rounds: u32) -> u32 {
 /// `ROOMCAST_ROUNDS` sets how often it is tried, 300 times if it is not set, and has it tell how often
 /// a message is missed by who joins in `on_connect`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn joiner_misses_nothing_that_is_published_when_its_connect_has_returned() {
+async fn client_misses_no_message_that_is_published_after_its_connect_returned() {
     let rounds = env::var("ROOMCAST_ROUNDS").ok().map(|rounds| rounds.parse().expect("a number"));
     let hub = Hub::new();
     let (server, _events) = early(&hub).await;
@@ -227,7 +227,7 @@ async fn messages_before_the_response_come_first_and_in_order() {
 }
 
 #[tokio::test]
-async fn client_whose_queue_overflows_before_the_response_is_evicted_and_told_so() {
+async fn client_whose_queue_overflows_before_the_response_is_evicted_with_a_close_frame() {
     let hub = Hub::builder().send_buffer_bytes(1_000).build().unwrap();
     let mut server = Holding::serve(hub).await;
     let hub = server.hub.clone();
@@ -258,7 +258,7 @@ async fn assert_gone(server: &mut Holding) {
 }
 
 #[tokio::test]
-async fn connection_whose_client_goes_before_the_response_leaves_its_rooms() {
+async fn connection_whose_client_vanishes_before_the_response_leaves_its_rooms() {
     let mut server = Holding::serve(Hub::new()).await;
     let mut client = RawClient::open(server.addr).await;
     client.send(upgrade_request("/ws?room=r").as_bytes()).await;
@@ -316,7 +316,7 @@ async fn close_before_the_response_comes_behind_what_was_sent_before() {
 }
 
 #[tokio::test]
-async fn hub_that_is_shut_down_before_the_response_tells_the_client() {
+async fn hub_that_shuts_down_before_the_response_sends_the_client_a_close_frame() {
     let mut server = Holding::serve(Hub::new()).await;
     let hub = server.hub.clone();
     let (client, held) = server.knock("/ws?room=r").await;
@@ -331,7 +331,7 @@ async fn hub_that_is_shut_down_before_the_response_tells_the_client() {
 }
 
 #[tokio::test]
-async fn connection_that_is_cut_before_the_response_is_closed_when_its_stream_comes() {
+async fn connection_that_is_cut_before_the_response_is_closed_when_its_stream_arrives() {
     let mut server = Holding::serve(Hub::new()).await;
     let mut client = RawClient::open(server.addr).await;
     client.send(upgrade_request("/ws?room=r").as_bytes()).await;
@@ -376,7 +376,7 @@ fn handshake_waits_for_a_shard_that_is_overloaded_and_is_refused_in_time() {
 }
 
 #[tokio::test]
-async fn messages_of_other_nodes_come_as_after_any_join() {
+async fn messages_of_other_nodes_arrive_as_after_any_join() {
     let bus = Local::new();
     let build = || Hub::<u32>::builder().backplane(bus.clone(), "test").build().unwrap();
     let (here, there) = (build(), build());

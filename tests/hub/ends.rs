@@ -186,7 +186,7 @@ async fn own_copy_of_a_message_to_a_room_comes_before_the_answer_to_a_close() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn others_and_the_sender_get_a_message_that_its_sender_closes_behind() {
+async fn message_is_delivered_to_all_although_its_sender_closes_right_after_it() {
     for shards in [1, 2] {
         let hub = hub(shards);
         let server = serve(hub.handle(Chat)).await;
@@ -205,7 +205,7 @@ async fn others_and_the_sender_get_a_message_that_its_sender_closes_behind() {
 
 /// The close, or the end of the stream, waits behind the message while its handler runs.
 #[tokio::test]
-async fn answer_that_a_handler_waits_for_comes_whatever_came_meanwhile() {
+async fn slow_handlers_answer_arrives_whatever_end_came_meanwhile() {
     for end in [End::CloseInOneSegment, End::CloseInAnother, End::HalfClose, End::BrokenFrame] {
         let (handler, mut reins) = Hesitant::new(3);
         let server = serve(hub(1).handle(handler)).await;
@@ -263,7 +263,7 @@ async fn answers_to_a_client_that_is_gone_are_counted() {
 
 /// The first finds that nobody is there: the shard knows of that end, the handler does not.
 #[tokio::test]
-async fn sends_after_an_end_that_the_handler_does_not_know_of_are_refused_or_counted() {
+async fn sends_after_an_unnoticed_end_are_refused_or_counted() {
     let orphan = Orphan::with_answers(3).await;
     let message = RawMessage::Text("hello".to_owned());
     let mut accepted = 0;
@@ -351,28 +351,28 @@ async fn end_under_senders(cause: Cause) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn accepted_messages_to_a_client_that_resets_have_left_or_are_counted() {
+async fn accepted_messages_to_a_client_that_resets_are_sent_or_counted() {
     for _ in 0..ROUNDS {
         end_under_senders(Cause::ClientResets).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn accepted_messages_to_a_client_that_closes_have_come_or_are_counted() {
+async fn accepted_messages_to_a_client_that_closes_arrive_or_are_counted() {
     for _ in 0..ROUNDS {
         end_under_senders(Cause::ClientCloses).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn accepted_messages_to_a_client_that_half_closes_have_come_or_are_counted() {
+async fn accepted_messages_to_a_client_that_half_closes_arrive_or_are_counted() {
     for _ in 0..ROUNDS {
         end_under_senders(Cause::ClientHalfCloses).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn accepted_messages_before_a_close_of_the_server_have_come_or_are_counted() {
+async fn accepted_messages_before_a_close_of_the_server_arrive_or_are_counted() {
     for _ in 0..ROUNDS {
         end_under_senders(Cause::ServerCloses).await;
     }

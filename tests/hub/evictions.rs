@@ -49,7 +49,7 @@ async fn client_with_a_full_queue_is_evicted_as_full() {
 }
 
 #[tokio::test]
-async fn client_that_takes_nothing_for_the_write_timeout_is_evicted_as_stalled() {
+async fn client_that_reads_nothing_for_the_write_timeout_is_evicted_as_stalled() {
     let builder = builder().write_timeout(Duration::from_millis(200));
     let (cause, messages, bytes) = evicted(builder, |hub| hub.stats().blocked == 1).await;
     assert_eq!(cause, Eviction::Stalled);
@@ -57,7 +57,7 @@ async fn client_that_takes_nothing_for_the_write_timeout_is_evicted_as_stalled()
 }
 
 #[tokio::test]
-async fn client_with_the_most_waiting_is_evicted_for_memory() {
+async fn client_with_the_most_queued_bytes_is_evicted_for_memory() {
     let builder = builder().send_buffer(1_000).max_queued_bytes(4 * MESSAGE_BYTES);
     let (cause, _, bytes) = evicted(builder, |hub| hub.stats().evictions() > 0).await;
     assert_eq!(cause, Eviction::Memory);

@@ -19,7 +19,7 @@ async fn enter(server: &Chat, path: &str) -> Client {
 }
 
 #[tokio::test]
-async fn chat_tells_a_room_what_a_member_says() {
+async fn chat_sends_a_members_message_to_its_room() {
     let mut server = start("chat");
     let (mut ann, mut bob) = (enter(&server, "/ws/tea").await, enter(&server, "/ws/tea").await);
     let said = r#"{"text":"hello","user":"ann","seq":1,"ts":1.5}"#;
@@ -35,7 +35,7 @@ async fn chat_tells_a_room_what_a_member_says() {
 }
 
 #[tokio::test]
-async fn ticker_sends_prices_and_closes_who_says_something() {
+async fn ticker_sends_prices_and_closes_a_client_that_sends() {
     let server = start("ticker");
     let mut watcher = enter(&server, "/prices/ACME").await;
     let mut other = enter(&server, "/prices/ACME").await;
@@ -118,7 +118,7 @@ async fn game_sends_the_world_and_moves_players() {
 }
 
 #[tokio::test]
-async fn history_gives_a_joiner_what_was_said() {
+async fn history_sends_past_messages_to_a_joiner() {
     let server = start("history");
     let mut ann = enter(&server, "/lobby").await;
     for text in [r#""one""#, r#""two""#] {

@@ -87,7 +87,7 @@ async fn hub_whose_runtime_was_shut_down_in_the_background_is_closed() {
 }
 
 #[tokio::test]
-async fn who_waits_for_a_hub_hears_that_its_runtime_has_ended() {
+async fn wait_for_a_hub_ends_when_the_hubs_runtime_ends() {
     let (runtime, server) = elsewhere().await;
     let hub = server.hub.clone();
     let closed = tokio::spawn(async move { hub.closed().await });
@@ -97,7 +97,7 @@ async fn who_waits_for_a_hub_hears_that_its_runtime_has_ended() {
 }
 
 #[tokio::test]
-async fn rooms_of_a_shard_that_is_gone_are_given_back() {
+async fn rooms_of_an_ended_shard_are_released() {
     let (runtime, mut server) = elsewhere().await;
     let (_client, conn) = server.connect().await;
     // Whatever of this the shards have seen when they go.
@@ -110,7 +110,7 @@ async fn rooms_of_a_shard_that_is_gone_are_given_back() {
 }
 
 #[tokio::test]
-async fn backplane_whose_runtime_has_ended_says_so() {
+async fn backplane_reports_that_its_runtime_has_ended() {
     let runtime = runtime();
     let hub = {
         let _inside = runtime.enter();
@@ -127,7 +127,7 @@ async fn backplane_whose_runtime_has_ended_says_so() {
 }
 
 #[tokio::test]
-async fn connection_of_a_hub_that_is_gone_does_not_wait() {
+async fn connection_of_an_ended_hub_does_not_wait() {
     let (runtime, mut server) = elsewhere().await;
     let (_client, conn): (_, Conn<u32>) = server.connect().await;
     end(runtime);

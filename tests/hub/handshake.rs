@@ -50,7 +50,7 @@ async fn bytes_that_come_with_the_handshake_are_not_lost() {
 }
 
 #[tokio::test]
-async fn client_that_leaves_during_the_handshake_is_no_connection() {
+async fn client_that_leaves_during_the_handshake_never_becomes_a_connection() {
     let server = Recorded::serve(Hub::<u32>::new()).await;
     for _ in 0..10 {
         let mut client = RawClient::open(server.server.addr).await;
@@ -306,7 +306,7 @@ async fn ids_are_unique_and_never_used_again() {
 }
 
 #[tokio::test]
-async fn connection_is_equal_to_its_clones_alone() {
+async fn connection_equals_only_its_clones() {
     let mut server = Recorded::serve(Hub::<u32>::new()).await;
     let (_a, a) = server.connect().await;
     let (_b, b) = server.connect().await;

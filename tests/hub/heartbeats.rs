@@ -79,7 +79,7 @@ async fn heartbeats_count_against_the_rate_of_messages() {
 }
 
 #[tokio::test]
-async fn hub_that_has_no_heartbeats_hands_empty_text_to_its_codec() {
+async fn hub_without_heartbeats_passes_empty_text_to_its_codec() {
     let hub = Hub::<u32>::builder().heartbeats(false).build().unwrap();
     let mut server = Recorded::serve(hub).await;
     let (mut client, _) = server.connect().await;

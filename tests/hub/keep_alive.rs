@@ -50,7 +50,7 @@ async fn silent_client_is_closed_after_two_intervals() {
 }
 
 #[tokio::test]
-async fn any_received_byte_is_life() {
+async fn any_received_byte_keeps_the_client_alive() {
     let mut server = pinging().await;
     let (mut client, conn) = server.connect_raw().await;
     // One byte of a message with each ping that comes, and never a pong.
@@ -64,7 +64,7 @@ async fn any_received_byte_is_life() {
 }
 
 #[tokio::test]
-async fn tungstenite_client_stays_while_it_is_read() {
+async fn tungstenite_client_stays_while_the_application_reads_it() {
     let mut server = pinging().await;
     let (mut client, conn) = server.connect().await;
     let reader = tokio::spawn(async move { while client.next().await.is_some() {} });

@@ -41,7 +41,7 @@ async fn read_answer(client: &mut RawClient) {
 }
 
 #[tokio::test]
-async fn idle_connection_is_kept_for_another_time_than_that_of_a_head() {
+async fn idle_timeout_differs_from_the_head_timeout() {
     let with = |server: Server| server.head_timeout(SHORT).keep_alive_timeout(LONG);
     let (server, stats) = served(with).await;
     let mut idle = RawClient::open(server.addr).await;
@@ -54,7 +54,7 @@ async fn idle_connection_is_kept_for_another_time_than_that_of_a_head() {
 }
 
 #[tokio::test]
-async fn idle_connection_is_closed_in_time_and_is_no_slow_head() {
+async fn idle_connection_is_closed_in_time_and_is_not_counted_as_a_slow_head() {
     let with = |server: Server| server.head_timeout(LONG).keep_alive_timeout(SHORT);
     let (server, stats) = served(with).await;
     let mut client = RawClient::open(server.addr).await;
@@ -68,7 +68,7 @@ async fn idle_connection_is_closed_in_time_and_is_no_slow_head() {
 }
 
 #[tokio::test]
-async fn client_that_stops_in_a_later_head_is_slow_and_not_idle() {
+async fn client_that_stops_in_a_later_head_is_counted_as_slow_and_not_idle() {
     let with = |server: Server| server.head_timeout(SHORT).keep_alive_timeout(LONG);
     let (server, stats) = served(with).await;
     for begun in [1, 20, REQUEST.len() - 1] {
@@ -83,7 +83,7 @@ async fn client_that_stops_in_a_later_head_is_slow_and_not_idle() {
 }
 
 #[tokio::test]
-async fn head_has_its_time_from_its_first_byte_on() {
+async fn head_timeout_starts_at_the_first_byte_of_the_head() {
     let with = |server: Server| server.head_timeout(LONG).keep_alive_timeout(SHORT);
     let (server, stats) = served(with).await;
     let mut idle = RawClient::open(server.addr).await;
@@ -99,7 +99,7 @@ async fn head_has_its_time_from_its_first_byte_on() {
 }
 
 #[tokio::test]
-async fn requests_that_come_together_are_answered_and_what_follows_them_is_told_apart() {
+async fn pipelined_requests_are_answered_and_later_silence_is_classified() {
     for (rest, closed_as) in [(&b""[..], (0, 1)), (&REQUEST[..9], (1, 0))] {
         let with = |server: Server| match closed_as {
             (0, _) => server.head_timeout(LONG).keep_alive_timeout(SHORT),
@@ -138,7 +138,7 @@ async fn connection_is_idle_after_a_request_with_a_body() {
 }
 
 #[tokio::test]
-async fn without_a_time_to_keep_it_the_connection_ends_with_the_response() {
+async fn connection_without_keep_alive_ends_with_its_response() {
     let (server, stats) = served(|server| server.keep_alive_timeout(Duration::ZERO)).await;
     let mut client = RawClient::open(server.addr).await;
     client.send(REQUEST).await;
@@ -149,7 +149,7 @@ async fn without_a_time_to_keep_it_the_connection_ends_with_the_response() {
 }
 
 #[tokio::test]
-async fn idle_connections_do_not_keep_others_out() {
+async fn idle_connections_do_not_block_new_connections() {
     let with = |server: Server| server.max_pending(4).head_timeout(SHORT).keep_alive_timeout(LONG);
     let (server, stats) = served(with).await;
     let mut idle = Vec::new();
@@ -168,7 +168,7 @@ async fn idle_connections_do_not_keep_others_out() {
 }
 
 #[tokio::test]
-async fn client_that_goes_between_requests_is_not_counted() {
+async fn client_that_leaves_between_requests_is_not_counted() {
     let (server, stats) = served(|server| server).await;
     let mut client = RawClient::open(server.addr).await;
     ask(&mut client).await;

@@ -130,7 +130,7 @@ async fn client_that_answers_no_ping_because_it_is_slow_stays() {
 /// With one setting: neither the hub nor the kernel holds old ticks.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn slow_client_skips_from_what_was_on_its_way_to_the_newest_tick() {
+async fn slow_client_skips_from_the_ticks_already_sent_to_the_newest_tick() {
     let mut slow = Slow::connect(hub(Overflow::KeepNewest)).await;
     slow.block().await;
     slow.tick_for(Duration::from_millis(500)).await;
@@ -144,7 +144,7 @@ async fn slow_client_skips_from_what_was_on_its_way_to_the_newest_tick() {
 }
 
 #[tokio::test]
-async fn fast_client_gets_every_tick_where_the_newest_is_kept() {
+async fn fast_client_gets_every_tick_with_keep_newest() {
     let mut slow = Slow::connect(hub(Overflow::KeepNewest)).await;
     for expected in 0..1_000 {
         slow.publish().await;
@@ -155,7 +155,7 @@ async fn fast_client_gets_every_tick_where_the_newest_is_kept() {
 
 /// Calls that wait do so until nothing waits for the client, so that they replace nothing.
 #[tokio::test]
-async fn sends_that_wait_replace_nothing_where_the_newest_is_kept() {
+async fn waiting_sends_replace_nothing_with_keep_newest() {
     const MESSAGES: usize = 500;
     let mut slow = Slow::connect(hub(Overflow::KeepNewest)).await;
     let conn = slow.conn.clone();
@@ -173,7 +173,7 @@ async fn sends_that_wait_replace_nothing_where_the_newest_is_kept() {
 
 /// It takes nothing for a day; the hub asks it to go, and does not wait for it for that long.
 #[tokio::test]
-async fn client_that_is_kept_is_cut_when_it_is_closed() {
+async fn slow_client_under_a_keeping_policy_is_cut_when_it_is_closed() {
     let mut slow = Slow::connect(hub(Overflow::KeepNewest)).await;
     slow.block().await;
     slow.conn.close();

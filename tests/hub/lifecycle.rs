@@ -22,7 +22,7 @@ async fn recorded() -> Recorded<u32> {
 }
 
 #[tokio::test]
-async fn close_of_the_client_is_told_with_its_code_and_reason() {
+async fn close_of_the_client_is_reported_with_its_code_and_reason() {
     let mut server = recorded().await;
     let (mut client, conn) = server.connect().await;
     client.close_with(4_001, "bye").await;
@@ -36,7 +36,7 @@ async fn close_of_the_client_is_told_with_its_code_and_reason() {
 }
 
 #[tokio::test]
-async fn close_without_a_code_is_told_as_1005_and_answered_without_one() {
+async fn close_without_a_code_is_reported_as_1005_and_answered_without_a_code() {
     let mut server = recorded().await;
     let (mut client, _) = server.connect_raw().await;
     client.send(&frame(CLOSE, &[])).await;
@@ -83,7 +83,7 @@ async fn long_reason_is_cut_between_characters() {
 }
 
 #[tokio::test]
-async fn code_that_may_not_be_sent_makes_a_close_without_one() {
+async fn invalid_close_code_is_left_out_of_the_close_frame() {
     let mut server = recorded().await;
     for code in [0, 999, 1_004, 1_005, 1_006, 1_015, 2_999, 5_000] {
         let (mut client, conn) = server.connect_raw().await;
@@ -157,7 +157,7 @@ async fn half_a_frame_at_the_end_is_an_io_error() {
 }
 
 #[tokio::test]
-async fn disconnect_is_told_once() {
+async fn on_disconnect_runs_once() {
     let mut server = recorded().await;
     let (mut client, conn) = server.connect().await;
     conn.close();
@@ -240,7 +240,7 @@ impl Handler<u32> for Gated {
 }
 
 #[tokio::test]
-async fn calls_for_one_connection_follow_one_another_and_do_not_hold_up_others() {
+async fn callbacks_of_one_connection_run_in_sequence_and_do_not_delay_other_connections() {
     let hub = Hub::<u32>::new();
     let gate = Arc::new(Semaphore::new(0));
     let (sender, mut handled) = mpsc::unbounded_channel();
@@ -261,7 +261,7 @@ async fn calls_for_one_connection_follow_one_another_and_do_not_hold_up_others()
 }
 
 #[tokio::test]
-async fn closed_hub_says_farewell_and_refuses_what_comes_later() {
+async fn closed_hub_sends_close_frames_and_refuses_later_calls() {
     let mut server = recorded().await;
     let hub = server.hub.clone();
     let mut members = Vec::new();
@@ -472,7 +472,7 @@ struct Idle;
 impl Handler<u32> for Idle {}
 
 #[tokio::test]
-async fn handler_of_defaults_accepts_and_listens() {
+async fn handler_with_default_callbacks_accepts_connections_and_messages() {
     let hub = Hub::<u32>::new();
     let server = serve(hub.handle(Arc::new(Idle))).await;
     let mut client = Client::connect(server.addr, "/ws").await;
@@ -520,7 +520,7 @@ impl Handler<u32> for Counting {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mass_disconnect_does_not_keep_a_new_client_from_chatting() {
+async fn mass_disconnect_does_not_delay_a_new_client() {
     const CLIENTS: usize = 500;
     let hub = Hub::<u32>::builder().shards(2).build().unwrap();
     let handler = Arc::new(Counting::default());
@@ -576,7 +576,7 @@ impl Handler<u32> for PanicsAtTheCall {
 }
 
 #[tokio::test]
-async fn panic_at_the_call_of_on_disconnect_is_counted_and_gives_the_socket_back() {
+async fn panic_in_the_call_of_on_disconnect_is_counted_and_releases_the_socket() {
     let hub = Hub::<u32>::new();
     let server = serve(hub.handle(PanicsAtTheCall)).await;
     let mut client = RawClient::connect(server.addr).await;
@@ -606,7 +606,7 @@ impl Handler<u32> for AcceptsLater {
 }
 
 #[tokio::test]
-async fn closed_waits_for_upgrades_under_way_and_they_are_refused() {
+async fn closed_waits_for_upgrades_in_progress_and_refuses_them() {
     let hub = Hub::<u32>::new();
     let (asked, accept) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let handler = AcceptsLater { asked: asked.clone(), accept: accept.clone() };

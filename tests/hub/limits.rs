@@ -56,7 +56,7 @@ async fn message_of_64_fragments_passes_and_one_of_65_is_refused() {
 }
 
 #[tokio::test]
-async fn fragments_are_counted_from_the_header_of_each_whatever_is_between_them() {
+async fn fragments_are_counted_at_their_headers_despite_frames_in_between() {
     let hub = Hub::<String>::builder().max_fragments(1).build().unwrap();
     let mut server = Recorded::serve(hub).await;
     let (mut client, _) = server.connect_raw().await;
@@ -96,7 +96,7 @@ async fn message_that_does_not_end_in_time_is_refused() {
 }
 
 #[tokio::test]
-async fn pings_between_the_fragments_of_a_message_win_no_time() {
+async fn pings_between_fragments_do_not_extend_the_deadline() {
     let mut server = impatient().await;
     let (mut client, _) = server.connect_raw().await;
     client.send(&frame(TEXT & !FIN, b"\"")).await;
@@ -113,7 +113,7 @@ async fn pings_between_the_fragments_of_a_message_win_no_time() {
 }
 
 #[tokio::test]
-async fn each_message_has_the_whole_time() {
+async fn each_message_has_the_full_time_limit() {
     let mut server = impatient().await;
     let (mut client, _) = server.connect_raw().await;
     // Together they take longer than one may, and each read ends inside of a message.
@@ -155,7 +155,7 @@ async fn pings_and_pongs_count_as_messages() {
 }
 
 #[tokio::test]
-async fn client_that_sends_more_bytes_than_its_rate_is_refused_though_no_message_is_whole() {
+async fn client_that_exceeds_its_byte_rate_is_refused_before_a_message_is_complete() {
     let hub = Hub::<String>::builder().byte_rate(1, 1_000).build().unwrap();
     let mut server = Recorded::serve(hub).await;
     let (mut client, _) = server.connect_raw().await;
@@ -179,7 +179,7 @@ impl Handler<String> for Slow {
 }
 
 #[tokio::test]
-async fn what_comes_at_its_rate_while_a_handler_runs_is_held_against_nobody() {
+async fn messages_within_the_rate_during_a_handler_do_not_close_the_client() {
     // 50 messages come back while the handler runs; the burst alone has room for one.
     let hub = Hub::<String>::builder().message_rate(100, 1).byte_rate(1_000, 20).build().unwrap();
     let server = serve(hub.handle(Slow(Duration::from_millis(500)))).await;
@@ -197,7 +197,7 @@ async fn what_comes_at_its_rate_while_a_handler_runs_is_held_against_nobody() {
 }
 
 #[tokio::test]
-async fn goodbye_is_no_message_too_many() {
+async fn close_frame_does_not_count_against_the_rate() {
     let hub = Hub::<String>::builder().message_rate(1, 1).build().unwrap();
     let mut server = Recorded::serve(hub).await;
     let (mut client, _) = server.connect_raw().await;
@@ -226,7 +226,7 @@ impl Handler<String> for Spent {
 }
 
 #[tokio::test]
-async fn time_of_a_handler_is_not_forgotten_where_the_budget_of_its_task_is_used_up() {
+async fn handler_time_counts_even_when_the_task_budget_is_used_up() {
     for left in 0..4 {
         let hub = Hub::<String>::builder().message_rate(100, 1).build().unwrap();
         let server = serve(hub.handle(Spent(left))).await;
@@ -241,7 +241,7 @@ async fn time_of_a_handler_is_not_forgotten_where_the_budget_of_its_task_is_used
 }
 
 #[tokio::test]
-async fn what_came_back_while_a_handler_ran_is_gone_once_all_that_had_come_is_read() {
+async fn rate_tokens_gained_during_a_handler_expire_once_its_backlog_is_read() {
     let hub = Hub::<String>::builder().message_rate(100, 1).build().unwrap();
     let server = serve(hub.handle(Slow(Duration::from_millis(500)))).await;
     let mut client = RawClient::connect(server.addr).await;

@@ -18,7 +18,7 @@ fn ids(conns: &[Conn<u32>]) -> HashSet<ConnId> {
 }
 
 #[tokio::test]
-async fn an_id_leads_to_its_connection_for_as_long_as_that_is_open() {
+async fn id_finds_its_connection_while_the_connection_is_open() {
     let mut server = recorded(3).await;
     let mut conns = Vec::new();
     for _ in 0..5 {
@@ -39,7 +39,7 @@ async fn an_id_leads_to_its_connection_for_as_long_as_that_is_open() {
 }
 
 #[tokio::test]
-async fn an_id_of_another_hub_leads_to_nobody() {
+async fn id_of_another_hub_finds_no_connection() {
     let mut servers = [recorded(1).await, recorded(1).await];
     let (_client, conn) = servers[0].connect().await;
     let (_other, _) = servers[1].connect().await;
@@ -48,7 +48,7 @@ async fn an_id_of_another_hub_leads_to_nobody() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_found_and_kept_ends_as_any_other() {
+async fn connection_handle_from_a_lookup_does_not_keep_the_connection_open() {
     let mut server = recorded(1).await;
     let (client, conn) = server.connect().await;
     conn.join("r").await.unwrap();
@@ -85,7 +85,7 @@ async fn a_list_of_thousands_has_each_connection_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_list_has_those_who_stay_while_others_come_and_go() {
+async fn list_contains_all_connections_that_stay_while_others_come_and_go() {
     const STAY: usize = 1_500;
     let mut server = recorded(1).await;
     let (mut clients, mut staying) = (Vec::new(), HashSet::new());
@@ -111,7 +111,7 @@ async fn a_list_has_those_who_stay_while_others_come_and_go() {
 }
 
 #[tokio::test]
-async fn a_list_that_is_given_up_does_no_harm() {
+async fn list_that_is_dropped_early_does_no_harm() {
     let mut server = recorded(2).await;
     let (mut client, conn) = server.connect().await;
     for _ in 0..100 {
@@ -129,7 +129,7 @@ struct User(String);
 
 /// A program in which a user may have several connections, and that keeps no map of them.
 #[tokio::test]
-async fn users_with_several_connections_need_no_map() {
+async fn rooms_group_the_connections_of_a_user_without_a_map() {
     let hub = Hub::<u32>::builder().shards(2).build().unwrap();
     let handlers = hub
         .handlers()

@@ -7,7 +7,7 @@ use support::plain::{Layer, Plain, rebuilt, rebuilt_twice, rebuilt_well};
 use support::{Client, RawClient, eventually, upgrade_request};
 
 #[tokio::test]
-async fn request_that_has_lost_its_upgrade_gets_500_and_no_101() {
+async fn request_without_its_upgrade_extension_gets_500_and_not_101() {
     let hub = Hub::<u32>::new();
     for layer in [rebuilt as Layer, rebuilt_twice] {
         let server = Plain::serve(&hub, layer, true).await;
@@ -22,7 +22,7 @@ async fn request_that_has_lost_its_upgrade_gets_500_and_no_101() {
 }
 
 #[tokio::test]
-async fn server_without_upgrades_is_told_from_clients_that_went_away() {
+async fn server_without_upgrades_is_counted_apart_from_clients_that_left() {
     let hub = Hub::<u32>::new();
     let server = Plain::serve(&hub, |request| request, false).await;
     let mut client = RawClient::open(server.addr).await;

@@ -68,7 +68,7 @@ fn block(n: u8) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn proxy_protocol_tells_the_address_of_the_client() {
+async fn proxy_protocol_gives_the_address_of_the_client() {
     let (server, stats) = served(|server| server.proxy_protocol(proxies())).await;
     let with_4_kib = [block(7), vec![0x04, 0x10, 0x00], vec![0; 0x1000]].concat();
     for (header, expected) in [
@@ -83,7 +83,7 @@ async fn proxy_protocol_tells_the_address_of_the_client() {
 }
 
 #[tokio::test]
-async fn proxy_that_speaks_for_itself_keeps_its_address() {
+async fn proxy_header_without_a_client_address_keeps_the_proxys_address() {
     let with = |server: Server| server.proxy_protocol(proxies()).max_pending_per_addr(1);
     let (server, _) = served(with).await;
     for header in [v2(0x20, 0x00, &[]), v2(0x20, 0x11, &block(7)), b"PROXY UNKNOWN\r\n".to_vec()] {
@@ -146,7 +146,7 @@ async fn proxy_without_a_proper_header_is_closed_and_counted() {
 }
 
 #[tokio::test]
-async fn header_of_a_stranger_is_no_request_and_a_stranger_needs_none() {
+async fn untrusted_peer_needs_no_proxy_header_and_gets_400_with_one() {
     let (server, stats) = served(|server| server.proxy_protocol(proxies())).await;
     let mut client = stranger(&server).await;
     let own = client.stream.local_addr().expect("it is connected").to_string();
@@ -196,7 +196,7 @@ async fn eventually_answered(server: &Listening, header: &[u8]) {
 }
 
 #[tokio::test]
-async fn header_of_a_trusted_proxy_tells_the_address_and_that_of_a_stranger_does_not() {
+async fn forwarded_header_of_a_trusted_proxy_sets_the_address_and_an_untrusted_one_does_not() {
     let with = |server: Server| server.trust_forwarded(FORWARDED_FOR, proxies());
     let (server, stats) = served(with).await;
     for (headers, expected) in [
@@ -226,7 +226,7 @@ async fn header_of_a_trusted_proxy_tells_the_address_and_that_of_a_stranger_does
 }
 
 #[tokio::test]
-async fn standard_header_is_read_where_it_is_the_one_that_is_named() {
+async fn standard_forwarded_header_is_read_when_it_is_configured() {
     let with = |server: Server| server.trust_forwarded(header::FORWARDED, proxies());
     let (server, _) = served(with).await;
     let headers = "X-Forwarded-For: 198.51.100.1\r\n\
@@ -235,7 +235,7 @@ async fn standard_header_is_read_where_it_is_the_one_that_is_named() {
 }
 
 #[tokio::test]
-async fn proxies_of_both_kinds_work_behind_one_another() {
+async fn proxies_of_both_kinds_work_in_a_chain() {
     let inner: [IpNet; 1] = ["10.0.0.0/8".parse().expect("a network")];
     let with = |server: Server| {
         server

@@ -54,7 +54,7 @@ async fn to_room_reaches_its_members_alone() {
 }
 
 #[tokio::test]
-async fn publish_to_nobody_is_no_error() {
+async fn publish_to_an_empty_room_is_not_an_error() {
     let hub = Hub::<u32>::new();
     hub.try_broadcast(&1).unwrap();
     hub.try_to_room("empty", &1).unwrap();
@@ -63,7 +63,7 @@ async fn publish_to_nobody_is_no_error() {
 }
 
 #[tokio::test]
-async fn sender_can_be_excepted() {
+async fn sender_can_be_excluded() {
     let (server, mut members) = three().await;
     for (_, conn) in &members {
         conn.try_join("r").unwrap();
@@ -77,7 +77,7 @@ async fn sender_can_be_excepted() {
 }
 
 #[tokio::test]
-async fn several_connections_can_be_excepted() {
+async fn several_connections_can_be_excluded() {
     let (server, mut members) = three().await;
     let ids: Vec<ConnId> = members.iter().map(|(_, conn)| conn.id()).collect();
     let target = Target::everyone().except_all([ids[0], ids[2]]);
@@ -163,7 +163,7 @@ async fn publish_to_a_connection_that_has_ended_reaches_nobody() {
 }
 
 #[tokio::test]
-async fn calls_that_wait_publish_like_those_that_do_not() {
+async fn waiting_calls_publish_like_try_calls() {
     let (server, mut members) = three().await;
     let hub = &server.hub;
     members[0].1.try_join("r").unwrap();
@@ -199,7 +199,7 @@ impl Codec<String> for Counting {
 }
 
 #[tokio::test]
-async fn message_is_encoded_once_and_sent_often() {
+async fn message_is_encoded_once_for_all_recipients() {
     let codec = Counting::default();
     let hub = Hub::with_codec(codec.clone()).shards(2).build().unwrap();
     let mut server = Recorded::serve(hub.clone()).await;
@@ -306,7 +306,7 @@ async fn burst_to_many_rooms_leaves_in_one_write_per_member() {
 }
 
 #[tokio::test]
-async fn excepted_connection_gets_the_others_of_a_burst_in_order() {
+async fn excluded_connection_gets_the_other_messages_of_a_burst_in_order() {
     let (server, mut members) = three().await;
     for (_, conn) in &members {
         conn.try_join("r").unwrap();
@@ -328,7 +328,7 @@ async fn excepted_connection_gets_the_others_of_a_burst_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn join_is_seen_by_another_task_that_was_told() {
+async fn join_is_visible_to_another_task_that_was_notified_after_it() {
     let hub = Hub::<u32>::builder().shards(3).build().unwrap();
     let mut server = Recorded::serve(hub.clone()).await;
     let (mut client, conn) = server.connect().await;

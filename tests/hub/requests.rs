@@ -57,7 +57,7 @@ async fn client_that_reads_no_response_is_closed_in_time() {
 }
 
 #[tokio::test]
-async fn long_uris_get_414_and_those_at_the_bound_do_not() {
+async fn long_uris_get_414_and_uris_at_the_bound_do_not() {
     let (server, stats) = served(|server| server).await;
     let query = |bytes: usize| format!("?{}", "x".repeat(bytes - "/ws?".len()));
     let at_bound = first_line(&server, &handshake(&query(4_096), "")).await;
@@ -68,7 +68,7 @@ async fn long_uris_get_414_and_those_at_the_bound_do_not() {
 }
 
 #[tokio::test]
-async fn many_headers_get_431_and_those_at_the_bound_do_not() {
+async fn many_headers_get_431_and_as_many_as_the_bound_do_not() {
     let (server, stats) = served(|server| server).await;
     // A handshake has five.
     let headers = |count: usize| (0..count).map(|n| format!("x-{n}: 1\r\n")).collect::<String>();
@@ -80,7 +80,7 @@ async fn many_headers_get_431_and_those_at_the_bound_do_not() {
 }
 
 #[tokio::test]
-async fn large_heads_get_431_and_those_below_the_bound_do_not() {
+async fn large_heads_get_431_and_heads_below_the_bound_do_not() {
     let (server, stats) = served(|server| server).await;
     let header = |bytes: usize| format!("x-large: {}\r\n", "x".repeat(bytes));
     let below = first_line(&server, &handshake("", &header(15 * 1024))).await;
@@ -91,7 +91,7 @@ async fn large_heads_get_431_and_those_below_the_bound_do_not() {
 }
 
 #[tokio::test]
-async fn what_is_no_request_is_counted() {
+async fn malformed_request_is_counted() {
     let (server, stats) = served(|server| server).await;
     let answer = first_line(&server, "\x16\x03\x01 hello?\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
@@ -99,7 +99,7 @@ async fn what_is_no_request_is_counted() {
 }
 
 #[tokio::test]
-async fn connection_too_many_gets_503_before_it_asks_and_websockets_do_not_count() {
+async fn connection_past_the_limit_gets_503_before_its_request_and_websockets_do_not_count() {
     let (server, stats) = served(|server| server.max_pending(2)).await;
     let mut open = Vec::new();
     for _ in 0..4 {
@@ -120,7 +120,7 @@ async fn connection_too_many_gets_503_before_it_asks_and_websockets_do_not_count
 }
 
 #[tokio::test]
-async fn address_with_too_many_pending_gets_429_and_others_do_not() {
+async fn address_with_too_many_pending_connections_gets_429_and_other_addresses_do_not() {
     let (server, stats) = served(|server| server.max_pending_per_addr(1)).await;
     let _pending = RawClient::open(server.addr).await;
     eventually("it was accepted", || stats().accepted == 1).await;

@@ -278,7 +278,7 @@ async fn state_lives_as_long_as_its_room_has_members() {
 }
 
 #[tokio::test]
-async fn state_goes_with_the_last_member_however_that_ends() {
+async fn state_is_dropped_with_the_last_member_however_the_member_ends() {
     let mut node = Node::of(None).await;
     type End = fn(&Conn<u32>, &mut Option<Client>);
     let ends: [End; 4] = [
@@ -303,7 +303,7 @@ async fn state_goes_with_the_last_member_however_that_ends() {
 }
 
 #[tokio::test]
-async fn state_of_a_room_goes_where_a_join_with_it_fails_or_the_hub_goes() {
+async fn state_is_dropped_when_its_join_fails_or_the_hub_ends() {
     let history = Arc::new(History::default());
     let builder = Hub::builder().room_state(history.clone()).max_rooms_per_conn(1);
     let mut server = Recorded::<u32>::serve(builder.build().unwrap()).await;
@@ -347,7 +347,7 @@ fn told<const N: usize>(calls: [(&str, Option<u32>); N]) -> Vec<(String, Option<
 }
 
 #[tokio::test]
-async fn messages_to_rooms_are_told_once_for_each_room_and_others_are_not() {
+async fn state_receives_each_message_to_its_room_once_and_no_other_message() {
     let seen = Arc::new(Told::default());
     let hub = Hub::builder().shards(2).room_state(seen.clone()).build().unwrap();
     let mut server = Recorded::<u32>::serve(hub).await;
@@ -379,7 +379,7 @@ async fn messages_to_rooms_are_told_once_for_each_room_and_others_are_not() {
 }
 
 #[tokio::test]
-async fn messages_of_other_nodes_are_told_one_by_one_whoever_is_here() {
+async fn state_receives_messages_of_other_nodes_one_by_one() {
     let bus = Local::new();
     let seen = Arc::new(Told::default());
     let builder = || Hub::<u32>::builder().backplane(bus.clone(), "test").plain_channel("plain");
@@ -404,7 +404,7 @@ async fn messages_of_other_nodes_are_told_one_by_one_whoever_is_here() {
 }
 
 #[tokio::test]
-async fn panics_of_a_state_are_counted_and_end_nothing() {
+async fn panics_of_a_state_are_counted_and_end_no_connection() {
     struct Panicking;
 
     impl RoomState for Panicking {
@@ -448,7 +448,7 @@ impl RoomState for Meddling {
 }
 
 #[tokio::test]
-async fn publish_within_a_publish_panics_instead_of_waiting_for_itself() {
+async fn publish_inside_a_state_callback_panics_instead_of_a_deadlock() {
     let state = Arc::new(Meddling::default());
     let hub = Hub::builder().room_state(state.clone()).build().unwrap();
     let mut server = Recorded::<u32>::serve(hub.clone()).await;
@@ -477,7 +477,7 @@ async fn publish_within_a_publish_panics_instead_of_waiting_for_itself() {
 }
 
 #[tokio::test]
-async fn first_messages_come_before_those_of_the_room_without_a_state_as_well() {
+async fn first_messages_come_before_room_messages_even_without_a_state() {
     let mut server = Recorded::<u32>::serve(Hub::builder().build().unwrap()).await;
     let (mut client, conn) = server.connect().await;
     let hub = server.hub.clone();
@@ -493,7 +493,7 @@ async fn first_messages_come_before_those_of_the_room_without_a_state_as_well() 
 }
 
 #[tokio::test]
-async fn join_with_first_messages_waits_for_space_and_may_be_given_up() {
+async fn join_with_first_messages_waits_for_space_and_may_be_cancelled() {
     let mut server = Recorded::<String>::serve_tight(Hub::new()).await;
     let (mut client, conn) = server.connect_tight().await;
     // More than half of the queue and all that the kernel takes.
@@ -526,7 +526,7 @@ async fn join_with_first_messages_waits_for_space_and_may_be_given_up() {
 }
 
 #[tokio::test]
-async fn many_rooms_of_one_target_are_told_of_once_each_and_dropped_with_their_member() {
+async fn states_of_many_rooms_in_one_target_receive_once_each_and_are_dropped_with_their_member() {
     let mut node = Node::of(None).await;
     let (_client, conn) = node.server.connect().await;
     let rooms: Vec<String> = (0..1_000).map(|room| format!("room {room}")).collect();

@@ -30,7 +30,7 @@ async fn joining_twice_is_joining_once() {
 }
 
 #[tokio::test]
-async fn leaving_a_room_that_one_is_not_in_is_no_error() {
+async fn leaving_a_room_without_membership_is_not_an_error() {
     let mut server = recorded().await;
     let (_a, a) = server.connect().await;
     let (_b, b) = server.connect().await;
@@ -43,7 +43,7 @@ async fn leaving_a_room_that_one_is_not_in_is_no_error() {
 }
 
 #[tokio::test]
-async fn counts_rooms_and_members_tell_who_is_where() {
+async fn counts_rooms_and_members_agree() {
     let mut server = recorded().await;
     let hub = server.hub.clone();
     assert_eq!((hub.count(), hub.rooms().await.len(), hub.member_count("a")), (0, 0, 0));
@@ -137,7 +137,7 @@ async fn connection_is_in_1024_rooms_at_most_by_default() {
 }
 
 #[tokio::test]
-async fn leaving_makes_room_for_another() {
+async fn leaving_a_room_frees_a_place_for_another_join() {
     let hub = Hub::<u32>::builder().max_rooms_per_conn(2).build().unwrap();
     let mut server = Recorded::serve(hub).await;
     let (_client, conn) = server.connect().await;
@@ -257,7 +257,7 @@ impl Handler<u32> for Looking {
 }
 
 #[tokio::test]
-async fn ended_connection_is_in_no_room_when_its_handler_is_told() {
+async fn ended_connection_is_in_no_room_when_on_disconnect_runs() {
     let hub = Hub::<u32>::new();
     let (sender, mut seen) = mpsc::unbounded_channel();
     let server = serve(hub.handle(Looking(sender))).await;
@@ -270,7 +270,7 @@ async fn ended_connection_is_in_no_room_when_its_handler_is_told() {
 }
 
 #[tokio::test]
-async fn disconnect_does_not_walk_the_rooms_of_others() {
+async fn disconnect_does_not_walk_the_rooms_of_other_connections() {
     const ROOMS: usize = 15_000;
     const LEAVERS: usize = 300;
     // Nobody answers the pings of the resident, and a busy machine may take a minute.
@@ -307,7 +307,7 @@ async fn disconnect_does_not_walk_the_rooms_of_others() {
 }
 
 #[tokio::test]
-async fn rooms_of_a_hub_are_bounded_and_who_cannot_join_is_told_to_try_again() {
+async fn rooms_of_a_hub_are_bounded_and_a_refused_join_is_told_to_try_again() {
     let hub = Hub::<u32>::builder().shards(1).max_rooms(2).build().unwrap();
     let mut server = Recorded::serve(hub).await;
     let (_client, conn) = server.connect().await;

@@ -63,7 +63,7 @@ async fn is_refused(addr: SocketAddr) {
 }
 
 #[tokio::test]
-async fn server_that_is_not_ready_says_so_and_serves_on_until_its_hub_closes() {
+async fn server_in_its_first_phase_is_not_ready_and_serves_until_its_hub_closes() {
     let hub = Hub::<u32>::new();
     let server = bind().await.route("/ws", echo(&hub)).unwrap().health("/healthz").unwrap();
     let how = Shutdown::within(3 * LONG).not_ready_for(LONG);
@@ -94,7 +94,7 @@ async fn server_that_is_not_ready_says_so_and_serves_on_until_its_hub_closes() {
 }
 
 #[tokio::test]
-async fn first_phase_is_over_by_itself_and_at_the_deadline_at_the_latest() {
+async fn first_phase_ends_by_itself_or_at_the_deadline() {
     for (deadline, not_ready) in [(LONG, 100), (Duration::from_millis(100), 60_000)] {
         let hub = Hub::<u32>::new();
         let server = bind().await.route("/ws", echo(&hub)).unwrap();
@@ -110,7 +110,7 @@ async fn first_phase_is_over_by_itself_and_at_the_deadline_at_the_latest() {
 }
 
 #[tokio::test]
-async fn response_under_way_is_finished_and_idle_connections_hold_nothing_up() {
+async fn response_in_progress_is_finished_and_idle_connections_delay_nothing() {
     let (asked, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let slow = service_fn({
         let (asked, gate) = (asked.clone(), gate.clone());
@@ -146,7 +146,7 @@ async fn response_under_way_is_finished_and_idle_connections_hold_nothing_up() {
 }
 
 #[tokio::test]
-async fn client_that_has_not_said_who_it_is_holds_nothing_up() {
+async fn client_without_its_proxy_header_does_not_delay_the_shutdown() {
     let server = bind().await.proxy_protocol(["127.0.0.1/32".parse().unwrap()]).head_timeout(LONG);
     let monitor = server.monitor();
     let Running { addr, end, report } = Running::start(server, (2 * LONG).into());
@@ -201,7 +201,7 @@ async fn name_with_several_addresses_is_served_on_all_of_them() {
 }
 
 #[tokio::test]
-async fn both_families_of_a_port_are_served_and_one_that_is_missing_is_passed_over() {
+async fn both_address_families_are_served_and_a_missing_family_is_skipped() {
     let any: [SocketAddr; 2] = ["[::]:0".parse().unwrap(), "0.0.0.0:0".parse().unwrap()];
     let server = Server::bind(&any[..]).await.unwrap();
     let port = server.local_addr().unwrap().port();
@@ -214,7 +214,7 @@ async fn both_families_of_a_port_are_served_and_one_that_is_missing_is_passed_ov
 }
 
 #[tokio::test]
-async fn address_that_is_taken_is_an_error_beside_one_that_is_free() {
+async fn one_taken_address_is_an_error_although_another_is_free() {
     let taken = TcpListener::bind("127.0.0.2:0").await.unwrap();
     let port = taken.local_addr().unwrap().port();
     let addrs =
@@ -251,7 +251,7 @@ async fn hub_is_served_over_a_unix_socket_beside_tcp() {
 }
 
 #[tokio::test]
-async fn proxy_on_a_unix_socket_tells_the_client() {
+async fn proxy_on_a_unix_socket_gives_the_client_address() {
     let folder = Folder::new();
     let path = folder.path().join("chat.sock");
     let (recorder, mut events) = Recorder::<u32>::new();
@@ -278,7 +278,7 @@ async fn proxy_on_a_unix_socket_tells_the_client() {
 }
 
 #[tokio::test]
-async fn unix_socket_that_nobody_listens_on_is_replaced_and_nothing_else_is() {
+async fn stale_unix_socket_is_replaced_and_no_other_file_is() {
     let folder = Folder::new();
     let path = folder.path().join("chat.sock");
     let server = Server::bind_unix(&path).await.unwrap();
@@ -294,7 +294,7 @@ async fn unix_socket_that_nobody_listens_on_is_replaced_and_nothing_else_is() {
 }
 
 #[tokio::test]
-async fn server_that_is_not_told_to_end_serves_on() {
+async fn server_without_a_shutdown_signal_keeps_serving() {
     let hub = Hub::<u32>::new();
     let server = bind().await.route("/ws", echo(&hub)).unwrap();
     let addr = server.local_addr().unwrap();

@@ -237,7 +237,7 @@ async fn fallback_serves_what_no_route_matches() {
 }
 
 #[tokio::test]
-async fn service_that_fails_is_a_500_and_one_that_panics_takes_its_connection_alone() {
+async fn service_error_is_a_500_and_service_panic_ends_its_connection_alone() {
     let failing = service_fn(|request: Request<Incoming>| async move {
         assert!(!request.uri().path().ends_with("panic"), "a panic that the test wants");
         Err::<Response, _>("no page today")
@@ -276,7 +276,7 @@ async fn parameters_of_a_path_are_percent_decoded() {
 }
 
 #[tokio::test]
-async fn routes_that_cannot_be_are_errors() {
+async fn invalid_routes_are_errors() {
     let hub = Hub::<u32>::new();
     let server = bind().await.route("/ws/{room}", echo(&hub)).unwrap();
     let Err(error) = server.route("/ws/{name}", echo(&hub)) else { panic!("they collide") };

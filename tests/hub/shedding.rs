@@ -25,7 +25,7 @@ async fn connect<const N: usize>(server: &mut Recorded<u32>) -> Vec<(Client, Con
 }
 
 #[tokio::test]
-async fn share_of_the_clients_is_told_to_come_back_at_once_and_the_others_stay() {
+async fn share_of_the_clients_is_told_to_reconnect_at_once_and_the_others_stay() {
     let hub = Hub::<u32>::builder().shards(1).build().unwrap();
     let mut server = Recorded::serve(hub).await;
     let clients = connect::<10>(&mut server).await;
@@ -54,7 +54,7 @@ async fn share_of_the_clients_is_told_to_come_back_at_once_and_the_others_stay()
 }
 
 #[tokio::test]
-async fn shutdown_ends_a_shedding_under_way_and_there_is_none_after_it() {
+async fn shutdown_ends_a_shedding_in_progress_and_no_shedding_starts_after_it() {
     let hub = Hub::<u32>::builder().shards(1).build().unwrap();
     let mut server = Recorded::serve(hub.clone()).await;
     let mut clients = connect::<3>(&mut server).await;
@@ -77,7 +77,7 @@ async fn shutdown_ends_a_shedding_under_way_and_there_is_none_after_it() {
 }
 
 #[tokio::test]
-async fn clients_of_a_node_that_goes_are_told_to_come_back_within_half_a_second() {
+async fn clients_of_a_departing_node_are_told_to_reconnect_within_half_a_second() {
     let mut server = Recorded::serve(Hub::<u32>::new()).await;
     let mut clients = connect::<8>(&mut server).await;
     let how = Shutdown::within(LONG).spread_over(Duration::ZERO).move_elsewhere().reason("bye");

@@ -82,7 +82,7 @@ async fn half_way() -> (Recorded<u32>, (Client, Conn<u32>), JoinHandle<ShutdownR
 }
 
 #[tokio::test]
-async fn while_closes_are_spread_new_clients_get_503_and_those_that_are_left_are_served() {
+async fn while_closes_are_spread_new_clients_get_503_and_open_clients_are_served() {
     let (mut server, (mut client, conn), shutdown) = half_way().await;
     let mut refused = RawClient::open(server.server.addr).await;
     refused.send(upgrade_request("/ws").as_bytes()).await;
@@ -102,7 +102,7 @@ async fn while_closes_are_spread_new_clients_get_503_and_those_that_are_left_are
 }
 
 #[tokio::test]
-async fn close_takes_the_place_of_a_shutdown_under_way() {
+async fn close_replaces_a_shutdown_in_progress() {
     let (server, (mut client, _), shutdown) = half_way().await;
     server.hub.shutdown_now();
     assert_eq!(client.closed().await, (1_001, "hub closed".to_owned()));
@@ -120,7 +120,7 @@ impl Handler<u32> for Lingering {
 }
 
 #[tokio::test]
-async fn on_disconnect_is_awaited_and_reported_where_it_takes_too_long() {
+async fn on_disconnect_is_awaited_and_reported_if_it_takes_too_long() {
     let hub = Hub::<u32>::new();
     let semaphore = Arc::new(Semaphore::new(0));
     let server = serve(hub.handle(Lingering(semaphore.clone()))).await;
@@ -159,7 +159,7 @@ async fn client_that_does_not_read_is_cut_at_the_deadline_and_what_it_loses_is_c
 }
 
 #[tokio::test]
-async fn what_waits_for_other_nodes_is_published_before_it_is_over() {
+async fn shutdown_publishes_messages_that_wait_for_the_backplane() {
     let bus = Faulty::new();
     let node = || Hub::<u32>::builder().backplane(bus.clone(), "chat").build().unwrap();
     let mut other = Recorded::serve(node()).await;
@@ -175,7 +175,7 @@ async fn what_waits_for_other_nodes_is_published_before_it_is_over() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_published_is_reported() {
+async fn shutdown_reports_messages_that_could_not_be_published() {
     let bus = Faulty::new();
     bus.set(|faults| &faults.is_away, true);
     let hub = Hub::<u32>::builder().backplane(bus.clone(), "chat").build().unwrap();
@@ -188,7 +188,7 @@ async fn what_could_not_be_published_is_reported() {
 }
 
 #[tokio::test]
-async fn hub_that_is_dropped_without_a_word_leaves_no_task() {
+async fn hub_that_is_dropped_without_a_shutdown_leaves_no_task() {
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let before = tasks();
     {
@@ -207,7 +207,7 @@ async fn hub_that_is_dropped_without_a_word_leaves_no_task() {
 }
 
 #[tokio::test]
-async fn hub_that_is_closed_already_is_not_given_time_again() {
+async fn shutdown_of_a_closed_hub_does_not_wait_for_its_deadline() {
     let mut server = Recorded::serve(Hub::<u32>::new()).await;
     let (mut client, _) = server.connect().await;
     server.hub.shutdown_now();

@@ -120,7 +120,7 @@ async fn slow_client_is_evicted_and_others_still_receive() {
 }
 
 #[tokio::test]
-async fn evicted_client_that_reads_on_finds_whole_messages_and_1008() {
+async fn evicted_client_that_reads_again_gets_whole_messages_and_1008() {
     let mut pair = Pair::connect(hub(Overflow::Evict)).await;
     pair.publish_until(|pair| pair.server.hub.stats().evictions() > 0).await;
     let evicted_at = pair.published;
@@ -150,7 +150,7 @@ async fn socket_of_an_evicted_client_that_never_reads_is_gone_within_the_write_t
 }
 
 #[tokio::test]
-async fn client_that_takes_nothing_for_the_write_timeout_is_evicted() {
+async fn client_that_reads_nothing_for_the_write_timeout_is_evicted() {
     let builder = Hub::with_codec(Raw).shards(1).send_buffer(1_000);
     let hub = builder.write_timeout(Duration::from_millis(300)).build().unwrap();
     let mut pair = Pair::connect(hub).await;
@@ -165,7 +165,7 @@ async fn client_that_takes_nothing_for_the_write_timeout_is_evicted() {
 }
 
 #[tokio::test]
-async fn client_that_stalls_and_reads_on_in_time_misses_nothing() {
+async fn client_that_stalls_and_reads_again_in_time_misses_nothing() {
     let builder = Hub::with_codec(Raw).shards(1).send_buffer(64).send_buffer_bytes(8 << 20);
     let mut pair = Pair::connect(builder.build().unwrap()).await;
     pair.block().await;
@@ -219,7 +219,7 @@ async fn drop_oldest_keeps_the_client_and_gives_it_the_newest() {
 }
 
 #[tokio::test]
-async fn drop_newest_keeps_the_client_and_what_it_was_sent_first() {
+async fn drop_newest_keeps_the_client_and_the_oldest_messages() {
     let (numbers, pair) = dropping(Overflow::DropNewest).await;
     let stats = pair.server.hub.stats();
     assert_eq!(stats.evictions() + stats.dropped_oldest + stats.dropped_at_end, 0);
@@ -288,7 +288,7 @@ async fn closing_client_that_never_reads_is_cut_after_the_write_timeout() {
 }
 
 #[tokio::test]
-async fn slow_client_is_still_heard() {
+async fn messages_of_a_slow_client_are_still_received() {
     let mut pair = Pair::connect(hub(Overflow::DropOldest)).await;
     pair.publish_until(|pair| pair.server.hub.stats().dropped() > 0).await;
     pair.slow.send(&frame(TEXT, b"help")).await;

@@ -91,7 +91,7 @@ async fn client_with_a_larger_buffer_and_more_to_read_gets_everything_before_the
 }
 
 #[tokio::test]
-async fn client_far_slower_gets_everything_before_the_close() {
+async fn much_slower_client_gets_everything_before_the_close() {
     close_behind(Pace {
         messages: 10,
         message_bytes: 10 << 10,
@@ -113,7 +113,7 @@ async fn client_that_reads_on_gets_everything_before_a_shutdown_which_is_clean()
 
 /// With a second between the deadline and the time that the reading takes.
 #[tokio::test]
-async fn shutdown_that_cuts_a_client_that_still_reads_says_so() {
+async fn shutdown_reports_a_client_that_it_cut_while_the_client_still_read() {
     let (scene, reader) = Scene::reading(USUAL).await;
     let how = Shutdown::within(SECOND).spread_over(Duration::ZERO);
     let report = within("the shutdown", scene.server.hub.shutdown(how)).await;
@@ -124,7 +124,7 @@ async fn shutdown_that_cuts_a_client_that_still_reads_says_so() {
 }
 
 #[tokio::test]
-async fn client_that_takes_nothing_is_cut_at_the_deadline_which_the_report_says() {
+async fn client_that_reads_nothing_is_cut_at_the_deadline_and_reported() {
     let (scene, _client) = Scene::begin(USUAL).await;
     let how = Shutdown::within(SECOND / 3).spread_over(Duration::ZERO);
     let report = within("the shutdown", scene.server.hub.shutdown(how)).await;
@@ -158,13 +158,13 @@ async fn time_of_an_eviction(bytes_per_second: Option<usize>) -> Duration {
 }
 
 #[tokio::test]
-async fn socket_of_an_evicted_client_goes_within_about_a_second() {
+async fn socket_of_an_evicted_client_closes_within_about_a_second() {
     let took = time_of_an_eviction(None).await;
     assert!(took < 2 * SECOND, "{took:?}");
 }
 
 #[tokio::test]
-async fn socket_of_an_evicted_client_that_reads_again_goes_within_about_two_seconds() {
+async fn socket_of_an_evicted_client_that_reads_again_closes_within_about_two_seconds() {
     let took = time_of_an_eviction(Some(50_000)).await;
     assert!(took < 3 * SECOND, "{took:?}");
 }

@@ -14,7 +14,7 @@ use support::{
 };
 
 #[tokio::test]
-async fn room_has_one_member_fewer_when_a_leave_has_returned() {
+async fn member_count_is_one_lower_when_leave_returns() {
     let mut server = Recorded::serve(Hub::<u32>::builder().shards(2).build().unwrap()).await;
     let mut members = Vec::new();
     for _ in 0..4 {
@@ -39,7 +39,7 @@ async fn room_has_one_member_fewer_when_a_leave_has_returned() {
 }
 
 #[tokio::test]
-async fn leave_of_a_room_that_one_is_not_in_takes_nobody_out_of_the_count() {
+async fn leave_of_a_room_without_membership_keeps_the_count() {
     let mut server = Recorded::serve(Hub::<u32>::builder().shards(1).build().unwrap()).await;
     let (_one, stranger) = server.connect().await;
     let (_other, member) = server.connect().await;
@@ -135,7 +135,7 @@ async fn pings_are_answered_while_a_handler_runs() {
 }
 
 #[tokio::test]
-async fn close_that_comes_while_a_handler_runs_is_answered_behind_its_answer() {
+async fn close_during_a_handler_is_answered_after_the_handlers_message() {
     let mut scene = Scene::begin().await;
     // The pong tells that the close behind the ping has been read, too, or is about to be.
     let close = frame(CLOSE, &close_payload(4_000, b"bye"));
@@ -149,7 +149,7 @@ async fn close_that_comes_while_a_handler_runs_is_answered_behind_its_answer() {
 }
 
 #[tokio::test]
-async fn handler_of_a_client_that_is_gone_is_not_overtaken_by_its_end() {
+async fn on_disconnect_waits_for_the_running_handler_of_a_vanished_client() {
     let scene = Scene::begin().await;
     scene.client.stream.set_zero_linger().expect("a socket takes options");
     let Scene { client, mut events, may_answer, .. } = scene;
@@ -162,7 +162,7 @@ async fn handler_of_a_client_that_is_gone_is_not_overtaken_by_its_end() {
 
 /// What the client sends meanwhile stays in the kernel, and then in the client.
 #[tokio::test]
-async fn one_message_at_most_is_taken_while_a_handler_runs() {
+async fn at_most_one_message_is_read_ahead_while_a_handler_runs() {
     const MESSAGES: usize = 500;
     const BYTES: usize = 64 << 10;
     let Scene { hub, _server, client, mut events, may_answer, messages } = Scene::begin().await;

@@ -160,7 +160,7 @@ async fn blocked(
 }
 
 #[tokio::test]
-async fn client_that_takes_nothing_is_evicted_for_its_stall_and_the_waiting_call_says_so() {
+async fn stalled_client_is_evicted_and_the_waiting_call_returns_the_reason() {
     let timeout = Duration::from_millis(200);
     let builder = builder().socket_send_buffer(16 << 10).write_timeout(timeout);
     let mut server = Recorded::serve(builder.build().unwrap()).await;
@@ -200,7 +200,7 @@ async fn waiting_call_ends_with(go: impl AsyncFnOnce(RawClient) -> Option<RawCli
 }
 
 #[tokio::test]
-async fn waiting_call_is_told_that_the_client_has_closed() {
+async fn waiting_call_returns_an_error_when_the_client_closes() {
     waiting_call_ends_with(async |mut client| {
         client.send(&frame(CLOSE, &close_payload(1_000, b""))).await;
         Some(client)
@@ -209,7 +209,7 @@ async fn waiting_call_is_told_that_the_client_has_closed() {
 }
 
 #[tokio::test]
-async fn waiting_call_is_told_that_the_client_is_gone() {
+async fn waiting_call_returns_an_error_when_the_client_vanishes() {
     waiting_call_ends_with(async |client| {
         client.stream.set_zero_linger().expect("a socket takes options");
         None

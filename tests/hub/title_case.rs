@@ -34,7 +34,7 @@ async fn names(server: &Listening, path: &str, header: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn names_are_as_the_rfcs_print_them_where_that_is_asked_for() {
+async fn header_names_are_in_title_case_when_the_setting_is_on() {
     let server = served(|server| server.title_case_headers(true)).await;
     assert_eq!(
         names(&server, "/ws", "Sec-WebSocket-Protocol: chat\r\n").await,
@@ -51,7 +51,7 @@ async fn names_are_as_the_rfcs_print_them_where_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn names_are_in_lower_case_by_default_and_again() {
+async fn header_names_are_in_lower_case_by_default_and_when_the_setting_is_off() {
     for server in [
         served(|server| server).await,
         served(|server| server.title_case_headers(true).title_case_headers(false)).await,

@@ -26,7 +26,7 @@ fn builder() -> Builder<RawMessage> {
 }
 
 #[tokio::test]
-async fn bytes_on_their_way_count_until_they_have_left() {
+async fn queued_bytes_count_until_they_are_sent() {
     let mut server = Recorded::serve(builder().build().unwrap()).await;
     let (mut client, conn) = server.connect_raw().await;
     assert_eq!(conn.queued_bytes(), 0);
@@ -74,7 +74,7 @@ async fn bytes_that_wait_for_a_client_count_and_a_flush_waits_for_them() {
 }
 
 #[tokio::test]
-async fn what_is_published_and_waits_for_a_client_counts_too() {
+async fn published_bytes_that_wait_for_a_client_count_too() {
     let (server, _client, conn) = blocked(builder()).await;
     conn.try_join("r").unwrap();
     let before = conn.queued_bytes();
@@ -85,7 +85,7 @@ async fn what_is_published_and_waits_for_a_client_counts_too() {
 }
 
 #[tokio::test]
-async fn flush_of_a_client_that_goes_or_is_evicted_says_so() {
+async fn flush_returns_an_error_when_its_client_leaves_or_is_evicted() {
     let (_server, client, conn) = blocked(builder()).await;
     client.stream.set_zero_linger().expect("a socket takes options");
     drop(client);
@@ -134,7 +134,7 @@ async fn encoded_sends_that_wait_reach_two_clients_that_read() {
 }
 
 #[tokio::test]
-async fn leave_that_waits_gets_through_a_full_inbox() {
+async fn waiting_leave_succeeds_after_a_full_inbox() {
     let hub = Hub::<u32>::builder().shards(1).inbox_messages(2).send_buffer(64).build().unwrap();
     let mut server = Recorded::serve(hub.clone()).await;
     let (mut client, conn) = server.connect().await;

@@ -33,7 +33,8 @@ impl Wake for Alarm {
     }
 }
 
-/// Sleeps until `is_so` returns true. Each wake of its waker calls `is_so` again. If no thread wakes it, the checker reports a deadlock.
+/// Sleeps until `is_so` returns true. Each wake-up of the waker calls `is_so` again. If no thread calls the waker, the
+/// checker reports a deadlock.
 pub(crate) fn sleep_until(mut is_so: impl FnMut(&mut Context<'_>) -> bool) {
     let alarm = Arc::new(Alarm::default());
     let waker = Waker::from(alarm.clone());

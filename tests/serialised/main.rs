@@ -66,7 +66,7 @@ async fn each_counter_has_its_own_name_and_each_documented_one_is_there() {
 }
 
 #[tokio::test]
-async fn counters_are_read_back_and_those_that_are_missing_are_zero() {
+async fn counters_are_deserialised_and_missing_counters_are_zero() {
     let hub = Hub::<u32>::new();
     hub.broadcast(&1).await.unwrap();
     let told = value(&hub.stats()).to_string();
@@ -78,7 +78,7 @@ async fn counters_are_read_back_and_those_that_are_missing_are_zero() {
 }
 
 #[tokio::test]
-async fn health_tells_state_time_and_the_last_error() {
+async fn health_has_state_time_and_the_last_error() {
     let hub = Hub::<u32>::builder().backplane(Local::new(), "serialised").build().unwrap();
     let mut changes = hub.backplane_changes().expect("it has a backplane");
     while hub.backplane_health().unwrap().state != BackplaneState::Up {
@@ -97,7 +97,7 @@ async fn health_tells_state_time_and_the_last_error() {
 }
 
 #[test]
-fn report_of_a_shutdown_has_its_time_in_seconds() {
+fn shutdown_report_has_its_duration_in_seconds() {
     let mut report = ShutdownReport::default();
     report.took = Duration::from_millis(1_500);
     report.messages_lost = 2;
@@ -108,7 +108,7 @@ fn report_of_a_shutdown_has_its_time_in_seconds() {
 }
 
 #[test]
-fn ids_are_text() {
+fn ids_serialise_as_text() {
     let id: ConnId = "000102030405060708090a0b0c0d0e0f-400".parse().unwrap();
     let told = json!("000102030405060708090a0b0c0d0e0f-400");
     assert_eq!(value(&id), told);
@@ -122,7 +122,7 @@ fn ids_are_text() {
 }
 
 #[test]
-fn ends_tell_what_they_are() {
+fn disconnect_reasons_serialise_with_their_kind() {
     let close = Close::new(CloseCode::POLICY, "spam");
     let told = json!({ "code": 1008, "reason": "spam" });
     assert_eq!(value(&close), told);

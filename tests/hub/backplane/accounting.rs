@@ -52,7 +52,7 @@ async fn a_lost_tail_is_noticed_by_the_next_heartbeat() {
 }
 
 #[tokio::test]
-async fn what_was_carried_although_it_failed_is_delivered_once() {
+async fn payload_that_arrived_despite_a_failed_publish_is_delivered_once() {
     let bus = Faulty::doubling_and_failing();
     let mut nodes = nodes(&bus, 2, 1).await;
     let hub = nodes[0].hub().clone();
@@ -143,7 +143,7 @@ fn subscriptions(member: &Member) -> usize {
 }
 
 #[tokio::test]
-async fn a_lost_tail_of_a_node_that_goes_is_told_by_its_goodbye() {
+async fn lost_tail_of_a_departing_node_is_noticed_by_its_goodbye() {
     let bus = Faulty::new();
     let (mut there, here) = sound_and_faulty(&bus).await;
     there.conn.join_subscribed("r").await.unwrap();
@@ -160,7 +160,7 @@ async fn a_lost_tail_of_a_node_that_goes_is_told_by_its_goodbye() {
 }
 
 #[tokio::test]
-async fn a_repetition_is_dropped_although_its_channel_was_let_go_of_meanwhile() {
+async fn duplicate_is_dropped_although_its_channel_was_released_meanwhile() {
     let bus = Faulty::new();
     let (mut there, here) = sound_and_faulty(&bus).await;
     there.conn.join_subscribed("r").await.unwrap();
@@ -178,7 +178,7 @@ async fn a_repetition_is_dropped_although_its_channel_was_let_go_of_meanwhile() 
 }
 
 #[tokio::test]
-async fn nothing_is_lost_on_a_channel_that_could_not_be_let_go_of_in_peace() {
+async fn nothing_is_lost_on_a_channel_whose_release_failed() {
     let bus = Faulty::new();
     let (here, mut there) = sound_and_faulty(&bus).await;
     there.conn.join_subscribed("r").await.unwrap();
@@ -200,7 +200,7 @@ async fn nothing_is_lost_on_a_channel_that_could_not_be_let_go_of_in_peace() {
 }
 
 #[tokio::test]
-async fn a_channel_that_is_refused_holds_up_no_other_and_loses_nothing() {
+async fn refused_channel_delays_no_other_channel_and_loses_nothing() {
     let bus = Faulty::new();
     let (mut there, here) = sound_and_faulty(&bus).await;
     // Some of them are on the channel that will be refused.
@@ -233,7 +233,7 @@ async fn a_channel_that_is_refused_holds_up_no_other_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_node_that_cannot_keep_up_counts_what_it_had_no_room_for() {
+async fn node_that_cannot_keep_up_counts_the_messages_it_had_no_space_for() {
     let bus = Local::new();
     let mut nodes = nodes(&bus, 2, 1).await;
     let hub = nodes[0].hub().clone();

@@ -19,7 +19,7 @@ fn hub_on(bus: &Faulty) -> Hub<u32> {
 }
 
 #[tokio::test]
-async fn a_hub_without_a_backplane_has_no_health_and_is_alone() {
+async fn hub_without_a_backplane_has_no_health_and_no_other_nodes() {
     let hub = Hub::<u32>::new();
     assert_eq!(hub.backplane_health(), None);
     assert_eq!(hub.backplane_err(), None);
@@ -33,7 +33,7 @@ async fn a_hub_without_a_backplane_has_no_health_and_is_alone() {
 }
 
 #[tokio::test]
-async fn a_backplane_that_is_away_is_told_and_comes_by_itself() {
+async fn unreachable_backplane_is_reported_and_reconnects_by_itself() {
     let bus = Faulty::new();
     bus.set(|faults| &faults.is_away, true);
     let hub = hub_on(&bus);
@@ -52,7 +52,7 @@ async fn a_backplane_that_is_away_is_told_and_comes_by_itself() {
 
 /// After two minutes each wait is between five and ten seconds.
 #[tokio::test(start_paused = true)]
-async fn a_driver_that_has_news_is_connected_without_a_wait() {
+async fn driver_that_reports_a_change_is_reconnected_without_delay() {
     let bus = Faulty::new();
     bus.set(|faults| &faults.is_away, true);
     let hub = hub_on(&bus);
@@ -121,7 +121,7 @@ async fn a_subscriber_that_panics_is_subscribed_again() {
 }
 
 #[tokio::test]
-async fn a_refused_channel_delays_no_other_and_is_forgotten_with_its_rooms() {
+async fn refused_channel_delays_no_other_channel_and_is_forgotten_with_its_rooms() {
     let bus = Faulty::new();
     let hub = Hub::builder().backplane(bus.clone(), "test").channels(8).build().unwrap();
     let member = Member::of(hub).await;
@@ -140,7 +140,7 @@ async fn a_refused_channel_delays_no_other_and_is_forgotten_with_its_rooms() {
 }
 
 #[tokio::test]
-async fn silence_over_many_subscriptions_is_noticed_as_soon() {
+async fn silence_is_noticed_as_fast_with_many_subscriptions() {
     let bus = Faulty::new();
     let hub = Hub::builder().backplane(bus.clone(), "test").channels(4_096);
     let member = Member::of(hub.max_rooms_per_conn(8_000).build().unwrap()).await;
@@ -152,7 +152,7 @@ async fn silence_over_many_subscriptions_is_noticed_as_soon() {
 }
 
 #[tokio::test]
-async fn a_greeting_that_did_not_get_through_is_repeated() {
+async fn greeting_that_was_lost_is_repeated() {
     let bus = Faulty::new();
     let there: Hub<u32> = Hub::builder().backplane(bus.sound(), "test").build().unwrap();
     eventually("it is up", || is_up(&there)).await;
@@ -167,7 +167,7 @@ async fn a_greeting_that_did_not_get_through_is_repeated() {
 }
 
 #[tokio::test]
-async fn a_join_that_has_waited_leaves_nothing_behind() {
+async fn join_that_has_waited_leaves_no_waiter_behind() {
     let member = Member::of(hub_on(&Faulty::new())).await;
     eventually("it is up", || is_up(member.hub())).await;
     let task = Arc::new(Task);
@@ -187,7 +187,7 @@ impl Wake for Task {
 }
 
 #[tokio::test]
-async fn a_subscription_that_has_silently_died_is_noticed_by_its_missing_echo() {
+async fn silently_lost_subscription_is_noticed_by_its_missing_echo() {
     let bus = Faulty::new();
     let hub = hub_on(&bus);
     eventually("it is up", || is_up(&hub)).await;
@@ -202,7 +202,7 @@ async fn a_subscription_that_has_silently_died_is_noticed_by_its_missing_echo() 
 }
 
 #[tokio::test]
-async fn nodes_that_spread_rooms_differently_are_told_of_it() {
+async fn nodes_with_different_numbers_of_channels_report_each_other() {
     let bus = Local::new();
     let eight = Hub::<u32>::builder().backplane(bus.clone(), "test").channels(8).build().unwrap();
     let nine = Hub::<u32>::builder().backplane(bus.clone(), "test").channels(9).build().unwrap();

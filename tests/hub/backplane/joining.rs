@@ -32,7 +32,7 @@ async fn joining(hub: &Hub<u32>) -> (Listening, Client) {
 }
 
 #[tokio::test]
-async fn client_whose_join_waits_in_vain_is_served_in_time() {
+async fn client_is_served_in_time_when_its_join_gets_no_subscription() {
     let bus = Faulty::new();
     bus.set(|faults| &faults.is_away, true);
     let hub = hub_on(&bus, Duration::from_millis(100));
@@ -52,7 +52,7 @@ async fn client_whose_join_waits_in_vain_is_served_in_time() {
 }
 
 #[tokio::test]
-async fn join_that_waits_not_in_vain_says_so() {
+async fn join_reports_that_its_subscription_was_confirmed() {
     let bus = Faulty::new();
     bus.set(|faults| &faults.is_away, true);
     let hub = hub_on(&bus, LONG);
@@ -67,7 +67,7 @@ async fn join_that_waits_not_in_vain_says_so() {
 }
 
 #[tokio::test]
-async fn shutdown_does_not_wait_for_joins_that_wait() {
+async fn shutdown_does_not_wait_for_waiting_joins() {
     let bus = Faulty::new();
     bus.set(|faults| &faults.is_away, true);
     let hub = hub_on(&bus, Duration::from_secs(24 * 60 * 60));

@@ -111,7 +111,7 @@ fn signed(key: &[u8], channel: &str, mut envelope: Vec<u8>) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn what_is_signed_as_described_is_delivered() {
+async fn envelope_signed_as_documented_is_delivered() {
     let bus = Local::new();
     let mut member = Member::of(keyed(bus.clone())).await;
     eventually("it is up", || is_up(member.hub())).await;
@@ -120,7 +120,7 @@ async fn what_is_signed_as_described_is_delivered() {
 }
 
 #[tokio::test]
-async fn what_strangers_publish_reaches_nobody_and_is_counted() {
+async fn envelopes_of_strangers_reach_nobody_and_are_counted() {
     let bus = Tapped::default();
     let mut member = Member::of(keyed(bus.clone())).await;
     eventually("it is up", || is_up(member.hub())).await;
@@ -160,7 +160,7 @@ async fn what_strangers_publish_reaches_nobody_and_is_counted() {
 }
 
 #[tokio::test]
-async fn envelopes_of_one_channel_are_worth_nothing_on_another() {
+async fn envelope_of_one_channel_is_invalid_on_another() {
     let bus = Tapped::default();
     let hub = keyed(bus.clone());
     let other = Hub::<u32>::builder().backplane(bus.clone(), "other").backplane_key(KEY);
@@ -176,7 +176,7 @@ async fn envelopes_of_one_channel_are_worth_nothing_on_another() {
 }
 
 #[tokio::test]
-async fn nodes_with_another_key_or_none_do_not_hear_each_other_and_count_it() {
+async fn nodes_with_different_keys_ignore_each_other_and_count_it() {
     let bus = Local::new();
     let one = Member::of(keyed(bus.clone())).await;
     let other = Member::of(builder(bus.clone()).backplane_key(ANOTHER).build().unwrap()).await;
@@ -211,7 +211,7 @@ async fn nodes_with_another_key_or_none_do_not_hear_each_other_and_count_it() {
 }
 
 #[tokio::test]
-async fn a_key_is_changed_step_by_step_and_nothing_is_missed() {
+async fn key_rotation_in_steps_loses_no_message() {
     let steps: [&[&[u8]]; 4] = [&[KEY], &[KEY, ANOTHER], &[ANOTHER, KEY], &[ANOTHER]];
     for pair in steps.windows(2) {
         let bus = Local::new();
@@ -231,7 +231,7 @@ async fn a_key_is_changed_step_by_step_and_nothing_is_missed() {
 }
 
 #[tokio::test]
-async fn a_repetition_is_dropped_by_who_has_heard_it_also_when_its_sender_is_gone() {
+async fn replay_is_dropped_by_a_node_that_heard_the_original_even_after_its_sender_left() {
     let bus = Tapped::default();
     let sender = keyed(bus.clone());
     let mut member = Member::of(keyed(bus.bus.clone())).await;
@@ -263,7 +263,7 @@ async fn a_repetition_is_dropped_by_who_has_heard_it_also_when_its_sender_is_gon
 }
 
 #[tokio::test]
-async fn a_repetition_is_taken_once_by_who_was_not_there_until_it_hears_the_sender() {
+async fn replay_is_accepted_once_by_a_new_node_until_it_hears_the_sender() {
     let bus = Tapped::default();
     let sender = keyed(bus.clone());
     know_each_other(&[&sender]).await;
@@ -290,7 +290,7 @@ async fn a_repetition_is_taken_once_by_who_was_not_there_until_it_hears_the_send
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_recorded_heartbeat_shows_a_node_that_is_gone_for_fifteen_seconds() {
+async fn replayed_heartbeat_shows_a_departed_node_for_fifteen_seconds() {
     let bus = Tapped::default();
     let sender = keyed(bus.clone());
     let hub = keyed(bus.bus.clone());
@@ -305,7 +305,7 @@ async fn a_recorded_heartbeat_shows_a_node_that_is_gone_for_fifteen_seconds() {
 }
 
 #[tokio::test]
-async fn a_stranger_cannot_make_a_dead_subscription_look_alive() {
+async fn stranger_cannot_make_a_dead_subscription_look_alive() {
     let bus = Faulty::new();
     let hub = keyed(bus.clone());
     eventually("it is up", || is_up(&hub)).await;

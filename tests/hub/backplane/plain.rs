@@ -150,7 +150,7 @@ async fn each_target_reaches_the_members_of_all_nodes_once() {
 }
 
 #[tokio::test]
-async fn nodes_publish_nothing_on_the_plain_channel_and_go_on_among_themselves() {
+async fn nodes_never_publish_on_the_plain_channel_and_still_hear_each_other() {
     let bus = Bus::default();
     let mut nodes =
         [member(builder(bus.clone())).await, member(builder(bus.clone()).channels(1)).await];
@@ -182,7 +182,7 @@ async fn a_channel_without_heartbeats_is_not_taken_for_dead() {
 }
 
 #[tokio::test]
-async fn a_hub_without_the_setting_does_not_listen() {
+async fn hub_without_the_setting_does_not_subscribe_to_the_plain_channel() {
     let bus = Local::new();
     let mut node = member(builder(bus.clone())).await;
     let deaf = Hub::<u32>::builder().backplane(bus.clone(), "test").build().unwrap();
@@ -232,7 +232,7 @@ async fn a_hub_of_raw_messages_sends_the_text_of_the_message() {
 }
 
 #[tokio::test]
-async fn what_is_no_payload_reaches_nobody_and_is_counted() {
+async fn malformed_payload_reaches_nobody_and_is_counted() {
     let bus = Local::new();
     let mut node = member(builder(bus.clone()).max_room_name_bytes(4)).await;
     node.conn.try_join("tea").unwrap();
@@ -263,7 +263,7 @@ async fn what_is_no_payload_reaches_nobody_and_is_counted() {
 }
 
 #[tokio::test]
-async fn a_payload_may_be_as_long_as_is_set_and_no_longer() {
+async fn payload_passes_at_the_length_limit_and_is_refused_past_it() {
     let bus = Local::new();
     let of_bytes = |bytes: usize| {
         let spaces = " ".repeat(bytes - 29);
@@ -282,7 +282,7 @@ async fn a_payload_may_be_as_long_as_is_set_and_no_longer() {
 }
 
 #[tokio::test]
-async fn what_has_no_space_to_wait_is_dropped_and_counted_and_nodes_are_not_crowded_out() {
+async fn payload_without_queue_space_is_dropped_and_counted_and_nodes_are_unaffected() {
     let bus = Local::new();
     let node = |bus: &Local| builder(bus.clone()).send_buffer(65_536);
     let (mut node, other) = (member(node(&bus)).await, member(node(&bus)).await);
@@ -320,7 +320,7 @@ impl Codec<u32> for Faulty {
 }
 
 #[tokio::test]
-async fn a_codec_that_fails_or_panics_costs_that_message_alone() {
+async fn codec_that_fails_or_panics_loses_that_message_alone() {
     let bus = Local::new();
     let hub = Hub::with_codec(Faulty).backplane(bus.clone(), "test").plain_channel(CHANNEL);
     let mut node = Member::of(hub.build().unwrap()).await;
@@ -363,7 +363,7 @@ async fn a_hub_with_a_binary_codec_reads_json_and_sends_what_its_codec_makes_of_
 }
 
 #[tokio::test]
-async fn a_channel_that_can_never_work_fails_the_build_with_the_reason() {
+async fn invalid_channel_fails_the_build_with_the_reason() {
     let refused = |result: Result<Hub<u32>, BuildError>| match result {
         Err(error @ BuildError::PlainChannel { .. }) => error.to_string(),
         other => panic!("{other:?}"),

@@ -27,7 +27,7 @@ fn signed(key: &[u8], channel: &str, body: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_is_signed_with_any_of_the_keys_is_delivered() {
+async fn payload_signed_with_any_of_the_keys_is_delivered() {
     let bus = Local::new();
     let mut node = member(builder(bus.clone()).backplane_keys([KEY, ANOTHER])).await;
     for (message, key) in (1..).zip([KEY, ANOTHER]) {
@@ -40,7 +40,7 @@ async fn what_is_signed_with_any_of_the_keys_is_delivered() {
 }
 
 #[tokio::test]
-async fn what_is_not_signed_or_was_changed_reaches_nobody_and_is_counted() {
+async fn unsigned_or_changed_payload_reaches_nobody_and_is_counted() {
     let bus = Local::new();
     let mut node = member(builder(bus.clone()).backplane_key(KEY)).await;
     let whole = signed(KEY, CHANNEL, &body(1));
@@ -80,7 +80,7 @@ async fn what_is_not_signed_or_was_changed_reaches_nobody_and_is_counted() {
 }
 
 #[tokio::test]
-async fn what_is_signed_and_no_payload_is_counted_as_such() {
+async fn signed_malformed_payload_is_counted_as_malformed() {
     let bus = Local::new();
     let mut node = member(builder(bus.clone()).backplane_key(KEY).max_plain_bytes(200)).await;
     publish(&bus, signed(KEY, CHANNEL, "garbage")).await;
@@ -99,7 +99,7 @@ async fn what_is_signed_and_no_payload_is_counted_as_such() {
 }
 
 #[tokio::test]
-async fn a_signature_of_one_kind_is_worth_nothing_for_the_other() {
+async fn signature_of_one_kind_is_invalid_for_the_other_kind() {
     let bus = Bus::default();
     let mut node = member(builder(bus.clone()).backplane_key(KEY)).await;
     // As an envelope's is made: the length of the channel's name, the name, and what is signed.
@@ -124,7 +124,7 @@ async fn a_repetition_is_delivered_again() {
 }
 
 #[tokio::test]
-async fn a_signature_where_there_is_no_key_is_no_payload() {
+async fn signed_payload_is_malformed_for_a_hub_without_a_key() {
     let bus = Local::new();
     let mut node = member(builder(bus.clone())).await;
     publish(&bus, signed(KEY, CHANNEL, &body(1))).await;

@@ -30,7 +30,7 @@ pub(super) async fn publish(bus: &Local, payload: Vec<u8>) {
 }
 
 #[tokio::test]
-async fn figures_that_cannot_be_are_taken_for_what_they_are() {
+async fn connection_counts_of_forged_heartbeats_saturate() {
     let bus = Local::new();
     let hub: Hub<u32> = Hub::builder().backplane(bus.clone(), "test").build().unwrap();
     eventually("it is up", || is_up(&hub)).await;
@@ -42,7 +42,7 @@ async fn figures_that_cannot_be_are_taken_for_what_they_are() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_misfit_that_falls_silent_is_forgotten() {
+async fn misconfigured_node_that_falls_silent_is_forgotten() {
     let bus = Local::new();
     let hub = Hub::<u32>::builder().backplane(bus.clone(), "test").channels(8).build().unwrap();
     eventually("it is up", || is_up(&hub)).await;

@@ -182,7 +182,7 @@ fn poll<F: Future>(future: Pin<&mut F>) -> (Poll<F::Output>, Arc<Alarm>) {
 }
 
 #[tokio::test]
-async fn waker_that_panics_takes_no_shard_with_it() {
+async fn panicking_waker_ends_no_shard() {
     let mut server = Recorded::serve(Hub::builder().shards(1).build().unwrap()).await;
     let mut clients = innocents(&mut server).await;
     let (client, conn) = server.connect().await;
@@ -205,7 +205,7 @@ async fn waker_that_panics_takes_no_shard_with_it() {
 
 /// Those that wait for room are woken by the shard that has made some.
 #[tokio::test]
-async fn waker_of_a_publisher_that_panics_takes_no_shard_with_it() {
+async fn panicking_waker_of_a_publisher_ends_no_shard() {
     let hub = Hub::<u32>::builder().shards(1).inbox_messages(4).build().unwrap();
     let mut server = Recorded::serve(hub).await;
     let (mut client, _conn) = server.connect().await;
@@ -232,7 +232,7 @@ async fn waker_of_a_publisher_that_panics_takes_no_shard_with_it() {
 
 /// What waits for the end of a connection is woken by its shard.
 #[tokio::test]
-async fn waker_of_a_join_that_panics_takes_no_shard_with_it() {
+async fn panicking_waker_of_a_join_ends_no_shard() {
     let bus = Faulty::new();
     bus.set(|faults| &faults.is_silent, true);
     let hub = Hub::<u32>::builder().shards(1).backplane(bus, "panic").build().unwrap();

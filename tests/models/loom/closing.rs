@@ -29,7 +29,7 @@ fn assert_nothing_left(rig: &Rig) {
 
 /// Guards that what is dropped from a closed inbox abandons its connection, by whomever.
 #[test]
-fn a_connection_that_comes_while_its_shard_goes_is_abandoned() {
+fn connection_that_attaches_while_its_shard_ends_is_abandoned() {
     check_within(3, || {
         let mut rig = Settings::default().build();
         let port = rig.ports[0].clone();

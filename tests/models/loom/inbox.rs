@@ -12,7 +12,7 @@ const LIMITS: InboxLimits = InboxLimits { messages: 2, bytes: 100 };
 
 /// Guards the fence in `wake` against the one in `poll_filled`, and the second look there.
 #[test]
-fn nothing_pushed_is_slept_over() {
+fn consumer_does_not_sleep_over_a_push() {
     check_within(3, || {
         let inbox = Arc::new(Inbox::new(LIMITS));
         let producers = [1, 2].map(|number| {
@@ -52,7 +52,7 @@ fn a_consumer_that_sleeps_between_two_pushes_of_one_producer_is_woken_for_both()
 /// Guards the wake-up of `give_back`, and its fence: a consumer that goes to sleep sees the room, or
 /// is woken to see it.
 #[test]
-fn room_given_back_is_seen_by_a_consumer_that_goes_to_sleep() {
+fn released_space_is_seen_by_a_consumer_that_goes_to_sleep() {
     check(|| {
         let inbox = Arc::new(Inbox::<()>::new(LIMITS));
         assert!(inbox.reserve(90).is_ok());
@@ -91,7 +91,7 @@ fn nothing_stays_in_a_closed_inbox() {
 /// Guards the hint: whoever takes a number past its half, or back, says so, also where it gives back what it
 /// was refused. When all have done so, the hint is right.
 #[test]
-fn congestion_is_told_by_whoever_crosses_the_half() {
+fn congestion_is_signalled_by_the_call_that_crosses_half() {
     check_within(3, || {
         let congestion = Arc::new(Congestion::new());
         let inbox = Arc::new(Inbox::<()>::new(LIMITS).with_congestion(congestion.clone()));

@@ -86,7 +86,7 @@ fn subscribe(interest: &Interest) {
 
 /// Guards the rings of `release`, of `made` and of an acknowledgement, and that a wait registers before it looks.
 #[test]
-fn who_waits_for_a_subscription_is_woken_whatever_the_release_does() {
+fn wait_for_a_subscription_is_woken_whatever_the_release_does() {
     check_within(3, || {
         let interest = subscribed_in_vain();
         let joiner = {
@@ -105,7 +105,7 @@ fn who_waits_for_a_subscription_is_woken_whatever_the_release_does() {
 
 /// Guards the ring after a subscription that was lost and made again.
 #[test]
-fn who_waits_for_a_lost_subscription_is_woken_when_it_is_back() {
+fn wait_for_a_lost_subscription_is_woken_when_it_is_restored() {
     check_within(3, || {
         let interest = subscribed_in_vain();
         let joiner = {

@@ -54,7 +54,7 @@ fn a_shutdown_waits_until_all_connections_are_over() {
 
 /// Guards the ring of a shutdown behind its move of the phase, where no connection is left to ring.
 #[test]
-fn who_waits_for_a_closed_hub_is_told_whoever_is_last() {
+fn wait_for_a_closed_hub_ends_whichever_connection_is_last() {
     check_within(3, || {
         let hub = Arc::new(Lifetime::new());
         let open = Arc::new(AtomicUsize::new(0));

@@ -36,7 +36,7 @@ fn wait_beside_others(link: &Link, stage: Stage) {
 
 /// Guards "set the end, then the stage" in `finish`, and `Release` with `Acquire` on the stage.
 #[test]
-fn who_sees_the_stage_sees_the_end() {
+fn thread_that_sees_the_stage_sees_the_end() {
     check(|| {
         let link = link();
         let shard = spawn_end(&link);
@@ -67,7 +67,7 @@ fn the_session_is_woken_for_each_stage() {
 
 /// Guards the fence in `watch` against the one in `wake_others`.
 #[test]
-fn the_first_who_watches_beside_the_session_is_woken() {
+fn first_watcher_beside_the_session_is_woken() {
     check(|| {
         let link = link();
         let shard = {
@@ -81,7 +81,7 @@ fn the_first_who_watches_beside_the_session_is_woken() {
 
 /// Guards the one list for all who watch, and that none takes the place of another.
 #[test]
-fn two_who_watch_beside_the_session_are_both_woken() {
+fn two_watchers_beside_the_session_are_both_woken() {
     check_within(3, || {
         let link = link();
         let watcher = {
@@ -115,7 +115,7 @@ fn send_when_there_is_space(link: &Link, bytes: usize, bytes_max: usize) {
 /// Guards the fence in `watch` against the one in `wake_others` for a sender, and that two senders do
 /// not take the same space.
 #[test]
-fn who_waits_for_space_is_woken_and_takes_no_more_than_there_is() {
+fn sender_that_waits_for_space_is_woken_and_takes_at_most_the_free_space() {
     check_within(3, || {
         let link = link();
         assert!(reserve_waiting(&link, 2, 2));

@@ -20,7 +20,7 @@ fn member() -> (Shard<FakeSocket>, Client) {
 /// Guards that the shard takes a leave and its membership off together: in between, the bound would
 /// be one too low.
 #[test]
-fn a_leave_makes_room_for_a_join_wherever_the_shard_is() {
+fn leave_frees_a_place_for_a_join_at_every_step_of_the_shard() {
     check_within(3, || {
         let (mut shard, client) = member();
         let session = {
@@ -41,7 +41,7 @@ fn a_leave_makes_room_for_a_join_wherever_the_shard_is() {
 
 /// Guards the same from the other side: in between, the bound would be one too high.
 #[test]
-fn a_leave_makes_room_for_one_join_only() {
+fn leave_frees_a_place_for_only_one_join() {
     check_within(3, || {
         let (mut shard, client) = member();
         let session = {
@@ -61,7 +61,7 @@ fn a_leave_makes_room_for_one_join_only() {
 
 /// Guards the one step from look to reservation in `reserve_membership`.
 #[test]
-fn two_who_join_at_once_do_not_pass_the_bound() {
+fn two_joins_at_once_do_not_exceed_the_bound() {
     check_within(3, || {
         let mut rig = Settings::default().rooms(8, 1).build();
         let client = Arc::new(rig.attach());

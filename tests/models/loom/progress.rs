@@ -72,7 +72,7 @@ fn a_flush_ends_when_its_message_is_acknowledged_and_not_before() {
 
 /// Guards "count, then append": a flush also waits for the messages ahead of its own.
 #[test]
-fn a_flush_waits_for_its_message_behind_those_of_others() {
+fn flush_waits_for_its_message_behind_messages_of_others() {
     check_within(2, || {
         let node = Node::new(4);
         let publishers = [1, 2].map(|message| spawn_publisher(&node, message));
@@ -103,7 +103,7 @@ fn a_flush_ends_when_its_message_is_dropped() {
 /// Guards the look at `is_carrying`, behind the look at `taken`: the drops of other publishers do not settle a message
 /// that is on its way.
 #[test]
-fn a_drop_settles_no_message_that_is_on_its_way() {
+fn drop_settles_no_message_that_is_being_published() {
     check_within(2, || {
         let node = Node::new(1);
         node.outbox.push(1);

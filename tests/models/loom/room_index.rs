@@ -99,7 +99,7 @@ fn rooms_that_come_and_go_beside_one_another_are_not_lost() {
 
 /// Guards the order of "exchange, then return" in `claim`, which joins rely on.
 #[test]
-fn whoever_is_told_of_a_join_finds_the_room() {
+fn thread_that_learns_of_a_join_finds_the_room() {
     check(|| {
         let index = Arc::new(RoomIndex::new());
         let last = claim(&index, "r");
@@ -128,7 +128,7 @@ fn whoever_is_told_of_a_join_finds_the_room() {
 
 /// Guards the order of "tell, then exchange" in `claim`.
 #[test]
-fn a_room_that_is_found_has_been_told_of() {
+fn room_that_is_found_was_announced() {
     check(|| {
         let watch = Watch::new();
         let index = Arc::new(RoomIndex::new().with_watch(watch.clone()));

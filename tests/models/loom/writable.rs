@@ -9,7 +9,7 @@ use super::{check_within, run};
 
 /// Guards "rearm, then write" in `flush`, and that a waker tells the inbox before the shard sleeps.
 #[test]
-fn what_a_socket_takes_late_still_leaves() {
+fn frames_leave_when_a_blocked_socket_becomes_writable() {
     check_within(3, || {
         let mut rig = Settings::default().build();
         let client = rig.attach();

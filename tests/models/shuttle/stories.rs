@@ -35,7 +35,7 @@ fn publisher(world: &World, number: usize, to: Vec<To>) -> JoinHandle<()> {
 }
 
 #[test]
-fn members_who_come_and_go_get_what_is_theirs_and_no_more() {
+fn members_that_come_and_go_get_exactly_their_messages() {
     tell(|| {
         let (world, shards) = World::start(settings().shards(2));
         let wanderer = |serial, rooms: [&'static str; 2]| {
@@ -164,7 +164,7 @@ fn connections_end_in_every_way_while_others_publish() {
 }
 
 #[test]
-fn a_hub_that_closes_ends_those_who_are_there_and_those_who_come() {
+fn closing_hub_ends_present_and_new_connections() {
     tell(|| {
         let (world, shards) = World::start(settings().shards(2));
         let early = world.attach(0);
@@ -190,7 +190,7 @@ fn a_hub_that_closes_ends_those_who_are_there_and_those_who_come() {
 }
 
 #[test]
-fn nobody_waits_in_vain_for_a_shard_that_is_stopped() {
+fn no_call_waits_forever_for_a_stopped_shard() {
     tell(|| {
         let (world, shards) = World::start(settings().shards(2));
         let early = world.attach(0);
@@ -244,7 +244,7 @@ fn a_publish_to_full_inboxes_reaches_all_shards_or_none() {
 }
 
 #[test]
-fn a_sweep_is_for_those_who_were_there_and_nothing_overtakes_it() {
+fn sweep_reaches_the_members_at_its_start_and_nothing_overtakes_it() {
     tell(|| {
         let (world, shards) = World::start(settings().large_audience(2));
         let conns: Vec<Conn> = (0..4).map(|serial| world.attach(serial)).collect();

@@ -92,7 +92,7 @@ fn a_mebibyte_takes_the_time_of_the_bandwidth() {
 }
 
 #[test]
-fn dead_link_swallows_all_and_tcp_goes_on_when_it_is_back() {
+fn dead_link_drops_all_packets_and_tcp_continues_when_it_recovers() {
     let profile = Profile::new(Duration::from_millis(10), 100_000_000);
     let Some(network) = Network::lay_or_skip(&[profile]) else { return };
     let (address, told) = oneshot::channel();

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn full_queue_loses_what_comes_until_there_is_space() {
+    fn full_queue_drops_packets_until_there_is_space() {
         let mut way = OneWay::new(Profile { queue_bytes: 2_500, ..ten_megabits() }, 0);
         let arrivals = [(); 5].map(|()| way.enter(Duration::ZERO, 1_250).is_some());
         assert_eq!(arrivals, [true, true, true, false, false]);
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn loss_is_the_part_that_was_asked_for_and_the_same_for_a_seed() {
+    fn loss_matches_the_configured_rate_and_repeats_for_a_seed() {
         let lost = |seed| {
             let mut way = OneWay::new(ten_megabits().with_loss(0.02), seed);
             let arrives = |number| way.enter(number * MILLISECOND, 125).is_some();
