@@ -13,10 +13,10 @@ use support::{Client, Recorded, eventually, serve, within};
 
 const END: u32 = u32::MAX;
 
-/// What a call that waits does not return within.
+/// A call that must wait does not return within this time.
 const MOMENT: Duration = Duration::from_millis(300);
 
-/// Four connections in two shards: the first two are in `a`, the second and the third in `b`.
+/// Four connections in two shards: the first and the second are in room `a`, the second and the third in room `b`.
 struct Four {
     server: Recorded<u32>,
     members: Vec<(Client, Conn<u32>)>,
@@ -42,7 +42,7 @@ impl Four {
         self.members[at].1.id()
     }
 
-    /// Each target, with those whom it stands for.
+    /// Each target, with the connections that it addresses.
     fn targets(&self) -> Vec<(Target<'static>, Vec<usize>)> {
         let id = |at: usize| self.id(at);
         vec![
@@ -60,13 +60,13 @@ impl Four {
         ]
     }
 
-    /// Who is in a room, by place.
+    /// The members of a room, by their index.
     async fn members_of(&self, room: &str) -> Vec<usize> {
         let ids: Vec<_> = self.hub().members(room).await.iter().map(Conn::id).collect();
         (0..self.members.len()).filter(|&at| ids.contains(&self.id(at))).collect()
     }
 
-    /// What a client gets before the end, which is sent to it last.
+    /// The messages that a client gets before the end marker, which the test sends last.
     async fn until_end(&mut self, at: usize) -> Vec<u32> {
         self.server.hub.try_publish(&Target::conn(self.id(at)), &END).unwrap();
         let mut got = Vec::new();
@@ -143,7 +143,7 @@ async fn actions_keep_their_place_among_the_messages_of_a_publisher() {
     assert_eq!(four.until_end(3).await, [5, 6]);
 }
 
-/// Many publishers, each with a room of its own that it fills and empties; on several threads.
+/// Many publishers on several threads. Each publisher fills and empties its own room.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn connection_that_entered_gets_messages_that_the_same_task_sends_to_the_room() {
     const ROUNDS: u32 = 200;
@@ -236,7 +236,7 @@ async fn full_inbox_refuses_try_actions_and_delays_waiting_actions() {
     let hub = Hub::<u32>::builder().shards(1).inbox_messages(4).build().unwrap();
     let mut server = Recorded::serve(hub.clone()).await;
     let (mut client, conn) = server.connect().await;
-    // There is one thread, so the shard takes nothing out meanwhile.
+    // The runtime has one thread, so the shard does not run between these calls.
     (0..4).for_each(|message| hub.try_broadcast(&message).unwrap());
     let (everyone, before) = (Target::everyone(), hub.stats().refused);
     assert_eq!(hub.try_join(&everyone, "room"), Err(ActionError::Overloaded));
@@ -275,7 +275,7 @@ async fn a_closed_hub_acts_on_nobody() {
     assert_eq!(hub.leave(&everyone, "room").await, Err(ActionError::Closed));
 }
 
-/// Moves itself by the hub, in `on_connect`.
+/// Joins its own connection to a room through the hub, in `on_connect`.
 struct Moving(mpsc::UnboundedSender<Vec<String>>);
 
 impl Handler<u32> for Moving {

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use support::{Listening, RawClient, Recorded, eventually, serve, upgrade_request, within};
 
-/// The status and the head of the answer to a handshake with one more header.
+/// The status and the head of the response to a handshake with one extra header.
 async fn answer(server: &Listening, header: &str) -> (u16, String) {
     answer_at(server, "/ws", header).await
 }
@@ -31,7 +31,7 @@ async fn status_at(server: &Listening, path: &str, header: &str) -> u16 {
     answer_at(server, path, header).await.0
 }
 
-/// The seconds after which the client is to come back.
+/// The seconds in `Retry-After`.
 fn retry_after(head: &str) -> u64 {
     let (_, rest) = head.split_once("retry-after: ").expect("it says when");
     rest.lines().next().and_then(|seconds| seconds.parse().ok()).expect("a number")
@@ -207,7 +207,7 @@ async fn address_that_connects_too_often_gets_429_with_retry_after() {
     assert_eq!(hub.stats().refused_addrs, 1);
 }
 
-/// Lets nobody in before it is told to.
+/// A handler that holds each handshake until the test releases it.
 struct Gate(Arc<Semaphore>);
 
 impl Handler<u32> for Gate {
@@ -270,12 +270,12 @@ async fn kernel_send_buffer_has_the_configured_size() {
         };
         let mut server = Recorded::serve(hub.build().unwrap()).await;
         let (_client, conn) = server.connect_tight().await;
-        // One message at a time, until the client, which does not read, is evicted.
+        // One message at a time, until the client is evicted, because it does not read.
         let message = "x".repeat(1_000);
         let mut messages = 0;
         while server.hub.stats().evictions() == 0 {
             let _ = conn.try_send(&message);
-            // The shard has seen it when it has answered.
+            // When the shard has answered, it has processed the message.
             conn.rooms().await;
             messages += 1;
         }

@@ -11,11 +11,11 @@ use support::{Client, eventually, serve};
 #[derive(Clone)]
 struct User(String);
 
-/// What the closures share.
+/// The state that the closures share.
 #[derive(Clone)]
 struct App {
     users: Arc<HashMap<&'static str, User>>,
-    /// Opened by the test, so that a login takes as long as it likes.
+    /// The test opens the gate, so the test sets how long a login takes.
     gate: Arc<Semaphore>,
 }
 

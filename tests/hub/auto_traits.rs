@@ -8,7 +8,7 @@ use roomcast::{
     Shutdown, ShutdownReport, Stats, Target, UpgradeRequest,
 };
 
-/// A message that stays on its thread. A hub has none, so it may go anywhere.
+/// A message type that is not `Send`. A hub stores no message, so the hub is `Send`.
 type Pinned = std::rc::Rc<()>;
 
 macro_rules! assert_auto_traits {
@@ -47,13 +47,13 @@ assert_auto_traits! {
     ShutdownReport: Send, Sync, Unpin, Clone;
 }
 
-/// The future may go to another thread, and takes so many bytes at most.
+/// Asserts that the future is `Send` and has at most this size in bytes.
 fn assert_small<F: Future + Send>(future: F, bytes_max: usize) {
     let bytes = size_of_val(&future);
     assert!(bytes <= bytes_max, "{bytes} bytes");
 }
 
-/// They are part of the future of each handler that awaits them.
+/// These futures are part of the future of each handler that awaits them.
 #[tokio::test]
 async fn futures_of_waiting_calls_are_small_and_may_go_to_other_threads() {
     let hub = Hub::<String>::new();
@@ -65,7 +65,7 @@ async fn futures_of_waiting_calls_are_small_and_may_go_to_other_threads() {
     assert_small(hub.publish_encoded(&target, &encoded), 448);
 }
 
-/// Those of a connection, which a caller of this test need not have.
+/// The futures of a connection. The function is only compiled, so the test needs no connection.
 #[expect(dead_code, reason = "it is compiled, not called")]
 fn futures_of_a_connection(conn: &Conn<String>, encoded: &Encoded) {
     assert_small(conn.send("text"), 0);

@@ -6,9 +6,9 @@ use support::{
     Client, Listening, PING, RawClient, Recorded, TEXT, eventually, frame, serve, within,
 };
 
-/// A hub of one shard with room for few messages.
+/// A hub with one shard whose inbox has space for few messages.
 fn tight(messages: usize) -> Hub<u32> {
-    // The queue of a connection is not what is tested.
+    // This test is not about the send queue of a connection, so that queue is large.
     Hub::builder().shards(1).inbox_messages(messages).send_buffer(65_536).build().unwrap()
 }
 
@@ -19,7 +19,7 @@ async fn try_publish_to_a_full_inbox_is_refused_and_delivers_nothing() {
     conn.try_join("r").unwrap();
     conn.rooms().await;
     let hub = server.hub.clone();
-    // There is one thread, so the shard takes nothing out meanwhile.
+    // The runtime has one thread, so the shard does not run between these calls.
     let taken: Vec<u32> = (0..20).filter(|message| hub.try_to_room("r", message).is_ok()).collect();
     assert_eq!(taken, (0..8).collect::<Vec<_>>());
     for refused in
@@ -47,7 +47,7 @@ async fn message_that_one_shard_refuses_reaches_nobody() {
     let mut server = Recorded::serve(hub.clone()).await;
     let (mut a, first) = server.connect().await;
     let (mut b, second) = server.connect().await;
-    // The inbox of the second is full.
+    // The inbox of the second shard is full.
     while second.try_send(&1).is_ok() {}
     assert!(matches!(hub.try_broadcast(&2), Err(PublishError::Overloaded)));
     first.try_send(&3).unwrap();
@@ -104,7 +104,7 @@ async fn waiting_join_succeeds() {
     assert_eq!(client.get_many::<u32>(3).await, [0, 1, 2]);
 }
 
-/// The first leaves the inbox less than half full, and still the second does not fit.
+/// The first message leaves the inbox less than half full, but the second message does not fit.
 #[tokio::test]
 async fn waiting_call_with_a_large_message_succeeds() {
     let hub = Hub::<String>::builder().shards(1).inbox_bytes(10_000).build().unwrap();
@@ -115,7 +115,7 @@ async fn waiting_call_with_a_large_message_succeeds() {
         hub.try_broadcast(&small).unwrap();
         assert!(matches!(hub.try_broadcast(&large), Err(PublishError::Overloaded)));
         within("the large one", hub.broadcast(&large)).await.unwrap();
-        // Once the shard has answered, it has taken out all that came before.
+        // When the shard has answered, it has processed all earlier commands.
         conn.rooms().await;
         conn.try_send(&small).unwrap();
         within("the large one", conn.send(&large)).await.unwrap();
@@ -182,7 +182,7 @@ async fn waiting_call_ends_when_the_hub_closes() {
     assert!(matches!(within("an answer", waiting).await, Err(PublishError::Closed)));
 }
 
-/// A hub that passes on what a client sends to all, with little room for it.
+/// A hub with a small inbox that broadcasts each message of a client.
 async fn relay(inbox: usize) -> (Hub<u32>, Listening) {
     let hub = Hub::<u32>::builder().shards(2).inbox_messages(inbox).send_buffer(65_536);
     let hub = hub.build().unwrap();
@@ -207,7 +207,7 @@ async fn flooding_client_is_slowed_and_not_disconnected_and_all_its_messages_arr
         tokio::io::AsyncWriteExt::write_all(&mut writing, &flood).await.unwrap();
         writing
     });
-    // It reads what it gets, or it would be a slow client too.
+    // The client reads its messages; otherwise it would be a slow client too.
     let drain = tokio::spawn(async move {
         let _ = tokio::io::copy(&mut reading, &mut tokio::io::sink()).await;
     });
@@ -220,7 +220,7 @@ async fn flooding_client_is_slowed_and_not_disconnected_and_all_its_messages_arr
     drain.abort();
 }
 
-/// The handler does not wait, so it must not be called while there is no room.
+/// The handler does not wait, so the hub must not call it while the inbox has no space.
 #[tokio::test]
 async fn flooding_client_is_not_read_while_the_inbox_has_little_space() {
     let hub = tight(8);
@@ -279,7 +279,7 @@ async fn client_that_floods_with_pings_leaves_no_reservation() {
     server.hub.broadcast(&1).await.unwrap();
     assert_eq!(other.get::<u32>().await, 1);
     conn.rooms().await;
-    // All room was given back.
+    // All inbox space was released.
     for message in 0..8 {
         server.hub.try_broadcast(&message).unwrap();
     }
@@ -312,7 +312,7 @@ async fn inbox_space_is_released_whatever_happens_to_the_messages() {
     client.get_many::<u32>(8).await;
 }
 
-/// One publisher alone: nobody but the shard can wake it.
+/// With one publisher, only the shard can wake the publisher.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn single_publisher_that_waits_is_always_woken() {
     const MESSAGES: u32 = 30_000;
@@ -322,7 +322,7 @@ async fn single_publisher_that_waits_is_always_woken() {
         let hub = server.hub.clone();
         tokio::spawn(async move {
             for message in 0..MESSAGES {
-                // Of varying speed, so that the shard is met at all its steps.
+                // The speed varies, so that the publisher meets each step of the shard.
                 (0..fastrand::u32(0..500)).for_each(|_| std::hint::spin_loop());
                 hub.broadcast(&message).await.unwrap();
             }
@@ -339,7 +339,7 @@ async fn slice_of_a_large_fan_out_does_not_keep_other_clients_waiting() {
     for _ in 0..200 {
         crowd.push(server.connect_raw().await);
     }
-    // More than one slice of writes; readers run in between, on the one thread that there is.
+    // More than one slice of writes. The readers run between the slices, on the same single thread.
     hub.try_broadcast(&1).unwrap();
     let mut slices = 0;
     while hub.stats().deliveries < 200 {

@@ -14,7 +14,7 @@ use support::{
     eventually, frame, header, serve, upgrade_request, within,
 };
 
-/// Sends bytes, and wants to be closed with this code, while another client chats on.
+/// Sends bytes and expects a close with this code, while another client keeps sending and receiving.
 async fn refused_by<T: Send + 'static>(server: &mut Recorded<T>, bytes: &[u8], code: u16) {
     let (mut bad, conn) = server.connect_raw().await;
     conn.try_join("r").unwrap();
@@ -32,7 +32,7 @@ async fn refused_by<T: Send + 'static>(server: &mut Recorded<T>, bytes: &[u8], c
     assert!(server.events.pending().is_none(), "no message of it was handled");
 }
 
-/// A hub that takes numbers of at most 1,000 bytes refuses these bytes.
+/// Asserts that a hub refuses these bytes. The hub accepts numbers of at most 1,000 bytes.
 async fn refused(bytes: &[u8], code: u16) {
     let hub = Hub::<u32>::builder().max_message_bytes(1_000).build().unwrap();
     let mut server = Recorded::serve(hub).await;
@@ -52,7 +52,7 @@ const PROTOCOL: u16 = 1_002;
 const INVALID: u16 = 1_007;
 const TOO_BIG: u16 = 1_009;
 
-/// One of each kind: the tables of `tests/conformance.rs` have them all.
+/// One violation of each kind. The tables of `tests/conformance` have all violations.
 #[tokio::test]
 async fn protocol_violation_closes_and_is_counted_and_other_clients_are_unaffected() {
     refused(b"\x81\x011", PROTOCOL).await;
@@ -84,7 +84,7 @@ async fn binary_message_to_a_text_codec_is_refused() {
     refused(&frame(BINARY, b"1"), 1_003).await;
 }
 
-/// Takes bytes alone.
+/// A codec that accepts only binary messages.
 struct BinaryOnly;
 
 impl Codec<u8> for BinaryOnly {
@@ -141,12 +141,12 @@ async fn handler_may_close_on_undecodable_text() {
     assert_eq!(client.closed().await, (1_003, "numbers only".to_owned()));
 }
 
-/// Panics where it is told to by the path, or by a message.
+/// A handler that panics in the callback that the path or a message names.
 struct Panicking(mpsc::UnboundedSender<DisconnectReason>);
 
 impl Panicking {
     async fn panic_if(&self, is_it: bool) {
-        // Also after it has waited, when it is polled by the runtime.
+        // The handler also panics after an `.await`, when the runtime polls it again.
         tokio::task::yield_now().await;
         assert!(!is_it, "a panic that the test wants");
     }
@@ -203,7 +203,7 @@ impl Witnessed {
         Self { hub, server, ends, witness }
     }
 
-    /// The panicking one is cleaned up, and the witness chats on.
+    /// The panicking connection is cleaned up, and the witness still sends and receives.
     async fn lives(mut self, reason: DisconnectReason) {
         assert_eq!(within("on_disconnect", self.ends.recv()).await, Some(reason));
         assert_eq!((self.hub.count(), self.hub.member_count("r")), (1, 1));
@@ -263,7 +263,7 @@ async fn panic_in_on_upgrade_is_a_500() {
     assert_eq!(server.witness.get::<u32>().await, 5);
 }
 
-/// Panics when it is decoded from 13.
+/// A message that panics when it is decoded from 13.
 #[derive(Serialize)]
 struct Fragile(u32);
 

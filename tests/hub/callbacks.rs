@@ -7,7 +7,7 @@ use roomcast::{
 
 use support::{Client, Recorded, eventually, serve};
 
-/// Text that may be anything but `secret`, which cannot be encoded.
+/// Text with one value that cannot be encoded: `secret`.
 struct Discreet;
 
 impl Codec<String> for Discreet {
@@ -27,7 +27,7 @@ impl Codec<String> for Discreet {
     }
 }
 
-/// Does what the client says, on a hub whose names of rooms have four bytes at most.
+/// Calls what the client's message names, on a hub whose room names have at most four bytes.
 struct Obedient;
 
 impl Handler<String> for Obedient {
@@ -116,7 +116,7 @@ async fn callback_without_an_error_keeps_the_connection_open() {
     assert_eq!(hub.stats().callback_errors, 0);
 }
 
-/// Closures return nothing or a result, each as it needs.
+/// Each closure returns nothing or a result.
 #[tokio::test]
 async fn closures_return_nothing_or_a_result() {
     let hub = Hub::<u32>::new();
@@ -146,7 +146,7 @@ async fn closures_return_nothing_or_a_result() {
     assert_eq!(client.closed().await.0, 1_000);
 }
 
-/// A callback that fails because its client has gone is no fault of the callback.
+/// A callback that fails because its client vanished is not a fault of the callback.
 #[tokio::test]
 async fn callback_failure_for_a_vanished_client_is_not_counted() {
     let mut server = Recorded::serve(Hub::<u32>::new()).await;

@@ -12,7 +12,7 @@ const CHUNK_BYTES: usize = 50 << 10;
 
 const SHORT: Duration = Duration::from_millis(500);
 
-/// How much later it may be on a busy machine.
+/// The extra time that a busy machine may need.
 const LATE: Duration = Duration::from_secs(2);
 
 fn builder() -> Builder<RawMessage> {
@@ -23,7 +23,7 @@ fn message(bytes: usize) -> RawMessage {
     RawMessage::Binary(Bytes::from(vec![7; bytes]))
 }
 
-/// For how long the socket is there after a close, of a client that takes nothing and says nothing.
+/// The time that the socket stays open after a close, for a client that reads nothing and sends nothing.
 async fn time_of_a_close(builder: Builder<RawMessage>, messages: usize, bytes: usize) -> Duration {
     let mut server = Recorded::serve(builder.build().unwrap()).await;
     let _client = connect(server.server.addr, 16 << 10).await;
@@ -41,9 +41,9 @@ async fn time_of_a_close(builder: Builder<RawMessage>, messages: usize, bytes: u
 
 #[tokio::test]
 async fn client_that_reads_nothing_is_dropped_after_the_close_timeout() {
-    // What fits into the client's kernel, what fits into the server's, and what does not.
+    // Sizes that fit into the client's kernel, that fit into the server's kernel, and that fit into neither.
     for (messages, bytes) in [(1, 1_000), (12, CHUNK_BYTES), (120, CHUNK_BYTES)] {
-        // The latter counts until the close frame has left.
+        // In the last case the time counts until the close frame is sent.
         let builder = builder().close_timeout(SHORT).write_timeout(SHORT);
         let took = time_of_a_close(builder, messages, bytes).await;
         assert!((SHORT..SHORT + LATE).contains(&took), "{messages} of {bytes} bytes: {took:?}");

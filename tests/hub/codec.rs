@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use support::{BINARY, CONTINUATION, Client, FIN, PING, PONG, Recorded, TEXT, frame, serve};
 
-/// Sizes around which the length of a header changes, and the largest that the default takes.
+/// Sizes around which the length of a header changes, and the largest size that the default accepts.
 const SIZES: [usize; 8] = [0, 1, 125, 126, 127, 65_534, 65_535, 65_536];
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -116,7 +116,7 @@ struct Positions;
 impl Codec<At> for Positions {
     fn encode(&self, at: &At, out: &mut Vec<u8>) -> Result<FrameKind, EncodeError> {
         if at.0.is_nan() {
-            // What was appended has to go.
+            // The hub must remove the bytes that the failed codec appended.
             out.extend_from_slice(b"nothing");
             return Err(EncodeError::new("nowhere"));
         }
@@ -162,7 +162,7 @@ async fn unit_like_messages_are_messages() {
     assert_eq!(client.next_text().await, "null");
 }
 
-/// Takes away what it was to append to.
+/// A codec that truncates the buffer to which it should append.
 struct Greedy;
 
 impl Codec<()> for Greedy {

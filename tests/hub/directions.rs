@@ -6,14 +6,14 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use support::{Client, eventually, serve};
 
-/// What clients say.
+/// The messages of clients.
 #[derive(Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 struct Say {
     text: String,
 }
 
-/// What they get. It cannot be read: a hub never does.
+/// The messages of the hub. The type has no `Deserialize`, because a hub never decodes its own messages.
 #[derive(Serialize)]
 enum Event {
     Said { by: &'static str, text: String },

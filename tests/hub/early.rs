@@ -21,7 +21,7 @@ use support::{
     Client, Events, Listening, RawClient, Recorder, eventually, serve, upgrade_request, within,
 };
 
-/// Names the rooms of the query in `on_upgrade`, and records the rest.
+/// A handler that joins the rooms of the query in `on_upgrade`, and records its other calls.
 struct Early(Recorder<u32>);
 
 impl Handler<u32> for Early {
@@ -58,7 +58,7 @@ async fn early(hub: &Hub<u32>) -> (Listening, Events<u32>) {
     (serve(hub.handle(Early(recorder))).await, events)
 }
 
-/// The head of the answer to a handshake, in lower case.
+/// The head of the response to a handshake, in lower case.
 async fn answer_to(server: &Listening, path: &str) -> String {
     let mut client = RawClient::open(server.addr).await;
     client.send(upgrade_request(path).as_bytes()).await;
@@ -70,7 +70,7 @@ async fn status_of(server: &Listening, path: &str) -> String {
     head.split(' ').nth(1).expect("a status").to_owned()
 }
 
-/// A response that has not left yet.
+/// A response that the server has not sent yet.
 struct Held {
     response: Response,
     exit: oneshot::Sender<Response>,
@@ -82,7 +82,7 @@ impl Held {
     }
 }
 
-/// A server that holds the response to each handshake until the test lets it go.
+/// A server that holds the response to each handshake until the test releases it.
 struct Holding {
     hub: Hub<u32>,
     events: Events<u32>,
@@ -125,7 +125,7 @@ impl Holding {
         Self { hub, events, addr, held, task }
     }
 
-    /// A client that waits for its response, and the response.
+    /// A client that waits for its response, and the held response.
     async fn knock(&mut self, path: &'static str) -> (JoinHandle<Client>, Held) {
         let client = tokio::spawn(Client::connect(self.addr, path));
         (client, self.held().await)
@@ -141,7 +141,7 @@ async fn opened(client: JoinHandle<Client>, held: Held) -> Client {
     client.await.expect("it connects")
 }
 
-/// Joins in `on_connect`, which is too late for what this measures.
+/// A handler that joins in `on_connect`, which is too late: the client already has its response.
 struct Late;
 
 impl Handler<u32> for Late {
@@ -151,7 +151,7 @@ impl Handler<u32> for Late {
     }
 }
 
-/// How often a joiner misses what is published to its room when its connect has returned.
+/// The number of rounds in which a client misses a message that is published after its connect returned.
 async fn missed(hub: &Hub<u32>, server: &Listening, rounds: u32) -> u32 {
     let mut missed = 0;
     for round in 0..rounds {
@@ -165,8 +165,8 @@ async fn missed(hub: &Hub<u32>, server: &Listening, rounds: u32) -> u32 {
     missed
 }
 
-/// `ROOMCAST_ROUNDS` sets how often it is tried, 300 times if it is not set, and has it tell how often
-/// a message is missed by who joins in `on_connect`.
+/// `ROOMCAST_ROUNDS` sets the number of rounds; the default is 300. If the variable is set, the test also prints in
+/// how many rounds a client that joins in `on_connect` misses a message.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn client_misses_no_message_that_is_published_after_its_connect_returned() {
     let rounds = env::var("ROOMCAST_ROUNDS").ok().map(|rounds| rounds.parse().expect("a number"));
@@ -213,7 +213,7 @@ async fn messages_before_the_response_come_first_and_in_order() {
             _ => server.hub.try_broadcast(&number).unwrap(),
         }
         if number % 50 == 0 {
-            // The shard has seen all when it has answered.
+            // When the shard has answered, it has processed all commands.
             server.hub.members("a").await;
         }
     }
@@ -244,7 +244,7 @@ async fn client_whose_queue_overflows_before_the_response_is_evicted_with_a_clos
     assert!(matches!(reason, DisconnectReason::SlowClient { .. }), "{reason}");
 }
 
-/// Nothing is left of a connection whose handshake was accepted and came to nothing.
+/// Asserts that nothing is left of a connection whose handshake was accepted and then failed.
 async fn assert_gone(server: &mut Holding) {
     let hub = server.hub.clone();
     eventually("it is counted", || hub.stats().upgrades_failed == 1).await;
@@ -343,7 +343,7 @@ async fn connection_that_is_cut_before_the_response_is_closed_when_its_stream_ar
     within("the end", server.hub.closed()).await;
 }
 
-/// A hub whose shards do not run before the runtime is driven.
+/// A hub whose shards run only while the test drives the returned runtime.
 fn at_rest(builder: roomcast::Builder<u32>) -> (runtime::Runtime, Hub<u32>) {
     let shards = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let hub = shards.block_on(async { builder.build().expect("in range") });

@@ -13,25 +13,25 @@ use support::{
 
 const CLIENTS: usize = 100;
 
-/// Races are not lost each time.
+/// Rounds of a test: a race does not go wrong each time.
 const ROUNDS: usize = 50;
 
 fn hub(shards: usize) -> Hub<RawMessage> {
     Hub::with_codec(Raw).shards(shards).build().unwrap()
 }
 
-/// Gives each message back to its sender.
+/// A handler that echoes each message to its sender.
 struct Echo;
 
 impl Handler<RawMessage> for Echo {
     async fn on_message(&self, conn: &Conn<RawMessage>, message: RawMessage) -> Result<(), Close> {
-        // What becomes of it is counted.
+        // The counters report whether the message is delivered.
         let _ = conn.send(&message).await;
         Ok(())
     }
 }
 
-/// Gives each message to everybody, the sender too.
+/// A handler that broadcasts each message, also to the sender.
 struct Chat;
 
 impl Handler<RawMessage> for Chat {
@@ -45,7 +45,7 @@ impl Handler<RawMessage> for Chat {
     }
 }
 
-/// Says that a message has come, and answers it when it may.
+/// A handler that reports each message, and answers when the test allows it.
 struct Hesitant {
     begun: mpsc::UnboundedSender<Conn<RawMessage>>,
     may_answer: Arc<Semaphore>,
@@ -53,7 +53,7 @@ struct Hesitant {
     accepted: Arc<AtomicUsize>,
 }
 
-/// What a test holds of it.
+/// The test's controls of the handler.
 struct Reins {
     begun: mpsc::UnboundedReceiver<Conn<RawMessage>>,
     may_answer: Arc<Semaphore>,
@@ -82,7 +82,7 @@ impl Handler<RawMessage> for Hesitant {
     }
 }
 
-/// How a client ends after its message.
+/// The way in which a client ends after its message.
 #[derive(Debug, Clone, Copy)]
 enum End {
     CloseInOneSegment,
@@ -110,7 +110,7 @@ impl End {
         }
     }
 
-    /// The close code that follows the answer, where one does.
+    /// The close code that follows the answer, if any.
     fn answered_by(self) -> Option<u16> {
         match self {
             Self::CloseInOneSegment | Self::CloseInAnother => Some(1_000),
@@ -120,7 +120,7 @@ impl End {
     }
 }
 
-/// All that a client finds up to a clean end of its stream: what it was sent, and the code of a close.
+/// Everything that a client reads up to a clean end of its stream: the messages, and the code of a close.
 async fn read_on(client: &mut RawClient) -> (usize, Option<u16>) {
     let mut bytes = Vec::new();
     let end = within("the end", client.stream.read_to_end(&mut bytes)).await;
@@ -192,7 +192,7 @@ async fn message_is_delivered_to_all_although_its_sender_closes_right_after_it()
         let server = serve(hub.handle(Chat)).await;
         let mut others =
             [RawClient::connect(server.addr).await, RawClient::connect(server.addr).await];
-        // A handshake is answered before `on_connect` runs.
+        // The handshake response is sent before `on_connect` runs.
         eventually("the others are members", || hub.member_count("r") == others.len()).await;
         all_get_their_answer(&server, End::CloseInOneSegment).await;
         for other in &mut others {
@@ -217,10 +217,10 @@ async fn slow_handlers_answer_arrives_whatever_end_came_meanwhile() {
     }
 }
 
-/// A text of five bytes, as a server sends it.
+/// The frame of a text of five bytes, as a server sends it.
 const FRAME_BYTES: u64 = 7;
 
-/// A client that is gone while its handler runs, which answers so often when it may.
+/// A client that vanishes while its handler runs. The handler then sends this many answers.
 struct Orphan {
     hub: Hub<RawMessage>,
     _server: Listening,
@@ -240,7 +240,7 @@ impl Orphan {
         Self { hub, _server: server, reins, conn }
     }
 
-    /// Lets the handler answer. Of what was accepted, each message has left or is counted.
+    /// Lets the handler answer. Each accepted message is sent or counted.
     async fn all_is_accounted_for(self, accepted: usize) {
         let Self { hub, reins, .. } = self;
         reins.may_answer.add_permits(1);
@@ -261,7 +261,7 @@ async fn answers_to_a_client_that_is_gone_are_counted() {
     Orphan::with_answers(5).await.all_is_accounted_for(0).await;
 }
 
-/// The first finds that nobody is there: the shard knows of that end, the handler does not.
+/// The first write fails, because the client is gone: the shard knows of the end, the handler does not.
 #[tokio::test]
 async fn sends_after_an_unnoticed_end_are_refused_or_counted() {
     let orphan = Orphan::with_answers(3).await;
@@ -271,13 +271,13 @@ async fn sends_after_an_unnoticed_end_are_refused_or_counted() {
         for _ in 0..3 {
             accepted += usize::from(orphan.conn.try_send(&message).is_ok());
         }
-        // The shard has seen them.
+        // The shard has processed them.
         orphan.conn.rooms().await;
     }
     orphan.all_is_accounted_for(accepted).await;
 }
 
-/// How a connection ends under senders that do not know of it.
+/// The way in which a connection ends while senders do not know of the end.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Cause {
     ClientResets,
@@ -286,11 +286,11 @@ enum Cause {
     ServerCloses,
 }
 
-/// Sends from other tasks, until the first error, and tells how many were accepted.
+/// Sends from other tasks until the first error. Returns the number of accepted messages.
 async fn send_until_closed(conn: Conn<RawMessage>) -> usize {
     let message = RawMessage::Text("hello".to_owned());
     let mut accepted = 0;
-    // A client that does not read is not what is tested.
+    // The test is not about slow clients.
     while accepted < 4_000 && conn.send(&message).await.is_ok() {
         accepted += 1;
         tokio::task::yield_now().await;
@@ -298,7 +298,7 @@ async fn send_until_closed(conn: Conn<RawMessage>) -> usize {
     accepted
 }
 
-/// Tells which connections there are, and does nothing else.
+/// A handler that only reports its connections to the test.
 struct Announcing(mpsc::UnboundedSender<Conn<RawMessage>>);
 
 impl Handler<RawMessage> for Announcing {
@@ -343,7 +343,7 @@ async fn end_under_senders(cause: Cause) {
         };
         (left, stats.dropped() as usize)
     };
-    // The last of them may wait for the shard still.
+    // The last messages may still wait for the shard.
     let all = || accounted().0 + accounted().1 >= accepted;
     eventually(&format!("{cause:?}: {accepted} accepted, {:?}", accounted()), all).await;
     let (left, dropped) = accounted();

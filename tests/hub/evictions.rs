@@ -15,7 +15,7 @@ fn builder() -> Builder<RawMessage> {
     builder.socket_send_buffer(4_096)
 }
 
-/// Sends to a client that takes nothing, until `is_enough`; then what it was evicted for.
+/// Sends to a client that reads nothing, until `is_enough`. Returns the reason for the eviction.
 async fn evicted(
     builder: Builder<RawMessage>,
     is_enough: impl Fn(&Hub<RawMessage>) -> bool,
@@ -29,7 +29,7 @@ async fn evicted(
         if is_enough(&server.hub) {
             break;
         }
-        // Refused once it is evicted.
+        // The hub refuses the message once the client is evicted.
         let _ = conn.try_send(&message);
         conn.rooms().await;
     }

@@ -42,7 +42,7 @@ async fn ticker_sends_prices_and_closes_a_client_that_sends() {
     let price = watcher.next_text().await;
     assert!(price.starts_with(r#"{"share":"ACME","cents":1"#), "{price}");
     other.send_text("1").await;
-    // Prices come until the server has read what was said.
+    // Prices arrive until the server has read the client's message.
     let close = loop {
         match other.next().await.expect("a close frame comes") {
             Message::Close(frame) => break frame.expect("it has a code"),
@@ -59,7 +59,7 @@ async fn notifications_reach_all_tabs_of_a_user() {
     let mut tabs = [enter(&server, "/?token=t-ann").await, enter(&server, "/?token=t-ann").await];
     let mut bob = enter(&server, "/?token=t-bob").await;
     for tab in &mut tabs {
-        // Whoever is told of itself has joined.
+        // A client that receives the announcement of its own join has joined.
         tab.send_text(r#""a note""#).await;
         tab.next_text().await;
     }

@@ -14,13 +14,13 @@ fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
 }
 
-/// Ends it, and waits for that: not to be done in a task.
+/// Ends the runtime and waits for its end. A task must not call this function, because it blocks.
 fn end(runtime: Runtime) {
     thread::spawn(move || drop(runtime)).join().expect("it ends");
 }
 
-/// A hub that lives in another runtime than the one that serves it, as a `static` one of a program that
-/// has had another runtime before.
+/// A hub whose shards run in another runtime than its server. A `static` hub of a program that had another runtime
+/// before is such a hub.
 async fn elsewhere() -> (Runtime, Recorded<u32>) {
     let runtime = runtime();
     let hub = {
@@ -44,7 +44,7 @@ async fn status(server: &Recorded<u32>) -> u16 {
     }
 }
 
-/// Nothing of the hub says that all is well.
+/// Asserts that every call of the hub reports that the hub is closed.
 async fn check_gone(server: &Recorded<u32>) {
     let hub = &server.hub;
     eventually("the hub says that it is closed", || hub.is_closed()).await;
@@ -100,7 +100,7 @@ async fn wait_for_a_hub_ends_when_the_hubs_runtime_ends() {
 async fn rooms_of_an_ended_shard_are_released() {
     let (runtime, mut server) = elsewhere().await;
     let (_client, conn) = server.connect().await;
-    // Whatever of this the shards have seen when they go.
+    // The shards may have processed some of these commands when they end.
     let joins: Vec<_> = (0..100).map(|room| conn.try_join(&format!("room {room}"))).collect();
     end(runtime);
     assert!(joins.iter().all(Result::is_ok));

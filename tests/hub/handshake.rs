@@ -24,7 +24,7 @@ const VERSION: &str = "Sec-WebSocket-Version: 13";
 const WITH_KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
 const GET: &str = "GET /ws HTTP/1.1";
 
-/// The head of the response to a request of these lines, in lower case.
+/// The head of the response to a request with these lines, in lower case.
 async fn answer_of(server: &Listening, lines: &[&str]) -> String {
     let mut client = RawClient::open(server.addr).await;
     client.send(format!("{}\r\n\r\n", lines.join("\r\n")).as_bytes()).await;
@@ -39,7 +39,7 @@ async fn bytes_that_come_with_the_handshake_are_not_lost() {
     for message in 0..3_000 {
         bytes.extend(frame(TEXT, message.to_string().as_bytes()));
     }
-    // The last is cut, and its end comes after the response.
+    // The last frame is cut; its rest comes after the response.
     let last = bytes.split_off(bytes.len() - 3);
     client.send(&bytes).await;
     assert!(client.read_head().await.starts_with("HTTP/1.1 101 "));
@@ -63,7 +63,7 @@ async fn client_that_leaves_during_the_handshake_never_becomes_a_connection() {
     assert_eq!(hub.stats().connected, 1);
 }
 
-/// Lets in who says `x-user`, with what it says.
+/// A handler that admits requests with the header `x-user`, and attaches its value.
 struct Doorkeeper(mpsc::UnboundedSender<Conn<u32>>);
 
 #[derive(Debug, Clone, PartialEq)]
@@ -103,7 +103,7 @@ async fn doorkeeper() -> (Hub<u32>, Listening, mpsc::UnboundedReceiver<Conn<u32>
     (hub, server, conns)
 }
 
-/// A handshake with more headers, and its response.
+/// The response to a handshake with extra headers.
 async fn knock(
     server: &Listening,
     headers: &[(&'static str, &'static str)],
@@ -163,7 +163,7 @@ async fn on_upgrade_picks_a_subprotocol_that_the_client_offers() {
         [&[GET, HOST, CONNECTION, UPGRADE, VERSION, WITH_KEY, "X-User: u"][..], &two_headers];
     let head = answer_of(&server, &lines.concat()).await;
     assert!(head.contains("\r\nsec-websocket-protocol: chat.v9\r\n"), "{head}");
-    // The client would fail a handshake with a subprotocol that it has not asked for.
+    // The client would fail a handshake with a subprotocol that it did not offer.
     let none = knock(&server, &[user]).await.unwrap();
     assert!(!none.headers().contains_key("sec-websocket-protocol"));
 }
@@ -179,7 +179,7 @@ async fn on_upgrade_attaches_typed_data_that_the_connection_carries() {
     assert_eq!(conn.hub().count(), hub.count());
 }
 
-/// Sets headers of its response.
+/// A handler that sets headers of its response.
 struct Baker;
 
 impl Handler<u32> for Baker {
@@ -211,7 +211,7 @@ async fn on_upgrade_adds_headers_to_the_response_but_none_of_the_handshake_itsel
     let hub = Hub::<u32>::new();
     let server = serve(hub.handle(Baker)).await;
     let offer = [("sec-websocket-protocol", "chat")];
-    // The client checks what belongs to the handshake.
+    // The client checks the headers that belong to the handshake.
     let (_client, response) = Client::knock(server.addr, "/ws", &offer).await.unwrap();
     let headers = response.headers();
     assert!(headers.get_all("set-cookie").iter().eq(["a=1", "b=2"]));
@@ -226,7 +226,7 @@ async fn on_upgrade_adds_headers_to_the_response_but_none_of_the_handshake_itsel
     assert!(!response.headers().contains_key("set-cookie"), "a refusal has its own headers");
 }
 
-/// Tells what it sees of a request.
+/// A handler that reports the parts of a request.
 struct Observer(mpsc::UnboundedSender<Vec<String>>);
 
 impl Handler<u32> for Observer {

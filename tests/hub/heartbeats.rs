@@ -30,7 +30,7 @@ async fn heartbeat_is_answered_and_neither_handler_nor_codec_sees_it() {
 async fn heartbeats_that_come_together_with_pings_are_answered_together_in_their_order() {
     let mut server = Recorded::serve(Hub::<u32>::builder().shards(1).build().unwrap()).await;
     let (mut client, _) = server.connect_raw().await;
-    // In two fragments, both empty, too.
+    // The same in two fragments, both empty.
     let fragments = [frame(TEXT & !FIN, b""), frame(CONTINUATION | FIN, b"")].concat();
     let sent = [frame(TEXT, b""), frame(PING, b"1"), fragments, frame(PING, b"2")].concat();
     let writes = server.hub.stats().writes;
@@ -42,7 +42,7 @@ async fn heartbeats_that_come_together_with_pings_are_answered_together_in_their
     assert_eq!(server.hub.stats().writes, writes + 1);
 }
 
-/// A handler that is at its message until it is let go.
+/// A handler that holds its message until the test releases it.
 struct Busy(Arc<Semaphore>);
 
 impl Handler<u32> for Busy {
@@ -100,7 +100,7 @@ async fn hub_without_heartbeats_passes_empty_text_to_its_codec() {
     assert_eq!(server.events.message().await.1, RawMessage::Binary("".into()));
 }
 
-/// A codec that takes bytes alone.
+/// A codec that accepts only binary messages.
 struct Bytes;
 
 impl Codec<u8> for Bytes {

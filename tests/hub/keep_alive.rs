@@ -53,7 +53,7 @@ async fn silent_client_is_closed_after_two_intervals() {
 async fn any_received_byte_keeps_the_client_alive() {
     let mut server = pinging().await;
     let (mut client, conn) = server.connect_raw().await;
-    // One byte of a message with each ping that comes, and never a pong.
+    // The client sends one byte of a message after each ping, and never a pong.
     let message = frame(TEXT, b"12");
     for byte in &message {
         assert_eq!(client.read_frame().await, Some((PING, vec![])));
@@ -79,7 +79,7 @@ async fn zero_interval_neither_pings_nor_closes() {
     let hub = Hub::<u32>::builder().ping_interval(Duration::ZERO).shards(1).build().unwrap();
     let mut server = Recorded::serve(hub).await;
     let (mut client, conn) = server.connect_raw().await;
-    // Another hub's clock tells that much more than two intervals have passed.
+    // Another hub's pings show that much more than two intervals have passed.
     let mut other = pinging().await;
     let (_silent, _) = other.connect_raw().await;
     other.events.ended().await;
@@ -97,7 +97,7 @@ async fn silence_ends_one_connection_and_not_its_neighbours() {
     let (ended, reason) = loop {
         tokio::select! {
             ended = server.events.ended() => break ended,
-            // Reading answers the pings.
+            // The client answers pings while it reads.
             other = alive.next() => assert!(other.is_some_and(|message| message.is_ping())),
         }
     };
@@ -106,7 +106,7 @@ async fn silence_ends_one_connection_and_not_its_neighbours() {
     assert_eq!(alive.get::<u32>().await, 1);
 }
 
-/// Answers each message when it is told to.
+/// A handler that answers each message when the test allows it.
 struct Slow(Arc<Notify>);
 
 impl Handler<u32> for Slow {

@@ -10,10 +10,10 @@ use tokio::io::AsyncWriteExt;
 
 use support::{DEADLINE, Listening, RawClient, bind, eventually};
 
-/// The time after which a connection is closed. Clients that stay must act within it, also on a machine that stalls.
+/// The time after which a connection is closed. Clients that stay must act within this time, even if the machine stalls.
 const SHORT: Duration = Duration::from_secs(1);
 
-/// A time that no test waits for.
+/// A timeout that is too long for any test to reach.
 const LONG: Duration = DEADLINE.saturating_mul(10);
 
 const REQUEST: &[u8] = b"GET /none HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -24,7 +24,7 @@ async fn served(with: impl FnOnce(Server) -> Server) -> (Listening, impl Fn() ->
     (Listening::run(server), move || monitor.stats())
 }
 
-/// Slow heads, and connections that were idle for too long.
+/// The counts of slow heads and of connections that were idle for too long.
 fn ends(stats: ServerStats) -> (u64, u64) {
     (stats.heads_timed_out, stats.keep_alives_timed_out)
 }
@@ -46,7 +46,7 @@ async fn idle_timeout_differs_from_the_head_timeout() {
     let (server, stats) = served(with).await;
     let mut idle = RawClient::open(server.addr).await;
     ask(&mut idle).await;
-    // It began later than the other one became idle, and its time is over.
+    // This head began after the other connection became idle, and its timeout is already over.
     RawClient::open(server.addr).await.ended().await;
     eventually("the silent one is counted", || ends(stats()) == (1, 0)).await;
     ask(&mut idle).await;

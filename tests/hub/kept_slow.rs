@@ -32,14 +32,14 @@ impl Slow {
         Self { server, client, conn, published: 0 }
     }
 
-    /// A tick, which the shard has seen when this returns.
+    /// Publishes a tick. The shard has processed the tick when this returns.
     async fn publish(&mut self) {
         self.server.hub.try_broadcast(&message(self.published)).unwrap();
         self.published += 1;
         self.conn.rooms().await;
     }
 
-    /// Publishes until something waits for the client for good.
+    /// Publishes until a message stays in the client's queue.
     async fn block(&mut self) {
         let mut blocked_since: Option<Instant> = None;
         while blocked_since.is_none_or(|since| since.elapsed() < Duration::from_millis(300)) {
@@ -52,7 +52,7 @@ impl Slow {
         }
     }
 
-    /// Publishes for so long, about 20 ticks a second.
+    /// Publishes for this time, about 20 ticks a second.
     async fn tick_for(&mut self, time: Duration) {
         let mut ticks = tokio::time::interval(Duration::from_millis(50));
         let began = Instant::now();
@@ -62,7 +62,7 @@ impl Slow {
         }
     }
 
-    /// The numbers of the ticks that come, up to `last`.
+    /// The numbers of the ticks that arrive, up to `last`.
     async fn read_to(&mut self, last: usize) -> Vec<usize> {
         let mut numbers: Vec<usize> = Vec::new();
         while numbers.last() != Some(&last) {
@@ -87,7 +87,7 @@ fn hub(overflow: Overflow) -> Hub<RawMessage> {
     builder.write_timeout(Duration::from_millis(100)).build().unwrap()
 }
 
-/// The kernel tells here whether a client that takes nothing still answers.
+/// On this platform the kernel reports whether a client that reads nothing still acknowledges.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn client_that_does_not_read_for_many_write_timeouts_stays_and_gets_the_newest() {
@@ -104,7 +104,7 @@ async fn client_that_does_not_read_for_many_write_timeouts_stays_and_gets_the_ne
         let stats = slow.server.hub.stats();
         assert_eq!((stats.evictions(), stats.disconnected, stats.dropped_newest), (0, 0, 0));
         assert_eq!(numbers.len() + stats.dropped_oldest as usize, slow.published, "{policy:?}");
-        // From then on it is as it was.
+        // From then on the client is served as before.
         slow.publish().await;
         assert_eq!(slow.read_to(last + 1).await, [last + 1]);
     }
@@ -117,17 +117,17 @@ async fn client_that_answers_no_ping_because_it_is_slow_stays() {
     let mut slow =
         Slow::connect(hub.ping_interval(Duration::from_millis(500)).build().unwrap()).await;
     slow.block().await;
-    // Six intervals; two without a sign of life are the end of a client that is not slow.
+    // Six ping intervals. A client that is not slow is closed after two intervals without a sign of life.
     slow.tick_for(Duration::from_secs(3)).await;
     assert!(!slow.conn.is_closed());
     let last = slow.published - 1;
     slow.read_to(last).await;
-    // It has all now, and is silent.
+    // The client has all ticks now, and is silent.
     let hub = slow.server.hub.clone();
     eventually("it is closed as idle", || hub.stats().closed_idle == 1).await;
 }
 
-/// With one setting: neither the hub nor the kernel holds old ticks.
+/// One setting is enough: neither the hub nor the kernel holds old ticks.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn slow_client_skips_from_the_ticks_already_sent_to_the_newest_tick() {
@@ -153,7 +153,7 @@ async fn fast_client_gets_every_tick_with_keep_newest() {
     assert_eq!(slow.server.hub.stats().dropped(), 0);
 }
 
-/// Calls that wait do so until nothing waits for the client, so that they replace nothing.
+/// A waiting call waits until the client's queue is empty, so it replaces no message.
 #[tokio::test]
 async fn waiting_sends_replace_nothing_with_keep_newest() {
     const MESSAGES: usize = 500;
@@ -171,7 +171,7 @@ async fn waiting_sends_replace_nothing_with_keep_newest() {
     assert_eq!(slow.server.hub.stats().dropped(), 0);
 }
 
-/// It takes nothing for a day; the hub asks it to go, and does not wait for it for that long.
+/// The write timeout is a day, and the client reads nothing. The hub closes the client and does not wait a day.
 #[tokio::test]
 async fn slow_client_under_a_keeping_policy_is_cut_when_it_is_closed() {
     let mut slow = Slow::connect(hub(Overflow::KeepNewest)).await;

@@ -119,7 +119,7 @@ async fn messages_that_were_received_before_a_close_are_handled_first() {
         bytes.extend(frame(0x81, message.to_string().as_bytes()));
     }
     bytes.extend(frame(CLOSE, &close_payload(1_000, b"")));
-    // What follows a close frame is not looked at.
+    // The hub ignores the bytes after a close frame.
     bytes.extend(frame(0x81, b"99"));
     client.send(&bytes).await;
     for expected in 0..10 {
@@ -169,7 +169,7 @@ async fn on_disconnect_runs_once() {
     assert!(server.events.pending().is_none());
 }
 
-/// Rejects with a code.
+/// A handler that rejects with a code.
 struct Rejecting(mpsc::UnboundedSender<DisconnectReason>);
 
 impl Handler<u32> for Rejecting {
@@ -204,7 +204,7 @@ async fn rejection_in_on_connect_closes_with_its_code() {
     assert_eq!(hub.stats().handler_panics, 0);
 }
 
-/// Joins a room whose name is too long.
+/// A handler that joins a room whose name is too long.
 struct Overreaching;
 
 impl Handler<u32> for Overreaching {
@@ -223,7 +223,7 @@ async fn failed_join_can_reject_a_connection() {
     assert_eq!(reason, "room name too long: 256 of at most 255 bytes");
 }
 
-/// Takes a permit for each message, and for the end.
+/// A handler that takes a permit for each message, and for the end.
 struct Gated(Arc<Semaphore>, mpsc::UnboundedSender<u32>);
 
 impl Handler<u32> for Gated {
@@ -305,7 +305,7 @@ async fn sends_by_a_handler_after_the_hub_is_closed_are_refused() {
     let mut server = recorded().await;
     let (_client, conn) = server.connect().await;
     server.hub.shutdown_now();
-    // The shard has not run yet, so the connection itself does not know.
+    // The shard has not run yet, so the connection does not know of the close.
     assert!(conn.try_send(&1).is_err());
 }
 
@@ -466,7 +466,7 @@ async fn closures_make_a_handler() {
     }
 }
 
-/// Does nothing.
+/// A handler with all default callbacks.
 struct Idle;
 
 impl Handler<u32> for Idle {}
@@ -499,7 +499,7 @@ async fn hub_lives_as_long_as_a_handle_endpoint_or_connection() {
     assert_eq!(client.next().await, Some(Message::Pong("still".into())));
 }
 
-/// Counts ends.
+/// A handler that counts ends.
 #[derive(Default)]
 struct Counting(AtomicUsize);
 
@@ -559,7 +559,7 @@ async fn events_of_a_connection_come_in_their_order() {
     assert!(server.events.pending().is_none());
 }
 
-/// Panics when it is called, before there is a future.
+/// A handler that panics in the call itself, before it returns a future.
 struct PanicsAtTheCall;
 
 impl Handler<u32> for PanicsAtTheCall {
@@ -587,7 +587,7 @@ async fn panic_in_the_call_of_on_disconnect_is_counted_and_releases_the_socket()
     assert_eq!(client.read_frame().await, None);
 }
 
-/// Accepts when it is told to.
+/// A handler that accepts when the test allows it.
 struct AcceptsLater {
     asked: Arc<Notify>,
     accept: Arc<Notify>,

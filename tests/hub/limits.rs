@@ -10,7 +10,7 @@ use support::{
 
 const POLICY: u16 = 1_008;
 
-/// The client is told, the handler is told, and it is counted.
+/// Asserts that the client gets the close, the handler gets the reason, and the counter rises.
 async fn closed_over<T: Send + 'static>(
     server: &mut Recorded<T>,
     client: &mut RawClient,
@@ -24,7 +24,7 @@ async fn closed_over<T: Send + 'static>(
     assert_eq!((counted(&stats), stats.closed_protocol), (1, 0), "{stats:?}");
 }
 
-/// The close frame that comes after whatever else.
+/// The close frame, after any other frames.
 async fn last_close(client: &mut RawClient) -> (u16, String) {
     loop {
         let (first, payload) = client.read_frame().await.expect("a close frame comes");
@@ -35,7 +35,7 @@ async fn last_close(client: &mut RawClient) -> (u16, String) {
     }
 }
 
-/// A JSON string in so many fragments, the first and the last with a quote, the others empty.
+/// A JSON string in this many fragments. The first and the last fragment hold a quote, the others are empty.
 fn in_fragments(fragments: usize) -> Vec<u8> {
     let mut bytes = frame(TEXT & !FIN, b"\"");
     (2..fragments).for_each(|_| bytes.extend(frame(CONTINUATION & !FIN, b"")));
@@ -83,7 +83,7 @@ async fn impatient() -> Recorded<String> {
 #[tokio::test]
 async fn message_that_does_not_end_in_time_is_refused() {
     let message = in_fragments(3);
-    // Inside a header, inside a payload, and between two frames.
+    // The message stops inside a header, inside a payload, and between two frames.
     for begun in [1, 3, 6, 7, 13] {
         let mut server = impatient().await;
         let (mut client, _) = server.connect_raw().await;
@@ -101,7 +101,7 @@ async fn pings_between_fragments_do_not_extend_the_deadline() {
     let (mut client, _) = server.connect_raw().await;
     client.send(&frame(TEXT & !FIN, b"\"")).await;
     let end = loop {
-        // Answered one by one, until the answer is a close frame.
+        // The hub answers each message, until the answer is a close frame.
         client.send(&frame(PING, b"")).await;
         match client.read_frame().await {
             Some((PONG, _)) => {}
@@ -116,7 +116,7 @@ async fn pings_between_fragments_do_not_extend_the_deadline() {
 async fn each_message_has_the_full_time_limit() {
     let mut server = impatient().await;
     let (mut client, _) = server.connect_raw().await;
-    // Together they take longer than one may, and each read ends inside of a message.
+    // Together the messages take longer than the limit of one message, and each read ends inside a message.
     let message = frame(TEXT, b"\"\"");
     let began = Instant::now();
     client.send(&message[..2]).await;
@@ -165,7 +165,7 @@ async fn client_that_exceeds_its_byte_rate_is_refused_before_a_message_is_comple
     closed_over(&mut server, &mut client, Limit::ByteRate, |stats| stats.closed_flooding).await;
 }
 
-/// A handler that answers, and then may take its time.
+/// A handler that answers, and then may run for some time.
 struct Slow(Duration);
 
 impl Handler<String> for Slow {
@@ -180,7 +180,7 @@ impl Handler<String> for Slow {
 
 #[tokio::test]
 async fn messages_within_the_rate_during_a_handler_do_not_close_the_client() {
-    // 50 messages come back while the handler runs; the burst alone has room for one.
+    // The rate allows 50 more messages while the handler runs; the burst alone allows one.
     let hub = Hub::<String>::builder().message_rate(100, 1).byte_rate(1_000, 20).build().unwrap();
     let server = serve(hub.handle(Slow(Duration::from_millis(500)))).await;
     let mut client = RawClient::connect(server.addr).await;
@@ -207,7 +207,7 @@ async fn close_frame_does_not_count_against_the_rate() {
     assert_eq!(server.hub.stats().closed_flooding, 0);
 }
 
-/// A handler that takes its time, and then leaves so much of its task's budget.
+/// A handler that runs for some time, and then leaves this much of its task's budget.
 struct Spent(usize);
 
 impl Handler<String> for Spent {
@@ -216,7 +216,7 @@ impl Handler<String> for Spent {
         if message == "wait" {
             tokio::time::sleep(Duration::from_millis(500)).await;
             tokio::task::yield_now().await;
-            // A poll begins with 128.
+            // A poll begins with a budget of 128.
             for _ in self.0..128 {
                 tokio::task::coop::consume_budget().await;
             }
@@ -249,7 +249,7 @@ async fn rate_tokens_gained_during_a_handler_expire_once_its_backlog_is_read() {
         client.send(&frame(TEXT, text)).await;
         assert_eq!(client.read_frame().await, Some((TEXT, text.to_vec())));
     }
-    // The session has looked for more before its shard has sent the answer.
+    // The session looked for more input before its shard sent the answer.
     client.send(&frame(TEXT, b"\"\"").repeat(40)).await;
     assert_eq!(last_close(&mut client).await.0, POLICY);
     assert_eq!(hub.stats().closed_flooding, 1);

@@ -61,7 +61,7 @@ async fn connection_handle_from_a_lookup_does_not_keep_the_connection_open() {
     within("all have ended", server.hub.closed()).await;
 }
 
-/// More than a shard tells in one slice.
+/// More connections than a shard lists in one slice.
 #[tokio::test]
 async fn a_list_of_thousands_has_each_connection_once() {
     const CLIENTS: usize = 2_500;
@@ -98,7 +98,7 @@ async fn list_contains_all_connections_that_stay_while_others_come_and_go() {
     let addr = server.server.addr;
     let flow = tokio::spawn(async move {
         loop {
-            // They come behind those who stay, and go before them.
+            // These connections attach after the permanent connections, and end before them.
             drop(Client::connect(addr, "/ws").await);
         }
     });
@@ -127,7 +127,7 @@ async fn list_that_is_dropped_early_does_no_harm() {
 #[derive(Clone)]
 struct User(String);
 
-/// A program in which a user may have several connections, and that keeps no map of them.
+/// A program whose users may have several connections, and which keeps no map of the connections.
 #[tokio::test]
 async fn rooms_group_the_connections_of_a_user_without_a_map() {
     let hub = Hub::<u32>::builder().shards(2).build().unwrap();

@@ -27,7 +27,7 @@ async fn server_without_upgrades_is_counted_apart_from_clients_that_left() {
     let server = Plain::serve(&hub, |request| request, false).await;
     let mut client = RawClient::open(server.addr).await;
     client.send(upgrade_request("/ws").as_bytes()).await;
-    // hyper tells only after that.
+    // hyper reports the missing upgrade only after the response.
     assert!(client.read_head().await.starts_with("HTTP/1.1 101 "));
     client.ended().await;
     eventually("it is counted", || hub.stats().upgrades_unsupported == 1).await;

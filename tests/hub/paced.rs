@@ -10,28 +10,28 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use support::{CLOSE, PING, RawClient, frame};
 
-/// How often a paced client reads.
+/// The interval between two reads of a paced client.
 const TICK: Duration = Duration::from_millis(20);
 const TICKS_PER_SECOND: usize = 50;
 
 /// A ping every half a second.
 const TICKS_PER_PING: usize = 25;
 
-/// A client whose kernel holds little for it.
+/// A client with a small receive buffer in the kernel.
 pub(crate) async fn connect(addr: SocketAddr, receive_buffer: u32) -> RawClient {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(receive_buffer).expect("before connecting");
     RawClient::shake_hands(socket.connect(addr).await.expect("the server listens")).await
 }
 
-/// What a client has got.
+/// The bytes and messages that a client received.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     /// Messages, by the bytes of their payload.
     pub(crate) sizes: BTreeMap<usize, usize>,
     /// The code of the close frame, if one came.
     pub(crate) code: Option<u16>,
-    /// Why the stream did not end in good order, if it did not.
+    /// The error that ended the stream, if the stream did not end cleanly.
     pub(crate) failure: Option<io::ErrorKind>,
     head: Vec<u8>,
     payload_bytes: usize,
@@ -40,12 +40,12 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// How many messages there were.
+    /// The number of messages.
     pub(crate) fn messages(&self) -> usize {
         self.sizes.values().sum()
     }
 
-    /// Takes what has been read, wherever frames are torn.
+    /// Parses the bytes of one read, which may end inside a frame.
     pub(crate) fn take(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.left == 0 {
@@ -88,7 +88,7 @@ fn payload_bytes(head: &[u8]) -> Option<usize> {
     }
 }
 
-/// Reads to the end of the stream, so many bytes a second, and sends a ping every half a second.
+/// Reads to the end of the stream at this many bytes a second, and sends a ping every half a second.
 pub(crate) async fn read_at(client: RawClient, bytes_per_second: usize) -> Found {
     let mut found = Found::default();
     let mut buffer = vec![0; bytes_per_second / TICKS_PER_SECOND];
@@ -97,7 +97,7 @@ pub(crate) async fn read_at(client: RawClient, bytes_per_second: usize) -> Found
     for tick in 1.. {
         ticks.tick().await;
         if tick % TICKS_PER_PING == 0 {
-            // One that fails says the same as the read after it.
+            // If the write fails, the next read fails with the same cause.
             let _ = client.stream.try_write(&frame(PING, b"still here"));
         }
         let mut budget = buffer.len();
@@ -116,7 +116,7 @@ pub(crate) async fn read_at(client: RawClient, bytes_per_second: usize) -> Found
     unreachable!("the stream ends at some time")
 }
 
-/// Reads as fast as it can until it has so many messages, or to the end of the stream.
+/// Reads without a pause until this many messages have come, or to the end of the stream.
 pub(crate) async fn read_fast(client: &mut RawClient, messages: usize) -> Found {
     let mut found = Found::default();
     let mut buffer = vec![0; 256 << 10];

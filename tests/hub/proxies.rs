@@ -23,20 +23,20 @@ fn proxies() -> [IpNet; 1] {
     ["127.0.0.1/32".parse().expect("a network")]
 }
 
-/// Tells each client its address.
+/// A service that answers each client with the client's address.
 async fn mirror(request: Request<Incoming>) -> Result<Response, Infallible> {
     let RemoteAddr(addr) = request.extensions().get().expect("the server tells it");
     Ok(Response::new(addr.to_string().into()))
 }
 
-/// A server that answers with the address of the client, and with a hub at `/ws`.
+/// A server that answers with the address of the client, and has a hub at `/ws`.
 async fn served(with: impl FnOnce(Server) -> Server) -> (Listening, impl Fn() -> ServerStats) {
     let server = with(bind().await.fallback(service_fn(mirror)));
     let monitor = server.monitor();
     (Listening::run(server), move || monitor.stats())
 }
 
-/// Sends these bytes, and a request for the address of the client; gives it.
+/// Sends these bytes and a request. Returns the client address from the response.
 async fn mirrored(server: &Listening, before: &[u8], headers: &str) -> String {
     let mut client = RawClient::open(server.addr).await;
     ask(&mut client, before, headers).await
@@ -50,7 +50,7 @@ async fn ask(client: &mut RawClient, before: &[u8], headers: &str) -> String {
     String::from_utf8(client.read_to_end().await).expect("an address")
 }
 
-/// A client that does not come from a proxy.
+/// A client whose address is not in the networks of the proxies.
 async fn stranger(server: &Listening) -> RawClient {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind("127.0.0.3:0".parse().expect("an address")).expect("loopback has it");
@@ -166,7 +166,7 @@ async fn pending_connections_count_for_the_client_and_not_for_the_proxy() {
     let with = |server: Server| server.proxy_protocol(proxies()).max_pending_per_addr(1);
     let (server, stats) = served(with).await;
     let mut pending = RawClient::open(server.addr).await;
-    // Answered, so it is known that the connection counts.
+    // The response shows that the server has counted the connection.
     pending.send(&v2(0x21, 0x11, &block(7))).await;
     pending.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
     pending.read_head().await;

@@ -19,7 +19,7 @@ async fn three() -> (Recorded<u32>, [(Client, Conn<u32>); 3]) {
     (server, members)
 }
 
-/// What a client gets before `end`, which is sent to it last.
+/// The messages that a client gets before `end`, which the test sends last.
 async fn until_end(hub: &Hub<u32>, (client, conn): &mut (Client, Conn<u32>)) -> Vec<u32> {
     const END: u32 = u32::MAX;
     hub.try_publish(&Target::conn(conn.id()), &END).unwrap();
@@ -100,7 +100,7 @@ async fn three_in_two_rooms() -> (Recorded<u32>, [(Client, Conn<u32>); 3]) {
 async fn member_of_two_rooms_gets_a_message_to_both_once() {
     let (server, mut members) = three_in_two_rooms().await;
     let ids: Vec<ConnId> = members.iter().map(|(_, conn)| conn.id()).collect();
-    // Each has left before the next comes: what shares a turn takes another path.
+    // Each message is sent before the next is published, because messages of one turn take another code path.
     for (message, target) in [
         (1, Target::rooms(["a", "b"])),
         (2, Target::rooms(["b", "nobody's", "b"])),
@@ -153,7 +153,7 @@ async fn publish_to_a_connection_that_has_ended_reaches_nobody() {
     drop(second);
     server.events.ended().await;
     server.hub.try_publish(&Target::conn(gone), &1).unwrap();
-    // It would share the shard and the slot of the one that has gone.
+    // The new connection has the shard and the slot of the connection that ended.
     let mut fresh = server.connect().await;
     let mut next = server.connect().await;
     server.hub.try_publish(&Target::conn(gone), &2).unwrap();
@@ -178,7 +178,7 @@ async fn waiting_calls_publish_like_try_calls() {
     assert_eq!(until_end(hub, &mut members[2]).await, [1, 3]);
 }
 
-/// Counts what it encodes.
+/// A message that counts its encodings.
 #[derive(Clone, Default)]
 struct Counting(Arc<AtomicUsize>);
 
@@ -223,7 +223,7 @@ async fn message_is_encoded_once_for_all_recipients() {
     }
 }
 
-/// Cannot be encoded if it is `Err`.
+/// A message that cannot be encoded if it is `Err`.
 #[derive(Deserialize)]
 struct Picky(Result<u32, String>);
 
@@ -269,7 +269,7 @@ async fn burst_leaves_in_one_write_per_member() {
     }
     server.hub.members("r").await;
     let before = server.hub.stats();
-    // Nothing is awaited in between, and there is one thread: the shard sees all of them together.
+    // There is no `.await` between the calls, and one thread: the shard takes all commands together.
     for message in 0..16 {
         server.hub.try_to_room("r", &message).unwrap();
     }
@@ -341,7 +341,7 @@ async fn join_is_visible_to_another_task_that_was_notified_after_it() {
         }
     });
     for round in 0..500 {
-        // Often the room of the last round, which the shard may just be removing.
+        // Often this is the room of the last round, which the shard may be removing.
         let room = (round / 2 % 5).to_string();
         conn.try_join(&room).unwrap();
         tell.send((room.clone(), round)).await.unwrap();
@@ -354,7 +354,7 @@ async fn join_is_visible_to_another_task_that_was_notified_after_it() {
     within("the publisher ends", publisher).await.unwrap();
 }
 
-/// Which of the members 0 (in room a), 1 (in b), 2 (in both) gets this message of the mix.
+/// Whether this message of the mix is for member 0 (in room a), 1 (in room b) or 2 (in both rooms).
 fn is_for(member: usize, message: u32) -> bool {
     match message % 7 {
         0 => true,
@@ -384,7 +384,7 @@ fn publish_mixed(hub: &Hub<u32>, ids: &[ConnId], message: u32) {
 async fn order_of_a_publisher_holds_across_rooms_broadcasts_and_direct_sends() {
     const MESSAGES: u32 = 5_000;
     const PUBLISHERS: u32 = 3;
-    // The queue is not what is tested, and this machine may be busy with something else.
+    // The test is not about full queues, and the machine may be busy.
     let hub = Hub::<u32>::builder().shards(3).send_buffer(4_096).build().unwrap();
     let mut server = Recorded::serve(hub.clone()).await;
     let mut members = Vec::new();
@@ -434,7 +434,7 @@ async fn join_during_traffic_does_not_break_order() {
     }
     let publisher = tokio::spawn(async move {
         for message in 0..MESSAGES {
-            // Some join, one after the other, while the messages flow.
+            // Some clients join, one after the other, while messages are published.
             if message % 500 == 250
                 && let Some(conn) = conns.pop()
             {
@@ -465,7 +465,7 @@ async fn join_during_traffic_does_not_break_order() {
     within("the publisher ends", publisher).await.unwrap();
 }
 
-/// So many that they are served in slices, while others have their turns.
+/// An audience so large that the shard serves it in slices, with other work between the slices.
 #[tokio::test]
 async fn order_holds_in_a_large_audience_while_members_come_and_go() {
     const CROWD: usize = 1_200;
@@ -494,7 +494,7 @@ async fn order_holds_in_a_large_audience_while_members_come_and_go() {
         match message {
             20 => conn.try_leave("all").unwrap(),
             40 => conn.try_join("all").unwrap(),
-            // The shard has begun with what came before.
+            // The shard has begun the earlier messages.
             10 | 30 | 50 => tokio::task::yield_now().await,
             _ => {}
         }
@@ -541,7 +541,7 @@ async fn burst_to_a_large_audience_leaves_in_one_write_per_member() {
     assert_eq!(after.writes - before.writes, CROWD);
 }
 
-/// With one thread that serves, so that it is known what is ready at once.
+/// One thread serves, so the test knows which messages the thread finds together.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn messages_that_arrive_together_leave_together() {
     const CLIENTS: usize = 10;
@@ -556,7 +556,7 @@ async fn messages_that_arrive_together_leave_together() {
         clients.push(RawClient::connect(server.addr).await);
     }
     eventually("all have joined", || hub.member_count("r") == CLIENTS).await;
-    // That thread is busy with this until all have sent.
+    // This task keeps the thread busy until all clients have sent.
     let sending = tokio::spawn(async move {
         for client in &clients {
             client.stream.try_write(&frame(TEXT, b"7")).expect("its socket is empty");

@@ -8,7 +8,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use support::{Listening, RawClient, bind, eventually, upgrade_request, within};
 
-/// A server with a hub at `/ws`, and what it counts.
+/// A server with a hub at `/ws`, and the server's counters.
 async fn served(with: impl FnOnce(Server) -> Server) -> (Listening, impl Fn() -> ServerStats) {
     let hub = Hub::<u32>::new();
     let server = bind().await.route("/ws", hub.handle(hub.handlers())).expect("a free path");
@@ -23,7 +23,7 @@ async fn first_line(server: &Listening, request: &str) -> String {
     client.read_head().await.lines().next().unwrap_or_default().to_owned()
 }
 
-/// A handshake with more behind its path, and more headers.
+/// A handshake with a suffix on its path, and extra headers.
 fn handshake(query: &str, headers: &str) -> String {
     let request = upgrade_request(&format!("/ws{query}"));
     let (start, end) = request.split_at(request.len() - 2);
@@ -49,7 +49,7 @@ async fn client_that_reads_no_response_is_closed_in_time() {
     let (server, stats) = served(|server| server.write_timeout(Duration::from_millis(150))).await;
     let mut client = TcpStream::connect(server.addr).await.unwrap();
     let requests = b"GET /none HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);
-    // Until what it has not read fills both sockets.
+    // The client sends until its unread responses fill the buffers of both sockets.
     let asking = tokio::spawn(async move { while client.write_all(&requests).await.is_ok() {} });
     within("it is closed", asking).await.unwrap();
     eventually("it is counted", || stats().responses_stalled == 1).await;
@@ -70,7 +70,7 @@ async fn long_uris_get_414_and_uris_at_the_bound_do_not() {
 #[tokio::test]
 async fn many_headers_get_431_and_as_many_as_the_bound_do_not() {
     let (server, stats) = served(|server| server).await;
-    // A handshake has five.
+    // A handshake has five headers.
     let headers = |count: usize| (0..count).map(|n| format!("x-{n}: 1\r\n")).collect::<String>();
     let at_bound = first_line(&server, &handshake("", &headers(64 - 5))).await;
     assert!(at_bound.starts_with("HTTP/1.1 101 "), "{at_bound}");

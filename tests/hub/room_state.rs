@@ -13,11 +13,11 @@ use tokio::task::{JoinSet, yield_now};
 
 use support::{Client, Recorded, eventually, within};
 
-/// Keeps every message of each room that has members.
+/// A state that keeps every message of each room that has members.
 #[derive(Default)]
 struct History {
     rooms: Mutex<BTreeMap<String, Kept>>,
-    /// Rooms that were begun; the next one's number.
+    /// The number of rooms created so far, which is the number of the next room.
     begun: AtomicUsize,
 }
 
@@ -32,7 +32,7 @@ impl History {
         self.rooms.lock().unwrap()
     }
 
-    /// Looks at what is kept of a room, which begins if need be.
+    /// Reads the messages that the state keeps of a room; creates the room's entry if there is none.
     fn with<V>(&self, room: &str, look: impl FnOnce(&mut Kept) -> V) -> V {
         let begin = || {
             let number = self.begun.fetch_add(1, Ordering::Relaxed);
@@ -78,7 +78,7 @@ fn numbers(messages: &[Encoded]) -> Vec<u32> {
 
 const END: u32 = u32::MAX;
 
-/// What a client gets before `END`.
+/// The messages that a client gets before `END`.
 async fn until_end(client: &mut Client) -> Vec<u32> {
     let mut got = Vec::new();
     loop {
@@ -89,7 +89,7 @@ async fn until_end(client: &mut Client) -> Vec<u32> {
     }
 }
 
-/// A node, and what it keeps.
+/// A node, and the messages that its state keeps.
 struct Node {
     server: Recorded<u32>,
     history: Arc<History>,
@@ -99,7 +99,7 @@ impl Node {
     async fn of(bus: Option<&Local>) -> Self {
         let history = Arc::new(History::default());
         let builder = Hub::builder().shards(3).room_state(history.clone());
-        // A client of a test is slow only by accident.
+        // A client of this test may be slow only because the machine is busy.
         let builder = builder.send_buffer_bytes(64 << 20);
         let builder = match bus {
             Some(bus) => builder.backplane(bus.clone(), "test"),
@@ -123,23 +123,23 @@ impl Node {
     }
 }
 
-/// For each joiner.
+/// The deadline of each joiner.
 const MESSAGES: usize = 29;
 const PUBLISHERS: usize = 4;
 
-/// Messages that have been told of, and joiners that have entered.
+/// The number of messages that the state received, and of joiners that entered.
 #[derive(Default)]
 struct Progress {
     published: watch::Sender<usize>,
     joined: watch::Sender<usize>,
 }
 
-/// Waits until there are enough.
+/// Waits until the count is reached.
 async fn reached(count: &watch::Sender<usize>, enough: usize) {
     count.subscribe().wait_for(|count| *count >= enough).await.unwrap();
 }
 
-/// Publishes a share of the messages, not far ahead of the joiners.
+/// Publishes a share of the messages, at most a little ahead of the joiners.
 async fn publish(hub: Hub<u32>, share: usize, messages: usize, progress: Arc<Progress>) {
     for message in (share..messages).step_by(PUBLISHERS) {
         reached(&progress.joined, (message / MESSAGES).saturating_sub(16)).await;
@@ -153,7 +153,7 @@ async fn publish(hub: Hub<u32>, share: usize, messages: usize, progress: Arc<Pro
     }
 }
 
-/// Joins when it is its turn. Returns how many messages were there before.
+/// Joins at its turn. Returns the number of messages that the state had before the join.
 async fn enter(
     conn: Conn<u32>,
     at: usize,
@@ -175,7 +175,7 @@ async fn enter(
     before
 }
 
-/// Clients join while there is much to get. Each gets all that its node keeps, in that order.
+/// Clients join while many messages are published. Each client gets all messages that its node keeps, in order.
 async fn joiners_get_each_message_once(mut nodes: Vec<Node>, joiners_max: usize) {
     let messages = joiners_max * MESSAGES;
     let mut hosts = Vec::new();
@@ -228,7 +228,7 @@ async fn joiners_get_each_message_once_on_each_of_two_nodes() {
     joiners_get_each_message_once(Node::pair().await.into(), 71).await;
 }
 
-/// Comes and goes. What is kept for a room stays the same while it is a member.
+/// Joins and leaves. The entry of a room stays the same while the client is a member.
 async fn come_and_go(conn: Conn<u32>, seed: usize, history: Arc<History>) {
     for step in 0..300 {
         let room = ["a", "b", "c"][(seed + step * 7) % 3];
@@ -241,7 +241,7 @@ async fn come_and_go(conn: Conn<u32>, seed: usize, history: Arc<History>) {
         conn.join_with(room, first).await.unwrap();
         conn.hub().to_room(room, &(step as u32)).await.unwrap();
         if step % 5 == 0 {
-            // By now the shards have looked at what has emptied.
+            // By now the shards have removed the empty rooms.
             conn.rooms().await;
         }
         assert_eq!(history.number(room), Some(number), "it was dropped under a member");
@@ -262,7 +262,7 @@ async fn state_lives_as_long_as_its_room_has_members() {
         coming.spawn(come_and_go(conn, seed, node.history.clone()));
         clients.push(client);
     }
-    // To rooms that nobody is in, too.
+    // The target also has rooms without members.
     let hub = node.hub().clone();
     coming.spawn(async move {
         for message in 0..2_000 {
@@ -322,7 +322,7 @@ async fn state_is_dropped_when_its_join_fails_or_the_hub_ends() {
     eventually("the rooms have emptied", || history.rooms().is_empty()).await;
 }
 
-/// Keeps what it is told.
+/// A state that records its calls.
 #[derive(Default)]
 struct Told(Mutex<Vec<(String, Option<u32>)>>);
 
@@ -388,7 +388,7 @@ async fn state_receives_messages_of_other_nodes_one_by_one() {
     for hub in [&here, &there] {
         eventually("both are up", || hub.cluster().nodes().len() == 2).await;
     }
-    // They come as one run.
+    // The messages arrive as one batch.
     (1..=300).for_each(|message| there.try_to_room("r", &message).unwrap());
     let mut all = Vec::new();
     eventually("all is told", || {
@@ -432,7 +432,7 @@ async fn panics_of_a_state_are_counted_and_end_no_connection() {
     assert_eq!(server.hub.stats().shards_gone, 0);
 }
 
-/// Publishes from where that is not allowed.
+/// A state that publishes inside its callback, which is not allowed.
 #[derive(Default)]
 struct Meddling(Mutex<Option<Hub<u32>>>);
 
@@ -455,7 +455,7 @@ async fn publish_inside_a_state_callback_panics_instead_of_a_deadlock() {
     *state.0.lock().unwrap() = Some(hub.clone());
     let (mut client, conn) = server.connect().await;
     for message in 0..100 {
-        // Whether or not the rooms share a lock.
+        // The publish panics whether or not the two rooms share a lock.
         hub.try_to_room(&format!("room {message}"), &message).unwrap();
     }
     assert_eq!(hub.stats().room_state_panics, 100);
@@ -496,7 +496,7 @@ async fn first_messages_come_before_room_messages_even_without_a_state() {
 async fn join_with_first_messages_waits_for_space_and_may_be_cancelled() {
     let mut server = Recorded::<String>::serve_tight(Hub::new()).await;
     let (mut client, conn) = server.connect_tight().await;
-    // More than half of the queue and all that the kernel takes.
+    // More than half of the queue, plus the bytes that the kernel buffers.
     let filler = "x".repeat(20_000);
     while conn.queued_bytes() < 900_000 {
         conn.try_send(&filler).unwrap();

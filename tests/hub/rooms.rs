@@ -149,7 +149,7 @@ async fn leaving_a_room_frees_a_place_for_another_join() {
     let mut rooms = conn.rooms().await;
     rooms.sort_unstable();
     assert_eq!(rooms, ["b", "c"]);
-    // Twice is once, so it costs a room only while it is on its way.
+    // A second join counts as the first, so it holds a place only until the shard has processed it.
     for _ in 0..10 {
         let _ = conn.try_join("c");
     }
@@ -160,7 +160,7 @@ async fn leaving_a_room_frees_a_place_for_another_join() {
     conn.try_join("d").unwrap();
 }
 
-/// Joins, and then rejects.
+/// A handler that joins a room, and then rejects the connection.
 struct Rejecting;
 
 impl Handler<u32> for Rejecting {
@@ -210,7 +210,7 @@ async fn join_after_a_close_is_refused() {
     assert!(server.hub.rooms().await.is_empty());
 }
 
-/// Joins rooms for as long as it may, from a task that does not know of the end.
+/// Joins rooms until the first error, from a task that does not know of the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn join_that_races_with_the_end_leaves_no_ghost() {
     let mut server = recorded().await;
@@ -241,7 +241,7 @@ async fn join_that_races_with_the_end_leaves_no_ghost() {
     assert_eq!(hub.stats().rooms, 0);
 }
 
-/// Looks at the hub while it is told of an end.
+/// A handler that reads the hub's rooms in `on_disconnect`.
 struct Looking(mpsc::UnboundedSender<(usize, usize, Vec<String>)>);
 
 impl Handler<u32> for Looking {
@@ -273,7 +273,7 @@ async fn ended_connection_is_in_no_room_when_on_disconnect_runs() {
 async fn disconnect_does_not_walk_the_rooms_of_other_connections() {
     const ROOMS: usize = 15_000;
     const LEAVERS: usize = 300;
-    // Nobody answers the pings of the resident, and a busy machine may take a minute.
+    // No task answers the pings of the resident client, and a busy machine may take a minute.
     let builder = Hub::<u32>::builder().shards(1).ping_interval(Duration::ZERO);
     let hub = builder.max_rooms_per_conn(u32::MAX).build().unwrap();
     let mut server = Recorded::serve(hub.clone()).await;
@@ -283,7 +283,7 @@ async fn disconnect_does_not_walk_the_rooms_of_other_connections() {
     }
     assert_eq!(resident.rooms().await.len(), ROOMS);
     let mut best = Duration::MAX;
-    // Something else may hold the processor once, but not each time.
+    // Another process may delay one round, but not every round.
     for _ in 0..3 {
         let mut leavers = Vec::new();
         for _ in 0..LEAVERS {
@@ -298,7 +298,7 @@ async fn disconnect_does_not_walk_the_rooms_of_other_connections() {
         best = best.min(began.elapsed());
         assert_eq!(hub.members("room 0").await, slice::from_ref(&resident));
     }
-    // Walking would be 4.5 million steps, each of 50 ns and more without optimisation.
+    // A walk over all rooms would be 4.5 million steps of at least 50 ns each without optimisation.
     assert!(best < Duration::from_millis(150), "took {best:?}");
     assert_eq!(hub.rooms().await.len(), ROOMS);
     while let Some(event) = server.events.pending() {
@@ -320,7 +320,7 @@ async fn rooms_of_a_hub_are_bounded_and_a_refused_join_is_told_to_try_again() {
     let close = Close::from(error);
     assert_eq!(close, Close::new(CloseCode::TRY_AGAIN, "no more rooms: the hub has at most 2"));
     conn.try_leave("a").unwrap();
-    // Once the shard has answered, the room is gone.
+    // When the shard has answered, it has removed the room.
     assert_eq!(conn.rooms().await, ["b"]);
     conn.try_join("c").unwrap();
 }

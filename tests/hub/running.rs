@@ -24,7 +24,7 @@ use support::{
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// A server that is told to end by a message.
+/// A server that ends when the test sends a message.
 struct Running {
     addr: SocketAddr,
     end: oneshot::Sender<()>,
@@ -81,7 +81,7 @@ async fn server_in_its_first_phase_is_not_ready_and_serves_until_its_hub_closes(
         assert_eq!(client.get::<u32>().await, 7);
     }
 
-    // Another call does not wait for the first phase to end.
+    // A second call does not wait for the end of the first phase.
     let other =
         within("it is over", hub.shutdown(Shutdown::within(LONG).spread_over(Duration::ZERO)));
     assert_eq!(other.await.connections, 2);
@@ -207,7 +207,7 @@ async fn both_address_families_are_served_and_a_missing_family_is_skipped() {
     let port = server.local_addr().unwrap().port();
     let taken = TcpListener::bind(("127.0.0.1", port)).await;
     assert!(taken.is_err(), "IPv4 is one of them");
-    // An address of documentation (RFC 5737), which no machine has.
+    // A documentation address (RFC 5737), which no machine has.
     let partly = ["192.0.2.1:0".parse().unwrap(), SocketAddr::from(([127, 0, 0, 1], 0))];
     assert!(Server::bind(&partly[..]).await.unwrap().local_addr().unwrap().ip().is_loopback());
     assert!(matches!(Server::bind("192.0.2.1:0").await, Err(ServerError::Bind(_))));

@@ -83,7 +83,7 @@ async fn hub_can_be_a_part_of_a_plain_hyper_service() {
     server.abort();
 }
 
-/// Serves a hub over one end of an in-memory pipe of `bytes`, and gives the other.
+/// Serves a hub over one end of an in-memory pipe of `bytes`, and returns the other end.
 async fn pipe(bytes: usize) -> (Hub<RawMessage>, DuplexStream, Events<RawMessage>) {
     let hub = Hub::with_codec(Raw).send_buffer_bytes(16 << 20).max_message_bytes(4 << 20);
     let hub = hub.build().unwrap();
@@ -123,7 +123,7 @@ async fn client_over_any_stream_may_read_late() {
     let conn = events.open().await;
     for message in 0..10 {
         hub.try_broadcast(&RawMessage::Text(format!("{message:05}").repeat(100))).unwrap();
-        // Each is a delivery of its own, and only a fifth of the first fits into the pipe.
+        // Each message is a separate delivery, and only a fifth of the first message fits into the pipe.
         conn.rooms().await;
     }
     eventually("all are queued", || hub.stats().deliveries == 10).await;
@@ -335,7 +335,7 @@ async fn one_connection_may_ask_for_pages_before_it_upgrades() {
     assert_eq!(client.closed().await.0, 1_005);
 }
 
-/// The deadline is the server's own, five seconds, so this one takes that long.
+/// The deadline is the server's default of five seconds, so this test takes five seconds.
 #[tokio::test]
 async fn request_head_that_does_not_end_closes_its_connection_after_five_seconds() {
     let hub = Hub::<u32>::new();
@@ -354,6 +354,6 @@ async fn request_head_that_does_not_end_closes_its_connection_after_five_seconds
 
 #[tokio::test]
 async fn status_codes_are_named_by_the_crate() {
-    // So that a program needs no crate beside this one to refuse a handshake.
+    // With this re-export a program needs no other crate to refuse a handshake.
     assert_eq!(roomcast::Reject::new(StatusCode::FORBIDDEN).status(), StatusCode::FORBIDDEN);
 }

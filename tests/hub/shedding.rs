@@ -8,7 +8,7 @@ use support::{Client, Recorded, within};
 
 const LONG: Duration = Duration::from_secs(20);
 
-/// The wait that a client was told, in milliseconds.
+/// The retry time in the close reason of a client, in milliseconds.
 async fn told_wait(client: &mut Client, reason: &str) -> u64 {
     let (code, told) = client.closed().await;
     assert_eq!(code, 1_001);
@@ -62,7 +62,7 @@ async fn shutdown_ends_a_shedding_in_progress_and_no_shedding_starts_after_it() 
         let hub = hub.clone();
         async move { hub.shed(1.0, LONG * 100).await }
     });
-    // The first one goes at once.
+    // The first client is closed at once.
     server.events.ended().await;
     let how = Shutdown::within(LONG).spread_over(Duration::ZERO).move_elsewhere();
     assert!(within("it is over", hub.shutdown(how)).await.is_clean());

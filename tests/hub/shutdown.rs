@@ -69,7 +69,7 @@ async fn restart_tells_each_client_when_to_come_back() {
     assert!(within("it is over", shutdown).await.unwrap().is_clean());
 }
 
-/// A shutdown of which half is over: one of two clients is closed, and the other is returned.
+/// A shutdown in progress: one of two clients is closed. Returns the other client.
 async fn half_way() -> (Recorded<u32>, (Client, Conn<u32>), JoinHandle<ShutdownReport>) {
     let hub = Hub::<u32>::builder().shards(1).build().unwrap();
     let mut server = Recorded::serve(hub.clone()).await;
@@ -94,7 +94,7 @@ async fn while_closes_are_spread_new_clients_get_503_and_open_clients_are_served
     server.hub.try_broadcast(&9).unwrap();
     assert_eq!(client.get_many::<u32>(2).await, [8, 9]);
     assert!(server.hub.is_closing() && !server.hub.is_closed());
-    // Nobody is left: there is no need to wait for the window.
+    // No client is left, so the shutdown does not wait for the end of the window.
     drop(client);
     let report = within("it is over", shutdown).await.unwrap();
     assert!(report.is_clean() && report.took < LONG / 2, "{report}");
@@ -109,7 +109,7 @@ async fn close_replaces_a_shutdown_in_progress() {
     assert!(within("it is over", shutdown).await.unwrap().is_clean());
 }
 
-/// A handler whose `on_disconnect` waits to be let go.
+/// A handler whose `on_disconnect` waits until the test releases it.
 struct Lingering(Arc<Semaphore>);
 
 impl Handler<u32> for Lingering {
@@ -196,7 +196,7 @@ async fn hub_that_is_dropped_without_a_shutdown_leaves_no_task() {
         let mut server = Recorded::serve(hub).await;
         let (client, conn) = server.connect().await;
         conn.join_subscribed("r").await.unwrap();
-        // One that asks, and one that is silent.
+        // One client sends a request, and one client is silent.
         let mut asking = RawClient::open(server.server.addr).await;
         asking.send(&upgrade_request("/ws").as_bytes()[..20]).await;
         let silent = RawClient::open(server.server.addr).await;

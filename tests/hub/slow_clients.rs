@@ -8,7 +8,7 @@ use support::{
     CLOSE, Client, PING, PONG, RawClient, Recorded, TEXT, eventually, frame, parse_close, within,
 };
 
-/// Large enough to be torn: the kernel takes what is smaller whole, or not at all.
+/// Large enough to be split: the kernel takes a smaller message whole, or not at all.
 const TEXT_BYTES: usize = 40_000;
 const FRAME_BYTES: usize = TEXT_BYTES + 4;
 
@@ -17,7 +17,7 @@ fn message(number: usize) -> RawMessage {
     RawMessage::Text(format!("{number:06}{}", "x".repeat(TEXT_BYTES - 6)))
 }
 
-/// Its number again.
+/// The number of a message.
 fn number(text: &str) -> usize {
     assert_eq!(text.len(), TEXT_BYTES, "no message is torn");
     text[..6].parse().unwrap()
@@ -29,7 +29,7 @@ fn hub(overflow: Overflow) -> Hub<RawMessage> {
     builder.write_timeout(Duration::from_secs(60)).build().unwrap()
 }
 
-/// A client that does not read, one that does, and the connection of the first.
+/// A client that does not read, a client that reads, and the connection of the first client.
 struct Pair {
     server: Recorded<RawMessage>,
     slow: RawClient,
@@ -46,7 +46,7 @@ impl Pair {
         Self { server, slow, conn, healthy, published: 0 }
     }
 
-    /// Publishes a message, and waits until the healthy client has it: each is a burst of its own.
+    /// Publishes a message, and waits until the healthy client has it, so that each message is a separate burst.
     async fn publish(&mut self) {
         self.server.hub.try_broadcast(&message(self.published)).unwrap();
         let got = self.healthy.next_text().await;
@@ -61,7 +61,7 @@ impl Pair {
         }
     }
 
-    /// Publishes until the socket of the slow client is blocked for good, and messages wait for it.
+    /// Publishes until the socket of the slow client stays blocked, and messages wait in its queue.
     async fn block(&mut self) {
         let mut waiting = 0;
         let mut before = self.server.hub.stats();
@@ -70,14 +70,14 @@ impl Pair {
             self.publish().await;
             self.conn.rooms().await;
             let after = self.server.hub.stats();
-            // A message that waits is delivered without a write. Once may be a matter of timing.
+            // A message that waits is counted as delivered without a write. One such message may be a matter of timing.
             let is_written = after.writes - before.writes == after.deliveries - before.deliveries;
             waiting = if is_written { 0 } else { waiting + 1 };
             before = after;
         }
     }
 
-    /// What the slow client finds when it reads on: numbers of messages, then perhaps a close.
+    /// The frames that the slow client gets when it reads again: numbers of messages, then perhaps a close.
     async fn read_on(&mut self, until: impl Fn(&[usize]) -> bool) -> (Vec<usize>, Option<u16>) {
         let mut numbers = Vec::new();
         while !until(&numbers) {
@@ -140,12 +140,12 @@ async fn socket_of_an_evicted_client_that_never_reads_is_gone_within_the_write_t
     pair.publish_until(|pair| pair.server.hub.stats().evictions() > 0).await;
     pair.server.events.ended().await;
     let began = Instant::now();
-    // Its end shows when nobody holds the hub any more but the two sockets.
+    // The end of the socket is visible when only the two sockets hold the hub.
     pair.server.hub.shutdown_now();
     assert_eq!(pair.healthy.closed().await.0, 1_001);
     within("all have ended", pair.server.hub.closed()).await;
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    // A reset may take what the kernel still held with it; whatever comes, it ends.
+    // A reset may discard the bytes that the kernel still held. In any case the stream ends.
     pair.slow.ended().await;
 }
 
@@ -175,7 +175,7 @@ async fn client_that_stalls_and_reads_again_in_time_misses_nothing() {
     let all = pair.published;
     let (numbers, _) = pair.read_on(|numbers| numbers.len() == all).await;
     assert_eq!(numbers, (0..all).collect::<Vec<_>>());
-    // And once it has caught up, it is as it was.
+    // When the client has caught up, it is served as before.
     pair.publish().await;
     let (numbers, _) = pair.read_on(|numbers| numbers.len() == 1).await;
     assert_eq!(numbers, [all]);
@@ -194,14 +194,14 @@ async fn bytes_that_wait_for_a_client_are_bounded_too() {
     assert!((360_000..=12 * FRAME_BYTES).contains(&bytes), "{bytes} bytes");
 }
 
-/// Has a policy that drops do so, and looks at what the client gets in the end.
+/// Makes a policy drop messages, and returns the messages that the client gets.
 async fn dropping(overflow: Overflow) -> (Vec<usize>, Pair) {
     let mut pair = Pair::connect(hub(overflow)).await;
     pair.publish_until(|pair| pair.server.hub.stats().dropped() >= 10).await;
     let kept = pair.published - pair.server.hub.stats().dropped() as usize;
     let (numbers, _) = pair.read_on(|numbers| numbers.len() == kept).await;
     assert!(numbers.is_sorted_by(|a, b| a < b), "in order, none twice: {numbers:?}");
-    // Nothing waits any more, so the next one arrives, and it is the next that does.
+    // The queue is empty, so the next message arrives as the next one.
     pair.publish().await;
     let (next, _) = pair.read_on(|numbers| numbers.len() == 1).await;
     assert_eq!(next, [pair.published - 1]);
@@ -231,7 +231,7 @@ async fn drop_newest_keeps_the_client_and_the_oldest_messages() {
 async fn pong_reaches_a_client_whose_queue_is_full_before_the_data_that_waits() {
     let mut pair = Pair::connect(hub(Overflow::DropNewest)).await;
     pair.publish_until(|pair| pair.server.hub.stats().dropped() >= 10).await;
-    // What comes with it tells that it was read: pings that come together are answered together.
+    // The second pong shows that the hub has read the pings: pings that arrive together are answered together.
     pair.slow.send(&[frame(PING, b"first"), frame(TEXT, b"read")].concat()).await;
     pair.server.events.message().await;
     pair.slow.send(&frame(PING, b"second")).await;
@@ -248,7 +248,7 @@ async fn pong_reaches_a_client_whose_queue_is_full_before_the_data_that_waits() 
     };
     assert_eq!(pong, Some((PONG, b"second".to_vec())));
     let ahead_of = kept - numbers.len();
-    // Four waited at first; the kernel may have taken one of them meanwhile.
+    // Four messages waited at first; the kernel may have taken one of them meanwhile.
     assert!((1..=4).contains(&ahead_of), "it waits behind none but the torn one: {ahead_of}");
     let (rest, _) = pair.read_on(|rest| rest.len() == ahead_of).await;
     numbers.extend(rest);
@@ -265,7 +265,7 @@ async fn close_reaches_a_client_whose_queue_is_full_after_its_data() {
     let dropped = pair.server.hub.stats().dropped_newest as usize;
     let (numbers, code) = pair.read_on(|_| false).await;
     assert_eq!(code, Some(4_000));
-    // Mostly the first ones; but the kernel may have taken one more meanwhile, and a later one its place.
+    // Mostly the first messages. The kernel may have taken one more meanwhile, and a later message its place.
     assert_eq!(numbers.len(), pair.published - dropped);
     assert!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
 }
@@ -324,7 +324,7 @@ async fn many_paused_clients_do_not_delay_the_others() {
 
 #[tokio::test]
 async fn bytes_that_wait_for_all_clients_together_are_bounded() {
-    // Its own queue would bear with it.
+    // The client's own queue is within its bounds.
     let builder = Hub::with_codec(Raw).shards(1).send_buffer(65_536).send_buffer_bytes(1 << 30);
     let hub = builder.max_queued_bytes(4 * FRAME_BYTES).build().unwrap();
     let mut pair = Pair::connect(hub).await;

@@ -11,12 +11,12 @@ use support::{RawClient, Recorded, within};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A message of so many bytes.
+/// A message of this many bytes.
 fn message(bytes: usize) -> RawMessage {
     RawMessage::Binary(Bytes::from(vec![7; bytes]))
 }
 
-/// What is sent before the close, and how it is read.
+/// The messages before the close, and the pace of the client.
 #[derive(Clone, Copy)]
 struct Pace {
     messages: usize,
@@ -33,7 +33,7 @@ const USUAL: Pace = Pace {
     bytes_per_second: 300_000,
 };
 
-/// A server, and one client to which all has been sent.
+/// A server, and one client to which the hub has sent all messages.
 struct Scene {
     server: Recorded<RawMessage>,
     conn: Conn<RawMessage>,
@@ -41,7 +41,7 @@ struct Scene {
 
 impl Scene {
     async fn begin(pace: Pace) -> (Self, RawClient) {
-        // What waits is not what is tested.
+        // The test is not about full queues, so the queue is large.
         let hub = Hub::with_codec(Raw).send_buffer(64).send_buffer_bytes(8 << 20).build().unwrap();
         let mut server = Recorded::serve(hub).await;
         let client = connect(server.server.addr, pace.receive_buffer).await;
@@ -58,7 +58,7 @@ impl Scene {
     }
 }
 
-/// All messages and the code have come, and then a clean end.
+/// Asserts that all messages and the code arrived, and then a clean end.
 async fn all_comes(pace: Pace, reader: JoinHandle<Found>, code: u16) {
     let found = within("the client reads to the end", reader).await.unwrap();
     let came = (found.messages(), found.code, found.failure);
@@ -111,7 +111,7 @@ async fn client_that_reads_on_gets_everything_before_a_shutdown_which_is_clean()
     all_comes(USUAL, reader, 1_001).await;
 }
 
-/// With a second between the deadline and the time that the reading takes.
+/// The deadline is a second apart from the time that the client needs to read.
 #[tokio::test]
 async fn shutdown_reports_a_client_that_it_cut_while_the_client_still_read() {
     let (scene, reader) = Scene::reading(USUAL).await;
@@ -132,14 +132,14 @@ async fn client_that_reads_nothing_is_cut_at_the_deadline_and_reported() {
     within("nothing is left", scene.server.hub.closed()).await;
 }
 
-/// For how long the socket of an evicted client is there: from the end to the last word of its session.
+/// The time that the socket of an evicted client stays open: from the eviction to the end of its session.
 async fn time_of_an_eviction(bytes_per_second: Option<usize>) -> Duration {
     let hub = Hub::with_codec(Raw).shards(1).send_buffer(4).build().unwrap();
     let mut server = Recorded::serve(hub.clone()).await;
     let client = connect(server.server.addr, 16 << 10).await;
     let conn = server.events.open().await;
     while hub.stats().evictions() == 0 {
-        // What the kernel takes ends at some time.
+        // The buffers of the kernel are full at some time.
         let _ = conn.try_send(&message(60_000));
         conn.rooms().await;
     }

@@ -61,7 +61,7 @@ async fn leave_of_a_room_without_membership_keeps_the_count() {
     assert_eq!(hub.member_count("r"), 1);
 }
 
-/// Counts what comes, and holds each message until it may answer it.
+/// A handler that counts messages, and holds each message until the test allows the answer.
 struct Held {
     events: mpsc::UnboundedSender<&'static str>,
     may_answer: Arc<Semaphore>,
@@ -73,7 +73,7 @@ impl Handler<RawMessage> for Held {
         self.messages.fetch_add(1, Ordering::Relaxed);
         let _ = self.events.send("message");
         self.may_answer.acquire().await.expect("never closed").forget();
-        // A client that is gone needs none.
+        // A client that is gone needs no answer.
         let _ = conn.send(&RawMessage::Text("answer".to_owned())).await;
         let _ = self.events.send("answered");
         Ok(())
@@ -95,7 +95,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// A client, of which one message is in its handler.
+    /// A client whose handler is running with one message.
     async fn begin() -> Self {
         let hub = Hub::with_codec(Raw).shards(1).build().unwrap();
         let (sender, mut events) = mpsc::unbounded_channel();
@@ -112,7 +112,7 @@ impl Scene {
         Self { hub, _server: server, client, events, may_answer, messages }
     }
 
-    /// What comes, which must be at once: long before the handler may go on.
+    /// The next frame, which must arrive at once: long before the handler continues.
     async fn next_at_once(&mut self) -> Option<(u8, Vec<u8>)> {
         let next = timeout(Duration::from_secs(2), self.client.read_frame()).await;
         next.expect("it comes while the handler runs")
@@ -137,7 +137,7 @@ async fn pings_are_answered_while_a_handler_runs() {
 #[tokio::test]
 async fn close_during_a_handler_is_answered_after_the_handlers_message() {
     let mut scene = Scene::begin().await;
-    // The pong tells that the close behind the ping has been read, too, or is about to be.
+    // The pong shows that the hub has read the close after the ping, or is about to read it.
     let close = frame(CLOSE, &close_payload(4_000, b"bye"));
     scene.client.send(&[frame(PING, b""), close].concat()).await;
     assert_eq!(scene.next_at_once().await, Some((PONG, vec![])));
@@ -160,7 +160,7 @@ async fn on_disconnect_waits_for_the_running_handler_of_a_vanished_client() {
     assert_eq!((first, second), (Some("answered"), Some("ended")));
 }
 
-/// What the client sends meanwhile stays in the kernel, and then in the client.
+/// Further messages of the client stay in the kernel's buffers, and then in the client.
 #[tokio::test]
 async fn at_most_one_message_is_read_ahead_while_a_handler_runs() {
     const MESSAGES: usize = 500;

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::paced::{Found, connect, read_at, read_fast};
 use support::{CLOSE, RawClient, Recorded, close_payload, eventually, frame, within};
 
-/// What a call that waits does not return within.
+/// A call that must wait does not return within this time.
 const MOMENT: Duration = Duration::from_millis(300);
 
 const LONG: Duration = Duration::from_secs(60);
@@ -20,12 +20,12 @@ fn builder() -> Builder<RawMessage> {
     Hub::with_codec(Raw)
 }
 
-/// A message of so many bytes.
+/// A message of this many bytes.
 fn message(bytes: usize) -> RawMessage {
     RawMessage::Binary(Bytes::from(vec![7; bytes]))
 }
 
-/// Sends so many messages, each when there is a place for it.
+/// Sends this many messages, each when the queue has space for it.
 async fn stream(conn: &Conn<RawMessage>, messages: usize, bytes: usize) -> Result<(), String> {
     let chunk = message(bytes);
     for sent in 0..messages {
@@ -35,7 +35,7 @@ async fn stream(conn: &Conn<RawMessage>, messages: usize, bytes: usize) -> Resul
     Ok(())
 }
 
-/// Sends to a client that reads as fast as it can: all arrives, and nothing is dropped for it.
+/// Sends to a client that reads without a pause: all messages arrive, and no message is dropped.
 async fn stream_to_fast_reader(builder: Builder<RawMessage>, messages: usize, bytes: usize) {
     let mut server = Recorded::serve(builder.build().unwrap()).await;
     let (mut client, conn) = server.connect_raw().await;
@@ -79,7 +79,7 @@ async fn stream_drops_nothing_whatever_the_overflow_policy() {
     }
 }
 
-/// Each is larger than what may wait for a client, and than what a client may send.
+/// Each message is larger than the client's queue, and larger than a message that a client may send.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_larger_than_the_queue_reach_clients_that_read() {
     const BYTES: usize = 3 << 20;
@@ -109,7 +109,7 @@ async fn client_that_reads_slowly_slows_the_stream_down() {
     let reader = tokio::spawn(read_at(client, 200_000));
     let began = Instant::now();
     within("the stream", stream(&conn, 40, 16 << 10)).await.unwrap();
-    // It has taken all but what fits into the queue and the kernel.
+    // The client has read all messages except those that fit into the queue and the kernel.
     assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
     conn.close();
     let found = within("the reader", reader).await.unwrap();
@@ -117,7 +117,7 @@ async fn client_that_reads_slowly_slows_the_stream_down() {
     assert_eq!(server.hub.stats().evictions(), 0);
 }
 
-/// Two streams leave a place for what is published to the room meanwhile.
+/// Two streams leave queue space for messages that are published to the room meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_streams_and_a_room_reach_the_same_client() {
     const CHUNKS: usize = 250;
@@ -144,7 +144,7 @@ async fn two_streams_and_a_room_reach_the_same_client() {
     assert_eq!((stats.evictions(), stats.dropped()), (0, 0));
 }
 
-/// A client that takes nothing, and the task of which the last send waits.
+/// A client that reads nothing, and the task whose last send waits.
 async fn blocked(
     builder: Builder<RawMessage>,
 ) -> (Recorded<RawMessage>, RawClient, Conn<RawMessage>) {
@@ -180,7 +180,7 @@ async fn stalled_client_is_evicted_and_the_waiting_call_returns_the_reason() {
     assert_eq!((stats.evicted_full, stats.evicted_stalled), (0, 1), "full, stalled");
 }
 
-/// Its client goes, in one of two ways, while a call waits.
+/// The client leaves, in one of two ways, while a call waits.
 async fn waiting_call_ends_with(go: impl AsyncFnOnce(RawClient) -> Option<RawClient>) {
     let (server, client, conn) = blocked(builder().write_timeout(LONG)).await;
     let (sender, is_polled) = oneshot::channel();
@@ -237,7 +237,7 @@ async fn waiting_call_that_is_dropped_leaves_nothing_reserved() {
         }
         found
     });
-    // Were something reserved for those that were dropped, there would never be a place for these.
+    // If the dropped calls had left a reservation, these messages would never find space.
     within("a large send", conn.send(&large)).await.unwrap();
     within("a large send", conn.send(&large)).await.unwrap();
     within("a small send", conn.send(&small)).await.unwrap();

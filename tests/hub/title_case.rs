@@ -20,7 +20,7 @@ async fn served(with: impl FnOnce(Server) -> Server) -> Listening {
     Listening::run(with(bind().await.route("/ws", hub.handle(handlers)).expect("a free path")))
 }
 
-/// The names of the headers of the answer to a handshake with one more header.
+/// The header names in the response to a handshake with one extra header.
 async fn names(server: &Listening, path: &str, header: &str) -> Vec<String> {
     let mut client = RawClient::open(server.addr).await;
     let request = upgrade_request(path);

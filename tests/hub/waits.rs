@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::paced::{connect, read_fast};
 use support::{RawClient, Recorded, eventually, within};
 
-/// What a call that waits does not return within.
+/// A call that must wait does not return within this time.
 const MOMENT: Duration = Duration::from_millis(300);
 
 const LONG: Duration = Duration::from_secs(60);
@@ -30,7 +30,7 @@ async fn queued_bytes_count_until_they_are_sent() {
     let mut server = Recorded::serve(builder().build().unwrap()).await;
     let (mut client, conn) = server.connect_raw().await;
     assert_eq!(conn.queued_bytes(), 0);
-    // There is one thread, so the shard takes nothing out meanwhile.
+    // The runtime has one thread, so the shard does not run between these calls.
     conn.try_send(&message(1_000)).unwrap();
     conn.try_send_encoded(&server.hub.encode(&message(1_000)).unwrap()).unwrap();
     assert!(conn.queued_bytes() >= 2_000, "{}", conn.queued_bytes());
@@ -41,7 +41,7 @@ async fn queued_bytes_count_until_they_are_sent() {
     within("nothing to wait for", conn.flushed()).await.unwrap();
 }
 
-/// A client that takes nothing, and for which there is no place for a chunk any more.
+/// A client that reads nothing, and whose queue has no space for another chunk.
 async fn blocked(
     builder: Builder<RawMessage>,
 ) -> (Recorded<RawMessage>, RawClient, Conn<RawMessage>) {
@@ -121,7 +121,7 @@ async fn encoded_sends_that_wait_reach_two_clients_that_read() {
             }
             conn.flushed().await
         });
-        // The client stays until the writer is done, too.
+        // The client stays until the writer has finished.
         let reader = async move { (read_fast(&mut client, MESSAGES).await.messages(), client) };
         tasks.push((writer, tokio::spawn(reader)));
     }
@@ -166,7 +166,7 @@ async fn stream_to_the_id_of_a_connection_arrives_whole() {
     let ((), read) = tokio::join!(writer, read_fast(&mut client, 200));
     assert_eq!(read.messages(), 200);
     assert_eq!((hub.stats().evictions(), hub.stats().dropped()), (0, 0));
-    // Nobody gets what is sent to a connection that has ended, which is no error.
+    // A message to an ended connection reaches nobody, and this is not an error.
     drop(client);
     server.events.ended().await;
     within("no wait", hub.publish(&target, &message(1))).await.unwrap();

@@ -27,7 +27,7 @@ enum Step {
     Drop,
 }
 
-/// A pipe that panics when it is told to.
+/// A pipe that panics at the step that the test sets.
 struct Fragile {
     stream: DuplexStream,
     step: Arc<AtomicU32>,
@@ -36,7 +36,7 @@ struct Fragile {
 impl Fragile {
     fn reach(&self, step: Step) {
         if self.step.load(Ordering::SeqCst) == step as u32 {
-            // Without a word from the panic hook.
+            // `resume_unwind` does not call the panic hook.
             std::panic::resume_unwind(Box::new("a panic that the test wants"));
         }
     }
@@ -84,7 +84,7 @@ impl Drop for Fragile {
     }
 }
 
-/// A client over a stream that panics, in the same hub as others.
+/// A client over a stream that panics, in the same hub as innocent clients.
 async fn fragile(hub: &Hub<u32>) -> (Client<DuplexStream>, Conn<u32>, Events<u32>, Arc<AtomicU32>) {
     let step = Arc::new(AtomicU32::new(Step::None as u32));
     let (ours, stream) = tokio::io::duplex(1_000);
@@ -97,7 +97,7 @@ async fn fragile(hub: &Hub<u32>) -> (Client<DuplexStream>, Conn<u32>, Events<u32
     (client, events.open().await, events, step)
 }
 
-/// Innocent clients, of whom half are in the shard of the culprit.
+/// Innocent clients; half of them are in the same shard as the panicking client.
 async fn innocents(server: &mut Recorded<u32>) -> Vec<Client> {
     let mut clients = Vec::new();
     for _ in 0..10 {
@@ -109,7 +109,7 @@ async fn innocents(server: &mut Recorded<u32>) -> Vec<Client> {
 }
 
 async fn check_untouched(server: &mut Recorded<u32>, clients: &mut Vec<Client>, what: Step) {
-    // New ones come to either shard.
+    // New connections go to both shards.
     for _ in 0..4 {
         let (client, conn) = server.connect().await;
         conn.try_join("room").unwrap();
@@ -142,7 +142,7 @@ async fn panic_in(what: Step) -> DisconnectReason {
         _ => conn.try_send(&1).unwrap(),
     }
     drop(conn);
-    // It answers the close, if there is one.
+    // The client answers the close, if one comes.
     within("the end", async {
         while let Some(Ok(_)) = futures_util::StreamExt::next(&mut client.0).await {}
     })
@@ -164,7 +164,7 @@ async fn stream_that_panics_ends_its_own_connection_alone() {
     }
 }
 
-/// A waker of an executor that is not tokio's, and fails.
+/// A panicking waker, as of a faulty executor that is not tokio's.
 struct Alarm(AtomicBool);
 
 impl Wake for Alarm {
@@ -174,7 +174,7 @@ impl Wake for Alarm {
     }
 }
 
-/// Polls once with such a waker.
+/// Polls once with a panicking waker.
 fn poll<F: Future>(future: Pin<&mut F>) -> (Poll<F::Output>, Arc<Alarm>) {
     let alarm = Arc::new(Alarm(AtomicBool::new(false)));
     let waker = Waker::from(alarm.clone());
@@ -203,7 +203,7 @@ async fn panicking_waker_ends_no_shard() {
     assert_eq!(server.hub.stats().shards_gone, 0);
 }
 
-/// Those that wait for room are woken by the shard that has made some.
+/// The shard that frees space wakes the publishers that wait for space.
 #[tokio::test]
 async fn panicking_waker_of_a_publisher_ends_no_shard() {
     let hub = Hub::<u32>::builder().shards(1).inbox_messages(4).build().unwrap();
@@ -218,7 +218,7 @@ async fn panicking_waker_of_a_publisher_ends_no_shard() {
     let mut innocent = pin!(hub.broadcast(&(sent + 1)));
     let (first, alarm) = poll(waiting.as_mut());
     assert!(first.is_pending());
-    // The first time it only lets others run; from then on it waits.
+    // The first poll only yields to other tasks; the later polls wait.
     let mut last = alarm;
     if last.0.load(Ordering::SeqCst) {
         last = poll(waiting.as_mut()).1;
@@ -230,7 +230,7 @@ async fn panicking_waker_of_a_publisher_ends_no_shard() {
     assert_eq!(server.hub.stats().shards_gone, 0);
 }
 
-/// What waits for the end of a connection is woken by its shard.
+/// The shard of a connection wakes the tasks that wait for the end of the connection.
 #[tokio::test]
 async fn panicking_waker_of_a_join_ends_no_shard() {
     let bus = Faulty::new();
