@@ -11,7 +11,7 @@ use super::shared::ServerShared;
 use crate::ws::OpenedSignal;
 
 impl Server {
-    /// A server that listens on nothing, for a [`TestServer`](crate::test::TestServer).
+    /// Makes a server without listeners, for a [`TestServer`](crate::test::TestServer).
     ///
     /// [`run`](Self::run) returns at once.
     pub fn in_memory() -> Self {

@@ -3,7 +3,7 @@
 //!
 //! This module knows the engine's frames and close codes, and nothing else of the crate.
 //!
-//! # What fastwebsockets does, and what this crate does itself
+//! # The parts that fastwebsockets does, and the parts of this crate
 //!
 //! The crate [`fastwebsockets`] does two jobs here:
 //! - `fastwebsockets::upgrade::upgrade` computes `Sec-WebSocket-Accept` and builds the 101 response
