@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 /// The table of bounds, which names the counter of each.
-const PAGE: &str = include_str!("../../src/docs/crate.md");
+const PAGE: &str = include_str!("../../src/docs/settings.md");
 
 fn value(shown: &impl Serialize) -> Value {
     serde_json::to_value(shown).expect("it is made of plain values")
