@@ -167,8 +167,12 @@ fn listen(addr: SocketAddr, has_ipv4: bool) -> io::Result<TcpListener> {
 
 /// Whether this machine does not have the address, for example because it has no IPv6.
 fn is_missing(error: &io::Error) -> bool {
-    // std has no kind for EAFNOSUPPORT, so a system without IPv6 sockets is not recognised.
-    error.kind() == io::ErrorKind::AddrNotAvailable || error.kind() == io::ErrorKind::Unsupported
+    // std has no kind for the error of a system without IPv6 sockets.
+    #[cfg(target_os = "linux")]
+    if error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32) {
+        return true;
+    }
+    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
 }
 
 /// Whether there is a socket at this path on which no process listens.
@@ -177,4 +181,18 @@ async fn is_abandoned(path: &Path) -> bool {
     let is_socket = path.symlink_metadata().is_ok_and(|file| file.file_type().is_socket());
     let refused = io::ErrorKind::ConnectionRefused;
     is_socket && UnixStream::connect(path).await.is_err_and(|error| error.kind() == refused)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    #[test]
+    fn address_family_that_the_system_lacks_is_missing() {
+        // Beyond all families of Linux, as IPv6 is on a system without it.
+        let error = Socket::new(Domain::from(1_000), Type::STREAM, None).expect_err("no family");
+        assert!(is_missing(&error), "{error:?}");
+    }
 }
