@@ -9,7 +9,7 @@ use roomcast::{
 };
 use tokio::sync::mpsc;
 
-/// Tells how each connection ended.
+/// A handler that reports how each connection ended.
 struct Ends(mpsc::UnboundedSender<DisconnectReason>);
 
 impl Handler<u32> for Ends {
@@ -42,7 +42,7 @@ async fn close_of_the_server_comes_after_its_messages_and_repeats() {
     assert_eq!(ends.recv().await, Some(DisconnectReason::ClosedByServer(close.clone())));
     assert!(matches!(client.send(&1).await, Err(SendError::Closed)));
     assert_eq!(client.close(CloseCode::NORMAL).await, close, "the server was first");
-    // The client has answered: nothing waits for it.
+    // The client has answered, so the shutdown has nothing to wait for.
     assert!(hub.shutdown(Duration::ZERO).await.is_clean());
 }
 

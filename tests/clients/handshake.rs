@@ -6,7 +6,7 @@ use roomcast::header::{HeaderName, HeaderValue, SET_COOKIE};
 use roomcast::test::{ConnectError, TestServer};
 use roomcast::{Close, CloseCode, Conn, Handler, Hub, Reject, Server, StatusCode, UpgradeRequest};
 
-/// Sends to each client what the server knows of it.
+/// A handler that sends to each client the data that the server has of it.
 struct About;
 
 impl Handler<Vec<String>> for About {

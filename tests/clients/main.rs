@@ -11,10 +11,10 @@ use std::time::Duration;
 use roomcast::test::TestClient;
 use tokio::time::timeout;
 
-/// How long is waited for what does not come. No real time passes.
+/// The wait for a message that must not come. No real time passes.
 const NEVER: Duration = Duration::from_secs(3);
 
-/// Nothing comes to this client while everything else is idle.
+/// Asserts that no message comes to this client while all other tasks are idle.
 async fn receives_nothing<Out: 'static, In: 'static>(client: &mut TestClient<Out, In>) {
     if let Ok(received) = timeout(NEVER, client.recv_raw()).await {
         panic!("{received:?}");

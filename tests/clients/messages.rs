@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::{NEVER, receives_nothing};
 
-/// What the server sends, and what it accepts, are two types.
+/// The server sends one type and accepts another type.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 enum Event {
     Came { members: usize },
@@ -150,7 +150,7 @@ async fn messages_that_cannot_be_encoded_or_decoded_are_errors_and_the_client_st
     let hub = Hub::with_codec(Raw).build().unwrap();
     let echo = hub.handlers().on_message(async |conn, message| Ok(conn.send(&message).await?));
     let server = TestServer::with_codec(Raw, "/", hub.handle(echo));
-    // To a client with another codec, the messages are strange.
+    // A client with another codec cannot decode the messages.
     let letters = Hub::with_codec(Letters).build().unwrap();
     let refusing = letters
         .handlers()

@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::NEVER;
 
-/// What the hub keeps for a client.
+/// The number of messages that the hub queues for a client.
 const QUEUE_BYTES: usize = 4_096;
 
 fn builder() -> Builder<String> {
@@ -87,7 +87,7 @@ async fn client_that_does_not_receive_stops_reading_at_the_bound_of_its_inbox() 
         assert_eq!(text, message(received));
         received += 1;
     }
-    // Ten in its inbox, one in its hand, and the rest in buffers of 8 KiB and less.
+    // Ten messages in the client's inbox, one in its reading task, and the rest in buffers of at most 8 KiB.
     assert!((11..40).contains(&received), "{received}");
     assert_eq!(hub.stats().dropped_newest, 100 - received as u64);
 }

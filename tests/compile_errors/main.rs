@@ -9,24 +9,24 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// What a program must be told.
+/// A program, and the lines that the compiler must print for it.
 struct Case {
     name: String,
     expected: Vec<String>,
 }
 
-/// Makes a package of the programs, which depends on the crate as that of a user does.
+/// Creates a package of the programs. The package depends on the crate as a user's package does.
 fn package() -> io::Result<(PathBuf, Vec<Case>)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compile_errors");
     let programs = package.join("src/bin");
-    // What an earlier run has left.
+    // Remove the files of an earlier run.
     if programs.exists() {
         fs::remove_dir_all(&programs)?;
     }
     fs::create_dir_all(&programs)?;
     fs::write(package.join("Cargo.toml"), manifest(root))?;
-    // With the versions that are there.
+    // Use the locked versions, which are already downloaded.
     fs::copy(root.join("Cargo.lock"), package.join("Cargo.lock"))?;
     let mut cases = Vec::new();
     for entry in fs::read_dir(root.join("tests/compile_errors/programs"))? {
@@ -71,7 +71,7 @@ fn errors(package: &Path) -> io::Result<Vec<(String, String)>> {
     Ok(errors)
 }
 
-/// The first of the lines that is not there behind the one before it.
+/// The first expected line that does not follow the line before it.
 fn first_missing<'a>(said: &str, expected: &'a [String]) -> Option<&'a String> {
     let mut rest = said;
     expected.iter().find(|line| match rest.split_once(line.as_str()) {
@@ -93,7 +93,7 @@ fn common_mistakes_get_helpful_compiler_errors() {
         let said: String = of_it.map(|(_, said)| said.as_str()).collect();
         assert!(!expected.is_empty(), "{name} says what it expects");
         if let Some(missing) = first_missing(&said, &expected) {
-            panic!("{name}: {missing:?} is not there, or not in its place:\n{said}");
+            panic!("{name}: {missing:?} is missing, or out of order:\n{said}");
         }
     }
 }

@@ -8,7 +8,7 @@ const BINARY_PART: u8 = BINARY & !FIN;
 const PART: u8 = CONTINUATION & !FIN;
 const LAST: u8 = CONTINUATION;
 
-/// Frames one after the other.
+/// Concatenates frames.
 fn frames(frames: &[(u8, &[u8])]) -> Vec<u8> {
     frames.iter().flat_map(|(first, payload)| frame(*first, payload)).collect()
 }

@@ -12,13 +12,13 @@ pub(crate) const UPGRADE_REQUIRED: &str = "HTTP/1.1 426 Upgrade Required";
 /// The answer to the key of RFC 6455, section 1.3.
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// A request for an upgrade, with whatever is wrong with it.
+/// A request for an upgrade, which may have faults.
 pub(crate) struct Request {
     line: String,
     headers: Vec<String>,
 }
 
-/// The request of RFC 6455, section 1.3, without what is optional.
+/// The request of RFC 6455, section 1.3, without the optional headers.
 pub(crate) fn good() -> Request {
     let headers = [
         "Host: localhost",
@@ -50,7 +50,7 @@ impl Request {
         self
     }
 
-    /// With this header in the place of what has its name.
+    /// Replaces all headers of this name by this header.
     pub(crate) fn but(self, header: &str) -> Self {
         let (name, _) = header.split_once(':').expect("a header has a colon");
         self.without(name).and(header)
@@ -68,7 +68,7 @@ impl Request {
         format!("{}\r\n{}\r\n\r\n", self.line, self.headers.join("\r\n"))
     }
 
-    /// The bytes, and what follows them at once.
+    /// The bytes of the request, and the bytes that follow at once.
     pub(crate) fn then(&self, bytes: &[u8]) -> Vec<u8> {
         [self.text().as_bytes(), bytes].concat()
     }
@@ -80,14 +80,14 @@ impl From<Request> for Vec<u8> {
     }
 }
 
-/// What a client sends to a server, and what it gets.
+/// The bytes of a client, and the answer that the client must get.
 pub(crate) struct Row {
     name: &'static str,
     sent: Vec<u8>,
     status_line: &'static str,
     /// Lines of the head, in lower case.
     headers: Vec<String>,
-    /// What follows the head of an upgrade.
+    /// The frames after the head of an upgrade.
     outcome: Option<Outcome>,
 }
 
@@ -108,7 +108,7 @@ pub(crate) fn opened(name: &'static str, sent: impl Into<Vec<u8>>) -> Row {
     opened_by(name, sent, ACCEPT)
 }
 
-/// The same, for another key.
+/// The same for another key.
 pub(crate) fn opened_by(name: &'static str, sent: impl Into<Vec<u8>>, accept: &str) -> Row {
     let accept = format!("sec-websocket-accept: {}", accept.to_ascii_lowercase());
     let status_line = "HTTP/1.1 101 Switching Protocols";
@@ -117,7 +117,7 @@ pub(crate) fn opened_by(name: &'static str, sent: impl Into<Vec<u8>>, accept: &s
     Row { name, sent: sent.into(), status_line, headers, outcome }
 }
 
-/// A row that is answered with this status line, and does not become a connection.
+/// A row that gets this status line, and does not become a connection.
 pub(crate) fn refused(
     name: &'static str,
     sent: impl Into<Vec<u8>>,
@@ -126,13 +126,13 @@ pub(crate) fn refused(
     Row { name, sent: sent.into(), status_line, headers: Vec::new(), outcome: None }
 }
 
-/// A row that gets 426, and is told what would be right.
+/// A row that gets 426, with the headers that name the supported version and protocol.
 pub(crate) fn upgrade_required(name: &'static str, sent: impl Into<Vec<u8>>) -> Row {
     refused(name, sent, UPGRADE_REQUIRED).with("upgrade: websocket").with("connection: upgrade")
 }
 
-/// Checks each row against an echo at `/ws` and `/ws/{room}`. What becomes a connection is fed byte by
-/// byte, too: a request that is refused may be so before it ends.
+/// Checks each row against an echo at `/ws` and `/ws/{room}`. A row that becomes a connection is also sent byte by
+/// byte. A refused row is not, because the server may refuse a request before its end.
 pub(crate) async fn check(rows: impl IntoIterator<Item = Row>) {
     let hub = Hub::with_codec(Raw).build().unwrap();
     let server = echo(&hub).await;

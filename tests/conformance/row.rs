@@ -15,22 +15,22 @@ pub(crate) const TOO_BIG: u16 = 1_009;
 /// The longest message that most rows may send.
 pub(crate) const LIMIT: usize = 1_000;
 
-/// Rows of up to so many bytes are cut in two at each of them, longer ones only in their front, where
-/// the header is.
+/// Rows of up to this many bytes are cut in two at each byte. Longer rows are cut only near the front, where the
+/// header is.
 const CUTS_MAX: usize = 160;
 
-/// Rows of up to so many bytes are fed byte by byte, longer ones in pieces of an odd size.
+/// Rows of up to this many bytes are sent byte by byte. Longer rows are sent in pieces of an odd size.
 const SINGLES_MAX: usize = 4_096;
 const PIECE_BYTES: usize = 997;
 
-/// What a client sends to an echo, and all that it gets.
+/// The bytes that a client sends to an echo, and the full answer.
 pub(crate) struct Row {
     name: String,
     sent: Vec<u8>,
     outcome: Outcome,
 }
 
-/// What the server sends, to the end of the stream.
+/// The frames of the server, to the end of the stream.
 pub(crate) struct Outcome {
     /// First bytes and payloads.
     answers: Vec<(u8, Vec<u8>)>,
@@ -52,7 +52,7 @@ impl Row {
         Self { name: name.into(), sent: sent.into(), outcome }
     }
 
-    /// What comes before the end.
+    /// The frames before the end.
     pub(crate) fn after(mut self, answers: &[(u8, &[u8])]) -> Self {
         self.outcome.answers = owned(answers);
         self
@@ -106,7 +106,7 @@ pub(crate) fn closed(name: impl Into<String>, sent: impl Into<Vec<u8>>, payload:
     Row::new(name, sent, End::Closed(payload.to_vec()))
 }
 
-/// A row that gets these answers, if any, on a connection that goes on.
+/// A row that gets these answers, if any, on a connection that stays open.
 pub(crate) fn answered(
     name: impl Into<String>,
     sent: impl Into<Vec<u8>>,
@@ -130,8 +130,8 @@ pub(crate) async fn check(rows: impl IntoIterator<Item = Row>) {
     check_under(LIMIT, rows).await;
 }
 
-/// Checks each row, fed in each of several ways, against an echo that takes messages of up to `limit`
-/// bytes. Meanwhile, another client talks to the same echo.
+/// Checks each row, sent in several ways, against an echo that accepts messages of up to `limit` bytes. Meanwhile
+/// another client uses the same echo.
 pub(crate) async fn check_under(limit: usize, rows: impl IntoIterator<Item = Row>) {
     let hub = Hub::with_codec(Raw).max_message_bytes(limit).build().unwrap();
     let server = echo(&hub).await;
@@ -189,7 +189,7 @@ pub(crate) async fn feed(client: &mut RawClient, pieces: &[&[u8]]) {
     }
 }
 
-/// The stream ends, and is not reset: a reset may take the close frame with it.
+/// Asserts that the stream ends without a reset: a reset may discard the close frame.
 async fn check_end(mut client: RawClient) {
     let mut rest = Vec::new();
     let end = within("the end of the stream", client.stream.read_to_end(&mut rest)).await;

@@ -94,11 +94,11 @@ fn others_are_served_while_many_are_closed() {
     }
     let told = || members.iter().filter(|member| member.stage() > Stage::Open).count();
     assert!(told() < 200, "{} were told before", told());
-    // Who has not been told yet is in no room and counts no more.
+    // A connection that was not notified yet is in no room and is no longer counted.
     assert_eq!(rig.ports[0].rooms().members("room"), 0);
     assert_eq!(rig.counters().connections.get(), 2);
     assert!(members.iter().all(|member| member.link.is_closing()));
-    // Some fail, some go, and some are cut before it is their turn.
+    // Some connections fail, some detach, and some are cut before the action reaches them.
     let untold: Vec<&Client> =
         members.iter().filter(|member| member.stage() == Stage::Open).collect();
     let [fails, goes, closes] = [untold[0], untold[1], untold[2]];
@@ -140,7 +140,7 @@ fn connections_that_end_during_an_action_are_skipped() {
     rig.run();
     act(&rig, Address::Room("from"), Action::Join("to")).unwrap();
     rig.shards[0].run(rig.now, 2);
-    // It fails when the shard writes to it, and its session goes, behind the action.
+    // The socket fails when the shard writes to it, and its session detaches after the action.
     members.iter().for_each(|member| member.port.detach(member.id()));
     let newcomer = rig.attach();
     newcomer.join("from");

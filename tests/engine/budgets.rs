@@ -45,7 +45,7 @@ fn refused_join_leaves_no_reservation_and_no_membership() {
     super::fake::assert_nothing_reserved(&rig.ports[0], settings.inbox);
 }
 
-/// Clients of which each has so many frames waiting, and the bytes of a frame.
+/// Clients with this many queued frames each, and the bytes of one frame.
 fn waiting(rig: &mut Rig, frames: &[usize]) -> (Vec<Client>, usize) {
     let clients: Vec<Client> = frames.iter().map(|_| rig.attach()).collect();
     clients.iter().for_each(|client| client.block());

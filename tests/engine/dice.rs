@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-/// A seed of a test, or the bytes of a fuzzer.
+/// A source of numbers: the seed of a test, or the bytes of a fuzzer.
 pub(crate) trait Dice {
-    /// A number of `range`, which is not empty.
+    /// Returns a number in `range`. `range` must not be empty.
     fn draw(&mut self, range: Range<usize>) -> usize;
 
-    /// Whether there is nothing left to draw from.
+    /// Whether the source has no more numbers.
     fn is_used_up(&self) -> bool {
         false
     }

@@ -16,7 +16,7 @@ use roomcast::engine::{
     RunState, Shard, ShardConfig, Slice, Socket, Stage, frame, publish,
 };
 
-/// Writes of a slice that no test runs out of.
+/// A number of writes in one slice that no test uses up.
 pub(crate) const PLENTY: usize = 1_000_000;
 
 /// The opcodes that a server sends.
@@ -27,27 +27,27 @@ pub(crate) const PONG: u8 = 0xA;
 /// The far end of a fake socket, as the test sees it.
 #[derive(Default)]
 pub(crate) struct Wire {
-    /// All bytes that were taken.
+    /// All bytes that the socket accepted.
     pub(crate) written: Vec<u8>,
     /// The bytes and buffers of each call that moved bytes.
     pub(crate) writes: Vec<(usize, usize)>,
-    /// Bytes that are taken before the socket blocks; `None` for no bound.
+    /// The bytes that the socket accepts before it blocks; `None` for no bound.
     pub(crate) window: Option<usize>,
-    /// How each call fails from now on.
+    /// The error of each call from now on, if any.
     pub(crate) error: Option<io::ErrorKind>,
     /// Whether a flush blocks.
     pub(crate) holds_flush: bool,
-    /// What the peer has acknowledged, where it tells.
+    /// The bytes that the peer has acknowledged, if the socket reports them.
     pub(crate) acknowledged: Option<u64>,
-    /// Whether the peer answers, where it tells.
+    /// Whether the peer acknowledges, if the socket reports that.
     pub(crate) answers: Option<bool>,
-    /// Whether something that was received waits to be read.
+    /// Whether received bytes wait to be read.
     pub(crate) has_unread: bool,
     /// Whether a write or a flush has ever blocked.
     pub(crate) has_blocked: bool,
     /// The waker of the last call that blocked.
     pub(crate) waker: Option<Waker>,
-    /// Whether it keeps the place of another socket that is still to come.
+    /// Whether this is the placeholder of a socket that has not arrived yet.
     pub(crate) is_awaited: bool,
     pub(crate) is_shut_down: bool,
     pub(crate) is_aborted: bool,
@@ -79,7 +79,7 @@ impl Wire {
     }
 }
 
-/// What a shard writes to.
+/// The near end of a fake socket, to which a shard writes.
 pub(crate) struct FakeSocket(Arc<Mutex<Wire>>);
 
 impl Socket for FakeSocket {
@@ -100,7 +100,7 @@ impl Socket for FakeSocket {
         written
     }
 
-    /// As a kernel that is asked directly: it wakes nobody.
+    /// Answers as a kernel does on a direct query: no waker is registered.
     fn try_write(&mut self, frames: &[u8]) -> Poll<io::Result<usize>> {
         self.0.lock().unwrap().take(&[IoSlice::new(frames)])
     }
@@ -149,7 +149,7 @@ impl Drop for FakeSocket {
     }
 }
 
-/// One frame as a client parses it.
+/// One frame, as a client parses it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Parsed {
     pub(crate) opcode: u8,
@@ -170,8 +170,8 @@ impl Parsed {
     }
 }
 
-/// Parses unmasked frames, apart from the code under test, and returns how many bytes are left of
-/// one that is not whole.
+/// Parses unmasked frames without the code under test. Also returns the number of bytes of an incomplete frame at the
+/// end.
 pub(crate) fn parse(mut bytes: &[u8]) -> (Vec<Parsed>, usize) {
     let mut parsed = Vec::new();
     while let Some((frame, rest)) = parse_one(bytes) {
@@ -215,7 +215,7 @@ impl Client {
         Self { link, port: port.clone(), wire }
     }
 
-    /// A connection whose socket is still to come.
+    /// A connection whose socket has not arrived yet.
     pub(crate) fn attach_early(id: ConnKey, port: &Arc<Port<FakeSocket>>) -> Self {
         let (link, wire) = (Arc::new(Link::new(id)), Arc::default());
         let awaited = Wire { window: Some(0), is_awaited: true, ..Wire::default() };
@@ -224,7 +224,7 @@ impl Client {
         Self { link, port: port.clone(), wire }
     }
 
-    /// The socket has come.
+    /// Attaches the socket.
     pub(crate) fn arrive(&self) {
         self.port.set_socket(self.id(), FakeSocket(Arc::clone(&self.wire)));
     }
@@ -245,12 +245,12 @@ impl Client {
         self.port.leave(&self.link, room).expect("leaves");
     }
 
-    /// Takes no more bytes.
+    /// The socket accepts no more bytes.
     pub(crate) fn block(&self) {
         self.wire().window = Some(0);
     }
 
-    /// Takes `bytes` more, and says so.
+    /// The socket accepts `bytes` more, and wakes the shard.
     pub(crate) fn take(&self, bytes: usize) {
         {
             let mut wire = self.wire();
@@ -259,7 +259,7 @@ impl Client {
         self.wake();
     }
 
-    /// Takes all, and says so.
+    /// The socket accepts everything, and wakes the shard.
     pub(crate) fn unblock(&self) {
         {
             let mut wire = self.wire();
@@ -269,7 +269,7 @@ impl Client {
         self.wake();
     }
 
-    /// Wakes whoever waits for the socket; like a runtime's, the waker stays.
+    /// Calls the waker of the socket. The waker stays registered, as in a runtime.
     pub(crate) fn wake(&self) {
         let waker = self.wire().waker.clone();
         if let Some(waker) = waker {
@@ -288,7 +288,7 @@ impl Client {
         data.map(|frame| String::from_utf8(frame.payload).expect("text")).collect()
     }
 
-    /// How many frames with this opcode have arrived.
+    /// The number of frames with this opcode that have arrived.
     pub(crate) fn count(&self, opcode: u8) -> usize {
         self.frames().iter().filter(|frame| frame.opcode == opcode).count()
     }
@@ -298,7 +298,7 @@ impl Client {
         self.frames().last().and_then(Parsed::close_code)
     }
 
-    /// How many writes have moved bytes.
+    /// The number of writes that moved bytes.
     pub(crate) fn writes(&self) -> usize {
         self.wire().writes.len()
     }
@@ -316,7 +316,7 @@ impl Client {
     }
 }
 
-/// What a [`Rig`] is built from.
+/// The settings of a [`Rig`].
 #[derive(Clone, Copy)]
 pub(crate) struct Settings {
     pub(crate) shards: usize,
@@ -412,13 +412,13 @@ impl Rig {
         Self { ports, shards, now: Duration::ZERO, budgets, serial: 0 }
     }
 
-    /// A new connection, in the shards in turn.
+    /// Attaches a new connection, to the shards in turn.
     pub(crate) fn attach(&mut self) -> Client {
         let id = self.next_id();
         Client::attach(id, &self.ports[id.shard()])
     }
 
-    /// A new connection whose socket is still to come.
+    /// Attaches a new connection whose socket has not arrived yet.
     pub(crate) fn attach_early(&mut self) -> Client {
         let id = self.next_id();
         Client::attach_early(id, &self.ports[id.shard()])
@@ -438,19 +438,19 @@ impl Rig {
         clients
     }
 
-    /// Publishes texts as one run of frames.
+    /// Publishes texts as one batch of frames.
     pub(crate) fn publish_run(&self, address: Address<'_>, texts: &[String]) {
         let frames: Vec<Bytes> = texts.iter().map(|text| text_frame(text)).collect();
-        publish(&self.ports, address, &[], &frames.concat().into()).expect("there is room");
+        publish(&self.ports, address, &[], &frames.concat().into()).expect("the inbox has space");
     }
 
     pub(crate) fn publish(&self, address: Address<'_>, text: &str) {
         let frame = text_frame(text);
-        publish(&self.ports, address, &[], &frame).expect("there is room");
+        publish(&self.ports, address, &[], &frame).expect("the inbox has space");
     }
 
     pub(crate) fn publish_except(&self, address: Address<'_>, except: &[ConnKey], text: &str) {
-        publish(&self.ports, address, except, &text_frame(text)).expect("there is room");
+        publish(&self.ports, address, except, &text_frame(text)).expect("the inbox has space");
     }
 
     /// Runs the shards until all are idle.
@@ -460,21 +460,21 @@ impl Rig {
         }
     }
 
-    /// Lets time pass in steps as a driver would, and runs the shards whenever one is due.
+    /// Advances the time in steps, as a driver would, and runs the shards whenever one is due.
     pub(crate) fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         loop {
             self.run();
             let due = self.shards.iter().filter_map(Shard::next_tick).min();
             let Some(due) = due.filter(|due| *due <= end) else { break };
-            // A check that is due already wants another look, but the clock must move for it.
+            // A check that is due already needs another run, but the clock must move first.
             self.now = due.max(self.now + Duration::from_millis(1));
         }
         self.now = end;
         self.run();
     }
 
-    /// Lets time pass while the shards are awake, and gives them nothing to write with.
+    /// Advances the time while the shards are awake, with slices of no writes.
     pub(crate) fn elapse(&mut self, time: Duration) {
         let end = self.now + time;
         while self.now < end {
@@ -494,7 +494,7 @@ impl Rig {
         self.ports.iter().map(|port| counter(port.counters()).get()).sum()
     }
 
-    /// The members of a room, as the shards tell it.
+    /// The members of a room, as the shards answer.
     pub(crate) fn members(&mut self, room: &str) -> Vec<ConnKey> {
         let mut ids: Vec<ConnKey> = Vec::new();
         for port in self.ports.clone() {
@@ -509,7 +509,7 @@ impl Rig {
         ids
     }
 
-    /// A slice of a list, as its shard tells it.
+    /// A slice of a list, as its shard answers.
     pub(crate) fn slice(&mut self, ask: impl FnOnce(Reply<Slice>)) -> Slice {
         let answer = Arc::new(Mutex::new(None));
         let reply = answer.clone();
@@ -519,7 +519,7 @@ impl Rig {
         slice.expect("an answer")
     }
 
-    /// The rooms of a connection, as its shard tells it.
+    /// The rooms of a connection, as its shard answers.
     pub(crate) fn rooms_of(&mut self, client: &Client) -> Vec<String> {
         let answer = Arc::new(Mutex::new(Vec::new()));
         let reply = answer.clone();

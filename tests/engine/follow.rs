@@ -7,7 +7,7 @@ use roomcast::engine::{Address, Pace, Port, Publish, Reply, RunState, publish_at
 
 use super::fake::{Client, FakeSocket, Rig, Settings, assert_nothing_reserved, text_frame};
 
-/// What each shard tells: how many messages it joined, with what the client had got by then.
+/// The answer of each shard: the number of messages that it joined, and the texts that the client had by then.
 type Answers = Receiver<(usize, Vec<String>)>;
 
 fn publish(
@@ -27,11 +27,11 @@ fn publish(
         ports,
         &Publish { pace: Pace::Urgent, address, except: &[], frames: &frames, follow },
     )
-    .expect("there is room");
+    .expect("the inbox has space");
     answers
 }
 
-/// One slice of `writes` writes of the only shard.
+/// Runs one slice of `writes` writes of the only shard.
 fn slice(rig: &mut Rig, writes: usize) -> RunState {
     let now = rig.now;
     rig.shards[0].run(now, writes)
@@ -110,9 +110,9 @@ fn send_to_one_client_is_followed_and_counts_as_queued_until_it_is_written() {
     let (sender, answer) = channel();
     let follow = || -> Reply<usize> {
         let sender = sender.clone();
-        Box::new(move |messages| sender.send(messages).expect("awaited"))
+        Box::new(move |messages| sender.send(messages).expect("the test listens"))
     };
-    client.port.send(&client.link, text_frame("1"), None, Some(&follow)).expect("there is room");
+    client.port.send(&client.link, text_frame("1"), None, Some(&follow)).expect("the inbox has space");
     assert_eq!(client.link.waiting(), text_frame("1").len());
     rig.run();
     assert_eq!((answer.try_recv(), client.link.waiting()), (Ok(1), 0));
@@ -142,7 +142,7 @@ fn answer_waits_for_the_sweep_with_its_message() {
     let last = crowd.last().expect("some");
     let first = publish(&rig.ports, Address::Room("large"), "1", last);
     slice(&mut rig, 64);
-    // They gather for the next round.
+    // These messages are queued for the next sweep.
     rig.publish(Address::Room("large"), "2");
     let second = publish(&rig.ports, Address::Room("large"), "3", last);
     let small = publish(&rig.ports, Address::Room("small"), "to few", &apart);

@@ -51,7 +51,7 @@ fn publish_reaches_no_shard_if_one_shard_is_full() {
     }
 }
 
-/// Otherwise the shard that sleeps and the publisher that waits would wake each other in turn.
+/// Otherwise the sleeping shard and the waiting publisher would wake each other in turn.
 #[test]
 fn waiting_publish_that_one_shard_refuses_wakes_no_other_shard() {
     for full in 0..2 {
@@ -82,7 +82,7 @@ fn waiting_publish_that_one_shard_refuses_wakes_no_other_shard() {
 #[test]
 fn more_than_half_of_either_bound_is_congestion() {
     let inbox = Inbox::<()>::new(LIMITS);
-    let reserve = |bytes| inbox.reserve(bytes).expect("there is room");
+    let reserve = |bytes| inbox.reserve(bytes).expect("the inbox has space");
     (0..4).for_each(|_| reserve(0));
     assert!(!inbox.is_congested(), "half of the messages");
     reserve(0);
@@ -99,7 +99,7 @@ fn more_than_half_of_either_bound_is_congestion() {
 #[test]
 fn publish_without_space_for_its_bytes_reaches_nobody() {
     let (mut rig, members) = two_shards();
-    // With its header of four bytes, a frame of 500.
+    // A frame of 500 bytes, with its header of four bytes.
     let half = "x".repeat(496);
     let direct = Address::Conn(members[1].id());
     assert_eq!(send(&rig, direct, &half), Ok(()));
@@ -161,7 +161,7 @@ fn all_inbox_space_is_released_for_every_kind_of_command() {
     }
     members[0].port.detach(members[0].id());
     rig.run();
-    // For one that is gone as well.
+    // Also for a connection that is gone.
     members[0].port.pong(members[0].id(), b"pong");
     assert_eq!(send(&rig, Address::Conn(members[0].id()), "gone"), Ok(()));
     rig.run();
@@ -174,7 +174,7 @@ fn closing_the_hub_ends_all_connections_with_a_close_frame_after_earlier_frames(
     let members = rig.attach_to("r", 100);
     rig.publish(Address::Room("r"), "farewell");
     rig.ports.iter().for_each(|port| port.close_all(Closing::now().into()));
-    // In slices, so that others have their turn.
+    // The close runs in slices, so that other work has its turn.
     for shard in &mut rig.shards {
         while shard.run(rig.now, 7) == RunState::Busy {}
     }
@@ -264,6 +264,6 @@ fn stopped_idle_shard_reports_that_it_is_done() {
     let mut rig = Settings::default().build();
     assert_eq!(rig.shards[0].run(rig.now, PLENTY), RunState::Idle);
     rig.ports[0].stop();
-    // Nobody would run it again.
+    // No driver would run the shard again.
     assert_eq!(rig.shards[0].run(rig.now, PLENTY), RunState::Stopped);
 }

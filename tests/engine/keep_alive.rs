@@ -16,7 +16,7 @@ fn rig() -> Rig {
     Settings::default().ping_interval(INTERVAL).build()
 }
 
-/// Time passes in steps of a tick, and the clients say something after every one.
+/// Advances the time tick by tick. After every tick the clients send something.
 fn pass_with_life(rig: &mut Rig, clients: &[Client], time: Duration) {
     for _ in 0..time.as_secs() / TICK.as_secs() {
         rig.pass(TICK);
@@ -24,7 +24,7 @@ fn pass_with_life(rig: &mut Rig, clients: &[Client], time: Duration) {
     }
 }
 
-/// When the connection ends, to the millisecond of the steps taken.
+/// The time at which the connection ends, in steps of a millisecond.
 fn ends_at(rig: &mut Rig, client: &Client) -> Duration {
     let step = Duration::from_millis(100);
     while client.reason().is_none() {
@@ -91,7 +91,7 @@ fn any_received_byte_postpones_the_end_by_two_intervals() {
             heard = rig.now;
         }
         let silence = ends_at(&mut rig, &client) - heard;
-        // The stamp is the shard's clock, which is up to a tick old.
+        // The time stamp comes from the shard's clock, which is up to a tick old.
         assert!(silence > 2 * INTERVAL - TICK, "{silence:?}");
         assert!(silence <= 2 * INTERVAL + 3 * TICK, "{silence:?}");
     }
@@ -100,7 +100,7 @@ fn any_received_byte_postpones_the_end_by_two_intervals() {
 #[test]
 fn new_client_of_a_shard_that_slept_long_has_two_full_intervals() {
     let mut rig = rig();
-    // Nobody is there, so nothing is due, and the clock of the shard stands still.
+    // No connection exists, so nothing is due, and the clock of the shard does not move.
     rig.run();
     rig.now += 50 * INTERVAL;
     let client = rig.attach();
@@ -164,7 +164,7 @@ fn pings_of_a_blocked_socket_do_not_pile_up() {
     let mut rig = rig();
     let client = rig.attach();
     client.block();
-    // Half of the write timeout, so that it is not evicted.
+    // Half of the write timeout, so that the client is not evicted.
     pass_with_life(&mut rig, std::slice::from_ref(&client), INTERVAL + 8 * TICK);
     client.unblock();
     rig.run();
@@ -237,7 +237,7 @@ fn session_that_waits_for_its_pong_is_woken_when_it_has_left() {
     ping();
     rig.run();
     assert_eq!((woken(), client.link.awaits_pong(&waker)), (0, false), "nobody has waited");
-    // Nor does one wait in vain that has ended meanwhile.
+    // A session whose connection has ended meanwhile is woken, too.
     client.port.close(client.id(), DisconnectReason::Idle);
     ping();
     assert!(client.link.awaits_pong(&waker));
@@ -247,7 +247,7 @@ fn session_that_waits_for_its_pong_is_woken_when_it_has_left() {
 
 #[test]
 fn silent_slow_client_that_acknowledges_is_kept_if_the_policy_keeps_it() {
-    // Blocked; or with something in its kernel buffer that it has not acknowledged.
+    // The socket is blocked, or its kernel buffer holds bytes that the peer has not acknowledged.
     for (window, acknowledged) in [(Some(3), None), (None, Some(1))] {
         let settings = Settings::default().queue(16, 100, Overflow::DropOldest);
         let mut rig = settings.ping_interval(INTERVAL).build();
@@ -259,7 +259,7 @@ fn silent_slow_client_that_acknowledges_is_kept_if_the_policy_keeps_it() {
         rig.publish(Address::Everyone, "a message");
         rig.pass(100 * INTERVAL);
         assert_eq!(client.reason(), None, "{window:?}");
-        // It has taken all, and is silent from then on.
+        // The client has read everything, and is silent from then on.
         client.unblock();
         rig.run();
         client.wire().acknowledged = None;

@@ -57,9 +57,9 @@ struct Model<D> {
     known: Vec<Known>,
     rooms: BTreeMap<usize, BTreeSet<usize>>,
     frames: Vec<Bytes>,
-    /// Messages that were sent to connections after their end.
+    /// The number of messages sent to connections after their end.
     too_late: usize,
-    /// Parts of publishes that are followed, and answers of shards to them.
+    /// The number of shards asked for an answer to a sampled publish, and the number of answers.
     followed: usize,
     answers: Arc<AtomicUsize>,
     /// Shards that were asked to shed, those that are done, and how many connections they say.
@@ -91,7 +91,7 @@ impl<D: Dice> Model<D> {
         }
     }
 
-    /// Draws the next operation; `None` where the drawn one makes no sense now.
+    /// Draws the next operation; `None` if the drawn operation is impossible now.
     fn draw(&mut self) -> Option<Operation> {
         let attached = self.known.iter().filter(|known| !known.is_detached).count();
         Operation::draw(&mut self.dice, self.kind, self.known.len(), attached)
@@ -190,7 +190,7 @@ impl<D: Dice> Model<D> {
             let follow = is_followed.then_some(&follow as _);
             publish_at(&self.rig.ports, &Publish { pace, address, except, frames, follow })
         };
-        self.with_address(to, publish).expect("there is room");
+        self.with_address(to, publish).expect("the inbox has space");
         self.followed += asked.load(Ordering::Relaxed);
         self.frames.push(frame);
     }
@@ -226,7 +226,7 @@ impl<D: Dice> Model<D> {
         let act = |address: Address<'_>| {
             act_at(Pace::Urgent, &self.rig.ports, address, &excepted, action)
         };
-        self.with_address(to, act).expect("there is room");
+        self.with_address(to, act).expect("the inbox has space");
         let meant = self.audience(to).into_iter();
         for conn in meant.filter(|conn| !except.contains(conn)).collect::<Vec<_>>() {
             match change {
@@ -317,7 +317,7 @@ impl<D: Dice> Model<D> {
         (0..ROOMS.len()).for_each(|room| self.remove_member(conn, room));
     }
 
-    /// Runs the shards until they are idle, and compares all.
+    /// Runs the shards until they are idle, and compares the shards with the oracle.
     fn settle(&mut self) {
         self.rig.run();
         for conn in 0..self.known.len() {
@@ -349,7 +349,7 @@ impl<D: Dice> Model<D> {
             }
             let ids: Vec<ConnKey> =
                 members.iter().map(|&conn| self.known[conn].client.id()).collect();
-            // Ids of two shards are not in the order of attachment.
+            // The order of ids from two shards is not the order of attachment.
             let ids = BTreeSet::from_iter(ids);
             assert!(self.rig.members(name).into_iter().eq(ids), "members of {name:?}");
         }
@@ -392,7 +392,7 @@ impl<D: Dice> Model<D> {
         }
     }
 
-    /// Whether a connection gets all that was published to it, unless it ends.
+    /// Whether a connection gets all messages that were published to it, unless the connection ends.
     fn is_lossless(&self) -> bool {
         self.settings.shard.queue.overflow == Overflow::Evict
     }
@@ -441,13 +441,13 @@ impl<D: Dice> Model<D> {
         assert!(!self.is_lossless() || self.rig.total(|counters| &counters.dropped_newest) == 0);
     }
 
-    /// Data frames that have arrived as a whole.
+    /// The data frames that have arrived completely.
     fn arrived(&self) -> u64 {
         let data = |known: &Known| known.client.frames().iter().filter(|f| f.is_data()).count();
         self.known.iter().map(data).sum::<usize>() as u64
     }
 
-    /// Ends the run: all sockets take all, then all sessions go.
+    /// Ends the run: all sockets accept everything, then all sessions detach.
     fn finish(mut self) {
         self.known.iter().for_each(|known| known.client.unblock());
         (0..self.known.len()).for_each(|conn| self.arrive(conn));
@@ -460,7 +460,7 @@ impl<D: Dice> Model<D> {
         self.check_nothing_is_left();
     }
 
-    /// Nothing is lost without a counter.
+    /// Asserts that every lost message was counted.
     fn check_accounts(&self) {
         let oldest = self.rig.total(|counters| &counters.dropped_oldest);
         let newest = self.rig.total(|counters| &counters.dropped_newest);
@@ -508,7 +508,7 @@ fn index(
 fn settings(dice: &mut impl Dice, kind: Kind) -> Settings {
     let mut settings = Settings::default().shards(dice.draw(1..3));
     settings.inbox.messages = 1_024;
-    // Sweeps of whatever audience, of large ones, and none.
+    // Sweeps of audiences of any size, of large audiences only, and no sweeps.
     settings.shard.large_audience = dice.pick([1, 3, 8, usize::MAX]);
     let policies =
         [Overflow::Evict, Overflow::DropOldest, Overflow::DropNewest, Overflow::KeepNewest];

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::dice::Dice;
 
-/// Connections that are attached at a time.
+/// The maximum number of attached connections.
 pub(crate) const CONNS_MAX: usize = 12;
 
-/// The names in use; the empty one is a room like any other.
+/// The room names in use. The empty name is a room like any other.
 pub(crate) const ROOMS: [&str; 5] = ["", "lobby", "a", "b", "c"];
 
-/// To whom an operation publishes; rooms and connections by index.
+/// The target of an operation that publishes; rooms and connections by index.
 #[derive(Debug, Clone)]
 pub(crate) enum To {
     Everyone,
@@ -19,7 +19,7 @@ pub(crate) enum To {
     Conn(usize),
 }
 
-/// What happens to the connections of a target; rooms by index.
+/// The action on the connections of a target; rooms by index.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Change {
     Close,
@@ -29,11 +29,11 @@ pub(crate) enum Change {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Operation {
-    /// A connection begins, with its socket or before it.
+    /// A connection attaches, with its socket or before its socket.
     Attach {
         is_early: bool,
     },
-    /// The socket of a connection that began before it.
+    /// The socket arrives of a connection that attached without it.
     Arrive {
         conn: usize,
     },
@@ -49,10 +49,10 @@ pub(crate) enum Operation {
         to: To,
         except: Vec<usize>,
         payload_bytes: usize,
-        /// Whether the shards tell when it is out.
+        /// Whether the shards answer when the message is written.
         is_followed: bool,
     },
-    /// Something happens to the connections of a target.
+    /// An action on the connections of a target.
     Act {
         to: To,
         except: Vec<usize>,
@@ -61,20 +61,20 @@ pub(crate) enum Operation {
     Pong {
         conn: usize,
     },
-    /// The socket takes no more.
+    /// The socket accepts no more bytes.
     Block {
         conn: usize,
     },
-    /// The socket takes some bytes more.
+    /// The socket accepts some more bytes.
     Take {
         conn: usize,
         bytes: usize,
     },
-    /// The socket takes all.
+    /// The socket accepts everything.
     Unblock {
         conn: usize,
     },
-    /// The socket takes bytes and does not flush.
+    /// The socket accepts bytes and does not flush.
     HoldFlush {
         conn: usize,
     },
@@ -86,7 +86,7 @@ pub(crate) enum Operation {
     Fail {
         conn: usize,
     },
-    /// Something is received.
+    /// The client sends something.
     Hear {
         conn: usize,
     },
@@ -97,7 +97,7 @@ pub(crate) enum Operation {
     Detach {
         conn: usize,
     },
-    /// A share of the connections, in percent, is asked to go.
+    /// A share of the connections, in percent, is asked to leave.
     Shed {
         percent: usize,
         window: Duration,
@@ -109,14 +109,14 @@ pub(crate) enum Operation {
     Run {
         writes: usize,
     },
-    /// The shards run until they are idle, and all is compared.
+    /// The shards run until they are idle, and the model compares them with the oracle.
     Settle,
 }
 
-/// What kind of run it is.
+/// The kind of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// No connection ends but by a close or a detach: then every single frame is accounted for.
+    /// Connections end only by a close or a detach, so the model accounts for every frame.
     Gentle,
     /// Anything may happen.
     Rough,

@@ -7,15 +7,15 @@ use roomcast::engine::{Address, CloseCode, DisconnectReason, Eviction, Overflow,
 use super::fake::{CLOSE, Client, Rig, Settings};
 
 const WRITE_TIMEOUT: Duration = Duration::from_secs(16);
-/// A blocked socket is looked at sixteen times a write timeout.
+/// A shard checks a blocked socket sixteen times in one write timeout.
 const CHECK: Duration = Duration::from_secs(1);
-/// What an evicted client has for its close frame.
+/// The time that an evicted client has to read its close frame.
 const GRACE: Duration = Duration::from_millis(800);
 
 /// The bytes of a frame with a number.
 const FRAME: usize = 6;
 
-/// A member that takes `window` bytes and two that take all, in a room.
+/// One room with a member whose socket accepts `window` bytes, and two members whose sockets accept everything.
 fn slow_and_others(settings: Settings, window: usize) -> (Rig, Client, Vec<Client>) {
     let mut rig = settings.build();
     let mut others = rig.attach_to("r", 3);
@@ -29,7 +29,7 @@ fn slow_client(cause: Eviction, messages: usize, bytes: usize) -> DisconnectReas
     DisconnectReason::SlowClient { cause, messages, bytes }
 }
 
-/// Publishes the numbers, one a turn.
+/// Publishes the numbers, one in each turn.
 fn publish_each(rig: &mut Rig, numbers: std::ops::Range<usize>) {
     for n in numbers {
         rig.publish(Address::Room("r"), &format!("{n:04}"));
@@ -110,7 +110,7 @@ fn an_evicted_client_gets_the_rest_of_a_torn_frame_before_1008() {
         rig.publish(Address::Room("r"), &text);
     }
     rig.run();
-    // The first frame and two bytes of the second have left, and two more are to come.
+    // The first frame and two bytes of the second frame are sent. Two more bytes follow.
     publish_each(&mut rig, 4..6);
     let expected = slow_client(Eviction::Full, 5, 5 * FRAME - 2);
     assert_eq!(slow.reason(), Some(expected));
@@ -165,7 +165,7 @@ fn slow_client_whose_queue_overflows_when_its_write_timeout_is_over_is_evicted_o
     assert_eq!(rig.counters().evicted_full.get() + rig.counters().evicted_stalled.get(), 1);
     assert_eq!(rig.members("r").len(), others.len());
     slow.port.detach(slow.id());
-    // In its place, and in none of its rooms.
+    // The new connection takes the same slot, and is in no room of the old connection.
     let next = rig.attach();
     publish_each(&mut rig, 2..3);
     assert!(next.texts().is_empty());
@@ -225,7 +225,7 @@ fn drop_newest_keeps_the_oldest_and_counts_the_dropped() {
 
 #[test]
 fn keep_newest_gives_a_slow_client_the_newest_next_and_counts_the_dropped() {
-    // Bytes bound nothing here.
+    // The bound in bytes has no effect here.
     let settings = Settings::default().queue(16, 1, Overflow::KeepNewest);
     let (mut rig, slow, others) = slow_and_others(settings, FRAME + 1);
     publish_each(&mut rig, 0..10);
@@ -237,7 +237,7 @@ fn keep_newest_gives_a_slow_client_the_newest_next_and_counts_the_dropped() {
     assert_eq!(rig.counters().dropped_oldest.get(), 7);
     assert_eq!(rig.counters().deliveries.get(), 30);
     assert!(others.iter().all(|other| other.texts() == numbers(0..10)));
-    // One that takes all misses nothing, however many come at once.
+    // A client that reads everything misses nothing, however many messages come at once.
     rig.publish_run(Address::Room("r"), &numbers(10..20));
     rig.run();
     assert!(others.iter().all(|other| other.texts() == numbers(0..20)));

@@ -79,7 +79,7 @@ fn a_join_after_the_close_leaves_no_ghost() {
     let mut rig = Settings::default().build();
     let client = rig.attach();
     rig.run();
-    // The command is already in the inbox, and the link does not know yet.
+    // The close is already in the inbox, and the link does not know of the close yet.
     client.close();
     client.join("behind the close");
     rig.run();
@@ -111,7 +111,7 @@ fn a_join_behind_a_detach_leaves_no_ghost_and_spares_the_other_members() {
     gone.port.detach(gone.id());
     gone.join("r");
     gone.join("own");
-    // It takes the slot that has become free.
+    // The new connection takes the slot that has become free.
     let next = rig.attach();
     next.join("r");
     rig.run();
@@ -261,7 +261,7 @@ fn a_publish_that_follows_a_join_reaches_the_joiner_while_others_empty_the_room(
                     for round in 0..ROUNDS {
                         clients[at].join("r");
                         let frame = text_frame(&format!("{at} {round}"));
-                        publish(ports, Address::Room("r"), &[], &frame).expect("room");
+                        publish(ports, Address::Room("r"), &[], &frame).expect("the inbox has space");
                         clients[at].leave("r");
                     }
                 })
@@ -286,7 +286,7 @@ fn query_is_answered_in_the_order_of_the_inbox() {
     let mut rig = Settings::default().build();
     let client = rig.attach();
     client.join("r");
-    // Asked before the shard has run.
+    // The query enters the inbox before the shard has run.
     assert_eq!(rig.members("r"), [client.id()]);
     client.leave("r");
     assert!(rig.rooms_of(&client).is_empty());
@@ -357,7 +357,7 @@ fn leaves_without_membership_do_not_let_a_connection_exceed_its_room_bound() {
     assert!(rig.ports[0].rooms().len() <= 2 * 3 + 1, "{} rooms", rig.ports[0].rooms().len());
 }
 
-/// The ids of a list that is read slice by slice, while `between` changes it.
+/// The ids of a list that the test reads slice by slice, while `between` changes the members.
 fn listed(
     rig: &mut Rig,
     room: Option<&str>,
@@ -399,7 +399,7 @@ fn list_contains_all_connections_that_stay_while_others_change_between_slices() 
         let mut rig = Settings::default().build();
         let members = rig.attach_to("r", MEMBERS);
         rig.run();
-        // Two of three go, some before each slice, from both ends of the list; as many come.
+        // Two of three members leave, some before each slice, from both ends of the list; as many new members come.
         let mut going = members.iter().enumerate().filter(|(at, _)| at % 3 > 0).map(|(_, it)| it);
         let mut newcomers = Vec::new();
         let (mut ids, slices) = listed(&mut rig, room, |rig, _| {
@@ -472,7 +472,7 @@ fn a_join_with_first_messages_happens_whole_or_not_at_all() {
     let mut rig = settings.build();
     let [client, other] = [rig.attach(), rig.attach()];
     rig.run();
-    // One place is left: enough for the join, and not for the messages.
+    // One place in the inbox is free: enough for the join, and not for the messages.
     client.port.inbox().reserve(0).unwrap();
     assert_eq!(join_with(&client, "r", &["first"], None), Err(JoinError::Overloaded));
     client.port.inbox().give_back(1, 0);
@@ -504,7 +504,7 @@ fn a_patient_join_with_first_messages_leaves_the_queue_of_its_client_within_a_bo
     let client = rig.attach();
     client.block();
     rig.run();
-    // If nothing waits, any size passes.
+    // An empty queue accepts a message of any size.
     assert_eq!(join_with(&client, "a", &["large enough"], Some(1)), Ok(()));
     rig.run();
     assert_eq!(join_with(&client, "b", &["b"], Some(16)), Err(JoinError::Overloaded));

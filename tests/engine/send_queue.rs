@@ -15,7 +15,7 @@ use super::fake::{CLOSE, PING, PONG, parse, text_frame};
 const POLICIES: [Overflow; 4] =
     [Overflow::Evict, Overflow::DropOldest, Overflow::DropNewest, Overflow::KeepNewest];
 
-/// Those that bytes make a difference to.
+/// The policies to which the bound in bytes applies.
 const BOUNDED: [Overflow; 3] = [Overflow::Evict, Overflow::DropOldest, Overflow::DropNewest];
 
 fn limits(slots: usize, bytes: usize, overflow: Overflow) -> QueueLimits {
@@ -35,7 +35,7 @@ fn fill(queue: &mut SendQueue, texts: &[&str], limits: &QueueLimits) {
     }
 }
 
-/// Takes out all that waits, in writes of at most `bytes`.
+/// Takes out the whole queue, in writes of at most `bytes`.
 fn drain(queue: &mut SendQueue, bytes: usize) -> Vec<u8> {
     let mut written = Vec::new();
     while !queue.is_empty() {
@@ -44,7 +44,7 @@ fn drain(queue: &mut SendQueue, bytes: usize) -> Vec<u8> {
     written
 }
 
-/// One write of at most `bytes`.
+/// Takes out one write of at most `bytes`.
 fn take(queue: &mut SendQueue, bytes: usize) -> Vec<u8> {
     let mut buffers = [IoSlice::new(&[]); WRITE_SLOTS_MAX];
     let filled = queue.fill(&mut buffers);
@@ -54,7 +54,7 @@ fn take(queue: &mut SendQueue, bytes: usize) -> Vec<u8> {
     written
 }
 
-/// What has been written: the opcode and the payload of each frame.
+/// The written frames: the opcode and the payload of each frame.
 fn told(written: &[u8]) -> Vec<(u8, String)> {
     let (frames, torn) = parse(written);
     assert_eq!(torn, 0, "whole frames");
@@ -131,7 +131,7 @@ fn an_empty_queue_takes_a_burst_of_any_size_and_has_space_for_others_beside_it()
 fn newest_message_replaces_all_queued_messages_of_any_size() {
     let limits = limits(1, 1, Overflow::KeepNewest);
     let mut queue = SendQueue::new(&limits);
-    // Nothing of it has left: the last one stays.
+    // No byte of the last message was sent, so the last message stays.
     let dropped = |messages, bytes| Pushed::DroppedOldest(Amount { messages, bytes });
     assert_eq!(queue.start(burst(&["one", "two", "three"]), 0, &limits), dropped(2, 10));
     assert_eq!(queue.push(burst(&["four"]), &limits), dropped(1, 7));
@@ -250,7 +250,7 @@ fn a_second_ping_does_not_wait_behind_the_first() {
 fn discarding_leaves_the_rest_of_the_torn_frame_and_the_control_frames() {
     let limits = limits(16, 1 << 20, Overflow::Evict);
     let first = text_frame("1").len();
-    // Bytes that have left, and the messages that arrive in the end.
+    // The bytes that were sent, and the messages that arrive in the end.
     for (left, arriving) in [
         (0, vec![]),
         (1, vec!["1"]),
@@ -337,11 +337,11 @@ impl Frame {
     }
 }
 
-/// The queue as a list of frames that is walked for every question. Which frames share a slot makes no
-/// difference.
+/// The oracle: the queue as a list of frames, which the oracle walks for every query. The oracle does not depend on
+/// which frames share a slot.
 struct Oracle {
     frames: VecDeque<Frame>,
-    /// Bytes of the first frame that have left.
+    /// The bytes of the first frame that were sent.
     written: usize,
     limits: QueueLimits,
 }
@@ -351,7 +351,7 @@ impl Oracle {
         usize::from(self.written > 0)
     }
 
-    /// What a data frame counts.
+    /// The amount of a data frame.
     fn weight(&self, at: usize) -> usize {
         let bytes = self.frames[at].bytes.len();
         let left = bytes - if at == 0 { self.written } else { 0 };
@@ -437,7 +437,7 @@ impl Oracle {
         waiting.is_some()
     }
 
-    /// All that waits, to the byte.
+    /// All queued bytes.
     fn waiting(&self) -> Vec<u8> {
         let all = self.frames.iter().flat_map(|frame| frame.bytes.iter().copied());
         all.skip(self.written).collect()
@@ -458,7 +458,7 @@ impl Oracle {
     }
 }
 
-/// Of several messages, or of one that exceeds the bound.
+/// A burst of several messages, or of one message that exceeds the bound.
 fn random_burst(rng: &mut Rng, bytes_max: usize) -> Burst {
     let mut frames = BytesMut::new();
     let messages = rng.usize(1..5);
@@ -521,7 +521,7 @@ fn random_operations_agree_with_a_plain_list() {
     }
 }
 
-/// Discards, and checks that nothing is left but the torn slot's frame and control frames.
+/// Discards the data, and asserts that only the frame of the torn slot and the control frames are left.
 fn finish_after_discard(queue: &mut SendQueue, oracle: &Oracle) {
     let before = queue.queued();
     let lost = queue.discard_data();
@@ -537,7 +537,7 @@ fn finish_after_discard(queue: &mut SendQueue, oracle: &Oracle) {
     assert_eq!(frames.iter().filter(|frame| !frame.is_data()).count(), control);
 }
 
-/// The bytes of the first frame that have left.
+/// The bytes of the first frame that were sent.
 fn oracle_begun(oracle: &Oracle) -> Vec<u8> {
     oracle.frames.front().map_or_else(Vec::new, |front| front.bytes[..oracle.written].to_vec())
 }

@@ -10,7 +10,7 @@ use super::fake::{Client, Rig, Settings};
 
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// Asks each shard to shed, and returns where their answers come.
+/// Asks each shard to shed, and returns the channel of the answers.
 fn shed(rig: &Rig, share: f64, window: Duration) -> Receiver<usize> {
     let (sender, answers) = channel();
     let closing = Arc::new(Closing { window, ..Closing::now() }.elsewhere());
@@ -148,7 +148,7 @@ fn closing_all_replaces_a_shedding_and_nobody_is_shed_after_it() {
     rig.pass(WINDOW);
     assert_eq!(open(&clients), 0);
     assert_eq!(asked(&clients), half, "the others are told that the hub was closed");
-    // It waits in a shard that goes, and nobody waits for it in vain.
+    // The shedding waits in a shard that stops, and the caller still gets an answer.
     let answers = shed(&rig, 1.0, WINDOW);
     rig.shards.clear();
     assert_eq!(answers.try_recv(), Err(TryRecvError::Disconnected));

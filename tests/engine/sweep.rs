@@ -20,7 +20,7 @@ fn rig() -> (Rig, Vec<Client>, Client, Client) {
     (rig, crowd, apart, both)
 }
 
-/// One slice of `writes` writes of the only shard.
+/// Runs one slice of `writes` writes of the only shard.
 fn slice(rig: &mut Rig, writes: usize) -> RunState {
     let now = rig.now;
     rig.shards[0].run(now, writes)
@@ -127,7 +127,7 @@ fn excluded_nonmember_that_ends_during_a_sweep_gets_nothing() {
 #[test]
 fn sweep_to_several_rooms_skips_a_later_joiner_of_an_empty_room() {
     let (mut rig, crowd, apart, _) = rig();
-    // The room is known, for there are joins on their way. This one comes too late to count.
+    // The room exists, because joins are in the inbox. The join of `apart` comes too late.
     crowd[0].close();
     crowd[0].join("fresh");
     rig.publish(Address::Rooms(&["large".into(), "fresh".into()]), "before");

@@ -8,7 +8,7 @@ use std::task::Wake;
 pub(crate) struct Wakes(AtomicUsize);
 
 impl Wakes {
-    /// How often it was woken since this was last asked.
+    /// The number of wake-ups since the last call.
     pub(crate) fn take(&self) -> usize {
         self.0.swap(0, Ordering::Relaxed)
     }

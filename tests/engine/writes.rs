@@ -226,7 +226,7 @@ fn slice_of_work_ends_sooner_if_its_writes_are_large() {
     rig.publish(Address::Room("r"), &"x".repeat(64 * 1024));
     assert_eq!(rig.shards[0].run(rig.now, 64), RunState::Busy);
     let written: usize = members.iter().map(Client::writes).sum();
-    // One for the call, and four for its bytes.
+    // One unit for the call, and four units for its bytes.
     assert_eq!(written, 13);
     // Nor does what waited for a socket go for nothing.
     members[13..].iter().for_each(Client::block);
@@ -298,7 +298,7 @@ fn an_audience_brings_a_member_at_most_half_of_its_queue_in_a_turn() {
     assert_eq!(member.texts().len(), 30);
 }
 
-/// Says that it has written, and has taken nothing.
+/// A socket whose write succeeds with zero bytes.
 struct Dead;
 
 impl Socket for Dead {

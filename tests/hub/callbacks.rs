@@ -83,8 +83,8 @@ async fn callback_errors_close_with_a_matching_code() {
         let mut client = Client::connect(server.addr, "/ws").await;
         client.send_text(format!("{text:?}")).await;
         assert_eq!(client.closed().await, (code, reason.to_owned()), "{text}");
-        // The callback's error, unless the connection was ending, and that of `on_disconnect`; none where
-        // the hub is closed.
+        // The error of the callback counts unless the connection was ending. The error of `on_disconnect` counts too.
+        // No error counts if the hub is closed.
         let count = match text {
             "closed" => 0,
             "ended" => 1,

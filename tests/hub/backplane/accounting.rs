@@ -8,7 +8,7 @@ use support::faulty::Faulty;
 
 const END: u32 = u32::MAX;
 
-/// Waits until a sequence that `hub` began has been accounted for at `node`.
+/// Waits until `node` has accounted for a sequence of `hub`.
 async fn accounted(published: u64, from: &Hub<u32>, at: &Hub<u32>) {
     eventually("all is accounted for", || {
         let (sender, receiver) = (from.backplane_health().unwrap(), at.backplane_health().unwrap());
@@ -80,7 +80,7 @@ async fn an_outage_drops_the_oldest_and_local_members_miss_nothing() {
     }
     assert!(here.client.get_many::<u32>(1_000).await.into_iter().eq(0..1_000));
     let health = here.hub().backplane_health().unwrap();
-    // Those of the envelope that was on its way are beside the queue.
+    // The messages of the envelope that was being published are not in the queue.
     assert!((900 - 200..=900).contains(&health.dropped), "{health:?}");
     assert!(health.queued <= 100, "{health:?}");
     let waiting = (health.queued + health.in_flight) as u64;
@@ -114,7 +114,7 @@ async fn a_subscription_that_is_lost_is_made_again_and_the_gap_is_counted() {
         let error = BackplaneError::SubscriptionLost("a slot has moved".to_owned());
         let mut changes = nodes[0].hub().backplane_changes().unwrap();
         bus.lose(lose(error.clone()));
-        // Nobody listens: whether this is lost or waits for the connection is open, but not the sum.
+        // No node is subscribed. The message is lost or waits for the connection; the sum of both is certain.
         hub.try_to_room("r", &2).unwrap();
         assert_eq!(changes.next().await, Some(BackplaneState::Down));
         assert_eq!(changes.next().await, Some(BackplaneState::Up));
@@ -126,7 +126,7 @@ async fn a_subscription_that_is_lost_is_made_again_and_the_gap_is_counted() {
     }
 }
 
-/// Two nodes on eight channels, one with a driver that works and one with faults.
+/// Two nodes on eight channels: one with a working driver and one with a faulty driver.
 async fn sound_and_faulty(bus: &Faulty) -> (Member, Member) {
     let build = |builder: Builder<u32>| builder.channels(8).build().unwrap();
     let sound = build(Hub::builder().send_buffer(65_536).backplane(bus.sound(), "test"));
@@ -203,7 +203,7 @@ async fn nothing_is_lost_on_a_channel_whose_release_failed() {
 async fn refused_channel_delays_no_other_channel_and_loses_nothing() {
     let bus = Faulty::new();
     let (mut there, here) = sound_and_faulty(&bus).await;
-    // Some of them are on the channel that will be refused.
+    // Some of these rooms are on the channel that the bus will refuse.
     let rooms: Vec<String> = (0..64).map(|number| format!("room {number}")).collect();
     for room in &rooms {
         there.conn.join_subscribed(room).await.unwrap();
@@ -237,7 +237,7 @@ async fn node_that_cannot_keep_up_counts_the_messages_it_had_no_space_for() {
     let bus = Local::new();
     let mut nodes = nodes(&bus, 2, 1).await;
     let hub = nodes[0].hub().clone();
-    // The runtime of this test has one thread: while it publishes, nobody receives.
+    // The runtime of this test has one thread: while the test publishes, no node receives.
     let large = hub.encode(&7).unwrap();
     for _ in 0..50_000 {
         hub.try_publish_encoded(&Target::conn(nodes[1].conn.id()), &large).unwrap();

@@ -50,7 +50,7 @@ async fn unreachable_backplane_is_reported_and_reconnects_by_itself() {
     assert_eq!(within("the hub is gone", changes.next()).await, None);
 }
 
-/// After two minutes each wait is between five and ten seconds.
+/// After two minutes of failures each retry delay is between five and ten seconds.
 #[tokio::test(start_paused = true)]
 async fn driver_that_reports_a_change_is_reconnected_without_delay() {
     let bus = Faulty::new();
@@ -80,7 +80,7 @@ async fn silence_is_noticed_within_seven_seconds() {
         Duration::from_millis(7_500),
         eventually("the silence is noticed", || hub.backplane_err().is_some()),
     );
-    noticed.await.expect("seven seconds, and half of one for a busy machine");
+    noticed.await.expect("silence is noticed within seven seconds, plus half a second for a busy machine");
     let Some(BackplaneError::Silent { request, .. }) = hub.backplane_err() else {
         panic!("{:?}", hub.backplane_err())
     };
@@ -148,7 +148,7 @@ async fn silence_is_noticed_as_fast_with_many_subscriptions() {
     bus.set(|faults| &faults.is_silent, true);
     (0..8_000).for_each(|room| member.conn.try_join(&room.to_string()).unwrap());
     let told = eventually("the silence is told", || member.hub().backplane_err().is_some());
-    tokio::time::timeout(Duration::from_millis(7_500), told).await.expect("as with few of them");
+    tokio::time::timeout(Duration::from_millis(7_500), told).await.expect("silence is noticed as fast as with few subscriptions");
 }
 
 #[tokio::test]
@@ -162,8 +162,8 @@ async fn greeting_that_was_lost_is_repeated() {
     bus.refuse(None);
     eventually("it is up", || is_up(&here)).await;
     let answer = eventually("the other answers", || here.cluster().nodes().len() == 2);
-    // Unasked it would tell of itself in five.
-    tokio::time::timeout(Duration::from_secs(3), answer).await.expect("at once");
+    // Without a request the node would send its next heartbeat after five seconds.
+    tokio::time::timeout(Duration::from_secs(3), answer).await.expect("the node answers at once");
 }
 
 #[tokio::test]
@@ -179,7 +179,7 @@ async fn join_that_has_waited_leaves_no_waiter_behind() {
     assert_eq!(Arc::strong_count(&task), 1, "no waker is kept");
 }
 
-/// A task that polls until it is done.
+/// A task that polls a future until the future is done.
 struct Task;
 
 impl Wake for Task {
@@ -191,7 +191,7 @@ async fn silently_lost_subscription_is_noticed_by_its_missing_echo() {
     let bus = Faulty::new();
     let hub = hub_on(&bus);
     eventually("it is up", || is_up(&hub)).await;
-    // From here on nothing comes back, and yet every request is answered.
+    // From here on no payload comes back, although the bus answers every request.
     bus.set(|faults| &faults.swallows, true);
     eventually("the missing heartbeat is noticed", || {
         matches!(hub.backplane_err(), Some(BackplaneError::SubscriptionLost(_)))

@@ -8,7 +8,7 @@ use support::claims::is_up;
 use support::faulty::Faulty;
 use support::{Client, Listening, eventually, serve, within};
 
-/// What a client is told when it has joined: whether its room is subscribed to.
+/// The message to a client after its join: whether the node is subscribed to its room.
 const SUBSCRIBED: u32 = 1;
 const NOT_SUBSCRIBED: u32 = 0;
 
@@ -19,7 +19,7 @@ fn hub_on(bus: &Faulty, subscribe_timeout: Duration) -> Hub<u32> {
     builder.subscribe_timeout(subscribe_timeout).build().unwrap()
 }
 
-/// A server whose `on_connect` waits for the subscription, and a client of it.
+/// A server whose `on_connect` waits for the subscription, and a client of this server.
 async fn joining(hub: &Hub<u32>) -> (Listening, Client) {
     let handlers = hub.handlers().on_connect(async |conn| {
         let is_subscribed = conn.join_subscribed("r").await?;
@@ -73,7 +73,7 @@ async fn shutdown_does_not_wait_for_waiting_joins() {
     let hub = hub_on(&bus, Duration::from_secs(24 * 60 * 60));
     let (_server, mut client) = joining(&hub).await;
     eventually("it waits", || hub.member_count("r") == 1).await;
-    // The client is told at once, long before its turn to be closed.
+    // The client gets its message at once, long before the shutdown closes it.
     let how = Shutdown::within(LONG).spread_over(LONG / 2);
     let shutdown = tokio::spawn({
         let hub = hub.clone();

@@ -19,7 +19,7 @@ use support::faulty::Faulty;
 const KEY: &[u8] = b"sixteen bytes or";
 const ANOTHER: &[u8] = b"more are to be random";
 
-/// A bus that writes down what a node publishes.
+/// A bus that records the envelopes of a node.
 #[derive(Clone, Default)]
 struct Tapped {
     bus: Local,
@@ -27,7 +27,7 @@ struct Tapped {
 }
 
 impl Tapped {
-    /// What was sent so far of a kind: messages are of kind 0, heartbeats of kind 1.
+    /// The recorded envelopes of one kind: kind 0 is messages, kind 1 is heartbeats.
     fn sent(&self, kind: u8) -> Vec<Vec<u8>> {
         let sent = self.sent.lock().unwrap();
         sent.iter().filter(|payload| payload[4] == kind).cloned().collect()
@@ -81,12 +81,12 @@ async fn know_each_other(hubs: &[&Hub<u32>]) {
     }
 }
 
-/// The bytes of a node's identity, by its text.
+/// The bytes of a node's identity, from its text.
 fn bytes_of(node: NodeId) -> [u8; 16] {
     u128::from_str_radix(&node.to_string(), 16).unwrap().to_be_bytes()
 }
 
-/// A message for everyone, as the first of a node's; written by the format's description.
+/// The envelope of a node's first message, to everyone. Written from the documentation of the format.
 fn message(node: [u8; 16], epoch: u64, text: &str) -> Vec<u8> {
     let mut bytes = b"RCE\x02\x00".to_vec();
     bytes.extend(node);
@@ -99,7 +99,7 @@ fn message(node: [u8; 16], epoch: u64, text: &str) -> Vec<u8> {
     bytes
 }
 
-/// Signs an envelope; written by the format's description.
+/// Signs an envelope. Written from the documentation of the format.
 fn signed(key: &[u8], channel: &str, mut envelope: Vec<u8>) -> Vec<u8> {
     envelope[3] |= 0x80;
     let mut signature = Hmac::<Sha256>::new_from_slice(key).unwrap();
@@ -253,7 +253,7 @@ async fn replay_is_dropped_by_a_node_that_heard_the_original_even_after_its_send
     for payload in &recorded {
         publish(&bus.bus, payload.clone()).await;
     }
-    // Of the time before the sender was there: by one who knows the key, as no node has two.
+    // A time before the start of the sender. Only a holder of the key can forge this, because no node has two start times.
     publish(&bus.bus, signed(KEY, COMMON, message(node, 1, "42"))).await;
     let duplicates = || health(member.hub()).duplicates;
     eventually("each is counted", || duplicates() == 3 + 3 + 1).await;

@@ -12,7 +12,7 @@ mod plain_keys;
 mod strangers;
 mod tenants;
 
-/// The claims, on a bus that works.
+/// The claims, on a bus without faults.
 mod local {
     support::claims!(roomcast::Local::new());
 }

@@ -15,13 +15,13 @@ use support::{Recorded, eventually};
 
 pub(super) const CHANNEL: &str = "chat:in";
 
-/// The subscriptions of a node with one channel for all rooms: that one, and the plain one.
+/// The subscriptions of a node with one channel for all rooms: this channel, and the plain channel.
 const SUBSCRIPTIONS: usize = 2;
 
-/// What hubs and programs publish passes by it.
+/// Called with each payload that hubs and programs publish.
 pub(super) type Bus = Tapped;
 
-/// A bus that notes the channels which nodes publish on.
+/// A bus that records the channels on which nodes publish.
 #[derive(Clone, Default)]
 pub(super) struct Tapped {
     pub(super) bus: Local,
@@ -56,7 +56,7 @@ impl Publisher for TappedPublisher {
     }
 }
 
-/// Publishes as another program does, all at once.
+/// Publishes payloads as another program does, all at once.
 pub(super) async fn publish_all<P: Into<Bytes>>(
     bus: &Local,
     payloads: impl IntoIterator<Item = P>,
@@ -90,8 +90,7 @@ pub(super) async fn member(builder: Builder<u32>) -> Member {
     member
 }
 
-/// What a node has counted of the plain channel: received, too large, malformed, undecodable,
-/// overrun.
+/// The counters of a node for the plain channel: received, too large, malformed, undecodable, overrun.
 fn counted<T: Send + 'static>(hub: &Hub<T>) -> [u64; 5] {
     let health = health(hub);
     let refused = [
@@ -105,7 +104,7 @@ fn counted<T: Send + 'static>(hub: &Hub<T>) -> [u64; 5] {
     [health.plain_received, large, malformed, undecodable, overrun]
 }
 
-/// Nothing is wrong between the nodes.
+/// Asserts that no fault between the nodes was counted.
 pub(super) fn assert_unharmed(member: &Member) {
     let hub = member.hub();
     let health = health(hub);
@@ -172,7 +171,7 @@ async fn nodes_never_publish_on_the_plain_channel_and_still_hear_each_other() {
 #[tokio::test(start_paused = true)]
 async fn a_channel_without_heartbeats_is_not_taken_for_dead() {
     let node = member(builder(Local::new())).await;
-    // Some twenty heartbeats and probes.
+    // Long enough for about twenty heartbeats and probes.
     for _ in 0..100 {
         tokio::time::advance(std::time::Duration::from_secs(1)).await;
         tokio::task::yield_now().await;
@@ -287,7 +286,7 @@ async fn payload_without_queue_space_is_dropped_and_counted_and_nodes_are_unaffe
     let node = |bus: &Local| builder(bus.clone()).send_buffer(65_536);
     let (mut node, other) = (member(node(&bus)).await, member(node(&bus)).await);
     eventually("they know each other", || node.hub().cluster().nodes().len() == 2).await;
-    // On one thread, so that nothing is taken out of the queue meanwhile.
+    // The runtime has one thread, so no task empties the queue meanwhile.
     let payloads = (0..10_000).map(|n| format!(r#"{{"everyone":true,"message":{n}}}"#));
     publish_all(&bus, payloads).await;
     assert_eq!(counted(node.hub()), [0, 0, 0, 0, 10_000 - 8_192]);
@@ -298,7 +297,7 @@ async fn payload_without_queue_space_is_dropped_and_counted_and_nodes_are_unaffe
     assert_unharmed(&node);
 }
 
-/// A codec of an application that has faults.
+/// A faulty codec of an application.
 struct Faulty;
 
 impl Codec<u32> for Faulty {
@@ -333,7 +332,7 @@ async fn codec_that_fails_or_panics_loses_that_message_alone() {
     assert_unharmed(&node);
 }
 
-/// A codec for which text is nothing.
+/// A binary codec, which refuses text.
 struct Binary;
 
 impl Codec<u32> for Binary {

@@ -20,7 +20,7 @@ fn hex(key: &[u8], parts: &[&[u8]]) -> String {
     signature.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Signs a payload; written by the format's description.
+/// Signs a payload. Written from the documentation of the format.
 fn signed(key: &[u8], channel: &str, body: &str) -> String {
     let input = ["plain\0", channel, "\0", body];
     format!("{} {body}", hex(key, &input.map(str::as_bytes)))
@@ -102,7 +102,7 @@ async fn signed_malformed_payload_is_counted_as_malformed() {
 async fn signature_of_one_kind_is_invalid_for_the_other_kind() {
     let bus = Bus::default();
     let mut node = member(builder(bus.clone()).backplane_key(KEY)).await;
-    // As an envelope's is made: the length of the channel's name, the name, and what is signed.
+    // The signature of an envelope covers the length of the channel's name, the name, and the signed bytes.
     let length = (CHANNEL.len() as u64).to_le_bytes();
     let digits = hex(KEY, &[&length, CHANNEL.as_bytes(), body(1).as_bytes()]);
     publish(&bus.bus, format!("{digits} {}", body(1))).await;

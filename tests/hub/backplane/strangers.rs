@@ -10,8 +10,8 @@ use support::eventually;
 /// The common channel of all hubs that are called `test`.
 pub(super) const COMMON: &str = "roomcast:test:all";
 
-/// The heartbeat of a node that is none, with its connections and the channels that it spreads rooms
-/// over; written by the format's description.
+/// The heartbeat of a node that does not exist, with its number of connections and its number of channels. Written
+/// from the documentation of the format.
 pub(super) fn heartbeat(node: u8, connections: u64, spread: u16) -> Vec<u8> {
     let mut bytes = b"RCE\x02\x01".to_vec();
     bytes.extend([node; 16]);

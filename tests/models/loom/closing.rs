@@ -27,7 +27,7 @@ fn assert_nothing_left(rig: &Rig) {
     assert!(rig.ports[0].rooms().is_empty());
 }
 
-/// Guards that what is dropped from a closed inbox abandons its connection, by whomever.
+/// Guards that a command which any thread drops from a closed inbox abandons its connection.
 #[test]
 fn connection_that_attaches_while_its_shard_ends_is_abandoned() {
     check_within(3, || {
@@ -48,8 +48,8 @@ fn connection_that_attaches_while_its_shard_ends_is_abandoned() {
     });
 }
 
-/// Guards that the shard itself abandons what it has taken in, and that a room which a joiner makes
-/// meanwhile is taken out by one of the two.
+/// Guards that the shard abandons the connections that it has attached, and that either the shard or the joiner
+/// removes a room which the joiner creates meanwhile.
 #[test]
 fn a_connection_is_abandoned_whether_or_not_its_shard_has_taken_it_in() {
     check_within(3, || {
@@ -70,7 +70,7 @@ fn a_connection_is_abandoned_whether_or_not_its_shard_has_taken_it_in() {
     });
 }
 
-/// Guards that an abandoned link keeps the reason that it ended for.
+/// Guards that an abandoned link keeps the reason of its end.
 #[test]
 fn a_close_that_meets_the_end_of_the_shard_has_one_reason() {
     check_within(3, || {

@@ -24,7 +24,7 @@ fn write(halves: &Stream) {
     sleep_until(|cx| halves.poll_write(cx, |stream| *stream += 10).is_ready());
 }
 
-/// Guards "let go, then wake" in `read`, and the second look at the lock in `poll_lock`.
+/// Guards "release, then wake" in `read`, and the second check of the lock in `poll_lock`.
 #[test]
 fn a_writer_that_meets_the_reader_is_woken() {
     check(|| {
@@ -36,7 +36,7 @@ fn a_writer_that_meets_the_reader_is_woken() {
     });
 }
 
-/// Guards the same for a reader that comes back at once, and a writer that does.
+/// Guards the same for a reader and a writer that each take the lock again at once.
 #[test]
 fn a_writer_is_woken_by_a_reader_that_comes_back() {
     check(|| {

@@ -10,7 +10,7 @@ use super::{check, check_within, sleep_until};
 
 const LIMITS: InboxLimits = InboxLimits { messages: 2, bytes: 100 };
 
-/// Guards the fence in `wake` against the one in `poll_filled`, and the second look there.
+/// Guards the fence in `wake` against the fence in `poll_filled`, and the second check in `poll_filled`.
 #[test]
 fn consumer_does_not_sleep_over_a_push() {
     check_within(3, || {
@@ -32,7 +32,7 @@ fn consumer_does_not_sleep_over_a_push() {
     });
 }
 
-/// Guards that only who pushed in time may skip the wake-up: the consumer sleeps again and again.
+/// Guards that only a producer that pushed in time may skip the wake-up: the consumer sleeps again and again.
 #[test]
 fn a_consumer_that_sleeps_between_two_pushes_of_one_producer_is_woken_for_both() {
     check_within(3, || {
@@ -49,8 +49,8 @@ fn a_consumer_that_sleeps_between_two_pushes_of_one_producer_is_woken_for_both()
     });
 }
 
-/// Guards the wake-up of `give_back`, and its fence: a consumer that goes to sleep sees the room, or
-/// is woken to see it.
+/// Guards the wake-up of `give_back`, and its fence: a consumer that goes to sleep sees the released space, or is
+/// woken to see it.
 #[test]
 fn released_space_is_seen_by_a_consumer_that_goes_to_sleep() {
     check(|| {
@@ -69,7 +69,7 @@ fn released_space_is_seen_by_a_consumer_that_goes_to_sleep() {
     });
 }
 
-/// Guards the fence in `close` against the one in `wake`, and the look at `closed` after a push.
+/// Guards the fence in `close` against the fence in `wake`, and the check of `closed` after a push.
 #[test]
 fn nothing_stays_in_a_closed_inbox() {
     check_within(3, || {
@@ -88,8 +88,8 @@ fn nothing_stays_in_a_closed_inbox() {
     });
 }
 
-/// Guards the hint: whoever takes a number past its half, or back, says so, also where it gives back what it
-/// was refused. When all have done so, the hint is right.
+/// Guards the hint of congestion: each call that moves a count across half of its bound updates the hint, also a call
+/// that gives back a refused reservation. When all calls have returned, the hint is right.
 #[test]
 fn congestion_is_signalled_by_the_call_that_crosses_half() {
     check_within(3, || {

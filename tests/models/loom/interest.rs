@@ -10,13 +10,13 @@ use super::{check, check_within, wait_for};
 
 const ROOM: &str = "r";
 
-/// A node that is subscribed to the channel of the room, which is gone.
+/// A node that is subscribed to the channel of a room that no longer exists.
 fn subscribed_in_vain() -> Arc<Interest> {
     let interest = Interest::new();
     interest.made(ROOM);
     interest.follow(ROOM);
     interest.gone(ROOM);
-    // The ring of the first room.
+    // Consume the ring of the first room.
     assert!(is_rung(&interest));
     Arc::new(interest)
 }
@@ -49,7 +49,7 @@ fn a_room_that_is_made_during_a_release_has_its_channel() {
     });
 }
 
-/// Guards the same for two rooms of a channel, of which one goes again.
+/// Guards the same for two rooms of a channel, of which one is removed again.
 #[test]
 fn a_channel_stays_for_the_room_that_stays() {
     check_within(3, || {
@@ -76,7 +76,7 @@ fn a_channel_stays_for_the_room_that_stays() {
     });
 }
 
-/// As the subscribing task does until the channel is there: woken for what is wanted, it subscribes.
+/// Runs as the subscribing task does until the channel is subscribed: each time it is woken, it subscribes to wanted channels.
 fn subscribe(interest: &Interest) {
     while !interest.is_subscribed(ROOM) {
         wait_for(interest.changed());
@@ -84,7 +84,7 @@ fn subscribe(interest: &Interest) {
     }
 }
 
-/// Guards the rings of `release`, of `made` and of an acknowledgement, and that a wait registers before it looks.
+/// Guards the rings of `release`, of `made` and of an acknowledgement, and that a wait registers before it checks.
 #[test]
 fn wait_for_a_subscription_is_woken_whatever_the_release_does() {
     check_within(3, || {

@@ -23,7 +23,7 @@ fn a_connection_is_counted_by_the_shutdown_or_refused() {
     });
 }
 
-/// Comes, stays for a moment if it may, and goes.
+/// Attaches a connection if the hub allows it, keeps the connection for a moment, and ends it.
 fn spawn_visitor(hub: &Arc<Lifetime>, open: &Arc<AtomicUsize>) -> JoinHandle<()> {
     let (hub, open) = (hub.clone(), open.clone());
     thread::spawn(move || {
@@ -35,7 +35,7 @@ fn spawn_visitor(hub: &Arc<Lifetime>, open: &Arc<AtomicUsize>) -> JoinHandle<()>
     })
 }
 
-/// Guards the ring in `leave`, that a wait registers before it looks, and that the end of a connection happens before
+/// Guards the ring in `leave`, that a wait registers before it checks, and that the end of a connection happens before
 /// the end of the wait.
 #[test]
 fn a_shutdown_waits_until_all_connections_are_over() {
@@ -52,7 +52,7 @@ fn a_shutdown_waits_until_all_connections_are_over() {
     });
 }
 
-/// Guards the ring of a shutdown behind its move of the phase, where no connection is left to ring.
+/// Guards the ring of a shutdown after its change of the phase, when no connection is left that could ring.
 #[test]
 fn wait_for_a_closed_hub_ends_whichever_connection_is_last() {
     check_within(3, || {

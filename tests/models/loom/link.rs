@@ -12,7 +12,7 @@ fn link() -> Arc<Link> {
     Arc::new(Link::new(ConnKey::new(1, 0)))
 }
 
-/// The shard's part: the end, and what follows when the close frame has left.
+/// The calls of the shard: the end, and the next stage when the close frame is sent.
 fn spawn_end(link: &Arc<Link>) -> thread::JoinHandle<()> {
     let link = link.clone();
     thread::spawn(move || {
@@ -21,7 +21,7 @@ fn spawn_end(link: &Arc<Link>) -> thread::JoinHandle<()> {
     })
 }
 
-/// As whoever awaits the end through a handle does.
+/// Waits for the end as a task with a handle does.
 fn wait_beside_others(link: &Link, stage: Stage) {
     let mut place = None;
     sleep_until(|cx| {
@@ -65,7 +65,7 @@ fn the_session_is_woken_for_each_stage() {
     });
 }
 
-/// Guards the fence in `watch` against the one in `wake_others`.
+/// Guards the fence in `watch` against the fence in `wake_others`.
 #[test]
 fn first_watcher_beside_the_session_is_woken() {
     check(|| {
@@ -79,7 +79,7 @@ fn first_watcher_beside_the_session_is_woken() {
     });
 }
 
-/// Guards the one list for all who watch, and that none takes the place of another.
+/// Guards the one list of all watchers, and that no watcher replaces another.
 #[test]
 fn two_watchers_beside_the_session_are_both_woken() {
     check_within(3, || {
@@ -112,8 +112,8 @@ fn send_when_there_is_space(link: &Link, bytes: usize, bytes_max: usize) {
     }
 }
 
-/// Guards the fence in `watch` against the one in `wake_others` for a sender, and that two senders do
-/// not take the same space.
+/// Guards the fence in `watch` against the fence in `wake_others` for a sender, and that two senders do not take the
+/// same space.
 #[test]
 fn sender_that_waits_for_space_is_woken_and_takes_at_most_the_free_space() {
     check_within(3, || {

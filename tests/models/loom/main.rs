@@ -16,7 +16,7 @@ mod alarm;
 mod bell;
 mod closing;
 #[path = "../../engine/fake.rs"]
-#[expect(dead_code, reason = "models need little of it")]
+#[expect(dead_code, reason = "the models use only a part of this module")]
 mod fake;
 mod halves;
 mod inbox;
@@ -43,15 +43,14 @@ fn check(model: impl Fn() + Send + Sync + 'static) {
     loom::model::Builder::new().check(model);
 }
 
-/// Tries every interleaving in which threads that could go on are stopped at most `preemptions`
-/// times.
+/// Tries every interleaving with at most `preemptions` preemptions.
 fn check_within(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.check(model);
 }
 
-/// Awaits a future as a task does, and finds a deadlock if nobody wakes it.
+/// Awaits a future as a task does. Reports a deadlock if no thread wakes the task.
 fn wait_for<R>(future: impl Future<Output = R>) -> R {
     let mut future = pin!(future);
     let mut output = None;
@@ -65,7 +64,7 @@ fn wait_for<R>(future: impl Future<Output = R>) -> R {
     output.expect("it is ready")
 }
 
-/// A slice of work that does all there is to do.
+/// A slice of work that is large enough for all pending work.
 fn run(shard: &mut Shard<FakeSocket>) {
     shard.run(Duration::ZERO, PLENTY);
 }

@@ -8,7 +8,7 @@ use roomcast::engine::{JoinError, RunState, Shard};
 use super::fake::{Client, FakeSocket, Settings};
 use super::{check_within, run};
 
-/// One shard, and a connection that is in the room `first`, of at most one.
+/// One shard, and a connection in the room `first`. The connection may be in at most one room.
 fn member() -> (Shard<FakeSocket>, Client) {
     let mut rig = Settings::default().rooms(8, 1).build();
     let client = rig.attach();
@@ -17,8 +17,8 @@ fn member() -> (Shard<FakeSocket>, Client) {
     (rig.shards.remove(0), client)
 }
 
-/// Guards that the shard takes a leave and its membership off together: in between, the bound would
-/// be one too low.
+/// Guards that the shard subtracts a leave and its membership in one step: between two steps the bound would be one
+/// too low.
 #[test]
 fn leave_frees_a_place_for_a_join_at_every_step_of_the_shard() {
     check_within(3, || {
@@ -39,7 +39,7 @@ fn leave_frees_a_place_for_a_join_at_every_step_of_the_shard() {
     });
 }
 
-/// Guards the same from the other side: in between, the bound would be one too high.
+/// Guards the same from the other side: between two steps the bound would be one too high.
 #[test]
 fn leave_frees_a_place_for_only_one_join() {
     check_within(3, || {
@@ -59,7 +59,7 @@ fn leave_frees_a_place_for_only_one_join() {
     });
 }
 
-/// Guards the one step from look to reservation in `reserve_membership`.
+/// Guards that `reserve_membership` checks and reserves in one atomic step.
 #[test]
 fn two_joins_at_once_do_not_exceed_the_bound() {
     check_within(3, || {

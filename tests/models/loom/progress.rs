@@ -8,8 +8,8 @@ use roomcast::internals::parts::Outbox;
 
 use super::{check_within, sleep_until, wait_for};
 
-/// The outbox, and what the far side has acknowledged, each message a bit. The bits are relaxed, so that only the
-/// outbox can order what a flush sees of them.
+/// The outbox, and the messages that the far side has acknowledged, one bit for each message. The bits are relaxed, so
+/// only the outbox can order the bits that a flush sees.
 struct Node {
     outbox: Outbox,
     acknowledged: AtomicUsize,
@@ -20,7 +20,7 @@ impl Node {
         Arc::new(Self { outbox: Outbox::new(messages_max), acknowledged: AtomicUsize::new(0) })
     }
 
-    /// Publishes all that waits, as the publishing task does; how many messages that was.
+    /// Publishes all queued messages, as the publishing task does. Returns the number of messages.
     fn publish(&self) -> usize {
         self.outbox.carry();
         let mut published = 0;
@@ -32,7 +32,7 @@ impl Node {
         published
     }
 
-    /// The publishing task, until it has published so many messages.
+    /// Runs the publishing task until it has published this many messages.
     fn serve(&self, messages: usize) {
         let mut published = 0;
         while published < messages {
@@ -100,8 +100,8 @@ fn a_flush_ends_when_its_message_is_dropped() {
     });
 }
 
-/// Guards the look at `is_carrying`, behind the look at `taken`: the drops of other publishers do not settle a message
-/// that is on its way.
+/// Guards the check of `is_carrying` after the check of `taken`: the drops of other publishers do not settle a message
+/// that is being published.
 #[test]
 fn drop_settles_no_message_that_is_being_published() {
     check_within(2, || {

@@ -22,7 +22,7 @@ fn send(ports: &Ports, text: &str) -> Result<(), Overloaded> {
     publish(ports, Address::Everyone, &[], &text_frame(text))
 }
 
-/// Pops as a shard does, and says what it was.
+/// Pops a command as a shard does, and returns its kind.
 fn pop(port: &Port<FakeSocket>) -> Option<Vec<u8>> {
     let Command::Deliver(delivery) = port.inbox().pop()? else {
         panic!("nothing else was pushed");
@@ -33,7 +33,7 @@ fn pop(port: &Port<FakeSocket>) -> Option<Vec<u8>> {
     Some(frames[2..].to_vec())
 }
 
-/// Guards "reserve everywhere, then push", and that what was reserved is given back.
+/// Guards "reserve everywhere, then push", and that a refused publish releases its reservations.
 #[test]
 fn a_publish_enters_all_inboxes_or_none() {
     check_within(3, || {
@@ -61,7 +61,7 @@ fn a_publish_enters_all_inboxes_or_none() {
     });
 }
 
-/// Guards the order of the inbox: what a thread publishes after a join returned is behind the join.
+/// Guards the order of the inbox: a message that a thread publishes after a join returned is behind the join.
 #[test]
 fn a_publish_after_a_join_is_behind_it_in_the_inbox() {
     check_within(3, || {

@@ -9,7 +9,7 @@ use roomcast::engine::{Room, RoomIndex, RoomWatch};
 
 use super::{check, check_within};
 
-/// Counts with relaxed atomics, so that only the index can order what is seen of it.
+/// Counts rooms with relaxed atomics, so only the index can order the counts that a thread sees.
 struct Watch {
     made: AtomicUsize,
     gone: AtomicUsize,
@@ -43,8 +43,8 @@ fn claim(index: &RoomIndex, name: &str) -> Arc<Room> {
     index.claim(name).expect("no bound")
 }
 
-/// Guards the check for `RETIRED` in `claim`, the exchange in `unclaim`, the insertion over a retired
-/// room, and the look in `remove` whether the room is still the one in the index.
+/// Guards the check for `RETIRED` in `claim`, the exchange in `unclaim`, the insertion over a retired room, and the
+/// check in `remove` that the index still holds the same room.
 #[test]
 fn a_claimed_room_is_found_whatever_the_shard_removes() {
     check_within(3, || {
@@ -73,7 +73,7 @@ fn a_claimed_room_is_found_whatever_the_shard_removes() {
     });
 }
 
-/// Guards the retries of `claim` and `remove` where others have swapped the snapshot meanwhile.
+/// Guards the retries of `claim` and `remove` when another thread has swapped the snapshot meanwhile.
 #[test]
 fn rooms_that_come_and_go_beside_one_another_are_not_lost() {
     check_within(3, || {
@@ -97,7 +97,7 @@ fn rooms_that_come_and_go_beside_one_another_are_not_lost() {
     });
 }
 
-/// Guards the order of "exchange, then return" in `claim`, which joins rely on.
+/// Guards the order "exchange, then return" in `claim`, on which joins rely.
 #[test]
 fn thread_that_learns_of_a_join_finds_the_room() {
     check(|| {
@@ -126,7 +126,7 @@ fn thread_that_learns_of_a_join_finds_the_room() {
     });
 }
 
-/// Guards the order of "tell, then exchange" in `claim`.
+/// Guards the order "notify the watch, then exchange" in `claim`.
 #[test]
 fn room_that_is_found_was_announced() {
     check(|| {

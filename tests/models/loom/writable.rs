@@ -7,7 +7,7 @@ use roomcast::engine::Address;
 use super::fake::Settings;
 use super::{check_within, run};
 
-/// Guards "rearm, then write" in `flush`, and that a waker tells the inbox before the shard sleeps.
+/// Guards "rearm, then write" in `flush`, and that a waker notifies the inbox before the shard sleeps.
 #[test]
 fn frames_leave_when_a_blocked_socket_becomes_writable() {
     check_within(3, || {

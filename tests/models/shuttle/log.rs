@@ -63,7 +63,7 @@ impl Stay {
 struct Known {
     open: Stay,
     rooms: BTreeMap<&'static str, Vec<Stay>>,
-    /// Whether it ends in a way that loses what it had not got.
+    /// Whether the connection ends in a way that loses its queued messages.
     is_lossy: bool,
 }
 
@@ -72,7 +72,7 @@ struct Events {
     now: Moment,
     messages: Vec<Message>,
     conns: BTreeMap<ConnKey, Known>,
-    /// Since when all connections may end, those that come included.
+    /// The moment from which all connections may end, also connections that attach later.
     may_end_since: Option<Moment>,
 }
 
@@ -83,7 +83,7 @@ impl Events {
     }
 }
 
-/// The events of a story. Its lock is never held while a thread may be switched.
+/// The events of a story. No thread holds the lock of the log at a point where shuttle may switch threads.
 #[derive(Debug, Default)]
 pub(crate) struct Log(Mutex<Events>);
 
@@ -108,7 +108,7 @@ impl Log {
         value
     }
 
-    /// Notes a join, if it succeeds.
+    /// Records a join, if the join succeeds.
     pub(crate) fn join<E>(
         &self,
         id: ConnKey,
@@ -124,7 +124,7 @@ impl Log {
         joined
     }
 
-    /// Notes a leave of a room that was joined.
+    /// Records a leave of a joined room.
     pub(crate) fn leave<V>(&self, id: ConnKey, room: &'static str, call: impl FnOnce() -> V) -> V {
         let (value, span) = self.time(call);
         let mut events = self.events();
@@ -133,7 +133,7 @@ impl Log {
         value
     }
 
-    /// Notes that something ends a connection, or may end it, from now on.
+    /// Records that a connection ends or may end from now on.
     pub(crate) fn may_end(&self, id: ConnKey, is_lossy: bool) {
         let mut events = self.events();
         let begin = events.tick();
@@ -142,7 +142,7 @@ impl Log {
         known.is_lossy |= is_lossy;
     }
 
-    /// As [`may_end`](Self::may_end), for all that are there and all that will come.
+    /// As [`may_end`](Self::may_end), for all present and all later connections.
     pub(crate) fn may_end_all(&self) {
         let mut events = self.events();
         let now = events.tick();
@@ -152,7 +152,7 @@ impl Log {
         }
     }
 
-    /// Notes that a connection was seen to have ended.
+    /// Records that a connection has ended.
     pub(crate) fn has_ended(&self, id: ConnKey) {
         let mut events = self.events();
         let end = events.tick();
@@ -184,7 +184,7 @@ impl Log {
         published
     }
 
-    /// Compares what a connection has got, by number, with what it may and must have got.
+    /// Compares the numbers of the messages that a connection got with the messages that it may get and must get.
     pub(crate) fn check(&self, id: ConnKey, got: &[usize]) {
         let events = self.events();
         let known = &events.conns[&id];

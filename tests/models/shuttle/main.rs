@@ -25,13 +25,13 @@ use shuttle::{Config, MaxSteps, Runner};
 /// Schedules of a story: about a second.
 const SCHEDULES: usize = 2_000;
 
-/// How often a schedule of PCT lets another thread get on than its order says.
+/// The number of priority changes in one PCT schedule.
 const PCT_DEPTH: usize = 3;
 
 /// Steps of one schedule: many more than any story takes.
 const STEPS_MAX: usize = 200_000;
 
-/// Tells a story in many schedules.
+/// Runs a story in many schedules.
 fn tell(story: fn()) {
     let schedules = std::env::var("ROOMCAST_SCHEDULES")
         .map_or(SCHEDULES, |schedules| schedules.parse().expect("a number of schedules"));

@@ -8,7 +8,7 @@ use super::log::To;
 use super::tell;
 use super::world::{Conn, World};
 
-/// An inbox of a size that no story fills, and that is soon looked through when it is over.
+/// An inbox size that no story fills, and that is small enough to drain quickly at the end.
 fn settings() -> Settings {
     Settings::default().inbox(32, 1_000)
 }
@@ -21,14 +21,14 @@ fn join_all(threads: impl IntoIterator<Item = JoinHandle<()>>) {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
-/// Waits for what nobody tells: a story that waits in vain is too long.
+/// Polls for a condition without a wake-up. A story whose condition never holds exceeds the bound of steps.
 fn wait_until(is_so: impl Fn() -> bool) {
     while !is_so() {
         thread::yield_now();
     }
 }
 
-/// A thread that publishes to each of these once.
+/// A thread that publishes once to each of these targets.
 fn publisher(world: &World, number: usize, to: Vec<To>) -> JoinHandle<()> {
     let world = world.clone();
     spawn(move || to.iter().for_each(|to| world.publish_wait(number, to)))
@@ -139,7 +139,7 @@ fn connections_end_in_every_way_while_others_publish() {
             },
             |conn| {
                 conn.close_by_client();
-                // The session does not ask whether it may.
+                // The session detaches without a request.
                 let _ = conn.try_join("late");
                 conn.wait_for(Stage::Ended);
             },

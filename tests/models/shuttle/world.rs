@@ -15,10 +15,10 @@ use super::alarm::sleep_until;
 use super::fake::{Client, FakeSocket, Settings, assert_nothing_reserved, text_frame};
 use super::log::{Log, To};
 
-/// Writes of a slice: few, so that much happens between two slices.
+/// The writes of one slice: few, so that many events happen between two slices.
 const WRITES_PER_SLICE: usize = 2;
 
-/// Rooms that were made, less those that are gone.
+/// The number of created rooms minus the number of removed rooms.
 #[derive(Default)]
 struct Watch(Mutex<BTreeMap<String, i64>>);
 
@@ -39,7 +39,7 @@ impl RoomWatch for Watch {
     }
 }
 
-/// A hub, as the threads of a story share it.
+/// A hub that the threads of a story share.
 #[derive(Clone)]
 pub(crate) struct World {
     settings: Settings,
@@ -73,7 +73,7 @@ impl World {
         (Self { settings, ports, budgets, watch, log, conns }, shards)
     }
 
-    /// A new connection, in the shards in turn.
+    /// Attaches a new connection, to the shards in turn.
     pub(crate) fn attach(&self, serial: u64) -> Conn {
         let shard = serial as usize % self.ports.len();
         let id = ConnKey::new(serial, shard);
@@ -104,7 +104,7 @@ impl World {
         })
     }
 
-    /// Publishes once there is room.
+    /// Publishes once, as soon as the inboxes have space.
     pub(crate) fn publish_wait(&self, publisher: usize, to: &To) {
         while self.publish(publisher, to.clone()).is_err() {
             thread::yield_now();
@@ -128,7 +128,7 @@ impl World {
         self.conns.lock().unwrap().clone()
     }
 
-    /// Ends the story when all others have: the sockets are given back, and nothing may be left.
+    /// Ends the story after all other threads: drops the sockets, and asserts that nothing is left.
     pub(crate) fn finish(self, shards: Shards) {
         let conns = self.conns();
         conns.iter().for_each(Conn::close);
@@ -160,7 +160,7 @@ impl World {
         assert!(rooms.values().all(|&left| left == 0), "made and gone: {rooms:?}");
     }
 
-    /// Compares what has arrived with what was published.
+    /// Compares the arrived messages with the published messages.
     pub(crate) fn check_deliveries(&self) {
         for conn in self.conns() {
             self.log.check(conn.client.id(), &conn.got());
@@ -184,13 +184,13 @@ impl World {
 }
 
 impl Shards {
-    /// Waits until all are stopped.
+    /// Waits until all shards have stopped.
     pub(crate) fn join(self) -> Vec<Shard<FakeSocket>> {
         self.0.into_iter().map(|shard| shard.join().unwrap()).collect()
     }
 }
 
-/// As the driver of a shard, but for the time, which stands still.
+/// Runs a shard as its driver does, except that the time does not move.
 fn drive(mut shard: Shard<FakeSocket>, port: &Port<FakeSocket>) -> Shard<FakeSocket> {
     loop {
         match shard.run(Duration::ZERO, WRITES_PER_SLICE) {
@@ -225,26 +225,26 @@ impl Conn {
         self.log.leave(self.id(), room, || self.client.leave(room));
     }
 
-    /// Is closed by the application: what was published before still arrives.
+    /// The application closes the connection: earlier messages still arrive.
     pub(crate) fn close(&self) {
         self.log.may_end(self.id(), false);
         self.client.link.start_closing();
         self.client.close();
     }
 
-    /// Is closed by its client, which reads no more.
+    /// The client closes the connection, and reads no more.
     pub(crate) fn close_by_client(&self) {
         self.log.may_end(self.id(), true);
         let reason = DisconnectReason::ClosedByClient(Close::normal());
         self.client.port.close(self.id(), reason);
     }
 
-    /// Notes that it may be evicted, and lose what waits for it.
+    /// Records that the connection may be evicted, and may lose its queued messages.
     pub(crate) fn may_be_evicted(&self) {
         self.log.may_end(self.id(), true);
     }
 
-    /// Sleeps until the end has come so far.
+    /// Sleeps until the end has reached this stage.
     pub(crate) fn wait_for(&self, stage: Stage) {
         let link = &self.client.link;
         sleep_until(|cx| {
@@ -254,7 +254,7 @@ impl Conn {
         self.log.has_ended(self.id());
     }
 
-    /// The session is over, and gives the socket back: where that has not flushed, what waits is lost.
+    /// The session ends and returns the socket. If the socket is not flushed, the queued messages are lost.
     pub(crate) fn detach(&self) {
         self.log.may_end(self.id(), self.client.stage() < Stage::Flushed);
         self.client.port.detach(self.id());
