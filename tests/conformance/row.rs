@@ -182,8 +182,7 @@ fn ways(sent: &[u8]) -> Vec<Vec<&[u8]>> {
 pub(crate) async fn feed(client: &mut RawClient, pieces: &[&[u8]]) {
     for piece in pieces {
         client.send(piece).await;
-        // At the first the runtime sees that there is something to read, and before the second ends
-        // the server has read it.
+        // During the first yield the runtime sees the bytes. Before the second yield ends, the server has read them.
         tokio::task::yield_now().await;
         tokio::task::yield_now().await;
     }

@@ -91,7 +91,7 @@ fn sent_bytes_up_to_the_end_of_a_frame_are_no_longer_counted() {
     rig.run();
     (0..4).for_each(|_| rig.publish(Address::Room("r"), "0000"));
     rig.run();
-    // It passes the frames that have not begun to leave: they get a buffer of their own.
+    // The pong overtakes the unsent frames, which move to a separate buffer.
     client.port.pong(client.id(), b"");
     rig.run();
     assert_eq!(rig.budgets.queued_bytes.used(), 2 * frame);

@@ -228,7 +228,7 @@ fn slice_of_work_ends_sooner_if_its_writes_are_large() {
     let written: usize = members.iter().map(Client::writes).sum();
     // One unit for the call, and four units for its bytes.
     assert_eq!(written, 13);
-    // Nor does what waited for a socket go for nothing.
+    // Queued frames of a socket that was blocked cost writes, too.
     members[13..].iter().for_each(Client::block);
     rig.run();
     let before: usize = members.iter().map(Client::writes).sum();

@@ -148,7 +148,7 @@ async fn silence_is_noticed_as_fast_with_many_subscriptions() {
     bus.set(|faults| &faults.is_silent, true);
     (0..8_000).for_each(|room| member.conn.try_join(&room.to_string()).unwrap());
     let told = eventually("the silence is told", || member.hub().backplane_err().is_some());
-    tokio::time::timeout(Duration::from_millis(7_500), told).await.expect("silence is noticed as fast as with few subscriptions");
+    tokio::time::timeout(Duration::from_millis(7_500), told).await.expect("noticed as fast as with few");
 }
 
 #[tokio::test]

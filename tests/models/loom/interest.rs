@@ -76,7 +76,7 @@ fn a_channel_stays_for_the_room_that_stays() {
     });
 }
 
-/// Runs as the subscribing task does until the channel is subscribed: each time it is woken, it subscribes to wanted channels.
+/// Runs as the subscribing task until the channel is subscribed: after each wake-up it subscribes to wanted channels.
 fn subscribe(interest: &Interest) {
     while !interest.is_subscribed(ROOM) {
         wait_for(interest.changed());

@@ -139,7 +139,7 @@ fn connections_end_in_every_way_while_others_publish() {
             },
             |conn| {
                 conn.close_by_client();
-                // The session detaches without a request.
+                // The session joins without a check that the connection is open.
                 let _ = conn.try_join("late");
                 conn.wait_for(Stage::Ended);
             },

@@ -26,7 +26,7 @@ impl Member {
         &self.node.hub
     }
 
-    /// What the client gets before `end`, which is sent to it last.
+    /// The messages that the client gets before `end`, which the test sends last.
     pub async fn until(&mut self, end: u32) -> Vec<u32> {
         let mut got = Vec::new();
         loop {
@@ -42,11 +42,11 @@ pub fn is_up<T: Send + 'static>(hub: &Hub<T>) -> bool {
     hub.backplane_health().is_some_and(|health| health.state == BackplaneState::Up)
 }
 
-/// Nodes that know each other.
+/// Nodes that have heard each other's heartbeats.
 pub async fn nodes<B: Backplane + Clone>(bus: &B, count: usize, channels: u16) -> Vec<Member> {
     let mut nodes = Vec::new();
     for _ in 0..count {
-        // A client of a test is slow only by accident.
+        // A client of this test may be slow only because the machine is busy.
         let hub = Hub::builder().shards(2).send_buffer(65_536).send_buffer_bytes(64 << 20);
         let hub = hub.backplane(bus.clone(), "test").channels(channels).build().unwrap();
         nodes.push(Member::of(hub).await);
@@ -70,7 +70,7 @@ pub async fn every_target_reaches_the_members_of_all_nodes<B: Backplane + Clone>
             }
         }
         let hub = nodes[0].hub();
-        // With several channels the order among them is open, so each is awaited.
+        // The order among several channels is undefined, so the test awaits each message.
         let expected = [
             (1, Target::everyone(), [true, true, true]),
             (2, Target::room("a"), [true, false, true]),
@@ -286,7 +286,7 @@ pub async fn nodes_on_other_channels_hear_nothing<B: Backplane + Clone>(bus: B) 
     assert_eq!(within("the end", nodes[1].until(END)).await, [0; 0]);
 }
 
-/// The suite for a backplane, which `$bus` makes anew for each test.
+/// Defines the suite for one backplane. `$bus` creates a new backplane for each test.
 #[macro_export]
 macro_rules! claims {
     ($bus:expr) => {

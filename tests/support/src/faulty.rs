@@ -10,7 +10,7 @@ use roomcast::{
 };
 use tokio::sync::broadcast;
 
-/// A [`Local`] with faults. Clones share them.
+/// A [`Local`] with faults. Clones share the faults.
 #[derive(Clone)]
 pub struct Faulty {
     bus: Local,
@@ -23,21 +23,21 @@ pub struct Faulty {
 pub struct Faults {
     /// Every payload is carried twice.
     pub doubles: AtomicBool,
-    /// Payloads are acknowledged and not carried.
+    /// The bus acknowledges payloads and does not carry them.
     pub swallows: AtomicBool,
-    /// Every so many publishes fail after they were carried; zero for none.
+    /// Every n-th publish fails after the bus has carried it; zero for no failures.
     pub fails_every: AtomicU64,
-    /// Nothing can be connected, and what is connected fails.
+    /// No driver can connect, and connected drivers fail.
     pub is_away: AtomicBool,
     /// Requests are not answered.
     pub is_silent: AtomicBool,
-    /// What is published is carried, and not answered.
+    /// The bus carries payloads and does not answer the publish.
     pub is_mute: AtomicBool,
     /// Subscriptions cannot be ended.
     pub keeps: AtomicBool,
     /// Drivers panic.
     pub panics: AtomicBool,
-    /// A channel that may not be used.
+    /// A channel that the bus refuses.
     pub refused: Mutex<Option<String>>,
     publishes: AtomicU64,
 }
@@ -64,12 +64,12 @@ impl Faulty {
         self.bus.clone()
     }
 
-    /// Has all subscribers lose something.
+    /// Makes all subscribers lose their subscriptions.
     pub fn lose(&self, lost: Lost) {
         self.losses.send(lost).expect("somebody is connected");
     }
 
-    /// Has all halves that wait connect at once.
+    /// Makes all waiting drivers connect at once.
     pub fn invite(&self) {
         self.invitations.send(()).expect("somebody waits");
     }
@@ -93,7 +93,7 @@ impl Faults {
         fault(self).load(Ordering::SeqCst)
     }
 
-    /// Takes out what belongs to the refused channel.
+    /// Removes the items of the refused channel.
     fn take_refused<V>(&self, list: &mut Vec<V>, channel: impl Fn(&V) -> &str) -> Vec<V> {
         let refused = self.refused.lock().unwrap().clone();
         let is_refused = |item: &mut V| refused.as_deref() == Some(channel(item));

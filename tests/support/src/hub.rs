@@ -118,7 +118,7 @@ impl<T> Events<T> {
         (conn, reason)
     }
 
-    /// The next event of any kind that is here already.
+    /// The next event of any kind, if one has already arrived.
     pub fn pending(&mut self) -> Option<Event<T>> {
         self.skipped.pop_front().or_else(|| self.receiver.try_recv().ok())
     }
@@ -158,7 +158,7 @@ impl Drop for Listening {
 
 /// A server on a free port.
 pub async fn bind() -> Server {
-    // Shells hand out as few as 1,024 descriptors, and tests run side by side.
+    // Some shells allow only 1,024 descriptors, and tests run in parallel.
     rlimit::increase_nofile_limit(16_384).expect("a limit may be raised up to its maximum");
     Server::bind("127.0.0.1:0").await.expect("loopback has a free port")
 }
@@ -253,7 +253,7 @@ impl Client {
         Self::over(stream, path).await
     }
 
-    /// With more headers in its request; and the response to it.
+    /// Connects with extra headers. Also returns the response.
     pub async fn knock(
         addr: SocketAddr,
         path: &str,
@@ -290,7 +290,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.send(Message::text(text.into())).await;
     }
 
-    /// What comes next, pings and pongs included; `None` at the end of the stream.
+    /// The next message, including pings and pongs; `None` at the end of the stream.
     pub async fn next(&mut self) -> Option<Message> {
         match within("a message", self.0.next()).await {
             Some(Ok(message)) => Some(message),
@@ -333,7 +333,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         messages
     }
 
-    /// The close frame that comes next; then the stream ends. 1005 stands for an empty one.
+    /// The next frame, which must be a close frame, after which the stream must end. 1005 stands for an empty close frame.
     pub async fn closed(&mut self) -> (u16, String) {
         let frame = loop {
             match self.next().await {
@@ -362,7 +362,7 @@ pub const PING: u8 = 0x89;
 pub const PONG: u8 = 0x8A;
 /// The last fragment of a message.
 pub const CONTINUATION: u8 = 0x80;
-/// What a fragment has not.
+/// The FIN bit, which a fragment does not have.
 pub const FIN: u8 = 0x80;
 
 /// The key of RFC 6455, section 1.3.
@@ -373,7 +373,7 @@ pub fn close_payload(code: u16, reason: &[u8]) -> Vec<u8> {
     [&code.to_be_bytes()[..], reason].concat()
 }
 
-/// A request for an upgrade that is as it should be.
+/// A valid request for an upgrade.
 pub fn upgrade_request(path: &str) -> String {
     format!(
         "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -381,7 +381,7 @@ pub fn upgrade_request(path: &str) -> String {
     )
 }
 
-/// A client that sends and sees bytes.
+/// A client that sends and receives raw bytes.
 pub struct RawClient {
     pub stream: TcpStream,
     received: Vec<u8>,
@@ -428,7 +428,7 @@ impl RawClient {
         String::from_utf8(head).expect("a head is text")
     }
 
-    /// Reads over a body of so many bytes.
+    /// Reads and discards a body of this many bytes.
     pub async fn skip(&mut self, bytes: usize) {
         while self.received.len() < bytes {
             assert!(self.read_more().await, "the body is whole: {:?}", self.received);
@@ -451,8 +451,8 @@ impl RawClient {
         }
     }
 
-    /// The close frame that comes next, after which the server ends the stream. 1005 stands for an
-    /// empty one.
+    /// The next frame, which must be a close frame, after which the server must end the stream. 1005 stands for an
+    /// empty close frame.
     pub async fn closed(&mut self) -> (u16, String) {
         let (first, payload) = self.read_frame().await.expect("a close frame comes");
         assert_eq!(first, CLOSE, "a close frame, not {payload:?}");
@@ -460,7 +460,7 @@ impl RawClient {
         parse_close(&payload)
     }
 
-    /// Reads on to the end of the stream, for as many bytes as may come.
+    /// Reads and discards everything up to the end of the stream.
     pub async fn ended(&mut self) {
         while self.read_more().await {}
     }
@@ -477,7 +477,7 @@ impl RawClient {
     }
 }
 
-/// The frames of a server, of which none is torn.
+/// The frames of a server. The last frame must be complete.
 pub fn frames(mut bytes: &[u8]) -> Vec<(u8, &[u8])> {
     let mut frames = Vec::new();
     while !bytes.is_empty() {
@@ -490,14 +490,14 @@ pub fn frames(mut bytes: &[u8]) -> Vec<(u8, &[u8])> {
     frames
 }
 
-/// What a close frame says.
+/// The code and the reason of a close frame.
 pub fn parse_close(payload: &[u8]) -> (u16, String) {
     let Some((code, reason)) = payload.split_first_chunk() else { return (1005, String::new()) };
     let reason = String::from_utf8(reason.to_vec()).expect("a reason is text");
     (u16::from_be_bytes(*code), reason)
 }
 
-/// The sizes of the header and the payload of a server's frame, once its header is there.
+/// The sizes of the header and the payload of a server's frame; `None` while the header is incomplete.
 fn frame_size(bytes: &[u8]) -> Option<(usize, usize)> {
     let second = *bytes.get(1)?;
     assert_eq!(second & 0x80, 0, "a server does not mask");

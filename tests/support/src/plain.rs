@@ -23,7 +23,7 @@ impl Drop for Plain {
     }
 }
 
-/// What is in front of the hub.
+/// A layer in front of the hub.
 pub type Layer = fn(Request<Incoming>) -> Request<Incoming>;
 
 impl Plain {
@@ -53,7 +53,7 @@ async fn answer(hub: Hub<u32>, request: Request<Incoming>) -> Result<Response, I
     Ok(hub.upgrade(request, handlers).await)
 }
 
-/// As a layer does that knows of no extensions.
+/// Rebuilds a request as a layer that ignores extensions does.
 pub fn rebuilt(request: Request<Incoming>) -> Request<Incoming> {
     let (parts, body) = request.into_parts();
     let mut request = Request::new(body);
@@ -63,7 +63,7 @@ pub fn rebuilt(request: Request<Incoming>) -> Request<Incoming> {
     request
 }
 
-/// As a layer does that has learned of upgrades, behind one that has not.
+/// Rebuilds a request as a layer that keeps upgrades does, behind a layer that does not.
 pub fn rebuilt_twice(request: Request<Incoming>) -> Request<Incoming> {
     let mut request = rebuilt(request);
     let on_upgrade = hyper::upgrade::on(&mut request);
@@ -72,7 +72,7 @@ pub fn rebuilt_twice(request: Request<Incoming>) -> Request<Incoming> {
     request
 }
 
-/// As a layer does that keeps the upgrade.
+/// Rebuilds a request as a layer that keeps the upgrade does.
 pub fn rebuilt_well(mut request: Request<Incoming>) -> Request<Incoming> {
     let on_upgrade = hyper::upgrade::on(&mut request);
     let mut request = rebuilt(request);

@@ -9,10 +9,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// How long a program may take to say where it listens: the machine may be busy.
+/// The timeout for a program to print its address. The machine may be busy.
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
-/// A process that ends when this is dropped.
+/// A process that ends when this value is dropped.
 pub struct Process(pub Child);
 
 impl Process {
@@ -24,7 +24,7 @@ impl Process {
         let mut process = Self(command.stdout(Stdio::piped()).spawn()?);
         let output = process.0.stdout.take().expect("it is piped");
         let (sender, found) = mpsc::channel();
-        // Reads on when it has found: a pipe that nobody reads fails its writer, or blocks it.
+        // Keep reading after the match: a pipe without a reader fails or blocks its writer.
         thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 find(&line).map(|found| sender.send(found));
@@ -44,14 +44,14 @@ impl Drop for Process {
     }
 }
 
-/// An example that serves, most often the load server.
+/// A running example server, most often the load server.
 pub struct Chat {
     pub process: Process,
     pub addr: SocketAddr,
 }
 
 impl Chat {
-    /// Starts it by a command that runs the example.
+    /// Starts the example with this command.
     pub fn start(command: &mut Command) -> io::Result<Self> {
         let (process, addr) = Process::start(command, |line| {
             line.strip_prefix("listening on ")?.split_once("://")?.1.parse().ok()
@@ -60,7 +60,7 @@ impl Chat {
     }
 }
 
-/// `cargo test --workspace` builds the examples along with the tests, into a folder beside theirs.
+/// `cargo test --workspace` builds the examples together with the tests, into a folder beside the tests' folder.
 pub fn example(name: &str) -> PathBuf {
     let test = env::current_exe().expect("a test knows its path");
     let profile = test.ancestors().nth(2).expect("it lies in target/<profile>/deps");

@@ -12,21 +12,21 @@ use super::pages::{self, PATIENCE};
 use super::quiet::Quiet;
 use super::{FLOOD, Result};
 
-/// Members of the room that is flooded.
+/// The number of members of the flooded room.
 pub const MEMBERS: usize = 200;
 
-/// Before a flood is measured: buffers that were empty are full then.
+/// The warm-up before the measurement: empty buffers fill up in this time.
 const WARM_UP: Duration = Duration::from_millis(500);
 
-/// What a flood did.
+/// The measurements of a flood.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Measured {
     pub echoes: usize,
     pub echo_median: Duration,
     pub echo_worst: Duration,
-    /// Messages that members of the flooded room have read.
+    /// The messages that members of the flooded room have read.
     pub deliveries: u64,
-    /// Messages that they were too slow for, those of the warm-up with them.
+    /// The messages that the server dropped because members were too slow, including the warm-up.
     pub dropped: u64,
     pub elapsed: Duration,
     /// Processor time of the server.
@@ -44,13 +44,13 @@ impl Measured {
         self.deliveries as f64 / self.elapsed.as_secs_f64()
     }
 
-    /// The part of the flood that was dropped.
+    /// The share of the flood that was dropped.
     pub fn dropped_part(&self) -> f64 {
         self.dropped as f64 / (self.deliveries + self.dropped).max(1) as f64
     }
 }
 
-/// The clients of a server, which is flooded again and again.
+/// The clients of a server, for several floods.
 pub struct Clients {
     server: SocketAddr,
     members: Members,
@@ -58,7 +58,7 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Connects all, and waits until all are in their rooms.
+    /// Connects all clients, and waits until all are in their rooms.
     pub fn enter(server: SocketAddr) -> Result<Self> {
         let members = (0..MEMBERS).map(|_| enter(server, FLOOD)).collect::<Result<_>>()?;
         let members = Members::read_along(members)?;
@@ -69,10 +69,10 @@ impl Clients {
         Ok(Self { server, members, quiet })
     }
 
-    /// Has the server flood by so many tasks, and measures for so long. `server_cpu` tells the
-    /// processor time that the server has used so far.
+    /// Makes the server flood with this many tasks, and measures for this time. `server_cpu` returns the processor
+    /// time that the server has used so far.
     ///
-    /// Fails where an echo does not come, or a member is lost.
+    /// Fails if an echo does not arrive, or a member is lost.
     pub fn measure(
         &self,
         tasks: usize,
@@ -114,7 +114,7 @@ pub fn enter(server: SocketAddr, room: &str) -> Result<TcpStream> {
     );
     stream.write_all(request.as_bytes())?;
     let mut head = Vec::new();
-    // Not a byte more than the head.
+    // Read exactly the head, and no byte after it.
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
         stream.read_exact(&mut byte)?;

@@ -17,19 +17,19 @@ use super::{MESSAGE_BYTES, Result};
 /// A message with a header of four bytes.
 const FRAME_BYTES: u64 = MESSAGE_BYTES as u64 + 4;
 
-/// Of one member, before it is the next one's turn.
+/// The bytes to read from one member before the next member's turn.
 const READ_BYTES_MAX: usize = 1 << 20;
 
-/// Has Linux throw away what is read, and count it (tcp(7)).
+/// Makes Linux discard the received bytes, and count them (tcp(7)).
 const MSG_TRUNC: i32 = 0x20;
 
-/// All members, on a thread of their own.
+/// All members, on their own thread.
 pub(super) struct Members {
     bytes: Arc<AtomicU64>,
 }
 
 impl Members {
-    /// Reads along from now on.
+    /// Reads from this member from now on.
     pub(super) fn read_along(streams: Vec<BlockingStream>) -> Result<Self> {
         let runtime = Builder::new_current_thread().enable_io().build()?;
         let bytes = Arc::<AtomicU64>::default();
@@ -40,7 +40,7 @@ impl Members {
         Ok(Self { bytes })
     }
 
-    /// Messages that they have read so far.
+    /// The messages that the members have read so far.
     pub(super) fn deliveries(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed) / FRAME_BYTES
     }
@@ -60,7 +60,7 @@ fn readers(
     Ok(readers)
 }
 
-/// Without a copy: what the clients cost is not the server's.
+/// Reads without a copy, so that the clients take little processor time from the server.
 async fn read_away(member: TcpStream, bytes: Arc<AtomicU64>) {
     let mut nothing = Vec::<u8>::with_capacity(READ_BYTES_MAX);
     while member.readable().await.is_ok() {

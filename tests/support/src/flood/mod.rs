@@ -20,31 +20,31 @@ use serde::{Deserialize, Serialize};
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The room that is flooded.
+/// The flooded room.
 pub const FLOOD: &str = "flood";
 
-/// The room beside it.
+/// The quiet room.
 pub const QUIET: &str = "quiet";
 
 /// Bytes of a message of the flood, as JSON.
 pub const MESSAGE_BYTES: usize = 128;
 
-/// What both rooms get.
+/// The messages of both rooms.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Message {
-    /// When its sender sent it, in microseconds since that sender began.
+    /// The time of the send, in microseconds since the sender's start.
     pub at: u64,
     pub pad: String,
 }
 
 impl Message {
-    /// Of as many bytes as a message of the flood has.
+    /// A message with the size of a flood message.
     pub fn padded() -> Self {
         let bytes = serde_json::to_string(&Self::stamped(0)).map_or(0, |json| json.len());
         Self { at: 0, pad: "x".repeat(MESSAGE_BYTES - bytes) }
     }
 
-    /// Short, and with its time.
+    /// A short message with its time.
     pub fn stamped(at: u64) -> Self {
         Self { at, pad: String::new() }
     }

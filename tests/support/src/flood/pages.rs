@@ -9,28 +9,28 @@ use serde::{Deserialize, Serialize};
 
 use super::Result;
 
-/// Floods by as many tasks as the query says, in place of those before.
+/// Starts a flood with the number of tasks in the query. The new tasks replace the earlier tasks.
 pub const FLOOD_PAGE: &str = "/flood";
 
-/// How long a page may take. A flood delays it, and a busy machine does.
+/// The timeout of a page. A flood or a busy machine may delay a page.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// From one look at the counts to the next.
+/// The interval between two reads of the counts.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// What the server answers to all other paths.
+/// The counts, which the server returns on all other paths.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Counts {
     pub connections: u64,
-    /// Members of the room that is flooded.
+    /// Members of the flooded room.
     pub members: usize,
-    /// Members of the room beside it.
+    /// Members of the quiet room.
     pub quiet: usize,
     /// Deliveries that were dropped because a member was too slow for them.
     pub dropped: u64,
 }
 
-/// Has the server flood by so many tasks from now on, in place of those before.
+/// Makes the server flood with this many tasks from now on. The new tasks replace the earlier tasks.
 pub fn flood(server: SocketAddr, tasks: usize) -> Result<()> {
     get(server, &format!("{FLOOD_PAGE}?{tasks}")).map(drop)
 }
@@ -39,7 +39,7 @@ pub fn counts(server: SocketAddr) -> Result<Counts> {
     Ok(serde_json::from_str(&get(server, "/counts")?)?)
 }
 
-/// Waits until the counts are as they must be at some time.
+/// Waits until the counts satisfy the condition.
 pub fn counts_where(server: SocketAddr, holds: impl Fn(&Counts) -> bool) -> Result<Counts> {
     let deadline = Instant::now() + PATIENCE;
     loop {

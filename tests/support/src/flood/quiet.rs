@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 use super::clients::enter;
 use super::{Message, QUIET, Result};
 
-/// From one message to the next.
+/// The interval between two messages.
 const PACE: Duration = Duration::from_millis(10);
 
 /// The first byte of a whole message of text.
 const TEXT: u8 = 0x81;
 
-/// Makes of ASCII ASCII. Unmasking costs a server the same whatever the key.
+/// A mask key that maps ASCII to ASCII. The key does not change the server's cost of unmasking.
 const MASK: [u8; 4] = [0x37, 0x5A, 0x21, 0x3D];
 
-/// Two members. One of them sends at its pace, and waits for nothing meanwhile.
+/// Two members. One member sends at a fixed pace, without waiting for echoes.
 pub(super) struct Quiet {
     stream: TcpStream,
-    /// Is in the room, and reads nothing: what comes fits into buffers.
+    /// A member that reads nothing: its messages fit into the buffers.
     _other: TcpStream,
 }
 
@@ -31,7 +31,7 @@ impl Quiet {
         Ok(Self { stream: enter(server, QUIET)?, _other: enter(server, QUIET)? })
     }
 
-    /// The time from each message to its echo, in order. Fails where one does not come.
+    /// The time from each message to its echo, in order. Fails if an echo does not arrive.
     pub(super) fn echo_for(&self, duration: Duration) -> Result<Vec<Duration>> {
         let messages = duration.div_duration_f64(PACE).ceil().max(1.0) as u32;
         let began = Instant::now();

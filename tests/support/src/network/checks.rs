@@ -12,19 +12,19 @@ use super::namespaces::SERVER;
 use super::relay::client_addr;
 use super::{Network, Profile};
 
-/// What this machine may add: it may be busy.
+/// The extra time that a busy machine may add.
 const SLACK: Duration = Duration::from_millis(200);
 
-/// How long nothing comes over a dead link, before that is believed.
+/// The time without bytes after which the test considers a link dead.
 const SILENCE: Duration = Duration::from_millis(300);
 
-/// What a thing takes, by the client, and what it took.
+/// The result of an operation of the client, and its duration.
 struct Taken {
     to_connect: Duration,
     to_receive: Duration,
 }
 
-/// Serves one client with so many bytes for each byte that it sends.
+/// Serves one client: sends this many bytes for each byte from the client.
 async fn serve(address: oneshot::Sender<SocketAddr>, bytes: usize) {
     let listener = TcpListener::bind((SERVER, 0)).await.expect("the address is there");
     let addr = listener.local_addr().expect("it is bound");
@@ -42,7 +42,7 @@ async fn connect(server: SocketAddr) -> TcpStream {
     socket.connect(server).await.expect("the server listens")
 }
 
-/// Asks for bytes; `None` if they do not come in some time.
+/// Requests bytes; `None` if the bytes do not arrive in time.
 async fn receive(stream: &mut TcpStream, bytes: usize, patience: Duration) -> Option<Duration> {
     let began = Instant::now();
     stream.write_u8(0).await.expect("the connection is open");

@@ -3,26 +3,26 @@
 
 use std::time::Duration;
 
-/// What a packet of full size takes, in bytes.
+/// The size of a full packet, in bytes.
 pub const MTU: usize = 1_500;
 
-/// The shortest queue in front of a link: packets of full size.
+/// The shortest queue in front of a link, in full packets.
 const QUEUE_PACKETS_MIN: usize = 32;
 
-/// What a link is like, the same both ways.
+/// The properties of a link, the same in both directions.
 #[derive(Debug, Clone, Copy)]
 pub struct Profile {
     pub round_trip: Duration,
     pub bits_per_second: u64,
-    /// Bytes that may wait in front of the link. What finds no space is lost.
+    /// The bytes that may wait in front of the link. A packet without space is lost.
     pub queue_bytes: usize,
-    /// The part of the packets that is lost, at random.
+    /// The share of the packets that is lost, at random.
     pub loss: f64,
 }
 
 impl Profile {
-    /// A link that loses only what finds its queue full. The queue holds what is sent in one round
-    /// trip, as TCP needs it to fill the link.
+    /// A link that loses a packet only if its queue is full. The queue holds the bytes of one round trip, because TCP
+    /// needs that many to fill the link.
     pub fn new(round_trip: Duration, bits_per_second: u64) -> Self {
         let in_flight = bits_per_second as f64 / 8.0 * round_trip.as_secs_f64();
         let queue_bytes = (in_flight as usize).max(QUEUE_PACKETS_MIN * MTU);
@@ -38,11 +38,11 @@ impl Profile {
     }
 }
 
-/// One way of a link.
+/// One direction of a link.
 #[derive(Debug)]
 pub struct OneWay {
     profile: Profile,
-    /// When all that has entered so far has been sent.
+    /// The time at which all packets so far are transmitted.
     busy_until: Duration,
     dice: fastrand::Rng,
 }
@@ -52,14 +52,14 @@ impl OneWay {
         Self { profile, busy_until: Duration::ZERO, dice: fastrand::Rng::with_seed(seed) }
     }
 
-    /// A packet enters. Tells when it arrives, or `None` if it is lost.
+    /// A packet enters the link. Returns the time of its arrival, or `None` if the packet is lost.
     pub fn enter(&mut self, now: Duration, bytes: usize) -> Option<Duration> {
         let begin = self.busy_until.max(now);
         if begin - now > self.profile.transmission(self.profile.queue_bytes) {
             return None;
         }
         self.busy_until = begin + self.profile.transmission(bytes);
-        // What is lost on the way has taken its time all the same.
+        // A packet that is lost on the way has used transmission time, too.
         let is_lost = self.dice.f64() < self.profile.loss;
         (!is_lost).then(|| self.busy_until + self.profile.round_trip / 2)
     }

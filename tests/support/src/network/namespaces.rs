@@ -25,15 +25,15 @@ const DEVICE: &str = "far";
 /// Packets that a device holds until the relay takes them. The link's own queue is the bottleneck.
 const DEVICE_PACKETS: usize = 10_000;
 
-/// Settings of the system that matter here: buffers as Linux has them by default, and the congestion
-/// control that each Linux allows in each namespace. It is the most careful one, too.
+/// The system settings of a namespace: the default buffers of Linux, and the congestion control that every Linux
+/// allows in every namespace. This congestion control is also the most conservative one.
 const SYSCTLS: [(&str, &str); 3] = [
     ("tcp_congestion_control", "reno"),
     ("tcp_rmem", "4096 131072 6291456"),
     ("tcp_wmem", "4096 16384 4194304"),
 ];
 
-/// A network namespace: a thread that is in it, and drives a runtime. It ends with this value.
+/// A network namespace: a thread in the namespace, which drives a runtime. The namespace ends with this value.
 pub struct Namespace {
     runtime: Handle,
     stop: Option<oneshot::Sender<()>>,
@@ -56,7 +56,7 @@ impl Namespace {
         Ok(Self { runtime, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Runs a task in the namespace: its sockets and its processes are there.
+    /// Runs a task in the namespace. Its sockets and its processes are in the namespace.
     pub fn spawn<F>(&self, task: F) -> tokio::task::JoinHandle<F::Output>
     where
         F: Future<Output: Send> + Send + 'static,
@@ -64,7 +64,7 @@ impl Namespace {
         self.runtime.spawn(task)
     }
 
-    /// Runs something in the namespace, and waits for it.
+    /// Runs a function in the namespace, and waits for its result.
     pub fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         let (sender, done) = mpsc::channel();
         self.spawn(async move {
@@ -77,7 +77,7 @@ impl Namespace {
 impl Drop for Namespace {
     fn drop(&mut self) {
         drop(self.stop.take());
-        // Its tasks end with it. Not where this thread is of the namespace itself.
+        // The tasks end with the thread. A thread of the namespace itself cannot wait for its own end.
         if let Some(thread) =
             self.thread.take().filter(|it| it.thread().id() != thread::current().id())
         {
@@ -86,7 +86,7 @@ impl Drop for Namespace {
     }
 }
 
-/// Puts this thread into a namespace of its own.
+/// Moves this thread into a new namespace.
 fn enter() -> io::Result<()> {
     Ok(unshare(CloneFlags::CLONE_NEWNET)?)
 }
@@ -103,7 +103,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Lays a link for each profile, or says why this machine has none.
+    /// Creates a link for each profile, or returns the reason why this machine cannot.
     pub fn lay(profiles: &[Profile]) -> io::Result<Self> {
         let (server, clients) = (Namespace::new()?, Namespace::new()?);
         let near = device(&server, vec![SERVER])?;
@@ -112,13 +112,13 @@ impl Network {
         Ok(Self { server, clients, relay })
     }
 
-    /// The same, or `None` where the machine does not allow it: then it says so.
+    /// The same, or `None` if the machine does not allow namespaces: then the function prints the reason.
     pub fn lay_or_skip(profiles: &[Profile]) -> Option<Self> {
         match Self::lay(profiles) {
             Ok(network) => Some(network),
             Err(error) if is_forbidden(&error) => {
                 let test = thread::current().name().unwrap_or_default().to_owned();
-                // Past what captures the output of tests that pass.
+                // Write directly to stderr, because the test harness captures the output of passing tests.
                 let _ = writeln!(
                     io::stderr(),
                     "skipped {test}: this machine gives no network namespace or no TUN device: {error}"
@@ -133,7 +133,7 @@ impl Network {
         &self.relay.links[link]
     }
 
-    /// Ends it; tells how late the relay was.
+    /// Ends the network. Returns how late the relay was.
     pub fn end(self) -> Lateness {
         self.relay.stop()
     }
@@ -146,7 +146,7 @@ fn is_forbidden(error: &io::Error) -> bool {
     )
 }
 
-/// Makes the device of a side, with its addresses.
+/// Creates the device of one side, with its addresses.
 fn device(namespace: &Namespace, addrs: Vec<Ipv4Addr>) -> io::Result<SyncDevice> {
     namespace.run(move || {
         let device = DeviceBuilder::new().name(DEVICE).enable(false).build_sync()?;
@@ -163,14 +163,14 @@ fn device(namespace: &Namespace, addrs: Vec<Ipv4Addr>) -> io::Result<SyncDevice>
     })
 }
 
-/// Gives commands to `ip`.
+/// Runs commands of `ip`.
 fn configure(batch: &str) -> io::Result<()> {
     let mut ip = Command::new("ip")
         .args(["-batch", "-"])
         .stdin(Stdio::piped())
         .spawn()
         .map_err(|error| io::Error::other(format!("ip of iproute2: {error}")))?;
-    // Closed behind it: that is the end of the batch.
+    // Dropping the pipe closes it, which ends the batch.
     ip.stdin.take().expect("it is piped").write_all(batch.as_bytes())?;
     match ip.wait()? {
         status if status.success() => Ok(()),

@@ -23,10 +23,10 @@ use tun_rs::SyncDevice;
 
 use super::link::{OneWay, Profile};
 
-/// How long the relay looks at nothing at most: so long its end may take.
+/// The longest wait of the relay, and so the longest time that its end may take.
 const IDLE_MAX: Duration = Duration::from_millis(50);
 
-/// Packets that are taken from one side at a time, so that those of the other do not wait.
+/// The packets that the relay reads from one side at a time, so that packets of the other side do not wait.
 const BATCH: usize = 64;
 
 /// The address of the first link's client; the following links have the following addresses.
@@ -38,12 +38,12 @@ pub fn client_addr(link: usize) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(FIRST) + offset)
 }
 
-/// A link, as others see it while the relay works.
+/// The shared state of a link while the relay runs.
 #[derive(Debug, Default)]
 pub struct Link {
-    /// Written by the test, read by the relay: swallows all, both ways.
+    /// Written by the test, read by the relay: the link drops all packets, in both directions.
     is_dead: AtomicBool,
-    /// Packets lost, by the link's nature or while it was dead. Written by the relay.
+    /// The packets that the link's model lost, or that were dropped while the link was dead. Written by the relay.
     lost: AtomicU64,
 }
 
@@ -65,10 +65,10 @@ impl Link {
     }
 }
 
-/// How late packets were, beside what their link's model says, in microseconds.
+/// The delay of packets beyond the time of their link's model, in microseconds.
 pub type Lateness = Histogram<u64>;
 
-/// The thread. It ends with this value.
+/// The relay thread. The thread ends with this value.
 pub struct Relay {
     pub links: Arc<[Link]>,
     stop: Arc<AtomicBool>,
@@ -99,7 +99,7 @@ impl Relay {
         Ok(Self { links, stop, thread: Some(thread) })
     }
 
-    /// Ends it; tells how late it was.
+    /// Ends the relay. Returns how late the relay was.
     pub fn stop(mut self) -> Lateness {
         self.stop.store(true, Ordering::Relaxed);
         let thread = self.thread.take().expect("it is stopped once");
@@ -113,12 +113,12 @@ impl Drop for Relay {
     }
 }
 
-/// Orders packets by their arrival; those of one instant as they have entered.
+/// Orders packets by their arrival; packets with the same arrival in the order of their entry.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Packet {
     due: Duration,
     number: u64,
-    /// The side that it is for: an index of `devices`.
+    /// The destination side: an index of `devices`.
     to: usize,
     link: usize,
     bytes: Vec<u8>,
@@ -127,7 +127,7 @@ struct Packet {
 struct Mover {
     devices: [SyncDevice; 2],
     links: Arc<[Link]>,
-    /// Of each link: to the server, to the client.
+    /// The two directions of each link: to the server, to the client.
     ways: Vec<[OneWay; 2]>,
     began: Instant,
     on_the_way: BinaryHeap<Reverse<Packet>>,
@@ -149,7 +149,7 @@ impl Mover {
         self.lateness
     }
 
-    /// Takes what a side has sent.
+    /// Reads the packets that a side has sent.
     fn take(&mut self, from: usize, buffer: &mut [u8]) {
         for _ in 0..BATCH {
             match self.devices[from].recv(buffer) {
@@ -175,7 +175,7 @@ impl Mover {
         }
     }
 
-    /// The link that a packet of IPv4 goes by. The system sends others of its own accord.
+    /// The link of an IPv4 packet. The system also sends other packets, which have no link.
     fn link_of(&self, from: usize, packet: &[u8]) -> Option<usize> {
         // An IPv4 header: the source is at 12, the destination at 16.
         let client = if from == 0 { packet.get(16..20)? } else { packet.get(12..16)? };
@@ -184,7 +184,7 @@ impl Mover {
         (packet[0] >> 4 == 4 && link < self.ways.len()).then_some(link)
     }
 
-    /// Gives what is due to the side that it is for.
+    /// Writes each due packet to its destination side.
     fn deliver(&mut self) {
         while let Some(Reverse(next)) = self.on_the_way.peek() {
             let Some(late) = self.began.elapsed().checked_sub(next.due) else { return };
@@ -197,7 +197,7 @@ impl Mover {
         }
     }
 
-    /// Waits until something comes or is due.
+    /// Waits until a packet arrives or is due.
     fn wait(&self) {
         let now = self.began.elapsed();
         let due = self.on_the_way.peek().map(|Reverse(packet)| packet.due.saturating_sub(now));
@@ -211,8 +211,8 @@ impl Mover {
     }
 }
 
-/// Puts this thread before those that share the cores with it: a packet is due when it is due. Where
-/// that is not allowed, the relay is as late as the machine is busy.
+/// Raises the priority of this thread, so that packets leave on time. If the system does not allow that, a busy
+/// machine delays the relay.
 fn take_precedence() {
     let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
     let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy);

@@ -18,10 +18,10 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use super::oracle::{Ledger, Line};
 use super::server::{DEADLINE, Server};
 
-/// Handshakes under way at a time: below the backlog of the listener.
+/// The number of concurrent handshakes: below the backlog of the listener.
 const DIALS: usize = 256;
 
-/// What a publisher says last.
+/// The last message of a publisher.
 const END: &str = "end";
 
 pub type Client = WebSocketStream<TcpStream>;
@@ -31,7 +31,7 @@ pub async fn connect(addr: SocketAddr, room: &str) -> Client {
     try_connect(addr, room).await.expect("the upgrade succeeds")
 }
 
-/// The same, where the server may refuse.
+/// The same, for a server that may refuse.
 pub async fn try_connect(addr: SocketAddr, room: &str) -> Result<Client, Error> {
     let socket = TcpSocket::new_v4().expect("a descriptor is left");
     let stream = socket.connect(addr).await.expect("the server accepts");
@@ -61,7 +61,7 @@ fn parse(text: &str) -> Line {
     simd_json::from_slice(&mut text.as_bytes().to_vec()).expect("JSON")
 }
 
-/// How long deliveries took, in microseconds.
+/// The latencies of deliveries, in microseconds.
 pub type Latencies = Histogram<u64>;
 
 pub fn latencies() -> Latencies {
@@ -69,7 +69,7 @@ pub fn latencies() -> Latencies {
     Histogram::new_with_bounds(1, longest, 3).expect("a range and three digits")
 }
 
-/// How much longer those who behave may wait beside those who do not, at the 99th percentile.
+/// The extra latency, at the 99th percentile, that well-behaved clients may have beside misbehaving clients.
 pub const SLOWDOWN_MAX: f64 = 2.0;
 
 pub fn median(mut values: Vec<f64>) -> f64 {
@@ -77,7 +77,7 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Members of a room of the chat, of which one publishes.
+/// The members of a room of the chat. One member publishes.
 pub struct Crowd {
     room: String,
     size: usize,
@@ -85,13 +85,13 @@ pub struct Crowd {
     publisher: SplitSink<Client, Message>,
     seq: u64,
     began: Instant,
-    /// One for each line that a member got: how long that took.
+    /// A receipt for each line that a member got: the latency of the line.
     receipts: mpsc::UnboundedReceiver<u64>,
     members: JoinSet<u64>,
 }
 
 impl Crowd {
-    /// Connects so many, who publish texts of so many bytes, and waits until all have joined.
+    /// Connects this many members, which publish texts of this many bytes, and waits until all have joined.
     pub async fn gather(server: &Server, room: &str, size: usize, text_bytes: usize) -> Self {
         let dials = (0..size).map(|_| connect(server.addr(), room));
         let clients: Vec<Client> = stream::iter(dials).buffer_unordered(DIALS).collect().await;
@@ -114,7 +114,7 @@ impl Crowd {
         self.size
     }
 
-    /// Publishes so many lines, one each `pace`, and waits until all have got them.
+    /// Publishes this many lines, one each `pace`, and waits until all members have got them.
     pub async fn publish(&mut self, lines: usize, pace: Duration) -> Latencies {
         let mut latencies = latencies();
         let mut due = interval(pace);
@@ -130,7 +130,7 @@ impl Crowd {
         latencies
     }
 
-    /// Publishes so many lines, each when all have got the one before.
+    /// Publishes this many lines, each after all members have got the line before.
     pub async fn publish_in_turn(&mut self, lines: usize) -> Latencies {
         let mut latencies = latencies();
         for line in 1..=lines {
@@ -140,7 +140,7 @@ impl Crowd {
         latencies
     }
 
-    /// Says goodbye; all must hear it, and have missed nothing before it.
+    /// Publishes the goodbye. All members must get it, and must have missed no line before it.
     pub async fn leave(mut self) {
         self.say(END).await;
         let lines = timeout(DEADLINE, self.members.join_all()).await.expect("all leave in time");
@@ -148,7 +148,7 @@ impl Crowd {
         let _ = self.publisher.close().await;
     }
 
-    /// Waits until there are receipts of all members for so many lines.
+    /// Waits for the receipts of all members for this many lines.
     async fn collect(&mut self, lines: usize, latencies: &mut Latencies) {
         while (latencies.len() as usize) < lines * self.size {
             let receipt = timeout(DEADLINE, self.receipts.recv()).await;
@@ -168,7 +168,7 @@ impl Crowd {
     }
 }
 
-/// Hears all that is said, up to the end; tells how much that was.
+/// Reads all lines up to the end. Returns the number of lines.
 async fn listen(
     mut stream: SplitStream<Client>,
     mut ledger: Ledger,
@@ -178,7 +178,7 @@ async fn listen(
     hear(&mut stream, &mut ledger, began, &receipts).await
 }
 
-/// The same, and leaves properly.
+/// The same, and then closes the connection properly.
 async fn take_part(
     mut client: Client,
     mut ledger: Ledger,
@@ -211,7 +211,7 @@ where
     }
 }
 
-/// Clients that go from room to room, and hear nothing of the one that they have left.
+/// Clients that move from room to room, and must get no message of the room that they have left.
 pub struct Movers {
     tasks: JoinSet<u64>,
     stop: watch::Sender<bool>,
@@ -227,7 +227,7 @@ impl Movers {
         Self { tasks, stop }
     }
 
-    /// Ends them; tells what they have heard together.
+    /// Ends the movers. Returns the total number of lines that they got.
     pub async fn stop(self) -> u64 {
         self.stop.send_replace(true);
         let heard = timeout(DEADLINE, self.tasks.join_all()).await.expect("all stop in time");
@@ -235,7 +235,7 @@ impl Movers {
     }
 }
 
-/// Lines that a mover waits for in the first room. In the second nobody speaks.
+/// The number of lines that a mover waits for in the first room. In the second room nobody publishes.
 const STAY_LINES: u64 = 3;
 
 async fn move_about(
@@ -258,7 +258,7 @@ async fn move_about(
         drop(client);
         let mut client = connect(addr, quiet).await;
         ledger.move_to(quiet);
-        // What comes before the answer to its own close would be of the room that it has left.
+        // A line before the answer to the mover's own close would be a line of the room that the mover has left.
         client.close(None).await.expect("it can say so");
         while let Some(line) = next_line(&mut client).await {
             ledger.note(&line);

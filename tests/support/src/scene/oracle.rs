@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 /// A message of a publisher to a room.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Line {
-    /// What it is for, and something to make it long.
+    /// The purpose of the message, and padding.
     pub text: String,
     /// The room and the publisher, as `room/publisher`.
     pub user: String,
     pub seq: u64,
-    /// When it was sent, in microseconds since the publisher began.
+    /// The time of the send, in microseconds since the publisher's start.
     pub ts: f64,
 }
 
-/// Takes down what one client gets, over all its connections.
+/// Records the lines that one client gets, over all its connections.
 #[derive(Debug)]
 pub struct Ledger {
     room: String,
@@ -31,18 +31,18 @@ impl Ledger {
         Self { room: room.to_owned(), last: HashMap::new(), lines: 0 }
     }
 
-    /// How many lines it has got.
+    /// The number of lines that the client has got.
     pub fn lines(&self) -> u64 {
         self.lines
     }
 
-    /// It is in another room now, or in the same again. What was sent in between it may have missed.
+    /// The client has entered another room, or the same room again. The client may have missed lines in between.
     pub fn move_to(&mut self, room: &str) {
         room.clone_into(&mut self.room);
         self.last.values_mut().for_each(|(_, follows)| *follows = false);
     }
 
-    /// It has got a line.
+    /// Checks a line that the client has got.
     pub fn note(&mut self, line: &Line) {
         let (room, publisher) = line.user.split_once('/').expect("a room and a publisher");
         assert_eq!(room, self.room, "a message of a room that it is not in: {line:?}");

@@ -11,13 +11,13 @@ use tokio::net::TcpStream;
 
 use crate::programs::{Chat, example};
 
-/// What takes longer than this never happens. Far above what a busy machine needs.
+/// The timeout of all waits, far above the time that a busy machine needs.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Switches the rate limits of the load server off.
 pub const ANY_RATE: &[&str] = &["--message-rate", "0", "--byte-rate", "0"];
 
-/// What `/stats` tells; zero where a server does not tell it.
+/// The counters of `/stats`. A counter that a server does not report is zero.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Stats {
@@ -26,7 +26,7 @@ pub struct Stats {
     pub server: roomcast::ServerStats,
 }
 
-/// A server, with a look at its process.
+/// A server and its process.
 pub struct Server {
     chat: Chat,
     descriptors_at_start: usize,
@@ -39,7 +39,7 @@ impl Server {
         Self::start(command.args(["--listen", "127.0.0.1:0"]).args(arguments)).await
     }
 
-    /// A command that says where it listens, and answers `/stats`.
+    /// Starts a command that prints its address, and serves `/stats`.
     pub async fn start(command: &mut Command) -> Self {
         let chat = Chat::start(command).expect("the server starts");
         let mut server = Self { chat, descriptors_at_start: 0 };
@@ -70,7 +70,7 @@ impl Server {
         simd_json::from_slice(&mut body.as_bytes().to_vec()).expect("JSON")
     }
 
-    /// Waits until the counters are as they must be at some time.
+    /// Waits until the counters satisfy the condition.
     pub async fn eventually(
         &self,
         room: &str,
@@ -88,7 +88,7 @@ impl Server {
         }
     }
 
-    /// The invariant of all scenes: when all clients are gone, nothing of them is left.
+    /// The invariant of all scenes: when all clients are gone, the server holds nothing of them.
     pub async fn nothing_is_left(&self) -> Stats {
         let stats = self
             .eventually("", "no connection and no room is left", |stats| {
@@ -99,7 +99,7 @@ impl Server {
         stats
     }
 
-    /// Waits until the server has so many descriptors more than at its start.
+    /// Waits until the server has this many more descriptors than at its start.
     pub async fn descriptors_fall_to(&self, more: usize) {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -114,14 +114,14 @@ impl Server {
 
     pub fn descriptors(&self) -> usize {
         let folder = self.proc("fd");
-        // Since Linux 6.2 the folder's size tells; before, it is zero, and reading it takes long.
+        // Since Linux 6.2 the folder's size is the number of descriptors. Before, the size is zero, and the slow way is to read the folder.
         match fs::metadata(&folder).expect("the process runs, on Linux").len() {
             0 => fs::read_dir(&folder).expect("the process runs, on Linux").count(),
             descriptors => descriptors as usize,
         }
     }
 
-    /// The least of some counts: the connection that asked for the counters may not be closed yet.
+    /// The smallest of several counts, because the connection that requested the counters may still be open.
     fn settled_descriptors(&self) -> usize {
         let count = |_| {
             std::thread::sleep(Duration::from_millis(2));
@@ -136,7 +136,7 @@ impl Server {
         let after_name = stat.rsplit_once(')').expect("a name in parentheses").1;
         let fields = after_name.split_whitespace().skip(11).take(2);
         let ticks: u64 = fields.map(|field| field.parse::<u64>().expect("a number")).sum();
-        // Linux counts these in hundredths of a second, whatever its timer runs at.
+        // Linux reports these times in hundredths of a second, whatever the rate of its timer.
         Duration::from_millis(ticks * 10)
     }
 
@@ -145,7 +145,7 @@ impl Server {
         self.memory("VmRSS")
     }
 
-    /// The most resident memory so far, in KiB.
+    /// The peak of resident memory, in KiB.
     pub fn resident_peak(&self) -> u64 {
         self.memory("VmHWM")
     }

@@ -11,12 +11,12 @@ pub use crate::frames::{frame, header};
 pub const TEXT: u8 = 0x81;
 pub const CLOSE: u8 = 0x88;
 pub const PING: u8 = 0x89;
-/// What a fragment has not.
+/// The FIN bit, which a fragment does not have.
 pub const FIN: u8 = 0x80;
 /// The last fragment of a message.
 pub const CONTINUATION: u8 = 0x80;
 
-/// A request for an upgrade in a room that is as it should be.
+/// A valid request for an upgrade in a room.
 pub fn upgrade_request(room: &str) -> String {
     format!(
         "GET /ws/{room} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -24,7 +24,7 @@ pub fn upgrade_request(room: &str) -> String {
     )
 }
 
-/// A TCP connection that ends with a reset when it is dropped, so that many leave no ports behind.
+/// A TCP connection that ends with a reset when it is dropped, so that many connections leave no ports in use.
 pub async fn dial(addr: SocketAddr, receive_buffer: Option<u32>) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     if let Some(bytes) = receive_buffer {
@@ -44,7 +44,7 @@ pub async fn enter(addr: SocketAddr, room: &str, receive_buffer: Option<u32>) ->
     stream
 }
 
-/// Reads the head of a response, not a byte more, and tells its status.
+/// Reads exactly the head of a response, and returns its status.
 pub async fn read_head(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -54,8 +54,8 @@ pub async fn read_head(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<Strin
     head.split(' ').nth(1).map(str::to_owned)
 }
 
-/// Reads frames and throws them away, up to the close frame: its code, or `None` where the stream
-/// ends without one.
+/// Reads and discards frames up to the close frame. Returns the code of the close frame, or `None` if the stream ends
+/// without a close frame.
 pub async fn read_to_close(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<u16> {
     loop {
         let first = stream.read_u8().await.ok()?;

@@ -11,8 +11,8 @@ use crate::{eventually, within};
 /// How many masters there are, and how many replicas: one each.
 const MASTERS: usize = 3;
 
-/// The members find a dead one within 2 s, and a replica takes its place a second later. The first
-/// copy to a replica does not wait for others that may come, which by default takes 5 s.
+/// The members detect a dead member within 2 s, and a replica replaces it a second later. The first copy to a replica
+/// does not wait for further replicas; the default wait is 5 s.
 const SETTINGS: [(&str, &str); 4] = [
     ("cluster-enabled", "yes"),
     ("cluster-config-file", "nodes.conf"),
@@ -20,13 +20,13 @@ const SETTINGS: [(&str, &str); 4] = [
     ("repl-diskless-sync-delay", "0"),
 ];
 
-/// Three masters on loopback with a replica each. They end when this is dropped.
+/// Three masters on loopback with one replica each. The servers end when this value is dropped.
 pub struct RedisCluster {
     pub members: Vec<RedisServer>,
 }
 
 impl RedisCluster {
-    /// Starts the cluster; it is whole when this returns.
+    /// Starts the cluster. The cluster is complete when this returns.
     pub async fn start() -> Self {
         let members = (0..2 * MASTERS).map(|_| RedisServer::start_with(&SETTINGS)).collect();
         let cluster = Self { members };

@@ -4,24 +4,24 @@ use std::net::TcpListener;
 use std::process;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// Where the ports of servers begin. The system takes the ports of outgoing connections from 32,768
-/// on, and would now and then take that of a server which is about to be started again.
+/// The first port of servers. The system takes ports of outgoing connections from 32,768 on. It could take the port of
+/// a server that a test is about to restart.
 const FIRST: u16 = 10_000;
 
-/// How many there are.
+/// The number of ports.
 const COUNT: u16 = 10_000;
 
-/// How much higher the second port is that comes with each: the one that the members of a cluster
-/// talk by (it is theirs by default), or that of TLS.
+/// The offset of the second port of each server: the bus port of cluster members (the default of Redis), or the TLS
+/// port.
 pub(crate) const PAIR_OFFSET: u16 = 10_000;
 
-/// Ports that were handed out by this process, and tried.
+/// The number of ports that this process has tried or returned.
 static SERIAL: AtomicU16 = AtomicU16::new(0);
 
-/// A port that nobody uses, and that no other call in this process returns; so is the one that is
-/// [`PAIR_OFFSET`] higher.
+/// Returns a port that no process uses, and that no other call in this process returns. The same holds for the port
+/// that is [`PAIR_OFFSET`] higher.
 pub fn free_port() -> u16 {
-    // Processes that run side by side begin at different ones.
+    // Processes that run in parallel start at different ports.
     let begin = (process::id() % u32::from(COUNT)) as u16;
     loop {
         let number = SERIAL.fetch_add(1, Ordering::Relaxed);

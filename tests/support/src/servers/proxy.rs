@@ -9,13 +9,13 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// How much of what the server sends the system may hold for a proxy that has stalled. The default
-/// would hide several MiB from the server's own limits.
+/// The bytes from the server that the system may hold for a stalled proxy. The default would hide several MiB from the
+/// server's own limits.
 const RECEIVE_BUFFER_BYTES: u32 = 64 * 1024;
 
 const READ_BYTES: usize = 16 * 1024;
 
-/// A TCP proxy on loopback, in the test's runtime. Its connections end when it is dropped.
+/// A TCP proxy on loopback, in the test's runtime. Its connections end when the proxy is dropped.
 pub struct Proxy {
     pub addr: SocketAddr,
     network: watch::Sender<Network>,
@@ -26,7 +26,7 @@ pub struct Proxy {
 #[derive(Debug, Default)]
 struct Network {
     is_stalled: bool,
-    /// How often all connections were cut.
+    /// The number of times that all connections were cut.
     cuts: u64,
 }
 
@@ -38,23 +38,23 @@ impl Proxy {
         Self { addr, network, task: tokio::spawn(accept(listener, target, receiver)) }
     }
 
-    /// The URL of the Redis server behind it.
+    /// The URL of the Redis server behind the proxy.
     pub fn url(&self) -> String {
         format!("redis://{}", self.addr)
     }
 
-    /// From now on bytes arrive nowhere, on connections that exist and on new ones. They are kept:
-    /// a stream stays whole.
+    /// Holds all bytes from now on, on existing and on new connections. The proxy loses no byte, so each stream stays
+    /// complete.
     pub fn stall(&self) {
         self.network.send_modify(|network| network.is_stalled = true);
     }
 
-    /// Ends [`stall`](Self::stall): what was kept arrives, and then what comes.
+    /// Ends [`stall`](Self::stall): the held bytes arrive, and then new bytes.
     pub fn resume(&self) {
         self.network.send_modify(|network| network.is_stalled = false);
     }
 
-    /// Closes all connections. New ones are welcome.
+    /// Closes all connections. The proxy still accepts new connections.
     pub fn cut(&self) {
         self.network.send_modify(|network| network.cuts += 1);
     }
@@ -85,7 +85,7 @@ async fn carry(
     tokio::select! {
         // An error means that the proxy is gone.
         _ = network.wait_for(|network| network.cuts != cuts) => {}
-        // An error means that one side is gone; the other one is closed with it.
+        // An error means that one side is gone; the proxy then closes the other side.
         _ = exchange => {}
     }
 }
@@ -118,7 +118,7 @@ async fn forward(
     let mut buffer = vec![0; READ_BYTES];
     loop {
         let bytes = from.read(&mut buffer).await?;
-        // Asked after the read: what comes while the network stalls must wait, too.
+        // Check after the read: bytes that arrive during a stall must wait, too.
         flowing(&mut network).await?;
         if bytes == 0 {
             return to.shutdown().await;

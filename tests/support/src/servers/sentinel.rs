@@ -6,14 +6,14 @@ use super::server::{RedisServer, field_of, text};
 use super::tls::Authority;
 use crate::eventually;
 
-/// How many sentinels there are. Two of them agree on a failover.
+/// The number of sentinels. Two sentinels must agree on a failover.
 const SENTINELS: usize = 3;
 
 /// The name of the service.
 pub const SERVICE: &str = "the-service";
 
-/// A dead master is found after a second. A failover is given up after two, and the next one begins four
-/// seconds after the last one at the earliest.
+/// A sentinel detects a dead master after a second. A failover times out after two seconds, and the next failover
+/// begins at least four seconds after the last one.
 const DOWN_AFTER_MS: &str = "1000";
 const FAILOVER_TIMEOUT_MS: &str = "2000";
 
@@ -22,24 +22,24 @@ const FAILOVER_TIMEOUT_MS: &str = "2000";
 /// does not know these settings is only slower.
 const FASTER: [&str; 6] = ["SENTINEL", "DEBUG", "INFO-PERIOD", "1000", "PUBLISH-PERIOD", "500"];
 
-/// Two servers on loopback, of which one is the master, and three sentinels that watch them.
+/// Two servers on loopback, one of them the master, and three sentinels that watch the servers.
 pub struct Watched {
     pub servers: [RedisServer; 2],
     pub sentinels: Vec<RedisServer>,
     sentinel_password: Option<&'static str>,
-    /// The port by which a server is known to the sentinels.
+    /// The port of a server that the sentinels know.
     port_of: fn(&RedisServer) -> u16,
 }
 
 type Setting = (&'static str, String);
 
 impl Watched {
-    /// Starts all of them without passwords; they know each other when this returns.
+    /// Starts all servers without passwords. The servers and sentinels know each other when this returns.
     pub async fn start() -> Self {
         Self::start_with(None, None).await
     }
 
-    /// Starts them with a password for the servers, and one for the sentinels.
+    /// Starts all servers with a password for the servers, and a password for the sentinels.
     pub async fn start_with(
         password: Option<&'static str>,
         sentinel_password: Option<&'static str>,
@@ -60,7 +60,7 @@ impl Watched {
         Self { servers, sentinels, sentinel_password, port_of }.when_whole().await
     }
 
-    /// Starts them with TLS between all of them, by certificates of an authority; clients need one, too.
+    /// Starts all servers with TLS and certificates of an authority. Clients need a certificate, too.
     pub async fn start_tls(authority: &Authority) -> Self {
         let path = authority.path();
         let path = path.to_str().expect("temporary folders are UTF-8").to_owned();
@@ -96,14 +96,14 @@ impl Watched {
         self.sentinels.iter().map(url).collect()
     }
 
-    /// Which server is the master, as the sentinels see it.
+    /// The index of the master, as the sentinels report it.
     pub fn master(&self) -> usize {
         let port = self.told(&self.sentinels[0], "MASTER", "port");
         let is_it = |server: &RedisServer| port == Some((self.port_of)(server).to_string());
         self.servers.iter().position(is_it).expect("it is one of the two")
     }
 
-    /// Whether a server says that it is a master.
+    /// Whether a server reports that it is a master.
     pub fn is_master(&self, index: usize) -> bool {
         match self.servers[index].command(&["ROLE"]) {
             Value::Array(role) => role.first() == Some(&Value::BulkString(b"master".to_vec())),
@@ -131,7 +131,7 @@ impl Watched {
             && self.sentinels.iter().filter(|sentinel| sentinel.is_running()).all(is_known)
     }
 
-    /// What a sentinel tells of the master, or of the only replica.
+    /// The state of the master, or of the only replica, as a sentinel reports it.
     fn told(&self, sentinel: &RedisServer, of: &str, field: &str) -> Option<String> {
         let answer = sentinel.command(&["SENTINEL", of, SERVICE]);
         let fields = match of {
@@ -161,7 +161,7 @@ fn start_sentinels(
     mut settings: Vec<Setting>,
     start: impl Fn(&[(&str, &str)]) -> RedisServer,
 ) -> Vec<RedisServer> {
-    // The master must be known before what is set of it.
+    // The sentinel must know the master before the settings of the master.
     settings.splice(
         0..0,
         [

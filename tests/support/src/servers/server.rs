@@ -16,25 +16,25 @@ use super::tls::Certificate;
 use crate::folder::Folder;
 use crate::programs::Process;
 
-/// How many ports are tried: one that was free may be taken a moment later.
+/// The number of ports to try: another process may take a free port a moment later.
 const PORTS_TRIED: usize = 5;
 
-/// How long a server that runs may take to answer a test.
+/// The timeout for a running server to answer a test.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
-/// A Redis server on loopback, which keeps nothing on disk. It ends when this is dropped.
+/// A Redis server on loopback, which stores nothing on disk. The server ends when this value is dropped.
 pub struct RedisServer {
     pub port: u16,
     password: Option<String>,
-    /// The connection for commands of the test. It stays open: a server that takes no more clients,
-    /// or that has another password by now, still knows it.
+    /// The connection for commands of the test. It stays open, so it still works when the server accepts no more
+    /// clients or has a new password.
     admin: Mutex<Option<Connection>>,
     process: Option<Process>,
     kind: Kind,
     folder: Folder,
 }
 
-/// What the program is run as.
+/// The mode in which the program runs.
 #[derive(Clone, Copy)]
 enum Kind {
     Server,
@@ -42,7 +42,7 @@ enum Kind {
 }
 
 impl RedisServer {
-    /// Starts a server, which answers when this returns: after some 20 ms.
+    /// Starts a server. The server answers when this returns, after about 20 ms.
     pub fn start() -> Self {
         Self::start_with(&[])
     }
@@ -67,7 +67,7 @@ impl RedisServer {
         server.started()
     }
 
-    /// Starts it for the first time; on another port where somebody has just taken this one.
+    /// Starts the server for the first time; on another port if another process has just taken this port.
     fn started(mut self) -> Self {
         for _ in 0..PORTS_TRIED {
             match run(&self.folder, self.kind) {
@@ -100,12 +100,12 @@ impl RedisServer {
         assert_eq!(self.command(&["PING"]), Value::SimpleString("PONG".to_owned()));
     }
 
-    /// Starts a server that also speaks TLS, by a certificate, and asks clients for none.
+    /// Starts a server that also speaks TLS with this certificate, and does not ask clients for a certificate.
     pub fn start_tls(certificate: &Certificate) -> Self {
         Self::start_tls_with(certificate, &[("tls-auth-clients", "no")])
     }
 
-    /// Starts a server that also speaks TLS, by a certificate, with more settings.
+    /// Starts a server that also speaks TLS with this certificate, with more settings.
     pub fn start_tls_with(certificate: &Certificate, settings: &[(&str, &str)]) -> Self {
         Self::start_tls_on(free_port(), Kind::Server, certificate, settings)
     }
@@ -164,31 +164,30 @@ impl RedisServer {
         self.process.is_some()
     }
 
-    /// Ends the server at once, as a crash would (`SIGKILL`), and waits until it has.
+    /// Ends the server at once, as a crash would (`SIGKILL`), and waits for its end.
     pub fn kill(&mut self) {
         *self.admin.get_mut().expect("no command has panicked") = None;
         self.process = None;
     }
 
-    /// Starts it on the same port with the same settings, after ending it where it runs.
+    /// Restarts the server on the same port with the same settings. A running server is ended first.
     pub fn restart(&mut self) {
         self.kill();
         self.process = Some(run(&self.folder, self.kind).unwrap_or_else(|log| panic!("{log}")));
         self.check();
     }
 
-    /// Stops the process without ending it (`SIGSTOP`): the system still accepts connections for
-    /// it.
+    /// Stops the process without ending it (`SIGSTOP`). The system still accepts connections for the server.
     pub fn pause(&self) {
         self.signal("STOP");
     }
 
-    /// Lets it go on after [`pause`](Self::pause).
+    /// Continues the process after [`pause`](Self::pause).
     pub fn resume(&self) {
         self.signal("CONT");
     }
 
-    /// Makes it a replica of another server, as a failover would; connections stay.
+    /// Makes this server a replica of another server, as a failover would. Connections stay open.
     pub fn follow(&self, master: &Self) {
         self.follow_port(master.port);
     }
@@ -197,17 +196,17 @@ impl RedisServer {
         self.command(&["REPLICAOF", "127.0.0.1", &port.to_string()]);
     }
 
-    /// Makes it a master.
+    /// Makes this server a master.
     pub fn promote(&self) {
         self.command(&["REPLICAOF", "NO", "ONE"]);
     }
 
-    /// What the server answers to a command.
+    /// Sends a command and returns the answer. Panics on an error.
     pub fn command<A: ToRedisArgs>(&self, words: &[A]) -> Value {
         self.try_command(words).expect("the server obeys")
     }
 
-    /// What the server answers to a command, also where that is an error.
+    /// Sends a command and returns the answer or the error.
     pub fn try_command<A: ToRedisArgs>(&self, words: &[A]) -> redis::RedisResult<Value> {
         let mut command = redis::Cmd::new();
         words.iter().for_each(|word| {
@@ -224,7 +223,7 @@ impl RedisServer {
         command.query(admin.insert(self.connect()?))
     }
 
-    /// One of the fields that `INFO` tells, such as `connected_clients`.
+    /// A field of `INFO`, such as `connected_clients`.
     pub fn info(&self, field: &str) -> Option<String> {
         field_of(&text(self.command(&["INFO", "everything"])), field)
     }
@@ -245,7 +244,7 @@ impl RedisServer {
 
     fn signal(&self, name: &str) {
         let process = self.process.as_ref().expect("the server runs");
-        // The `kill` of the shell is always there, that of the system is a package.
+        // Every shell has a built-in `kill`; the program `kill` is a package that may be missing.
         let script = format!("kill -{name} {}", process.0.id());
         let status = Command::new("sh").args(["-c", &script]).status().expect("there is a shell");
         assert!(status.success(), "{script}: {status}");
@@ -262,8 +261,8 @@ fn configuration(folder: &Folder, port: u16, settings: &[(&str, &str)]) -> Strin
     lines
 }
 
-/// Runs the server that a folder has the settings of, until it says that it is ready; or gives what
-/// it said instead.
+/// Runs the server with the settings in this folder, until the server reports that it is ready. Otherwise returns the
+/// output of the server.
 fn run(folder: &Folder, kind: Kind) -> Result<Process, String> {
     let log = Arc::new(Mutex::new(String::new()));
     let lines = log.clone();

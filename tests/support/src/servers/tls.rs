@@ -8,7 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 use crate::folder::Folder;
 
-/// For loopback by its address. It is no authority, which a client would refuse as a server's own.
+/// A request for a certificate of the loopback address. It is not a CA certificate, because clients refuse a CA certificate of a server.
 const REQUEST: &str = "
 [req]
 distinguished_name = name
@@ -21,14 +21,14 @@ basicConstraints = critical, CA:FALSE
 subjectAltName = IP:127.0.0.1, DNS:localhost
 ";
 
-/// An authority of one's own.
+/// A private certificate authority.
 pub struct Authority {
     folder: Folder,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    /// Makes one. Its name is shown where it is not trusted.
+    /// Creates an authority. Errors of clients that do not trust the authority show its name.
     pub fn new(name: &str) -> Self {
         let folder = Folder::new();
         let mut params = CertificateParams::default();
@@ -49,7 +49,7 @@ impl Authority {
         fs::read(self.path()).expect("it was written")
     }
 
-    /// Signs a certificate for loopback, of a server or a client.
+    /// Signs a certificate for loopback, for a server or a client.
     pub fn sign(&self) -> Certificate {
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let params = CertificateParams::new(names).expect("the names can be read");
@@ -62,13 +62,13 @@ impl Authority {
     }
 }
 
-/// A certificate for loopback, signed by itself unless an [`Authority`] has, and its key.
+/// A certificate for loopback and its key. The certificate is self-signed unless an [`Authority`] signed it.
 pub struct Certificate {
     folder: Folder,
 }
 
 impl Certificate {
-    /// Makes one by `openssl`.
+    /// Creates a certificate with `openssl`.
     pub fn new() -> Self {
         let certificate = Self { folder: Folder::new() };
         let request = certificate.folder.path().join("request");
