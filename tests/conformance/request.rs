@@ -144,7 +144,7 @@ pub(crate) async fn check(rows: impl IntoIterator<Item = Row>) {
             opened += 2;
         }
     }
-    assert_eq!(hub.stats().connected, opened, "what is refused does not count");
+    assert_eq!(hub.stats().connected, opened, "refused requests do not count");
     eventually("all are gone", || hub.count() == 0).await;
 }
 

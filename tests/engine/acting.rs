@@ -246,7 +246,7 @@ fn if_one_inbox_is_full_the_action_affects_nobody() {
         let patient = act_at(Pace::Patient, &rig.ports, Address::Everyone, &[], action);
         assert_eq!(patient, Err(ActionError::Overloaded));
     }
-    assert_eq!(rig.total(|counters| &counters.refused), 2, "who waits is not refused");
+    assert_eq!(rig.total(|counters| &counters.refused), 2, "a waiting call is not refused");
     rig.run();
     assert!(clients.iter().all(|client| client.reason().is_none()));
     assert!(rig.ports.iter().all(|port| port.rooms().is_empty()));

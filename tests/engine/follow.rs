@@ -43,7 +43,7 @@ fn answer_comes_after_the_last_write_with_the_messages_that_were_joined() {
     let mut rig = settings.build();
     let members = rig.attach_to("r", 10);
     rig.run();
-    let last = members.last().expect("some");
+    let last = members.last().expect("the room has members");
     rig.publish(Address::Room("r"), "1");
     let first = publish(&rig.ports, Address::Room("r"), "2", last);
     let second = publish(&rig.ports, Address::Room("r"), "3", last);
@@ -112,7 +112,10 @@ fn send_to_one_client_is_followed_and_counts_as_queued_until_it_is_written() {
         let sender = sender.clone();
         Box::new(move |messages| sender.send(messages).expect("the test listens"))
     };
-    client.port.send(&client.link, text_frame("1"), None, Some(&follow)).expect("the inbox has space");
+    client
+        .port
+        .send(&client.link, text_frame("1"), None, Some(&follow))
+        .expect("the inbox has space");
     assert_eq!(client.link.waiting(), text_frame("1").len());
     rig.run();
     assert_eq!((answer.try_recv(), client.link.waiting()), (Ok(1), 0));
@@ -139,7 +142,7 @@ fn answer_waits_for_the_sweep_with_its_message() {
     let crowd = rig.attach_to("large", 1_000);
     let apart = rig.attach_to("small", 1).remove(0);
     rig.run();
-    let last = crowd.last().expect("some");
+    let last = crowd.last().expect("the room has members");
     let first = publish(&rig.ports, Address::Room("large"), "1", last);
     slice(&mut rig, 64);
     // These messages are queued for the next sweep.
@@ -164,11 +167,15 @@ fn answer_waits_for_a_long_turn_that_becomes_a_sweep() {
     let mut rig = Settings::default().large_audience(10_000).build();
     let crowd = rig.attach_to("r", 100);
     rig.run();
-    let last = crowd.last().expect("some");
+    let last = crowd.last().expect("the room has members");
     let long = "x".repeat(60_000);
     let answer = publish(&rig.ports, Address::Room("r"), &long, last);
     slice(&mut rig, 64);
-    assert_eq!(answer.try_recv(), Err(TryRecvError::Empty), "it is not written to all");
+    assert_eq!(
+        answer.try_recv(),
+        Err(TryRecvError::Empty),
+        "the message is not written to all members"
+    );
     rig.run();
     assert_eq!(answer.try_recv(), Ok((1, vec![long])));
 }

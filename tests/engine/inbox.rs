@@ -93,7 +93,7 @@ fn more_than_half_of_either_bound_is_congestion() {
     reserve(1);
     assert!(inbox.is_congested(), "one more");
     inbox.close();
-    assert!(!inbox.is_congested(), "nobody will make room");
+    assert!(!inbox.is_congested(), "nobody will free space");
 }
 
 #[test]

@@ -502,7 +502,10 @@ fn index(
     port: &std::sync::Arc<roomcast::engine::Port<super::fake::FakeSocket>>,
     rig: &Rig,
 ) -> usize {
-    rig.ports.iter().position(|other| std::sync::Arc::ptr_eq(other, port)).expect("one of them")
+    rig.ports
+        .iter()
+        .position(|other| std::sync::Arc::ptr_eq(other, port))
+        .expect("the port is a port of the rig")
 }
 
 fn settings(dice: &mut impl Dice, kind: Kind) -> Settings {
@@ -568,7 +571,10 @@ fn check_end(known: &Known, frames: &[Parsed], torn: usize, complete: Option<&Ve
         DisconnectReason::ClosedByServer(_) | DisconnectReason::ClosedByClient(_)
     );
     if let (true, Some(got)) = (is_asked_for, complete) {
-        assert_eq!(got, &known.expected, "what was sent before a close arrives before it");
+        assert_eq!(
+            got, &known.expected,
+            "frames that were sent before a close arrive before the close"
+        );
     }
 }
 

@@ -157,7 +157,8 @@ fn publishers_on_several_threads_each_keep_their_own_order() {
                     for n in 0..500 {
                         let frame = super::fake::text_frame(&format!("{publisher} {n:03}"));
                         let to = [Address::Everyone, Address::Room("r")][n % 2];
-                        roomcast::engine::publish(ports, to, &[], &frame).expect("the inbox has space");
+                        roomcast::engine::publish(ports, to, &[], &frame)
+                            .expect("the inbox has space");
                     }
                 })
             })

@@ -96,7 +96,7 @@ fn an_evicted_client_that_reads_again_in_time_sees_1008() {
     rig.pass(GRACE / 2);
     slow.unblock();
     rig.run();
-    assert_eq!(slow.frames().len(), 1, "what was queued is gone");
+    assert_eq!(slow.frames().len(), 1, "the queued frames are gone");
     assert_eq!(slow.close_code(), Some(CloseCode::POLICY));
     assert_eq!(slow.stage(), Stage::Flushed);
     assert!(slow.wire().is_shut_down && !slow.wire().is_aborted);

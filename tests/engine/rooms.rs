@@ -67,9 +67,13 @@ fn rooms_are_removed_with_their_connection_however_it_ends() {
         end(&client);
         rig.run();
         assert_eq!(room_count(&rig), (0, 0));
-        let end = client.link.end().expect("it has ended");
+        let end = client.link.end().expect("the connection has ended");
         let names: BTreeSet<&str> = end.rooms.iter().map(|room| room.name()).collect();
-        assert_eq!(names, BTreeSet::from(["a", "b", "c"]), "its handler is told where it was");
+        assert_eq!(
+            names,
+            BTreeSet::from(["a", "b", "c"]),
+            "the end holds the rooms of the connection"
+        );
         assert_eq!(rig.counters().connections.get(), 0);
     }
 }
@@ -261,7 +265,8 @@ fn a_publish_that_follows_a_join_reaches_the_joiner_while_others_empty_the_room(
                     for round in 0..ROUNDS {
                         clients[at].join("r");
                         let frame = text_frame(&format!("{at} {round}"));
-                        publish(ports, Address::Room("r"), &[], &frame).expect("the inbox has space");
+                        publish(ports, Address::Room("r"), &[], &frame)
+                            .expect("the inbox has space");
                         clients[at].leave("r");
                     }
                 })
@@ -326,7 +331,8 @@ fn query_to_an_ended_shard_does_not_wait() {
     let client = rig.attach();
     rig.run();
     let (sender, answer) = std::sync::mpsc::channel();
-    rig.ports[0].ask_rooms(client.id(), Box::new(move |_| sender.send(()).expect("asked")));
+    rig.ports[0]
+        .ask_rooms(client.id(), Box::new(move |_| sender.send(()).expect("the test listens")));
     rig.shards.clear();
     assert_eq!(client.stage(), Stage::Cut);
     assert_eq!(client.reason(), Some(DisconnectReason::HubClosed(Closing::now().close)));
@@ -339,7 +345,7 @@ fn query_to_an_ended_shard_does_not_wait() {
         rig.publish(Address::Everyone, "to nobody");
     }
     let inbox = rig.ports[0].inbox();
-    assert!(inbox.is_empty() && !inbox.is_congested(), "what is pushed is dropped");
+    assert!(inbox.is_empty() && !inbox.is_congested(), "a pushed command is dropped");
 }
 
 #[test]
@@ -509,7 +515,7 @@ fn a_patient_join_with_first_messages_leaves_the_queue_of_its_client_within_a_bo
     rig.run();
     assert_eq!(join_with(&client, "b", &["b"], Some(16)), Err(JoinError::Overloaded));
     assert_eq!(join_with(&client, "b", &["b"], Some(17)), Ok(()));
-    assert_eq!(join_with(&client, "c", &[], Some(1)), Ok(()), "it needs no space there");
+    assert_eq!(join_with(&client, "c", &[], Some(1)), Ok(()), "an empty join needs no queue space");
     client.unblock();
     rig.run();
     assert_eq!(

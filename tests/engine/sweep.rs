@@ -149,7 +149,7 @@ fn connection_that_reuses_a_slot_during_a_sweep_gets_nothing_of_the_sweep() {
     rig.run();
     assert_eq!(served(&crowd), 999);
     assert!(late.texts().is_empty());
-    assert_eq!(rig.counters().dropped_at_end.get(), 1, "what it was owed is lost");
+    assert_eq!(rig.counters().dropped_at_end.get(), 1, "its queued message is lost");
 }
 
 #[test]

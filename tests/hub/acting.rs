@@ -210,7 +210,11 @@ async fn limits_of_rooms_hold_for_actions() {
     assert!(first.rooms().await.is_empty());
     hub.try_join(&everyone, "b").unwrap();
     assert_eq!(first.rooms().await, ["b"], "the place of the room that it left");
-    assert_eq!(hub.stats().refused_joins, 1, "who is in the room already is not refused");
+    assert_eq!(
+        hub.stats().refused_joins,
+        1,
+        "a connection that is already in the room is not refused"
+    );
 }
 
 #[tokio::test]

@@ -33,7 +33,8 @@ async fn status_at(server: &Listening, path: &str, header: &str) -> u16 {
 
 /// The seconds in `Retry-After`.
 fn retry_after(head: &str) -> u64 {
-    let (_, rest) = head.split_once("retry-after: ").expect("it says when");
+    let (_, rest) =
+        head.split_once("retry-after: ").expect("the response has a retry-after header");
     rest.lines().next().and_then(|seconds| seconds.parse().ok()).expect("a number")
 }
 
@@ -101,7 +102,7 @@ async fn pattern_admits_pages_of_all_subdomains() {
 async fn origin_check_of_the_application_is_called_for_pages_that_the_rule_refuses() {
     let check = |origin: &str, request: &UpgradeRequest| {
         assert_ne!(origin, "https://panic.example", "a panic that the test wants");
-        assert_ne!(origin, "https://listed.example", "it needs no check");
+        assert_ne!(origin, "https://listed.example", "a listed origin needs no check");
         request.try_param("room").is_some_and(|room| origin == format!("https://{room}.example"))
     };
     let hub = Hub::<u32>::builder().allow_origins(["https://listed.example"]).check_origin(check);
@@ -163,7 +164,7 @@ async fn connection_past_the_limit_gets_503_until_one_closes() {
     drop(first);
     server.events.ended().await;
     let url = "/ws".to_owned();
-    within("there is room", async {
+    within("a connection is accepted again", async {
         while support::Client::try_connect(server.server.addr, &url).await.is_err() {}
     })
     .await;
@@ -185,8 +186,11 @@ async fn address_with_too_many_connections_gets_429_and_other_addresses_do_not()
     RawClient::shake_hands(socket.connect(server.server.addr).await.unwrap()).await;
     drop(first);
     server.events.ended().await;
-    eventually("it was counted out", || hub.stats().connections <= 2).await;
-    within("there is room", async { while status(&server.server, "").await != 101 {} }).await;
+    eventually("the end of a connection is counted", || hub.stats().connections <= 2).await;
+    within("a connection is accepted again", async {
+        while status(&server.server, "").await != 101 {}
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -235,11 +239,14 @@ async fn handshake_past_the_limit_gets_503_while_open_connections_do_not_count()
     semaphore.add_permits(3);
     for _ in 0..3 {
         let mut open = RawClient::connect(server.addr).await;
-        open.read_frame().await.expect("it is open");
+        open.read_frame().await.expect("the connection is open");
     }
     let mut waiting = RawClient::open(server.addr).await;
     waiting.send(upgrade_request("/ws").as_bytes()).await;
-    within("it is under way", async { while status(&server, "").await != 503 {} }).await;
+    within("the first handshake is in progress", async {
+        while status(&server, "").await != 503 {}
+    })
+    .await;
     semaphore.add_permits(1);
     assert!(waiting.read_head().await.starts_with("HTTP/1.1 101 "));
     assert!(hub.stats().refused_full >= 1);
@@ -257,7 +264,7 @@ async fn handshake_with_a_slow_handler_gets_503_in_time() {
     let stats: Stats = hub.stats();
     assert_eq!((stats.upgrades_failed, stats.connected), (1, 0));
     semaphore.add_permits(1);
-    assert_eq!(status(&server, "").await, 101, "it holds nothing");
+    assert_eq!(status(&server, "").await, 101, "the refused handshake holds no place");
 }
 
 #[tokio::test]

@@ -103,7 +103,7 @@ impl End {
             }
             Self::HalfClose => {
                 client.send(&hello).await;
-                client.stream.shutdown().await.expect("it is open");
+                client.stream.shutdown().await.expect("the connection is open");
             }
             // Without a mask.
             Self::BrokenFrame => client.send(&[&hello[..], b"\x81\x02{}"].concat()).await,
@@ -319,7 +319,7 @@ async fn end_under_senders(cause: Cause) {
     match cause {
         Cause::ClientResets => client.stream.set_zero_linger().expect("a socket takes options"),
         Cause::ClientCloses => client.send(&frame(CLOSE, &close_payload(1_000, b""))).await,
-        Cause::ClientHalfCloses => client.stream.shutdown().await.expect("it is open"),
+        Cause::ClientHalfCloses => client.stream.shutdown().await.expect("the connection is open"),
         Cause::ServerCloses => conn.close(),
     }
     let mut got = 1;

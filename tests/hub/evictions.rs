@@ -25,7 +25,7 @@ async fn evicted(
     let conn = server.events.open().await;
     let message = RawMessage::Binary(Bytes::from(vec![7; MESSAGE_BYTES]));
     for sent in 0.. {
-        assert!(sent < 1_000, "what the kernel takes ends at some time");
+        assert!(sent < 1_000, "the kernel's buffers fill up at some time");
         if is_enough(&server.hub) {
             break;
         }

@@ -16,7 +16,7 @@ fn runtime() -> Runtime {
 
 /// Ends the runtime and waits for its end. A task must not call this function, because it blocks.
 fn end(runtime: Runtime) {
-    thread::spawn(move || drop(runtime)).join().expect("it ends");
+    thread::spawn(move || drop(runtime)).join().expect("the runtime ends");
 }
 
 /// A hub whose shards run in another runtime than its server. A `static` hub of a program that had another runtime
@@ -116,7 +116,7 @@ async fn backplane_reports_that_its_runtime_has_ended() {
         let _inside = runtime.enter();
         Hub::<u32>::builder().backplane(Local::new(), "gone").build().expect("in range")
     };
-    let state = || hub.backplane_health().expect("it has one").state.to_string();
+    let state = || hub.backplane_health().expect("the hub has a backplane").state.to_string();
     eventually("it works", || state() == "up").await;
     end(runtime);
     eventually("it says so", || state() == "down").await;

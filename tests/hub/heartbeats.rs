@@ -20,7 +20,7 @@ async fn heartbeat_is_answered_and_neither_handler_nor_codec_sees_it() {
     }
     client.send_text("7").await;
     assert_eq!(server.events.message().await.1, 7);
-    assert!(server.events.pending().is_none(), "nothing else was told to the handler");
+    assert!(server.events.pending().is_none(), "the handler got no other event");
     let stats = server.hub.stats();
     assert_eq!((stats.heartbeats, stats.messages_in, stats.decode_errors), (3, 1, 0));
     assert_eq!(stats.deliveries, 0);
@@ -48,7 +48,7 @@ struct Busy(Arc<Semaphore>);
 impl Handler<u32> for Busy {
     async fn on_message(&self, conn: &Conn<u32>, number: u32) -> Result<(), Close> {
         self.0.acquire().await.expect("never closed").forget();
-        conn.try_send(&number).expect("it is open");
+        conn.try_send(&number).expect("the connection is open");
         Ok(())
     }
 }

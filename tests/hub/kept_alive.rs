@@ -172,7 +172,7 @@ async fn client_that_leaves_between_requests_is_not_counted() {
     let (server, stats) = served(|server| server).await;
     let mut client = RawClient::open(server.addr).await;
     ask(&mut client).await;
-    client.stream.shutdown().await.expect("it is open");
+    client.stream.shutdown().await.expect("the connection is open");
     client.ended().await;
     assert_eq!(ends(stats()), (0, 0));
 }

@@ -43,7 +43,7 @@ impl Slow {
     async fn block(&mut self) {
         let mut blocked_since: Option<Instant> = None;
         while blocked_since.is_none_or(|since| since.elapsed() < Duration::from_millis(300)) {
-            assert!(self.published < 50_000, "what the kernel takes ends at some time");
+            assert!(self.published < 50_000, "the kernel's buffers fill up at some time");
             self.publish().await;
             match self.conn.queued_bytes() {
                 0 => blocked_since = None,
@@ -138,7 +138,7 @@ async fn slow_client_skips_from_the_ticks_already_sent_to_the_newest_tick() {
     let last = slow.published - 1;
     let numbers = slow.read_to(last).await;
     let before = numbers[numbers.len() - 2];
-    assert!(before + 5 < last, "it skips to the newest: {before}, {last}");
+    assert!(before + 5 < last, "the client skips to the newest tick: {before}, {last}");
     // 16 KiB for the client, doubled by the kernel, and a few segments.
     assert!(numbers.len() < 100, "{} old ticks", numbers.len());
 }

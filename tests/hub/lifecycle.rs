@@ -254,7 +254,7 @@ async fn callbacks_of_one_connection_run_in_sequence_and_do_not_delay_other_conn
     assert_eq!(within("b's, while a's is handled", handled.recv()).await, Some(3));
     assert!(handled.try_recv().is_err(), "a's second has to wait");
     hub.try_broadcast(&9).unwrap();
-    assert_eq!(a.get::<u32>().await, 9, "what is sent to it does not");
+    assert_eq!(a.get::<u32>().await, 9, "a message to this connection does not wait");
     gate.add_permits(2);
     assert_eq!(within("a's second", handled.recv()).await, Some(2));
     gate.add_permits(10);
@@ -284,7 +284,7 @@ async fn closed_hub_sends_close_frames_and_refuses_later_calls() {
         assert!(matches!(refused, Err(PublishError::Closed)), "{refused:?}");
     }
     for (client, conn) in &mut members {
-        assert_eq!(client.get::<u32>().await, 1, "what was published before still arrives");
+        assert_eq!(client.get::<u32>().await, 1, "earlier messages still arrive");
         assert_eq!(client.closed().await, (1_001, "hub closed".to_owned()));
         assert!(conn.try_join("r").is_err());
         assert!(matches!(conn.try_send(&3), Err(SendError::Closed)));
@@ -343,8 +343,8 @@ async fn closed_of_an_empty_hub_is_ready_once_it_is_closed() {
     tokio::task::yield_now().await;
     assert!(!waiting.is_finished());
     hub.shutdown_now();
-    within("a waiter hears of a close", waiting).await.unwrap();
-    within("who asks later too", hub.closed()).await;
+    within("a waiter is woken by the close", waiting).await.unwrap();
+    within("a later wait ends at once", hub.closed()).await;
 }
 
 #[tokio::test]

@@ -35,7 +35,11 @@ async fn id_finds_its_connection_while_the_connection_is_open() {
     assert_eq!(client.get::<u32>().await, 7);
     assert_eq!(client.closed().await.0, 1_000);
     server.events.ended().await;
-    assert_eq!(server.hub.conn(conn.id()).await, None, "whoever still has the connection");
+    assert_eq!(
+        server.hub.conn(conn.id()).await,
+        None,
+        "even while a handle of the connection exists"
+    );
 }
 
 #[tokio::test]

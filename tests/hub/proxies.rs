@@ -54,7 +54,7 @@ async fn ask(client: &mut RawClient, before: &[u8], headers: &str) -> String {
 async fn stranger(server: &Listening) -> RawClient {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind("127.0.0.3:0".parse().expect("an address")).expect("loopback has it");
-    RawClient::new(socket.connect(server.addr).await.expect("it listens"))
+    RawClient::new(socket.connect(server.addr).await.expect("the server listens"))
 }
 
 fn v2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
@@ -192,7 +192,7 @@ async fn eventually_answered(server: &Listening, header: &[u8]) {
             }
         }
     };
-    support::within("there is room", answered).await;
+    support::within("a connection is accepted again", answered).await;
 }
 
 #[tokio::test]

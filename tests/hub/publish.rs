@@ -459,7 +459,7 @@ async fn join_during_traffic_does_not_break_order() {
         assert!(got.is_sorted(), "across rooms: {got:?}");
         let (even, odd): (Vec<u32>, Vec<u32>) = got.iter().partition(|got| **got % 2 == 0);
         assert!(even.iter().copied().eq((0..MESSAGES).step_by(2)), "none is missing: {even:?}");
-        let first = *odd.first().expect("it has joined long before the end");
+        let first = *odd.first().expect("the client has joined long before the end");
         assert!(odd.iter().copied().eq((first..MESSAGES).step_by(2)), "no gap: {odd:?}");
     }
     within("the publisher ends", publisher).await.unwrap();

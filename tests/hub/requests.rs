@@ -113,7 +113,7 @@ async fn connection_past_the_limit_gets_503_before_its_request_and_websockets_do
     refused.ended().await;
     assert_eq!(stats().refused_full, 1);
     drop(pending);
-    within("there is room", async {
+    within("a connection is accepted again", async {
         while !first_line(&server, &handshake("", "")).await.starts_with("HTTP/1.1 101 ") {}
     })
     .await;

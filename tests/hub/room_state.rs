@@ -244,7 +244,11 @@ async fn come_and_go(conn: Conn<u32>, seed: usize, history: Arc<History>) {
             // By now the shards have removed the empty rooms.
             conn.rooms().await;
         }
-        assert_eq!(history.number(room), Some(number), "it was dropped under a member");
+        assert_eq!(
+            history.number(room),
+            Some(number),
+            "the state was not dropped while it had a member"
+        );
         match step % 3 {
             0 => conn.hub().leave(&Target::conn(conn.id()), room).await.unwrap(),
             _ => conn.leave(room).await.unwrap(),
@@ -375,7 +379,7 @@ async fn state_receives_each_message_to_its_room_once_and_no_other_message() {
     let closed = told([("a", None), ("b", None), ("c", None)]);
     let mut last = seen.take();
     last.sort();
-    assert_eq!(last, closed, "what fails is not told");
+    assert_eq!(last, closed, "a failed publish does not reach the state");
 }
 
 #[tokio::test]

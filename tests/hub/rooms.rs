@@ -266,7 +266,7 @@ async fn ended_connection_is_in_no_room_when_on_disconnect_runs() {
     drop(client);
     let (count, members, rooms) = within("on_disconnect", seen.recv()).await.unwrap();
     assert_eq!((count, members), (0, 0));
-    assert_eq!(rooms, ["r"], "it still tells where it was");
+    assert_eq!(rooms, ["r"], "the ended connection still reports its rooms");
 }
 
 #[tokio::test]

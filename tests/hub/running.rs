@@ -74,7 +74,7 @@ async fn server_in_its_first_phase_is_not_ready_and_serves_until_its_hub_closes(
     end.send(()).unwrap();
     eventually("it is not ready", || !hub.is_ready()).await;
     assert_eq!(status(addr, "/healthz").await, "503");
-    assert!(!hub.is_closing(), "whoever does not look at its health is served");
+    assert!(!hub.is_closing(), "clients that do not check the health are served");
     let mut late = Client::connect(addr, "/ws").await;
     for client in [&mut early, &mut late] {
         client.send_text("7").await;
@@ -270,7 +270,7 @@ async fn proxy_on_a_unix_socket_gives_the_client_address() {
     let _named = knock(Some("192.0.2.1, 192.0.2.7")).await.unwrap();
     let addr = events.open().await.remote_addr().map(|addr| addr.ip().to_string());
     assert_eq!(addr.as_deref(), Some("192.0.2.7"));
-    assert!(knock(Some("192.0.2.7")).await.is_err(), "one of an address");
+    assert!(knock(Some("192.0.2.7")).await.is_err(), "one connection for each address");
     let _unnamed = knock(None).await.unwrap();
     assert_eq!(events.open().await.remote_addr(), None);
     assert_eq!(monitor.stats().clients_unnamed, 1);
@@ -286,7 +286,7 @@ async fn stale_unix_socket_is_replaced_and_no_other_file_is() {
     assert!(matches!(Server::bind_unix(&path).await, Err(ServerError::Bind(_))), "in use");
     drop(server);
     assert!(path.exists());
-    drop(Server::bind_unix(&path).await.expect("abandoned"));
+    drop(Server::bind_unix(&path).await.expect("the path is free"));
     let file = folder.path().join("file");
     std::fs::write(&file, "of somebody").unwrap();
     assert!(matches!(Server::bind_unix(&file).await, Err(ServerError::Bind(_))));

@@ -166,7 +166,7 @@ async fn client_over_any_stream_that_does_not_read_is_evicted() {
     for (expected, (first, payload)) in frames.iter().enumerate() {
         assert_eq!((*first, str::from_utf8(payload)), (TEXT, Ok(&*expected.to_string())));
     }
-    assert!(frames.len() < published as usize, "what was queued is lost");
+    assert!(frames.len() < published as usize, "the queued messages are lost");
 }
 
 #[tokio::test]
@@ -245,7 +245,7 @@ async fn service_error_is_a_500_and_service_panic_ends_its_connection_alone() {
     let server = Listening::run(bind().await.fallback(failing));
     let (head, body) = get(&server, "/").await;
     assert!(head.starts_with("HTTP/1.1 500 "), "{head}");
-    assert!(!body.contains("today"), "what went wrong is nobody's business");
+    assert!(!body.contains("today"), "the response hides the cause");
     let mut client = RawClient::open(server.addr).await;
     client.send(b"GET /panic HTTP/1.1\r\nHost: h\r\n\r\n").await;
     client.ended().await;
@@ -349,7 +349,11 @@ async fn request_head_that_does_not_end_closes_its_connection_after_five_seconds
     let took = began.elapsed();
     assert!(took > Duration::from_secs(4) && took < Duration::from_secs(9), "{took:?}");
     upgraded.send(&frame(TEXT, b"1")).await;
-    assert_eq!(upgraded.read_frame().await, Some((TEXT, b"1".to_vec())), "it is past its head");
+    assert_eq!(
+        upgraded.read_frame().await,
+        Some((TEXT, b"1".to_vec())),
+        "the head timeout no longer applies"
+    );
 }
 
 #[tokio::test]

@@ -56,7 +56,7 @@ impl Pair {
 
     async fn publish_until(&mut self, is_enough: impl Fn(&Self) -> bool) {
         while !is_enough(self) {
-            assert!(self.published < 20_000, "what the kernel takes ends at some time");
+            assert!(self.published < 20_000, "the kernel's buffers fill up at some time");
             self.publish().await;
         }
     }
@@ -66,7 +66,7 @@ impl Pair {
         let mut waiting = 0;
         let mut before = self.server.hub.stats();
         while waiting < 8 {
-            assert!(self.published < 20_000, "what the kernel takes ends at some time");
+            assert!(self.published < 20_000, "the kernel's buffers fill up at some time");
             self.publish().await;
             self.conn.rooms().await;
             let after = self.server.hub.stats();
@@ -127,7 +127,7 @@ async fn evicted_client_that_reads_again_gets_whole_messages_and_1008() {
     let (numbers, code) = pair.read_on(|_| false).await;
     assert_eq!(code, Some(1_008));
     assert_eq!(numbers, (0..numbers.len()).collect::<Vec<_>>(), "from the first on, no gap");
-    assert!(numbers.len() < evicted_at, "what was queued is lost");
+    assert!(numbers.len() < evicted_at, "the queued messages are lost");
     let dropped = pair.server.hub.stats().dropped_at_end as usize;
     assert!(numbers.len() + dropped >= evicted_at, "{} + {dropped}", numbers.len());
 }
@@ -249,7 +249,7 @@ async fn pong_reaches_a_client_whose_queue_is_full_before_the_data_that_waits() 
     assert_eq!(pong, Some((PONG, b"second".to_vec())));
     let ahead_of = kept - numbers.len();
     // Four messages waited at first; the kernel may have taken one of them meanwhile.
-    assert!((1..=4).contains(&ahead_of), "it waits behind none but the torn one: {ahead_of}");
+    assert!((1..=4).contains(&ahead_of), "the pong waits only behind the torn message: {ahead_of}");
     let (rest, _) = pair.read_on(|rest| rest.len() == ahead_of).await;
     numbers.extend(rest);
     assert_eq!(numbers, (0..kept).collect::<Vec<_>>());
@@ -284,7 +284,10 @@ async fn closing_client_that_never_reads_is_cut_after_the_write_timeout() {
     assert_eq!(pair.healthy.closed().await.0, 1_001);
     within("all have ended", pair.server.hub.closed()).await;
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    assert!(pair.server.hub.stats().dropped_at_end > 0, "what it did not take is counted");
+    assert!(
+        pair.server.hub.stats().dropped_at_end > 0,
+        "the messages that it did not read are counted"
+    );
 }
 
 #[tokio::test]

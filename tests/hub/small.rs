@@ -115,7 +115,7 @@ impl Scene {
     /// The next frame, which must arrive at once: long before the handler continues.
     async fn next_at_once(&mut self) -> Option<(u8, Vec<u8>)> {
         let next = timeout(Duration::from_secs(2), self.client.read_frame()).await;
-        next.expect("it comes while the handler runs")
+        next.expect("the frame arrives while the handler runs")
     }
 
     async fn event(&mut self) -> Option<&'static str> {
@@ -196,5 +196,5 @@ async fn at_most_one_message_is_read_ahead_while_a_handler_runs() {
     }
     assert_eq!(messages.load(Ordering::Relaxed), MESSAGES + 1);
     drop(writer);
-    within("the end", reading).await.unwrap().expect("it ends in good order");
+    within("the end", reading).await.unwrap().expect("the stream ends cleanly");
 }

@@ -170,7 +170,7 @@ async fn stalled_client_is_evicted_and_the_waiting_call_returns_the_reason() {
     let began = Instant::now();
     let error = loop {
         match within("a send", conn.send(&chunk)).await {
-            Ok(()) => assert!(began.elapsed() < LONG, "what the kernel takes ends at some time"),
+            Ok(()) => assert!(began.elapsed() < LONG, "the kernel's buffers fill up at some time"),
             Err(error) => break error,
         }
     };

@@ -144,7 +144,7 @@ async fn waiting_leave_succeeds_after_a_full_inbox() {
     assert!(conn.try_leave("r").is_err());
     within("the leave", conn.leave("r")).await.unwrap();
     assert_eq!(hub.member_count("r"), 0);
-    within("a leave of no room", conn.leave("r")).await.unwrap();
+    within("a leave without membership", conn.leave("r")).await.unwrap();
     hub.to_room("r", &9).await.unwrap();
     hub.broadcast(&2).await.unwrap();
     assert_eq!(client.get_many::<u32>(3).await, [0, 1, 2]);

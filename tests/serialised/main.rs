@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 const PAGE: &str = include_str!("../../src/docs/settings.md");
 
 fn value(shown: &impl Serialize) -> Value {
-    serde_json::to_value(shown).expect("it is made of plain values")
+    serde_json::to_value(shown).expect("the type has only plain values")
 }
 
 fn keys(shown: &impl Serialize) -> BTreeSet<String> {
@@ -46,7 +46,7 @@ fn documented() -> BTreeSet<String> {
 #[tokio::test]
 async fn each_counter_has_its_own_name_and_each_documented_one_is_there() {
     let hub = Hub::<u32>::builder().backplane(Local::new(), "serialised").build().unwrap();
-    let health = hub.backplane_health().expect("it has a backplane");
+    let health = hub.backplane_health().expect("the hub has a backplane");
     assert_eq!(keys(&hub.stats()), fields(&hub.stats()));
     assert_eq!(keys(&ServerStats::default()), fields(&ServerStats::default()));
     let renamed = |name: String| match &*name {
@@ -80,7 +80,7 @@ async fn counters_are_deserialised_and_missing_counters_are_zero() {
 #[tokio::test]
 async fn health_has_state_time_and_the_last_error() {
     let hub = Hub::<u32>::builder().backplane(Local::new(), "serialised").build().unwrap();
-    let mut changes = hub.backplane_changes().expect("it has a backplane");
+    let mut changes = hub.backplane_changes().expect("the hub has a backplane");
     while hub.backplane_health().unwrap().state != BackplaneState::Up {
         changes.next().await.expect("the hub is there");
     }

@@ -169,7 +169,7 @@ async fn duplicate_is_dropped_although_its_channel_was_released_meanwhile() {
     assert_eq!(there.client.get::<u32>().await, 1);
     bus.set(|faults| &faults.is_away, true);
     there.conn.try_leave("r").unwrap();
-    eventually("the channel is let go of", || subscriptions(&there) == 1).await;
+    eventually("the channel is released", || subscriptions(&there) == 1).await;
     there.conn.join_subscribed("r").await.unwrap();
     bus.set(|faults| &faults.is_mute, false);
     bus.set(|faults| &faults.is_away, false);
@@ -196,7 +196,7 @@ async fn nothing_is_lost_on_a_channel_whose_release_failed() {
     there.conn.join_subscribed("r").await.unwrap();
     here.hub().try_to_room("r", &11).unwrap();
     assert_eq!(there.client.get::<u32>().await, 11);
-    assert_eq!(there.hub().backplane_health().unwrap().lost, 0, "nobody has listened");
+    assert_eq!(there.hub().backplane_health().unwrap().lost, 0, "no node was subscribed");
 }
 
 #[tokio::test]
@@ -215,7 +215,7 @@ async fn refused_channel_delays_no_other_channel_and_loses_nothing() {
     rooms.iter().for_each(|room| say(room, 0));
     let received = || there.hub().backplane_health().unwrap().received;
     eventually("the others arrive", || received() > 64 * 50 / 2).await;
-    eventually("the refusal is told", || here.hub().backplane_err().is_some()).await;
+    eventually("the refusal is reported", || here.hub().backplane_err().is_some()).await;
     let held = || here.hub().backplane_health().unwrap().in_flight as u64;
     eventually("the rest is held", || received() + held() == 64 * 50).await;
     assert!(held() > 0);

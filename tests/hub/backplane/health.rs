@@ -45,7 +45,7 @@ async fn unreachable_backplane_is_reported_and_reconnects_by_itself() {
     bus.set(|faults| &faults.is_away, false);
     assert_eq!(within("it recovers", changes.next()).await, Some(BackplaneState::Up));
     assert_eq!(hub.backplane_err(), None);
-    assert!(hub.backplane_health().unwrap().last_error.is_some(), "it is kept");
+    assert!(hub.backplane_health().unwrap().last_error.is_some(), "the last error is kept");
     drop(hub);
     assert_eq!(within("the hub is gone", changes.next()).await, None);
 }
@@ -80,7 +80,9 @@ async fn silence_is_noticed_within_seven_seconds() {
         Duration::from_millis(7_500),
         eventually("the silence is noticed", || hub.backplane_err().is_some()),
     );
-    noticed.await.expect("silence is noticed within seven seconds, plus half a second for a busy machine");
+    noticed
+        .await
+        .expect("silence is noticed within seven seconds, plus half a second for a busy machine");
     let Some(BackplaneError::Silent { request, .. }) = hub.backplane_err() else {
         panic!("{:?}", hub.backplane_err())
     };
@@ -96,7 +98,7 @@ async fn a_driver_that_panics_is_connected_again() {
     let mut nodes = nodes(&bus, 2, 1).await;
     bus.set(|faults| &faults.panics, true);
     nodes[0].hub().try_broadcast(&1).unwrap();
-    eventually("the panic is told", || nodes[0].hub().backplane_err().is_some()).await;
+    eventually("the panic is reported", || nodes[0].hub().backplane_err().is_some()).await;
     bus.set(|faults| &faults.panics, false);
     assert_eq!(nodes[1].client.get::<u32>().await, 1);
     eventually("it recovers", || is_up(nodes[0].hub())).await;
@@ -109,7 +111,7 @@ async fn a_subscriber_that_panics_is_subscribed_again() {
     bus.set(|faults| &faults.panics, true);
     bus.lose(Lost::Everything(BackplaneError::Connection("never told".to_owned())));
     for member in &nodes {
-        eventually("the panic is told", || member.hub().backplane_err().is_some()).await;
+        eventually("the panic is reported", || member.hub().backplane_err().is_some()).await;
     }
     bus.set(|faults| &faults.panics, false);
     for member in &nodes {
@@ -129,7 +131,7 @@ async fn refused_channel_delays_no_other_channel_and_is_forgotten_with_its_rooms
     bus.refuse(Some("roomcast:test:0"));
     let rooms: Vec<String> = (0..64).map(|number| format!("room {number}")).collect();
     rooms.iter().for_each(|room| member.conn.try_join(room).unwrap());
-    eventually("the refusal is told", || {
+    eventually("the refusal is reported", || {
         matches!(member.hub().backplane_err(), Some(BackplaneError::Refused(_)))
     })
     .await;
@@ -147,8 +149,10 @@ async fn silence_is_noticed_as_fast_with_many_subscriptions() {
     eventually("it is up", || is_up(member.hub())).await;
     bus.set(|faults| &faults.is_silent, true);
     (0..8_000).for_each(|room| member.conn.try_join(&room.to_string()).unwrap());
-    let told = eventually("the silence is told", || member.hub().backplane_err().is_some());
-    tokio::time::timeout(Duration::from_millis(7_500), told).await.expect("noticed as fast as with few");
+    let told = eventually("the silence is reported", || member.hub().backplane_err().is_some());
+    tokio::time::timeout(Duration::from_millis(7_500), told)
+        .await
+        .expect("noticed as fast as with few");
 }
 
 #[tokio::test]
@@ -158,7 +162,7 @@ async fn greeting_that_was_lost_is_repeated() {
     eventually("it is up", || is_up(&there)).await;
     bus.refuse(Some(COMMON));
     let here = hub_on(&bus);
-    eventually("the refusal is told", || here.backplane_err().is_some()).await;
+    eventually("the refusal is reported", || here.backplane_err().is_some()).await;
     bus.refuse(None);
     eventually("it is up", || is_up(&here)).await;
     let answer = eventually("the other answers", || here.cluster().nodes().len() == 2);
@@ -207,10 +211,11 @@ async fn nodes_with_different_numbers_of_channels_report_each_other() {
     let eight = Hub::<u32>::builder().backplane(bus.clone(), "test").channels(8).build().unwrap();
     let nine = Hub::<u32>::builder().backplane(bus.clone(), "test").channels(9).build().unwrap();
     let differ = |ours, theirs| Some(BackplaneError::ChannelsDiffer { ours, theirs });
-    eventually("one is told", || eight.backplane_err() == differ(8, 9)).await;
-    eventually("the other is told", || nine.backplane_err() == differ(9, 8)).await;
+    eventually("one node reports the difference", || eight.backplane_err() == differ(8, 9)).await;
+    eventually("the other node reports the difference", || nine.backplane_err() == differ(9, 8))
+        .await;
     drop(nine);
-    eventually("it is over when the misfit goes", || is_up(&eight)).await;
+    eventually("the report ends when the other node leaves", || is_up(&eight)).await;
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ async fn client_is_served_in_time_when_its_join_gets_no_subscription() {
     assert_eq!(client.get::<u32>().await, NOT_SUBSCRIBED);
     assert_eq!(hub.stats().subscribe_timeouts, 1);
     hub.try_to_room("r", &7).unwrap();
-    assert_eq!(client.get::<u32>().await, 7, "it is a member all the same");
+    assert_eq!(client.get::<u32>().await, 7, "the client is a member nevertheless");
 
     bus.set(|faults| &faults.is_away, false);
     bus.invite();

@@ -187,7 +187,7 @@ async fn nodes_with_different_keys_ignore_each_other_and_count_it() {
     }
     for (number, member) in (1..).zip(&mut members) {
         member.hub().try_broadcast(&number).unwrap();
-        assert_eq!(member.client.get::<u32>().await, number, "its own, and no other");
+        assert_eq!(member.client.get::<u32>().await, number, "its own message, and no other");
     }
     for member in &members {
         member.hub().try_broadcast(&9).unwrap();
@@ -205,7 +205,7 @@ async fn nodes_with_different_keys_ignore_each_other_and_count_it() {
             (0, unknown_version) if !has_key => unknown_version >= 4,
             counted => panic!("{counted:?}"),
         };
-        eventually("what the others send is counted", are_counted).await;
+        eventually("the envelopes of the other nodes are counted", are_counted).await;
         assert_eq!(member.hub().cluster().nodes().len(), 1);
     }
 }
@@ -249,11 +249,12 @@ async fn replay_is_dropped_by_a_node_that_heard_the_original_even_after_its_send
     assert_eq!(member.client.get::<u32>().await, 3);
     let node = bytes_of(sender.node_id());
     drop(sender);
-    eventually("it is forgotten", || member.hub().cluster().nodes().len() == 1).await;
+    eventually("the departed node is forgotten", || member.hub().cluster().nodes().len() == 1)
+        .await;
     for payload in &recorded {
         publish(&bus.bus, payload.clone()).await;
     }
-    // A time before the start of the sender. Only a holder of the key can forge this, because no node has two start times.
+    // An earlier epoch of the same node. Only a holder of the key can sign it, because a node has one epoch.
     publish(&bus.bus, signed(KEY, COMMON, message(node, 1, "42"))).await;
     let duplicates = || health(member.hub()).duplicates;
     eventually("each is counted", || duplicates() == 3 + 3 + 1).await;
@@ -283,8 +284,8 @@ async fn replay_is_accepted_once_by_a_new_node_until_it_hears_the_sender() {
     }
     let mut got = later.client.get_many::<u32>(4).await;
     got.sort_unstable();
-    assert_eq!(got, [0, 1, 9, 9], "what was recorded once, and the two of now");
-    assert_eq!(there.client.get_many::<u32>(2).await, [9, 9], "it has heard of later ones");
+    assert_eq!(got, [0, 1, 9, 9], "each recorded message once, and the two new messages");
+    assert_eq!(there.client.get_many::<u32>(2).await, [9, 9], "it has heard later messages");
     assert_eq!(health(there.hub()).duplicates, 4);
     assert_eq!(health(later.hub()).duplicates, 2);
 }
@@ -297,9 +298,9 @@ async fn replayed_heartbeat_shows_a_departed_node_for_fifteen_seconds() {
     know_each_other(&[&sender, &hub]).await;
     let recorded = bus.sent(1);
     drop(sender);
-    eventually("it is forgotten", || hub.cluster().nodes().len() == 1).await;
+    eventually("the departed node is forgotten", || hub.cluster().nodes().len() == 1).await;
     publish(&bus.bus, recorded[0].clone()).await;
-    eventually("it is believed", || hub.cluster().nodes().len() == 2).await;
+    eventually("the replayed heartbeat is accepted", || hub.cluster().nodes().len() == 2).await;
     tokio::time::advance(Duration::from_secs(15)).await;
     assert_eq!(hub.cluster().nodes().len(), 1);
 }

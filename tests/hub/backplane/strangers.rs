@@ -37,7 +37,7 @@ async fn connection_counts_of_forged_heartbeats_saturate() {
     for node in [7, 8] {
         publish(&bus, heartbeat(node, u64::MAX, 1)).await;
     }
-    eventually("they are heard", || hub.cluster().nodes().len() == 3).await;
+    eventually("the forged heartbeats are accepted", || hub.cluster().nodes().len() == 3).await;
     assert_eq!(hub.cluster().connections(), u64::MAX);
 }
 
@@ -48,8 +48,8 @@ async fn misconfigured_node_that_falls_silent_is_forgotten() {
     eventually("it is up", || is_up(&hub)).await;
     publish(&bus, heartbeat(7, 0, 9)).await;
     let differ = BackplaneError::ChannelsDiffer { ours: 8, theirs: 9 };
-    eventually("it is told", || hub.backplane_err() == Some(differ.clone())).await;
+    eventually("the difference is reported", || hub.backplane_err() == Some(differ.clone())).await;
     tokio::time::advance(Duration::from_secs(15)).await;
-    eventually("it is over", || hub.backplane_err().is_none()).await;
+    eventually("the report ends", || hub.backplane_err().is_none()).await;
     assert_eq!(hub.cluster().nodes().len(), 1);
 }

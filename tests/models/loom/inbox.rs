@@ -84,7 +84,7 @@ fn nothing_stays_in_a_closed_inbox() {
             producer.join().unwrap();
         }
         assert_eq!(inbox.len(), 0);
-        assert_eq!(Arc::strong_count(&command), 1, "what was pushed is dropped");
+        assert_eq!(Arc::strong_count(&command), 1, "the pushed command is dropped");
     });
 }
 

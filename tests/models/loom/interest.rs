@@ -41,7 +41,7 @@ fn a_room_that_is_made_during_a_release_has_its_channel() {
         let is_released = interest.release(ROOM);
         maker.join().unwrap();
         if interest.is_subscribed(ROOM) {
-            assert!(!is_released, "it is unsubscribed, and looks subscribed");
+            assert!(!is_released, "the channel is unsubscribed, but looks subscribed");
         } else {
             assert!(interest.is_wanted(ROOM), "the channel is lost");
             assert!(is_rung(&interest), "the subscribing task sleeps");
@@ -69,7 +69,7 @@ fn a_channel_stays_for_the_room_that_stays() {
         staying.join().unwrap();
         flapping.join().unwrap();
         if interest.is_subscribed(ROOM) {
-            assert!(!is_released, "it is unsubscribed, and looks subscribed");
+            assert!(!is_released, "the channel is unsubscribed, but looks subscribed");
         } else {
             assert!(interest.is_wanted(ROOM) && is_rung(&interest));
         }

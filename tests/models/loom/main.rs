@@ -61,7 +61,7 @@ fn wait_for<R>(future: impl Future<Output = R>) -> R {
         }
         Poll::Pending => false,
     });
-    output.expect("it is ready")
+    output.expect("the loop ends when the future is ready")
 }
 
 /// A slice of work that is large enough for all pending work.

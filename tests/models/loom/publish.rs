@@ -39,7 +39,7 @@ fn a_publish_enters_all_inboxes_or_none() {
     check_within(3, || {
         let rig = two_shards();
         let ports: Ports = rig.ports.clone().into();
-        assert!(ports[1].inbox().reserve(0).is_ok(), "there is room for one more");
+        assert!(ports[1].inbox().reserve(0).is_ok(), "the inbox has space for one more");
         let publishers = ["a", "b"].map(|text| {
             let ports = ports.clone();
             thread::spawn(move || send(&ports, text).is_ok().then(|| text.as_bytes().to_vec()))

@@ -64,7 +64,7 @@ fn a_claimed_room_is_found_whatever_the_shard_removes() {
         unclaim(&index, &last);
         for joiner in joiners {
             let room = joiner.join().unwrap();
-            let found = index.find("r").expect("it stays until it is given back");
+            let found = index.find("r").expect("the room stays until it is released");
             assert!(Arc::ptr_eq(&found, &room));
             unclaim(&index, &room);
         }

@@ -132,7 +132,7 @@ pub async fn actions_reach_the_connections_of_all_nodes<B: Backplane + Clone>(bu
             let room = format!("room {number}");
             let counts = || [0, 1, 2].map(|at| nodes[at].hub().member_count(&room));
             hub.try_join(&target, &room).unwrap();
-            eventually("those who are meant have entered", || counts() == meant).await;
+            eventually("the connections of the target have entered", || counts() == meant).await;
             hub.try_leave(&target, &room).unwrap();
             eventually("they have left", || counts() == [0, 0, 0]).await;
         }
@@ -218,7 +218,7 @@ pub async fn after_an_awaited_join_nothing_is_missed<B: Backplane + Clone>(bus: 
         nodes[1].conn.try_leave(&room).unwrap();
     }
     let subscriptions = || nodes[1].hub().backplane_health().unwrap().subscriptions;
-    eventually("what is not needed is unsubscribed", || subscriptions() == 1).await;
+    eventually("unneeded channels are unsubscribed", || subscriptions() == 1).await;
 }
 
 pub async fn kinds_and_sizes_of_payloads_are_kept<B: Backplane + Clone>(bus: B) {
@@ -262,7 +262,7 @@ pub async fn nodes_know_what_the_others_have<B: Backplane + Clone>(bus: B) {
     assert!(cluster.members("r").is_exact);
     let gone = nodes.pop().unwrap();
     drop(gone);
-    eventually("a node that goes is forgotten", || asked.cluster().nodes().len() == 1).await;
+    eventually("a departed node is forgotten", || asked.cluster().nodes().len() == 1).await;
 }
 
 pub async fn a_hub_that_goes_publishes_what_it_has<B: Backplane + Clone>(bus: B) {

@@ -66,12 +66,12 @@ impl Faulty {
 
     /// Makes all subscribers lose their subscriptions.
     pub fn lose(&self, lost: Lost) {
-        self.losses.send(lost).expect("somebody is connected");
+        self.losses.send(lost).expect("a subscriber is connected");
     }
 
     /// Makes all waiting drivers connect at once.
     pub fn invite(&self) {
-        self.invitations.send(()).expect("somebody waits");
+        self.invitations.send(()).expect("a driver waits");
     }
 
     /// Refuses a channel, or none.

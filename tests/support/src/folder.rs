@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Folders that were made by this process; the next one's number.
+/// The number of folders that this process has created, which is the number of the next folder.
 static SERIAL: AtomicU32 = AtomicU32::new(0);
 
-/// An empty folder, removed with all that is in it when this is dropped.
+/// An empty folder. The folder and its content are removed when this value is dropped.
 pub struct Folder(PathBuf);
 
 impl Folder {

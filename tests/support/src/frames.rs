@@ -1,6 +1,6 @@
 //! Hand-made frames of a client.
 
-/// Makes of ASCII ASCII, so that what is taken as it is, masked, is text, too.
+/// A mask key that maps ASCII to ASCII, so that a payload that is not unmasked is valid text, too.
 const MASK: [u8; 4] = [0x37, 0x5A, 0x21, 0x3D];
 
 /// A masked frame, as a client sends it.

@@ -20,16 +20,16 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
-/// What takes longer than this never happens. Far above what a busy machine needs.
+/// The timeout of all waits, far above the time that a busy machine needs.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// The result of `future`, which must come.
+/// Returns the result of `future`. Panics with `what` if `future` does not end within [`DEADLINE`].
 pub async fn within<F: Future>(what: &str, future: F) -> F::Output {
     let result = tokio::time::timeout(DEADLINE, future).await;
     result.unwrap_or_else(|_| panic!("not within {DEADLINE:?}: {what}"))
 }
 
-/// Waits until `condition` holds, which it must at some time.
+/// Waits until `condition` holds. Panics with `what` if `condition` does not hold within [`DEADLINE`].
 pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     within(what, async {
         while !condition() {
@@ -39,7 +39,7 @@ pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     .await;
 }
 
-/// What a [`Recorder`] has been told.
+/// A callback that a [`Recorder`] has recorded.
 #[derive(Debug)]
 pub enum Event<T> {
     Open(Conn<T>),
@@ -48,7 +48,7 @@ pub enum Event<T> {
     Ended(Conn<T>, DisconnectReason),
 }
 
-/// A handler that does nothing but tell what it is told.
+/// A handler that only reports its callbacks to the test.
 pub struct Recorder<T>(mpsc::UnboundedSender<Event<T>>);
 
 impl<T: Send + 'static> Handler<T> for Recorder<T> {
@@ -80,12 +80,12 @@ impl<T> Recorder<T> {
     }
 
     fn tell(&self, event: Event<T>) {
-        // A test that has ended does not listen any more.
+        // A test that has ended no longer receives events.
         let _ = self.0.send(event);
     }
 }
 
-/// The events of a [`Recorder`]. Asking for one kind leaves the others for later.
+/// The events of a [`Recorder`]. A call for one kind of event keeps the other events for later calls.
 pub struct Events<T> {
     receiver: mpsc::UnboundedReceiver<Event<T>>,
     skipped: VecDeque<Event<T>>,

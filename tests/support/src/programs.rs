@@ -63,7 +63,7 @@ impl Chat {
 /// `cargo test --workspace` builds the examples together with the tests, into a folder beside the tests' folder.
 pub fn example(name: &str) -> PathBuf {
     let test = env::current_exe().expect("a test knows its path");
-    let profile = test.ancestors().nth(2).expect("it lies in target/<profile>/deps");
+    let profile = test.ancestors().nth(2).expect("a test program is in target/<profile>/deps");
     let example = profile.join("examples").join(name);
     assert!(
         example.exists(),

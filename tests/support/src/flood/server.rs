@@ -12,11 +12,11 @@ use roomcast::{Close, Conn, Handler, Hub, Overflow, Request, Response, Server};
 use super::pages::{Counts, FLOOD_PAGE};
 use super::{FLOOD, Message, QUIET, Result};
 
-/// Serves until the process ends, by so many shards.
+/// Serves with this many shards until the process ends.
 pub async fn serve(server: Server, shards: usize) -> Result<()> {
-    // On a busy machine, members may read less than is sent: what is lost is told, and nobody goes.
+    // On a busy machine members may read too slowly. The hub then counts dropped messages, and evicts no member.
     let builder = Hub::<Message>::builder().shards(shards).overflow(Overflow::DropNewest);
-    // Members only read.
+    // Members only read, so they would not answer pings.
     let hub = builder.ping_interval(Duration::ZERO).build()?;
     let floods = Floods { hub: hub.clone(), current: Arc::default() };
     let pages = service_fn(move |request: Request<_>| {
@@ -27,7 +27,7 @@ pub async fn serve(server: Server, shards: usize) -> Result<()> {
     Ok(())
 }
 
-/// Joins each to the room of its route, and passes on to it.
+/// Joins each connection to the room of its route, and publishes its messages to this room.
 struct Relay;
 
 impl Handler<Message> for Relay {
@@ -48,7 +48,7 @@ fn room(conn: &Conn<Message>) -> &str {
 
 struct Floods {
     hub: Hub<Message>,
-    /// The number of the flood under way; tasks of another end.
+    /// The number of the current flood. Tasks of an earlier flood end.
     current: Arc<AtomicUsize>,
 }
 
@@ -81,7 +81,7 @@ impl Floods {
     }
 }
 
-/// As fast as the hub lets it.
+/// Publishes as fast as the hub allows.
 async fn flood_room(hub: Hub<Message>, current: Arc<AtomicUsize>, number: usize) {
     let message = Message::padded();
     while current.load(Ordering::Relaxed) == number && hub.to_room(FLOOD, &message).await.is_ok() {}

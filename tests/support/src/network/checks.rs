@@ -56,7 +56,7 @@ fn time(profile: Profile, bytes: usize) -> Option<Taken> {
     let (address, told) = oneshot::channel();
     network.server.spawn(serve(address, bytes));
     let client = network.clients.spawn(async move {
-        let server = told.await.expect("it says where it listens");
+        let server = told.await.expect("the server reports its address");
         let began = Instant::now();
         let mut stream = connect(server).await;
         let to_connect = began.elapsed();
@@ -98,7 +98,9 @@ fn dead_link_drops_all_packets_and_tcp_continues_when_it_recovers() {
     let (address, told) = oneshot::channel();
     network.server.spawn(serve(address, 1));
     let mut stream =
-        wait(network.clients.spawn(async move { connect(told.await.expect("it says")).await }));
+        wait(network.clients.spawn(async move {
+            connect(told.await.expect("the server reports its address")).await
+        }));
     network.link(0).set_dead(true);
     let (mut stream, got) = wait(network.clients.spawn(async move {
         let got = receive(&mut stream, 1, SILENCE).await;

@@ -77,7 +77,7 @@ impl Namespace {
 impl Drop for Namespace {
     fn drop(&mut self) {
         drop(self.stop.take());
-        // The tasks end with the thread. A thread of the namespace itself cannot wait for its own end.
+        // Wait for the thread, because its tasks end with it. A thread of the namespace itself must not wait for itself.
         if let Some(thread) =
             self.thread.take().filter(|it| it.thread().id() != thread::current().id())
         {

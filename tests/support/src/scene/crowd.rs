@@ -186,7 +186,7 @@ async fn take_part(
     receipts: mpsc::UnboundedSender<u64>,
 ) -> u64 {
     let lines = hear(&mut client, &mut ledger, began, &receipts).await;
-    client.close(None).await.expect("it can say so");
+    client.close(None).await.expect("the client sends its close frame");
     while client.next().await.is_some() {}
     lines
 }
@@ -259,7 +259,7 @@ async fn move_about(
         let mut client = connect(addr, quiet).await;
         ledger.move_to(quiet);
         // A line before the answer to the mover's own close would be a line of the room that the mover has left.
-        client.close(None).await.expect("it can say so");
+        client.close(None).await.expect("the client sends its close frame");
         while let Some(line) = next_line(&mut client).await {
             ledger.note(&line);
         }

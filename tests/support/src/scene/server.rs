@@ -114,7 +114,8 @@ impl Server {
 
     pub fn descriptors(&self) -> usize {
         let folder = self.proc("fd");
-        // Since Linux 6.2 the folder's size is the number of descriptors. Before, the size is zero, and the slow way is to read the folder.
+        // Since Linux 6.2 the folder's size is the number of descriptors. Before, the size is zero, and the test must
+        // read the folder, which is slow.
         match fs::metadata(&folder).expect("the process runs, on Linux").len() {
             0 => fs::read_dir(&folder).expect("the process runs, on Linux").count(),
             descriptors => descriptors as usize,
@@ -127,7 +128,7 @@ impl Server {
             std::thread::sleep(Duration::from_millis(2));
             self.descriptors()
         };
-        (0..10).map(count).min().expect("some")
+        (0..10).map(count).min().expect("there are ten counts")
     }
 
     /// User and system time so far.

@@ -78,7 +78,7 @@ impl Watched {
     }
 
     async fn when_whole(self) -> Self {
-        eventually("the sentinels know all", || self.is_whole()).await;
+        eventually("the sentinels know all servers", || self.is_whole()).await;
         self
     }
 

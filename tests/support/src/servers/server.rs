@@ -203,7 +203,7 @@ impl RedisServer {
 
     /// Sends a command and returns the answer. Panics on an error.
     pub fn command<A: ToRedisArgs>(&self, words: &[A]) -> Value {
-        self.try_command(words).expect("the server obeys")
+        self.try_command(words).expect("the server accepts the command")
     }
 
     /// Sends a command and returns the answer or the error.
