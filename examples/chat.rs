@@ -1,6 +1,7 @@
-//! `cargo run --release --example chat`, and open <http://127.0.0.1:8080> in two tabs.
+//! A chat in memory with its web page. The path of the WebSocket names the room: `/ws/tea`.
 //!
-//! A chat in memory, with a room per path. `LISTEN` names another address.
+//! Run `cargo run --release --example chat` and open <http://127.0.0.1:8080> in two tabs. The environment variable
+//! `LISTEN` sets another address.
 
 use std::{convert::Infallible, env, error::Error, time::Duration};
 
@@ -8,7 +9,8 @@ use hyper::{body::Incoming, service::service_fn};
 use roomcast::{Hub, Request, Response, Server, StatusCode, header, shutdown_signal};
 use serde::{Deserialize, Serialize};
 
-/// What the page sends, and gets: what is said, by whom (as the page says), its number and its time there.
+/// A message, in both directions. The page sets `user` (not checked), `seq` (its own count of messages) and `ts` (its
+/// clock, in milliseconds since 1970).
 #[derive(Serialize, Deserialize)]
 struct Message {
     text: String,
@@ -19,7 +21,7 @@ struct Message {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let told_to_end = shutdown_signal();
+    let stop = shutdown_signal();
     let hub = Hub::<Message>::new();
     let chat = hub
         .handlers()
@@ -35,7 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let pages = service_fn(async |request| Ok::<_, Infallible>(page(&request)));
     let server = Server::bind(listen).await?.route("/ws/{room}", hub.handle(chat))?.fallback(pages);
     println!("listening on http://{}", server.local_addr()?);
-    println!("{}", server.run_until(told_to_end, Duration::from_secs(10)).await);
+    println!("{}", server.run_until(stop, Duration::from_secs(10)).await);
     Ok(())
 }
 

@@ -1,8 +1,7 @@
-//! `cargo run --features redis --example cron -- redis://127.0.0.1 "It is noon."`
+//! A program that publishes one message and exits, such as a cron job, a worker, or a back end without clients.
 //!
-//! A program that publishes and ends: a job of cron, a worker, a back end without clients of its own. Its message
-//! reaches the room `lobby` of every hub on that Redis with the same channel, such as `/ws/lobby` of the example
-//! `quickstart`.
+//! Run `cargo run --features redis --example cron -- redis://127.0.0.1 "It is noon."`. The message reaches the room
+//! `lobby` of every hub that uses the same Redis and the same channel, such as `/ws/lobby` of the example `quickstart`.
 
 use std::env;
 use std::error::Error;

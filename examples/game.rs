@@ -1,7 +1,7 @@
-//! `cargo run --example game`, then `npx wscat -c ws://127.0.0.1:8080` and type `{"dx":1,"dy":0}`.
+//! A game server that sends its whole world to all players 20 times a second. A client that is too slow misses ticks;
+//! the next tick that it gets is always the newest.
 //!
-//! A game that sends its whole world 20 times a second. A client that is too slow misses ticks, and always gets the
-//! newest one next.
+//! Run `cargo run --example game`, then `npx wscat -c ws://127.0.0.1:8080` and type `{"dx":1,"dy":0}`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

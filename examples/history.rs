@@ -1,6 +1,7 @@
-//! `cargo run --example history`, then `npx wscat -c ws://127.0.0.1:8080/lobby` in two terminals.
+//! A chat with history: a client that joins a room first gets the last 50 messages of the room, then the new ones.
+//! The history of a room is deleted when its last member leaves.
 //!
-//! A joiner first gets the last 50 messages of its room, and then the new ones. A room without members is forgotten.
+//! Run `cargo run --example history`, then `npx wscat -c ws://127.0.0.1:8080/lobby` in two terminals.
 
 use std::collections::{HashMap, VecDeque};
 use std::env;

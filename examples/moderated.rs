@@ -1,8 +1,12 @@
-//! `cargo run --example moderated`, then `npx wscat -c "ws://127.0.0.1:8080/?name=ann"`, more of them with other names,
-//! and `name=admin` for the moderator. Type `{"say":"hello"}`, `"list"`, `{"mute":"bob"}` or `{"kick":"bob"}`.
+//! A room with a moderator, who mutes and kicks users. The hub lists the members of the room, with the `User` that the
+//! application attached to each connection.
 //!
-//! A room with a moderator. The hub tells who is in the room, and what each member carries. A real program checks who
-//! somebody is, and keeps who is muted in its database: here a client that comes back may speak again.
+//! Run `cargo run --example moderated`, then `npx wscat -c "ws://127.0.0.1:8080/?name=ann"` in several terminals: a
+//! different name in each, and `name=admin` for the moderator. Type `{"say":"hello"}`, `"list"`, `{"mute":"bob"}` or
+//! `{"kick":"bob"}`.
+//!
+//! A real application authenticates its users, and stores in a database who is muted. Here a muted client may speak
+//! again after it reconnects.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,7 +70,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let handlers = hub
         .handlers()
         .on_upgrade(async |mut request| {
-            // There is no login: whoever says so is the moderator.
+            // There is no login: anybody may connect as `admin`.
             let name = request.query("name").ok_or(StatusCode::UNAUTHORIZED)?.into_owned();
             request.join("room");
             request.join(&format!("user:{name}"));

@@ -1,9 +1,8 @@
-//! `cargo run --example notifications`, then `npx wscat -c "ws://127.0.0.1:8080/?token=t-ann"` in two terminals, and
-//! type
-//! `"bob: hello"`, with the quotes, while a third one has `token=t-bob`.
+//! Messages to a user who may have several tabs open. Each user has a room, and each tab of the user joins that room:
+//! a message to the room reaches all tabs of the user, on all servers that share a backplane.
 //!
-//! Each user has a room, and each tab of the user is in it: whoever writes to the user reaches all tabs, on every
-//! server that shares a backplane.
+//! Run `cargo run --example notifications`, then `npx wscat -c "ws://127.0.0.1:8080/?token=t-ann"` in two terminals,
+//! and with `token=t-bob` in a third. Type `"bob: hello"`, with the quotes, in one of the first two.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,7 +27,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         })
         .with_state(Arc::new(tokens))
         .on_upgrade(async |tokens, mut request| {
-            // Servers write addresses into logs: a real token is a cookie, or the first message.
+            // Servers write URLs into their logs. A real application sends the token in a cookie or in the first
+            // message.
             let token = request.query("token").ok_or(StatusCode::UNAUTHORIZED)?;
             let user = *tokens.get(&*token).ok_or(StatusCode::UNAUTHORIZED)?;
             request.join(&format!("user:{}", user.0));

@@ -1,14 +1,14 @@
-//! `TOKEN=secret REDIS_URL=redis://127.0.0.1 LISTEN=127.0.0.1:8080 cargo run --features redis --example quickstart`, and
-//! `npx wscat -H "Authorization: Bearer secret" -c ws://127.0.0.1:8080/ws/tea`.
+//! Chat rooms for clients that send the right token. All servers that use the same Redis share the rooms.
 //!
-//! Rooms for those who know the token, on every server that shares the Redis.
+//! `TOKEN=secret REDIS_URL=redis://127.0.0.1 LISTEN=127.0.0.1:8080 cargo run --features redis --example quickstart`
+//! starts the server; `npx wscat -H "Authorization: Bearer secret" -c ws://127.0.0.1:8080/ws/tea` is a client.
 
 use roomcast::{Hub, Server, StatusCode, shutdown_signal};
 use std::{env::var, time::Duration};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let told_to_end = shutdown_signal();
+    let stop = shutdown_signal();
     let token = format!("Bearer {}", var("TOKEN")?);
     let hub = Hub::<String>::builder().redis(var("REDIS_URL")?, "quickstart").build()?;
     let rooms = hub
@@ -27,6 +27,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         });
     let server = Server::bind(var("LISTEN")?).await?.route("/ws/{room}", hub.handle(rooms))?;
     println!("listening on http://{}", server.local_addr()?);
-    println!("{}", server.run_until(told_to_end, Duration::from_secs(10)).await);
+    println!("{}", server.run_until(stop, Duration::from_secs(10)).await);
     Ok(())
 }

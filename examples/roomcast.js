@@ -5,42 +5,45 @@
  *     const room = new Client('/ws/{room}', { params: { room: 'tea' }, queueMax: 8, onmessage: console.log });
  *     room.send({ text: 'hello' });
  *
- * Joining is connecting to an address. When a connection has ended, its close code decides what follows:
+ * A client joins a room when it connects to the address of the room. When a connection ends, its close code decides
+ * whether and when the client reconnects:
  *
- * | code                         | a hub closes with it                             | the client comes back        |
+ * | code                         | when a hub closes with this code                 | the client reconnects        |
  * |------------------------------|--------------------------------------------------|------------------------------|
- * | 1001, 1012                   | when it ends or restarts; 1001 also silent links | within `waitMinMs`           |
- * | 1005, 1006                   | never: a link that broke, a refusal (503, 429)   | with back-off                |
- * | 1011                         | when a handler panicked                          | with back-off                |
- * | 1013                         | when it is overloaded                            | after 5 s, and with back-off |
- * | 1008 for pace (`PACE`)       | who is too slow, or sends too much               | with back-off                |
- * | 1008 for other reasons       | for what would only happen again: a bad room, …  | never                        |
- * | 1000                         | when the application says so                     | never                        |
- * | 1002, 1003, 1007, 1009, 1010 | for what it has been sent                        | never                        |
- * | 3000 to 4999                 | when the application says so                     | never                        |
+ * | 1001, 1012                   | the hub ends or restarts; 1001: a silent link    | within `waitMinMs`           |
+ * | 1005, 1006                   | never: a broken link or a refusal (503, 429)     | with back-off                |
+ * | 1011                         | a handler panicked                               | with back-off                |
+ * | 1013                         | the hub is overloaded                            | after 5 s, and with back-off |
+ * | 1008 for pace (`PACE`)       | the client is too slow, or sends too much        | with back-off                |
+ * | 1008 for other reasons       | a retry would fail again: a bad room name, …     | never                        |
+ * | 1000                         | the application decides                          | never                        |
+ * | 1002, 1003, 1007, 1009, 1010 | the client sent something invalid                | never                        |
+ * | 3000 to 4999                 | the application decides                          | never                        |
  * | others                       | never                                            | with back-off                |
  *
- * A reason that ends with `retry-after-ms=N` invites back, whatever the code: after N ms at least, and a random wait
- * on top. The option `again` has the last word.
+ * If the reason ends with `retry-after-ms=N`, the client reconnects whatever the code is: after at least N ms plus a
+ * random wait. The option `again` overrides all of these rules.
  *
- * Back-off is a random wait of at most `waitMinMs * 2 ** failures`, and `waitMaxMs`: the "full jitter" of Marc Brooker,
- * "Exponential Backoff And Jitter", AWS Architecture Blog, 2015. Only a connection that has held for `steadyMs` clears
- * the failures, for a server may accept and close at once; until then 1001 and 1012 count as one, too.
+ * Back-off is a random wait of at most `waitMinMs * 2 ** failures`, and at most `waitMaxMs`: the "full jitter" of Marc
+ * Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015. A server may accept and close at once, so
+ * only a connection that was open for `steadyMs` resets the number of failures. If a connection ends earlier, 1001 and
+ * 1012 count as failures, too.
  *
- * Pages cannot ping, so a link that dies in silence looks open for many minutes. This client sends an empty message
- * after each `heartbeatMs` of silence, which a hub answers by itself. If nothing comes within `heartbeatTimeoutMs`, the
- * link is dead, as with 1006. A page that is shown again, or whose network is back, asks at once, and waits for
- * `wakeTimeoutMs`. Browsers delay the timers of hidden pages and stop those of frozen ones: a timer that fires late
- * proves nothing, and the client asks again, three times in all.
+ * Pages cannot send pings, so a link that dies in silence looks open for many minutes. This client sends an empty
+ * message after each `heartbeatMs` of silence; a hub answers the empty message by itself. If nothing arrives within
+ * `heartbeatTimeoutMs`, the client treats the link as dead (1006). When a page is shown again, or its network is back,
+ * the client sends the empty message at once, and waits for `wakeTimeoutMs`. Browsers delay the timers of hidden pages
+ * and stop the timers of frozen pages. A timer that fires late therefore proves nothing: the client sends the empty
+ * message again, at most three times in all.
  *
- * Delivery is at most once, as the hub's: what was on its way when a connection broke is lost.
+ * Delivery is at most once, like the hub's: messages in transit are lost when a connection breaks.
  */
 
 /**
  * @typedef {{ code: number, reason: string }} Close how a connection ended
- * @typedef {'sent' | 'doubtful' | 'queued' | 'dropped'} Fate of a message: `doubtful` was sent, and the link may be dead
+ * @typedef {'sent' | 'doubtful' | 'queued' | 'dropped'} Fate of a message; `doubtful`: sent, but the link may be dead
  * @typedef {{ name: 'connecting' | 'open' } | { name: 'closed' } & Close
- *   | { name: 'waiting', waitMs: number, due: number } & Close} State waiting ends when it is `due`, by `Date.now()`
+ *   | { name: 'waiting', waitMs: number, due: number } & Close} State `waiting` ends at the time `due`, by `Date.now()`
  */
 /**
  * @template In
@@ -48,16 +51,16 @@
  * @property {Record<string, string>} [params] values for the `{names}` in the address
  * @property {string | string[]} [protocols] subprotocols to offer
  * @property {(message: In) => void} [onmessage] gets each message
- * @property {(state: State) => void} [onstate] gets each new state; what it sends when `open` goes before the queue
- * @property {(data: unknown) => void} [onundecodable] gets what is no JSON; nobody by default
- * @property {(close: Close, usual: boolean) => boolean} [again] whether to come back; by default as usual
- * @property {number} [queueMax] messages that may wait for a connection, default 0
- * @property {number} [bufferBytesMax] bytes that may wait for a connection, or for the network, default 1 MiB
+ * @property {(state: State) => void} [onstate] gets each new state; messages that it sends on `open` precede the queue
+ * @property {(data: unknown) => void} [onundecodable] gets each message that is not JSON; by default, ignored
+ * @property {(close: Close, usual: boolean) => boolean} [again] whether to reconnect; `usual` is the default decision
+ * @property {number} [queueMax] the most messages that wait for a connection, default 0
+ * @property {number} [bufferBytesMax] the most bytes that wait for a connection or for the network, default 1 MiB
  * @property {number} [waitMinMs] default 250
  * @property {number} [waitMaxMs] default 30,000
  * @property {number} [steadyMs] default 5,000
- * @property {number} [openTimeoutMs] default 20,000: what is not open by then has failed, as with 1006
- * @property {number} [heartbeatMs] default 20,000; 0 for a server that answers no empty messages: nothing is noticed
+ * @property {number} [openTimeoutMs] default 20,000; a connection that is not open by then has failed, as with 1006
+ * @property {number} [heartbeatMs] default 20,000; 0 (no dead link is noticed) if the server ignores empty messages
  * @property {number} [heartbeatTimeoutMs] default 10,000
  * @property {number} [wakeTimeoutMs] default 3,000
  * @property {() => number} [random] from 0 to below 1, default `Math.random`
@@ -68,8 +71,8 @@ const FINAL = new Set([1000, 1002, 1003, 1007, 1009, 1010]);
 const PACE = new Set(['slow client', 'too many messages', 'too many bytes', 'message took too long']);
 const OVERLOADED = 1013, OVERLOADED_MS = 5_000;
 const WAKES = ['visibilitychange', 'pageshow', 'online'];
-const LATE_MS = 1_000, ASKS_MAX = 3; // hidden pages have one timer a second
-const TIMER_MAX_MS = 2 ** 31 - 1; // beyond it browsers fire at once
+const LATE_MS = 1_000, ASKS_MAX = 3; // timers of hidden pages fire once a second
+const TIMER_MAX_MS = 2 ** 31 - 1; // browsers fire a longer timer at once
 
 const DEFAULTS = {
   params: {}, protocols: [], onmessage() {}, onstate() {}, onundecodable() {},
@@ -80,11 +83,11 @@ const DEFAULTS = {
 };
 
 /**
- * @template [In=any] what the server sends
- * @template [Out=In] what it is sent
+ * @template [In=any] messages from the server
+ * @template [Out=In] messages to the server
  */
 export class Client {
-  /** Messages that found no room, or were queued at the end. */
+  /** Messages dropped because a buffer was full, or because they were still queued when the client closed. */
   dropped = 0;
 
   /** @type {Required<Options<In>>} */ #options;
@@ -95,7 +98,7 @@ export class Client {
   #url; #failures = 0; #openedAt = Infinity; #heardAt = 0; #isInDoubt = false; #earliest = 0; #isOver = false;
 
   /**
-   * Connects. The first state is `connecting`; `onstate` gets those that follow.
+   * Connects. The first state is `connecting`; `onstate` gets the later states.
    * @param {string | URL} address such as `/ws/{room}`
    * @param {Options<In>} [options]
    */
@@ -106,13 +109,13 @@ export class Client {
   }
 
   get state() { return this.#state; }
-  /** Messages that wait for a connection. */
+  /** The number of messages that wait for a connection. */
   get queued() { return this.#queue.length; }
-  /** Whether the server has been asked for a sign of life and has not answered yet. */
+  /** Whether a heartbeat was sent and the server has not answered yet. */
   get isInDoubt() { return this.#isInDoubt; }
 
   /**
-   * Sends a message; where that cannot be now, queues it, or drops and counts it.
+   * Sends a message. Queues the message if there is no connection; drops and counts it if a buffer is full.
    * @param {Out} message
    * @returns {Fate}
    */
@@ -133,14 +136,14 @@ export class Client {
     return 'dropped';
   }
 
-  /** Connects anew, unless it is connecting: gives up a connection that is open, and waits no longer. */
+  /** Closes an open connection or ends the wait, and connects again. Does nothing while connecting. */
   reconnect() {
     if (this.#isOver || this.#state.name === 'connecting') return;
     this.#connect();
     this.#enter({ name: 'connecting' });
   }
 
-  /** Ends for good. The code is 1000, or one from 3000 to 4999. */
+  /** Closes the client for good. The code is 1000, or from 3000 to 4999. */
   close(code = 1000, reason = '') {
     if (this.#isOver) return;
     this.#leave(code, reason);
@@ -179,7 +182,7 @@ export class Client {
     this.#options.onmessage(message);
   }
 
-  /** Asks when the server has been silent for long. What comes meanwhile only notes its time. */
+  /** Sends a heartbeat after `heartbeatMs` of silence. A message in between only updates `#heardAt`, not the timer. */
   #rest() {
     clearTimeout(this.#timer);
     this.#isInDoubt = false;
@@ -190,7 +193,7 @@ export class Client {
   }
 
   /**
-   * Asks for a sign of life. The page may have slept, and an answer may wait in it: when the timer is late, asks again.
+   * Sends a heartbeat. A late timer shows that the page slept, and the answer may still wait in its queue: asks again.
    * @param {number} timeoutMs
    */
   #ask(timeoutMs, asks = ASKS_MAX) {
@@ -205,7 +208,7 @@ export class Client {
     }, timeoutMs);
   }
 
-  // Who has been asked to wait does so, network or not.
+  // If the server has asked for a wait, the client waits even when the network is back.
   #wake = (/** @type {Event} */ { type }) => {
     const { heartbeatMs, wakeTimeoutMs } = this.#options;
     if (type === 'visibilitychange' && document.hidden) return;
@@ -235,7 +238,7 @@ export class Client {
     this.#isInDoubt = false;
     if (!this.#socket) return;
     this.#socket.close(code, reason);
-    // It may still speak; nobody listens to it.
+    // The old socket may still receive; its events are ignored.
     this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
     this.#socket = undefined;
     this.#openedAt = Infinity;
@@ -263,7 +266,7 @@ function comesBack({ code, reason }) {
 /** @param {string} address @param {Record<string, string>} params */
 function resolve(address, params) {
   const filled = address.replace(/\{(\w+)\}/g, (_, name) => {
-    // Browsers resolve dots away, also encoded ones.
+    // Browsers remove the path segments `.` and `..`, also when they are percent-encoded.
     if (!params[name] || /^\.\.?$/.test(params[name])) throw new RangeError(`no part of a path: {${name}}`);
     return encodeURIComponent(params[name]);
   });

@@ -1,7 +1,7 @@
-//! `cargo run --example ticker`, and `npx wscat -c ws://127.0.0.1:8080/prices/ACME`.
+//! A server that only sends: the price of a share, once a second, to the clients that watch the share.
 //!
-//! A server that only sends: a price every second, to those who watch that share. The hub accepts `Never`, so a client
-//! that says something is closed.
+//! Run `cargo run --example ticker`, then `npx wscat -c ws://127.0.0.1:8080/prices/ACME`. The type of incoming messages
+//! is `Never`, so the hub closes the connection of a client that sends a message.
 
 use std::time::Duration;
 use std::{env, error::Error};

@@ -1,8 +1,11 @@
-//! `cargo run -p extra-examples --example axum_chat`, and open <http://127.0.0.1:8080>. The password is `open sesame`.
+//! A chat with a login, in axum.
 //!
-//! A chat with a login, in axum. The login sets a signed cookie. The extractor [`User`] reads it before the handshake
-//! of a WebSocket, answers 401 without it, and is then what the connection carries. The cookie names the
-//! speaker, not the message: clients send `Say`, and get `Said`.
+//! Run `cargo run -p extra-examples --example axum_chat` and open <http://127.0.0.1:8080>. The password is
+//! `open sesame`.
+//!
+//! The login sets a signed cookie. Before a WebSocket handshake the extractor [`User`] reads the cookie; without a
+//! cookie it answers 401. The connection then carries the `User`. The server takes the speaker's name from the cookie,
+//! never from a message: clients send `Say` and get `Said`.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -28,7 +31,7 @@ struct Said {
     text: String,
 }
 
-/// Whoever has logged in.
+/// A user who has logged in.
 #[derive(Clone)]
 struct User(String);
 
@@ -49,7 +52,7 @@ impl Handler<Said, Say> for Chat {
 
 #[derive(Clone)]
 struct App {
-    /// Signs the cookies. It is new at each start, so everybody logs in again.
+    /// Signs the cookies. Each start makes a new key, so all users must log in again.
     key: Key,
     chat: Endpoint<Chat, Said, Say>,
 }
@@ -80,7 +83,8 @@ struct Login {
     password: String,
 }
 
-/// An application has accounts instead, a bound on tries, and over HTTPS a cookie that is `secure`.
+/// Sets the cookie if the password is right. A real application has accounts, limits the login attempts, and sets
+/// `secure` on the cookie when it serves HTTPS.
 async fn log_in(jar: SignedCookieJar, Form(login): Form<Login>) -> Response {
     let Login { name, password } = login;
     if password != "open sesame" || !(1..=64).contains(&name.len()) {
@@ -104,7 +108,7 @@ fn page(shown: &str, note: &str) -> Html<String> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let told_to_end = shutdown_signal();
+    let stop = shutdown_signal();
     let hub = Hub::<Said, Say>::new();
     let script = ([(header::CONTENT_TYPE, "text/javascript")], include_str!("../roomcast.js"));
     let router = Router::new()
@@ -117,11 +121,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listen = env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:8080".into());
     let listener = tokio::net::TcpListener::bind(listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    // So that connections know the address of their client.
+    // Gives each connection the address of its client.
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    // axum knows nothing of connections that have become WebSockets.
+    // axum does not wait for connections that were upgraded to WebSockets: the hub closes them.
     let ended = async move {
-        told_to_end.await;
+        stop.await;
         println!("{}", hub.shutdown(Duration::from_secs(5)).await);
     };
     axum::serve(listener, service).with_graceful_shutdown(ended).await?;

@@ -1,7 +1,7 @@
-//! An echo: each message goes back to its sender alone, text as text and bytes as bytes.
+//! An echo server: each message goes back to its sender only, text as text and bytes as bytes.
 //!
-//! `cargo run --release -p extra-examples --example echo`, and point a conformance suite at the address that it prints.
-//! `bash tests/autobahn.sh` does so.
+//! Run `cargo run --release -p extra-examples --example echo`, and point a conformance suite at the address that the
+//! server prints, as `bash tests/autobahn.sh` does.
 
 use std::error::Error;
 use std::time::Duration;
@@ -12,19 +12,19 @@ use roomcast::{BuildError, Close, Conn, Handler, Hub, Raw, RawMessage, Server, s
 /// The largest message that the performance cases of Autobahn send.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
-/// The most fragments: 4 MiB, 64 bytes each, and an empty one.
+/// The most fragments of a message in Autobahn: 4 MiB in fragments of 64 bytes, and an empty fragment.
 const FRAGMENTS_MAX: u32 = 65_537;
 
-/// Time for such a message, also from a slow suite on a busy machine.
+/// The time limit for one message, long enough for a slow suite on a busy machine.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(100);
 
-/// How long clients have to go when the server is told to end.
+/// The time that clients have to disconnect when the server shuts down.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
-/// A WebSocket echo server over roomcast.
+/// A WebSocket echo server on roomcast.
 #[derive(Parser)]
 struct Options {
-    /// The address to listen on; port 0 lets the system choose.
+    /// The address to listen on; with port 0 the system chooses a port.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: String,
 }
@@ -39,7 +39,7 @@ impl Handler<RawMessage> for Echo {
     }
 }
 
-/// A hub that keeps what a client has not read yet, up to some of the largest messages.
+/// A hub whose queue for a client holds up to 1,024 messages and up to four of the largest messages.
 fn hub() -> Result<Hub<RawMessage>, BuildError> {
     Hub::with_codec(Raw)
         .max_message_bytes(MESSAGE_BYTES_MAX)
@@ -52,10 +52,10 @@ fn hub() -> Result<Hub<RawMessage>, BuildError> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let told_to_end = shutdown_signal();
+    let stop = shutdown_signal();
     let options = Options::parse();
     let server = Server::bind(&options.listen).await?.route("/", hub()?.handle(Echo))?;
     println!("listening on ws://{}", server.local_addr()?);
-    println!("{}", server.run_until(told_to_end, SHUTDOWN).await);
+    println!("{}", server.run_until(stop, SHUTDOWN).await);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Programs of roomcast's documentation that need crates which the root package does without: compiled as doctests.
+//! Compiles, as doctests, the documentation pages whose programs need crates that the root package does not depend on.
 
 #[cfg(doctest)]
 #[doc = include_str!("../../src/docs/from_tokio_broadcast.md")]

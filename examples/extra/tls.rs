@@ -1,11 +1,8 @@
-//! A chat room over TLS: `wss://` and `https://` on one port.
+//! A chat over TLS: `wss://` and `https://` on one port.
 //!
-//! ```text
-//! cargo run --release -p extra-examples --example tls
-//! ```
-//!
-//! makes a certificate for `localhost`, says where it is, and serves; `--cert` and `--key` name one of
-//! yours. On SIGHUP the files are read again, and connections go on.
+//! Run `cargo run --release -p extra-examples --example tls`. The program makes a certificate for `localhost` and
+//! prints the path of the file. Use `--cert` and `--key` to serve your own certificate. On SIGHUP the program reads the
+//! files again; open connections stay open.
 
 use std::error::Error;
 use std::fs;
@@ -17,23 +14,23 @@ use clap::Parser;
 use roomcast::{Handler, Hub, Server, Tls, shutdown_signal};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A chat room over TLS.
+/// A chat over TLS.
 #[derive(Parser)]
 struct Options {
-    /// The address to listen on; port 0 lets the system choose.
+    /// The address to listen on; with port 0 the system chooses a port.
     #[arg(long, default_value = "127.0.0.1:8443")]
     listen: String,
-    /// The certificate chain, PEM.
+    /// The file of the certificate chain, in PEM [default: a new self-signed certificate].
     #[arg(long, requires = "key")]
     cert: Option<PathBuf>,
-    /// Its private key, PEM.
+    /// The file of the private key, in PEM.
     #[arg(long, requires = "cert")]
     key: Option<PathBuf>,
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let told_to_end = shutdown_signal();
+    let stop = shutdown_signal();
     let options = Options::parse();
     let (cert, key) = match options.cert.zip(options.key) {
         Some(files) => files,
@@ -46,11 +43,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("listening on wss://{}", server.local_addr()?);
     println!("certificate: {}", cert.display());
     tokio::spawn(reload_on_hangup(tls));
-    println!("{}", server.run_until(told_to_end, Duration::from_secs(10)).await);
+    println!("{}", server.run_until(stop, Duration::from_secs(10)).await);
     Ok(())
 }
 
-/// Everybody in a room gets what anybody in it says.
+/// Sends each message to all members of the room.
 fn chat(hub: &Hub<String>) -> impl Handler<String> + use<> {
     hub.handlers()
         .on_connect(async |conn| {
@@ -64,21 +61,21 @@ fn chat(hub: &Hub<String>) -> impl Handler<String> + use<> {
 }
 
 async fn reload_on_hangup(tls: Tls) {
-    let mut hangups = signal(SignalKind::hangup()).expect("a handler for SIGHUP");
+    let mut hangups = signal(SignalKind::hangup()).expect("the SIGHUP handler is installed");
     while hangups.recv().await.is_some() {
         match tls.reload() {
-            Ok(()) => println!("certificate read again"),
-            Err(error) => eprintln!("certificate not read again: {error}"),
+            Ok(()) => println!("certificate reloaded"),
+            Err(error) => eprintln!("certificate not reloaded: {error}"),
         }
     }
 }
 
-/// Writes a certificate that nobody trusts yet, with its key, which is for its owner alone.
+/// Writes a self-signed certificate and its key. Only the owner of the folder may read them.
 fn self_signed(folder: &Path) -> Result<(PathBuf, PathBuf), Box<dyn Error>> {
     let made =
         rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])?;
     let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
-    // One of an earlier run, of which somebody else might have the key.
+    // Removes the files of an earlier run: somebody else might know their key.
     let _ = fs::remove_dir_all(folder);
     fs::DirBuilder::new().mode(0o700).create(folder)?;
     fs::write(&cert, made.cert.pem())?;

@@ -1,14 +1,15 @@
-//! The chat that the tests with load, faults and browsers run, with a flag for each setting that they need:
-//! one page, a room per path, live counters. The example `chat` is the chat to read first.
+//! The chat server that the load, fault and browser tests run, with a flag for each setting that the tests need. It
+//! serves a page with live counters; the path of a WebSocket names the room. Read the example `chat` first.
 //!
-//! `cargo run --release -p extra-examples --example load_server`, and open the address that it prints in two tabs. With
-//! `--features redis` and `--redis URL`, several of them are one chat; a key that they share keeps
-//! others on that Redis out: `openssl rand -hex 32 > key` and `--redis-key-file key`. With
-//! `--plain-channel chat:in`, other programs publish to the chat:
-//! `redis-cli PUBLISH chat:in '{"room": "lobby", "message": {"user": "cron", "text": "It is noon."}}'`.
+//! Run `cargo run --release -p extra-examples --example load_server` and open the printed address in two tabs.
 //!
-//! `/healthz` says whether clients should come here. With `--features metrics`, `/metrics` is for
-//! Prometheus; with `--features tracing`, `--log info` or `RUST_LOG=info` logs.
+//! - With `--features redis` and `--redis URL`, several servers form one chat. Servers that share a key ignore other
+//!   publishers on that Redis: `openssl rand -hex 32 > key` and `--redis-key-file key`.
+//! - With `--plain-channel chat:in`, other programs publish to the chat:
+//!   `redis-cli PUBLISH chat:in '{"room": "lobby", "message": {"user": "cron", "text": "It is noon."}}'`.
+//! - `/healthz` reports whether a load balancer should send clients to this server.
+//! - With `--features metrics`, `/metrics` serves metrics in Prometheus' text format.
+//! - With `--features tracing`, `--log info` or `RUST_LOG=info` turns on the log.
 
 mod observability;
 
@@ -34,56 +35,55 @@ use serde::{Deserialize, Serialize};
 use observability::{Metrics, health};
 
 const PAGE: &str = include_str!("../../chat.html");
-/// The client that the page uses.
+/// The WebSocket client that the page uses.
 const CLIENT: &str = include_str!("../../roomcast.js");
 
-/// A chat server over roomcast: a page at /, counters at /stats, its health at /healthz, and metrics for
-/// Prometheus at /metrics if it was built with the feature `metrics`.
+/// A chat server on roomcast: a page at /, counters at /stats, a health check at /healthz, and, with the feature
+/// `metrics`, metrics for Prometheus at /metrics.
 #[derive(Parser)]
 struct Options {
-    /// The address to listen on; port 0 lets the system choose.
+    /// The address to listen on; with port 0 the system chooses a port.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: String,
-    /// Worker threads [default: the number of cores].
+    /// The number of worker threads [default: the number of cores].
     #[arg(long)]
     threads: Option<usize>,
-    /// Shards that the connections are spread over [default: the number of threads].
+    /// The number of shards that share the connections [default: the number of threads].
     #[arg(long)]
     shards: Option<usize>,
-    /// Deliveries that may wait for a slow client.
+    /// The most deliveries that wait for a slow client.
     #[arg(long, default_value_t = 16)]
     send_buffer: usize,
-    /// Bytes that the kernel holds for a client that does not read [default: what the system does].
+    /// Bytes that the kernel buffers for a client that does not read [default: the system's setting].
     #[arg(long)]
     socket_send_buffer: Option<usize>,
-    /// Messages that a client may send in a second on average, and twice as many at once; 0: no limit.
+    /// Messages a second that a client may send on average; a burst may have twice as many; 0: no limit.
     #[arg(long, default_value_t = 50)]
     message_rate: u32,
-    /// Bytes that a client may send in a second on average, and twice as many at once; 0: no limit.
+    /// Bytes a second that a client may send on average; a burst may have twice as many; 0: no limit.
     #[arg(long, default_value_t = 128 * 1024)]
     byte_rate: u32,
-    /// Milliseconds between two pings to a client; 0: none [default: what the hub does].
+    /// Milliseconds between two pings to a client; 0: no pings [default: the hub's default].
     #[arg(long)]
     ping_ms: Option<u64>,
-    /// Connections that one address may have [default: no limit, for all may come through a proxy].
+    /// The most connections from one address [default: no limit, because all may come through a proxy].
     #[arg(long)]
     max_per_addr: Option<u32>,
-    /// An origin whose pages may connect, besides no page at all; may be given several times [default:
-    /// the page that this server serves].
+    /// An origin whose pages may connect; may be given several times. Clients that are not pages may always connect
+    /// [default: the origin of this server].
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
-    /// Seconds that clients have to go when the server is told to end.
+    /// Seconds that a shutdown may take until the last clients are cut.
     #[arg(long, default_value_t = 10)]
     shutdown_seconds: u64,
-    /// Of these, seconds in which only /healthz says so, for a load balancer to notice.
+    /// Seconds, at the start of a shutdown, in which only /healthz reports the shutdown, for a load balancer to notice.
     #[arg(long, default_value_t = 0)]
     not_ready_seconds: u64,
-    /// What to log to the standard error, such as info or roomcast=debug [default: what RUST_LOG says, or
-    /// nothing].
+    /// The filter of the log on standard error, such as info or roomcast=debug [default: RUST_LOG, or no log].
     #[cfg(feature = "tracing")]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
-    /// A Redis that makes one chat of all servers that share it, such as redis://127.0.0.1.
+    /// The URL of a Redis, such as redis://127.0.0.1; all servers that use it form one chat.
     #[cfg(feature = "redis")]
     #[arg(long, value_name = "URL")]
     redis: Option<String>,
@@ -91,12 +91,12 @@ struct Options {
     #[cfg(feature = "redis")]
     #[arg(long, value_name = "NAME", default_value = "roomcast-chat")]
     channel: String,
-    /// A file with a key that the servers share, of 16 bytes or more; in further lines others that are
-    /// accepted, while the key is being changed. A file, as arguments are there for everybody to see.
+    /// A file whose first line is the key that the servers share, at least 16 bytes; further lines are old or new keys
+    /// that are also accepted while the key changes. A file, because all users of a machine can see arguments.
     #[cfg(feature = "redis")]
     #[arg(long, value_name = "FILE", requires = "redis")]
     redis_key_file: Option<PathBuf>,
-    /// A channel on that Redis by which other programs publish, as JSON; signed, where there is a key.
+    /// A channel on that Redis where other programs publish JSON; signed, if there is a key.
     #[cfg(feature = "redis")]
     #[arg(long, value_name = "NAME", requires = "redis")]
     plain_channel: Option<String>,
@@ -104,7 +104,7 @@ struct Options {
 
 impl Options {
     fn hub(&self, threads: usize, descriptors: u64) -> Result<Hub<Message>, Box<dyn Error>> {
-        // An eighth is for files, requests that are no WebSockets, and Redis.
+        // An eighth is left for files, plain HTTP requests, and Redis.
         let connections = usize::try_from(descriptors - descriptors / 8)?;
         let mut hub = Hub::builder()
             .max_connections(connections)
@@ -145,12 +145,12 @@ impl Options {
             .not_ready_for(seconds(self.not_ready_seconds));
         match self.has_others() {
             true => how.move_elsewhere(),
-            // All at once: who comes back before the server has ended is refused.
+            // Closes all clients at once: clients that come back before the server has ended are refused.
             false => how.spread_over(Duration::ZERO).restart(seconds(1)..=seconds(5)),
         }
     }
 
-    /// Whether other servers take the clients of this one.
+    /// Whether other servers can take over the clients of this server.
     fn has_others(&self) -> bool {
         #[cfg(feature = "redis")]
         return self.redis.is_some();
@@ -165,7 +165,7 @@ impl Options {
     }
 }
 
-/// What clients send, and get. Fields that a client leaves out stay out.
+/// A message, in both directions. Fields that the sender leaves out are left out for the receivers, too.
 #[derive(Serialize, Deserialize)]
 struct Message {
     text: String,
@@ -186,7 +186,7 @@ impl Handler<Message> for Chat {
     }
 
     async fn on_message(&self, conn: &Conn<Message>, message: Message) -> Result<(), Close> {
-        // Waits while the hub is overloaded, and fails only when it is closed: then the client goes.
+        // Waits while the hub is overloaded. Fails only when the hub is closed: then the connection ends.
         conn.hub().to_room(room(conn), &message).await?;
         Ok(())
     }
@@ -211,10 +211,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(options: Options, threads: usize, descriptors: u64) -> Result<(), Box<dyn Error>> {
-    let told_to_end = shutdown_signal();
+    let stop = shutdown_signal();
     let metrics = Metrics::install()?;
     let hub = options.hub(threads, descriptors)?;
-    tell_of_backplane(&hub);
+    log_backplane_changes(&hub);
     let server = Server::bind(&options.listen).await?;
     let watched = Watched { hub: hub.clone(), server: server.monitor(), metrics };
     let pages = service_fn(move |request| {
@@ -223,11 +223,11 @@ async fn serve(options: Options, threads: usize, descriptors: u64) -> Result<(),
     });
     let server = server.route("/ws/{room}", hub.handle(Chat))?.fallback(pages);
     println!("listening on http://{}", server.local_addr()?);
-    println!("{}", server.run_until(told_to_end, options.shutdown()).await);
+    println!("{}", server.run_until(stop, options.shutdown()).await);
     Ok(())
 }
 
-fn tell_of_backplane(hub: &Hub<Message>) {
+fn log_backplane_changes(hub: &Hub<Message>) {
     let Some(mut changes) = hub.backplane_changes() else { return };
     tokio::spawn(async move {
         while let Some(state) = changes.next().await {
@@ -236,7 +236,7 @@ fn tell_of_backplane(hub: &Hub<Message>) {
     });
 }
 
-/// What the counters are of.
+/// The sources of the counters.
 #[derive(Clone)]
 struct Watched {
     hub: Hub<Message>,
@@ -272,9 +272,9 @@ fn respond(status: StatusCode, kind: &str, body: impl Into<Body>) -> Response {
         .expect("the status and the headers are valid")
 }
 
-/// What `/stats` tells, as it is counted.
+/// The body of `/stats`.
 #[derive(Serialize)]
-struct Told {
+struct StatsBody {
     room: String,
     members: u64,
     nodes: usize,
@@ -282,7 +282,7 @@ struct Told {
     hub: Stats,
     server: ServerStats,
     backplane: Option<BackplaneHealth>,
-    /// What is wrong with the backplane now.
+    /// The current error of the backplane.
     backplane_error: Option<String>,
 }
 
@@ -291,7 +291,7 @@ fn stats(Watched { hub, server, .. }: &Watched, query: Option<&str>) -> String {
         .find_map(|(key, value)| (key == "room").then(|| value.into_owned()))
         .unwrap_or_default();
     let cluster = hub.cluster();
-    let told = Told {
+    let body = StatsBody {
         members: cluster.members(&room).members,
         room,
         nodes: cluster.nodes().len(),
@@ -301,10 +301,11 @@ fn stats(Watched { hub, server, .. }: &Watched, query: Option<&str>) -> String {
         backplane: hub.backplane_health(),
         backplane_error: hub.backplane_err().map(|error| error.to_string()),
     };
-    simd_json::to_string(&told).expect("it is made of plain values")
+    simd_json::to_string(&body).expect("a struct of plain values serializes")
 }
 
-/// A connection is a descriptor, and shells hand out as few as 1,024. Returns how many there are.
+/// Raises the limit of open descriptors, and returns it. Each connection needs a descriptor, and many shells allow only
+/// 1,024.
 fn raise_descriptor_limit() -> u64 {
     let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or_else(|error| {
         eprintln!("note: descriptor limit not raised: {error}");

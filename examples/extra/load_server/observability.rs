@@ -1,15 +1,15 @@
-//! How the server is, for those who watch it: `/healthz`, `/metrics` with the feature `metrics`, and a log
-//! with the feature `tracing`.
+//! Health, metrics and log of the server: `/healthz`; `/metrics` with the feature `metrics`; a log with the feature
+//! `tracing`.
 
 use roomcast::{Hub, StatusCode};
 use serde::Serialize;
 
-/// What `/healthz` tells.
+/// The body of `/healthz`.
 #[derive(Serialize)]
 struct Health {
-    /// Whether clients should come here.
+    /// Whether a load balancer should send clients to this server.
     ready: bool,
-    /// Shards that are gone: their clients were cut, and what is left is a part of the server.
+    /// Shards that have died: their clients were cut, and the server goes on with the other shards.
     shards_gone: u64,
     connections: usize,
     backplane: Option<Backplane>,
@@ -21,9 +21,9 @@ struct Backplane {
     error: Option<String>,
 }
 
-/// Whether clients should come here, and more for those who look why not. A backplane that is away is told,
-/// and no reason to send them elsewhere: the other nodes are as well off, and messages still reach everybody
-/// who is here.
+/// Whether a load balancer should send clients to this server, and details for people. A backplane that is down is
+/// reported, but the server stays ready: the other nodes have the same problem, and messages still reach the clients of
+/// this server.
 pub(crate) fn health<T: Send + 'static>(hub: &Hub<T>) -> (StatusCode, String) {
     let ready = hub.is_ready();
     let backplane = hub.backplane_health().map(|health| Backplane {
@@ -36,10 +36,10 @@ pub(crate) fn health<T: Send + 'static>(hub: &Hub<T>) -> (StatusCode, String) {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
-    (status, simd_json::to_string(&health).expect("it is made of plain values"))
+    (status, simd_json::to_string(&health).expect("a struct of plain values serializes"))
 }
 
-/// Logs what the filter lets through, or `RUST_LOG`. Without either there is no log.
+/// Starts the log with this filter, or else with the filter in `RUST_LOG`. Without a filter there is no log.
 #[cfg(feature = "tracing")]
 pub(crate) fn log(filter: Option<&str>) -> Result<(), Box<dyn std::error::Error>> {
     use tracing_subscriber::EnvFilter;
@@ -63,7 +63,7 @@ mod prometheus {
     use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
     use roomcast::{Hub, ServerMonitor};
 
-    /// How often the exporter sorts in what was recorded, whether or not anybody scrapes.
+    /// The interval at which the exporter moves recorded values into its buckets, also when nobody scrapes.
     const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
     const LATENCY_SECONDS: &[f64] = &[
@@ -74,7 +74,7 @@ mod prometheus {
     const BURST_MESSAGES: &[f64] =
         &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0];
 
-    /// What `/metrics` shows.
+    /// The exporter behind `/metrics`.
     #[derive(Clone)]
     pub(crate) struct Metrics(PrometheusHandle);
 
@@ -97,7 +97,7 @@ mod prometheus {
             Ok(Self(handle))
         }
 
-        /// The figures of this moment, in Prometheus' text format.
+        /// Returns the current metrics in Prometheus' text format.
         pub(crate) fn render<T: Send + 'static>(
             &self,
             hub: &Hub<T>,
@@ -110,7 +110,7 @@ mod prometheus {
     }
 }
 
-/// Without the feature there is nothing to show.
+/// Without the feature `metrics`, `/metrics` answers 404.
 #[cfg(not(feature = "metrics"))]
 #[derive(Clone)]
 pub(crate) struct Metrics;
