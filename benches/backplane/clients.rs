@@ -1,4 +1,4 @@
-//! The WebSocket clients of all nodes. They check what they get, and count it by chunk.
+//! The WebSocket clients of all nodes. They check the messages that they receive, and count them by chunk.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,17 +12,17 @@ use crate::frames::{FrameReader, number_of};
 use crate::plan::{CHUNK, CLIENTS, Number, Setting};
 use support::RawClient;
 
-/// The most chunks of a run: 16 million messages of each node.
+/// The most chunks of a run: 16 million messages for each node.
 pub(crate) const CHUNKS_MAX: usize = 16_384;
 
-/// The deliveries of each chunk, of all publishers at all clients.
+/// The number of deliveries of each chunk, from all publishers to all clients.
 pub(crate) struct Tally {
     /// Set before the chunk is published.
     expected: Box<[AtomicU64]>,
     received: Box<[AtomicU64]>,
-    /// What came twice, out of order within its room, or to a client that is not in the room.
+    /// Messages that came twice, out of order within their room, or to a client that is not in the room.
     pub(crate) wrong: AtomicU64,
-    /// Rung when a chunk is complete.
+    /// Notified when a chunk is complete.
     pub(crate) news: Notify,
 }
 
@@ -44,21 +44,21 @@ impl Tally {
         }
     }
 
-    /// How many deliveries of a chunk have not come.
+    /// The number of deliveries of a chunk that have not arrived.
     pub(crate) fn missing(&self, chunk: u64) -> u64 {
         let chunk = chunk as usize;
         let expected = self.expected[chunk].load(Ordering::Relaxed);
         expected.saturating_sub(self.received[chunk].load(Ordering::Relaxed))
     }
 
-    /// The deliveries of some chunks.
+    /// The number of deliveries of some chunks.
     pub(crate) fn received(&self, chunks: std::ops::Range<u64>) -> u64 {
         let chunks = chunks.start as usize..chunks.end as usize;
         self.received[chunks].iter().map(|chunk| chunk.load(Ordering::Relaxed)).sum()
     }
 }
 
-/// How many clients are in each room, on all nodes together.
+/// The number of clients in each room, on all nodes together.
 pub(crate) fn members(setting: Setting, nodes: usize) -> Vec<u64> {
     let mut members = vec![0; setting.rooms];
     for room in (0..nodes).flat_map(|node| setting.rooms_of(node)) {
@@ -67,7 +67,7 @@ pub(crate) fn members(setting: Setting, nodes: usize) -> Vec<u64> {
     members
 }
 
-/// The deliveries of a chunk of all nodes.
+/// The number of deliveries that one chunk of each node causes.
 pub(crate) fn deliveries(setting: Setting, nodes: usize, members: &[u64], chunk: u64) -> u64 {
     let of_node = |node| {
         let numbers = (chunk * CHUNK..(chunk + 1) * CHUNK).map(move |index| Number { node, index });
@@ -76,7 +76,7 @@ pub(crate) fn deliveries(setting: Setting, nodes: usize, members: &[u64], chunk:
     (0..nodes).map(of_node).sum()
 }
 
-/// Connects the clients of all nodes, one after another, and lets them read.
+/// Connects the clients of all nodes, one after another, and starts their readers.
 pub(crate) async fn connect(
     setting: Setting,
     nodes: &[SocketAddr],
@@ -86,7 +86,7 @@ pub(crate) async fn connect(
     for (node, &addr) in nodes.iter().enumerate() {
         for client in 0..CLIENTS {
             let mut connection = RawClient::connect(addr).await;
-            // Once it is in its rooms.
+            // The first frame comes when the client has joined its rooms.
             connection.read_frame().await.ok_or("a node has refused a client")?;
             let seen = Seen::new(setting, nodes.len(), &setting.rooms_of_client(node, client));
             reading.spawn(read(connection, setting, seen, tally.clone()));
@@ -106,11 +106,11 @@ async fn read(mut connection: RawClient, setting: Setting, mut seen: Seen, tally
     }
 }
 
-/// What a client has had, of each publisher in each of its rooms.
+/// The messages that a client has received from each publisher in each of its rooms.
 struct Seen {
-    /// By room, where its publishers begin in `next`; nothing where the client is no member.
+    /// By room: the index in `next` of the room's first publisher; `None` for a room that the client is not in.
     places: Vec<Option<usize>>,
-    /// The least index that may come.
+    /// The lowest message index that is allowed next.
     next: Vec<u64>,
 }
 
@@ -121,7 +121,7 @@ impl Seen {
         Self { places, next: vec![0; rooms.len() * nodes] }
     }
 
-    /// Whether this may come next.
+    /// Records a message. Returns whether the message is neither repeated, nor out of order, nor for another room.
     fn take(&mut self, number: Number, room: usize) -> bool {
         let Some(place) = self.places[room] else { return false };
         let next = &mut self.next[place + number.node];

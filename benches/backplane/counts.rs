@@ -1,4 +1,4 @@
-//! What the nodes count themselves.
+//! The nodes' own counters.
 
 use std::fmt;
 use std::iter::Sum;
@@ -6,7 +6,7 @@ use std::ops::{Add, Sub};
 
 use serde::{Deserialize, Serialize};
 
-/// Defines a struct of numbers, which are added and subtracted one by one.
+/// Defines a struct of numbers, with addition and subtraction field by field.
 macro_rules! sums {
     ($(#[doc = $doc:literal])+ $name:ident { $($(#[doc = $of:literal])* $field:ident: $type:ty,)+ }) => {
         $(#[doc = $doc])+
@@ -34,7 +34,7 @@ macro_rules! sums {
 }
 
 sums! {
-    /// What nodes have counted.
+    /// The counters of one or several nodes.
     Counts {
         published: u64,
         envelopes: u64,
@@ -44,16 +44,16 @@ sums! {
 }
 
 sums! {
-    /// All of it should be zero.
+    /// The counters of failures: all are zero in a valid run.
     Trouble {
         lost: u64,
         dropped: u64,
         overrun: u64,
         duplicates: u64,
         reconnects: u64,
-        /// Publishes that a full inbox has refused.
+        /// Publishes that a full inbox refused.
         refused: u64,
-        /// Messages that were dropped on their way to a client.
+        /// Messages that a node dropped before they reached a client.
         undelivered: u64,
     }
 }

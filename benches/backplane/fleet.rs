@@ -1,4 +1,4 @@
-//! The nodes of a cell with their clients: started, loaded in a closed loop, and measured.
+//! The nodes of a cell and their clients: starts them, loads them in a closed loop, and measures.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,21 +16,21 @@ use crate::plan::{CHUNK, Cell, WINDOW};
 use shared::process::{self, Peer};
 use support::servers::RedisServer;
 
-/// How long nothing may arrive before what is missing counts as lost.
+/// If no chunk completes for this time, the missing deliveries count as lost.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Chunks of each node before anything is measured.
+/// The chunks that each node publishes before the measurement.
 const WARM_UP: u64 = 2 * WINDOW;
 
-/// What bounds a run.
+/// The bounds of a run; the first that is reached ends the run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
-    /// Of all nodes together.
+    /// The messages of all nodes together.
     pub(crate) messages: u64,
     pub(crate) time: Duration,
 }
 
-/// What a run has moved, and what that took.
+/// The result of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Measured {
     pub(crate) cell: Cell,
@@ -38,22 +38,22 @@ pub(crate) struct Measured {
     pub(crate) deliveries: u64,
     pub(crate) elapsed: Duration,
     pub(crate) spent: Spent,
-    /// What the nodes have counted since they were started.
+    /// The failures that the nodes have counted since their start.
     pub(crate) trouble: Trouble,
-    /// Deliveries that never came.
+    /// Deliveries that never arrived.
     pub(crate) missing: u64,
-    /// Deliveries that should not have come.
+    /// Deliveries that should not have arrived.
     pub(crate) wrong: u64,
 }
 
 impl Measured {
-    /// Whether everything has arrived, once and in order, and no node has counted anything else.
+    /// Whether each message has arrived once and in order, and no node has counted a failure.
     pub(crate) fn is_whole(&self) -> bool {
         (self.missing, self.wrong, self.trouble) == (0, 0, Trouble::default())
     }
 }
 
-/// Processor time, traffic and counts, all since a beginning.
+/// CPU time, traffic and counters, since the start or between two points in time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spent {
     pub(crate) nodes: Duration,
@@ -75,21 +75,22 @@ impl Spent {
     }
 }
 
-/// The nodes of a cell. They end when this is dropped.
+/// The nodes of a cell. Dropping the fleet ends the nodes.
 pub(crate) struct Fleet<'a> {
     cell: Cell,
     redis: &'a RedisServer,
     peers: Vec<Peer>,
     tally: Arc<Tally>,
     _reading: JoinSet<()>,
-    /// How many clients are in each room.
+    /// The number of clients in each room.
     members: Vec<u64>,
-    /// Chunks that are complete.
+    /// The number of chunks that are complete.
     done: u64,
 }
 
 impl<'a> Fleet<'a> {
-    /// Starts nodes that know each other and have their clients. The channel is theirs alone.
+    /// Starts the nodes, waits until they know each other, and connects their clients. No other fleet may use the
+    /// channel.
     pub(crate) async fn start(cell: Cell, redis: &'a RedisServer, channel: String) -> Result<Self> {
         let Cell { setting, nodes, is_apart } = cell;
         let (mut peers, mut addrs) = (Vec::new(), Vec::new());
@@ -110,7 +111,7 @@ impl<'a> Fleet<'a> {
         Ok(Self { cell, redis, peers, tally, _reading: reading, members, done: 0 })
     }
 
-    /// Loads it, and measures from a first message to the last delivery.
+    /// Warms up, then measures from the first message to the last delivery.
     pub(crate) async fn measure(&mut self, bounds: Bounds) -> Result<Measured> {
         let missing_before = self.load(WARM_UP, Duration::MAX).await?;
         let (before, first) = (self.spent()?, self.done);
@@ -131,8 +132,8 @@ impl<'a> Fleet<'a> {
         })
     }
 
-    /// Lets all nodes publish so many chunks, or fewer where the time is over, and waits until all has
-    /// been delivered. Returns the deliveries that never came.
+    /// Lets all nodes publish this many chunks, or fewer if the time ends first, and waits until all messages
+    /// have been delivered. Returns the number of deliveries that never arrived.
     async fn load(&mut self, chunks: u64, time: Duration) -> Result<u64> {
         let began = Instant::now();
         let end = self.done + chunks;
@@ -164,7 +165,7 @@ impl<'a> Fleet<'a> {
             let deliveries = clients::deliveries(setting, nodes, &self.members, chunk);
             self.tally.expect(chunk, deliveries);
         }
-        self.peers.iter_mut().try_for_each(|peer| peer.tell(&Request::Publish(chunks.end)))
+        self.peers.iter_mut().try_for_each(|peer| peer.send(&Request::Publish(chunks.end)))
     }
 
     fn spent(&mut self) -> Result<Spent> {

@@ -1,4 +1,4 @@
-//! Messages of one size, and their frames as a client reads them.
+//! Messages of one size, and a reader of their frames for clients.
 
 use roomcast::RawMessage;
 
@@ -6,10 +6,11 @@ use support::RawClient;
 
 pub(crate) const MESSAGE_BYTES: usize = 128;
 
-/// A message's frame: a header of four bytes comes with lengths from 126 on.
+/// The size of a message's frame: payloads from 126 bytes have a header of four bytes.
 const FRAME_BYTES: usize = 4 + MESSAGE_BYTES;
 
-/// A number of twenty digits, and filling. Made by hand: it is not what is to be measured.
+/// A message that consists of a number of twenty digits and padding. Formats by hand, to cost little: the benchmark
+/// does not measure this.
 pub(crate) fn message(number: u64) -> RawMessage {
     let mut text = vec![b'.'; MESSAGE_BYTES];
     let mut rest = number;
@@ -20,7 +21,7 @@ pub(crate) fn message(number: u64) -> RawMessage {
     RawMessage::Text(String::from_utf8(text).expect("digits and dots"))
 }
 
-/// Frames of one size, read many at a time.
+/// Reads frames of one size, many with each call of the system.
 pub(crate) struct FrameReader<'a> {
     client: &'a mut RawClient,
     buffer: Vec<u8>,
@@ -33,10 +34,10 @@ impl<'a> FrameReader<'a> {
     }
 
     pub(crate) async fn next(&mut self) -> &[u8] {
-        self.try_next().await.expect("the server is there")
+        self.try_next().await.expect("the server is up")
     }
 
-    /// The next frame; `None` when the server is gone.
+    /// Returns the next frame; `None` when the connection has ended.
     pub(crate) async fn try_next(&mut self) -> Option<&[u8]> {
         use tokio::io::AsyncReadExt;
         while self.buffer.len() - self.at < FRAME_BYTES {
@@ -46,13 +47,13 @@ impl<'a> FrameReader<'a> {
             read.ok().filter(|&bytes| bytes > 0)?;
         }
         let frame = &self.buffer[self.at..self.at + FRAME_BYTES];
-        assert_eq!(frame[..4], [0x81, 126, 0, MESSAGE_BYTES as u8], "one message a frame");
+        assert_eq!(frame[..4], [0x81, 126, 0, MESSAGE_BYTES as u8], "each frame is one message");
         self.at += FRAME_BYTES;
         Some(frame)
     }
 }
 
-/// The number of the message in a frame.
+/// Returns the number of the message in a frame.
 pub(crate) fn number_of(frame: &[u8]) -> u64 {
     let text = std::str::from_utf8(&frame[4..24]).expect("digits");
     text.parse().expect("digits")

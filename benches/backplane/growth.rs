@@ -1,4 +1,4 @@
-//! The scene of more than two nodes.
+//! The scene "growth": 2, 4, 8 or other numbers of nodes.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::table;
 use crate::{Options, Result};
 use support::servers::RedisServer;
 
-/// Measures all cells in turns, and prints the tables.
+/// Measures all cells in turn, round by round, and prints the tables.
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let redis = RedisServer::start();
     let cells = plan::cells(&options.nodes(), options.short);
@@ -39,7 +39,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         return Ok(());
     }
     println!("\nThese runs are not in the tables:\n\n{failures}");
-    Err("not every run was whole".into())
+    Err("some runs failed".into())
 }
 
 async fn measure(
@@ -52,7 +52,7 @@ async fn measure(
     fleet.measure(bounds).await
 }
 
-/// A line for a run in which anything went wrong.
+/// Adds a line for a run that lost, repeated or misrouted messages.
 fn put_trouble(failures: &mut String, round: usize, measured: &Measured) {
     let Measured { cell, missing, wrong, trouble, .. } = measured;
     let _ = writeln!(
@@ -61,7 +61,7 @@ fn put_trouble(failures: &mut String, round: usize, measured: &Measured) {
     );
 }
 
-/// For how long a run publishes by default.
+/// The default time that a run publishes.
 pub(crate) fn time(is_short: bool) -> Duration {
     Duration::from_millis(if is_short { 200 } else { 1_500 })
 }

@@ -1,4 +1,4 @@
-//! What goes from node to node: a million messages over a Redis that the benchmark starts.
+//! The throughput and latency of messages between nodes, over a Redis that the benchmark starts.
 //!
 //! ```text
 //! cargo bench -p benches --bench backplane [-- --rounds N --messages N]
@@ -10,46 +10,47 @@
 //!
 //! Four contestants take turns on one Redis server, each with messages of 128 bytes:
 //!
-//! - *roomcast*: a publisher at node A, a WebSocket client at node B, who checks that the messages
+//! - *roomcast*: a publisher at node A, and a WebSocket client at node B that checks that the messages
 //!   are complete and in order. Timed from the first publish to the last message at the client.
-//! - *with a key*: the same, where the nodes share a key.
-//! - *PUBLISH, awaited*: one command a message, each awaited before the next; a subscriber reads.
-//! - *redis-benchmark -P 64*: what the server takes from 50 clients that pipeline, to nobody.
+//! - *with a key*: the same, with nodes that share a key.
+//! - *PUBLISH, awaited*: one command for each message, each awaited before the next; a subscriber reads.
+//! - *redis-benchmark -P 64*: 50 clients that pipeline `PUBLISH`; nobody subscribes.
 //!
-//! Then the time that a single message takes from the publish at A to the client at B, and the same
-//! for a bare `PUBLISH` to a subscriber.
+//! The benchmark then measures the time of a single message from the publish at A to the client at B,
+//! and the time of a bare `PUBLISH` to a subscriber.
 //!
 //! # Growth
 //!
-//! 2, 4 and 8 nodes of one shard each, every node in a process of its own or all in one. Each node has
-//! members in a tenth of the rooms and publishes to rooms at random, so a message concerns nodes / 10
-//! nodes on average. A node has four WebSocket clients, which run in the process that measures: their
-//! processor time is not the nodes'. The settings differ in what a node can leave out:
+//! 2, 4 and 8 nodes of one shard each; each node has a process of its own, or all share one process.
+//! Each node has members in a tenth of the rooms and publishes to random rooms, so a message concerns
+//! nodes / 10 nodes on average. A node has four WebSocket clients, which run in the process that
+//! measures, so the CPU time of the nodes does not include the clients. The settings differ in which
+//! messages a node can avoid receiving:
 //!
 //! - 10,000 rooms by 1 channel: every node gets every message.
 //! - 10,000 rooms by 64 channels: the 1,000 rooms of a node need all channels.
 //! - 10,000 rooms by 4,096 channels: the 1,000 rooms of a node need some 890 channels, which carry 29 %
 //!   of the messages.
-//! - 100 rooms by 1 channel: every node gets every message, for few rooms.
+//! - 100 rooms by 1 channel: every node gets every message, with few rooms.
 //! - 100 rooms by 64 channels: the 10 rooms of a node need at most 10 channels, which carry a fifth.
 //!
-//! The load is a closed loop. A node publishes 1,024 messages at a time, and goes on when at most
-//! 4,096 of its own have not been delivered everywhere. So no queue comes near its bound, neither
-//! the outage queue nor a client's nor that of a subscriber at Redis; and the rate is what the machine
-//! carries from end to end, not what a publisher can push.
+//! The load is a closed loop. A node publishes 1,024 messages at a time, and continues while at most
+//! 4,096 of its own messages are not delivered everywhere. So no queue comes near its bound: neither
+//! the outage queue, nor a client's queue, nor the buffer of a subscriber at Redis. The rate is
+//! therefore the rate from end to end, not the rate at which a publisher can push.
 //!
-//! Reasons to trust the figures: the numbers of rooms and messages decide who is in which room and
-//! where each message goes. So the clients' side knows how many deliveries each 1,024 messages must
-//! bring, and the run goes on only when all of them have come. A client also checks that nothing comes
-//! twice, out of order within a room, or to a room that it is not in. If any of this happens, or a node
-//! counts anything as lost, dropped or overrun, the run is listed below the tables and is not in them,
-//! and the benchmark fails. One inaccuracy is left: the last messages of a run may go to rooms without
-//! members, and may still be on their way when the counters are read. These are a few of hundreds of
-//! thousands.
+//! Reasons to trust the figures: the numbers of rooms and messages determine the members of each room
+//! and the room of each message. So the clients know how many deliveries each 1,024 messages cause, and
+//! the run continues only when all deliveries have arrived. A client also checks that no message comes
+//! twice, out of order within a room, or for a room that the client is not in. If a check fails, or a
+//! node counts a message as lost, dropped or overrun, the benchmark fails; the run is listed below the
+//! tables and left out of them. One inaccuracy remains: the last messages of a run may go to rooms
+//! without members, and may still be in transit when the counters are read. These are a few of hundreds
+//! of thousands.
 //!
-//! The nodes, Redis and the clients share all cores, so a rate tells of the machine. The processor
-//! time for a message is the figure that holds elsewhere. Linux reports it for each process; work of
-//! the loopback device counts for whoever sends.
+//! The nodes, Redis and the clients share all cores, so the rate depends on the machine. The CPU time of
+//! a message is the figure that compares across machines. Linux reports CPU time for each process; the
+//! work of the loopback device counts for the sender.
 
 use std::time::Duration;
 
@@ -65,15 +66,15 @@ mod pair;
 mod plan;
 mod table;
 
-/// As in a server under load: messages are freed by other threads than those that made them, which
-/// costs glibc's allocator a quarter of the rate.
+/// Like in a server under load, one thread allocates a message and another frees it; with glibc's allocator the rate
+/// is a quarter lower.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Messages between nodes, against Redis itself.
+/// Measures messages between nodes, and compares them with Redis alone.
 #[derive(Parser)]
 struct Program {
     #[command(subcommand)]
@@ -82,17 +83,17 @@ struct Program {
     options: Options,
 }
 
-/// What the processes are that it starts of itself.
+/// The roles of the child processes.
 #[derive(Subcommand)]
 #[command(hide = true)]
 enum Role {
-    /// Nodes, as told on the standard input.
+    /// Runs nodes; takes requests on the standard input.
     Nodes,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Scene {
-    /// Two nodes in one process, against Redis itself.
+    /// Two nodes in one process, compared with Redis alone.
     Pair,
     /// 2, 4 and 8 nodes.
     Growth,
@@ -100,25 +101,26 @@ enum Scene {
 
 #[derive(Args)]
 struct Options {
+    /// The scene to measure.
     #[arg(long, value_enum, default_value_t = Scene::Pair)]
     scene: Scene,
-    /// Messages of a round; of growth at most so many.
+    /// The messages of a round; in growth, the most messages of a run.
     #[arg(long, default_value_t = 1_000_000)]
     messages: u64,
-    /// Rounds, of which the medians are shown [default: 5; of growth 3, with --short 1].
+    /// The number of rounds; the tables show medians [default: 5; growth: 3, with --short 1].
     #[arg(long)]
     rounds: Option<usize>,
-    /// Growth: how long each run publishes, in milliseconds [default: 1500, with --short 200].
+    /// Growth: the time that each run publishes, in milliseconds [default: 1500, with --short 200].
     #[arg(long, value_name = "MS")]
     time: Option<u64>,
-    /// Growth: these numbers of nodes, from few to many; 2 to 16.
+    /// Growth: the numbers of nodes, in ascending order; from 2 to 16.
     #[arg(long, value_delimiter = ',', default_values_t = [2, 4, 8])]
     #[arg(value_parser = clap::value_parser!(u8).range(2..=16))]
     nodes: Vec<u8>,
-    /// Growth: less than 20 seconds, in the first settings.
+    /// Growth: measures only the first settings; takes less than 20 seconds.
     #[arg(long)]
     short: bool,
-    /// What cargo adds.
+    /// The flag that `cargo bench` adds; ignored.
     #[arg(long, hide = true)]
     bench: bool,
 }

@@ -1,4 +1,5 @@
-//! A process of nodes: hubs behind servers, each with a publisher that is told how far to go.
+//! The child process that runs nodes: hubs behind servers, each with a publisher. The parent grants the publishers
+//! how much they may publish.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,23 +19,23 @@ use crate::plan::{CHUNK, Number, Setting, room_name};
 use shared::process::say;
 use support::{Listening, eventually, serve};
 
-/// How many messages a publisher makes before it lets others work.
+/// The messages that a publisher sends before it yields to other tasks.
 const PUBLISHED_AT_ONCE: u64 = 64;
 
-/// What the parent says, a line each. Only [`Publish`](Self::Publish) has no answer.
+/// A request of the parent, one a line. Only [`Publish`](Self::Publish) has no answer.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
-    /// Starts nodes; the answer is where they listen.
+    /// Starts nodes; the answer is the list of their addresses.
     Start(Start),
-    /// Waits until each knows as many nodes, itself among them.
+    /// Waits until each node knows this many nodes, itself included.
     Meet(usize),
-    /// Lets each publish up to so many chunks, counted from the start.
+    /// Lets each node publish up to this many chunks in total since its start.
     Publish(u64),
-    /// Waits until all that was published is acknowledged; the answer is the sum of its counters.
+    /// Waits until all publishes are acknowledged; the answer is the sum of the nodes' counters.
     Count,
 }
 
-/// Nodes with these numbers.
+/// The nodes to start, by their numbers, and their Redis.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Start {
     pub(crate) url: String,
@@ -43,7 +44,7 @@ pub(crate) struct Start {
     pub(crate) nodes: Vec<usize>,
 }
 
-/// Serves the parent until it closes its side, as also happens when it dies.
+/// Serves the parent until the parent closes the pipe or ends.
 pub(crate) fn run() -> Result<()> {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let mut nodes: Vec<Node> = Vec::new();
@@ -113,7 +114,7 @@ impl Node {
             let rooms = setting.rooms_of_client(number, client);
             async move {
                 enter(&conn, &rooms).await?;
-                // Tells the client that it is in.
+                // The first message tells the client that it has joined.
                 conn.try_send(&message(0)).map_err(|_| Close::normal())
             }
         });
@@ -125,7 +126,7 @@ impl Node {
     }
 
     async fn count(&self) -> Counts {
-        let health = || self.hub.backplane_health().expect("it has a backplane");
+        let health = || self.hub.backplane_health().expect("the hub has a backplane");
         let is_done = || health().queued == 0 && health().in_flight == 0;
         eventually("all is published", is_done).await;
         let (health, stats) = (health(), self.hub.stats());
@@ -146,7 +147,7 @@ impl Node {
     }
 }
 
-/// Joins all rooms, and waits for the subscriptions.
+/// Joins all rooms, and waits until the node is subscribed to them.
 async fn enter(conn: &Conn<RawMessage>, rooms: &[usize]) -> std::result::Result<(), JoinError> {
     let names: Vec<String> = rooms.iter().map(|&room| room_name(room)).collect();
     for name in &names {
@@ -158,7 +159,7 @@ async fn enter(conn: &Conn<RawMessage>, rooms: &[usize]) -> std::result::Result<
     Ok(())
 }
 
-/// Publishes to rooms at random, as far as it may, until the hub goes.
+/// Publishes to random rooms, as many chunks as are granted, until the node ends.
 async fn publish(
     hub: Hub<RawMessage>,
     setting: Setting,

@@ -1,4 +1,4 @@
-//! Two nodes in one process, against Redis itself.
+//! The scene "pair": two nodes in one process, compared with Redis alone.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -12,8 +12,8 @@ use crate::{Options, Result, median};
 use support::servers::RedisServer;
 use support::{RawClient, Recorded, eventually};
 
-/// As many as may wait to be published before the publisher lets others work. It bounds the memory
-/// of the benchmark; nothing is dropped on the way to it.
+/// The most messages in the publisher's queue: above this bound the publisher pauses. This bounds the memory of the
+/// benchmark without dropping messages.
 const QUEUED_MAX: usize = 32_768;
 
 pub(crate) async fn run(options: &Options) -> Result<()> {
@@ -47,7 +47,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Two nodes and a client at the second.
+/// Two nodes, and a client at the second node.
 struct Nodes {
     here: Hub<RawMessage>,
     there: Recorded<RawMessage>,
@@ -63,7 +63,7 @@ impl Nodes {
                 Some(key) => node.backplane_key(key),
                 None => node,
             };
-            // The client answers no pings, and rounds may last for longer than it could do without.
+            // The client does not answer pings, and a round may last longer than the ping timeout.
             node.ping_interval(Duration::ZERO).send_buffer(65_536).send_buffer_bytes(1 << 30)
         };
         let here = node().outage_messages(2 * QUEUED_MAX).build()?;
@@ -84,7 +84,7 @@ impl Nodes {
         })?;
         self.expect(numbers).await;
         let rate = count as f64 / began.elapsed().as_secs_f64();
-        publishing.join().expect("the publisher has not panicked");
+        publishing.join().expect("the publisher does not panic");
         Ok(rate)
     }
 
@@ -94,7 +94,7 @@ impl Nodes {
         for number in numbers {
             let came = number_of(frames.next().await);
             let health = || self.there.hub.backplane_health();
-            assert_eq!(came, number, "complete and in order: {:?}", health());
+            assert_eq!(came, number, "messages arrive complete and in order: {:?}", health());
         }
     }
 
@@ -113,7 +113,7 @@ impl Nodes {
 
 fn publish(hub: &Hub<RawMessage>, numbers: std::ops::Range<u64>) {
     for number in numbers {
-        hub.try_to_room("room", &message(number)).expect("nobody is here who could be slow");
+        hub.try_to_room("room", &message(number)).expect("a node without clients accepts each message");
         while number % 1_024 == 0 && queued(hub) > QUEUED_MAX {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -132,7 +132,7 @@ async fn awaited_rate(server: &RedisServer, count: u64) -> Result<f64> {
     let reading = tokio::spawn(async move {
         let mut messages = subscriber.on_message();
         for _ in 0..count {
-            messages.next().await.expect("the server is there");
+            messages.next().await.expect("the server is up");
         }
     });
     let payload = [b'x'; MESSAGE_BYTES];
@@ -158,7 +158,7 @@ fn redis_benchmark_rate(server: &RedisServer, count: u64) -> Result<f64> {
     });
     rates
         .next_back()
-        .ok_or_else(|| format!("redis-benchmark said nothing of a rate: {text}").into())
+        .ok_or_else(|| format!("redis-benchmark printed no rate: {text}").into())
 }
 
 async fn bare_latency(server: &RedisServer) -> Result<Duration> {
@@ -174,7 +174,7 @@ async fn bare_latency(server: &RedisServer) -> Result<Duration> {
         let published = publisher.publish::<_, _, u64>("bare", &payload[..]);
         let (published, received) = tokio::join!(published, messages.next());
         published?;
-        received.ok_or("the server is there")?;
+        received.ok_or("the server has closed the subscription")?;
         times.push(began.elapsed());
     }
     Ok(median(times))

@@ -1,28 +1,29 @@
-//! What is measured: rooms, channels and nodes; and who is a member of what. Every process computes
-//! the same from the numbers of nodes and messages alone.
+//! The plan of the scene "growth": rooms, channels, nodes, and the members of each room. Each process computes the
+//! same plan from the numbers of nodes and messages alone.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Messages that each node publishes at a time. A chunk is complete when all its deliveries are.
+/// The messages of a chunk: a node publishes one chunk at a time. A chunk is complete when all of its deliveries have
+/// arrived.
 pub(crate) const CHUNK: u64 = 1_024;
 
-/// Chunks of each node that may be under way: 4,096 messages, a sixteenth of the outage queue. With
-/// sixteen nodes 65,536 messages are under way in all: as many as a node's queue of what arrives holds
-/// envelopes, and some 10 MB, a third of what Redis keeps for a subscriber.
+/// The most incomplete chunks of a node: 4,096 messages, a sixteenth of the outage queue. With sixteen nodes at most
+/// 65,536 messages are in transit. A node's queue of arriving envelopes holds as many envelopes. The messages take some
+/// 10 MB, a third of the buffer that Redis keeps for a subscriber.
 pub(crate) const WINDOW: u64 = 4;
 
-/// WebSocket clients of a node, who share its rooms: a room has one member on a node that has it.
+/// The WebSocket clients of a node. They share the rooms of the node, so each of these rooms has one member there.
 pub(crate) const CLIENTS: usize = 4;
 
-/// A node has members in one of so many rooms.
+/// A node has members in one room of this many.
 const ONE_ROOM_IN: usize = 10;
 
-/// Messages of a node are numbered from this times its own number.
+/// The messages of node `n` are numbered from `n * NUMBERS`.
 const NUMBERS: u64 = 1_000_000_000_000;
 
-/// The rooms of all nodes, and the channels that they are spread over.
+/// The number of rooms of all nodes, and the number of channels that carry them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Setting {
     pub(crate) rooms: usize,
@@ -30,7 +31,7 @@ pub(crate) struct Setting {
 }
 
 impl Setting {
-    /// The rooms of which a node has members, in no order: a tenth of all.
+    /// The rooms with members on a node, in random order: a tenth of all rooms.
     pub(crate) fn rooms_of(self, node: usize) -> Vec<usize> {
         let mut rooms: Vec<usize> = (0..self.rooms).collect();
         fastrand::Rng::with_seed(node as u64).shuffle(&mut rooms);
@@ -38,7 +39,7 @@ impl Setting {
         rooms
     }
 
-    /// Those of them that one of a node's clients is in.
+    /// The rooms that one client of a node is in.
     pub(crate) fn rooms_of_client(self, node: usize, client: usize) -> Vec<usize> {
         self.rooms_of(node).into_iter().skip(client).step_by(CLIENTS).collect()
     }
@@ -54,7 +55,7 @@ pub(crate) fn room_name(room: usize) -> String {
     format!("room-{room}")
 }
 
-/// SplitMix64: numbers that follow each other go anywhere.
+/// SplitMix64: maps consecutive numbers to unrelated ones.
 fn mixed(number: u64) -> u64 {
     let mut z = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -62,7 +63,7 @@ fn mixed(number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// A message, by its publisher and by how many came from there before.
+/// The identity of a message: its publisher, and how many messages the publisher sent before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Number {
     pub(crate) node: usize,
@@ -70,7 +71,7 @@ pub(crate) struct Number {
 }
 
 impl Number {
-    /// As the message has it.
+    /// The number that the message contains.
     pub(crate) fn joined(self) -> u64 {
         self.node as u64 * NUMBERS + self.index
     }
@@ -84,12 +85,12 @@ impl Number {
     }
 }
 
-/// A setting with a number of nodes.
+/// One case that is measured: a setting with a number of nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cell {
     pub(crate) setting: Setting,
     pub(crate) nodes: usize,
-    /// Whether each node is a process, or all are in one.
+    /// Whether each node has a process of its own.
     pub(crate) is_apart: bool,
 }
 
@@ -101,7 +102,7 @@ impl fmt::Display for Cell {
     }
 }
 
-/// All cells, by form, then by setting, then by nodes. The short ones are what a smoke test needs.
+/// All cells, ordered by processes, then by setting, then by nodes. `is_short` selects the cells of a smoke test.
 pub(crate) fn cells(nodes: &[usize], is_short: bool) -> Vec<Cell> {
     let settings = [(10_000, 1), (10_000, 64), (10_000, 4_096), (100, 1), (100, 64)];
     let [apart, together] = if is_short { [2, 1] } else { [settings.len(); 2] };

@@ -1,4 +1,4 @@
-//! Tables of what was measured, in Markdown.
+//! The tables of results, in Markdown.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use crate::fleet::Measured;
 use crate::median;
 use crate::plan::{CLIENTS, Cell};
 
-/// A figure of a run: its title, how it is shown, and how it is computed.
+/// A column of the tables: its title, its number of decimals, and the function that computes it.
 struct Figure {
     title: &'static str,
     decimals: usize,
@@ -17,8 +17,8 @@ struct Figure {
 const FIGURES: &[Figure] = &[
     Figure { title: "in, 1,000/s", decimals: 0, of: |run| per_second(run, run.messages) / 1e3 },
     Figure { title: "out, 1,000/s", decimals: 0, of: |run| per_second(run, run.deliveries) / 1e3 },
-    Figure { title: "a node takes, % of the others'", decimals: 0, of: taken_percent },
-    Figure { title: "messages an envelope", decimals: 1,
+    Figure { title: "received, % of the other nodes' messages", decimals: 0, of: taken_percent },
+    Figure { title: "messages per envelope", decimals: 1,
         of: |run| run.spent.counts.published as f64 / run.spent.counts.envelopes as f64 },
     Figure { title: "Redis in, B/message", decimals: 0,
         of: |run| run.spent.redis_bytes_in as f64 / run.messages as f64 },
@@ -36,13 +36,13 @@ fn per_second(run: &Measured, count: u64) -> f64 {
     count as f64 / run.elapsed.as_secs_f64()
 }
 
-/// How much of what the others publish reaches a node.
+/// The percentage of the other nodes' messages that reaches a node.
 fn taken_percent(run: &Measured) -> f64 {
     let others = run.cell.nodes as f64 - 1.0;
     1e2 * run.spent.counts.received as f64 / (run.messages as f64 * others)
 }
 
-/// A run in short.
+/// One line with all figures of a run.
 pub(crate) fn line(run: &Measured) -> String {
     let shown = FIGURES.iter().map(|figure| {
         let Figure { title, decimals, of } = figure;
@@ -51,7 +51,7 @@ pub(crate) fn line(run: &Measured) -> String {
     shown.collect::<Vec<_>>().join("; ")
 }
 
-/// The medians of all cells, and how they grow.
+/// The tables of the medians of all cells, and of their growth with the number of nodes.
 pub(crate) fn tables(series: &[Vec<Measured>], rounds: usize) -> String {
     let mut text = format!(
         "\n{}; the nodes, Redis and the clients share the cores. Medians of {rounds} round(s) in turns; \
@@ -62,7 +62,7 @@ pub(crate) fn tables(series: &[Vec<Measured>], rounds: usize) -> String {
     for is_apart in [true, false] {
         let form: Vec<_> =
             measured.iter().copied().filter(|runs| runs[0].cell.is_apart == is_apart).collect();
-        let title = if is_apart { "each node a process" } else { "all nodes in one process" };
+        let title = if is_apart { "each node in its own process" } else { "all nodes in one process" };
         put_medians(&mut text, title, &form);
         put_growth(&mut text, &format!("growth, {title}"), &form);
     }
@@ -81,7 +81,7 @@ fn put_medians(text: &mut String, title: &str, measured: &[&Vec<Measured>]) {
     }
 }
 
-/// Each row against the one with fewer nodes.
+/// Writes the ratio of each row to the row with fewer nodes.
 fn put_growth(text: &mut String, title: &str, measured: &[&Vec<Measured>]) {
     put_head(text, title);
     for pair in measured.windows(2) {

@@ -1,4 +1,4 @@
-//! Parts that several benchmarks share.
+//! Code that several benchmarks share: child processes, and the settings of criterion.
 
 pub mod process;
 pub mod settings;

@@ -1,4 +1,4 @@
-//! Processes of this same program: the servers and their load generators, and what they cost.
+//! Child processes of the benchmark (servers and load generators), and their CPU time and memory.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
@@ -13,7 +13,8 @@ use serde::de::DeserializeOwned;
 
 use crate::Result;
 
-/// Another process of this program, spoken to in lines of JSON. It ends with this value.
+/// A child process that runs this same program. Parent and child exchange lines of JSON. Dropping the value kills the
+/// child.
 pub struct Peer {
     child: Child,
     input: ChildStdin,
@@ -21,7 +22,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Starts it with these arguments.
+    /// Starts a child with these arguments.
     pub fn start(arguments: &[String]) -> Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(arguments)
@@ -37,18 +38,18 @@ impl Peer {
         self.child.id()
     }
 
-    /// Asks for something, and waits for the answer or for the reason why there is none.
+    /// Sends a request, and waits for the answer or for the error of the child.
     pub fn ask<A: DeserializeOwned>(&mut self, question: &impl Serialize) -> Result<A> {
-        self.tell(question)?;
+        self.send(question)?;
         Ok(self.answer::<Result<A, String>>()??)
     }
 
-    /// Tells it something, without waiting.
-    pub fn tell(&mut self, what: &impl Serialize) -> Result<()> {
-        Ok(writeln!(self.input, "{}", serde_json::to_string(what)?)?)
+    /// Sends a request without waiting for an answer.
+    pub fn send(&mut self, request: &impl Serialize) -> Result<()> {
+        Ok(writeln!(self.input, "{}", serde_json::to_string(request)?)?)
     }
 
-    /// Waits for a line of its output.
+    /// Waits for one line of the child's output.
     pub fn answer<A: DeserializeOwned>(&mut self) -> Result<A> {
         let mut line = String::new();
         if self.output.read_line(&mut line)? == 0 {
@@ -65,7 +66,7 @@ impl Drop for Peer {
     }
 }
 
-/// The other side of [`Peer`]: answers what comes, until nothing more does.
+/// The child's side of [`Peer`]: answers each request until the parent closes the pipe.
 pub fn answer_all<Q: DeserializeOwned, A: Serialize>(
     mut answer: impl FnMut(Q) -> Result<A>,
 ) -> Result<()> {
@@ -75,13 +76,13 @@ pub fn answer_all<Q: DeserializeOwned, A: Serialize>(
     Ok(())
 }
 
-/// Writes one line for the parent.
-pub fn say(what: &impl Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string(what)?);
+/// Sends one line to the parent.
+pub fn say(answer: &impl Serialize) -> Result<()> {
+    println!("{}", serde_json::to_string(answer)?);
     Ok(())
 }
 
-/// Ends this process when its parent has gone.
+/// Ends this process when the parent has ended.
 pub fn end_with_parent() {
     std::thread::spawn(|| {
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
@@ -95,7 +96,7 @@ pub fn cores() -> Result<Vec<usize>> {
     Ok((0..CpuSet::count()).filter(|&core| allowed.is_set(core).unwrap_or(false)).collect())
 }
 
-/// Keeps this thread, and what it starts from now on, on some cores.
+/// Pins this thread, and the threads and processes that it starts from now on, to some cores.
 pub fn pin(cores: &[usize]) -> Result<()> {
     let mut set = CpuSet::new();
     for &core in cores {
@@ -104,12 +105,12 @@ pub fn pin(cores: &[usize]) -> Result<()> {
     Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
-/// The processor time that a process has used, user and system.
+/// The CPU time that a process has used, user and system.
 pub fn cpu_time(pid: u32) -> Result<Duration> {
     Ok(clock_getcpuclockid(Pid::from_raw(pid as i32))?.now()?.into())
 }
 
-/// The resident memory of a process, in bytes. Exact, unlike what `status` tells.
+/// The resident memory of a process, in bytes. Exact, unlike the figure in `/proc/PID/status`.
 pub fn resident(pid: u32) -> Result<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let rss = rollup.lines().find_map(|line| line.strip_prefix("Rss:"));
@@ -117,7 +118,7 @@ pub fn resident(pid: u32) -> Result<u64> {
     Ok(kibibytes.ok_or("no Rss in smaps_rollup")?.trim().parse::<u64>()? * 1_024)
 }
 
-/// A connection is a descriptor, and shells hand out as few as 1,024.
+/// Raises the limit of open descriptors: each connection needs a descriptor, and many shells allow only 1,024.
 pub fn raise_descriptor_limit() -> Result<()> {
     rlimit::increase_nofile_limit(u64::MAX)?;
     Ok(())

@@ -1,10 +1,10 @@
-//! How all groups are measured.
+//! The settings of criterion for all benchmark groups.
 
 use std::time::Duration;
 
 use criterion::Criterion;
 
-/// Short, for there are many; the figures of a quiet machine are steady long before.
+/// Short measurements, because there are many groups; on a quiet machine the figures settle much sooner.
 pub fn settings() -> Criterion {
     Criterion::default()
         .warm_up_time(Duration::from_millis(300))

@@ -1,11 +1,11 @@
-//! The cost of state beside rooms, for publishers and joiners.
+//! The cost of a `RoomState` for publishers and joiners.
 //!
 //! ```text
 //! cargo bench -p benches --bench state
 //! ```
 //!
-//! A hub with two shards and a client in each. The shards stand still while the calls are timed, for they share a
-//! thread with the publisher: a time is that of the call alone.
+//! A hub has two shards with one client each. The shards share a thread with the publisher, so they do not run while
+//! the calls are timed: each figure is the time of the call alone.
 
 use std::collections::{HashMap, VecDeque};
 use std::hint::black_box;
@@ -19,10 +19,10 @@ use roomcast::{Builder, Close, Conn, Encoded, Handler, Hub, RoomState, Server, T
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
-/// Calls that are timed in one go.
+/// The number of calls that are timed together.
 const ROUND: u64 = 256;
 
-/// A state that keeps nothing.
+/// A state that stores nothing.
 struct Nothing;
 
 impl RoomState for Nothing {}
@@ -55,13 +55,13 @@ impl RoomState for History {
     }
 }
 
-struct Told(mpsc::UnboundedSender<Conn<String>>);
+/// Joins each connection to the room, and hands the connection to the benchmark.
+struct Introducer(mpsc::UnboundedSender<Conn<String>>);
 
-impl Handler<String> for Told {
+impl Handler<String> for Introducer {
     async fn on_connect(&self, conn: &Conn<String>) -> Result<(), Close> {
         conn.join("room").await?;
-        // The bench listens for as long as it runs.
-        self.0.send(conn.clone()).expect("it listens");
+        self.0.send(conn.clone()).expect("the benchmark receives");
         Ok(())
     }
 }
@@ -76,27 +76,27 @@ struct Scene {
 impl Scene {
     fn new(builder: impl FnOnce(Builder<String>) -> Builder<String>) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.expect("a runtime");
+        let runtime = runtime.expect("the runtime starts");
         let (hub, members) = runtime.block_on(async {
             let hub = Hub::<String>::builder().shards(2).send_buffer_bytes(64 << 20);
-            let hub = builder(hub).build().expect("valid");
+            let hub = builder(hub).build().expect("the settings are valid");
             let (sender, mut connected) = mpsc::unbounded_channel();
             let server = Server::bind("127.0.0.1:0").await.expect("a free port");
-            let url = format!("ws://{}/", server.local_addr().expect("it is bound"));
-            let server = server.route("/", hub.handle(Told(sender))).expect("a free path");
+            let url = format!("ws://{}/", server.local_addr().expect("the server is bound"));
+            let server = server.route("/", hub.handle(Introducer(sender))).expect("a free path");
             tokio::spawn(server.run());
             let mut members = Vec::new();
             for _ in 0..2 {
-                let (client, _) = tokio_tungstenite::connect_async(&url).await.expect("it serves");
+                let (client, _) = tokio_tungstenite::connect_async(&url).await.expect("the server accepts");
                 tokio::spawn(client.for_each(|_| std::future::ready(())));
-                members.push(connected.recv().await.expect("it connects"));
+                members.push(connected.recv().await.expect("the client connects"));
             }
             (hub, members)
         });
         Self { runtime, hub, members }
     }
 
-    /// Times calls, and lets the shards work between rounds of them.
+    /// Times the calls in rounds, and lets the shards run between the rounds.
     fn time(&self, calls: u64, call: impl Fn()) -> Duration {
         let mut time = Duration::ZERO;
         for done in (0..calls).step_by(ROUND as usize) {
@@ -107,7 +107,7 @@ impl Scene {
             self.runtime.block_on(async {
                 for member in &self.members {
                     member.rooms().await;
-                    member.flushed().await.expect("it is open");
+                    member.flushed().await.expect("the connection is open");
                 }
             });
         }
