@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Fuzzing: builds all targets and runs each for some seconds, two at a time.
 #
-#   bash fuzz/run.sh [seconds]        60 without an argument
-#   SANITIZER=none bash fuzz/run.sh   several times as fast, blind to faults of memory
+#   bash fuzz/run.sh [seconds]        default: 60 seconds for each target
+#   SANITIZER=none bash fuzz/run.sh   several times faster, but does not detect memory errors
 #
-# Needs a nightly toolchain. Installs cargo-fuzz, and on Debian a C++ compiler, where they are missing.
-# What a run has learned stays in fuzz/corpus, beside the seeds of fuzz/seeds; an input that fails
-# stays in fuzz/artifacts, and its output is shown. The last line is the sum: `N executions, N failed`.
+# Needs a nightly toolchain. Installs cargo-fuzz and, on Debian, a C++ compiler if they are missing.
+# New inputs of a run stay in fuzz/corpus; the seeds are in fuzz/seeds. An input that fails stays in
+# fuzz/artifacts, and its output is printed. The last line is the sum: `N executions, N failed`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tests/tools.sh
@@ -16,7 +16,7 @@ sanitizer=${SANITIZER:-address}
 jobs=2
 
 main() {
-    [[ $seconds =~ ^[1-9][0-9]*$ ]] || die "the seconds are a number, not '$seconds'"
+    [[ $seconds =~ ^[1-9][0-9]*$ ]] || die "the argument must be a number of seconds, not '$seconds'"
     install_missing
     cargo +nightly fuzz build --sanitizer "$sanitizer"
     run_all
@@ -27,7 +27,7 @@ install_missing() {
     find_cargo
     cargo +nightly --version >/dev/null 2>&1 ||
         die "there is no nightly toolchain: rustup toolchain install nightly --profile minimal"
-    # libFuzzer is built with it.
+    # For the build of libFuzzer.
     have c++ || install_packages g++
     cargo fuzz --version >/dev/null 2>&1 && return
     echo "installing cargo-fuzz"
@@ -53,7 +53,7 @@ run_all() {
     wait
 }
 
-# The program itself, for `cargo fuzz run` would let two of them wait for each other.
+# Runs the program directly: two instances of `cargo fuzz run` would wait for each other.
 run_one() {
     local target=$1 host options=()
     local corpus=fuzz/corpus/$target artifacts=fuzz/artifacts/$target
@@ -84,12 +84,12 @@ sum_up() {
     ((failed == 0))
 }
 
-# Without the progress that libFuzzer reports, and without its own stack. The file is named in the end.
+# Prints the output without libFuzzer's progress and its own stack frames. The end of the output names the input file.
 show_failure() {
     echo "$1 FAILED:"
     grep -av -e '^#[0-9]' -e '^    #' -e NEW_FUNC -e '^INFO' -e '^stat::' "$logs/$1.log" |
         cut -c -2000 | tail -n 60 || true
-    echo "again: cargo +nightly fuzz run --sanitizer $sanitizer $1 <the file that is named above>"
+    echo "to repeat: cargo +nightly fuzz run --sanitizer $sanitizer $1 <the file named above>"
 }
 
 main "$@"

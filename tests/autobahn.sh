@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# The Autobahn test suite against the echo example: each case must end as tests/autobahn/expected.txt
-# says.
+# Runs the Autobahn test suite against the example `echo`. The result of each case must match
+# tests/autobahn/expected.txt.
 #
 #   bash tests/autobahn.sh
 #
-# The suite is the PyPI package kosoku, which runs the cases of the original under a Python that is
-# still maintained. It is installed into a virtual environment below the target folder. On Debian the
-# package that makes such environments is installed where it is missing, as root or by sudo.
+# The suite is the PyPI package kosoku, which runs the original cases under a maintained version of Python. The script
+# installs it into a virtual environment below the target folder. On Debian it installs the package for virtual
+# environments if it is missing, as root or by sudo.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tests/tools.sh
 
-# The results that are expected are those of this version.
+# The expected results belong to this version.
 suite=kosoku==0.1.0
 
 target=${CARGO_TARGET_DIR:-target}
@@ -19,26 +19,26 @@ venv=$target/autobahn/venv
 results=$target/autobahn/results.txt
 expected=tests/autobahn/expected.txt
 
-# Ten times what a busy machine needs.
+# Ten times as long as a busy machine needs.
 seconds_max=300
 
 main() {
     find_cargo
     install_venv
     install_suite
-    # With the features of the tests, so that nothing is compiled twice.
+    # With the features of the tests, so that crates are not compiled twice.
     cargo build --workspace --all-features --example echo
     run_suite
     compare
 }
 
-# Debian keeps the module ensurepip, and with it working environments, in a package of its own.
+# Debian has the module ensurepip, which virtual environments need, in a separate package.
 install_venv() {
     python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv
 }
 
 install_suite() {
-    # An environment knows its path: one that was moved is made anew.
+    # An environment contains its path, so an environment that was moved is created again.
     if [[ $("$venv/bin/pip" freeze 2>/dev/null) == "$suite" ]]; then
         return
     fi
@@ -51,7 +51,7 @@ install_suite() {
 run_suite() {
     echo "running the suite"
     timeout "$seconds_max" "$venv/bin/python" tests/autobahn/run.py \
-        "$target/debug/examples/echo" >"$results" || die "the suite did not run to its end"
+        "$target/debug/examples/echo" >"$results" || die "the suite failed or ran longer than $seconds_max s"
 }
 
 compare() {

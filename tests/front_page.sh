@@ -1,27 +1,27 @@
 #!/usr/bin/env bash
-# The README as a newcomer takes it: each program is copied into a fresh crate, built, and talked to by clients that
-# are not ours.
+# Tests the README as a newcomer uses it: copies each program into a new crate, builds it, and connects clients of other
+# projects.
 #
 #   bash tests/front_page.sh
 #
-# It also checks that the README is short, that its first program comes early, and that its links lead somewhere. On
-# Debian it installs Chromium, chromedriver, Redis and openssl where they are missing, as root or by sudo; the Python
-# package `websockets` goes into a virtual environment below the target folder. The crates lie outside of the
-# repository; what is built for them is kept in the target folder. Each program listens on a port of its own.
+# It also checks that the README is short, that its first program comes early, and that its links are valid. On Debian
+# it installs Chromium, chromedriver, Redis and openssl if they are missing, as root or by sudo; the Python package
+# `websockets` goes into a virtual environment below the target folder. The crates are outside of the repository; their
+# build results stay in the target folder. Each program listens on a port of its own.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tests/tools.sh
 source tests/venv.sh
 
-# Nothing is written beside the scripts.
+# Python must not write its cache next to the scripts.
 export PYTHONDONTWRITEBYTECODE=1
-# Debug information and incremental builds are two thirds of what would be written: 1.9 GB instead of 0.6.
+# Without debug information and incremental builds: 0.6 GB of build results instead of 1.9 GB.
 export CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0
 
-# Lines and words of README.md, as `wc` counts them: with its programs and tables.
+# The most lines and words of README.md, as `wc` counts them: with programs and tables.
 lines_max=130
 words_max=900
-# The line on which the first Rust program and its JavaScript have ended.
+# The last line on which the first Rust program and its JavaScript may end.
 first_program_line_max=40
 # 20 s, in tenths: the machine may be busy.
 tries_max=200
@@ -40,7 +40,7 @@ main() {
     trap clean_up EXIT
     first_program
     fragments
-    echo "the README holds"
+    echo "the README works"
 }
 
 clean_up() {
@@ -78,10 +78,10 @@ check_links() {
         links=$((links + 1))
     done < <(grep --only-matching --perl-regexp '\]\(\K[^)#]+' README.md | grep --invert-match '^http')
     ((links > 0)) || die "no link was found in README.md"
-    echo "$links links within the repository lead somewhere"
+    echo "$links links within the repository are valid"
 }
 
-# The block of README.md with this number in this language, from 1.
+# Prints a code block of README.md: block LANGUAGE NUMBER, counted from 1.
 block() {
     awk -v opens="^\`\`\`$1" -v number="$2" '
         !inside && $0 ~ opens { inside = 1; found++; next }
@@ -89,14 +89,14 @@ block() {
         inside && found == number' README.md
 }
 
-# The block of dependencies, with this crate instead of the published one, and more of its features.
+# Prints the dependencies of the README, with this crate instead of the published one, and with more of its features.
 dependencies() {
     local crate="path = \"$PWD\""
     [[ -z ${1:-} ]] || crate+=", features = [$1]"
     block toml 1 | sed "s|^roomcast = \"0.1\"|roomcast = { $crate }|"
 }
 
-# A crate as `cargo new` makes it, with the versions of dependencies that are tested here.
+# Creates a crate with `cargo new`, with this project's versions of the dependencies.
 new_crate() {
     local folder=$scratch/$1
     cargo new --quiet --vcs none --name newcomer "$folder"
@@ -105,7 +105,7 @@ new_crate() {
     cp Cargo.lock "$folder"
 }
 
-# Builds the program of standard input as the crate's own, and keeps the result under a name.
+# Builds the program on standard input as the crate's main program, and stores the result under a name.
 build() {
     local crate=$1 name=$2
     cat >"$scratch/$crate/src/main.rs"
@@ -118,7 +118,7 @@ free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
-# Starts a command, and waits until something listens on the port.
+# Starts a command, and waits until a process listens on the port.
 start() {
     local port=$1 tries
     shift
@@ -139,7 +139,7 @@ clients() {
     "$venv_folder/bin/python" tests/front_page/clients.py "$@"
 }
 
-# The program of the README on another port.
+# Changes the port of a program of the README.
 on_port() {
     sed "s|127\.0\.0\.1:8080|127.0.0.1:$1|"
 }
@@ -155,7 +155,7 @@ first_program() {
     python3 tests/front_page/consoles.py "http://127.0.0.1:$port/" "$scratch/page.js"
 }
 
-# The function of a block, put behind the first program, one line of which is changed to call it.
+# Prints the first program, followed by the function of another block; a sed script changes the program to call it.
 program_with() {
     local number=$1 port=$2 change=$3 changed
     changed=$(block rust 1 | sed "$change")

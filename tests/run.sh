@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# The test command: installs the programs that the tests need and this machine lacks, and runs all tests of all packages
-# of the workspace, except the model checkers (tests/models/run.sh).
+# The test command: installs missing programs that the tests need, and runs all tests of all packages of the workspace,
+# except the model checkers (tests/models/run.sh).
 #
 #   bash tests/run.sh [arguments of `cargo test`]
 #   bash tests/run.sh --no-install [arguments of `cargo test`]
 #
-# On Debian it installs a linker, Chromium, chromedriver, Redis, openssl, iproute2, nginx, HAProxy and Python where
-# they are missing, as root or by sudo. With --no-install it installs nothing: it says which programs are missing, and
-# leaves out the tests that need them. Tests start the servers that they need; those that some systems start with a
-# package are left alone. The last line is the sum of all test programs: `N passed, N failed, N skipped`. A build
-# that fails, or a test program that crashes, counts as one failure.
+# On Debian it installs a linker, Chromium, chromedriver, Redis, openssl, iproute2, nginx, HAProxy and Python if they
+# are missing, as root or by sudo. With --no-install it installs nothing: it reports which programs are missing, and
+# skips the tests that need them. Tests start the servers that they need; servers of the system are not used. The last
+# line is the sum of all test programs: `N passed, N failed, N skipped`. A build that fails, or a test program that
+# crashes, counts as one failure.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tests/tools.sh
 
-# The programs that a test program needs, and the Debian packages that have them.
+# The programs that each test program needs, and the Debian packages of these programs.
 needs=(
     "browser chromedriver chromium redis-server redis-cli"
     "deploy nginx haproxy redis-server"
@@ -26,7 +26,7 @@ declare -A package_of=(
     [python3]=python3 [unshare]=util-linux
 )
 
-# Single tests that need a program, by a part of their names.
+# Parts of the names of single tests that need a program.
 need_ip=(far:: network::checks::)
 need_python=(what_the_documented_lines_of_python_sign_is_accepted)
 need_unshare=(examples_end_as_the_first_process_of_a_container)
@@ -37,7 +37,7 @@ main() {
         installs=false
         shift
     fi
-    # The folders where Debian has nginx, HAProxy and ip; not on the PATH of every user.
+    # Debian's folders of nginx, HAProxy and ip are not on the PATH of every user.
     PATH="$PATH:/usr/sbin:/sbin"
     find_cargo
     arguments=("$@")
@@ -59,7 +59,7 @@ has() {
 install_missing() {
     local program packages=()
     for program in cc chromedriver chromium redis-server redis-cli openssl ip nginx haproxy python3 unshare; do
-        # shellcheck disable=SC2206 # some are two packages
+        # shellcheck disable=SC2206 # some values are two packages
         has "$program" || packages+=(${package_of[$program]})
     done
     install_packages "${packages[@]}"
@@ -67,9 +67,9 @@ install_missing() {
     has redis-server || die "no redis-server on the PATH, even with the package redis-server"
 }
 
-# Fills `left_out` with test programs, and `skips` with parts of the names of tests.
+# Fills `left_out` with the test programs to skip, and `skips` with parts of the names of tests to skip.
 leave_out_missing() {
-    has cc || die "no C linker on the PATH, such as that of the Debian package gcc"
+    has cc || die "no C linker on the PATH; the Debian package gcc has one"
     local line program missing
     for line in "${needs[@]}"; do
         missing=()
@@ -77,23 +77,23 @@ leave_out_missing() {
             has "$program" || missing+=("$program")
         done
         if ((${#missing[@]} > 0)); then
-            echo "left out: all tests of ${line%% *}, for there is no ${missing[*]}"
+            echo "left out: all tests of ${line%% *}; missing: ${missing[*]}"
             left_out+=("${line%% *}")
         fi
     done
     has ip || leave_out ip "${need_ip[@]}"
     has python3 || leave_out python3 "${need_python[@]}"
     has unshare && unshare --pid --fork true 2>/dev/null ||
-        leave_out "unshare, or it is not allowed" "${need_unshare[@]}"
+        leave_out "unshare, or the permission to use it" "${need_unshare[@]}"
 }
 
 leave_out() {
-    echo "left out: the tests ${*:2}, for there is no $1"
+    echo "left out: the tests ${*:2}; missing: $1"
     skips+=("${@:2}")
 }
 
-# A connection is a descriptor, and two where the client is a process of ours as well. Shells often
-# start with 1,024; only root may go past the hard limit, and not in each container.
+# Raises the limit of open descriptors. A connection needs a descriptor at each end, and many shells start with a limit
+# of 1,024. Only root may exceed the hard limit, and not in every container.
 raise_descriptor_limit() {
     local hard
     hard=$(ulimit -Hn)
@@ -105,7 +105,7 @@ raise_descriptor_limit() {
 }
 
 run_tests() {
-    # Global, for the trap. Temporary files of the tests go into it too, and with it.
+    # Global, for the trap. Temporary files of the tests go into this folder, too, and are deleted with it.
     scratch=$(mktemp -d)
     trap 'rm -rf "$scratch"' EXIT
     mkdir "$scratch/tmp"
@@ -115,7 +115,7 @@ run_tests() {
     if ((${#left_out[@]} == 0 || ${#arguments[@]} > 0)); then
         cargo_test "${arguments[@]}" || status=$?
     else
-        # All that `cargo test` runs by default, except the test programs that are left out.
+        # Everything that `cargo test` runs by default, except the test programs that are left out.
         # shellcheck disable=SC2046 # words
         cargo_test --lib --examples $(selected) || status=$?
         cargo_test --doc || status=$?
@@ -123,7 +123,7 @@ run_tests() {
     sum_up "$status"
 }
 
-# Arguments for `cargo test`, and behind `--` for the test programs.
+# Runs `cargo test` with these arguments; arguments after `--` are for the test programs.
 cargo_test() {
     local before=() behind=() skip
     while (($# > 0)) && [[ $1 != -- ]]; do
@@ -137,7 +137,7 @@ cargo_test() {
         -- "${@:2}" "${behind[@]}" 2>&1 | tee -a "$log"
 }
 
-# The arguments for the test programs that are not left out.
+# Prints the arguments that select the test programs that are not left out.
 selected() {
     local program name
     for program in tests/*/main.rs tests/system/*/main.rs; do

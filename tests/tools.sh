@@ -1,4 +1,4 @@
-# What the scripts of this project share; to be sourced, from the top folder.
+# Functions that the scripts of this project share. Source this file from the top folder.
 
 die() {
     echo "$0: $*" >&2
@@ -9,19 +9,19 @@ have() {
     command -v "$1" >/dev/null 2>&1
 }
 
-# A fresh installation is not on the PATH of shells that were there before it. Behind what is there: the
-# PATH may have a cargo of choice in front.
+# Adds cargo's folder to the PATH: shells that started before the installation of Rust lack it. The folder goes last, so
+# that a cargo that is already on the PATH is preferred.
 find_cargo() {
     PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
     have cargo || die "cargo is missing: install Rust, see https://rustup.rs"
 }
 
-# Debian packages, where there is apt-get; as root or by sudo.
+# Installs Debian packages with apt-get, as root or by sudo.
 install_packages() {
     if (($# == 0)); then
         return
     fi
-    have apt-get || die "there is no apt-get here: install by hand what the Debian packages $* hold"
+    have apt-get || die "apt-get is missing: install by hand the programs of the Debian packages $*"
     echo "installing $*"
     as_root apt-get update
     as_root env DEBIAN_FRONTEND=noninteractive \
@@ -34,6 +34,6 @@ as_root() {
     elif have sudo; then
         sudo "$@"
     else
-        die "neither root nor sudo, for: $*"
+        die "this command needs root or sudo: $*"
     fi
 }

@@ -1,7 +1,8 @@
-# Python packages for scripts of this project; to be sourced behind tools.sh.
+# Python packages for the scripts of this project. Source this file after tools.sh.
 
-# A virtual environment with exactly these packages, made anew where it has others or was moved: `venv FOLDER
-# PACKAGE==VERSION…`. Debian keeps the module ensurepip, and with it working environments, in a package of its own.
+# Creates a virtual environment with exactly these packages: `venv FOLDER PACKAGE==VERSION…`. An environment that has
+# other packages, or that was moved, is created again. Debian has the module ensurepip, which virtual environments need,
+# in a separate package.
 venv() {
     local folder=$1
     shift

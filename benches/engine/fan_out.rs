@@ -1,4 +1,4 @@
-//! From the inbox to the sockets.
+//! Fan-out: from a shard's inbox to the sockets.
 
 use std::hint::black_box;
 use std::io::IoSlice;
@@ -12,9 +12,9 @@ use tokio::sync::broadcast;
 
 use crate::hub::{Hub, Sink, message, room_names};
 
-/// A publish and the turn of the shard that follows: what the engine adds to each write. Beside it
-/// the least that there could be, a bare loop over sockets with a write for each message; and a
-/// tokio broadcast channel with a receiver for each member, which writes what it receives.
+/// Measures a publish and the turn of the shard that follows: the cost that the engine adds to each
+/// write. For comparison: the lower bound, a bare loop over sockets with a write for each message; and a
+/// tokio broadcast channel with a receiver for each member, which writes each message that it receives.
 pub(crate) fn turns(c: &mut Criterion) {
     let mut group = c.benchmark_group("fan-out, 1 shard");
     for (members, burst) in [(1, 1), (1_000, 1), (1_000, 16), (100_000, 1)] {

@@ -1,4 +1,4 @@
-//! Shards without a runtime, and sockets without a kernel.
+//! A hub for the benchmarks: shards without a runtime, and sockets without a kernel.
 
 use std::hint::black_box;
 use std::io::{self, IoSlice};
@@ -13,7 +13,7 @@ use roomcast::engine::{
     frame, publish,
 };
 
-/// A socket that takes everything at once.
+/// A socket that accepts each write in full, at once.
 pub(crate) struct Sink;
 
 impl Socket for Sink {
@@ -34,19 +34,19 @@ impl Socket for Sink {
     fn abort(&mut self) {}
 }
 
-/// Shards with connections, with the settings of a hub that was told nothing else.
+/// Shards with connections, and with the default settings of a hub.
 pub(crate) struct Hub {
     pub(crate) front: Front,
     pub(crate) shards: Shards,
 }
 
-/// What any thread may use while the shards are at rest.
+/// The parts that any thread may use while the shards do not run.
 pub(crate) struct Front {
     pub(crate) ports: Vec<Arc<Port<Sink>>>,
     pub(crate) links: Vec<Arc<Link>>,
 }
 
-/// What one thread runs.
+/// The shards; one thread runs them all.
 pub(crate) struct Shards(Vec<Shard<Sink>>);
 
 impl Hub {
@@ -66,7 +66,7 @@ impl Hub {
         Self { front: Front { ports, links: Vec::new() }, shards: Shards(shards) }
     }
 
-    /// Shards with so many connections.
+    /// Shards with this many connections.
     pub(crate) fn new(shards: usize, connections: usize) -> Self {
         let mut hub = Self::empty(shards);
         hub.front.connect(connections);
@@ -74,25 +74,25 @@ impl Hub {
         hub
     }
 
-    /// Shards with one room, `room`, that all connections are in.
+    /// Shards with one room, named `room`; all connections are members.
     pub(crate) fn with_room(shards: usize, members: usize) -> Self {
         Self::with_rooms(shards, members, &["room".to_owned()])
     }
 
-    /// Shards with these rooms, in which there are equally many connections.
+    /// Shards with these rooms; each connection is in one room, and the rooms have equally many members.
     pub(crate) fn with_rooms(shards: usize, connections: usize, names: &[String]) -> Self {
         let mut hub = Self::new(shards, connections);
         hub.join_all(names);
         hub
     }
 
-    /// Each connection joins one of the rooms, which get equally many.
+    /// Lets each connection join one of the rooms; the rooms get equally many members.
     pub(crate) fn join_all(&mut self, names: &[String]) {
         self.front.join_all(names);
         self.shards.run();
     }
 
-    /// Each connection leaves the room that it joined.
+    /// Lets each connection leave the room that it joined.
     pub(crate) fn leave_all(&mut self, names: &[String]) {
         self.front.leave_all(names);
         self.shards.run();
@@ -109,7 +109,7 @@ impl Shards {
 }
 
 impl Shards {
-    /// Runs in slices until so many messages were handed to connections.
+    /// Runs the shards in slices until this many messages were handed to connections.
     pub(crate) fn run_until_deliveries(&mut self, front: &Front, deliveries: u64) {
         let handed =
             || front.ports.iter().map(|port| port.counters().deliveries.get()).sum::<u64>();
@@ -122,7 +122,7 @@ impl Shards {
 }
 
 impl Front {
-    /// New connections, in the shards in turn.
+    /// Adds connections, to each shard in turn.
     pub(crate) fn connect(&mut self, connections: usize) {
         for serial in self.links.len()..self.links.len() + connections {
             let shard = serial % self.ports.len();
@@ -132,7 +132,7 @@ impl Front {
         }
     }
 
-    /// The end of all connections: as sessions do that find theirs reset.
+    /// Ends all connections, as sessions do when their socket is reset.
     pub(crate) fn disconnect_all(&self) {
         for link in &self.links {
             let port = &self.ports[link.id().shard()];
@@ -167,13 +167,13 @@ impl Front {
         publish(&self.ports, Address::Conn(conn), &[], frame).expect("within the limits");
     }
 
-    /// Acts on the members of a room.
+    /// Applies an action to the members of a room.
     pub(crate) fn act(&self, room: &str, action: Action<'_>) {
         act_at(Pace::Urgent, &self.ports, Address::Room(room), &[], action)
             .expect("within the limits");
     }
 
-    /// Throws away what waits: deliveries of `frame_bytes` each.
+    /// Discards the contents of all inboxes: deliveries of `frame_bytes` each.
     pub(crate) fn discard(&self, frame_bytes: usize) {
         for port in &self.ports {
             while port.inbox().pop().is_some() {
@@ -188,12 +188,12 @@ pub(crate) fn message() -> Bytes {
     frame::encode(FrameKind::Text, &[b'x'; 128])
 }
 
-/// The frame that a thread publishes. One for all would have them meet in its reference count.
+/// The frame that a thread publishes. With one frame for all, the threads would contend for its reference count.
 pub(crate) fn frame_of(frames: &[Bytes; 2], thread: usize) -> &Bytes {
     black_box(&frames[thread])
 }
 
-/// The names of so many rooms.
+/// The names of this many rooms.
 pub(crate) fn room_names(rooms: usize) -> Vec<String> {
     (0..rooms).map(|room| format!("room{room}")).collect()
 }

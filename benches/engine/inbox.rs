@@ -1,4 +1,4 @@
-//! A shard's inbox, by itself.
+//! The inbox of a shard alone.
 
 use std::hint::black_box;
 use std::sync::{Arc, mpsc};
@@ -12,9 +12,9 @@ use roomcast::engine::{Congestion, Inbox, InboxLimits};
 use crate::hub::{frame_of, message};
 use crate::timing::time_calls;
 
-/// A frame into the inbox, by one producer and by two, and through it: room is reserved, the frame
-/// pushed, popped, and the room given back. Beside it the queue that it is made of, which has no
-/// bound and wakes nobody, and the channel of the standard library.
+/// Measures a push of a frame, by one producer and by two; and a whole pass: reserve space, push, pop, and
+/// release the space. For comparison: the queue inside the inbox, which has no bound and wakes nobody; and
+/// the channel of the standard library.
 pub(crate) fn pushing(c: &mut Criterion) {
     let mut group = c.benchmark_group("inbox");
     for producers in [1, 2] {
@@ -91,8 +91,9 @@ fn push_and_pop(group: &mut BenchmarkGroup<'_, WallTime>) {
     });
 }
 
-/// What a reader asks before each message of a client: whether the inbox of any shard is congested. Alone, and
-/// beside a publisher that writes to each inbox in turn. Beside it, a look at each inbox.
+/// Measures the check that a reader makes before each message of a client: whether the inbox of any shard is
+/// congested. One case runs alone, one beside a publisher that writes to each inbox in turn. For comparison: a check
+/// of each inbox.
 pub(crate) fn asking(c: &mut Criterion) {
     let mut group = c.benchmark_group("congestion");
     for shards in [1, 8, 64] {

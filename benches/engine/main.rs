@@ -1,13 +1,13 @@
-//! What the core costs by itself, with sockets that take everything: whatever a delivery costs
-//! beyond this is the kernel's.
+//! The cost of the core alone, with sockets that accept every write: the rest of the cost of a real
+//! delivery is the kernel's.
 //!
 //! ```text
 //! cargo bench -p benches --bench engine
 //! ```
 //!
-//! Each group has what one would write without this crate beside it, named after what it is made of.
-//! Where threads meet in daily use, a case with two of them shows what they cost each other: a time
-//! is then that of one call by each thread at once, for which it needs a core.
+//! Each group also measures the code that one would write without this crate, named after its parts.
+//! Where threads share data in daily use, a case with two threads shows the cost of contention. Its
+//! time is the time of one call by each thread, both at once; each thread needs a core.
 
 use criterion::{criterion_group, criterion_main};
 

@@ -13,7 +13,7 @@ use crate::timing::{ROUND, time_calls};
 
 const PLAIN: &str = "Mutex<HashMap<String, HashSet<u64>>>";
 
-/// 100,000 connections into one room, and out of it: the calls, and what the shard does for them.
+/// Measures 100,000 connections that join one room and leave it: the calls, and the work of the shard.
 pub(crate) fn huge_room(c: &mut Criterion) {
     let mut group = c.benchmark_group("membership, 100000 in one room");
     group.sample_size(10);
@@ -22,7 +22,7 @@ pub(crate) fn huge_room(c: &mut Criterion) {
     group.finish();
 }
 
-/// The same by one action on all of them.
+/// Measures one action on all members: join, leave, close.
 fn actions(group: &mut BenchmarkGroup<'_, WallTime>, connections: usize) {
     let bye = Action::Close { code: CloseCode::NORMAL, reason: "bye" };
     for (name, action) in
@@ -39,7 +39,7 @@ fn actions(group: &mut BenchmarkGroup<'_, WallTime>, connections: usize) {
             );
         });
     }
-    // How long an action holds up what is behind it in the inbox.
+    // How long an action delays the messages behind it in the inbox.
     group.bench_function("close, one action, until a message behind it is out", |b| {
         b.iter_batched_ref(
             || {
@@ -59,7 +59,7 @@ fn actions(group: &mut BenchmarkGroup<'_, WallTime>, connections: usize) {
     });
 }
 
-/// The same for 8,000 connections and rooms of 8, which are made and removed on the way.
+/// Measures joins and leaves of 8,000 connections in rooms of 8; the rooms are created and removed meanwhile.
 pub(crate) fn small_rooms(c: &mut Criterion) {
     let mut group = c.benchmark_group("membership, 8000 in rooms of 8");
     joins_and_leaves(&mut group, 8_000, &room_names(1_000));
@@ -93,9 +93,9 @@ fn joins_and_leaves(
     });
 }
 
-/// The calls alone, which is what threads can hold each other up with: on rooms of one shard's
-/// index, by threads that all use the same room, or each a fresh one for each call. The map does
-/// the whole work in the call; here the shard does the rest later.
+/// Measures the calls alone, the part in which threads can contend. The rooms are in one shard's index; the
+/// threads all use the same room, or each uses a new room for each call. The map for comparison does the
+/// whole work in the call; here the shard does the rest later.
 pub(crate) fn calls(c: &mut Criterion) {
     let mut group = c.benchmark_group("membership calls, 1 shard");
     for threads in [1, 2] {
@@ -110,12 +110,12 @@ pub(crate) fn calls(c: &mut Criterion) {
     group.finish();
 }
 
-/// Which connection a call is about: another one for each call of a round.
+/// The connection of a call: a different connection for each call of a round.
 fn connection(thread: usize, number: usize) -> usize {
     thread * ROUND + number % ROUND
 }
 
-/// Which room a connection joins and leaves.
+/// The room that a connection joins and leaves.
 fn room(names: &[String], connection: usize) -> &str {
     black_box(&names[connection % names.len()])
 }

@@ -1,11 +1,11 @@
-//! What one would write without this crate: maps behind a lock.
+//! The code that one would write without this crate: maps behind a lock.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
 
 use crate::hub::Sink;
 
-/// The members of rooms. A room without members goes, as in this crate.
+/// The members of rooms. A room without members is removed, as in this crate.
 #[derive(Default)]
 pub(crate) struct PlainRooms(Mutex<HashMap<String, HashSet<u64>>>);
 
@@ -36,10 +36,10 @@ impl PlainRooms {
     }
 }
 
-/// A connection: its socket, and the rooms that it is in.
+/// A connection: its socket, and its rooms.
 type PlainConnection = (Sink, Vec<String>);
 
-/// Connections, and the rooms that they are in.
+/// A hub: connections, and the rooms of each connection.
 #[derive(Default)]
 pub(crate) struct PlainHub {
     connections: Mutex<HashMap<u64, PlainConnection>>,

@@ -1,4 +1,4 @@
-//! The call of a publisher.
+//! The publish call.
 
 use std::hint::black_box;
 
@@ -9,9 +9,9 @@ use tokio::sync::broadcast;
 use crate::hub::{Hub, frame_of, message};
 use crate::timing::{ROUND, time_calls};
 
-/// The call that publishes a finished frame: the look at the room's name, and a push a shard. It is
-/// the same for any size of the room; what the shards then do is fan-out. Beside it the `send` of a
-/// tokio broadcast channel that is at hand already, with two receivers that are awake.
+/// Measures the call that publishes an encoded frame: a look-up of the room's name, and a push for each
+/// shard. The cost does not depend on the size of the room; the shards do the fan-out later. For comparison:
+/// the `send` of a tokio broadcast channel, without a look-up, with two receivers that are awake.
 pub(crate) fn calls(c: &mut Criterion) {
     let mut group = c.benchmark_group("publish call, 2 shards");
     for threads in [1, 2] {
@@ -24,7 +24,7 @@ pub(crate) fn calls(c: &mut Criterion) {
     group.finish();
 }
 
-/// The call that publishes to one connection: it visits the shard of the connection alone.
+/// Measures the call that publishes to one connection: the call pushes to the connection's shard only.
 pub(crate) fn to_one(c: &mut Criterion) {
     let mut group = c.benchmark_group("publish to one connection");
     for shards in [1, 64] {

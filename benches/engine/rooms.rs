@@ -1,4 +1,4 @@
-//! A million rooms.
+//! The cost of calls on a hub with a million rooms.
 
 use std::cell::LazyCell;
 use std::collections::HashMap;
@@ -17,23 +17,23 @@ use crate::timing::{ROUND, time_calls};
 
 const ROOMS: usize = 1_000_000;
 
-/// A room as a map has it: found by its name, it counts its members.
+/// A room in the map for comparison: it counts its members.
 type PlainRoom = Arc<AtomicU32>;
 
 type PlainMap = HashMap<String, PlainRoom>;
 
-/// Not made where a filter leaves out what uses it.
+/// A map that is built only if a benchmark that uses it runs.
 type LazyMap = LazyCell<RwLock<PlainMap>>;
 
 fn plain_map() -> PlainMap {
     room_names(ROOMS).into_iter().map(|name| (name, PlainRoom::default())).collect()
 }
 
-/// Names of rooms in no order, so many that what is found is seldom in a core's own cache.
+/// Names of rooms in random order; so many that the rooms are seldom in a core's own cache.
 struct Names(Vec<String>);
 
 impl Names {
-    /// Names that begin with `stem`. Those of the rooms that there are begin with "room".
+    /// Names that begin with `stem`. The names of existing rooms begin with "room".
     fn new(stem: &str) -> Self {
         let mut names: Vec<_> = (0..ROOMS).step_by(15).map(|at| format!("{stem}{at}")).collect();
         fastrand::Rng::with_seed(1).shuffle(&mut names);
@@ -46,7 +46,7 @@ impl Names {
     }
 }
 
-/// A reference to one of a million rooms, by its name.
+/// Measures the look-up of one of a million rooms by its name.
 pub(crate) fn finding(c: &mut Criterion) {
     let mut group = c.benchmark_group("find one of 1000000 rooms");
     let names = Names::new("room");
@@ -84,7 +84,7 @@ pub(crate) fn finding(c: &mut Criterion) {
     group.finish();
 }
 
-/// A thousand connections that are in a thousand rooms each.
+/// A hub with a thousand connections, each in a thousand rooms.
 fn crowded() -> Hub {
     let mut hub = Hub::new(1, ROOMS / 1_000);
     for (room, name) in room_names(ROOMS).iter().enumerate() {
@@ -94,7 +94,7 @@ fn crowded() -> Hub {
     hub
 }
 
-/// What joins and publishes cost where there are a million rooms.
+/// Measures joins and publishes on a hub with a million rooms.
 pub(crate) fn using(c: &mut Criterion) {
     let mut hub = None;
     let map = LazyMap::new(|| RwLock::new(plain_map()));
@@ -102,8 +102,8 @@ pub(crate) fn using(c: &mut Criterion) {
     publishing(c, &mut hub, &map);
 }
 
-/// The call of a join that makes a room: the name is put into the index, and the command pushed.
-/// Beside it, the entry in a map.
+/// Measures a join that creates a room: the call adds the name to the index, and pushes a command. For
+/// comparison: an insertion into a map.
 fn making(c: &mut Criterion, hub: &mut Option<Hub>, map: &LazyMap) {
     let mut group = c.benchmark_group("make a room beside 1000000 others");
     let names = Names::new("fresh");
@@ -145,13 +145,13 @@ fn making(c: &mut Criterion, hub: &mut Option<Hub>, map: &LazyMap) {
     group.finish();
 }
 
-/// The calls of a round, by thread and number.
+/// The calls of a round, as pairs of thread and number.
 fn calls_of(threads: usize, numbers: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
     (0..threads).flat_map(move |thread| numbers.clone().map(move |number| (thread, number)))
 }
 
-/// The call that publishes to one of the rooms. Beside it, a map behind a lock, and a push of frame
-/// and room onto a queue.
+/// Measures the call that publishes to one of the rooms. For comparison: a look-up in a map behind a lock,
+/// and a push of frame and room onto a queue.
 fn publishing(c: &mut Criterion, hub: &mut Option<Hub>, map: &LazyMap) {
     let mut group = c.benchmark_group("publish call to one of 1000000 rooms, 1 shard");
     let (names, frames) = (Names::new("room"), [message(), message()]);

@@ -1,4 +1,4 @@
-//! What a blocked socket costs its connection.
+//! The send queue of a connection whose socket is blocked.
 
 use std::collections::VecDeque;
 use std::hint::black_box;
@@ -10,7 +10,7 @@ use roomcast::engine::{Burst, Overflow, Pushed, QueueLimits, SendQueue, WRITE_SL
 
 use crate::hub::message;
 
-/// The default bound.
+/// The default bound of a send queue, in messages.
 const SLOTS: usize = 16;
 
 fn limits(overflow: Overflow) -> QueueLimits {
@@ -21,8 +21,8 @@ fn burst() -> Burst {
     Burst { frames: message(), messages: 1 }
 }
 
-/// A socket blocks, 16 messages gather, and one vectored write takes them all: the queue is made,
-/// filled, offered, emptied and dropped. Beside it, a ring of plain `Bytes`.
+/// Measures 16 messages that queue up while a socket is blocked, and leave in one vectored write: the queue
+/// is created, filled, written, emptied and dropped. For comparison: a ring of plain `Bytes`.
 pub(crate) fn bursts(c: &mut Criterion) {
     let mut group = c.benchmark_group("send queue, 16 messages through it");
     group.throughput(Throughput::Elements(SLOTS as u64));
@@ -63,8 +63,8 @@ pub(crate) fn bursts(c: &mut Criterion) {
     group.finish();
 }
 
-/// A message for a queue that is full, by policy. Beside it, a ring of plain `Bytes` with the same
-/// policy.
+/// Measures the push of a message to a full queue, for each policy. For comparison: a ring of plain `Bytes` with
+/// the same policy.
 pub(crate) fn overflow(c: &mut Criterion) {
     let mut group = c.benchmark_group("send queue, a message past the bound");
     for overflow in [Overflow::DropOldest, Overflow::DropNewest, Overflow::Evict] {
@@ -92,7 +92,7 @@ pub(crate) fn overflow(c: &mut Criterion) {
     group.finish();
 }
 
-/// `true` where the frame was dropped.
+/// Returns `true` if the frame was dropped.
 fn refuse(queue: &VecDeque<Bytes>, _frame: Bytes) -> bool {
     queue.len() >= SLOTS
 }

@@ -1,4 +1,4 @@
-//! Everybody at once.
+//! Storms: all connections arrive or end at once.
 
 use criterion::measurement::WallTime;
 use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput};
@@ -8,9 +8,9 @@ use crate::plain::PlainHub;
 
 const CONNECTIONS: usize = 10_000;
 
-/// 10,000 connections that come and join a room, as after a restart, and that all go, as when a
-/// network does: what the core does for them until the last one is served. Beside it, a map of
-/// connections and a map of rooms, each behind a lock.
+/// Measures 10,000 connections that connect and join a room, as after a restart; and 10,000 connections that
+/// end, as when a network fails: the work of the core until the last connection is served. For comparison: a
+/// map of connections and a map of rooms, each behind a lock.
 pub(crate) fn storms(c: &mut Criterion) {
     let mut group = c.benchmark_group("storm of 10000 connections, 1 shard");
     group.sample_size(10).throughput(Throughput::Elements(CONNECTIONS as u64));

@@ -1,5 +1,5 @@
-//! The time of calls that leave something behind: in rounds, between which it is taken away, and by
-//! one thread or by several at once.
+//! Times calls that leave data behind, by one thread or by several at once. The calls run in rounds; a
+//! clean-up between the rounds removes the data.
 
 use std::hint;
 use std::ops::Range;
@@ -7,22 +7,22 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Calls of a thread between two looks at the clock: so many that the clock costs nothing beside
-/// them, so few that what they leave behind stays in the cache.
+/// The calls of a thread in a round: enough to make the cost of reading the clock negligible, and few enough
+/// for their data to stay in the cache.
 pub(crate) const ROUND: usize = 256;
 
-/// Looks of a thread that waits for another before it lets others run: about 0.1 ms.
+/// The spins of a waiting thread before it yields its core: about 0.1 ms.
 const SPINS_MAX: usize = 10_000;
 
-/// How often a round is repeated, at most, because its threads did not start together. A machine
-/// with too few cores would have it so for ever.
+/// The most repetitions of a round whose threads did not start together. On a machine with too few cores
+/// they never do.
 const REPETITIONS_MAX: usize = 16;
 
-/// The time in which each of `threads` threads does `calls` calls, all at once.
+/// Returns the time in which each of `threads` threads makes `calls` calls, all threads at once.
 ///
-/// A call is told its thread and its number. `clean_up` is told the numbers of a round that is over;
-/// it runs while the threads wait, and is not counted. Neither is a round in which one of them had
-/// to wait for a core: it is repeated.
+/// `call` gets its thread and its number. `clean_up` gets the numbers of the round that has ended; it runs
+/// while the threads wait, and its time is not counted. A round in which a thread had to wait for a core is
+/// not counted either: it is repeated.
 pub(crate) fn time_calls(
     threads: usize,
     calls: u64,
@@ -39,14 +39,14 @@ pub(crate) fn time_calls(
     })
 }
 
-/// Threads that start together, and the time from the first start to the last finish. All times are
-/// in nanoseconds from `origin`.
+/// A group of threads that start each round together. Measures the time from the first start to the last
+/// finish. All times are in nanoseconds since `origin`.
 struct Race {
     threads: u64,
-    /// Of each thread, over all rounds.
+    /// The calls of each thread, over all rounds.
     calls: usize,
     arrived: AtomicU64,
-    /// The first call of the round. Whoever leads moves it before it comes to the start.
+    /// The number of the round's first call. The leader sets it before it comes to the start.
     first: AtomicUsize,
     origin: Instant,
     first_start: AtomicU64,
@@ -68,14 +68,15 @@ impl Race {
         }
     }
 
-    /// Does all rounds, with one thread that leads.
+    /// Runs all rounds in a thread that does not lead.
     fn follow(&self, call: impl Fn(usize)) {
         while let Some(numbers) = self.start() {
             self.run(numbers, &call);
         }
     }
 
-    /// Says what each round is, until all are done, and returns the time of those that count.
+    /// Runs all rounds in the leading thread, which starts and cleans up each round. Returns the time of the
+    /// rounds that count.
     fn lead(&self, call: impl Fn(usize), clean_up: &mut impl FnMut(Range<usize>)) -> Duration {
         let (mut spent, mut repetitions) = (Duration::ZERO, 0);
         while let Some(numbers) = self.start() {
@@ -93,14 +94,14 @@ impl Race {
         spent
     }
 
-    /// Waits for the others, and returns the numbers of the round; `None` after the last.
+    /// Waits for the other threads, and returns the numbers of the round; `None` after the last round.
     fn start(&self) -> Option<Range<usize>> {
         self.meet();
         let first = self.first.load(Ordering::Relaxed);
         (first < self.calls).then(|| first..self.calls.min(first + ROUND))
     }
 
-    /// Does a part of the round, and waits until the others have done theirs.
+    /// Makes this thread's calls of the round, and waits until the other threads have made theirs.
     fn run(&self, numbers: Range<usize>, call: impl Fn(usize)) {
         let start = self.now();
         numbers.for_each(call);
@@ -111,8 +112,8 @@ impl Race {
         self.meet();
     }
 
-    /// The time of the round, and whether its threads were together for most of it. For whoever
-    /// leads.
+    /// Returns the time of the round, and whether its threads overlapped for most of it. Only the leader calls
+    /// this.
     fn take_time(&self) -> (Duration, bool) {
         let first_start = self.first_start.swap(u64::MAX, Ordering::Relaxed);
         let time = self.last_finish.load(Ordering::Relaxed) - first_start;
@@ -124,7 +125,7 @@ impl Race {
         self.origin.elapsed().as_nanos() as u64
     }
 
-    /// Spins: to be woken would take longer than a round.
+    /// Waits until all threads are here. Spins, because a wake-up would take longer than a round.
     fn meet(&self) {
         let before = self.arrived.fetch_add(1, Ordering::AcqRel);
         let all = (before / self.threads + 1) * self.threads;

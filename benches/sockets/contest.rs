@@ -13,10 +13,10 @@ use crate::{Error, Options, Result, flooded};
 use shared::process;
 use support::network::Network;
 
-/// Connections that are dropped at once.
+/// The number of connections that are dropped at once.
 const DROPPED: usize = 8_000;
 
-/// For how long new clients are watched meanwhile.
+/// The time for which new clients connect meanwhile.
 const WATCH_FOR: Duration = Duration::from_secs(2);
 
 /// Plays all scenes.
@@ -66,7 +66,7 @@ pub(crate) fn play(options: &Options) -> Result<Figures> {
     Ok(figures)
 }
 
-/// `None` where it needs a network that this machine does not allow.
+/// Plays a scene. Returns `None` if the scene needs a network that this machine does not allow.
 fn play_scene(
     scene: &Scene,
     options: &Options,
@@ -85,7 +85,7 @@ fn play_scene(
         teams.push(Team::join(contestant, scene, network.as_ref())?);
     }
     for round in 0..options.rounds() {
-        // Another one begins in each round.
+        // Each round begins with a different contestant.
         teams.rotate_left(1);
         for (number, &cell) in scene.cells.iter().enumerate() {
             for team in &mut teams {
@@ -108,9 +108,9 @@ fn play_scene(
 /// A contestant in a scene.
 struct Team {
     contestant: Contestant,
-    /// Or why it is out: a failure ends it, so that it takes no time of the others.
+    /// The running processes, or the failure. A failure ends the processes, so that they take no time from others.
     pair: Result<Pair, String>,
-    /// One for each cell.
+    /// The series of each cell.
     series: Vec<Series>,
 }
 
@@ -125,7 +125,7 @@ impl Team {
         Ok(Self { contestant, pair, series })
     }
 
-    /// Measures once.
+    /// Measures one cell once.
     fn play(&mut self, number: usize, cell: Cell, duration: Duration) -> Result<()> {
         let Ok(pair) = &mut self.pair else { return Ok(()) };
         let load = Load { in_flight: cell.in_flight, bytes: cell.bytes, duration };
@@ -137,7 +137,7 @@ impl Team {
     }
 }
 
-/// Why a contestant is out. What the others do is still of interest, but not without the floors.
+/// The failure of a contestant; the others continue. The failure of a floor is an error that ends the benchmark.
 fn failure(contestant: Contestant, at: &str, error: Error) -> Result<String> {
     if contestant.is_floor() { Err(error) } else { Ok(format!("{at}: {error}")) }
 }
@@ -157,7 +157,7 @@ fn flood_all(
     };
     let mut teams: Vec<_> = contestants.iter().map(join).collect();
     for round in 1..=options.rounds() {
-        // Another one begins in each round.
+        // Each round begins with a different contestant.
         teams.rotate_left(1);
         for (number, tasks) in plan::FLOODS.iter().enumerate() {
             for team in &mut teams {
@@ -179,7 +179,7 @@ fn flood_all(
 
 fn count_memory(contestant: Contestant, connections: usize, progress: &Progress) -> Result<Memory> {
     progress.step(format!("{connections} idle connections: {}", contestant.title()));
-    // What is allocated once is not a connection's.
+    // A first hundred connections, so that one-time allocations are not counted.
     let mut pair = Pair::connected(contestant, None, 1, 100)?;
     let before = process::resident(pair.server.pid())?;
     pair.connect(1, connections)?;
@@ -198,7 +198,7 @@ fn drop_all(contestant: Contestant, progress: &Progress) -> Result<Drops> {
     }
 }
 
-/// The processor, for the head of a report.
+/// The processor, its cores and the kernel, for the head of a report.
 fn machine() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name"));

@@ -1,4 +1,4 @@
-//! What was measured, and medians of it.
+//! The results, and their medians.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::load::Measured;
 use crate::plan::Cell;
 use support::flood::clients::Measured as FloodMeasured;
 
-/// All that was measured.
+/// All results.
 #[derive(Default, Serialize)]
 pub(crate) struct Figures {
     pub(crate) machine: String,
@@ -18,7 +18,7 @@ pub(crate) struct Figures {
     pub(crate) floods: Vec<Flood>,
     pub(crate) memory: Vec<Memory>,
     pub(crate) drops: Vec<Drops>,
-    /// Who could not be measured by floods, memory or drops, and why.
+    /// The contestants that failed in floods, memory or drops, and their errors.
     pub(crate) failures: Vec<(Contestant, String)>,
 }
 
@@ -30,18 +30,18 @@ impl Figures {
     }
 }
 
-/// What was measured in a scene.
+/// The results of a scene.
 #[derive(Serialize)]
 pub(crate) struct SceneFigures {
     pub(crate) name: &'static str,
     pub(crate) contestants: Vec<Contestant>,
     pub(crate) cells: Vec<Cell>,
     pub(crate) series: Vec<Series>,
-    /// Who has dropped out, and why.
+    /// The contestants that failed, and their errors.
     pub(crate) failures: Vec<(Contestant, String)>,
 }
 
-/// One contestant in one cell, round by round.
+/// The results of one contestant in one cell, round by round.
 #[derive(Serialize)]
 pub(crate) struct Series {
     pub(crate) contestant: Contestant,
@@ -49,7 +49,7 @@ pub(crate) struct Series {
     pub(crate) rounds: Vec<Measured>,
 }
 
-/// What a flood by so many tasks did, round by round.
+/// The results of a flood by this many tasks, round by round.
 #[derive(Serialize)]
 pub(crate) struct Flood {
     pub(crate) contestant: Contestant,
@@ -57,7 +57,7 @@ pub(crate) struct Flood {
     pub(crate) rounds: Vec<FloodMeasured>,
 }
 
-/// What an idle connection holds.
+/// The memory of an idle connection.
 #[derive(Serialize)]
 pub(crate) struct Memory {
     pub(crate) contestant: Contestant,
@@ -65,7 +65,7 @@ pub(crate) struct Memory {
     pub(crate) bytes_each: f64,
 }
 
-/// What new clients waited while all others were dropped at once.
+/// The waits of new clients while all other clients were dropped at once.
 #[derive(Serialize)]
 pub(crate) struct Drops {
     pub(crate) contestant: Contestant,
@@ -75,7 +75,7 @@ pub(crate) struct Drops {
 }
 
 impl Measured {
-    /// Processor time of the server for one delivery, in microseconds.
+    /// The server's CPU time for one delivery, in microseconds.
     pub(crate) fn cpu_micros(&self) -> f64 {
         self.server_cpu.as_secs_f64() * 1e6 / self.deliveries as f64
     }
@@ -109,7 +109,7 @@ impl Flood {
         self.rounds.iter().map(|measured| measured.echo_worst).max().unwrap_or_default()
     }
 
-    /// The median of the ratios to the floor in each round; `None` where no floor takes part.
+    /// The median of the ratios to the floor in each round; `None` if no floor takes part.
     pub(crate) fn ratio(&self, floods: &[Flood]) -> Option<f64> {
         let is_floor = |other: &&Flood| other.contestant.is_floor() && other.tasks == self.tasks;
         let floor = floods.iter().find(is_floor)?;
@@ -119,13 +119,13 @@ impl Flood {
 }
 
 impl SceneFigures {
-    /// What a contestant did in a cell.
+    /// The results of a contestant in a cell; `None` if there are none.
     pub(crate) fn series(&self, contestant: Contestant, cell: Cell) -> Option<&Series> {
         let is_meant = |series: &&Series| series.contestant == contestant && series.cell == cell;
         self.series.iter().find(is_meant).filter(|series| !series.rounds.is_empty())
     }
 
-    /// The floor that costs less in a cell, or who is first where no floor takes part.
+    /// The series to compare with: the cheaper floor, or the first contestant if no floor takes part.
     pub(crate) fn yardstick(&self, cell: Cell) -> Option<&Series> {
         let cost = |series: &&Series| series.median(Measured::cpu_micros);
         let floors = self.contestants.iter().filter(|contestant| contestant.is_floor());

@@ -1,8 +1,8 @@
-//! The scene of a flood: each server floods a room of its own, by more and more tasks, while a client
-//! of another room times its echoes.
+//! The flood scene: a growing number of tasks in the server flood a room, while a client of another room
+//! times its echoes.
 //!
-//! The other scenes are closed loops, whose clients wait for what they have sent. Here a server sends
-//! as fast as it can, and its clients measure how fast that is.
+//! The other scenes are closed loops, whose clients wait for their own messages. Here a server sends as
+//! fast as it can, and its clients measure the rate.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,12 +16,12 @@ use crate::{Result, plan};
 use shared::process;
 use support::flood::clients::{Clients, Measured};
 
-/// What the process of the clients is asked for.
+/// A request to the process of the clients.
 #[derive(Debug, Serialize, Deserialize)]
 enum Request {
-    /// Connects all, and waits until all are in their rooms.
+    /// Connects all clients, and waits until all are in their rooms.
     Enter { server: SocketAddr, server_pid: u32 },
-    /// Has the server flood, and measures.
+    /// Makes the server flood, and measures.
     Measure { tasks: usize, duration: Duration },
 }
 
@@ -48,12 +48,12 @@ pub(crate) fn watch() -> Result<()> {
     })
 }
 
-/// A contestant that is flooded.
+/// A contestant of the flood scene.
 pub(crate) struct Team {
     pub(crate) contestant: Contestant,
-    /// Or why it is out.
+    /// The running processes, or the failure.
     pair: Result<Pair, String>,
-    /// One for each number of tasks.
+    /// The results for each number of tasks.
     floods: Vec<Flood>,
 }
 
@@ -74,7 +74,7 @@ impl Team {
         }
     }
 
-    /// What it did, or why it is out.
+    /// Returns the results, or the failure.
     pub(crate) fn finish(self) -> Result<Vec<Flood>, String> {
         self.pair.map(|_| self.floods)
     }

@@ -1,8 +1,8 @@
 //! The load generator: all clients of one server, in one thread with one epoll.
 //!
-//! The load is a closed loop. So many messages are in flight in each room; when one of them has
+//! The load is a closed loop with a fixed number of messages in flight in each room: when a message has
 //! reached all members, the next member in turn sends another. A measurement begins and ends with
-//! nothing in flight, so that what the server has spent meanwhile was spent on exactly the
+//! nothing in flight, so the CPU time that the server spends meanwhile belongs to exactly the
 //! deliveries that are counted.
 
 use std::collections::{HashSet, VecDeque};
@@ -26,39 +26,39 @@ use support::network::relay::client_addr;
 
 const SCRATCH_BYTES: usize = 256 * 1024;
 
-/// Connections that are opened side by side.
+/// The number of connections that are opened at the same time.
 const DIALS: usize = 64;
 
-/// How long nothing may arrive while something is in flight.
+/// The longest time without an arrival while messages are in flight.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long the members of a room wait for a message while some of them are still joining.
+/// The time to wait for the deliveries of a probe while some members are still joining.
 const PROBE_PATIENCE: Duration = Duration::from_millis(200);
 
-/// Messages that are sent at most until all have joined.
+/// The most probes that are sent until all clients have joined.
 const PROBES_MAX: usize = 100;
 
-/// The receive buffer of a paused client: the less it holds, the sooner it is in the way.
+/// The receive buffer of a paused client: small, so that its connection blocks soon.
 const PAUSED_BUFFER_BYTES: usize = 4_096;
 
-/// Messages that fill what holds data for a paused client, and how many of them are in flight.
+/// The load that fills the buffers of the paused clients.
 const FILLING: Load = Load { in_flight: 4, bytes: 32 * 1_024, duration: Duration::ZERO };
 
-/// What a server may hold for a client besides what its socket does.
+/// The most bytes that a server may queue for a client in addition to the socket's buffer.
 const SERVER_QUEUE_BYTES: usize = 2 * 1_024 * 1_024;
 
-/// What a load generator is asked for.
+/// A request to the load generator.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
     /// Connects all clients, and waits until all have joined.
     Connect(Crowd),
-    /// Sends for a while.
+    /// Sends messages for a while, and measures.
     Measure(Load),
-    /// Closes all connections at once, and looks how long new ones take meanwhile.
+    /// Closes all connections at once, and measures how long new connections take meanwhile.
     Drop { watch_for: Duration },
 }
 
-/// Who is connected to what.
+/// The clients of a scene, and their server.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Crowd {
     pub(crate) server: SocketAddr,
@@ -69,13 +69,13 @@ pub(crate) struct Crowd {
     pub(crate) first_room: usize,
     pub(crate) rooms: usize,
     pub(crate) members: usize,
-    /// Of so many members, one does not read.
+    /// One member of this many does not read.
     pub(crate) paused_one_in: Option<usize>,
-    /// Each member has a link of its own, and comes from the address at its end.
+    /// Whether each member has a link of its own, and connects from the address at the end of the link.
     pub(crate) is_away: bool,
 }
 
-/// What is sent, and for how long.
+/// The load of a measurement.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Load {
     /// Messages in flight in each room.
@@ -85,7 +85,7 @@ pub(crate) struct Load {
     pub(crate) duration: Duration,
 }
 
-/// What it answers.
+/// An answer of the load generator.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {
     Connected,
@@ -93,15 +93,15 @@ pub(crate) enum Answer {
     Dropped { served: usize, slowest: Duration },
 }
 
-/// What a measurement came to.
+/// The result of a measurement.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Measured {
     pub(crate) deliveries: u64,
     pub(crate) elapsed: Duration,
-    /// Processor time of the server, and of the load generator.
+    /// The CPU time of the server, and of the load generator.
     pub(crate) server_cpu: Duration,
     pub(crate) load_cpu: Duration,
-    /// From before a message was sent until a member had read it, in nanoseconds.
+    /// Quantiles of the latency, from before a message is sent until a member has read it, in nanoseconds.
     pub(crate) p50: u64,
     pub(crate) p99: u64,
     pub(crate) p999: u64,
@@ -133,12 +133,12 @@ struct Clients {
     epoll: Epoll,
     conns: Vec<Conn>,
     rooms: Vec<Room>,
-    /// Those who do not read.
+    /// The connections of clients that do not read.
     paused: Vec<Stream>,
     scratch: Vec<u8>,
     epoch: Instant,
     latencies: Histogram<u64>,
-    /// Rooms in which a message has reached all since that was last looked at, once for each.
+    /// Rooms in which a message has reached all members: one entry for each message that is not yet handled.
     done: Vec<usize>,
     deliveries: u64,
 }
@@ -147,25 +147,25 @@ struct Conn {
     stream: Stream,
     room: usize,
     received: u64,
-    /// The front of a frame that is not whole.
+    /// The first part of an incomplete frame.
     partial: Vec<u8>,
 }
 
-/// A room, as its readers see it.
+/// A room: its reading members, and the progress of its messages.
 #[derive(Default)]
 struct Room {
     conns: Vec<usize>,
     next_sender: usize,
     sent: u64,
-    /// Messages that have reached all.
+    /// The number of messages that have reached all members.
     done: u64,
-    /// How many members have received so many messages more than `done`, by that number.
+    /// `ahead[n]` is the number of members that have received `done + n` messages.
     ahead: VecDeque<usize>,
 }
 
 impl Room {
-    /// Notes that a member has received its message of that number, from 1 on; `true` if that was the
-    /// last to receive it.
+    /// Records that a member has received its message of this number, counted from 1. Returns `true` if
+    /// this member was the last to receive the message.
     fn receive(&mut self, number: u64) -> bool {
         let ahead = (number - self.done) as usize;
         if self.ahead.len() <= ahead {
@@ -222,7 +222,7 @@ impl Clients {
         }
         socket.set_tcp_nodelay(true)?;
         socket.connect(&self.crowd.server.into())?;
-        // For the handshake: from then on nothing blocks.
+        // For the handshake; afterwards the socket does not block.
         socket.set_read_timeout(Some(PATIENCE))?;
         let mut stream = Stream::new(TcpStream::from(socket), self.tls.as_ref())?;
         let room = self.crowd.first_room + seat % self.crowd.rooms;
@@ -249,7 +249,7 @@ impl Clients {
         Ok(())
     }
 
-    /// Sends until a message reaches all members of its room: until all have joined.
+    /// Sends probes until, in each room, a probe reaches all members: until all clients have joined.
     fn settle(&mut self) -> Result<()> {
         let mut unsettled: HashSet<usize> = (0..self.rooms.len()).collect();
         for _ in 0..PROBES_MAX {
@@ -268,7 +268,7 @@ impl Clients {
         Err(format!("in {} rooms, not all have joined", unsettled.len()).into())
     }
 
-    /// Sends until nothing more goes to those who do not read.
+    /// Sends until the buffers of all paused clients are full.
     fn fill_paused(&mut self) -> Result<()> {
         if self.paused.is_empty() {
             return Ok(());
@@ -332,7 +332,7 @@ impl Clients {
         })
     }
 
-    /// Whether each has received each message once.
+    /// Checks that each client has received as many messages as its room was sent.
     fn check_complete(&self) -> Result<()> {
         let is_short = |conn: &&Conn| conn.received != self.rooms[conn.room].sent;
         match self.conns.iter().filter(is_short).count() {
@@ -341,7 +341,7 @@ impl Clients {
         }
     }
 
-    /// The next member of a room sends a message.
+    /// Lets the next member of a room send a message.
     fn send(&mut self, room: usize, bytes: usize) -> Result<()> {
         let stamp = self.epoch.elapsed().as_nanos() as u64;
         let frame = client_frame(&self.crowd.dialect.message(stamp, bytes));
@@ -349,16 +349,16 @@ impl Clients {
         room.sent += 1;
         room.next_sender = (room.next_sender + 1) % room.conns.len();
         let sender = &mut self.conns[room.conns[room.next_sender]];
-        // A socket whose peer reads takes so little at once.
+        // The server reads, so the socket accepts so small a message at once.
         Ok(sender.stream.write_all(&frame)?)
     }
 
-    /// Waits, and takes what has come; `false` if that was nothing.
+    /// Waits for data, and reads it. Returns `false` if no data has come in time.
     fn receive(&mut self, patience: Duration) -> Result<bool> {
         let mut events = [EpollEvent::empty(); 256];
         let timeout = u16::try_from(patience.as_millis())?;
         let count = match self.epoll.wait(&mut events, timeout) {
-            // As after a stop: nothing is known, so look again.
+            // A signal interrupted the wait: look again.
             Err(Errno::EINTR) => return Ok(true),
             count => count?,
         };
@@ -373,7 +373,7 @@ impl Clients {
         Ok(())
     }
 
-    /// Tells how many bytes have come.
+    /// Reads once, and handles the frames. Returns the number of bytes.
     fn read_once(&mut self, id: usize) -> Result<usize> {
         let Self { crowd, conns, rooms, scratch, epoch, latencies, done, deliveries, .. } = self;
         let conn = &mut conns[id];
@@ -406,7 +406,7 @@ impl Clients {
         Ok(read)
     }
 
-    /// Closes all connections, in a thread, while this one opens one after the other.
+    /// Closes all connections in another thread, while this thread opens new connections one after another.
     fn drop_all(self, watch_for: Duration) -> Result<Answer> {
         let Self { crowd, conns, paused, .. } = self;
         let dropping = std::thread::spawn(move || drop((conns, paused)));
@@ -414,19 +414,19 @@ impl Clients {
         let (mut served, mut slowest) = (0, Duration::ZERO);
         while began.elapsed() < watch_for {
             let dialed = Instant::now();
-            // Into a room of its own, and until its own message has come back.
+            // The client joins a room of its own, and waits for its own message.
             let first_room = crowd.rooms + served;
             let alone = Crowd { first_room, rooms: 1, members: 1, paused_one_in: None, ..crowd };
             Self::connect(alone)?.settle()?;
             slowest = slowest.max(dialed.elapsed());
             served += 1;
         }
-        dropping.join().map_err(|_| "the thread that drops has panicked")?;
+        dropping.join().map_err(|_| "the thread that closes connections has panicked")?;
         Ok(Answer::Dropped { served, slowest })
     }
 }
 
-/// Reads the response to a request for an upgrade, and returns what came behind it.
+/// Reads the response to an upgrade request, and returns the bytes after it.
 fn read_head(stream: &mut Stream) -> Result<Vec<u8>> {
     let mut head = Vec::new();
     let mut piece = [0; 1_024];
@@ -445,7 +445,7 @@ fn read_head(stream: &mut Stream) -> Result<Vec<u8>> {
     }
 }
 
-/// Reads until the server returns the greeting, of which it may say more, and leaves what follows.
+/// Reads until the server returns the greeting, perhaps with more text, and leaves the frames after it in `input`.
 fn read_greeting(stream: &mut Stream, input: &mut Vec<u8>, greeting: &str) -> Result<()> {
     let mut piece = [0; 1_024];
     loop {

@@ -1,34 +1,34 @@
-//! Fan-out over real sockets: what a delivery costs, against others and against the kernel itself.
+//! The cost of fan-out over real sockets, compared with other servers and with the kernel alone.
 //!
 //! ```text
 //! cargo bench -p benches --bench sockets -- --progress            all of it, a quarter of an hour
 //! cargo bench -p benches --bench sockets -- --progress --short    two minutes
 //! ```
 //!
-//! Each contestant is a server in a process of its own, on one core; its clients are a load
-//! generator in another, on another core (see `load.rs`). All servers of a scene and their clients
-//! are there at once, and take turns cell by cell, round by round, so that whatever else the machine
-//! does meets all of them. Shown are medians over the rounds; a ratio is the median of the ratios of
-//! each round. Where the load generator works without a pause, as often with many messages in
-//! flight, deliveries per second are its limit; the JSON has its processor time.
+//! Each contestant is a server in a process of its own, on one core. Its clients are a load generator
+//! in another process, on another core (see `load.rs`). All servers of a scene and their clients run at
+//! the same time, and take turns cell by cell, round by round, so that other work of the machine
+//! affects all of them alike. The tables show medians over the rounds; a ratio is the median of the
+//! ratios of each round. If the load generator never pauses, as is common with many messages in flight,
+//! the deliveries per second are its limit; the JSON output has its CPU time.
 //!
-//! The floors are what a server cannot go below that gives each member each message: a bare epoll
-//! loop with one `write` a delivery (floor 1), and with one joined `write` a socket for all that a
-//! turn of its loop has brought (floor 2).
+//! The floors are lower bounds for a server that sends each message to each member: a bare epoll loop
+//! with one `write` for each delivery (floor 1), and with one joined `write` for each socket and turn of
+//! the loop (floor 2).
 //!
-//! In one scene the server makes the load: it floods a room of its own by 1, 4 and 16 tasks, while a
-//! client of another room times its echoes (see `flooded.rs`). The floor of that scene is a bare epoll
-//! loop that writes to each member as much of 512 KiB of joined messages as the socket takes. The
-//! members and the client of the other room share a core, so the echo has a part that is theirs: the
-//! floor shows it, too.
+//! In one scene the server makes the load: 1, 4 and 16 tasks flood a room, while a client of another
+//! room times its echoes (see `flooded.rs`). The floor of this scene is a bare epoll loop that writes
+//! to each member as much of 512 KiB of joined messages as the socket accepts. The flooded members and
+//! the client of the other room share a core, so the members add to the time of the echo: the floor
+//! shows how much.
 //!
-//! Two scenes are not on loopback, but between network namespaces: each client is some milliseconds
-//! away, behind an MTU of 1,500. The relay between them runs in the process that measures, before
-//! others; what it does for the server's kernel, such as to take the acknowledgements, is not counted
-//! as the server's. These scenes need root, and `ip` of iproute2.
+//! Two scenes do not use loopback but network namespaces: each client is some milliseconds away,
+//! behind an MTU of 1,500. The relay between the namespaces runs in the process that measures, with
+//! priority over others. The work that the relay does for the server's kernel, such as the receipt of
+//! acknowledgements, does not count as the server's. These scenes need root, and `ip` of iproute2.
 //!
-//! For Linux: the floors and the load generator use epoll, and processes are pinned to cores, which
-//! may be two of one physical core.
+//! The benchmark needs Linux: the floors and the load generator use epoll, and processes are pinned to
+//! cores, which may share one physical core.
 
 mod contest;
 mod contestants;
@@ -53,7 +53,7 @@ use contestants::Contestant;
 type Error = Box<dyn std::error::Error + Send + Sync>;
 type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Fan-out over real sockets: what a delivery costs, against others and against the kernel itself.
+/// Measures the cost of fan-out over real sockets, compared with other servers and with the kernel alone.
 #[derive(Parser)]
 struct Program {
     #[command(subcommand)]
@@ -62,57 +62,59 @@ struct Program {
     options: Options,
 }
 
-/// What the processes are that it starts of itself.
+/// The roles of the child processes.
 #[derive(Subcommand)]
 #[command(hide = true)]
 enum Role {
+    /// Runs a server.
     Serve {
         contestant: Contestant,
-        /// The address to listen at.
+        /// The address to listen on.
         addr: IpAddr,
     },
+    /// Runs the clients of a server that only serves.
     Load,
-    /// Serves, and floods a room when it is told to.
+    /// Runs a server that floods a room on request.
     Flood {
         contestant: Contestant,
-        /// The address to listen at.
+        /// The address to listen on.
         addr: IpAddr,
     },
-    /// The clients of such a server.
+    /// Runs the clients of a server that floods a room.
     Watch,
 }
 
 #[derive(Args)]
 struct Options {
-    /// Less than two minutes: two short rounds of fan-out, in half of the cells.
+    /// Measures two short rounds of fan-out, in half of the cells; takes less than two minutes.
     #[arg(long)]
     short: bool,
-    /// Rounds, of which the medians are shown [default: 5, with --short 2].
+    /// The number of rounds; the tables show medians [default: 5, with --short 2].
     #[arg(long)]
     rounds: Option<usize>,
-    /// How long each measurement sends, in milliseconds [default: 700, with --short 120].
+    /// The time of each measurement, in milliseconds [default: 700, with --short 120].
     #[arg(long, value_name = "MS")]
     time: Option<u64>,
-    /// Only these contestants.
+    /// Measures only these contestants.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Contestant>,
-    /// Only scenes whose name has this in it: rooms, shards, paused, fronts, away, flood,
-    /// idle, drop.
+    /// Measures only the scenes whose names contain this text, such as rooms, shards, paused, fronts, away,
+    /// flood, idle, drop.
     #[arg(long)]
     scene: Option<String>,
-    /// Connections whose memory is counted.
+    /// The number of idle connections whose memory is measured.
     #[arg(long, default_value_t = 16_000)]
     idle: usize,
-    /// Shows where it is, on a terminal.
+    /// Shows a progress bar, on a terminal.
     #[arg(long)]
     progress: bool,
-    /// Writes what was measured into a file, as JSON.
+    /// Writes the results into a file, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Draws what a delivery costs into a file, as SVG.
+    /// Draws the cost of a delivery into a file, as SVG.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
-    /// What cargo adds.
+    /// The flag that `cargo bench` adds; ignored.
     #[arg(long, hide = true)]
     bench: bool,
 }

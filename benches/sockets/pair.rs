@@ -1,4 +1,4 @@
-//! A server and its clients: two processes, each on cores of its own.
+//! A server process and a client process, each on cores of its own.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -11,13 +11,13 @@ use shared::process::{self, Peer};
 use support::network::Network;
 use support::network::namespaces::{Namespace, SERVER};
 
-/// What the processes of a pair are: a server, and its clients.
+/// The roles of the two processes of a pair: a server, and its clients.
 pub(crate) type Roles = [&'static str; 2];
 
-/// Clients make the load.
+/// The roles when the clients make the load.
 pub(crate) const FAN_OUT: Roles = ["serve", "load"];
 
-/// The server makes the load.
+/// The roles when the server makes the load.
 pub(crate) const FLOOD: Roles = ["flood", "watch"];
 
 /// A server and its clients.
@@ -43,7 +43,7 @@ impl Pair {
         let side = network.map(|network| &network.server);
         let mut server = start_on(side, &cores[..threads], [server, &name, &addr])?;
         let addr = server.answer()?;
-        // The last core, where there is none left.
+        // The clients share the last core if no core is left.
         let core = cores[threads.min(cores.len() - 1)];
         let load = start_on(network.map(|network| &network.clients), &[core], [load])?;
         Ok(Self { contestant, server, addr, load, is_away: network.is_some() })
@@ -78,7 +78,7 @@ impl Pair {
         }
     }
 
-    /// Measures, after as many messages as there are in flight that are not counted.
+    /// Measures, after a warm-up of as many messages as will be in flight.
     pub(crate) fn measure(&mut self, load: Load) -> Result<Measured> {
         self.ask_measure(Load { duration: Duration::ZERO, ..load })?;
         self.ask_measure(load)
@@ -95,13 +95,13 @@ impl Pair {
 impl Drop for Pair {
     fn drop(&mut self) {
         for file in identity_files(self.server.pid()) {
-            // Most servers have none.
+            // Most servers have no certificate files.
             let _ = std::fs::remove_file(file);
         }
     }
 }
 
-/// Starts a process of this program on some cores, and on a side of a network.
+/// Starts a process of this program on some cores, and in a network namespace.
 fn start_on<const N: usize>(
     side: Option<&Namespace>,
     cores: &[usize],
@@ -109,7 +109,7 @@ fn start_on<const N: usize>(
 ) -> Result<Peer> {
     let (cores, arguments) = (cores.to_vec(), arguments.map(str::to_owned));
     let start = move || {
-        // A child inherits what this thread is pinned to.
+        // A child inherits the cores of this thread.
         let all = process::cores()?;
         process::pin(&cores)?;
         let peer = Peer::start(&arguments);

@@ -1,4 +1,4 @@
-//! What is measured: scenes, each with its contestants and cells.
+//! The plan of the benchmark: scenes, each with its contestants and cells.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::contestants::Contestant;
 use support::network::Profile;
 
-/// Servers that take part in a scene, and what each is loaded with.
+/// A scene: its rooms, the servers that take part, and the loads.
 #[derive(Debug, Clone)]
 pub(crate) struct Scene {
     pub(crate) name: &'static str,
@@ -17,19 +17,19 @@ pub(crate) struct Scene {
     pub(crate) members: usize,
     pub(crate) contestants: Vec<Contestant>,
     pub(crate) cells: Vec<Cell>,
-    /// What is between a client and the server; `None` is loopback.
+    /// The network link between a client and the server; `None` is loopback.
     pub(crate) link: Option<Profile>,
 }
 
 impl Scene {
-    /// Leaves the cells that show most.
+    /// Keeps only the cells that show most.
     pub(crate) fn shorten(&mut self) {
         self.cells
             .retain(|cell| cell.in_flight == 16 || *cell == Cell { in_flight: 1, bytes: SMALL });
     }
 }
 
-/// A load.
+/// One load of a scene.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Cell {
     /// Messages in flight in each room.
@@ -51,7 +51,7 @@ impl fmt::Display for Cell {
 const SMALL: usize = 128;
 const LARGE: usize = 4_096;
 
-/// The scenes in which everybody takes part: fan-out.
+/// The fan-out scenes, with servers of all kinds.
 pub(crate) fn fan_out() -> Vec<Scene> {
     let cells: Vec<Cell> = [SMALL, LARGE]
         .into_iter()
@@ -79,7 +79,7 @@ pub(crate) fn fan_out() -> Vec<Scene> {
         .into()
 }
 
-/// One shard against two.
+/// The scene that compares one shard with two.
 pub(crate) fn shards() -> Scene {
     Scene {
         name: "1 room of 8,000, by shards",
@@ -91,7 +91,7 @@ pub(crate) fn shards() -> Scene {
     }
 }
 
-/// What clients that do not read mean for those that do.
+/// The scene that measures the effect of clients that do not read on the clients that do.
 pub(crate) fn paused() -> Scene {
     Scene {
         name: "1 room of 1,000, some of them paused",
@@ -103,7 +103,7 @@ pub(crate) fn paused() -> Scene {
     }
 }
 
-/// What it costs to come in through something else than the server of its own.
+/// The scene that compares the crate's own server with axum and with TLS.
 pub(crate) fn fronts() -> Scene {
     Scene {
         name: "1 room of 8,000, by fronts",
@@ -119,7 +119,7 @@ pub(crate) fn fronts() -> Scene {
     }
 }
 
-/// Members who are as far away as users are, each behind a link of its own.
+/// The scenes with members as far away as real users, each behind a link of its own.
 pub(crate) fn away() -> Vec<Scene> {
     [("1 room of 200, 20 ms away", 20), ("1 room of 200, 50 ms away", 50)]
         .map(|(name, round_trip)| Scene {
@@ -146,15 +146,15 @@ pub(crate) fn away() -> Vec<Scene> {
 /// The scene in which servers flood a room.
 pub(crate) const FLOODED: &str = "a room of 200 is flooded";
 
-/// Tasks that flood a room at the same time. With none of them, echoes are timed alone.
+/// The numbers of tasks that flood a room at the same time. With 0 tasks, echoes are timed without a flood.
 pub(crate) const FLOODS: [usize; 4] = [0, 1, 4, 16];
 
-/// Those who flood a room of their own.
+/// The contestants of the flood scene.
 pub(crate) fn flooders() -> Vec<Contestant> {
     vec![Contestant::Floor2, Contestant::RoomcastJson]
 }
 
-/// Those whose connections are dropped.
+/// The contestants whose connections are all dropped at once.
 pub(crate) fn droppers() -> Vec<Contestant> {
     vec![
         Contestant::Floor1,
@@ -165,7 +165,7 @@ pub(crate) fn droppers() -> Vec<Contestant> {
     ]
 }
 
-/// Those whose connections are weighed.
+/// The contestants whose idle connections' memory is measured.
 pub(crate) fn idlers() -> Vec<Contestant> {
     [droppers(), vec![Contestant::RoomcastAxum, Contestant::RoomcastTls]].concat()
 }

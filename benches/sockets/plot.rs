@@ -1,4 +1,4 @@
-//! A picture of what a delivery costs.
+//! Charts of the cost of a delivery.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::load::Measured;
 const SCENE_HEIGHT: u32 = 330;
 const WIDTH: u32 = 1_000;
 
-/// Of what is kept free on the right.
+/// The width of the legend, on the right of the chart.
 const LEGEND_WIDTH: u32 = 270;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;

@@ -1,4 +1,4 @@
-//! Tables of what was measured, in Markdown.
+//! The tables of results, in Markdown.
 
 use std::fmt::Write;
 
@@ -8,7 +8,7 @@ use crate::load::Measured;
 use crate::plan::{Cell, FLOODED};
 use support::flood::clients::Measured as FloodMeasured;
 
-/// All tables.
+/// Returns all tables.
 pub(crate) fn tables(figures: &Figures) -> String {
     let mut text = format!("{}; medians of {} rounds\n", figures.machine, figures.rounds);
     for scene in &figures.scenes {
@@ -61,7 +61,7 @@ fn put_failures(text: &mut String, failures: &[(Contestant, String)]) {
     }
 }
 
-/// A line for each contestant, a column for each cell.
+/// Writes a table with a line for each contestant and a column for each cell.
 fn put_table(
     text: &mut String,
     title: &str,
@@ -88,8 +88,8 @@ fn put_floods(text: &mut String, floods: &[Flood]) {
     let heads = [
         FLOODED,
         "tasks",
-        "echo beside it, median of the rounds' medians, ms",
-        "the worst of all, ms",
+        "echo of another room, median of the rounds' medians, ms",
+        "slowest echo of all rounds, ms",
         "deliveries, 1,000/s",
         "server CPU per delivery in µs (ratio to the floor)",
         "dropped, %",
@@ -121,7 +121,7 @@ fn measured_cells(flood: &Flood, floods: &[Flood]) -> [String; 5] {
 fn put_memory(text: &mut String, figures: &Figures) {
     let Some(first) = figures.memory.first() else { return };
     let title = format!("{} idle connections", first.connections);
-    put_row(text, [title, "KiB each, resident".to_owned()]);
+    put_row(text, [title, "resident KiB per connection".to_owned()]);
     put_rule(text, 1);
     for memory in &figures.memory {
         let kibibytes = format!("{:.2}", memory.bytes_each / 1_024.0);
@@ -152,7 +152,7 @@ fn put_row(text: &mut String, cells: impl IntoIterator<Item = String>) {
     let _ = writeln!(text, "| {} |", cells.join(" | "));
 }
 
-/// Also parts a table from the one before, by the line above its head.
+/// Writes the rule below the head, and an empty line above the head, which separates the table from the one before.
 fn put_rule(text: &mut String, columns: usize) {
     let head = text.trim_end().rfind('\n').map_or(0, |end| end + 1);
     text.insert(head, '\n');

@@ -1,4 +1,4 @@
-//! A client's stream: TCP, or TLS over it.
+//! A client's stream: TCP, or TLS over TCP.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::Result;
 
-/// Where the server with this process id puts its certificate and its key.
+/// The files of the certificate and the key of the server with this process id.
 pub(crate) fn identity_files(server_pid: u32) -> [PathBuf; 2] {
     ["cert", "key"]
         .map(|name| std::env::temp_dir().join(format!("roomcast-bench-{server_pid}.{name}")))
@@ -24,7 +24,7 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// Shakes hands, where there is a configuration for it.
+    /// Creates a stream. With a TLS configuration, makes the TLS handshake.
     pub(crate) fn new(tcp: TcpStream, tls: Option<&Arc<ClientConfig>>) -> Result<Self> {
         let Some(config) = tls else { return Ok(Self::Tcp(tcp)) };
         let session = ClientConnection::new(config.clone(), ServerName::try_from("localhost")?)?;
@@ -40,7 +40,7 @@ impl Stream {
         }
     }
 
-    /// Whether more may have come already, of which epoll does not tell.
+    /// Whether the stream may hold more data that epoll does not report.
     pub(crate) fn holds_back(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
@@ -71,7 +71,7 @@ impl Write for Stream {
     }
 }
 
-/// What trusts the certificate of the server with this process id.
+/// The TLS configuration that trusts the certificate of the server with this process id.
 pub(crate) fn client_config(server_pid: u32) -> Result<Arc<ClientConfig>> {
     let [certificate, _] = identity_files(server_pid);
     let mut roots = RootCertStore::empty();

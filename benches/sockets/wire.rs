@@ -1,28 +1,28 @@
-//! What the clients of the load generator say and hear: frames by the book, as few words as that.
+//! The frames and texts of the load generator's clients: the smallest part of WebSocket that the benchmark needs.
 
 use serde::{Deserialize, Serialize};
 
-/// Unmasking costs a server the same whatever the key.
+/// The mask of all frames. Unmasking costs a server the same for each key.
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// What every client says of itself; not every server asks for it.
+/// The `Authorization` header of every client; most servers ignore it.
 pub(crate) const AUTHORIZATION: &str = "Bearer secret";
 
-/// What every message begins with, behind the dialect's prefix.
+/// The start of every message, after the dialect's prefix.
 const STAMP_KEY: &str = "{\"at\":";
 
-/// Digits of a stamp: a number of fixed length that is valid JSON.
+/// The digits of a stamp: a number of fixed length that is valid JSON.
 const STAMP_DIGITS: usize = 19;
 
-/// The least of the numbers with so many digits.
+/// The least number with [`STAMP_DIGITS`] digits.
 const STAMP_BASE: u64 = 1_000_000_000_000_000_000;
 
-/// How a contestant wants to be addressed, beyond the WebSocket protocol.
+/// The protocol of a contestant on top of WebSocket.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    /// `GET /ws/{room}`; a message is the text that the others get.
+    /// `GET /ws/{room}`; the other members get the text of a message unchanged.
     Plain,
-    /// Socket.IO, version 5 over Engine.IO 4: an event of one argument.
+    /// Socket.IO, version 5 over Engine.IO 4; a message is an event with one argument.
     SocketIo,
 }
 
@@ -35,7 +35,7 @@ impl Dialect {
         }
     }
 
-    /// What a client says first.
+    /// The first message of a client, if the protocol has one.
     pub(crate) fn greeting(self) -> Option<&'static str> {
         (self == Self::SocketIo).then_some("40")
     }
@@ -54,7 +54,7 @@ impl Dialect {
         }
     }
 
-    /// Text of `bytes` bytes that says when it was sent.
+    /// Returns a text of `bytes` bytes that contains the time of its sending.
     pub(crate) fn message(self, stamp: u64, bytes: usize) -> String {
         let head = format!("{}{STAMP_KEY}{},\"pad\":\"", self.prefix(), STAMP_BASE + stamp);
         let tail = format!("\"}}{}", self.suffix());
@@ -62,7 +62,7 @@ impl Dialect {
         format!("{head}{:.<padding$}{tail}", "")
     }
 
-    /// When the message was sent; `None` where the text is something else, such as a greeting.
+    /// Returns when a message was sent; `None` if the text is not a message but, for example, a greeting.
     pub(crate) fn stamp(self, text: &[u8]) -> Option<u64> {
         let rest = text.strip_prefix(self.prefix().as_bytes())?;
         let digits = rest.strip_prefix(STAMP_KEY.as_bytes())?.get(..STAMP_DIGITS)?;
@@ -71,7 +71,7 @@ impl Dialect {
     }
 }
 
-/// A request for an upgrade.
+/// Returns an upgrade request.
 pub(crate) fn request(target: &str) -> String {
     format!(
         "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -80,7 +80,7 @@ pub(crate) fn request(target: &str) -> String {
     )
 }
 
-/// A masked text frame, as clients send them.
+/// Returns a masked text frame, as clients send.
 pub(crate) fn client_frame(text: &str) -> Vec<u8> {
     let mut frame = vec![0x81];
     match u16::try_from(text.len()) {
@@ -96,8 +96,8 @@ pub(crate) fn client_frame(text: &str) -> Vec<u8> {
     frame
 }
 
-/// The first byte of the frame at the front of `input`, its payload, and how long it is in all;
-/// `None` while it is not whole. A mask is taken off.
+/// Returns the first byte of the frame at the front of `input`, its unmasked payload, and the length of the
+/// whole frame; `None` while the frame is incomplete.
 pub(crate) fn take_frame(input: &mut [u8]) -> Option<(u8, &mut [u8], usize)> {
     let (first, second) = (*input.first()?, *input.get(1)?);
     let (bytes, mut start) = match second & 0x7f {

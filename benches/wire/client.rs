@@ -1,19 +1,19 @@
-//! What a client sends, as the server reads it.
+//! The bytes that a client sends, as the server reads them.
 
-/// Opcode of a further fragment.
+/// The opcode of a continuation frame: the second and later fragments of a message.
 const CONTINUATION: u8 = 0x0;
-/// Opcode of a text message.
+/// The opcode of a text message.
 const TEXT: u8 = 0x1;
 const FIN: u8 = 0x80;
 
-/// The mask of all frames; any will do.
+/// The mask of all frames; an arbitrary value.
 pub(crate) const MASK: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 
-/// Some bytes that a client sends, cut into the reads that they come in.
+/// Bytes that a client sends, split into the reads of the server.
 pub(crate) struct Script {
     pub(crate) name: &'static str,
     pub(crate) reads: Vec<Vec<u8>>,
-    /// How many messages end in them.
+    /// The number of messages that end in these reads.
     pub(crate) messages: usize,
 }
 
@@ -23,7 +23,7 @@ impl Script {
     }
 }
 
-/// What there is to decode.
+/// The inputs of the decoding benchmarks.
 pub(crate) fn scripts() -> Vec<Script> {
     let small = frame(FIN | TEXT, 128);
     let middle = frame(FIN | TEXT, 4 << 10);
@@ -38,7 +38,7 @@ pub(crate) fn scripts() -> Vec<Script> {
     ]
 }
 
-/// A message of equal fragments.
+/// A message of fragments of equal size.
 fn fragments(fragments: usize, payload_bytes: usize) -> Vec<u8> {
     let first = |at| match at {
         0 => TEXT,

@@ -1,4 +1,4 @@
-//! Frames in.
+//! Decoding of frames.
 
 use std::hint::black_box;
 
@@ -12,15 +12,15 @@ use tokio_tungstenite::tungstenite;
 use crate::client::{MASK, Script, scripts};
 use crate::feed::Feed;
 
-/// Above all that is decoded here.
+/// The limit of a message; larger than all messages here.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 
-/// Text messages out of what reads have brought: headers, masks, fragments, and the check for UTF-8.
+/// Measures the decoding of text messages: headers, masks, fragments, and the check for UTF-8.
 ///
-/// Decoding overwrites its input, so each read is copied into a buffer first, as a kernel would, and
-/// the decoders that read by themselves get it from memory. Beside it tungstenite and
+/// Decoding overwrites its input, so each read is copied into a buffer first, as a kernel would do.
+/// Decoders that read from a stream get one that reads from memory. For comparison: tungstenite and
 /// fastwebsockets, with their defaults (tungstenite clears its read buffer of 128 KiB for each read);
-/// and a copy that is unmasked, and no more.
+/// and a lower bound, a copy that is only unmasked.
 pub(crate) fn frames(c: &mut Criterion) {
     let mut group = c.benchmark_group("decode frames");
     for script in scripts() {
@@ -50,7 +50,7 @@ fn ours(group: &mut BenchmarkGroup<'_, WallTime>, script: &Script) {
                     black_box((kind, payload));
                     messages += 1;
                 };
-                decoder.decode(buffer, see).expect("frames as they should be");
+                decoder.decode(buffer, see).expect("the frames are valid");
             }
             assert_eq!(messages, script.messages);
         });
@@ -64,7 +64,7 @@ fn by_tungstenite(group: &mut BenchmarkGroup<'_, WallTime>, script: &Script) {
         let mut socket = WebSocket::from_raw_socket(Feed::new(script), Role::Server, None);
         b.iter(|| {
             for _ in 0..script.messages {
-                let message = socket.read().expect("frames as they should be");
+                let message = socket.read().expect("the frames are valid");
                 assert!(black_box(message).is_text());
             }
         });
@@ -77,8 +77,8 @@ fn by_fastwebsockets(group: &mut BenchmarkGroup<'_, WallTime>, script: &Script) 
         let mut socket = FragmentCollector::new(socket);
         b.iter(|| {
             for _ in 0..script.messages {
-                let frame = socket.read_frame().now_or_never().expect("all of it is there");
-                black_box(frame.expect("frames as they should be"));
+                let frame = socket.read_frame().now_or_never().expect("the reads hold the whole message");
+                black_box(frame.expect("the frames are valid"));
             }
         });
     });

@@ -1,4 +1,4 @@
-//! Frames out.
+//! Encoding of frames.
 
 use std::hint::black_box;
 
@@ -8,8 +8,8 @@ use roomcast::engine::{FrameKind, frame};
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
-/// A payload to a frame of its own, header and payload in one allocation. Beside it a bare copy of
-/// the payload to a `Vec`, and tungstenite's frame, whose payload is shared until it is written.
+/// Measures the encoding of a payload as a frame, with header and payload in one allocation. For comparison: a
+/// bare copy of the payload to a `Vec`, and tungstenite's frame, whose payload is shared until it is written.
 pub(crate) fn frames(c: &mut Criterion) {
     let mut group = c.benchmark_group("encode frame");
     for payload_bytes in [128, 4 << 10, 64 << 10] {
@@ -26,7 +26,7 @@ pub(crate) fn frames(c: &mut Criterion) {
                 let payload = black_box(&payload).clone();
                 let frame = Frame::message(payload, OpCode::Data(Data::Text), true);
                 let mut out = Vec::with_capacity(frame.len());
-                frame.format(&mut out).expect("a Vec takes everything");
+                frame.format(&mut out).expect("a Vec accepts each write");
                 out
             });
         });

@@ -1,4 +1,4 @@
-//! What goes between nodes.
+//! Envelopes: the format of messages between nodes.
 
 use std::hint::black_box;
 
@@ -16,8 +16,8 @@ fn rooms() -> Vec<String> {
     (0..MESSAGES).map(|room| format!("room{room}")).collect()
 }
 
-/// 64 frames of 128 bytes to one envelope. Beside it the same with nothing but lengths between names
-/// and texts, and a list of pairs in JSON.
+/// Measures the packing of 64 frames of 128 bytes into one envelope. For comparison: names and texts with only
+/// their lengths between them, and a list of pairs in JSON.
 pub(crate) fn packing(c: &mut Criterion) {
     let mut group = c.benchmark_group("pack 64 messages of 128 B");
     group.throughput(Throughput::Elements(MESSAGES as u64));
@@ -36,8 +36,8 @@ pub(crate) fn packing(c: &mut Criterion) {
     group.finish();
 }
 
-/// An envelope is checked, and its messages are looked at one after the other, where they lie. Beside
-/// it the other two ways.
+/// Measures the check of an envelope and a pass over its messages, in place. For comparison: the same two
+/// formats as in [`packing`].
 pub(crate) fn reading(c: &mut Criterion) {
     let mut group = c.benchmark_group("read 64 messages of 128 B");
     group.throughput(Throughput::Elements(MESSAGES as u64));
@@ -75,8 +75,8 @@ pub(crate) fn reading(c: &mut Criterion) {
     group.finish();
 }
 
-/// Signing an envelope of so many messages of 128 bytes, and checking it: what a key costs, each time,
-/// beside packing and reading.
+/// Measures the signing of an envelope, and the check of a signature: the cost of a key for each envelope, in
+/// addition to packing and reading.
 pub(crate) fn signing(c: &mut Criterion) {
     use criterion::{BatchSize, BenchmarkId};
     use roomcast::internals::Signer;
@@ -89,9 +89,10 @@ pub(crate) fn signing(c: &mut Criterion) {
         group.throughput(Throughput::Bytes(envelope.len() as u64));
         group.bench_function(BenchmarkId::new("sign", messages), |b| {
             let setup = || {
-                let mut room_for_the_signature = Vec::with_capacity(envelope.len() + 16);
-                room_for_the_signature.extend_from_slice(&envelope);
-                room_for_the_signature
+                // With spare capacity for the signature.
+                let mut copy = Vec::with_capacity(envelope.len() + 16);
+                copy.extend_from_slice(&envelope);
+                copy
             };
             let sign = |envelope| signer.seal("channel", envelope);
             b.iter_batched(setup, sign, BatchSize::SmallInput);

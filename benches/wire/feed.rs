@@ -1,4 +1,4 @@
-//! A stream that brings the same reads again and again, for decoders that read by themselves.
+//! A stream that repeats the same reads, for decoders that read from a stream.
 
 use std::io::{self, Read, Write};
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::client::Script;
 
-/// The reads of a script, in a circle. A read takes no more than one of them.
+/// A stream that repeats the reads of a script without end. One call returns bytes of at most one of the reads.
 pub(crate) struct Feed<'a> {
     script: &'a Script,
     read: usize,
@@ -20,7 +20,7 @@ impl<'a> Feed<'a> {
         Self { script, read: 0, offset: 0 }
     }
 
-    /// What there is to read, up to `bytes_max` bytes of it.
+    /// Takes the next bytes, at most `bytes_max`.
     fn next(&mut self, bytes_max: usize) -> &'a [u8] {
         let rest = &self.script.reads[self.read][self.offset..];
         let taken = rest.len().min(bytes_max);

@@ -1,4 +1,4 @@
-//! JSON in and out.
+//! Encoding and decoding of JSON.
 
 use std::hint::black_box;
 
@@ -8,7 +8,7 @@ use roomcast::internals::encode_frame;
 use roomcast::{Codec, FrameKind, Json, Never};
 use serde::{Deserialize, Serialize};
 
-/// A message of a chat.
+/// A chat message.
 #[derive(Serialize, Deserialize)]
 struct Message {
     room: String,
@@ -17,14 +17,14 @@ struct Message {
     sent_ms: u64,
 }
 
-/// What a chat shows to somebody who joins.
+/// The history that a client gets when it joins a chat.
 #[derive(Serialize, Deserialize)]
 struct History {
     messages: Vec<Message>,
     is_complete: bool,
 }
 
-/// 122 bytes of JSON.
+/// A message of 122 bytes of JSON.
 fn small() -> Message {
     Message {
         room: "lobby".to_owned(),
@@ -34,7 +34,7 @@ fn small() -> Message {
     }
 }
 
-/// 33 of them, in 4,092 bytes.
+/// 33 small messages, in 4,092 bytes of JSON.
 fn large() -> History {
     History { messages: (0..33).map(|_| small()).collect(), is_complete: true }
 }
@@ -43,8 +43,8 @@ fn json_bytes<T: Serialize>(message: &T) -> Vec<u8> {
     serde_json::to_vec(message).expect("it has a representation")
 }
 
-/// A message to JSON, in a buffer that is kept; and to a frame of its own, as a publish does it.
-/// Beside them serde_json, in a buffer that is kept, and followed by the framing of this crate.
+/// Measures the encoding of a message as JSON into a reused buffer, and into a new frame, as a publish does.
+/// For comparison: serde_json into a reused buffer, and serde_json followed by the framing of this crate.
 pub(crate) fn encoding(c: &mut Criterion) {
     encode(c, "small", &small());
     encode(c, "large", &large());
@@ -82,7 +82,7 @@ fn encode<T: Serialize + for<'de> Deserialize<'de> + 'static>(
     group.finish();
 }
 
-/// JSON to a message. The codec writes to its input, so that is copied first, for serde_json too.
+/// Measures the decoding of JSON. The codec overwrites its input, so the input is copied first, also for serde_json.
 pub(crate) fn decoding(c: &mut Criterion) {
     decode(c, "small", &small());
     decode(c, "large", &large());

@@ -1,11 +1,10 @@
-//! What bytes cost on their way in and out: frames, JSON, and the envelopes between nodes.
+//! The cost of encoding and decoding: frames, JSON, and the envelopes between nodes.
 //!
 //! ```text
 //! cargo bench -p benches --bench wire
 //! ```
 //!
-//! Each group has what others do for the same end beside it, and where there is one, the least that
-//! it could cost.
+//! Each group also measures other crates that do the same work and, where there is one, a lower bound.
 
 use criterion::{criterion_group, criterion_main};
 

@@ -1,8 +1,8 @@
-//! Whatever a client sends, and however the network cuts it: the same events come out, each with
-//! the read that brings its last byte.
+//! The frame decoder returns the same events for the same bytes, however the network splits them into reads. Each
+//! event comes with the read that holds its last byte.
 //!
 //! ```text
-//! input = limits (1) · number of cuts (1) · their sizes (1 each) · what the client sends
+//! input = limits (1) · number of cuts (1) · their sizes (1 each) · the client's bytes
 //! ```
 #![no_main]
 
@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use roomcast::internals::{Decoded, decode};
 use roomcast::{CloseCode, FrameKind};
 
-/// Small ones, so that short inputs reach them, and one that takes a length of 64 bits.
+/// Small limits, which short inputs reach, and a limit that needs a length of 64 bits.
 const MESSAGE_BYTES_MAX: [usize; 5] = [300, 0, 1, 125, 70_000];
 const FRAGMENTS_MAX: [u32; 3] = [u32::MAX, 2, 5];
 
@@ -28,7 +28,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// Reads of these sizes, some of them empty, and the rest.
+/// Splits the bytes into reads of these sizes, some of them empty, and the rest.
 fn cut<'a>(mut bytes: &'a [u8], sizes: &[u8]) -> Vec<&'a [u8]> {
     let mut reads = Vec::new();
     for &size in sizes {
@@ -40,7 +40,7 @@ fn cut<'a>(mut bytes: &'a [u8], sizes: &[u8]) -> Vec<&'a [u8]> {
     reads
 }
 
-/// What is to come of each read, by what came of each of its bytes.
+/// The expected events of each read: the events of its single bytes.
 fn gathered(bytewise: &[Vec<Decoded>], reads: &[&[u8]]) -> Vec<Vec<Decoded>> {
     let mut rest = bytewise;
     let mut gathered = Vec::new();
@@ -61,11 +61,11 @@ fn is_last(event: &Decoded) -> bool {
     matches!(event, Decoded::Close(_) | Decoded::Refused(_))
 }
 
-/// What a session may rely on.
+/// Checks the guarantees that a session relies on.
 fn check(events: &[Decoded], bytes: usize, message_bytes_max: usize) {
     let mut payload_bytes = 0;
     for (at, event) in events.iter().enumerate() {
-        assert!(!is_last(event) || at + 1 == events.len(), "something follows the end");
+        assert!(!is_last(event) || at + 1 == events.len(), "no event follows the end");
         payload_bytes += match event {
             Decoded::Message(kind, payload) => {
                 assert!(payload.len() <= message_bytes_max);
@@ -90,5 +90,5 @@ fn check(events: &[Decoded], bytes: usize, message_bytes_max: usize) {
             }
         };
     }
-    assert!(payload_bytes <= bytes, "more came out than went in");
+    assert!(payload_bytes <= bytes, "payloads are no longer than the input");
 }

@@ -1,7 +1,7 @@
-//! Our decoder and tungstenite's, as a server: the same messages, and the same verdict.
+//! The frame decoder, as a server, returns the same messages and the same verdict as tungstenite's decoder.
 //!
 //! ```text
-//! input = limit (1) · what the client sends
+//! input = limit (1) · the client's bytes
 //! ```
 #![no_main]
 
@@ -27,7 +27,7 @@ fuzz_target!(|input: &[u8]| {
     let Some((&limit, bytes)) = input.split_first() else { return };
     let message_bytes_max = MESSAGE_BYTES_MAX[usize::from(limit) % 4];
     let ours = ours(bytes, message_bytes_max);
-    // We refuse a frame at the byte that breaks it, tungstenite when it is whole: so that it will be.
+    // Our decoder refuses a frame at the first wrong byte, tungstenite only at its end: padding completes the frame.
     let padding = matches!(ours.end, End::Refused(_)).then(|| vec![0; message_bytes_max + 200]);
     let theirs = theirs(&[bytes, &padding.unwrap_or_default()].concat(), message_bytes_max);
     if ours != theirs && !is_allowed(&ours, &theirs) {
@@ -35,14 +35,14 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// The differences between the two that we want. All of them are faults of the client which end
-/// the connection here.
+/// The intended differences between the decoders. Each is a fault of the client that ends the connection in our
+/// decoder.
 fn is_allowed(ours: &Run, theirs: &Run) -> bool {
     let is_same_front = ours.seen == theirs.seen;
     match (&ours.end, &theirs.end) {
         // 5.2: "the minimal number of bytes MUST be used to encode the length". Tungstenite reads
-        // on, so only what came before can be compared. In control frames any long form is refused
-        // as one of more than 125 bytes.
+        // on, so only the events before the frame can be compared. A control frame with a long form of
+        // the length is refused as a frame of more than 125 bytes.
         (End::Refused(close), _)
             if close.reason == "length not in its shortest form"
                 || close.reason == "control frame of more than 125 bytes" =>
@@ -50,8 +50,8 @@ fn is_allowed(ours: &Run, theirs: &Run) -> bool {
             theirs.seen.starts_with(&ours.seen)
                 || theirs.end == End::Closed(PROTOCOL, VIOLATION.into())
         }
-        // Both refuse, for another of several faults of one frame. Tungstenite looks at the length
-        // first, then at the rest of the header. A close frame is read before its code is judged.
+        // Both refuse, for different faults of one frame. Tungstenite checks the length first, then the
+        // rest of the header, and reads a close frame before it checks the code.
         (End::Refused(ours), End::Refused(theirs)) if is_same_front => {
             match (u16::from(ours.code), u16::from(theirs.code)) {
                 (PROTOCOL, TOO_BIG) => true,
@@ -59,7 +59,7 @@ fn is_allowed(ours: &Run, theirs: &Run) -> bool {
                 (ours, theirs) => ours == theirs,
             }
         }
-        // Tungstenite gives a close frame with a forbidden code as one of its own.
+        // Tungstenite replaces a close frame with a forbidden code by its own close frame.
         (End::Refused(ours), End::Closed(PROTOCOL, reason)) if is_same_front => {
             ours.reason.starts_with("close code") && reason == VIOLATION
         }
@@ -71,10 +71,10 @@ fn is_allowed(ours: &Run, theirs: &Run) -> bool {
     }
 }
 
-/// What tungstenite puts in the place of a forbidden close frame.
+/// The reason in tungstenite's replacement of a forbidden close frame.
 const VIOLATION: &str = "Protocol violation";
 
-/// What a decoder gave, and how it ended.
+/// The messages of a decoder, and how its run ended.
 #[derive(Debug, PartialEq)]
 struct Run {
     seen: Vec<Seen>,
@@ -91,9 +91,9 @@ enum Seen {
 
 #[derive(Debug, PartialEq)]
 enum End {
-    /// The bytes were used up.
+    /// All bytes were read, and the decoder waits for more.
     WantsMore,
-    /// By a close frame.
+    /// The client sent a close frame.
     Closed(u16, String),
     Refused(Close),
 }
@@ -120,7 +120,7 @@ fn theirs(bytes: &[u8], message_bytes_max: usize) -> Run {
     let config = WebSocketConfig::default()
         .read_buffer_size(1 << 10)
         .max_message_size(Some(message_bytes_max))
-        // Of control frames, too.
+        // This limit applies to control frames, too.
         .max_frame_size(Some(message_bytes_max.max(125)));
     let mut socket = WebSocket::from_raw_socket(Wire(bytes), Role::Server, Some(config));
     let mut seen = Vec::new();
@@ -136,7 +136,7 @@ fn theirs(bytes: &[u8], message_bytes_max: usize) -> Run {
                 });
                 return Run { seen, end };
             }
-            Ok(Message::Frame(_)) => unreachable!("not given by a read"),
+            Ok(Message::Frame(_)) => unreachable!("a read returns no raw frame"),
             Err(error) => return Run { seen, end: verdict(error) },
         });
     }

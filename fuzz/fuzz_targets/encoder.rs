@@ -1,5 +1,5 @@
-//! Frames of all kinds and sizes, in bursts: tungstenite reads, as a client, what we meant, and what
-//! the engine itself reads of its frames agrees.
+//! The frame encoder writes frames of all kinds and sizes, in bursts. Tungstenite, as a client, reads the messages that
+//! were meant; the engine's own functions for frames agree.
 #![no_main]
 
 mod wire;
@@ -16,7 +16,7 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocket};
 
 use self::wire::Wire;
 
-/// Some frames, and the last one.
+/// Some frames, and perhaps a close frame.
 #[derive(Debug, Arbitrary)]
 struct Burst {
     #[arbitrary(with = frames)]
@@ -45,7 +45,7 @@ enum Code {
     Any(u16),
 }
 
-/// The bounds between the forms of a length, and what comes near.
+/// Sizes around the bounds between the forms of a length.
 const SIZES: [usize; 12] = [0, 1, 2, 124, 125, 126, 127, 65_534, 65_535, 65_536, 65_537, 70_000];
 
 fn frames(input: &mut Unstructured<'_>) -> Result<Vec<Frame>> {
@@ -68,13 +68,13 @@ fn frame(input: &mut Unstructured<'_>) -> Result<Frame> {
     })
 }
 
-/// Text of that size, but for the last character.
+/// Text of this size, or slightly shorter so that it ends with a whole character.
 fn text(pattern: &str, size: usize) -> String {
     let pattern = if pattern.is_empty() { "é" } else { pattern };
     prefix(&pattern.repeat(size / pattern.len() + 1), size).to_owned()
 }
 
-/// As many characters as have at most so many bytes.
+/// As many characters as fit into this many bytes.
 fn prefix(text: &str, bytes_max: usize) -> &str {
     let ends = text.char_indices().map(|(at, character)| at + character.len_utf8());
     &text[..ends.take_while(|end| *end <= bytes_max).last().unwrap_or(0)]
@@ -101,7 +101,7 @@ fn encode(frame: &Frame) -> Bytes {
     }
 }
 
-/// The three ways to make a data frame make the same, and its parts are found again.
+/// Encodes a data frame in three ways. Checks that the frames are equal and that their parts are found again.
 fn encode_data(kind: FrameKind, payload: &[u8]) -> Bytes {
     let frame = frame::encode(kind, payload);
     let mut sealed = [&[0xEE; HEADER_BYTES_MAX], payload].concat();
@@ -133,11 +133,11 @@ fn close(Farewell { code, reason, repeats }: Farewell) -> Close {
     Close::new(code.into(), reason.repeat(repeats.into()))
 }
 
-/// What a client is to read: nothing in place of a code that never is on the wire.
+/// The close frame that a client reads; `None` for a code that must not be sent.
 fn close_meant(close: &Close) -> Option<CloseFrame> {
     let code = u16::from(close.code);
     let (code, reason) = match code {
-        // In IANA's registry; tungstenite does not know it, and puts a close of its own in its place.
+        // Registered with IANA, but unknown to tungstenite, which replaces the frame by its own.
         1014 => (1002, "Protocol violation"),
         1000..=1003 | 1007..=1013 | 3000..=4999 => (code, prefix(&close.reason, 123)),
         _ => return None,
@@ -145,7 +145,7 @@ fn close_meant(close: &Close) -> Option<CloseFrame> {
     Some(CloseFrame { code: code.into(), reason: reason.into() })
 }
 
-/// A run of frames is cut where one ends, and counted, whatever is in it.
+/// Checks that the engine finds the end of each frame in a run of frames, and counts the frames.
 fn check_cuts(frames: &[Bytes]) {
     let run = frames.concat();
     assert_eq!(frame::count(&run), frames.len());
@@ -169,9 +169,9 @@ fn read_by_a_client(bytes: &[u8]) -> Vec<Message> {
     loop {
         match socket.read() {
             Ok(message) => read.push(message),
-            // The bytes are used up, without and with a close frame.
+            // All bytes are read, without or with a close frame.
             Err(Error::Protocol(ResetWithoutClosingHandshake) | Error::ConnectionClosed) => break,
-            Err(error) => panic!("a client refuses: {error}"),
+            Err(error) => panic!("the client refuses a frame: {error}"),
         }
     }
     read

@@ -1,13 +1,13 @@
-//! The shard engine against the oracle of the tests, `tests/engine/model.rs`: what is joined, left,
-//! published, blocked and closed, and when, comes from the input.
+//! The shard engine agrees with the oracle of the tests, `tests/engine/model.rs`. The input chooses the operations and
+//! their order: join, leave, publish, block, close.
 //!
-//! `TRACE=1` shows the operations.
+//! `TRACE=1` prints the operations.
 #![no_main]
 
 #[path = "../../tests/engine/dice.rs"]
 mod dice;
 #[path = "../../tests/engine/fake.rs"]
-#[expect(dead_code, reason = "the tests use more of it")]
+#[expect(dead_code, reason = "the tests use the other items")]
 mod fake;
 #[path = "../../tests/engine/model.rs"]
 mod model;
@@ -23,7 +23,7 @@ use libfuzzer_sys::fuzz_target;
 use self::dice::Dice;
 use self::operation::{Kind, Operation};
 
-/// Fewer than three bytes make no message for an inbox: so many do not fill one.
+/// A message takes at least three bytes of input, so an input of this size does not fill an inbox.
 const BYTES_MAX: usize = 2_048;
 
 static IS_TRACED: LazyLock<bool> = LazyLock::new(|| env::var_os("TRACE").is_some());
@@ -40,8 +40,8 @@ fuzz_target!(|input: &[u8]| {
     model::run(Bytes(bytes), kind, usize::MAX, trace);
 });
 
-/// Numbers that the fuzzer chooses: one byte for a small range, so that a mutation is a change of one
-/// choice, and more for a larger one.
+/// The numbers that the fuzzer chooses. A small range takes one byte, so that a mutation changes one choice; a larger
+/// range takes more bytes.
 struct Bytes<'a>(&'a [u8]);
 
 impl Dice for Bytes<'_> {

@@ -1,8 +1,8 @@
-//! Whatever a stranger publishes on the channel: it is read or refused, and what was read means the
-//! same when it is written again. Whatever a node publishes is read as it was meant.
+//! The parser of envelopes reads or refuses any payload; an envelope that it reads keeps its meaning when it is written
+//! again. It reads each envelope of a node as the node meant it.
 //!
 //! ```text
-//! input = 0 · a payload | 1 · a payload without its magic | 2 · what an envelope is made of
+//! input = 0 · a payload | 1 · a payload without its magic bytes | 2 · the data of an envelope
 //! ```
 #![no_main]
 
@@ -19,7 +19,7 @@ fuzz_target!(|input: &[u8]| {
     let Some((&mode, rest)) = input.split_first() else { return };
     match mode % 3 {
         0 => check_payload(rest),
-        // Few inputs would begin as an envelope does by chance.
+        // Random inputs seldom begin with the magic bytes.
         1 => check_payload(&[b"RCE\x02", rest].concat()),
         _ => {
             let drawn = Unstructured::new(rest).arbitrary::<(([u8; 16], u64, u64), MadeUp)>();
@@ -37,7 +37,7 @@ fn check_payload(payload: &[u8]) {
         EnvelopeBody::Heartbeat(heartbeat) => heartbeat.seal(header),
     };
     assert!(written.len() <= payload.len(), "the shortest form is written");
-    let again = Envelope::parse(&written).expect("it was read before");
+    let again = Envelope::parse(&written).expect("a rewritten envelope is readable");
     assert_eq!(again.header, header);
     match (again.body, body) {
         (EnvelopeBody::Messages(again), EnvelopeBody::Messages(messages)) => assert!(again.eq(messages)),
@@ -64,16 +64,16 @@ fn check_envelope(header: EnvelopeHeader, made_up: &MadeUp) {
     };
     if header.first.checked_add(numbers).is_none() {
         let read = Envelope::parse(&written);
-        return assert_eq!(read, Err(Unreadable::Garbage), "numbers past the last one");
+        return assert_eq!(read, Err(Unreadable::Garbage), "message numbers overflow");
     }
-    let read = Envelope::parse(&written).expect("a node has written it");
+    let read = Envelope::parse(&written).expect("an envelope of a node is readable");
     assert_eq!(read.header, header);
     match (read.body, made_up) {
         (EnvelopeBody::Messages(read), MadeUp::Messages(made_up)) => assert!(read.eq(made_up)),
         (EnvelopeBody::Heartbeat(read), MadeUp::Heartbeat(made_up)) => {
             assert_eq!(read, made_up.heartbeat());
         }
-        (read, _) => panic!("{read:?} was made of {made_up:?}"),
+        (read, _) => panic!("{made_up:?} was read as {read:?}"),
     }
     for cut in [0, 3, 4, written.len() / 2, written.len() - 1] {
         assert!(Envelope::parse(&written[..cut]).is_err(), "cut at {cut}");
@@ -85,14 +85,14 @@ type Id = ([u8; 16], u64);
 
 fn conn_id((node, key): Id) -> ConnId {
     let text = format!("{:032x}-{key:x}", u128::from_be_bytes(node));
-    text.parse().expect("the text of an identity")
+    text.parse().expect("the text is a valid connection id")
 }
 
 fn node_id(node: [u8; 16]) -> NodeId {
     conn_id((node, 0)).node()
 }
 
-/// What a node publishes, drawn from bytes.
+/// The content of a node's envelope, drawn from the input.
 #[derive(Debug, Arbitrary)]
 enum MadeUp {
     Messages(Vec<MadeUpMessage>),
@@ -117,7 +117,7 @@ enum MadeUpTarget {
 #[derive(Debug, Arbitrary)]
 enum MadeUpContent {
     Payload(bool, Vec<u8>),
-    /// A code that may be sent, by its place among them.
+    /// The index of an application's close code, from 3000 to 4999, and the reason.
     Close(u16, String),
     Join(String),
     Leave(String),

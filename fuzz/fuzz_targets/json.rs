@@ -1,8 +1,8 @@
-//! The `Json` codec and serde_json: the same texts are accepted, with the same values, for several
-//! types. What either writes, the other reads back.
+//! The `Json` codec accepts the same texts as serde_json, with the same values, for several types. Each of the two
+//! reads the output of the other.
 //!
 //! ```text
-//! input = 0 · a text | 1 · what a value is made of
+//! input = 0 · a text | 1 · the data of a value
 //! ```
 #![no_main]
 
@@ -16,16 +16,16 @@ use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// How deep our codec lets arrays and objects nest.
+/// The deepest nesting of arrays and objects that our codec accepts.
 const DEPTH_MAX: usize = 64;
 
 fuzz_target!(|input: &[u8]| {
     let Some((&mode, rest)) = input.split_first() else { return };
     if mode % 2 == 0 {
-        // A decoder gives UTF-8 only.
+        // The frame decoder only passes on valid UTF-8.
         let text = match str::from_utf8(rest) {
             Ok(text) => text,
-            Err(error) => str::from_utf8(&rest[..error.valid_up_to()]).expect("is valid up to it"),
+            Err(error) => str::from_utf8(&rest[..error.valid_up_to()]).expect("the text is valid up to the error"),
         };
         check_text(text);
     } else if let Ok(made_up) = Unstructured::new(rest).arbitrary::<MadeUp>() {
@@ -60,16 +60,16 @@ fn check_read<T: Serialize + DeserializeOwned + Debug + PartialEq>(text: &str) {
     }
 }
 
-/// The differences between the two that we know of and accept.
+/// The accepted differences between the codecs.
 fn is_allowed(ours_accepts: bool, text: &str) -> bool {
     // Ours stops at 64, serde_json at 127: a recursive type must not overflow the stack of a thread.
     let is_deep = depth(text) > DEPTH_MAX;
-    // An integer of more than 64 bits is a float to serde_json, and refused here.
-    // A float beyond all floats is refused here even where nobody reads it, as in unknown fields.
+    // Our codec refuses an integer of more than 64 bits; serde_json reads it as a float.
+    // Our codec refuses a number too large for a float, even in unknown fields, which nobody reads.
     let is_beyond = |number: &str| number.parse::<f64>().is_ok_and(f64::is_infinite);
     let numbers = numbers(text);
     let is_extreme = numbers.iter().any(|number| is_large_integer(number) || is_beyond(number));
-    // Half of a surrogate pair is refused here even where nobody reads it; there, only where somebody does.
+    // Our codec refuses half of a surrogate pair everywhere; serde_json only in fields that are read.
     let is_broken = serde_json::from_str::<serde_json::Value>(text).is_err();
     !ours_accepts && (is_deep || is_extreme || is_broken)
 }
@@ -80,7 +80,7 @@ fn is_large_integer(number: &str) -> bool {
     is_integer && number.parse::<u64>().is_err() && number.parse::<i64>().is_err()
 }
 
-/// Whatever looks like a number.
+/// The parts of the text that look like numbers.
 fn numbers(text: &str) -> Vec<String> {
     let outside: String = outside_of_strings(text)
         .map(|(_, byte)| if is_of_number(byte) { byte.into() } else { ' ' })
@@ -92,8 +92,7 @@ fn is_of_number(byte: u8) -> bool {
     b"+-.eE0123456789".contains(&byte)
 }
 
-/// The text with what means another value to us as serde_json writes that: an integer `-0` is the
-/// integer zero, where serde_json takes it for the float.
+/// Replaces each integer `-0` by `0`: our codec reads `-0` as the integer zero, serde_json as a float.
 fn as_we_mean(text: &str) -> String {
     let mut meant = text.to_owned();
     for (at, byte) in outside_of_strings(text).rev() {
@@ -107,7 +106,7 @@ fn as_we_mean(text: &str) -> String {
     meant
 }
 
-/// How deep the brackets nest.
+/// The depth of nested brackets.
 fn depth(text: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     for (_, byte) in outside_of_strings(text) {
@@ -138,11 +137,11 @@ fn outside_of_strings(text: &str) -> impl DoubleEndedIterator<Item = (usize, u8)
 
 fn check_value<T: Serialize + DeserializeOwned + Debug + PartialEq>(value: &T) {
     let mut ours = Vec::new();
-    Json::new().encode(value, &mut ours).expect("has a form in JSON");
+    Json::new().encode(value, &mut ours).expect("the value has a form in JSON");
     let ours = String::from_utf8(ours).expect("JSON is UTF-8");
-    let theirs = serde_json::to_string(value).expect("has a form in JSON");
+    let theirs = serde_json::to_string(value).expect("the value has a form in JSON");
     if depth(&ours) > DEPTH_MAX {
-        return assert!(decode::<T>(&ours).is_err(), "we write deeper than we read: {ours}");
+        return assert!(decode::<T>(&ours).is_err(), "text that nests too deep is refused: {ours}");
     }
     for text in [&ours, &theirs] {
         assert_eq!(&serde_json::from_str::<T>(text).expect("serde_json reads"), value, "{text}");
@@ -198,7 +197,7 @@ impl<'a> Arbitrary<'a> for Float {
     }
 }
 
-/// What applications send: plain fields, optional ones, and a default.
+/// A record as applications send: plain fields, optional fields, and a default.
 #[derive(Debug, PartialEq, Serialize, Deserialize, Arbitrary)]
 struct Record {
     id: u64,
@@ -221,7 +220,7 @@ enum Shape {
     Box { width: u8, height: Option<u8> },
 }
 
-/// Messages as they are often tagged.
+/// Messages with a common form of tag.
 #[derive(Debug, PartialEq, Serialize, Deserialize, Arbitrary)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Event {

@@ -1,5 +1,5 @@
-//! What other programs publish, and serde_json: the same payloads are read, for the same rooms, with the
-//! same text of the message. Our own rules come on top: bounds of depth and numbers.
+//! The reader of the plain channel, where other programs publish, accepts the same payloads as serde_json, with the same
+//! rooms and the same text of the message. It also bounds depth and numbers.
 //!
 //! ```text
 //! input = a payload
@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 const NAME_BYTES_MAX: usize = 16;
 const ROOMS_MAX: usize = 256;
 
-/// How deep a payload may nest.
+/// The deepest nesting of a payload that is accepted.
 const DEPTH_MAX: usize = 65;
 
 fuzz_target!(|payload: &[u8]| {
@@ -48,7 +48,7 @@ struct Payload<'a> {
     everyone: Option<bool>,
 }
 
-/// A field that is there is not null.
+/// Reads a field that must not be null if it is present.
 fn present<'de, D: serde::Deserializer<'de>, V: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<V>, D::Error> {
@@ -56,10 +56,10 @@ fn present<'de, D: serde::Deserializer<'de>, V: Deserialize<'de>>(
 }
 
 fn theirs(payload: &[u8]) -> Option<(To<'static>, &str)> {
-    // An array of four is a struct to serde, and a map is none: ours takes objects only.
+    // Serde also reads an array of four as a struct; our reader accepts objects only.
     let is_object = payload.trim_ascii_start().starts_with(b"{");
     let read: Payload<'_> = serde_json::from_slice(payload).ok().filter(|_| is_object)?;
-    // A raw value is not looked into.
+    // serde_json does not check the content of a raw value.
     serde_json::from_str::<IgnoredAny>(read.message.get()).ok()?;
     let target = match (read.room, read.rooms, read.everyone) {
         (Some(room), None, None) => To::Room(room.into()),
@@ -73,8 +73,8 @@ fn theirs(payload: &[u8]) -> Option<(To<'static>, &str)> {
     are_short.then_some((target, read.message.get()))
 }
 
-/// What simd-json refuses and serde_json does not: depth, integers of more than 64 bits, floats beyond
-/// all floats, and (in values that nobody reads) escapes of half a character.
+/// Whether simd-json refuses a text that serde_json accepts: too deep, an integer of more than 64 bits, a number too
+/// large for a float, or (in values that nobody reads) an escape of half a surrogate pair.
 fn is_beyond_ours(text: &str) -> bool {
     let (mut depth, mut deepest, mut is_string, mut is_escaped) = (0_usize, 0, false, false);
     let mut outside = String::new();

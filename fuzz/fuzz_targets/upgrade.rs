@@ -1,6 +1,6 @@
-//! The opening handshake against RFC 6455, section 4.2.1, read without a thought.
+//! The opening handshake accepts and refuses requests as a literal reading of RFC 6455, section 4.2.1, says.
 //!
-//! The input is a request as people write it: `GET 1.1`, then a header a line.
+//! The input is a request as text: `GET 1.1`, then one header a line.
 #![no_main]
 
 use base64::Engine;
@@ -16,13 +16,13 @@ fuzz_target!(|input: &[u8]| {
     let (parts, ()) = request.into_parts();
     let faults = faults(&parts.method, parts.version, &parts.headers);
     let key = parts.headers.get("sec-websocket-key").cloned();
-    let response = upgrade(parts).expect("what passes the checks is understood");
+    let response = upgrade(parts).expect("a request without a fault is accepted");
     let status = response.status();
     if faults.is_empty() {
         assert_eq!(status, StatusCode::SWITCHING_PROTOCOLS);
-        check_accepted(response.headers(), key.expect("without a fault there is a key"));
+        check_accepted(response.headers(), key.expect("a request without a fault has a key"));
     } else {
-        // With several faults, any of them may be told.
+        // With several faults, the status may be that of any of them.
         assert!(faults.contains(&status), "{status}, for {faults:?}");
         assert!(!response.headers().contains_key("sec-websocket-accept"));
         if status == StatusCode::UPGRADE_REQUIRED {
@@ -31,7 +31,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// The rules of section 4.2.1 in its order, and with which status each is answered that is broken.
+/// Checks the rules of section 4.2.1, in order. Returns the status that answers each broken rule.
 fn faults(method: &Method, version: Version, headers: &HeaderMap) -> Vec<StatusCode> {
     // HTTP/2 has no upgrade: there it would be an extended CONNECT, RFC 8441.
     let is_get = method == Method::GET && version == Version::HTTP_11;
@@ -45,14 +45,14 @@ fn faults(method: &Method, version: Version, headers: &HeaderMap) -> Vec<StatusC
             the_only(headers, "sec-websocket-version").is_some_and(|version| version == b"13"),
             StatusCode::UPGRADE_REQUIRED,
         ),
-        // Not a rule of the RFC: a body would lie where frames are looked for.
+        // Not a rule of the RFC: a body would be read as frames.
         (!has_body(headers), StatusCode::BAD_REQUEST),
     ];
     rules.into_iter().filter(|(is_kept, _)| !is_kept).map(|(_, status)| status).collect()
 }
 
-/// Whether this is a host of RFC 3986, 3.2.2 that is not empty, with or without a port of 3.2.3. Addresses of
-/// the future (`[v1.a]`) are unknown to everybody, and a port has 16 bits.
+/// Whether this is a non-empty host of RFC 3986, 3.2.2, with or without a port of 3.2.3. Future IP versions (`[v1.a]`)
+/// are refused, because nobody knows them, and a port has 16 bits.
 fn is_host(host: &[u8]) -> bool {
     let Ok(host) = str::from_utf8(host) else { return false };
     // The last colon outside of brackets.
@@ -63,7 +63,7 @@ fn is_host(host: &[u8]) -> bool {
 
 fn is_port(port: &str) -> bool {
     let digits = port.trim_start_matches(':').trim_start_matches('0');
-    // Six digits are a number that fits here and not there.
+    // A number of six digits would fit into a u32, but is never a port.
     let is_number = digits.len() < 6 && digits.chars().all(|digit| digit.is_ascii_digit());
     is_number && (digits.is_empty() || digits.parse::<u32>().is_ok_and(|port| port <= 65_535))
 }
@@ -92,7 +92,7 @@ fn has_body(headers: &HeaderMap) -> bool {
     has_length || headers.contains_key("transfer-encoding")
 }
 
-/// A header must not come twice, section 11.3.
+/// The value of a header that must not come twice, section 11.3.
 fn the_only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     let values: Vec<_> = headers.get_all(name).iter().collect();
     match values[..] {
@@ -104,7 +104,7 @@ fn the_only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
 fn has_token(headers: &HeaderMap, name: &str, token: &[u8]) -> bool {
     headers.get_all(name).iter().any(|value| {
         let value = value.as_bytes();
-        // A value that is no list of tokens as a whole says nothing.
+        // A value is ignored if not all of it is a list of tokens.
         let is_text = value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
         is_text && value.split(|byte| *byte == b',').any(|part| is_token(part, token))
     })
@@ -117,7 +117,7 @@ fn is_token(part: &[u8], token: &[u8]) -> bool {
     part[start..end].eq_ignore_ascii_case(token)
 }
 
-/// Base64 of 16 bytes. What the last character holds beyond them is not for us to judge.
+/// Whether this is Base64 of 16 bytes. The spare bits of the last character are not checked.
 fn is_key(key: &[u8]) -> bool {
     let config = GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
     let decoded = GeneralPurpose::new(&STANDARD, config).decode(key);
@@ -137,7 +137,7 @@ fn check_accepted(headers: &HeaderMap, key: HeaderValue) {
     assert!(!headers.contains_key("sec-websocket-protocol"));
 }
 
-/// RFC 9110, 15.5.22: the protocol that is required. Section 4.4: the versions that are understood.
+/// Checks a 426 response: it names the required protocol (RFC 9110, 15.5.22) and the known versions (RFC 6455, 4.4).
 fn check_required(headers: &HeaderMap) {
     assert!(has_token(headers, "connection", b"upgrade"));
     assert!(has_token(headers, "upgrade", b"websocket"));
@@ -145,7 +145,7 @@ fn check_required(headers: &HeaderMap) {
     assert!(version.is_none_or(|version| version == "13"));
 }
 
-/// The request that the input tells of; lines that are no headers are passed over.
+/// Parses the request in the input; skips lines that are not headers.
 fn request(input: &[u8]) -> Option<Request<()>> {
     let mut lines = input.split(|byte| *byte == b'\n');
     let mut words = lines.next()?.splitn(2, |byte| *byte == b' ');

@@ -1,8 +1,8 @@
-//! A stream without a network.
+//! A stream in memory, without a network.
 
 use std::io::{self, Read, Write};
 
-/// Bytes to read, and a hole to write to.
+/// A stream that reads these bytes, and discards all writes.
 pub(crate) struct Wire<'a>(pub(crate) &'a [u8]);
 
 impl Read for Wire<'_> {

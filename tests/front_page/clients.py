@@ -1,8 +1,8 @@
-"""Two clients of the chat of the README, by the package `websockets`: Ben gets what Ann sends.
+"""Two clients of the README's chat, with the package `websockets`: Ben receives the message that Ann sends.
 
-    clients.py URL [URL]          the second URL is Ben's, where he is at another node
+    clients.py URL [URL]          the second URL is Ben's, if he connects to another node
 
-For `wss://`, the environment's SSL_CERT_FILE names the authority.
+For `wss://`, the environment variable SSL_CERT_FILE names the file of the certificate authority.
 """
 
 import asyncio
@@ -11,13 +11,13 @@ import sys
 
 from websockets.asyncio.client import connect
 
-# Seconds that anything may take: the machine may be busy.
+# The most seconds for the whole run: the machine may be busy.
 DEADLINE = 60
 
 
 async def main(anns, bens):
     async with asyncio.timeout(DEADLINE), connect(anns) as ann, connect(bens) as ben:
-        # He is a member of the room as soon as he hears himself.
+        # Ben is a member of the room as soon as he receives his own message.
         await ben.send(json.dumps("ready"))
         await heard(ben, "ready")
         if anns == bens:
@@ -34,7 +34,7 @@ async def heard(client, expected):
 
 
 async def say_until_heard(ann, ben):
-    """Until both nodes have found each other, what is sent to one of them does not come to the other."""
+    """Ann repeats her message: until the nodes have found each other, messages do not reach the other node."""
     hearing = asyncio.create_task(ben.recv())
     while not (await asyncio.wait([hearing], timeout=0.1))[0]:
         await ann.send(json.dumps("hello, Ben"))

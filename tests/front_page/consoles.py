@@ -1,4 +1,4 @@
-"""The JavaScript of the README in the consoles of two tabs: both show what the second one sends.
+"""Runs the README's JavaScript in the consoles of two tabs: both tabs show the message of the second tab.
 
     consoles.py URL FILE.js
 """

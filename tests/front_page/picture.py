@@ -1,4 +1,4 @@
-"""Makes the picture of the README: two tabs of a running chat, side by side, in which two people talk.
+"""Records the picture of the README: two tabs of a running chat, side by side, in which two people talk.
 
     picture.py ADDRESS FILE.webp
 """
@@ -10,10 +10,10 @@ import sys
 from PIL import Image, ImageDraw, ImageFont
 from webdriver import ENTER, Browser
 
-# A page in CSS pixels, and pixels of the picture for each: the README shows the picture at half its width, so
-# that it is sharp on screens of twice the density.
+# The size of a page in CSS pixels, and the pixels of the picture for each CSS pixel: the README shows the picture at
+# half its width, so that it is sharp on screens of twice the density.
 WIDTH, HEIGHT, SCALE = 400, 400, 2
-# Around a page, in pixels of the picture.
+# The window around a page, in pixels of the picture.
 BAR, GAP, BORDER, RADIUS = 64, 32, 2, 20
 
 SHOWN_ADDRESS = "127.0.0.1:8080/#tea"
@@ -25,7 +25,7 @@ TALK = [
 ]
 CHARACTERS_A_FRAME = 2
 
-# Milliseconds.
+# How long a frame is shown, in milliseconds.
 TYPED, SENT, BEFORE, END = 110, 900, 500, 3_000
 
 SHOWN = "Array.from(document.querySelectorAll('#messages .text'), text => text.textContent).join('\\n')"
@@ -48,14 +48,14 @@ def enter(browser, address, name):
     tab = browser.open(f"http://{address}/#tea")
     tab.set_size(WIDTH, HEIGHT, SCALE)
     tab.eventually("document.querySelector('#state').dataset.state === 'open'")
-    # A caret that blinks would make frames differ for nothing.
+    # A blinking caret would make equal frames differ.
     tab.run("document.body.style.caretColor = 'transparent'; document.querySelector('#name').value = ''")
     tab.type("#name", name)
     return tab
 
 
 def record(tabs):
-    """Frames and how long each is shown. A tab is photographed when it may have changed."""
+    """Yields frames and how long each is shown. Takes a screenshot of a tab only if the tab may have changed."""
     pages = [page(tab) for tab in tabs]
     yield window_pair(pages), BEFORE
     said = []
@@ -100,7 +100,7 @@ def window_around(content, width, height):
 
 
 def corners(width, height):
-    """Round corners, drawn large and made small so that their edges are smooth."""
+    """Returns a mask with round corners, drawn large and then reduced so that the edges are smooth."""
     mask = Image.new("L", (4 * width, 4 * height), 0)
     ImageDraw.Draw(mask).rounded_rectangle((0, 0, 4 * width - 1, 4 * height - 1), 4 * RADIUS, 255)
     return mask.resize((width, height), Image.Resampling.LANCZOS)

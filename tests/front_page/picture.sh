@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
-# Makes examples/chat.webp, the picture of the README: a recording of the example `chat` in two tabs of Chromium.
+# Creates examples/chat.webp, the picture of the README: a recording of the example `chat` in two tabs of Chromium.
 #
 #   bash tests/front_page/picture.sh
 #
-# On Debian it installs Chromium and chromedriver where they are missing, as root or by sudo; Pillow, which joins the
+# On Debian it installs Chromium and chromedriver if they are missing, as root or by sudo; Pillow, which joins the
 # screenshots, goes into a virtual environment below the target folder. Look at the picture before you commit it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source tests/tools.sh
 source tests/venv.sh
 
-# Nothing is written beside the scripts.
+# Python must not write its cache next to the scripts.
 export PYTHONDONTWRITEBYTECODE=1
 
 target=${CARGO_TARGET_DIR:-target}
 picture=examples/chat.webp
-# A README is loaded often.
+# Small, because a README is loaded often.
 bytes_max=300000
 
 find_cargo
@@ -31,7 +31,7 @@ for ((tries = 0; tries < 100; tries++)); do
     [[ -z $address ]] || break
     sleep 0.1
 done
-[[ -n $address ]] || die "the chat does not say where it listens"
+[[ -n $address ]] || die "the chat prints no address"
 "$target/picture/venv/bin/python" tests/front_page/picture.py "$address" "$picture"
 bytes=$(wc --bytes <"$picture")
 echo "$picture: $bytes bytes"

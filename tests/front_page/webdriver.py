@@ -1,4 +1,4 @@
-"""Chromium by chromedriver (W3C WebDriver), with Python's standard library alone."""
+"""Drives Chromium through chromedriver (W3C WebDriver), with Python's standard library alone."""
 
 import base64
 import json
@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 
-# Seconds that anything may take: the machine may be busy.
+# The most seconds that a step may take: the machine may be busy.
 DEADLINE = 60
 
 ENTER = "\ue007"
@@ -32,7 +32,7 @@ _ARGUMENTS = [
 
 
 def eventually(attempt):
-    """Tries until the attempt gives something true, and returns that."""
+    """Repeats the attempt until its result is true, and returns the result."""
     deadline = time.monotonic() + DEADLINE
     while not (result := attempt()):
         if time.monotonic() > deadline:
@@ -42,7 +42,7 @@ def eventually(attempt):
 
 
 class Browser:
-    """A context manager: at its end the browser and its driver have ended, and their files are gone."""
+    """A context manager that ends the browser and its driver on exit, and deletes their files."""
 
     def __enter__(self):
         self._folder = tempfile.TemporaryDirectory(prefix="roomcast-browser-", ignore_cleanup_errors=True)
@@ -79,7 +79,7 @@ class Browser:
         self._folder.cleanup()
 
     def open(self, url):
-        """Opens a page in a window of its own, or in the one that the browser has started with."""
+        """Opens a page in a new window; the first page opens in the browser's first window."""
         if not self._is_fresh:
             handle = self._call("POST", "/window/new", {"type": "window"})["handle"]
             self._call("POST", "/window", {"handle": handle})
@@ -107,7 +107,7 @@ class Tab:
         return self._browser._call(method, path, body)
 
     def run(self, script):
-        """Runs a script, and gives what it returns."""
+        """Runs a script, and returns its result."""
         return self._call("POST", "/execute/sync", {"script": script, "args": []})
 
     def eventually(self, expression):
@@ -115,16 +115,16 @@ class Tab:
         return eventually(lambda: self.run(f"return {expression}"))
 
     def type(self, selector, text):
-        """Types into an element, as with a keyboard."""
+        """Types text into an element, like a keyboard."""
         found = self._call("POST", "/element", {"using": "css selector", "value": selector})
         self._call("POST", f"/element/{found[_ELEMENT]}/value", {"text": text})
 
     def set_size(self, width, height, scale):
-        """Sets the size of the page in CSS pixels, and how many pixels of the picture each is wide."""
+        """Sets the size of the page in CSS pixels, and the pixels of a screenshot for each CSS pixel."""
         size = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": False}
         command = {"cmd": "Emulation.setDeviceMetricsOverride", "params": size}
         self._call("POST", "/goog/cdp/execute", command)
 
     def screenshot(self):
-        """What the page shows, as a PNG."""
+        """Returns a screenshot of the page, as a PNG."""
         return base64.b64decode(self._call("GET", "/screenshot"))

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The lock-free parts under model checkers: small models in every interleaving with at most two or three
-# preemptions, or without a bound (loom), and whole stories in schedules that are drawn at random (shuttle).
+# Runs the lock-free parts under model checkers. Loom runs small models in every interleaving, with at most two or three
+# preemptions or without a bound. Shuttle runs longer scenarios in random schedules.
 #
-#   bash tests/models/run.sh                                2,000 schedules of each story
+#   bash tests/models/run.sh                                2,000 schedules of each scenario
 #   ROOMCAST_SCHEDULES=1000000 bash tests/models/run.sh     a million
 #
-# Each has a target folder of its own, for it is another build of the crate.
+# Each checker has a target folder of its own, because it needs another build of the crate.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source tests/tools.sh

@@ -1,4 +1,4 @@
-//! axum, and a `tokio::sync::broadcast` a room: what is written most often.
+//! axum with a `tokio::sync::broadcast` channel for each room: the most common way to write a chat.
 
 use std::collections::HashMap;
 use std::net::TcpListener;
@@ -16,7 +16,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::Result;
 
-/// Messages that a receiver may lag behind: more than are ever on the way here.
+/// The messages that a receiver may lag behind: more than are ever in flight here.
 const CAPACITY: usize = 1_024;
 
 #[derive(Clone)]
@@ -27,7 +27,7 @@ struct Shared {
 
 type Rooms = Arc<Mutex<HashMap<String, broadcast::Sender<Utf8Bytes>>>>;
 
-/// `is_joined`: whether what is queued is fed as a whole before it is flushed.
+/// Serves. `is_joined`: whether all queued messages are fed before one flush.
 pub(crate) async fn serve(listener: TcpListener, is_joined: bool) -> Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?.tap_io(super::set_nodelay);
     let shared = Shared { rooms: Rooms::default(), is_joined };
@@ -45,7 +45,7 @@ async fn upgrade(
     upgrade.on_upgrade(move |socket| run(socket, sender, is_joined))
 }
 
-/// As in axum's own example of a chat: a task that sends, and one that receives.
+/// Runs a connection with a task that sends and a task that receives, as in axum's own chat example.
 async fn run(socket: WebSocket, sender: broadcast::Sender<Utf8Bytes>, is_joined: bool) {
     let (sink, mut stream) = socket.split();
     tokio::spawn(forward(sender.subscribe(), sink, is_joined));

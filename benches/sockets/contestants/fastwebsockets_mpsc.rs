@@ -1,4 +1,4 @@
-//! fastwebsockets on hyper: a connection is a task that reads, one that writes, and an mpsc queue.
+//! fastwebsockets on hyper: each connection has a task that reads, a task that writes, and an mpsc queue.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 
 use crate::Result;
 
-/// Messages that may wait for a client: more than are ever on the way here.
+/// The messages that may wait for a client: more than are ever in flight here.
 const CAPACITY: usize = 64;
 
 type Room = Arc<Mutex<Slab<mpsc::Sender<Bytes>>>>;
@@ -61,9 +61,9 @@ async fn run(socket: fastwebsockets::WebSocket<TokioIo<hyper::upgrade::Upgraded>
     let (sender, receiver) = mpsc::channel(CAPACITY);
     tokio::spawn(write(writer, receiver));
     let place = lock(&room).insert(sender);
-    // Pings do not occur here, so nothing is owed.
-    let mut owe_nothing = |_: Frame<'_>| async { Ok::<(), Infallible>(()) };
-    while let Ok(frame) = reader.read_frame(&mut owe_nothing).await {
+    // Clients send no pings here, so no pong is ever due.
+    let mut send_nothing = |_: Frame<'_>| async { Ok::<(), Infallible>(()) };
+    while let Ok(frame) = reader.read_frame(&mut send_nothing).await {
         match frame.opcode {
             OpCode::Text => publish(&room, &Bytes::copy_from_slice(&frame.payload)),
             OpCode::Close => break,

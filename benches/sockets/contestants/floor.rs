@@ -1,8 +1,8 @@
-//! The floors: what a delivery costs when nothing is done but what the kernel must do.
+//! The floors: the cost of a delivery with the kernel's work and almost nothing else.
 //!
-//! One thread, one epoll, no queue but for what a socket will not take. *Floor 1* writes each
-//! message to each member by itself. *Floor 2* joins all that one turn of the loop has brought for a
-//! room, and writes that to each member in one call.
+//! One thread, one epoll, and a queue only for bytes that a socket does not accept. *Floor 1* writes each
+//! message to each member separately. *Floor 2* joins all messages that one turn of the loop has brought
+//! for a room, and writes them to each member in one call.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read};
@@ -20,7 +20,7 @@ use crate::wire::take_frame;
 
 const SCRATCH_BYTES: usize = 256 * 1024;
 
-/// The listener's token; those of connections are below.
+/// The listener's token; the tokens of connections are smaller.
 const LISTENER: u64 = u64::MAX;
 
 /// Serves until the process ends.
@@ -58,17 +58,17 @@ struct Clients {
     conns: Slab<Conn>,
     rooms: Vec<Room>,
     names: HashMap<String, usize>,
-    /// Rooms with something joined.
+    /// The rooms with joined messages.
     dirty: Vec<usize>,
 }
 
 struct Conn {
     stream: TcpStream,
-    /// None until the handshake is over.
+    /// `None` until the handshake is complete.
     room: Option<usize>,
-    /// The front of a frame that is not whole.
+    /// The first part of an incomplete frame.
     partial: Vec<u8>,
-    /// What the socket would not take.
+    /// The bytes that the socket has not accepted yet.
     pending: Vec<u8>,
 }
 
@@ -129,7 +129,7 @@ impl Floor {
         Ok(())
     }
 
-    /// Passes on what is whole, and tells how many bytes that was.
+    /// Publishes the complete frames of `input`, and returns their length in bytes.
     fn take_frames(&mut self, id: usize, input: &mut [u8]) -> Result<usize> {
         let Some(room) = self.clients.conns[id].room else { return Ok(0) };
         let mut taken = 0;
@@ -206,7 +206,7 @@ impl Conn {
         let written = match write(&self.stream, frames) {
             Ok(written) => written,
             Err(Errno::EAGAIN) => 0,
-            // The read that follows finds the end, too.
+            // The next read finds the end of the connection.
             Err(Errno::EPIPE | Errno::ECONNRESET) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
@@ -219,7 +219,7 @@ impl Conn {
     }
 }
 
-/// The answer to a request for an upgrade.
+/// Returns the response to an upgrade request.
 pub(super) fn upgrade_response(head: &str) -> Result<String> {
     let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
     let key = key.ok_or("not a handshake")?;

@@ -1,7 +1,7 @@
-//! The floor of a flood: joined writes, and nothing else.
+//! The floor of the flood scene: joined writes, and nothing else.
 //!
-//! One thread, one epoll, no tasks. The flood is one buffer of whole messages, again and again: when
-//! the socket of a member takes something, it gets as much as it takes of the rest of the buffer.
+//! One thread, one epoll, no tasks. The flood repeats one buffer of whole messages: when the socket of a
+//! member is writable, the loop writes as much of the rest of the buffer as the socket accepts.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -17,13 +17,13 @@ use crate::wire::take_frame;
 use support::flood::pages::{Counts, FLOOD_PAGE};
 use support::flood::{FLOOD, Message, QUIET};
 
-/// Bytes of the buffer: as much as a turn of the hub takes of one room.
+/// The bytes of the buffer: as many as the hub writes for one room in a turn.
 const JOINED_BYTES: usize = 512 * 1024;
 
-/// Sockets that are served before the next look at what has come: few, for the echoes.
+/// The sockets that are served in one turn: few, so that echoes are handled soon.
 const TURN_SOCKETS: usize = 16;
 
-/// The listener's token; those of connections are below.
+/// The listener's token; the tokens of connections are smaller.
 const LISTENER: u64 = u64::MAX;
 
 /// Serves until the process ends.
@@ -47,7 +47,7 @@ pub(crate) fn serve(listener: TcpListener) -> Result<()> {
     }
 }
 
-/// Messages of the flood, as many as fit.
+/// The buffer of the flood: as many messages as fit.
 fn joined() -> Result<Vec<u8>> {
     let mut message = Vec::new();
     frame::append(&mut message, FrameKind::Text, &serde_json::to_vec(&Message::padded())?);
@@ -64,17 +64,17 @@ struct Floor {
 
 struct Conn {
     stream: TcpStream,
-    /// The front of a head or of a frame that is not whole.
+    /// The first part of an incomplete request or frame.
     partial: Vec<u8>,
     place: Place,
 }
 
 enum Place {
-    /// Its request has not come.
+    /// In no room: the request is still incomplete.
     Door,
-    /// In the room that is flooded, with so many bytes of the buffer written.
+    /// In the flooded room, with this many bytes of the buffer written.
     Flood(usize),
-    /// In the room beside it.
+    /// In the quiet room, which times echoes.
     Quiet,
 }
 
@@ -156,7 +156,7 @@ impl Floor {
         Ok(self.conns.remove(id).stream.write_all(response.as_bytes())?)
     }
 
-    /// Has epoll tell of members that take something, while there is a flood.
+    /// Makes epoll report writable members while there is a flood.
     fn watch_members(&self) -> Result<()> {
         let interest = match self.is_flooding {
             true => EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT,
@@ -168,7 +168,7 @@ impl Floor {
         Ok(())
     }
 
-    /// Nothing is dropped: each member is as far as its socket.
+    /// The counters. Nothing is ever dropped: each member gets the buffer at the pace of its socket.
     fn counts(&self) -> Counts {
         let count = |is_there: fn(&Conn) -> bool| {
             self.conns.iter().filter(|(_, conn)| is_there(conn)).count()
@@ -200,13 +200,13 @@ impl Conn {
 
     fn write_flood(&mut self, joined: &[u8]) {
         let Place::Flood(written) = &mut self.place else { return };
-        // A failure is that nothing fits, or the end, which the read that follows finds, too.
+        // An error means that the socket is full, or that the connection has ended, which the next read finds.
         let more = self.stream.write(&joined[*written..]).unwrap_or(0);
         *written = (*written + more) % joined.len();
     }
 }
 
-/// The next whole message of a client, as the room gets it.
+/// Takes the next complete message of a client, and returns the frame that the room gets.
 fn take_echo(partial: &mut Vec<u8>) -> Option<Vec<u8>> {
     let (_, text, bytes) = take_frame(partial)?;
     let mut echo = Vec::new();

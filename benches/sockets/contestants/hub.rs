@@ -1,4 +1,4 @@
-//! roomcast itself.
+//! The contestants that are roomcast itself.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -19,16 +19,16 @@ use crate::stream::identity_files;
 use crate::wire::AUTHORIZATION;
 use support::flood;
 
-/// What differs from the defaults.
+/// The settings that differ from the defaults.
 #[derive(Clone, Copy)]
 pub(crate) struct Settings {
     pub(crate) shards: usize,
-    /// Whether a slow client loses what is new, instead of its connection.
+    /// Whether a slow client loses new messages instead of its connection.
     pub(crate) is_lossy: bool,
     pub(crate) is_tls: bool,
 }
 
-/// What is sent, where it is not passed on as it is.
+/// The message of the contestants that decode and encode JSON.
 #[derive(Serialize, Deserialize)]
 struct Message {
     at: u64,
@@ -53,17 +53,17 @@ fn room<T: Send + 'static>(conn: &Conn<T>) -> &str {
     conn.try_param("room").unwrap_or("lobby")
 }
 
-/// A hub that passes text on as it is, as all other contestants do.
+/// Serves a hub that forwards text unchanged, as the other contestants do.
 pub(crate) async fn serve_text(listener: TcpListener, settings: Settings) -> Result<()> {
     serve(listener, settings, Hub::<RawMessage>::with_codec(Raw)).await
 }
 
-/// A hub that decodes what comes, and encodes it again.
+/// Serves a hub that decodes each message and encodes it again.
 pub(crate) async fn serve_json(listener: TcpListener, settings: Settings) -> Result<()> {
     serve(listener, settings, Hub::<Message>::with_codec(Json::new())).await
 }
 
-/// A hub with the JSON codec that floods a room when it is told to.
+/// Serves a hub with the JSON codec that floods a room on request.
 pub(crate) async fn serve_flood(listener: TcpListener, shards: usize) -> Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     flood::server::serve(Server::from_listener(listener), shards).await
@@ -85,7 +85,7 @@ async fn serve<T: Send + Sync + 'static>(
     Ok(())
 }
 
-/// A certificate that the clients find.
+/// Creates a certificate, in files that the clients find.
 fn identity() -> Result<Tls> {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
     let [certificate, key] = identity_files(std::process::id());
@@ -94,7 +94,7 @@ fn identity() -> Result<Tls> {
     Ok(Tls::from_pem_files(certificate, key)?)
 }
 
-/// Whoever knows the token.
+/// A client that has sent the right token.
 struct User;
 
 impl<S: Sync> FromRequestParts<S> for User {
@@ -108,7 +108,7 @@ impl<S: Sync> FromRequestParts<S> for User {
     }
 }
 
-/// A hub in axum, whose clients must have the token.
+/// Serves a hub in axum; clients must send the token.
 pub(crate) async fn serve_in_axum(listener: TcpListener) -> Result<()> {
     let hub = Hub::<RawMessage>::with_codec(Raw).shards(1).ping_interval(Duration::ZERO).build()?;
     let endpoint = hub.handle(Relay);

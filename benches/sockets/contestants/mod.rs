@@ -1,4 +1,4 @@
-//! Who takes part: servers that give what a client sends to all members of its room.
+//! The contestants: servers that send each message of a client to all members of its room.
 
 mod axum_broadcast;
 mod fastwebsockets_mpsc;
@@ -19,48 +19,48 @@ use crate::Result;
 use crate::wire::Dialect;
 use shared::process;
 
-/// Long enough for no timer to fire while others are measured.
+/// A time so long that no timer fires while others are measured.
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// A server.
+/// A server that takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Contestant {
-    /// A bare epoll loop, one write a delivery.
+    /// A bare epoll loop with one write for each delivery.
     #[value(name = "floor-1")]
     Floor1,
-    /// A bare epoll loop, one joined write a socket and turn.
+    /// A bare epoll loop with one joined write for each socket and turn.
     #[value(name = "floor-2")]
     Floor2,
-    /// roomcast, passing text on.
+    /// roomcast, which forwards text unchanged.
     Roomcast,
-    /// roomcast with the JSON codec: decodes each message, and encodes it again.
+    /// roomcast with the JSON codec, which decodes each message and encodes it again.
     RoomcastJson,
     /// roomcast with two shards on two threads.
     RoomcastTwoShards,
-    /// roomcast, dropping what is new for a slow client.
+    /// roomcast, which drops new messages for a slow client.
     RoomcastLossy,
-    /// The same, with a tenth of the clients paused.
+    /// roomcast-lossy, with a tenth of the clients paused.
     RoomcastPaused,
-    /// roomcast in an axum router, behind an extractor that looks at a token.
+    /// roomcast in an axum router, behind an extractor that checks a token.
     RoomcastAxum,
     /// roomcast over TLS.
     RoomcastTls,
-    /// axum and a tokio broadcast channel a room.
+    /// axum with a tokio broadcast channel for each room.
     Axum,
-    /// The same, feeding all that is queued before it flushes.
+    /// axum as above, which feeds all queued messages before a flush.
     AxumJoined,
-    /// fastwebsockets, a task and an mpsc channel a connection.
+    /// fastwebsockets with an mpsc channel for each connection.
     Fastwebsockets,
-    /// socketioxide, by the Socket.IO protocol.
+    /// socketioxide, with the Socket.IO protocol.
     Socketioxide,
 }
 
 impl Contestant {
-    /// As it stands in tables.
+    /// The name in the tables.
     pub(crate) fn title(self) -> &'static str {
         match self {
-            Self::Floor1 => "floor 1: epoll, a write a delivery",
+            Self::Floor1 => "floor 1: epoll, a write per delivery",
             Self::Floor2 => "floor 2: epoll, a joined write",
             Self::Roomcast => "roomcast",
             Self::RoomcastJson => "roomcast, JSON decoded and encoded",
@@ -91,23 +91,23 @@ impl Contestant {
         self == Self::RoomcastTls
     }
 
-    /// Of how many clients one is paused.
+    /// One client of this many is paused; `None`: no client is paused.
     pub(crate) fn paused_one_in(self) -> Option<usize> {
         (self == Self::RoomcastPaused).then_some(10)
     }
 
-    /// The threads that it serves with.
+    /// The number of threads of the server.
     pub(crate) fn threads(self) -> usize {
         if self == Self::RoomcastTwoShards { 2 } else { 1 }
     }
 
-    /// Serves until the process ends, and floods a room when it is told to.
+    /// Serves until the process ends, and floods a room on request.
     pub(crate) fn serve_flood(self, addr: IpAddr) -> Result<()> {
         let listener = listen(addr)?;
         match self {
             Self::Floor2 => floor_flood::serve(listener),
             Self::RoomcastJson => self.block_on(hub::serve_flood(listener, self.threads())),
-            _ => Err("it has no flood".into()),
+            _ => Err("this contestant has no flood".into()),
         }
     }
 
@@ -138,12 +138,12 @@ impl Contestant {
     fn block_on(self, serving: impl Future<Output = Result<()>> + Send + 'static) -> Result<()> {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(self.threads()).enable_all().build()?;
-        // In a task, as what a server spawns: not on the thread that waits.
+        // In a task, so that it runs on a worker thread like the tasks that the server spawns.
         runtime.block_on(async { tokio::spawn(serving).await? })
     }
 }
 
-/// Tells the parent where this process listens.
+/// Listens, and reports the address to the parent.
 fn listen(addr: IpAddr) -> Result<TcpListener> {
     process::raise_descriptor_limit()?;
     process::end_with_parent();
@@ -154,6 +154,6 @@ fn listen(addr: IpAddr) -> Result<TcpListener> {
 }
 
 fn set_nodelay(stream: &mut TcpStream) {
-    // Where it fails, the connection is about to fail as well.
+    // If this fails, the connection is about to fail as well.
     let _ = stream.set_nodelay(true);
 }

@@ -1,4 +1,4 @@
-//! socketioxide under axum: rooms and a fan-out of its own, over the Socket.IO protocol.
+//! socketioxide in axum, with its own rooms and fan-out, over the Socket.IO protocol.
 
 use std::net::TcpListener;
 
@@ -11,7 +11,7 @@ use socketioxide::extract::{Data, SocketRef};
 use super::HOUR;
 use crate::Result;
 
-/// Packets that may wait for a client: more than are ever on the way here.
+/// The packets that may wait for a client: more than are ever in flight here.
 const CAPACITY: usize = 1_024;
 
 pub(crate) async fn serve(listener: TcpListener) -> Result<()> {
