@@ -1,5 +1,6 @@
-//! Slow clients: who is evicted because its socket takes nothing, or because the hub has too many
-//! bytes queued. A full send queue evicts at the write that fills it (`outlet.rs`).
+//! Evictions of slow clients: of those whose sockets take nothing, and, while the hub has too many
+//! bytes queued, of those with the longest queues. A full send queue evicts at the write that fills
+//! it (`outlet.rs`).
 
 use super::Shard;
 use super::ending::{Due, EVICTED_CLOSE_TIMEOUT};

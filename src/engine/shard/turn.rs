@@ -335,7 +335,7 @@ impl Turn {
             // were settled.
             let _ = other.add(delivery, table);
         }
-        // The other turn tells those that follow the deliveries.
+        // `other` reports to the followers of these deliveries.
         self.has_followers = false;
         self.finish();
     }
