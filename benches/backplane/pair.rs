@@ -113,7 +113,8 @@ impl Nodes {
 
 fn publish(hub: &Hub<RawMessage>, numbers: std::ops::Range<u64>) {
     for number in numbers {
-        hub.try_to_room("room", &message(number)).expect("a node without clients accepts each message");
+        hub.try_to_room("room", &message(number))
+            .expect("a node without clients accepts each message");
         while number % 1_024 == 0 && queued(hub) > QUEUED_MAX {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -156,9 +157,7 @@ fn redis_benchmark_rate(server: &RedisServer, count: u64) -> Result<f64> {
         let (before, _) = line.split_once(" requests per second")?;
         before.rsplit(' ').next()?.parse().ok()
     });
-    rates
-        .next_back()
-        .ok_or_else(|| format!("redis-benchmark printed no rate: {text}").into())
+    rates.next_back().ok_or_else(|| format!("redis-benchmark printed no rate: {text}").into())
 }
 
 async fn bare_latency(server: &RedisServer) -> Result<Duration> {

@@ -62,7 +62,8 @@ pub(crate) fn tables(series: &[Vec<Measured>], rounds: usize) -> String {
     for is_apart in [true, false] {
         let form: Vec<_> =
             measured.iter().copied().filter(|runs| runs[0].cell.is_apart == is_apart).collect();
-        let title = if is_apart { "each node in its own process" } else { "all nodes in one process" };
+        let title =
+            if is_apart { "each node in its own process" } else { "all nodes in one process" };
         put_medians(&mut text, title, &form);
         put_growth(&mut text, &format!("growth, {title}"), &form);
     }

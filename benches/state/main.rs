@@ -87,7 +87,8 @@ impl Scene {
             tokio::spawn(server.run());
             let mut members = Vec::new();
             for _ in 0..2 {
-                let (client, _) = tokio_tungstenite::connect_async(&url).await.expect("the server accepts");
+                let (client, _) =
+                    tokio_tungstenite::connect_async(&url).await.expect("the server accepts");
                 tokio::spawn(client.for_each(|_| std::future::ready(())));
                 members.push(connected.recv().await.expect("the client connects"));
             }

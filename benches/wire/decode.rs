@@ -77,7 +77,8 @@ fn by_fastwebsockets(group: &mut BenchmarkGroup<'_, WallTime>, script: &Script) 
         let mut socket = FragmentCollector::new(socket);
         b.iter(|| {
             for _ in 0..script.messages {
-                let frame = socket.read_frame().now_or_never().expect("the reads hold the whole message");
+                let frame =
+                    socket.read_frame().now_or_never().expect("the reads hold the whole message");
                 black_box(frame.expect("the frames are valid"));
             }
         });
