@@ -227,7 +227,7 @@ impl Receiving {
         self.ledger.record_roll_call(node, channel, call.number);
         let channels =
             call.channels.iter().filter_map(|&number| self.deps.channels.numbered(number));
-        let mut needed = channels.filter(|&channel| self.deps.interest.is_needed(channel));
+        let mut needed = channels.filter(|&channel| self.deps.interest.is_followed(channel));
         let has_come = |channel| self.ledger.has_roll_call(node, channel, call.number);
         if channel == Channel::COMMON && needed.all(has_come) {
             self.deps.fleet.attendance.owe(RollCallAnswer { caller: node, number: call.number });

@@ -119,7 +119,7 @@ impl Interest {
     }
 
     /// Whether a channel is wanted or subscribed to.
-    pub(crate) fn is_needed(&self, channel: Channel) -> bool {
+    pub(crate) fn is_followed(&self, channel: Channel) -> bool {
         !self.need(channel).is(Subscription::Absent)
     }
 
