@@ -30,7 +30,7 @@ use crate::backplane::nodes::roster::KnownNode;
 use crate::backplane::outgoing::outbox::{Outbox, Outgoing};
 use crate::backplane::outgoing::packing::{self, Packing};
 use crate::backplane::outgoing::publishing::{self, Publishing};
-use crate::backplane::reconnecting::halves::Halves;
+use crate::backplane::reconnecting::halves::ConnectionHalves;
 use crate::backplane::subscriptions::echoes::Echoes;
 use crate::backplane::subscriptions::interest::Interest;
 use crate::backplane::subscriptions::subscribing::{self, Subscribing};
@@ -100,7 +100,7 @@ impl BridgePlan {
     ) -> Bridge {
         let Self { config, channels, interest } = self;
         let health = Arc::new(Health::new(node));
-        let halves = Arc::new(Halves::new(health.clone()));
+        let halves = Arc::new(ConnectionHalves::new(health.clone()));
         let echoes = Arc::new(Echoes::new(&channels));
         let fleet = Arc::new(Fleet::new(node, channels.clone(), health.clone()));
         let outbox = Arc::new(Outbox::new(config.outage, health.clone()));

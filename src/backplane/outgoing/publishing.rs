@@ -51,7 +51,7 @@ use crate::backplane::nodes::fleet::Fleet;
 use crate::backplane::outgoing::outbox::Outbox;
 use crate::backplane::outgoing::packing::{Packing, envelope_count, message_count};
 use crate::backplane::reconnecting::backoff::Backoff;
-use crate::backplane::reconnecting::halves::Halves;
+use crate::backplane::reconnecting::halves::ConnectionHalves;
 use crate::backplane::reconnecting::supervise::{Attempt, connect, supervise};
 use crate::backplane::subscriptions::echoes::Echoes;
 use crate::backplane::subscriptions::interest::Interest;
@@ -76,7 +76,7 @@ pub(crate) struct Deps {
     pub(crate) channels: Arc<Channels>,
     pub(crate) interest: Arc<Interest>,
     pub(crate) echoes: Arc<Echoes>,
-    pub(crate) halves: Arc<Halves>,
+    pub(crate) halves: Arc<ConnectionHalves>,
     pub(crate) fleet: Arc<Fleet>,
     /// Upgrades until the hub is dropped.
     pub(crate) members: Weak<dyn Members>,

@@ -10,12 +10,12 @@ use crate::backplane::health::half::Half;
 
 /// The state of both halves, and the signal from one half to the other that it has reached a
 /// working server.
-pub(crate) struct Halves {
+pub(crate) struct ConnectionHalves {
     pub(crate) health: Arc<Health>,
     recovered: watch::Sender<()>,
 }
 
-impl Halves {
+impl ConnectionHalves {
     pub(crate) fn new(health: Arc<Health>) -> Self {
         Self { health, recovered: watch::Sender::new(()) }
     }

@@ -17,7 +17,7 @@ use futures_util::FutureExt;
 use tokio::time::sleep;
 
 use super::backoff::Backoff;
-use super::halves::Halves;
+use super::halves::ConnectionHalves;
 use crate::backplane::contract::{Backplane, BackplaneError, BackplaneRequest};
 use crate::backplane::health::half::Half;
 use crate::runtime::deadline::timeout;
@@ -43,7 +43,7 @@ const INVITED_WAIT_MIN: Duration = Duration::from_millis(10);
 pub(crate) async fn supervise<A: Attempt>(
     mut half: A,
     backplane: &impl Backplane,
-    halves: &Halves,
+    halves: &ConnectionHalves,
 ) {
     let mut backoff = Backoff::new();
     let mut recovered = halves.recovered();

@@ -15,7 +15,7 @@ use crate::backplane::contract::{
 use crate::backplane::health::half::Half;
 use crate::backplane::nodes::fleet::Fleet;
 use crate::backplane::reconnecting::backoff::Backoff;
-use crate::backplane::reconnecting::halves::Halves;
+use crate::backplane::reconnecting::halves::ConnectionHalves;
 use crate::backplane::reconnecting::supervise::{Attempt, connect, supervise, within};
 use crate::backplane::subscriptions::echoes::{Echoes, ExpectedEcho};
 use crate::backplane::subscriptions::interest::Interest;
@@ -45,7 +45,7 @@ pub(crate) struct Deps {
     pub(crate) interest: Arc<Interest>,
     pub(crate) echoes: Arc<Echoes>,
     pub(crate) inbound: Inbound,
-    pub(crate) halves: Arc<Halves>,
+    pub(crate) halves: Arc<ConnectionHalves>,
     pub(crate) fleet: Arc<Fleet>,
 }
 
