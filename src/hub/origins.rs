@@ -24,8 +24,8 @@ impl Origins {
         let passes = |origin| self.check.as_ref().is_some_and(|check| check(origin, request));
         match self.rule.judge(request.parts()) {
             Verdict::Admitted => Ok(()),
-            Verdict::Strange(origin) if passes(origin) => Ok(()),
-            Verdict::Strange(_) => Err("origin not allowed"),
+            Verdict::NotListed(origin) if passes(origin) => Ok(()),
+            Verdict::NotListed(_) => Err("origin not allowed"),
             Verdict::Refused(reason) => Err(reason),
         }
     }

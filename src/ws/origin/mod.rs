@@ -41,7 +41,7 @@ pub(crate) enum Verdict<'a> {
     Refused(&'static str),
     /// The request comes from this origin, which the rule does not allow. Only a check of the
     /// application can admit the request.
-    Strange(&'a str),
+    NotListed(&'a str),
 }
 
 impl Default for OriginRule {
@@ -82,7 +82,7 @@ impl OriginRule {
         if Page::parse(origin).is_some_and(|page| self.allows(&page, parts)) {
             Verdict::Admitted
         } else {
-            Verdict::Strange(origin)
+            Verdict::NotListed(origin)
         }
     }
 

@@ -160,7 +160,7 @@ fn origin_that_the_rule_does_not_allow_is_left_to_a_check_of_the_application() {
     let rule = OriginRule::default();
     for origin in ["https://b.example", "null", "not an origin", ""] {
         let parts = parts("a.example", &[origin]);
-        assert_eq!(rule.judge(&parts), Verdict::Strange(origin));
+        assert_eq!(rule.judge(&parts), Verdict::NotListed(origin));
     }
 }
 
