@@ -41,13 +41,13 @@ pub(crate) struct Rates {
 
 /// The limits of one client. Exists only for a client that has rates, or whose message is
 /// incomplete.
-pub(super) struct Guard {
+pub(super) struct ClientLimits {
     deadline: Option<Pin<Box<Sleep>>>,
     meter: Option<Meter>,
 }
 
-impl Guard {
-    /// Makes a guard, if the client has rates.
+impl ClientLimits {
+    /// Makes the limits of a client, if the client has rates.
     pub(super) fn new(rates: Rates) -> Option<Box<Self>> {
         let meter = (rates.messages.is_some() || rates.bytes.is_some()).then(|| Meter::new(rates));
         meter.map(|meter| Box::new(Self { deadline: None, meter: Some(meter) }))
@@ -56,28 +56,28 @@ impl Guard {
     /// Ready when the message that has begun takes longer than `message_timeout`. The time begins
     /// with the first call.
     pub(super) fn poll_overdue(
-        guard: &mut Option<Box<Self>>,
+        limits: &mut Option<Box<Self>>,
         cx: &mut Context<'_>,
         message_timeout: Duration,
     ) -> Poll<ProtocolError> {
-        let guard = guard.get_or_insert_with(|| Box::new(Self { deadline: None, meter: None }));
-        let deadline = guard.deadline.get_or_insert_with(|| Box::pin(sleep(message_timeout)));
+        let limits = limits.get_or_insert_with(|| Box::new(Self { deadline: None, meter: None }));
+        let deadline = limits.deadline.get_or_insert_with(|| Box::pin(sleep(message_timeout)));
         ready!(poll_deadline(deadline.as_mut(), message_timeout, cx));
         Poll::Ready(ProtocolError::Over(Limit::MessageTime))
     }
 
     /// Drops the deadline: no message is incomplete.
-    pub(super) fn forget_deadline(guard: &mut Option<Box<Self>>) {
-        if let Some(some) = guard {
+    pub(super) fn forget_deadline(limits: &mut Option<Box<Self>>) {
+        if let Some(some) = limits {
             some.deadline = None;
             if some.meter.is_none() {
-                *guard = None;
+                *limits = None;
             }
         }
     }
 
-    pub(super) fn meter(guard: &mut Option<Box<Self>>) -> Option<&mut Meter> {
-        guard.as_mut()?.meter.as_mut()
+    pub(super) fn meter(limits: &mut Option<Box<Self>>) -> Option<&mut Meter> {
+        limits.as_mut()?.meter.as_mut()
     }
 }
 

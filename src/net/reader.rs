@@ -19,7 +19,7 @@ use tokio::io::ReadBuf;
 use tokio::task::coop;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::client_limits::{Guard, Liveness, Rates};
+use super::client_limits::{ClientLimits, Liveness, Rates};
 use super::stream::ReadHalf;
 use crate::engine::{Acknowledged, Link, Stage};
 use crate::ws::{DecodeLimits, Decoder, Event, ProtocolError};
@@ -76,7 +76,7 @@ pub(crate) struct FrameReader {
     /// Bytes that were read. Those from `next` on are not decoded yet.
     pending: Box<[u8]>,
     next: usize,
-    guard: Option<Box<Guard>>,
+    client_limits: Option<Box<ClientLimits>>,
 }
 
 impl FrameReader {
@@ -87,7 +87,7 @@ impl FrameReader {
             decoder: Decoder::new(limits.decode),
             pending: early.into(),
             next: 0,
-            guard: Guard::new(limits.rates),
+            client_limits: ClientLimits::new(limits.rates),
         }
     }
 
@@ -107,7 +107,7 @@ impl FrameReader {
         if link.stage() > Stage::Open {
             return Poll::Ready(Err(ReadError::Ended));
         }
-        if let Some(meter) = Guard::meter(&mut self.guard) {
+        if let Some(meter) = ClientLimits::meter(&mut self.client_limits) {
             meter.resume(liveness);
         }
         let taken = self.poll_event(cx, liveness, &mut Some(take));
@@ -133,7 +133,7 @@ impl FrameReader {
 
     /// Begins to read while a callback runs: the rates are checked when the callback is over.
     pub(crate) fn be_lenient(&mut self) {
-        if let Some(meter) = Guard::meter(&mut self.guard) {
+        if let Some(meter) = ClientLimits::meter(&mut self.client_limits) {
             meter.be_lenient();
         }
     }
@@ -141,13 +141,13 @@ impl FrameReader {
     /// Whether the client is over its rates for now. Then no more must be read while the callback
     /// runs.
     pub(crate) fn is_over_rate(&mut self) -> bool {
-        Guard::meter(&mut self.guard).is_some_and(|meter| meter.is_owed())
+        ClientLimits::meter(&mut self.client_limits).is_some_and(|meter| meter.is_owed())
     }
 
     /// Ends the reading during a callback: the time of the callback adds tokens to the client's
     /// rates.
     pub(crate) fn be_strict(&mut self, liveness: &impl Liveness) -> Result<(), ReadError> {
-        match Guard::meter(&mut self.guard) {
+        match ClientLimits::meter(&mut self.client_limits) {
             Some(meter) => meter.be_strict(liveness).map_err(ReadError::Protocol),
             None => Ok(()),
         }
@@ -156,16 +156,16 @@ impl FrameReader {
     /// Notes that reading stops for a reason for which the client is not to blame: its time for the
     /// rest of a message starts anew.
     pub(crate) fn forgive(&mut self) {
-        Guard::forget_deadline(&mut self.guard);
+        ClientLimits::forget_deadline(&mut self.client_limits);
     }
 
     fn pause(&mut self) {
-        if let Some(meter) = Guard::meter(&mut self.guard) {
+        if let Some(meter) = ClientLimits::meter(&mut self.client_limits) {
             meter.pause();
         }
         // Control frames between the fragments of a message do not extend its time.
         if !self.decoder.message_is_open() {
-            Guard::forget_deadline(&mut self.guard);
+            ClientLimits::forget_deadline(&mut self.client_limits);
         }
     }
 
@@ -178,15 +178,15 @@ impl FrameReader {
     ) -> Poll<ProtocolError> {
         // If the task has used up its budget, tokio did not read the socket.
         if coop::has_budget_remaining()
-            && let Some(meter) = Guard::meter(&mut self.guard)
+            && let Some(meter) = ClientLimits::meter(&mut self.client_limits)
         {
             meter.drained();
         }
         if self.decoder.is_idle() {
-            Guard::forget_deadline(&mut self.guard);
+            ClientLimits::forget_deadline(&mut self.client_limits);
             return Poll::Pending;
         }
-        Guard::poll_overdue(&mut self.guard, cx, message_timeout)
+        ClientLimits::poll_overdue(&mut self.client_limits, cx, message_timeout)
     }
 
     /// Reads and discards bytes until the client has closed. A socket that is closed earlier would
@@ -196,7 +196,7 @@ impl FrameReader {
     /// After the close frame was sent, the client has `patience` to acknowledge more bytes. Each
     /// acknowledgement starts `patience` anew, and the last one leaves `patience` to close.
     pub(crate) async fn drain(mut self, link: &Link, patience: Duration) {
-        self.guard = None;
+        self.client_limits = None;
         let mut has_closed = false;
         let mut checks = None;
         poll_fn(|cx| {
@@ -236,7 +236,7 @@ impl FrameReader {
     ) -> Result<Option<R>, ReadError> {
         let mut input = &mut self.pending[self.next..];
         // Called even if nothing is pending: it frees the payload that the last event had borrowed.
-        let taken = decode(&mut self.decoder, &mut self.guard, liveness, &mut input, take)?;
+        let taken = decode(&mut self.decoder, &mut self.client_limits, liveness, &mut input, take)?;
         let left = input.len();
         self.next = self.pending.len() - left;
         if self.next == self.pending.len() {
@@ -261,13 +261,14 @@ impl FrameReader {
             let overhead = self.half.take_overhead();
             let payload = if let Poll::Ready(Ok(input)) = &filled { input.len() } else { 0 };
             if overhead + payload > 0
-                && let Some(meter) = Guard::meter(&mut self.guard)
+                && let Some(meter) = ClientLimits::meter(&mut self.client_limits)
             {
                 meter.count_bytes(overhead + payload, liveness).map_err(ReadError::Protocol)?;
             }
             let mut input = ready!(filled)?;
             liveness.heard();
-            let taken = decode(&mut self.decoder, &mut self.guard, liveness, &mut input, take)?;
+            let taken =
+                decode(&mut self.decoder, &mut self.client_limits, liveness, &mut input, take)?;
             if !input.is_empty() {
                 self.pending = (&*input).into();
             }
@@ -322,7 +323,7 @@ impl ProgressChecks {
 
 fn decode<R, F: FnOnce(Event<'_>) -> R>(
     decoder: &mut Decoder,
-    guard: &mut Option<Box<Guard>>,
+    client_limits: &mut Option<Box<ClientLimits>>,
     liveness: &impl Liveness,
     input: &mut &mut [u8],
     take: &mut Option<F>,
@@ -330,7 +331,7 @@ fn decode<R, F: FnOnce(Event<'_>) -> R>(
     let event = decoder.decode(input).map_err(ReadError::Protocol)?;
     let Some(event) = event else { return Ok(None) };
     // A close frame does not count: a client that closes must not be closed for its rate.
-    if let Some(meter) = Guard::meter(guard)
+    if let Some(meter) = ClientLimits::meter(client_limits)
         && !matches!(event, Event::Close(_))
     {
         meter.count_message(liveness).map_err(ReadError::Protocol)?;
