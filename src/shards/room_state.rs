@@ -68,7 +68,7 @@ impl RoomWatch for Emptied {
 }
 
 /// The hooks of an application, and the order in which they are called.
-pub(super) struct RoomStates {
+pub(super) struct OrderedHooks {
     hooks: Box<dyn RoomHooks>,
     stripes: [CachePadded<Mutex<()>>; STRIPES],
     hasher: RandomState,
@@ -76,7 +76,7 @@ pub(super) struct RoomStates {
     emptied: Arc<Emptied>,
 }
 
-impl RoomStates {
+impl OrderedHooks {
     pub(super) fn new(
         hooks: Box<dyn RoomHooks>,
         ports: Arc<[Arc<Port<WriteHalf>>]>,
@@ -181,11 +181,11 @@ impl RoomStates {
 
 /// Reports the last rooms of a shard when it is dropped, however the shard ends. It must be dropped
 /// after the shard.
-pub(super) struct EmptiedReporter(pub(super) Option<Arc<RoomStates>>);
+pub(super) struct EmptiedReporter(pub(super) Option<Arc<OrderedHooks>>);
 
 impl EmptiedReporter {
     pub(super) fn report_emptied(&self) {
-        self.0.iter().for_each(|states| states.report_emptied());
+        self.0.iter().for_each(|hooks| hooks.report_emptied());
     }
 }
 

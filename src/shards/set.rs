@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::alive::{AliveGuard, AliveShards};
 use super::driver::Driver;
-use super::room_state::{Emptied, EmptiedReporter, RoomHooks, RoomStates};
+use super::room_state::{Emptied, EmptiedReporter, OrderedHooks, RoomHooks};
 use super::sampler::Sampler;
 use crate::engine::{
     Action, ActionError, Address, Budgets, Congestion, ConnKey, Counter, InboxLimits, JoinError,
@@ -25,7 +25,7 @@ use crate::runtime::notify::Notify;
 pub(crate) struct Shards {
     ports: Arc<[Arc<Port<WriteHalf>>]>,
     /// The state beside the rooms, if the application keeps any.
-    room_states: Option<Arc<RoomStates>>,
+    ordered_hooks: Option<Arc<OrderedHooks>>,
     /// The zero of the shards' clocks.
     epoch: Instant,
     space: Arc<Bell>,
@@ -68,8 +68,8 @@ impl Shards {
             })
         };
         let ports: Arc<[_]> = (0..count).map(port).collect();
-        let room_states =
-            hooks.map(|(hooks, emptied)| Arc::new(RoomStates::new(hooks, ports.clone(), emptied)));
+        let ordered_hooks = hooks
+            .map(|(hooks, emptied)| Arc::new(OrderedHooks::new(hooks, ports.clone(), emptied)));
         let space = Arc::new(Bell::default());
         let alive = Arc::new(AliveShards::of(count));
         let epoch = Instant::now();
@@ -82,7 +82,7 @@ impl Shards {
                     is_end_expected: false,
                 },
                 shard: Shard::new(shard, port.clone()),
-                emptied: EmptiedReporter(room_states.clone()),
+                emptied: EmptiedReporter(ordered_hooks.clone()),
                 port: port.clone(),
                 epoch,
                 // Made here, so that the caller panics if the runtime has no timer.
@@ -94,7 +94,7 @@ impl Shards {
         }
         Self {
             ports,
-            room_states,
+            ordered_hooks,
             epoch,
             space,
             congestion,
@@ -180,9 +180,9 @@ impl Shards {
         frames: &Bytes,
     ) -> Result<(), Overloaded> {
         let publish = Publish { pace, address, except, frames, follow: None };
-        match &self.room_states {
+        match &self.ordered_hooks {
             None => self.publish_to_shards(publish),
-            Some(states) => self.publish_and_report(states, publish),
+            Some(hooks) => self.publish_and_report(hooks, publish),
         }
     }
 
@@ -191,10 +191,10 @@ impl Shards {
     #[inline(never)]
     fn publish_and_report(
         &self,
-        states: &RoomStates,
+        hooks: &OrderedHooks,
         publish: Publish<'_>,
     ) -> Result<(), Overloaded> {
-        states.publish(publish.address, publish.frames, || self.publish_to_shards(publish))
+        hooks.publish(publish.address, publish.frames, || self.publish_to_shards(publish))
     }
 
     #[inline]
@@ -222,9 +222,9 @@ impl Shards {
     }
 
     fn enter<E>(&self, room: &str, enter: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
-        match &self.room_states {
+        match &self.ordered_hooks {
             None => enter(),
-            Some(states) => states.enter(room, enter),
+            Some(hooks) => hooks.enter(room, enter),
         }
     }
 
