@@ -53,7 +53,7 @@ impl RemoteAddr {
             if !is_trusted(client.ip().to_canonical()) {
                 break;
             }
-            let node = if is_standard { node_of(element) } else { Some(element) };
+            let node = if is_standard { for_value(element) } else { Some(element) };
             let Some(addr) = node.and_then(address) else { break };
             client = addr;
         }
@@ -94,7 +94,7 @@ fn is_escaped(before: &[u8]) -> bool {
 }
 
 /// Returns the value of `for` in an element of `Forwarded`, if the element has exactly one.
-fn node_of(element: &[u8]) -> Option<&[u8]> {
+fn for_value(element: &[u8]) -> Option<&[u8]> {
     let mut nodes = rsplit(element, b';').filter_map(|pair| {
         let (name, value) = pair.split_at(pair.iter().position(|byte| *byte == b'=')?);
         name.eq_ignore_ascii_case(b"for").then_some(&value[1..])
