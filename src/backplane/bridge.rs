@@ -277,8 +277,9 @@ impl Bridge {
     }
 
     /// Queues a message as [`send`](Self::send) does, but first waits for space: while the
-    /// backplane is up and more than 4 MiB or 32,768 messages are queued. The call does not wait
-    /// while the backplane is down, or while messages wait for other nodes to come back.
+    /// backplane is up and more than 4 MiB, 32,768 messages, or half of the outage queue are
+    /// queued. The call does not wait while the backplane is down, or while messages wait for other
+    /// nodes to come back.
     ///
     /// # Cancel safety
     /// When the future is dropped, the message is queued without waiting.
@@ -331,7 +332,8 @@ impl Bridge {
         self.outbox.len() + self.health.in_flight.get() as usize
     }
 
-    /// Waits until messages of other nodes to a room with members here arrive.
+    /// Waits until this node is subscribed to the channel of the room. The room must have members
+    /// here.
     pub(crate) async fn subscribed_to(&self, room: &str) {
         self.interest.subscribed_to(room).await;
     }

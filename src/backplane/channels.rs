@@ -32,8 +32,8 @@ impl Channel {
 
 /// The channels of a hub: the common channel, for messages that concern all nodes, and the channels
 /// that rooms are spread over. If rooms have a single channel, the common channel carries
-/// everything. If other programs may publish, there is also the plain channel. Nodes only listen to
-/// it.
+/// everything. If other programs may publish, there is also the plain channel. Nodes never publish
+/// on the plain channel.
 pub(crate) struct Channels {
     /// The channels of nodes, followed by the plain channel if there is one.
     names: Box<[Arc<str>]>,

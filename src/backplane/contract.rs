@@ -130,13 +130,13 @@ pub trait Backplane: Send + Sync + 'static {
         inbound: Inbound,
     ) -> impl Future<Output = Result<Self::Subscriber, BackplaneError>> + Send;
 
-    /// Waits until connecting at once is worth while, for example because a new server has taken
+    /// Waits for a sign that a connection can succeed now, for example that a new server has taken
     /// over from a failed one. Default: waits for ever.
     ///
     /// A half that has failed waits for the back-off before it connects again. This future ends
     /// that wait, after 10 ms at least, and resets the back-off. The hub calls this method before
-    /// each attempt to connect a half. News count from the call on, even if the future is polled
-    /// later.
+    /// each attempt to connect a half. A sign that comes after the call and before the first poll
+    /// must not be lost.
     ///
     /// # Cancel safety
     /// The hub drops the future when the back-off is over, and calls the method again at the next
@@ -190,8 +190,9 @@ pub enum Unpublished {
 /// The receiving half of a [`Backplane`].
 ///
 /// When the connection breaks, [`lost`](Self::lost) must report it. The hub sends a probe
-/// ([`ping`](Self::ping)) every 4.5 seconds. It gives up a request when nothing has arrived for two
-/// seconds, and after ten seconds in any case, and then drops the subscriber.
+/// ([`ping`](Self::ping)) every 4.5 seconds. The hub waits for the answer to a request in periods
+/// of two seconds. It gives up after a period in which nothing arrived, and after five periods in
+/// any case, and then drops the subscriber.
 pub trait Subscriber: Send + 'static {
     /// Subscribes to channels, and removes those that were acknowledged from the list.
     ///
@@ -200,7 +201,8 @@ pub trait Subscriber: Send + 'static {
     ///
     /// # Errors
     /// The channels that remain in the list are not subscribed to. The subscriber stays in use, and
-    /// the hub asks again for them within half a second.
+    /// the hub asks again for them within half a second. The exception is
+    /// [`BackplaneError::Silent`]: the hub then drops the subscriber.
     fn subscribe(
         &mut self,
         channels: &mut Vec<Arc<str>>,
@@ -219,8 +221,8 @@ pub trait Subscriber: Send + 'static {
     /// Makes a round trip on every connection that carries messages to this node.
     ///
     /// Everything that was sent to this node before the call must have arrived at [`Inbound`] when
-    /// the future is ready: the hub concludes that a heartbeat which has not arrived by then never
-    /// will.
+    /// the future is ready: if a heartbeat has not arrived by then, the hub concludes that it will
+    /// never arrive.
     ///
     /// # Errors
     /// The reason why that failed. The hub then drops the subscriber.

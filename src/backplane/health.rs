@@ -24,7 +24,7 @@ use crate::engine::Counter;
 use crate::runtime::shield::shielded;
 use crate::telemetry::Throttle;
 
-/// The most nodes that are listed as absent after a break.
+/// The most absent nodes that are listed, over all breaks.
 const ABSENT_NODES_MAX: usize = 64;
 
 /// Defines the live counters and their part of the snapshot from one list.
@@ -59,9 +59,9 @@ macro_rules! counters {
             /// Messages in the outage queue: they wait to be published.
             pub queued: usize,
             /// Messages that have left the outage queue and are not acknowledged: at most 2 MiB and
-            /// one message. Messages for channels that the backplane refuses at the moment come on
-            /// top, at most as many as fit into the outage queue. After a failure all of them are
-            /// sent again.
+            /// one message. Messages of stalled channels come on top, at most as many as fit into
+            /// the outage queue: channels that the backplane refuses, or whose messages wait for
+            /// nodes. After a failure all of them are sent again.
             pub in_flight: usize,
             /// The round trip of the last probe of the subscription; `None` before the first.
             #[cfg_attr(
@@ -111,8 +111,9 @@ counters! {
     envelopes,
     /// Messages of other nodes that were handed to the shards of this node.
     received,
-    /// Messages that were never published because the outage queue was full. The oldest are dropped
-    /// first.
+    /// Messages that were never published, because the outage queue was full, or because they were
+    /// larger than the outage queue or than 256 MiB. A full queue drops its oldest messages. If
+    /// other threads have reserved all the space, the new message is dropped instead.
     dropped,
     /// Messages that were sent without a node that was not back in time after a break. Each message
     /// counts once for each such node. `absent_nodes` lists the nodes.
@@ -134,9 +135,9 @@ counters! {
     /// accepts: payloads of strangers, and of nodes with another key or none. Always zero without a
     /// [key](crate::Builder).
     unauthenticated,
-    /// Times that a node exceeded the limit of 1,024 nodes. Then either
-    /// [`Hub::cluster`](crate::Hub::cluster) does not count the node, or the sequence numbers of a
-    /// node were forgotten, and losses of its messages in between are not known.
+    /// How often there was no space for another node (limit: 1,024). Then either
+    /// [`Hub::cluster`](crate::Hub::cluster) does not count the new node, or the sequence numbers
+    /// of an old node were forgotten: losses of messages of the old node in between are not known.
     unlisted_nodes,
     /// Attempts to connect a half of the connection again.
     reconnects,

@@ -60,9 +60,9 @@ pub(crate) trait Members: Send + Sync + 'static {
 }
 
 impl dyn Members {
-    /// Hands frames over, and waits for space first if necessary. A message that has come this far
-    /// is not lost to a busy shard: the queue in front of the delivering task is bounded, and
-    /// counts the messages that find no space.
+    /// Hands frames over, and waits for space first if necessary. A busy shard does not cause a
+    /// loss here: the task waits. Losses happen only in the bounded queue before this task, which
+    /// counts them.
     pub(crate) async fn deliver_in_time(
         &self,
         address: Address<'_>,

@@ -1,10 +1,11 @@
 //! The limits on what one client sends: the time in which a message must be complete, and the rates
 //! of messages and bytes.
 //!
-//! Time in which the hub does not read does not count against the client. The client may send
-//! within its rates while a handler runs or a shard is congested; those bytes are read all at once
-//! afterwards. Messages that are read while a handler runs are checked against the rates when the
-//! handler has returned.
+//! Time in which the hub pauses reading does not count against the client. Of a pause of the whole
+//! process, at most 100 ms count against the rates; `runtime::deadline` describes the effect on the
+//! time of a message. The client may send within its rates while a handler runs or a shard is
+//! congested; those bytes are read all at once afterwards. Messages that are read while a handler
+//! runs are checked against the rates when the handler has returned.
 
 use std::mem;
 use std::pin::Pin;
@@ -24,8 +25,9 @@ pub(crate) trait Liveness {
     /// Notes that bytes have arrived, so that the keep-alive sees a live client.
     fn heard(&self);
 
-    /// Returns the total time in which the process did not run. No client is to blame for that
-    /// time.
+    /// Returns the total time by which the shard of the connection has run late: of each delay, the
+    /// part above 100 ms (`LATENESS_MIN`). The process did not run in that time, so no client is to
+    /// blame for it.
     fn lateness(&self) -> Duration;
 }
 
@@ -89,7 +91,7 @@ pub(super) struct Meter {
     epoch: Instant,
     /// When reading stopped, while nobody reads.
     paused_at: Option<Instant>,
-    /// The sum of the pauses whose messages may still wait in the socket.
+    /// The total pause time for which bytes may still wait in the socket.
     grace: Duration,
     /// The part of [`Liveness::lateness`] that has been taken into account.
     lateness_seen: Option<Duration>,

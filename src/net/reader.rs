@@ -28,8 +28,8 @@ use crate::ws::{DecodeLimits, Decoder, Event, ProtocolError};
 /// limit, with its header, needs two reads.
 const SCRATCH_BYTES: usize = 64 * 1024;
 
-/// How often a closing connection is checked for progress within its patience. The checks are
-/// counted, not the time: a process that was stopped in between has not waited.
+/// The number of checks of a closing connection for progress, within its patience. Checks are
+/// counted instead of time, because a process that was stopped has not waited.
 const CHECKS: u32 = 8;
 
 thread_local! {
@@ -94,8 +94,8 @@ impl FrameReader {
     /// Passes the next event to `take` and returns its result. The waker is also woken when the
     /// shard ends the connection.
     ///
-    /// No state but the reader itself lives from one call to the next: it would add to the memory
-    /// of every idle connection.
+    /// Keep all state in the reader: state in the caller's future would add memory to every idle
+    /// connection.
     pub(crate) fn poll_next<R>(
         &mut self,
         cx: &mut Context<'_>,
@@ -291,7 +291,8 @@ impl FrameReader {
     }
 }
 
-/// The checks of a closing connection. It is given up after [`CHECKS`] checks without progress.
+/// The checks of a closing connection. The connection is given up after [`CHECKS`] checks without
+/// progress.
 struct ProgressChecks {
     timer: Interval,
     acknowledged: Option<u64>,

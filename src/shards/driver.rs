@@ -19,7 +19,7 @@ use crate::net::WriteHalf;
 /// the writes are small.
 const WRITES_PER_SLICE: usize = 64;
 
-/// How much later than the tick the timer may fire before it is set again.
+/// If the timer is set to at most this much after the tick, it is not set again.
 const TIMER_SLACK: Duration = Duration::from_millis(1);
 
 /// The driver of one shard: runs the shard until it is stopped.

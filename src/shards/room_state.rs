@@ -5,7 +5,7 @@
 //!
 //! 1. A thread holds the stripe (a lock) of a room while it hands a message for the room to the
 //!    shards, while it makes a connection enter the room, and while it calls a hook about the room.
-//!    So a message is either in the state that a joiner reads, or behind the join in the inbox, and
+//!    So each message is either in the state that a joiner reads, or in the inbox after the join,
 //!    never both.
 //! 2. A thread that holds stripes takes no further stripes: it could wait for itself, or two
 //!    threads for each other. One call takes the stripes of several rooms, in ascending order.
@@ -13,8 +13,8 @@
 //!    wants to add the room to an index waits for the stripe.
 //! 4. A room is queued as emptied after it has left an index. The thread that queues it drains the
 //!    queue later, when it holds no stripe: a shard at the end of its slice, a joiner after its
-//!    join. So no room is forgotten, and the queue holds at most the rooms that leave during those
-//!    slices and joins.
+//!    join. So no room is forgotten, and the queue is bounded by the number of rooms that empty
+//!    during the slices and joins that are under way.
 
 use std::array;
 use std::cell::Cell;
@@ -29,8 +29,8 @@ use foldhash::quality::RandomState;
 use crate::engine::{Address, Overloaded, Port, RoomWatch, frame};
 use crate::net::WriteHalf;
 
-/// The number of locks that the rooms share by the hash of their names: as many as a mask of them
-/// has bits.
+/// The number of locks that the rooms share by the hash of their names: 64, so that a `u64` can
+/// hold one bit for each lock.
 const STRIPES: usize = u64::BITS as usize;
 
 /// The hooks of the application, called under the stripe of the room. They must not panic.

@@ -1,8 +1,8 @@
 //! Samples of latency: now and then a publish is followed until all of it is written.
 //!
 //! The reader of samples arms the sampler. The next publish takes the request, and each shard
-//! answers when it has written its part. The last answer ends the measurement. Every other publish
-//! pays only for a load of a flag.
+//! answers when it has written its part. The last answer ends the measurement. A publish that is
+//! not followed costs only the load of a flag.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use crate::engine::{Follow, Overloaded};
 
 /// The maximum of samples that wait to be taken; the oldest are dropped first. Enough for one
-/// publish to 255 shards.
+/// publish to 255 shards. With more shards, the oldest samples are dropped.
 const SAMPLES_MAX: usize = 256;
 
 /// The maximum of publishes that are followed at a time: those of one second, in case the shards

@@ -144,7 +144,9 @@ impl Shards {
         self.alive.shard_gone()
     }
 
-    /// Returns the total time by which the shard of a connection has run late.
+    /// Returns the total time by which the shard of a connection has run late: of each delay, the
+    /// part above 100 ms (`LATENESS_MIN`). The process did not run in that time, so no client is to
+    /// blame for it.
     pub(crate) fn lateness(&self, id: ConnKey) -> Duration {
         self.port(id).map_or(Duration::ZERO, |port| port.lateness(self.epoch.elapsed()))
     }

@@ -232,8 +232,8 @@ fn has_body(headers: &HeaderMap) -> bool {
     has_length || headers.contains_key(header::TRANSFER_ENCODING)
 }
 
-/// Whether there is exactly one `Host`, and it is well formed. If the target names a host, that
-/// must be well formed too.
+/// Whether there is exactly one `Host`, and it is well formed. If the target names a host, the name
+/// in the target must be well formed too.
 fn names_its_server(parts: &Parts) -> bool {
     let host = only(&parts.headers, header::HOST).and_then(|host| str::from_utf8(host).ok());
     host.and_then(Authority::parse).is_some() && Authority::of(parts).is_some()

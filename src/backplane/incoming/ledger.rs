@@ -44,7 +44,7 @@ struct NodeStreams {
 struct MessageStream {
     /// The number that is expected next.
     next: u64,
-    /// Whether the channel is not subscribed to, or was not until now: the next gap is no loss
+    /// Set when the subscription ends. Cleared by the next entry, whose gap is not a loss
     /// (invariant 3).
     is_paused: bool,
     /// The number of the node's last roll call that arrived by the channel; zero before the first.

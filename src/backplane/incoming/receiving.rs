@@ -9,11 +9,11 @@
 //! 3. A run only holds neighbouring messages for the same members, and an action is a run of its
 //!    own. A run is delivered before the next one begins, so runs keep the order of their messages.
 //! 4. The task waits for a busy shard instead of dropping a message. Only the queue in front of the
-//!    task drops, and counts, what finds no space.
+//!    task drops payloads, and it counts them.
 //! 5. A roll call is answered after it has arrived by every channel that it lists and that this
-//!    node needs. The call on the common channel is the sender's last, so this task looks for the
-//!    others when that one arrives. If some have not arrived, there is no answer, and the sender
-//!    calls again.
+//!    node follows. The call on the common channel is the sender's last. When it arrives, this task
+//!    checks whether the calls on the other channels have arrived. If some have not, there is no
+//!    answer, and the sender repeats the call.
 
 use std::mem;
 use std::sync::{Arc, Weak};
@@ -227,9 +227,9 @@ impl Receiving {
         self.ledger.record_roll_call(node, channel, call.number);
         let channels =
             call.channels.iter().filter_map(|&number| self.deps.channels.numbered(number));
-        let mut needed = channels.filter(|&channel| self.deps.interest.is_followed(channel));
+        let mut followed = channels.filter(|&channel| self.deps.interest.is_followed(channel));
         let has_come = |channel| self.ledger.has_roll_call(node, channel, call.number);
-        if channel == Channel::COMMON && needed.all(has_come) {
+        if channel == Channel::COMMON && followed.all(has_come) {
             self.deps.fleet.attendance.owe(RollCallAnswer { caller: node, number: call.number });
             self.deps.fleet.wake_publishing();
         }

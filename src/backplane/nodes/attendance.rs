@@ -7,11 +7,12 @@
 //! 1. Every node that this node knew before the break is *expected* to answer. All expected nodes
 //!    are *absent* when a call begins. A node is absent until it answers that call, says goodbye,
 //!    or is dismissed with all others when their time is up.
-//! 2. Calls are numbered. Only an answer to the last call counts, because an answer to an earlier
-//!    call proves nothing about the channels of the last one.
+//! 2. Calls are numbered. A repetition of a call has the same number. Only an answer to the last
+//!    number counts, because an answer to an earlier call proves nothing about the channels of the
+//!    last one.
 //! 3. A call goes out on each room channel whose messages wait, and then on the common channel. A
-//!    node owes the answer once it has received the call on each of these channels that it needs:
-//!    this proves that its subscriptions are back.
+//!    node owes the answer once it has received the call on each of these channels that it follows
+//!    (is subscribed to, or wants to be): this proves that its subscriptions are back.
 //! 4. For each node that calls, only the last call is owed. An answer that may not have arrived is
 //!    owed again, unless the node has called again meanwhile.
 
@@ -27,8 +28,8 @@ const NODES_MAX: usize = 1_024;
 
 /// The nodes that are expected here, and the answers that this node owes.
 ///
-/// The publishing task expects nodes and calls, the receiving task notes what arrives. Neither
-/// holds the lock across an `await`.
+/// The publishing task adds expected nodes and begins calls. The receiving task records answers and
+/// calls. Neither holds the lock across an `await`.
 #[derive(Debug, Default)]
 pub(crate) struct Attendance(Mutex<AttendanceState>);
 

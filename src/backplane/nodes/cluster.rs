@@ -40,8 +40,8 @@ pub struct RoomMembers {
 
 /// The nodes of a cluster, with the figures of their last reports.
 ///
-/// Each node reports every five seconds, and at once when a new node joins. A node that shuts down
-/// says goodbye; a node that has crashed is forgotten after 15 seconds.
+/// Each node reports every five seconds, and within a second when a new node joins. A node that
+/// shuts down says goodbye; a node that has crashed is forgotten after 15 seconds.
 #[derive(Clone)]
 pub struct Cluster {
     nodes: Vec<Node>,

@@ -1,5 +1,5 @@
-//! What the tasks of a bridge share about nodes: this node, the other nodes, and requests for a
-//! heartbeat.
+//! The state of nodes that the tasks of a bridge share: this node, the other nodes, and requests
+//! for a heartbeat.
 //!
 //! # Invariants
 //! 1. The publishing task alone sends heartbeats. Other tasks set a request and wake it. It takes

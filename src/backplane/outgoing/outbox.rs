@@ -30,8 +30,8 @@ pub(super) const PIPELINE_BYTES_MAX: usize = 8 * ENVELOPE_BYTES_MAX;
 /// for about 2 ms at this number.
 pub(super) const PIPELINE_MESSAGES_MAX: usize = 8 * ENVELOPE_MESSAGES_MAX;
 
-/// The bound for publishers that can wait: enough that the publishing task always has work. If half
-/// of the outbox is less, that is the bound.
+/// The bound for publishers that can wait: enough that the publishing task always has work. The
+/// bound is at most half of the outbox.
 const PATIENT: InboxLimits =
     InboxLimits { messages: PIPELINE_MESSAGES_MAX, bytes: 2 * PIPELINE_BYTES_MAX };
 
@@ -108,8 +108,9 @@ impl Outbox {
         self.limits
     }
 
-    /// Appends a message, and drops the oldest messages if there is no space. A message that is
-    /// larger than the outbox, or than 256 MiB, is dropped itself.
+    /// Appends a message, and drops the oldest messages if there is no space. If other threads have
+    /// reserved all the space, the new message is dropped instead. A message that is larger than
+    /// the outbox, or than 256 MiB, is dropped itself.
     pub(crate) fn push(&self, outgoing: Outgoing) {
         if outgoing.message.len() > self.message_bytes_max {
             self.health.counters.dropped.add(1);
@@ -119,7 +120,8 @@ impl Outbox {
             let oldest = self.pop();
             self.health.counters.dropped.add(1);
             if oldest.is_none() {
-                // Other threads have reserved all the space, and are about to append.
+                // Other threads have reserved all the space, and are about to append. So drop this
+                // message.
                 return;
             }
             self.progress.notify();

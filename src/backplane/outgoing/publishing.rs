@@ -10,9 +10,9 @@
 //! 1. A message keeps its number. An envelope that is not acknowledged stays in `packing` as it is,
 //!    and is published again. So the receivers can drop the messages that they have received
 //!    before.
-//! 2. `is_publishing` is set while `publisher` is at work. A publisher that was cut off at work
-//!    (`is_publishing` is still set after `publish` was dropped) is never used again: its
-//!    connection may be in the middle of a request.
+//! 2. `is_publishing` is set while `publisher` is at work. If `is_publishing` is still set after
+//!    `publish` was dropped, the publisher is never used again: its connection may be in the middle
+//!    of a request.
 //! 3. A heartbeat is published once or not at all, because a late one is out of date. If it may not
 //!    have arrived, `forget_beat` drops it, and notes the greeting and the answers that it carried
 //!    as still owed.
@@ -60,7 +60,7 @@ use crate::runtime::deadline::timeout;
 /// The time between two heartbeats on each channel.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The shortest time between two heartbeats that new nodes ask for.
+/// Requests of new nodes cause at most one heartbeat in this time.
 const HEARTBEAT_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
 /// How long a server may take to acknowledge a publish, and how much longer for each MiB.

@@ -3,9 +3,9 @@
 //! # Invariants
 //! 1. A probe is answered on the connection that messages arrive by, behind everything that was
 //!    sent to this node before.
-//! 2. An echo is expected of a heartbeat that left after the subscription was acknowledged, and
-//!    that was acknowledged before the probe left. Such an echo arrives before the answer to the
-//!    probe.
+//! 2. An echo is expected after four steps in this order: (a) the subscription was acknowledged,
+//!    (b) a heartbeat was sent, (c) the heartbeat was acknowledged, (d) the probe was sent. Such an
+//!    echo arrives before the answer to the probe.
 //! 3. So if the probe has been answered and the echo has not arrived, the channel is no longer
 //!    subscribed to, whatever this node believes.
 //! 4. Each stamp only grows.

@@ -3,7 +3,8 @@
 //! The common channel and the plain one are always needed. The channel of a room is needed while
 //! the room has members here. The thread that makes a room asks for its channel, and the
 //! subscribing task subscribes. A channel that is needed no longer is released a while later,
-//! because rooms often come back at once.
+//! because rooms often come back at once. A channel is *followed* while it is wanted or subscribed
+//! to.
 //!
 //! # Invariants
 //!
@@ -32,9 +33,9 @@ use crate::runtime::notify::Notify;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum Subscription {
-    /// Not needed, and not subscribed to.
+    /// Not followed.
     Absent,
-    /// Needed, and not subscribed to.
+    /// The subscribing task has to subscribe to the channel.
     Wanted,
     /// The backplane has acknowledged the subscription.
     Subscribed,
@@ -118,12 +119,12 @@ impl Interest {
         self.need(channel).is(Subscription::Subscribed)
     }
 
-    /// Whether a channel is wanted or subscribed to.
+    /// Whether a channel is wanted or subscribed to, even if it is not needed any longer.
     pub(crate) fn is_followed(&self, channel: Channel) -> bool {
         !self.need(channel).is(Subscription::Absent)
     }
 
-    /// The channels that are wanted or subscribed to, and not needed.
+    /// The channels that are followed and not needed.
     pub(crate) fn unneeded(&self) -> impl Iterator<Item = Channel> + '_ {
         self.channels.listened().filter(|&channel| {
             let need = self.need(channel);
@@ -175,8 +176,8 @@ impl Interest {
         if !need.has_rooms() {
             return true;
         }
-        // A room has come: the channel stays. If its maker has seen the channel absent, the maker
-        // has moved it to `Wanted` and has rung: the caller then subscribes once more.
+        // A room has come: the channel stays. If the thread that made the room saw `Absent`, that
+        // thread has already set `Wanted` and rung: the caller then subscribes once more.
         if need.advance(Subscription::Absent, before) && before == Subscription::Subscribed {
             // Invariant 5.
             self.notify_subscribed();
@@ -184,7 +185,8 @@ impl Interest {
         false
     }
 
-    /// Waits until the channel of a room with members is subscribed to.
+    /// Waits until this node is subscribed to the channel of the room. The room must have members
+    /// here.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.

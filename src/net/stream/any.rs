@@ -1,7 +1,8 @@
 //! A stream of any type, in two halves for a reader and a writer in two tasks.
 //!
-//! The stream may be a type of the application. Its code may panic. A panic ends the connection of
-//! this stream, and neither the shard that writes to it nor the task that drops it last.
+//! The stream may be a type of the application. Its code may panic. A panic ends only the
+//! connection of this stream. The shard that writes to the stream and the task that drops the
+//! stream go on.
 
 use std::any::Any;
 use std::io::{self, IoSlice};

@@ -7,7 +7,7 @@
 //!
 //! # Invariants
 //!
-//! 1. Each time after the reader has released the lock, it wakes the writer.
+//! 1. The reader wakes the writer each time after it has released the lock.
 //! 2. The writer registers its waker, and then tries the lock once more before it is pending. So
 //!    the reader finds the waker, or the writer finds the lock free.
 //! 3. Only the reader and the writer take the lock. Neither holds it across a wait.

@@ -45,7 +45,7 @@ pub(crate) struct Streams {
     pub(crate) early: Bytes,
 }
 
-/// Whose stream it is, and where its panics are counted.
+/// The connection that owns a stream, and the port that counts panics of the stream.
 pub(crate) struct Owner {
     pub(crate) id: ConnKey,
     pub(crate) port: Arc<Port<WriteHalf>>,
@@ -59,8 +59,8 @@ pub(crate) struct SocketOptions {
     /// Whether messages wait in the hub until the kernel can send them, instead of in the kernel.
     #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux has it"))]
     pub(crate) holds_little: bool,
-    /// Whether a client that takes nothing keeps its connection. Then the kernel must probe often
-    /// whether it is alive.
+    /// If `true`, a client that takes nothing stays connected. The kernel then probes often whether
+    /// the client is alive.
     #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux has it"))]
     pub(crate) is_probed: bool,
 }

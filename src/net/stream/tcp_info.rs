@@ -24,8 +24,8 @@ const ACK_DELAY_MAX: Duration = Duration::from_millis(200);
 /// unanswered: one is on its way.
 const PROBES_MAX: u8 = 1;
 
-/// The same bound for the question whether the peer has died. Probes get lost, and the number only
-/// grows while none is answered.
+/// With more unanswered probes than this, the peer counts as dead. The bound is larger than
+/// `PROBES_MAX`, because probes get lost, and any answer sets the number back to zero.
 const PROBES_LOST_MAX: u8 = 2;
 
 /// The maximum time in milliseconds between two probes of a peer without space. By default the
@@ -36,8 +36,8 @@ const PROBE_INTERVAL_MS: libc::c_int = 5_000;
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// The maximum time in milliseconds between two of these attempts. Linux 6.15 and later know this
-/// bound. Without it the time doubles, so that a peer that is back waits for as long as it was
-/// away.
+/// bound. Without the bound, the time doubles. A peer that comes back may then wait as long as it
+/// was away.
 const FAREWELL_INTERVAL_MS: libc::c_int = 5_000;
 
 /// `TCP_RTO_MAX_MS` (`include/uapi/linux/tcp.h`).

@@ -38,8 +38,8 @@ pub(crate) struct TlsReadHalf {
 }
 
 /// The half to which a shard writes. A shard must not wait for one client. While the reader has the
-/// lock, as often when a client floods it, a write is pending, and the reader wakes the shard when
-/// it has released the lock.
+/// lock, a write is pending. This is frequent while a client floods the connection. The reader
+/// wakes the shard when it has released the lock.
 pub(crate) struct TlsWriteHalf(Arc<TlsHalves>);
 
 /// Splits a stream into two halves.

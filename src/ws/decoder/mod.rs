@@ -1,7 +1,7 @@
 //! The decoder of client frames (RFC 6455, section 5): bytes go in, messages come out. No I/O.
 //!
 //! A [`Decoder`] is the server's side: it refuses frames that are not masked. It takes the bytes of
-//! one read, be they half a header or ten frames, and returns one [`Event`] a call. It assembles
+//! one read, from half a header to ten frames, and returns one [`Event`] a call. It assembles
 //! fragments and checks that text is UTF-8, so an event is a whole message and not a frame.
 //!
 //! # Memory

@@ -36,8 +36,8 @@ struct Frame {
     /// The mask, rotated so that its first byte belongs to the next byte of the payload.
     mask: [u8; 4],
     remaining: usize,
-    /// The upper bound of the buffer: the declared length from the last frame of a message on,
-    /// before that the limit of a message.
+    /// The upper bound of the buffer. In the last frame of a message: the length of the whole
+    /// message. In earlier frames: the limit of a message. In a control frame: its declared length.
     buffer_bytes_max: usize,
 }
 

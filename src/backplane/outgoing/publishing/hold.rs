@@ -22,11 +22,12 @@ use crate::backplane::contract::Backplane;
 use crate::backplane::envelope::{Heartbeat, RollCall};
 use crate::backplane::health::events;
 
-/// The time from the first roll call to the second. It doubles from call to call. A node that was
-/// not subscribed at the time of a call waits for the next one.
+/// The time from the first sending of a roll call to the second. A call is repeated, with the same
+/// number, until the hold ends or a new call begins (invariant 4). The time doubles with each
+/// repetition. A node that was not subscribed when the call was sent receives a repetition.
 const CALL_INTERVAL_MIN: Duration = Duration::from_millis(50);
 
-/// The longest time between two roll calls. With 4,096 channels, a call takes 300 KB.
+/// The longest time between two repetitions of a call. With 4,096 channels, a call takes 300 KB.
 const CALL_INTERVAL_MAX: Duration = Duration::from_secs(1);
 
 /// A hold that is under way.
@@ -34,7 +35,7 @@ pub(crate) struct Hold {
     /// When the hold ends without the nodes that are absent (invariant 2).
     over_at: Instant,
     next_call: Instant,
-    /// The time from the next call to the one after it.
+    /// The time from the next repetition of the call to the one after it.
     interval: Duration,
     /// The number of the roll call.
     number: u64,
