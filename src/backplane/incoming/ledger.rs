@@ -2,15 +2,15 @@
 //!
 //! # Invariants
 //! 1. A node numbers the messages that it publishes on a channel, from zero, without gaps. The
-//!    messages of one node on one channel are a *stream*.
-//! 2. A receiver counts a stream from the first number that it sees. From then on, each number is
+//!    messages of one node on one channel are a *sequence*.
+//! 2. A receiver counts a sequence from the first number that it sees. From then on, each number is
 //!    received or counted as lost, until the node is forgotten.
 //! 3. A gap is lost: the ledger outlives connections, so messages that were published while there
 //!    was no connection are counted, too. The exception: while a channel is not subscribed to, its
 //!    gaps are not losses.
 //! 4. A number below the expected one is a duplicate, even if it was counted as lost before, and
 //!    even if the channel was not subscribed to meanwhile.
-//! 5. If an identity is used twice, the later epoch counts: streams begin anew, and envelopes of
+//! 5. If an identity is used twice, the later epoch counts: sequences begin anew, and envelopes of
 //!    the earlier epoch are duplicates.
 
 use std::collections::HashMap;
@@ -25,23 +25,23 @@ const NODES_MAX: usize = 1_024;
 /// The sequence numbers that have arrived.
 #[derive(Debug, Default)]
 pub(super) struct SequenceLedger {
-    nodes: HashMap<NodeId, NodeStreams>,
+    nodes: HashMap<NodeId, NodeSequences>,
     /// Counts the entries. `heard` uses it as a clock.
     clock: u64,
 }
 
-/// The streams of one node.
+/// The sequences of one node.
 #[derive(Debug)]
-struct NodeStreams {
+struct NodeSequences {
     epoch: u64,
     /// The `clock` at the last entry of the node.
     heard: u64,
-    by_channel: HashMap<Channel, MessageStream>,
+    by_channel: HashMap<Channel, MessageSequence>,
 }
 
-/// How far one stream has been counted.
+/// How far one sequence has been counted.
 #[derive(Debug, Clone, Copy)]
-struct MessageStream {
+struct MessageSequence {
     /// The number that is expected next.
     next: u64,
     /// Set when the subscription ends. Cleared by the next entry, whose gap is not a loss
@@ -63,8 +63,8 @@ pub(super) struct LedgerEntry {
 }
 
 impl SequenceLedger {
-    /// Enters the messages `first` to `first + count - 1` of a stream. For a heartbeat, `count` is
-    /// zero and `first` is the number of the next message.
+    /// Enters the messages `first` to `first + count - 1` of a sequence. For a heartbeat, `count`
+    /// is zero and `first` is the number of the next message.
     pub(super) fn enter(
         &mut self,
         node: NodeId,
@@ -76,49 +76,51 @@ impl SequenceLedger {
         let forgotten = self.make_space_for(node);
         self.clock += 1;
         let heard = self.clock;
-        let fresh = || NodeStreams { epoch, heard, by_channel: HashMap::new() };
-        let streams = self.nodes.entry(node).or_insert_with(fresh);
+        let fresh = || NodeSequences { epoch, heard, by_channel: HashMap::new() };
+        let sequences = self.nodes.entry(node).or_insert_with(fresh);
         // Invariant 5.
-        if epoch < streams.epoch {
+        if epoch < sequences.epoch {
             return LedgerEntry { lost: 0, duplicates: count, forgotten };
         }
-        if epoch > streams.epoch {
-            *streams = fresh();
+        if epoch > sequences.epoch {
+            *sequences = fresh();
         }
-        streams.heard = heard;
-        // Invariant 2: the first number of a stream is where its count begins.
-        let fresh = MessageStream { next: first, is_paused: false, roll_call: 0 };
-        let stream = streams.by_channel.entry(channel).or_insert(fresh);
+        sequences.heard = heard;
+        // Invariant 2: the first number of a sequence is where its count begins.
+        let fresh = MessageSequence { next: first, is_paused: false, roll_call: 0 };
+        let sequence = sequences.by_channel.entry(channel).or_insert(fresh);
         // Invariant 3.
-        let gap = first.saturating_sub(stream.next);
-        let lost = if stream.is_paused { 0 } else { gap };
+        let gap = first.saturating_sub(sequence.next);
+        let lost = if sequence.is_paused { 0 } else { gap };
         // Invariant 4.
-        let duplicates = stream.next.saturating_sub(first).min(count);
-        stream.next = stream.next.max(first.saturating_add(count));
-        stream.is_paused = false;
+        let duplicates = sequence.next.saturating_sub(first).min(count);
+        sequence.next = sequence.next.max(first.saturating_add(count));
+        sequence.is_paused = false;
         LedgerEntry { lost, duplicates, forgotten }
     }
 
     /// Notes a roll call that arrived by a channel. The node must have an entry on that channel.
     pub(super) fn record_roll_call(&mut self, node: NodeId, channel: Channel, number: u64) {
-        let streams = self.nodes.get_mut(&node);
-        if let Some(stream) = streams.and_then(|streams| streams.by_channel.get_mut(&channel)) {
-            stream.roll_call = number;
+        let sequences = self.nodes.get_mut(&node);
+        if let Some(sequence) =
+            sequences.and_then(|sequences| sequences.by_channel.get_mut(&channel))
+        {
+            sequence.roll_call = number;
         }
     }
 
     /// Whether this roll call of a node has arrived by a channel.
     pub(super) fn has_roll_call(&self, node: NodeId, channel: Channel, number: u64) -> bool {
-        let streams = self.nodes.get(&node);
-        let stream = streams.and_then(|streams| streams.by_channel.get(&channel));
-        stream.is_some_and(|stream| stream.roll_call == number)
+        let sequences = self.nodes.get(&node);
+        let sequence = sequences.and_then(|sequences| sequences.by_channel.get(&channel));
+        sequence.is_some_and(|sequence| sequence.roll_call == number)
     }
 
     /// Notes that a channel is not subscribed to any longer (invariant 3).
     pub(super) fn pause(&mut self, channel: Channel) {
-        for streams in self.nodes.values_mut() {
-            if let Some(stream) = streams.by_channel.get_mut(&channel) {
-                stream.is_paused = true;
+        for sequences in self.nodes.values_mut() {
+            if let Some(sequence) = sequences.by_channel.get_mut(&channel) {
+                sequence.is_paused = true;
             }
         }
     }
@@ -129,7 +131,7 @@ impl SequenceLedger {
         if self.nodes.len() < NODES_MAX || self.nodes.contains_key(&node) {
             return 0;
         }
-        let oldest = self.nodes.iter().min_by_key(|(_, streams)| streams.heard);
+        let oldest = self.nodes.iter().min_by_key(|(_, sequences)| sequences.heard);
         let oldest = oldest.map(|(node, _)| *node);
         oldest.is_some_and(|oldest| self.nodes.remove(&oldest).is_some()).into()
     }
