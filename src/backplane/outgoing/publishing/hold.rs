@@ -35,7 +35,7 @@ pub(crate) struct Hold {
     /// When the hold ends without the nodes that are absent (invariant 2).
     over_at: Instant,
     next_call: Instant,
-    /// The time from the next repetition of the call to the one after it.
+    /// The time from the next sending of the call to the one after it.
     interval: Duration,
     /// The number of the roll call.
     number: u64,
