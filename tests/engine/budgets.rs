@@ -153,11 +153,11 @@ fn torn_frame_that_an_evicted_client_still_holds_evicts_nobody_else() {
 fn shard_that_has_no_more_than_its_share_evicts_nobody() {
     let frame = text_frame("0000").len();
     let mut rig = Settings::default().shards(2).max_queued_bytes(8 * frame).build();
-    // In turns in the shards: five clients in each, of which the first shard's wait for twice as much.
+    // The clients attach to the shards in turn, five to each. Those of the first shard have twice as much queued.
     let (clients, _) = waiting(&mut rig, &[2, 1, 2, 1, 2, 0, 0, 0, 0, 0]);
     assert_eq!(open(&clients).len(), 10, "at the bound");
     rig.publish(Address::Conn(clients[3].id()), "0000");
-    // The second shard, which has 3 of its 4, has brought the hub past the bound.
+    // The second shard has 3 of its share of 4, and has brought the hub past the bound.
     for shard in [1, 0, 1] {
         while rig.shards[shard].run(rig.now, super::fake::PLENTY) == RunState::Busy {}
     }
@@ -171,7 +171,7 @@ fn shard_that_has_no_more_than_its_share_evicts_nobody() {
 fn new_connections_are_told_to_try_again_while_the_bound_is_exceeded() {
     let frame = text_frame("0000").len();
     let mut rig = Settings::default().shards(2).max_queued_bytes(3 * frame).build();
-    // Of another shard, which has not looked yet.
+    // These bytes are queued in another shard, which has not checked the bound yet.
     rig.budgets.queued_bytes.take(4 * frame);
     let newcomer = rig.attach();
     rig.run();

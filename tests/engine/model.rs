@@ -195,8 +195,8 @@ impl<D: Dice> Model<D> {
         self.frames.push(frame);
     }
 
-    /// Makes replies that count themselves in `asked`; the last of them to be told asserts that the connections
-    /// of a target have got what they are to get so far.
+    /// Makes replies that count themselves in `asked`. The last reply that is called asserts that the connections
+    /// of a target have got all frames that they must have got so far.
     fn follow(&self, to: &To) -> impl Fn(&Arc<AtomicUsize>) -> Reply<usize> + use<D> {
         let open = self.audience(to).into_iter().map(|conn| &self.known[conn]);
         let expected: Arc<[(Client, usize)]> = open
@@ -532,7 +532,7 @@ fn settings(dice: &mut impl Dice, kind: Kind) -> Settings {
     settings
 }
 
-/// Asserts that a client has got so many messages, unless its connection has ended, or its socket has
+/// Asserts that a client has got this many messages, unless its connection has ended, or its socket has
 /// blocked at some time, so that they may be queued or dropped.
 fn check_served(client: &Client, messages: usize) {
     let is_undisturbed = {

@@ -25,7 +25,7 @@ use shuttle::{Config, MaxSteps, Runner};
 /// Schedules of a story: about a second.
 const SCHEDULES: usize = 2_000;
 
-/// The number of priority changes in one PCT schedule.
+/// The depth of a PCT schedule: the bound of its random priority changes.
 const PCT_DEPTH: usize = 3;
 
 /// Steps of one schedule: many more than any story takes.

@@ -8,7 +8,8 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 use crate::folder::Folder;
 
-/// A request for a certificate of the loopback address. Not a CA certificate: clients refuse a CA certificate of a server.
+/// A request for a certificate of the loopback address. Not a CA certificate, because clients refuse a CA certificate
+/// of a server.
 const REQUEST: &str = "
 [req]
 distinguished_name = name
