@@ -1,5 +1,5 @@
-//! The reader of the plain channel, where other programs publish, accepts the same payloads as serde_json, with the same
-//! rooms and the same text of the message. It also bounds depth and numbers.
+//! The reader of the plain channel, where other programs publish, accepts the same payloads as serde_json, with the
+//! same rooms and the same text of the message. It also bounds depth and numbers.
 //!
 //! ```text
 //! input = a payload

@@ -1,4 +1,4 @@
-//! A hub in an axum router, under `axum::serve`, and behind tower's middleware; with real clients.
+//! A hub in an axum router, under `axum::serve` and behind tower's middleware, with real clients.
 
 use std::future::pending;
 use std::io;
@@ -40,7 +40,7 @@ impl Serving {
         let addr = listener.local_addr().expect("it is bound");
         let service = app.into_make_service_with_connect_info::<SocketAddr>();
         let task = tokio::spawn(async move {
-            axum::serve(listener, service).await.expect("it serves for ever");
+            axum::serve(listener, service).await.expect("axum serves without end");
         });
         Self { addr, task }
     }
@@ -52,7 +52,7 @@ impl Drop for Serving {
     }
 }
 
-/// Tells each client what its connection knows of it, and then what it says.
+/// Sends each client the data of its connection, and then echoes its messages.
 struct Teller;
 
 impl Handler<String> for Teller {
@@ -103,11 +103,11 @@ async fn endpoint_is_a_handler_that_knows_route_query_and_address() {
     assert_eq!(status_of(server.addr, "/none").await, 404);
 }
 
-/// Who a token belongs to.
+/// The user that a token belongs to.
 #[derive(Clone)]
 struct User(String);
 
-/// What an application has.
+/// The state of the application.
 #[derive(Clone)]
 struct App {
     token: &'static str,
@@ -146,7 +146,7 @@ async fn extractors_run_before_and_reject_with_their_own_response() {
     let server = Serving::run(Router::new().route("/ws/{room}", get(enter)).with_state(app)).await;
 
     let refused = Client::try_connect(server.addr, "/ws/lobby").await;
-    let Err(Error::Http(response)) = refused else { panic!("it was not refused") };
+    let Err(Error::Http(response)) = refused else { panic!("the client was not refused") };
     assert_eq!(response.status(), 401);
     assert_eq!(response.headers()["www-authenticate"], "Bearer");
     assert_eq!(response.body().as_deref(), Some(&b"who are you?"[..]));
@@ -220,7 +220,7 @@ async fn message_that_came_with_the_handshake_is_not_lost() {
     }
 }
 
-/// Gives out the other ends of pipes: streams that are no sockets.
+/// A listener that accepts pipes in memory instead of sockets.
 struct Pipes(mpsc::Receiver<DuplexStream>);
 
 impl Listener for Pipes {
@@ -250,11 +250,11 @@ async fn streams_that_are_no_sockets_work_too() {
     let mut client = Client::over(near, "/ws").await.expect("a handshake");
     assert_eq!(client.get::<String>().await, "|||");
     let text = "x".repeat(64 * 1_024);
-    hub.try_broadcast(&text).expect("room in the inbox");
+    hub.try_broadcast(&text).expect("the inbox has space");
     assert_eq!(client.get::<String>().await, text);
     client.close_with(1000, "").await;
     assert_eq!(client.closed().await.0, 1000);
-    eventually("it is gone", || hub.stats().connections == 0).await;
+    eventually("the connection is gone", || hub.stats().connections == 0).await;
     server.abort();
 }
 
@@ -268,7 +268,7 @@ async fn router_is_a_fallback_of_the_server_with_its_bounds() {
     assert_eq!(status_of(server.addr, &format!("/ws/{}", "x".repeat(64))).await, 414);
 }
 
-/// Never says whether somebody may come, unless they ask for `/quick`.
+/// Accepts requests for `/quick`, and never decides about others.
 struct Undecided;
 
 impl Handler<String> for Undecided {
@@ -295,14 +295,14 @@ async fn tower_middleware_goes_around_the_handshake_but_not_the_connection() {
     let server = Listening::run(server);
 
     let mut client = Client::connect(server.addr, "/quick").await;
-    // That takes the whole timeout, which the first one has outlived then. An error is a 500.
+    // This request takes the whole timeout, so the first connection has outlived the timeout. The error becomes a 500.
     assert_eq!(status_of(server.addr, "/slow").await, 500);
-    eventually("nothing is left of it", || hub.stats().connections == 1).await;
+    eventually("only the first connection is left", || hub.stats().connections == 1).await;
     client.send_text("\"still here\"").await;
     assert_eq!(client.get::<String>().await, "still here");
 }
 
-/// The example with a login: what it answers, and the cookie that it sets.
+/// Posts a form to the example `axum_chat`. Returns the status line and the cookie that it sets.
 async fn post(addr: SocketAddr, path: &str, form: &str) -> (String, Option<String>) {
     let mut stream = TcpStream::connect(addr).await.expect("it listens");
     let request = format!(
@@ -336,7 +336,7 @@ async fn example_lets_nobody_in_without_a_login_and_tells_who_speaks() {
         assert_eq!(refused.status(), 401);
     }
     let entered = Client::knock(chat.addr, "/ws/lobby", &[("cookie", &cookie)]).await;
-    let (mut ada, _) = entered.expect("she has logged in");
+    let (mut ada, _) = entered.expect("a client with the cookie is accepted");
     ada.send_text(r#"{"user":"eve","text":"hello"}"#).await;
     assert_eq!(ada.next_text().await, r#"{"user":"ada","text":"hello"}"#);
 }

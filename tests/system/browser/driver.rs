@@ -17,15 +17,15 @@ use serde_json::{Value, json};
 
 use support::programs::Process;
 
-/// How long anything may take: the timers of a hidden tab fire once a second, and the machine may
+/// The time limit of each step: the timers of a hidden tab fire once a second, and the machine may
 /// be busy.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
-/// How often a condition is looked at meanwhile.
+/// The time between two checks of a condition.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 const HINT: &str = "run `bash tests/run.sh`, which installs what the tests need";
 
-/// Tries until it works, or until the deadline has passed.
+/// Repeats an attempt until it succeeds or the deadline passes.
 pub(crate) fn eventually<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let deadline = Instant::now() + DEADLINE;
     loop {
@@ -36,7 +36,7 @@ pub(crate) fn eventually<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::R
     }
 }
 
-/// A folder that goes when this is dropped.
+/// A temporary folder; dropping the value deletes the folder.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -51,7 +51,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // A process of the browser may be writing its last.
+        // A process of the browser may still write into the folder.
         let _ = eventually(|| match fs::remove_dir_all(&self.0) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result,
@@ -59,7 +59,7 @@ impl Drop for Folder {
     }
 }
 
-/// Chromedriver, which ends together with its browser; then the folder of both can go.
+/// Chromedriver. It ends together with its browser, and then the folder of both is deleted.
 struct Driver {
     port: u16,
     process: Process,
@@ -78,7 +78,7 @@ impl Driver {
         Ok(Self { port, process, folder })
     }
 
-    /// Asks for the end, and waits for it.
+    /// Asks the driver to end, and waits until it has ended.
     fn shut_down(&mut self) -> io::Result<()> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
         stream.write_all(b"GET /shutdown HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
@@ -91,7 +91,7 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // Without an answer it is killed; its browser then sees the pipe between them break.
+        // A driver that does not answer is killed; the browser then ends because the pipe breaks.
         if let Err(error) = self.shut_down() {
             eprintln!("chromedriver does not shut down: {error}");
         }
@@ -115,7 +115,7 @@ impl Browser {
         Self { client, _driver: driver }
     }
 
-    /// Opens the page in a tab of its own, or in the one that the browser has started with.
+    /// Opens the page in a new tab; the first page opens in the browser's first tab.
     pub(crate) async fn open(&self, url: &str, is_first: bool) -> Tab<'_> {
         if !is_first {
             let tab = self.client.new_window(true).await.expect("a tab");
@@ -156,7 +156,7 @@ impl Tab<'_> {
         self.client.switch_to_window(self.handle.clone()).await.expect("the tab is open");
     }
 
-    /// Runs a script, and gives what it returns.
+    /// Runs a script, and returns its result.
     pub(crate) async fn run(&self, script: &str) -> Value {
         self.select().await;
         self.client.execute(script, vec![]).await.expect("the script runs")
@@ -168,7 +168,7 @@ impl Tab<'_> {
         self.client.execute_async(script, arguments).await.expect("the script runs");
     }
 
-    /// Waits until a JavaScript expression has the value that is expected.
+    /// Waits until a JavaScript expression has the expected value.
     pub(crate) async fn eventually(&self, expression: &str, expected: Value) {
         let script = format!("return {expression};");
         let deadline = Instant::now() + DEADLINE;

@@ -1,4 +1,4 @@
-//! Links that die in silence, and pages that wake up.
+//! Heartbeats of the JavaScript client: links that die in silence, and pages that wake up.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::stage::{FATE, STEADY, Stage, fate};
 
 const DEAD: &str = "no sign of life";
 
-/// A client of a server, with these options besides `STEADY`.
+/// Connects a client to a server, with `STEADY` and these options.
 async fn visit(tab: &Tab<'_>, server: &Scripted, options: &str) -> Visit {
     let options = format!("{{ ...{STEADY}, ...{options} }}");
     tab.start_client(&format!("ws://{}", server.addr), &options).await;
@@ -29,7 +29,7 @@ async fn link_that_goes_silent_is_noticed_and_the_page_recovers() {
     tab.run("client.send({ text: 'hello' })").await;
     tab.eventually("messages.at(-1)", json!({ "text": "hello" })).await;
     proxy.stall();
-    // What is sent meanwhile is lost, and `send` says that it may be.
+    // A message that is sent meanwhile is lost; `send` returns "doubtful".
     tab.eventually("client.send({ text: 'lost?' })", json!("doubtful")).await;
     tab.eventually(FATE, fate(1006, DEAD, Some(50))).await;
     proxy.resume();
@@ -93,7 +93,7 @@ async fn timer_that_fires_late_is_not_the_silence_of_the_server() {
         while (performance.now() < end);";
     tab.run(sleep).await;
     assert_eq!(visit.hear().await, "");
-    assert_eq!(visit.hear().await, "", "it asks again");
+    assert_eq!(visit.hear().await, "", "the client asks again");
     tab.eventually(FATE, fate(1006, DEAD, Some(250))).await;
 }
 

@@ -1,7 +1,7 @@
-//! The page of the chat and the client that it uses, in a headless Chromium that is driven
-//! through `chromedriver`. `bash tests/run.sh` installs both where they are missing.
+//! The page of the chat and the JavaScript client, in a headless Chromium that is driven through
+//! `chromedriver`. `bash tests/run.sh` installs both if they are missing.
 //!
-//! Server, driver and browser are processes of these tests, and end with them, also when they fail.
+//! The tests start server, driver and browser as processes, which end with the tests, also when a test fails.
 
 mod driver;
 mod heartbeats;

@@ -1,4 +1,4 @@
-//! What the client sends and gets.
+//! The messages of the JavaScript client: addresses, parsing, and bounded queues.
 
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
@@ -35,7 +35,7 @@ async fn messages_are_parsed_and_what_is_no_json_is_told_apart() {
     tab.eventually("undecodable", json!(2)).await;
 }
 
-/// Sends texts, and tells of each what became of it, and then how many are queued and dropped.
+/// Sends texts. Returns the fate of each text, and the numbers of queued and dropped messages.
 async fn send(tab: &Tab<'_>, texts: &[&str]) -> Value {
     let texts = json!(texts);
     let sent = format!("{texts}.map(text => client.send(text))");
@@ -70,7 +70,7 @@ async fn queue_is_bounded_in_bytes_and_there_is_none_by_default() {
     // With quotes these are four bytes, four, three and two.
     let sent = send(&tab, &["ab", "\u{fc}", "a", ""]).await;
     assert_eq!(sent, json!([["queued", "queued", "dropped", "queued"], 3, 1]));
-    // Browsers have one handshake with a server at a time.
+    // A browser makes only one handshake with a server at a time.
     tab.run("client.close()").await;
 
     tab.start_client(&address, "{}").await;

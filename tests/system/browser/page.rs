@@ -1,4 +1,4 @@
-//! The page of the chat, as people use it.
+//! The page of the chat, used as people use it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,18 +17,18 @@ fn start_chat(listen: &str) -> io::Result<Chat> {
 
 /// Ends a process as a service manager does.
 fn terminate(process: &Process) {
-    // The `kill` of the shell is always there, that of the system is a package.
+    // The shell's `kill` is always available; the program `kill` needs a package.
     let script = format!("kill -TERM {}", process.0.id());
     let status = Command::new("sh").args(["-c", &script]).status().expect("there is a shell");
     assert!(status.success(), "{script}: {status}");
 }
 
-/// A new server where the old one was.
+/// Starts a new server at the address of the old server.
 fn restart_at(addr: SocketAddr) -> Chat {
     eventually(|| start_chat(&addr.to_string())).expect("the port is free again")
 }
 
-/// What the page shows of its connection is noted, however short it is to be seen.
+/// Records each text that the page shows about its connection, however briefly.
 const NOTE_STATES: &str = "window.seen = [];
     const state = document.querySelector('#state');
     const note = () => seen.push(state.textContent);
@@ -57,7 +57,7 @@ impl Tab<'_> {
         self.eventually(&expression, json!(count.to_string())).await;
     }
 
-    /// Waits until exactly these messages are shown, each with its user: as text, hence without
+    /// Waits until exactly these messages are shown, each with its user, and as text without
     /// elements inside.
     async fn messages_become(&self, expected: &[(&str, &str)]) {
         let shown = "Array.from(document.querySelectorAll('#messages li'), item => \

@@ -1,4 +1,4 @@
-//! When the client comes back, and when it stays away.
+//! When the JavaScript client reconnects, and when it does not.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::driver::Tab;
 use crate::scripted::{Scripted, Visit};
 use crate::stage::{FATE, STEADY, Stage, WAITS, fate};
 
-/// Ends a connection so that a browser says that it had this code.
+/// Ends a connection so that the browser reports this close code.
 async fn end(visit: Visit, code: u16, reason: &str) {
     match code {
         1005 => visit.close_without_code().await,
@@ -18,7 +18,7 @@ async fn end(visit: Visit, code: u16, reason: &str) {
     }
 }
 
-/// Half of what may be waited at first, in milliseconds.
+/// Half of the longest first wait, in milliseconds: `random` returns 0.5.
 const AT_ONCE: Option<u64> = Some(125);
 const BACK_OFF: Option<u64> = Some(250);
 const LATER: Option<u64> = Some(5_250);
@@ -50,7 +50,7 @@ async fn client_comes_back_after_the_close_codes_that_its_table_names() {
     let stage = Stage::set(&[]).await;
     let (tab, server) = (stage.tab(true).await, Scripted::bind().await);
     for (row, (code, reason, wait)) in table().into_iter().enumerate() {
-        // Who is sent away for good, and comes all the same, comes before the client of the next row.
+        // A client that reconnects although it must not would connect before the client of the next row.
         let options = if wait == NEVER { "{ random: () => 0, steadyMs: 0 }" } else { STEADY };
         let path = format!("/{row}");
         tab.start_client(&format!("ws://{}{path}", server.addr), options).await;
@@ -85,7 +85,7 @@ async fn application_may_decide_otherwise() {
         tab.eventually(FATE, fate(code, "", wait)).await;
         tab.run("client.close()").await;
     }
-    // A person may, too.
+    // A person may also reconnect by hand.
     let server = Scripted::bind().await;
     tab.start_client(&format!("ws://{}", server.addr), "{}").await;
     server.accept().await.close(1000, "").await;
@@ -107,7 +107,7 @@ async fn retry_hint_is_a_minimum_whatever_the_code_and_the_network() {
         (1008, "bad room retry-after-ms=100000", 100_250),
         (4000, "retry-after-ms=100000", 100_250),
         (1012, "retry-after-ms=100000 or so", 125),
-        // What timers of browsers can hold.
+        // The longest timer of a browser.
         (1012, "retry-after-ms=99999999999999999999", 2_147_483_647),
     ];
     for (code, reason, wait_ms) in hints {
@@ -140,10 +140,10 @@ async fn client_that_is_told_when_to_come_comes_then() {
     tab.client_is("open").await;
 }
 
-/// How often a client is closed that does not wait, but asks again at once.
+/// The number of times that the server closes a client that reconnects at once.
 const CLOSES: usize = 9;
 
-/// Starts such a client, of which no connection holds, and closes each that it makes.
+/// Starts a client that reconnects at once and whose connections never count as held, and closes each connection.
 async fn close_again_and_again(tab: &Tab<'_>, server: &Scripted, random: &str) {
     let options = format!(
         "{{ random: {random}, steadyMs: Infinity, onstate: state => {{
@@ -216,7 +216,7 @@ async fn client_that_waits_tries_at_once_when_the_network_is_back() {
     let mut back = server.accept().await;
     tab.client_is("open").await;
     tab.run("dispatchEvent(new Event('online')); client.send('still here')").await;
-    // While it is open, it only asks whether the server is there.
+    // An open client only sends a heartbeat.
     assert_eq!(back.hear().await, "");
     assert_eq!(back.hear().await, r#""still here""#);
 }

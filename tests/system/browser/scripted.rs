@@ -1,4 +1,4 @@
-//! A server that does to its clients what a test says.
+//! A WebSocket server that a test controls step by step.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -13,7 +13,7 @@ use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
 
 use crate::driver::DEADLINE;
 
-/// Nobody is served but by a call.
+/// The server. It accepts or refuses a client only when the test calls a function.
 pub(crate) struct Scripted {
     pub(crate) addr: SocketAddr,
     listener: TcpListener,
@@ -29,9 +29,9 @@ impl Scripted {
         Self { addr: listener.local_addr().expect("it is bound"), listener }
     }
 
-    /// Waits for a client, and leaves it without an answer.
+    /// Waits for a client, and does not answer its request.
     pub(crate) async fn knock(&self) -> TcpStream {
-        let accepted = timeout(DEADLINE, self.listener.accept()).await.expect("somebody comes");
+        let accepted = timeout(DEADLINE, self.listener.accept()).await.expect("a client connects in time");
         accepted.expect("a connection").0
     }
 
@@ -46,15 +46,15 @@ impl Scripted {
         stream.write_all(refusal).await.expect("the client reads");
     }
 
-    /// Takes the next client.
+    /// Accepts the next client.
     pub(crate) async fn accept(&self) -> Visit {
         Visit::accept(self.knock().await).await
     }
 }
 
-/// A client that is connected.
+/// A connected client.
 pub(crate) struct Visit {
-    /// What it has asked for.
+    /// The path and query of the client's request.
     pub(crate) path: String,
     socket: WebSocketStream<TcpStream>,
 }
@@ -62,7 +62,7 @@ pub(crate) struct Visit {
 impl Visit {
     pub(crate) async fn accept(stream: TcpStream) -> Self {
         let mut path = String::new();
-        #[expect(clippy::result_large_err, reason = "the library wants it so")]
+        #[expect(clippy::result_large_err, reason = "the library sets this signature")]
         let look = |request: &Request, response: Response| {
             path = request.uri().to_string();
             Ok(response)
@@ -75,12 +75,12 @@ impl Visit {
         self.socket.send(message.into()).await.expect("the client is there");
     }
 
-    /// The next text that it sends.
+    /// Returns the client's next text.
     pub(crate) async fn hear(&mut self) -> String {
         self.next().await.into_text().expect("text").to_string()
     }
 
-    /// The code with which the client closes.
+    /// Returns the code with which the client closes.
     pub(crate) async fn closed_by_client(&mut self) -> u16 {
         match self.next().await {
             Message::Close(Some(frame)) => frame.code.into(),
@@ -88,12 +88,12 @@ impl Visit {
         }
     }
 
-    /// Closes it, and waits until the client has answered.
+    /// Closes the connection, and waits until the client has answered.
     pub(crate) async fn close(mut self, code: u16, reason: &str) {
         self.end(Some(CloseFrame { code: code.into(), reason: reason.into() })).await;
     }
 
-    /// Closes it with a frame that is empty.
+    /// Closes the connection with an empty close frame.
     pub(crate) async fn close_without_code(mut self) {
         self.end(None).await;
     }
@@ -104,7 +104,7 @@ impl Visit {
     }
 
     async fn next(&mut self) -> Message {
-        let message = timeout(DEADLINE, self.socket.next()).await.expect("it says something");
-        message.expect("it is there").expect("intact")
+        let message = timeout(DEADLINE, self.socket.next()).await.expect("a message comes in time");
+        message.expect("the connection is open").expect("intact")
     }
 }

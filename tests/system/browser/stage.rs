@@ -1,4 +1,4 @@
-//! What the tests of the client share: a page that has it, and ways to look at it.
+//! Shared parts of the tests of the JavaScript client: a page that has the client, and ways to inspect it.
 
 use std::process::Command;
 
@@ -8,8 +8,8 @@ use crate::driver::{Browser, Tab};
 use support::programs::{Chat, example};
 use support::servers::Proxy;
 
-/// What the scripts of the tests use: a client that notes what it is told, and waits for as long as
-/// it may, or not at all.
+/// Starts a client that records its states, its messages, and the number of undecodable messages, for the scripts of
+/// the tests.
 const HARNESS: &str = r"
     const [address, options, done] = arguments;
     import('/roomcast.js').then(({ Client }) => {
@@ -25,10 +25,10 @@ const HARNESS: &str = r"
         done();
     });";
 
-/// A connection that holds at all has held; half of each wait that is drawn.
+/// Options: each connection that opens counts as held, and each random wait is half of its bound.
 pub(crate) const STEADY: &str = "{ random: () => 0.5, steadyMs: 0 }";
 
-/// A browser, and the chat that serves the client to it.
+/// A browser, and a chat that serves the client's file.
 pub(crate) struct Stage {
     browser: Browser,
     chat: Chat,
@@ -46,7 +46,7 @@ impl Stage {
         self.browser.open(&format!("http://{}/roomcast.js", self.chat.addr), is_first).await
     }
 
-    /// A tab for which the chat is behind a proxy.
+    /// A tab that reaches the chat through a proxy.
     pub(crate) async fn tab_behind(&self, proxy: &Proxy) -> Tab<'_> {
         self.browser.open(&format!("http://{}/roomcast.js", proxy.addr), true).await
     }
@@ -66,7 +66,7 @@ impl Tab<'_> {
     }
 }
 
-/// How the first connection of the client ended, and what came of it.
+/// An expression: how the first connection of the client ended, and the state that followed.
 pub(crate) const FATE: &str =
     "(({ name, code, reason, waitMs = null }) => ({ name, code, reason, waitMs }))(
     states.find(state => 'code' in state) ?? {})";
@@ -74,7 +74,7 @@ pub(crate) const FATE: &str =
 pub(crate) const WAITS: &str =
     "states.filter(({ name }) => name === 'waiting').map(({ waitMs }) => waitMs)";
 
-/// What [`FATE`] is, with a wait or for good.
+/// The value of [`FATE`]: with a wait, or closed for good.
 pub(crate) fn fate(code: u16, reason: &str, wait_ms: Option<u64>) -> Value {
     let name = if wait_ms.is_some() { "waiting" } else { "closed" };
     json!({ "name": name, "code": code, "reason": reason, "waitMs": wait_ms })

@@ -1,4 +1,4 @@
-//! Limits per address count the client, and not the balancer that it comes through.
+//! Limits per address count the address of the client, not that of the balancer.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,7 +9,7 @@ use tokio::net::TcpSocket;
 use crate::introducer::{Introducer, Way};
 use support::{RawClient, Recorded, TEXT, bind, eventually, frame, upgrade_request};
 
-/// Trusts the balancer in the way that it tells of clients.
+/// Makes the server trust the balancer's way to report the client's address.
 fn behind(way: Way, server: Server) -> Server {
     let balancer: [IpNet; 1] = ["127.0.0.1/32".parse().expect("a network")];
     match way {
@@ -18,7 +18,7 @@ fn behind(way: Way, server: Server) -> Server {
     }
 }
 
-/// A client of this address that asks for an upgrade, with a header that claims another address.
+/// Requests an upgrade from this address, with a header that claims another address. Returns the status, too.
 async fn knock(addr: IpAddr, balancer: SocketAddr) -> (RawClient, String) {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind(SocketAddr::new(addr, 0)).expect("loopback has it");
@@ -31,7 +31,7 @@ async fn knock(addr: IpAddr, balancer: SocketAddr) -> (RawClient, String) {
     (client, status)
 }
 
-/// Three clients behind a balancer, of which two have one address.
+/// Connects three clients through a balancer; two of the clients have the same address.
 async fn limits_count_clients_behind(way: Way) {
     let hub = Hub::<u32>::builder().max_connections_per_addr(1).build().expect("a hub");
     let server = behind(way, bind().await).max_pending_per_addr(1);
@@ -53,7 +53,7 @@ async fn limits_count_clients_behind(way: Way) {
     }
     assert_eq!(recorded.hub.stats().refused_addrs, 1);
     if matches!(way, Way::ProxyV1 | Way::ProxyV2) {
-        // Health checks come all the time.
+        // The balancer sends health checks all the time.
         let before = monitor.stats().accepted;
         eventually("health checks", || monitor.stats().accepted > before + 2).await;
     }

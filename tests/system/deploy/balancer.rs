@@ -1,4 +1,4 @@
-//! A load balancer as a process, set up as the page on deploying says.
+//! A load balancer process, with the settings of the page on deploying.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -15,17 +15,17 @@ use support::servers::ports::free_port;
 
 const START_DEADLINE: Duration = Duration::from_secs(20);
 
-/// How long a balancer may take to end, before its processes are killed.
+/// The time that a balancer has to end before its processes are killed.
 const END_DEADLINE: Duration = Duration::from_secs(10);
 
-/// What stands in front.
+/// The program of the balancer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kind {
     Nginx,
     Haproxy,
 }
 
-/// A balancer in front of nodes. It ends when this is dropped.
+/// A balancer in front of nodes. Dropping the value ends the process.
 pub(crate) struct Balancer {
     pub(crate) addr: SocketAddr,
     kind: Kind,
@@ -34,7 +34,7 @@ pub(crate) struct Balancer {
 }
 
 impl Balancer {
-    /// Starts one, which accepts connections when this returns.
+    /// Starts a balancer. It accepts connections when this function returns.
     pub(crate) fn start(kind: Kind, nodes: &[SocketAddr]) -> Self {
         let folder = Folder::new();
         let addr = SocketAddr::from(([127, 0, 0, 1], free_port()));
@@ -46,7 +46,7 @@ impl Balancer {
         fs::write(&path, settings).expect("the folder is ours");
         match kind {
             Kind::Nginx => command.args(["-e", "stderr", "-c"]).arg(path),
-            // With a master, which reloads on a signal.
+            // With a master process, which reloads on a signal.
             Kind::Haproxy => command.args(["-W", "-f"]).arg(path),
         };
         let process = command.stdin(Stdio::null()).spawn().unwrap_or_else(|error| {
@@ -65,7 +65,7 @@ impl Balancer {
         }
     }
 
-    /// Has it read its settings again, as an operator does who has changed them.
+    /// Makes the balancer reload its settings, as an operator does after a change.
     pub(crate) fn reload(&self) {
         let signal = match self.kind {
             Kind::Nginx => Signal::SIGHUP,
@@ -74,7 +74,7 @@ impl Balancer {
         kill(self.master(), signal).expect("it runs");
     }
 
-    /// The processes that serve.
+    /// The worker processes.
     pub(crate) fn workers(&self) -> Vec<i32> {
         let master = self.master();
         let children = fs::read_to_string(format!("/proc/{master}/task/{master}/children"));
@@ -88,8 +88,8 @@ impl Balancer {
 }
 
 impl Drop for Balancer {
-    /// The master ends its workers. Told first, it starts no new one for a worker that has ended; killed, it
-    /// would leave them behind.
+    /// Asks the master to end; the master ends its workers. A master that is killed would leave its workers
+    /// behind, and one whose workers are ended first would start new workers.
     fn drop(&mut self) {
         let workers = self.workers();
         let _ = kill(self.master(), Signal::SIGTERM);
@@ -106,7 +106,7 @@ impl Drop for Balancer {
     }
 }
 
-/// Lines for nginx. Those in `location` and `upstream` are on the page on deploying.
+/// The settings for nginx. The lines in `location` and `upstream` are on the page on deploying.
 fn nginx(addr: SocketAddr, nodes: &[SocketAddr], folder: &Folder) -> String {
     let folder = folder.path().display();
     let servers: String =
@@ -147,7 +147,7 @@ fn nginx(addr: SocketAddr, nodes: &[SocketAddr], folder: &Folder) -> String {
     )
 }
 
-/// Lines for HAProxy. Those in `defaults` and `backend` are on the page on deploying.
+/// The settings for HAProxy. The lines in `defaults` and `backend` are on the page on deploying.
 fn haproxy(addr: SocketAddr, nodes: &[SocketAddr]) -> String {
     let servers: String = nodes
         .iter()

@@ -1,4 +1,4 @@
-//! Clients that talk all the time, and come back when they are told to.
+//! Clients that send messages all the time, and reconnect as the close reason tells them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,24 +12,24 @@ use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-/// From one message of a client to the next.
+/// The time between two messages of a client.
 const PACE: Duration = Duration::from_millis(200);
 
-/// So many of them after its last message, a client waits for nothing more.
+/// At the end, a client waits at most this many times [`PACE`] for its own messages.
 const PAUSES_MAX: usize = 10;
 
-/// How long a client waits where it was not told.
+/// The wait before a client reconnects if the close reason gives no time.
 const WAIT: Duration = Duration::from_millis(500);
 
-/// What has befallen the clients.
+/// The counts of what happened to the clients.
 #[derive(Debug, Default)]
 pub(crate) struct Fate {
-    /// Messages that were sent, and those that their sender did not get back.
+    /// Messages that were sent, and messages that the sender did not get back.
     pub(crate) sent: usize,
     pub(crate) missed: usize,
-    /// Handshakes that got anything but 101, or nothing.
+    /// Handshakes that got no 101.
     pub(crate) refused: usize,
-    /// From each close to the next 101, in order.
+    /// The times from each close to the next 101, sorted.
     pub(crate) away: Vec<Duration>,
     /// Ends without a close frame.
     pub(crate) cut: usize,
@@ -47,7 +47,7 @@ impl Fate {
     }
 }
 
-/// What a crowd shares.
+/// The state that the clients of a crowd share.
 #[derive(Default)]
 struct Shared {
     is_over: AtomicBool,
@@ -67,19 +67,19 @@ impl Crowd {
         Self { clients: (0..clients).map(talk).collect(), shared }
     }
 
-    /// How many are connected.
+    /// The number of connected clients.
     pub(crate) fn open(&self) -> usize {
         self.shared.open.load(Ordering::Relaxed)
     }
 
-    /// Has them stop, and tells what has befallen them.
+    /// Stops the clients, and returns their counts.
     pub(crate) async fn end(self) -> Fate {
         self.shared.is_over.store(true, Ordering::Relaxed);
         self.clients.join_all().await.into_iter().fold(Fate::default(), Fate::add)
     }
 }
 
-/// One of ten to a room.
+/// Runs one client. Ten clients share a room.
 async fn talk(addr: SocketAddr, number: usize, shared: Arc<Shared>) -> Fate {
     let mut fate = Fate::default();
     let mut closed: Option<Instant> = None;
@@ -109,7 +109,7 @@ async fn knock(addr: SocketAddr, path: &str) -> Option<WebSocketStream<TcpStream
     Some(client)
 }
 
-/// Talks until the connection ends, or all is over. Returns what the client was told at the end.
+/// Sends and receives until the connection or the test ends. Returns the close frame; `None` without one.
 async fn converse(
     stream: &mut WebSocketStream<TcpStream>,
     number: usize,
@@ -123,7 +123,7 @@ async fn converse(
         tokio::select! {
             _ = ticks.tick() => {
                 if shared.is_over.load(Ordering::Relaxed) {
-                    // A client that hears nothing more has missed what it has not heard by now.
+                    // After these pauses, messages that have not come back count as missed.
                     pauses += 1;
                     if sent == heard || pauses == PAUSES_MAX {
                         break Some(Close::new(CloseCode::NORMAL, ""));

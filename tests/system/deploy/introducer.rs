@@ -1,4 +1,5 @@
-//! HAProxy and nginx, which tell a server who its clients are. They end with the test, also when it fails.
+//! HAProxy and nginx, which report the client's address to a server. The processes end with the test, also when it
+//! fails.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -9,7 +10,7 @@ use support::programs::Process;
 use support::servers::Folder;
 use support::servers::ports::free_port;
 
-/// A way to tell the server who the client is.
+/// A way to report the client's address to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
     /// HAProxy with `send-proxy`.
@@ -22,7 +23,7 @@ pub(crate) enum Way {
     NginxForwardedFor,
 }
 
-/// A balancer on loopback that tells who the client is.
+/// A balancer on loopback that reports the client's address.
 pub(crate) struct Introducer {
     pub(crate) addr: SocketAddr,
     _process: Process,
@@ -30,7 +31,7 @@ pub(crate) struct Introducer {
 }
 
 impl Introducer {
-    /// Starts one in front of a server; it takes connections when this returns.
+    /// Starts a balancer in front of a server. It accepts connections when this function returns.
     pub(crate) async fn start(way: Way, server: SocketAddr) -> Self {
         let (folder, addr) = (Folder::new(), SocketAddr::from(([127, 0, 0, 1], free_port())));
         let path = folder.path().join("settings");
@@ -54,7 +55,7 @@ impl Introducer {
             Ok(process) => Process(process),
             Err(error) => panic!("{program}: {error}; install it, or run tests/run.sh, which does"),
         };
-        eventually("it listens", || TcpStream::connect(addr).is_ok()).await;
+        eventually("the balancer listens", || TcpStream::connect(addr).is_ok()).await;
         Self { addr, _process: process, _folder: folder }
     }
 }
@@ -76,7 +77,7 @@ listen balancer
     )
 }
 
-/// In one process: a worker would outlive its master, which a test kills.
+/// The settings of an nginx in one process: a worker would outlive its master, because a test kills the master.
 fn nginx(folder: &Folder, addr: SocketAddr, server: SocketAddr) -> String {
     let folder = folder.path().display();
     format!(

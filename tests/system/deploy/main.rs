@@ -1,6 +1,6 @@
-//! Nodes behind nginx and HAProxy: handshakes, order, reloads, and restarts of nodes, one after the other.
+//! Nodes behind nginx and HAProxy: handshakes, message order, reloads, and rolling restarts of nodes.
 //!
-//! Both are Debian's packages. Each test starts the balancers, the nodes and the Redis that it needs.
+//! Both are the packages of Debian. Each test starts the balancers, the nodes and the Redis that it needs.
 #![cfg(target_os = "linux")]
 
 mod addresses;

@@ -1,4 +1,4 @@
-//! A node of a chat: the example, on a port that it comes back to.
+//! A node of a chat: the example `load_server`, on a port that it keeps after a restart.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -14,7 +14,7 @@ use support::servers::RedisServer;
 use support::servers::ports::free_port;
 use support::within;
 
-/// How long a node says that it is not ready before it closes: two health checks, and a second more.
+/// The seconds for which a node reports that it is not ready before it closes: two health checks, and a second more.
 pub(crate) const NOT_READY_SECONDS: u64 = 2;
 
 const END_DEADLINE: Duration = Duration::from_secs(30);
@@ -35,7 +35,7 @@ impl Node {
         self.chat.addr
     }
 
-    /// Ends it as a service manager does, and starts it again. Returns how long the end took.
+    /// Ends the node as a service manager does, and starts it again. Returns how long the node took to end.
     pub(crate) async fn restart(&mut self) -> Duration {
         let began = Instant::now();
         kill(Pid::from_raw(self.chat.process.0.id() as i32), Signal::SIGTERM).expect("it runs");
@@ -49,7 +49,7 @@ impl Node {
         took
     }
 
-    /// Waits until it is ready, and in touch with the others.
+    /// Waits until the node is ready and its backplane is up.
     pub(crate) async fn is_up(&self) {
         within("the node is up", async {
             while !self.health().await.contains(r#""state":"up""#) {

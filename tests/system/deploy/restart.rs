@@ -1,4 +1,4 @@
-//! Two nodes behind a balancer that are restarted, one after the other, while clients talk.
+//! A rolling restart of two nodes behind a balancer, while clients send messages.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use support::{Client, eventually};
 
 const CLIENTS: usize = 200;
 
-/// From one new client to the next.
+/// The time between two new clients.
 const PACE: Duration = Duration::from_millis(20);
 
-/// Clients that come while nodes are restarted, and stay for a moment.
+/// Clients that connect during the restarts, and leave at once.
 struct Newcomers {
     is_over: Arc<AtomicBool>,
     task: JoinHandle<(usize, usize)>,
@@ -43,7 +43,7 @@ impl Newcomers {
         Self { is_over, task }
     }
 
-    /// How many came, and how many were refused.
+    /// Returns how many clients came, and how many were refused.
     async fn end(self) -> (usize, usize) {
         self.is_over.store(true, Ordering::Relaxed);
         self.task.await.expect("no client panics")
@@ -80,8 +80,8 @@ async fn rolling_restart(kind: Kind) {
         fate.cut,
         fate.refused,
     );
-    assert_eq!((refused, fate.refused), (0, 0), "nobody is refused");
-    assert_eq!(fate.cut, 0, "everybody is told");
+    assert_eq!((refused, fate.refused), (0, 0), "no client is refused");
+    assert_eq!(fate.cut, 0, "each client gets a close frame");
     assert!(median <= Duration::from_millis(600), "away {median:?}");
 }
 

@@ -1,4 +1,4 @@
-//! A balancer that stands in front, and one that is told to read its settings again.
+//! The order of messages through a balancer, before and after the balancer reloads its settings.
 
 use crate::balancer::{Balancer, Kind};
 use crate::node::Node;
@@ -36,7 +36,7 @@ async fn messages_arrive_in_order_through_a_reload(kind: Kind) {
 
     let before = balancer.workers();
     balancer.reload();
-    eventually("another worker is there", || {
+    eventually("a new worker runs", || {
         balancer.workers().iter().any(|pid| !before.contains(pid))
     })
     .await;

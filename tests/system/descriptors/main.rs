@@ -1,4 +1,4 @@
-//! A server that has few descriptors, in a process of its own: the limit is a process's.
+//! A server with few file descriptors. It runs in a process of its own, because the limit is per process.
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -13,15 +13,15 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-/// Descriptors that a server has: its own, and some for clients.
+/// The descriptors of a server: for itself, and for some clients.
 const DESCRIPTORS: usize = 200;
 
-/// Clients that come, more than there can be.
+/// The clients that connect: more than the server has descriptors for.
 const CLIENTS: usize = 230;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// An example that cannot raise its limit.
+/// Starts an example that cannot raise its limit.
 fn limited(name: &str) -> Chat {
     let script = format!("ulimit -n {DESCRIPTORS}; exec \"$0\" --listen 127.0.0.1:0");
     let mut command = Command::new("bash");
@@ -43,7 +43,7 @@ async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     timeout(DEADLINE, holds).await.unwrap_or_else(|_| panic!("not in time: {what}"));
 }
 
-/// Those of so many clients that get in, and how many are told to come back.
+/// Connects this many clients. Returns the accepted clients, and the number of refused clients.
 async fn knock(
     chat: &Chat,
     path: &str,
@@ -60,13 +60,13 @@ async fn knock(
                 assert!(response.headers().contains_key("retry-after"));
                 refused += 1;
             }
-            Err(error) => panic!("neither in nor refused: {error}"),
+            Err(error) => panic!("neither accepted nor refused: {error}"),
         }
     }
     (inside, refused)
 }
 
-/// The status and the body of a page.
+/// Requests a page. Returns the status and the whole response.
 async fn get(chat: &Chat, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(chat.addr).await.expect("it listens");
     let request = format!("GET {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n");
@@ -87,7 +87,7 @@ async fn clients_without_a_descriptor_are_told_503_and_other_requests_are_answer
         inside.len() > DESCRIPTORS / 2 && refused >= CLIENTS - DESCRIPTORS,
         "{refused} refused"
     );
-    // A request that is no handshake.
+    // A request that is not a handshake.
     assert_eq!(get(&echo, "/").await.0, 426);
     for client in &mut inside {
         client.send(Message::text("hello")).await.expect("sent");
@@ -96,7 +96,7 @@ async fn clients_without_a_descriptor_are_told_503_and_other_requests_are_answer
     }
     let before = inside.len();
     inside.truncate(before - 10);
-    eventually("as many get in as have gone", async || {
+    eventually("as many clients are accepted as have left", async || {
         let (more, _) = knock(&echo, "/", 1).await;
         inside.extend(more);
         inside.len() == before
@@ -111,12 +111,12 @@ async fn clients_that_say_nothing_are_refused_when_few_descriptors_are_left() {
     for _ in 0..CLIENTS {
         clients.push(TcpStream::connect(chat.addr).await.expect("it listens"));
     }
-    // The last of them did not say a word, either.
+    // The last client has sent nothing, either.
     let mut answer = [0; 12];
     let last = clients.last_mut().expect("there are some");
     timeout(DEADLINE, last.read_exact(&mut answer)).await.expect("in time").expect("an answer");
     assert_eq!(&answer, b"HTTP/1.1 503");
     assert!(open_descriptors(&chat) < DESCRIPTORS);
     drop(clients);
-    eventually("who comes then is served", async || knock(&chat, "/ws/room", 1).await.1 == 0).await;
+    eventually("the next client is accepted", async || knock(&chat, "/ws/room", 1).await.1 == 0).await;
 }

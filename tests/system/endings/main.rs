@@ -1,5 +1,5 @@
-//! Every example ends in good order when it is told to, also as the first process of a container, for
-//! which the kernel has no default.
+//! Every example shuts down gracefully on SIGTERM and SIGINT, also as the first process of a container,
+//! for which the kernel has no default action.
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// The examples, with what they need.
+/// The examples, with their arguments.
 const EXAMPLES: [(&str, &[&str]); 6] = [
     ("chat", &[]),
     ("load_server", &["--listen", "127.0.0.1:0"]),
@@ -27,10 +27,10 @@ const EXAMPLES: [(&str, &[&str]); 6] = [
     ("quickstart", &[]),
 ];
 
-/// An example by a command that runs what follows it, such as `nice`.
+/// Starts an example through a command that runs its arguments, such as `nice`.
 fn start(command: &mut Command, name: &str, arguments: &[&str]) -> Chat {
     command.arg(example(name)).args(arguments);
-    // For those without arguments. There is no Redis at that port.
+    // For examples that read their environment. No Redis listens on this port.
     command.env("TOKEN", "secret").env("REDIS_URL", "redis://127.0.0.1:1");
     Chat::start(command.env("LISTEN", "127.0.0.1:0")).expect("the example starts")
 }
@@ -45,12 +45,12 @@ async fn ended(program: &mut Chat) -> ExitStatus {
         if let Some(status) = program.process.0.try_wait().expect("it is a child of ours") {
             return status;
         }
-        assert!(began.elapsed() < DEADLINE, "it does not end");
+        assert!(began.elapsed() < DEADLINE, "the example does not end");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
-/// The child of a process that has one.
+/// The only child of a process.
 fn child_of(pid: u32) -> u32 {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
     children.expect("the process runs").trim().parse().expect("it has one child")

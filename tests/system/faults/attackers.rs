@@ -1,4 +1,4 @@
-//! Attackers beside clients that behave.
+//! Attackers next to well-behaved clients.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use crate::raise_descriptor_limit;
 use support::scene::crowd::{Crowd, SLOWDOWN_MAX, median};
 use support::scene::server::{ANY_RATE, Server, Stats};
 
-/// What the publisher keeps to: below the rate that the chat allows.
+/// The time between two messages of the publisher: below the rate that the chat allows.
 const PACE: Duration = Duration::from_millis(25);
 
-/// What an attacker may cost the server.
+/// The most memory that an attacker may cost the server, in KiB.
 const KIB_PER_ATTACKER_MAX: f64 = 128.0;
 
 struct Scale {
@@ -19,8 +19,8 @@ struct Scale {
     members: usize,
     rounds: usize,
     lines: usize,
-    /// Whether the attackers go for another server as well, on the same machine: how long the crowd
-    /// waits then is of the machine alone.
+    /// Whether the attackers also attack another server on the same machine: this shows how much the
+    /// shared machine alone delays the crowd.
     elsewhere: bool,
 }
 
@@ -28,16 +28,16 @@ const SMALL: Scale = Scale { attackers: 50, members: 10, rounds: 1, lines: 80, e
 const FULL: Scale =
     Scale { attackers: 1_000, members: 200, rounds: 5, lines: 120, elsewhere: true };
 
-/// What became of an attack.
+/// The result of an attack.
 struct Outcome {
-    /// How the attackers have ended.
+    /// How the attackers ended.
     tally: Tally,
     stats: Stats,
     /// The 99th percentiles of each round, in µs.
     without: Vec<u64>,
     with: Vec<u64>,
     elsewhere: Vec<u64>,
-    /// Processor time of the server while it was attacked.
+    /// The CPU time of the server during the attack.
     busy: Duration,
     kib_per_attacker: f64,
 }
@@ -47,7 +47,7 @@ impl Outcome {
         self.tally.get(what).copied().unwrap_or_default()
     }
 
-    /// How much longer others wait with attackers than in the same round without.
+    /// The ratio of the other clients' wait with attackers to their wait in the same round without.
     fn slowdown(&self) -> f64 {
         ratio(&self.with, &self.without)
     }
@@ -72,14 +72,14 @@ impl Outcome {
     }
 }
 
-/// How the percentiles of some rounds compare to those of others: the median of the ratios, for what
-/// else the machine does changes from one round to the next.
+/// The median of the ratios of the percentiles, round by round, because the other load of the machine changes from
+/// one round to the next.
 fn ratio(some: &[u64], others: &[u64]) -> f64 {
     let rounds = some.iter().zip(others);
     median(rounds.map(|(&one, &other)| one as f64 / other as f64).collect())
 }
 
-/// Has a crowd chat, in turns: without attackers, beside some, and beside some that go for another server.
+/// Runs a crowd in turns: without attackers, with attackers, and with attackers of another server.
 async fn withstand(attack: Attack, scale: &Scale, arguments: &[&str]) -> Outcome {
     raise_descriptor_limit();
     let server = Server::chat(arguments).await;
@@ -88,7 +88,7 @@ async fn withstand(attack: Attack, scale: &Scale, arguments: &[&str]) -> Outcome
         false => None,
     };
     let mut crowd = Crowd::gather(&server, "crowd", scale.members, 10).await;
-    // What is allocated once is not the attackers'.
+    // One-time allocations must not count for the attackers.
     crowd.publish(20, PACE).await;
     let before = server.resident();
     let (mut without, mut with, mut elsewhere) = (Vec::new(), Vec::new(), Vec::new());
@@ -117,21 +117,21 @@ async fn withstand(attack: Attack, scale: &Scale, arguments: &[&str]) -> Outcome
     let outcome = Outcome { tally, stats, without, with, elsewhere, busy, kib_per_attacker };
     outcome.print(attack, scale, arguments);
     assert!(kib_per_attacker <= KIB_PER_ATTACKER_MAX, "{kib_per_attacker} KiB an attacker");
-    assert_eq!(outcome.stats.hub.evictions(), 0, "nobody is too slow");
+    assert_eq!(outcome.stats.hub.evictions(), 0, "no client is evicted");
     outcome
 }
 
-/// What becomes of attackers.
+/// The expected fate of the attackers.
 enum Fate {
-    /// They are told this code or status or nothing, and it is counted so.
+    /// The server ends them with this code or status, or cuts them off, and counts it here.
     Told(&'static str, fn(&Stats) -> u64),
-    /// The same, after some seconds: in the small scenes they are not there for so long.
+    /// The same, but after some seconds: the small scenes end earlier.
     ToldLate(&'static str, fn(&Stats) -> u64),
-    /// They do what one may do.
+    /// They do nothing forbidden, and stay.
     Endured,
-    /// The same, and this is counted.
+    /// They stay, and the server counts this.
     Noticed(fn(&Stats) -> u64),
-    /// They go by themselves.
+    /// They leave by themselves.
     Gone,
 }
 
@@ -147,14 +147,14 @@ impl Fate {
                 if !is_small || matches!(self, Self::Told(..)) =>
             {
                 let told = outcome.ended_by(what);
-                assert!(told >= scale.attackers as u64, "{what} is told: {tally:?}");
-                assert!(only(&["stayed", what]), "and nothing else: {tally:?}");
-                // Who stayed may have been thrown out just then.
+                assert!(told >= scale.attackers as u64, "each attacker gets {what}: {tally:?}");
+                assert!(only(&["stayed", what]), "no attacker ends otherwise: {tally:?}");
+                // An attacker that counts as stayed may have been closed just then.
                 assert!(counted(stats) >= told, "{what} is counted: {stats:?}");
             }
             Self::Gone => assert!(only(&["stayed", "gone"]), "{tally:?}"),
             _ => {
-                assert!(only(&["stayed"]), "nobody is thrown out: {tally:?}");
+                assert!(only(&["stayed"]), "no attacker is closed: {tally:?}");
                 assert_eq!((stats.hub.closed_flooding, stats.hub.closed_slow_message), (0, 0));
                 if let Self::Noticed(counted) = self {
                     assert!(counted(stats) >= scale.attackers as u64, "{stats:?}");
@@ -192,7 +192,7 @@ macro_rules! attacks {
     };
 }
 
-// Lines in the last column but one: forty are a second.
+// Columns: test, attack, arguments of the server, lines of the crowd (40 a second), expected fate.
 attacks! {
     endless_fragments: Fragments, &[], 120, Fate::Told("1008", |stats| stats.hub.closed_fragments);
     huge_lengths: HugeLength, &[], 120, Fate::Told("1009", |stats| stats.hub.closed_too_big);

@@ -1,5 +1,5 @@
-//! What attackers send. Each attack is a few bytes to begin with and more of them in a beat, so that
-//! its rate is known.
+//! The bytes that attackers send. Each attack sends a few bytes first, and then more bytes in regular beats, so that its
+//! rate is known.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use clap::ValueEnum;
 
 use support::scene::wire::{CONTINUATION, FIN, PING, TEXT, frame, header, upgrade_request};
 
-/// A way to be a nuisance.
+/// A kind of attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Attack {
     /// Empty fragments without end.
     Fragments,
     /// A frame of 2^63-1 bytes.
     HugeLength,
-    /// A frame of 64 KiB of which all but the last bytes come at once, and those one by one.
+    /// A frame of 64 KiB: all but the last bytes come at once, the last bytes one by one.
     Trickle,
     /// Pings, 320 a second, 32 at a time.
     Pings,
@@ -30,28 +30,28 @@ pub(crate) enum Attack {
     ManyHeaders,
     /// A header longer than a head may be.
     LongHeader,
-    /// A header a beat, and no end.
+    /// One more header each beat, without end.
     SlowHead,
     /// Connections without a request.
     Connects,
 }
 
-/// What an attack is made of.
+/// The steps of an attack.
 pub(crate) struct Plan {
-    /// Whether it begins with a handshake.
+    /// Whether the attack begins with a handshake.
     pub(crate) is_websocket: bool,
     pub(crate) first: Vec<u8>,
-    /// Sent in pieces of so many bytes, one a beat, again and again.
+    /// Sent again and again, in pieces of `piece` bytes, one piece each beat.
     pub(crate) then: Vec<u8>,
     pub(crate) piece: usize,
     pub(crate) beat: Duration,
-    /// The attacker itself goes after this time, with a reset.
+    /// After this time the attacker itself resets the connection.
     pub(crate) stay: Option<Duration>,
 }
 
 impl Attack {
     pub(crate) fn name(self) -> String {
-        self.to_possible_value().expect("none is hidden").get_name().to_owned()
+        self.to_possible_value().expect("no attack is hidden").get_name().to_owned()
     }
 
     pub(crate) fn plan(self) -> Plan {
@@ -99,7 +99,7 @@ impl Plan {
     }
 
     fn head(first: impl AsRef<str>, then: &[u8], beat: Duration) -> Self {
-        // A handshake brings its request line.
+        // A handshake has its own request line.
         let line = if then.starts_with(b"GET") { "" } else { "GET / HTTP/1.1\r\nhost: x\r\n" };
         let first = [line, first.as_ref()].concat().into_bytes();
         Self { is_websocket: false, ..Self::frames(first, then.to_vec(), beat) }

@@ -1,4 +1,4 @@
-//! Handlers that hold up their worker thread, or never return. The server has two worker threads.
+//! Handlers that block their worker thread, or never return. The server has two worker threads.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use support::scene::crowd::{Client, Crowd, Latencies, connect};
 use support::scene::oracle::Line;
 use support::scene::server::{DEADLINE, Server};
 
-/// Messages of the others while the handlers do what they should not.
+/// The messages of the other clients while the handlers misbehave.
 const LINES: usize = 100;
 
 const PACE: Duration = Duration::from_millis(20);
 
-/// Has so many handlers do this, while others chat; and then all go.
+/// Makes this many handlers misbehave while other clients chat; then all clients leave.
 async fn beside(text: &str, culprits: usize) -> Latencies {
     let server = obedient::start().await;
     let mut crowd = Crowd::gather(&server, "crowd", 50, 10).await;
@@ -32,22 +32,22 @@ async fn beside(text: &str, culprits: usize) -> Latencies {
     );
     crowd.leave().await;
     if text == NEVER_RETURN {
-        // A callback that runs holds its connection.
+        // A running callback keeps its connection.
         server
             .eventually("", "the others are gone", |stats| stats.hub.connections == culprits as u64)
             .await;
         return latencies;
     }
     for mut client in clients {
-        client.close(None).await.expect("it can say so");
+        client.close(None).await.expect("the client can send a close");
         let rest = async { while client.next().await.is_some() {} };
-        timeout(DEADLINE, rest).await.expect("it is answered when the handler returns");
+        timeout(DEADLINE, rest).await.expect("the server answers when the handler returns");
     }
     server.nothing_is_left().await;
     latencies
 }
 
-/// A client whose handler does this.
+/// Connects a client, and makes its handler do this.
 async fn provoke(server: &Server, text: &str) -> Client {
     let mut client = connect(server.addr(), "culprits").await;
     let user = "culprits/one".to_owned();
@@ -57,7 +57,7 @@ async fn provoke(server: &Server, text: &str) -> Client {
     client
 }
 
-/// Whatever the handlers do, others go on.
+/// Checks that the other clients are not delayed.
 fn check_untouched(latencies: &Latencies) {
     let longest = Duration::from_micros(latencies.max());
     assert!(longest < BLOCK * 3 / 4, "others wait for a handler that blocks: {longest:?}");
@@ -73,7 +73,7 @@ async fn handlers_that_never_return_do_not_hold_up_others() {
     check_untouched(&beside(NEVER_RETURN, 100).await);
 }
 
-/// Tokio has one worker watch all sockets: where that is the one that blocks, all wait for it.
+/// One worker of tokio watches all sockets: if the handler blocks that worker, all clients wait.
 #[tokio::test(flavor = "multi_thread")]
 async fn handler_that_blocks_its_thread_delays_others_no_longer_than_that() {
     for text in [BLOCK_THREAD, PUBLISH_AND_BLOCK] {

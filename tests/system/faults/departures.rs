@@ -1,4 +1,4 @@
-//! Clients that go in the middle of something.
+//! Clients that vanish in the middle of a handshake, a frame or a delivery, and clients that move between rooms.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -13,22 +13,22 @@ use support::scene::crowd::{Crowd, Movers};
 use support::scene::server::{ANY_RATE, Server};
 use support::scene::wire::{TEXT, dial, enter, frame, upgrade_request};
 
-/// When they go.
+/// The moment at which clients vanish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Moment {
     Handshake,
     Frame,
-    /// While messages wait for them.
+    /// While messages wait for the client.
     Receiving,
 }
 
-/// How they go.
+/// The way in which clients vanish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Reset,
-    /// The end of their stream comes, and they wait for that of the server's.
+    /// The client ends its half of the stream, and waits for the server's end.
     HalfClose,
-    /// Nothing ever comes of them again.
+    /// The client never sends anything again.
     Silence,
 }
 
@@ -38,7 +38,7 @@ const WAYS: [Way; 3] = [Way::Reset, Way::HalfClose, Way::Silence];
 /// Handshakes under way at a time: below the backlog of the listener.
 const DIALS: usize = 256;
 
-/// Texts that block the socket of a client that does not read, after some.
+/// The size of a text: a few of them block the socket of a client that does not read.
 const TEXT_BYTES: usize = 4_096;
 
 struct Scale {
@@ -74,7 +74,7 @@ impl Client {
         self.stream.write_all(half).await.expect("the server is there");
     }
 
-    /// What is left of it, for the server to see.
+    /// Lets the client vanish. Returns the stream if it stays open.
     async fn go(self, way: Way) -> Option<TcpStream> {
         let mut stream = self.stream;
         match way {
@@ -93,7 +93,7 @@ async fn come_all(server: &Server, moment: Moment, clients: usize) -> Vec<Client
     stream::iter(dials).buffer_unordered(DIALS).collect().await
 }
 
-/// They come, begin something, and go; tells how long the server took to be rid of them.
+/// Connects clients and lets them vanish. Returns how long the server took to free their resources.
 async fn wave(server: &Server, crowd: &mut Crowd, clients: usize) -> Duration {
     let there = crowd.size();
     let mut all = Vec::new();
@@ -109,13 +109,13 @@ async fn wave(server: &Server, crowd: &mut Crowd, clients: usize) -> Duration {
     for (index, client) in all.into_iter().enumerate() {
         left.push(client.go(WAYS[index % WAYS.len()]).await);
     }
-    // The silent ones among those that are sent to are found only by that.
+    // The server finds a silent client that waits for messages only when it sends to the client.
     while server.stats("").await.hub.connections > there as u64 {
         crowd.publish_in_turn(1).await;
     }
     server.descriptors_fall_to(there + 1).await;
     let took = began.elapsed();
-    // The server has ended them all, or they would wait here for ever.
+    // The server has ended all streams; otherwise the reads would wait for ever.
     for mut stream in left.into_iter().flatten() {
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest).await;
@@ -125,7 +125,7 @@ async fn wave(server: &Server, crowd: &mut Crowd, clients: usize) -> Duration {
 
 async fn depart(scale: Scale) {
     raise_descriptor_limit();
-    // With an arena a thread, glibc's allocator takes dozens of waves to settle.
+    // With one arena for each thread, the memory of glibc's allocator takes dozens of waves to settle.
     let mut command = Command::new(example("load_server"));
     command.env("MALLOC_ARENA_MAX", "1").args(["--listen", "127.0.0.1:0"]).args(ANY_RATE);
     let server = Server::start(&mut command).await;
@@ -136,7 +136,7 @@ async fn depart(scale: Scale) {
         let took = wave(&server, &mut crowd, scale.clients).await;
         resident.push(server.resident());
         println!(
-            "{} clients gone in the middle of something, wave {number}: all traces gone after \
+            "{} clients vanished, wave {number}: all resources freed after \
              {took:.1?}; {} KiB resident before, {} at most, {} after",
             scale.clients,
             before,
@@ -171,7 +171,7 @@ async fn move_about(members: usize, movers: usize, lines: usize) {
     let movers = Movers::start(&server, ["crowd", "quiet"], movers);
     crowd.publish(lines, Duration::from_millis(5)).await;
     let heard = movers.stop().await;
-    assert!(heard > lines as u64, "they were there, too: {heard} lines heard");
+    assert!(heard > lines as u64, "the movers receive lines, too: {heard}");
     println!("movers heard {heard} lines, none of a room that they had left");
     crowd.leave().await;
     server.nothing_is_left().await;

@@ -14,26 +14,26 @@ use support::scene::crowd::{Client, connect, next_line, try_connect};
 use support::scene::oracle::{Ledger, Line};
 use support::scene::server::{DEADLINE, Server};
 
-/// How long the server is watched while it has none to spare.
+/// The time for which the server is watched while all of its descriptors are in use.
 const EXHAUSTED: Duration = Duration::from_secs(3);
 
-/// The most of that time that it may be at work.
+/// The largest part of this time that the server may use the CPU.
 const BUSY_MAX: f64 = 0.1;
 
-/// A chat that cannot raise its limit.
+/// Starts a chat that cannot raise its limit of descriptors.
 async fn limited_chat(descriptors: usize) -> Server {
     let script = format!("ulimit -n {descriptors}; exec \"$0\" --listen 127.0.0.1:0");
     Server::start(Command::new("bash").arg("-c").arg(script).arg(example("load_server"))).await
 }
 
-/// How many clients were served, and how many told to come back.
+/// The numbers of clients that were served and that were refused.
 #[derive(Debug, Default)]
 struct Answered {
     served: usize,
     refused: usize,
 }
 
-/// Knocks, and again when it is told to go on where it was refused. Listens until it is told to go on.
+/// Runs a client. If it is refused, it connects again after the signal `go`. It receives until `go`.
 async fn insist(
     server: std::net::SocketAddr,
     answered: watch::Sender<Answered>,
@@ -95,27 +95,27 @@ async fn exhaust(descriptors: usize, dialling: usize) {
     let client = |_| tokio::spawn(insist(server.addr(), answered.clone(), told.clone()));
     let clients: Vec<_> = (0..dialling).map(client).collect();
     let all = answers.wait_for(|answered| answered.served + answered.refused == dialling);
-    let room_for = timeout(DEADLINE, all).await.expect("an answer for each").expect("alive").served;
+    let served = timeout(DEADLINE, all).await.expect("an answer for each").expect("alive").served;
     let busy = part_at_work(&server).await;
     println!(
-        "{dialling} dial where {descriptors} descriptors are: {room_for} served, {:.1} % of a core",
+        "{dialling} dial where {descriptors} descriptors are: {served} served, {:.1} % of a core",
         busy * 100.0
     );
-    assert!(busy <= BUSY_MAX, "it spins: {:.0} % of a core", busy * 100.0);
-    assert!((descriptors / 2..descriptors).contains(&room_for), "{room_for} are served");
+    assert!(busy <= BUSY_MAX, "the server spins: {:.0} % of a core", busy * 100.0);
+    assert!((descriptors / 2..descriptors).contains(&served), "{served} are served");
 
     say(&mut first).await;
     let began = Instant::now();
     go.send_replace(true);
     let all = timeout(DEADLINE, future::try_join_all(clients)).await;
-    all.expect("all are served when there is room").expect("and want nothing");
-    println!("the other {} served in {:.1?}", dialling - room_for, began.elapsed());
+    all.expect("all are served when descriptors are free").expect("no client panics");
+    println!("the other {} served in {:.1?}", dialling - served, began.elapsed());
     first.close(None).await.expect("it can say so");
     while first.next().await.is_some() {}
     server.nothing_is_left().await;
 }
 
-/// The part of the time that follows in which the server is at work.
+/// Watches the server, and returns the part of the time that it uses the CPU.
 async fn part_at_work(server: &Server) -> f64 {
     let before = server.cpu();
     tokio::time::sleep(EXHAUSTED).await;

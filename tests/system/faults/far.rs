@@ -1,10 +1,10 @@
-//! Clients that are far away: behind a round trip, a bandwidth, a loss, and an MTU of 1,500.
+//! Clients that are far away: behind a round trip, a bandwidth, a packet loss, and an MTU of 1,500.
 //!
-//! A distant client is not a slow one. Loopback cannot tell them apart: its socket buffers hold
-//! megabytes, and what is sent has arrived. Here a TCP connection has so much under way as its
+//! A distant client is not a slow client. Loopback cannot show the difference: its socket buffers hold
+//! megabytes, and each byte arrives at once. Here a TCP connection has as many bytes in flight as its
 //! congestion window allows, and the rest waits for a round trip.
 //!
-//! Clients are of tungstenite. The whole grid is ignored by default, and prints the tables of the
+//! The clients are tungstenite's. The whole grid is ignored by default; it prints the tables of the
 //! documentation:
 //!
 //! ```text

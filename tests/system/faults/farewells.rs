@@ -1,4 +1,4 @@
-//! Clients that are refused: each sees why, whatever it still sends, and none stays.
+//! Clients that the hub closes for an offence: each reads the close code, whatever it still sends, and none stays.
 
 use std::time::{Duration, Instant};
 
@@ -11,16 +11,16 @@ use crate::raise_descriptor_limit;
 use support::scene::server::{DEADLINE, Server};
 use support::scene::wire::{CONTINUATION, FIN, PING, TEXT, enter, frame, header, read_to_close};
 
-/// Handshakes under way at a time.
+/// The handshakes at the same time.
 const DIALS: usize = 256;
 
-/// What a refused client sends all the same.
+/// The bytes that a refused client still sends.
 const MORE_BYTES: usize = 1024 * 1024;
 
-/// A second after the close frame has left, and what a busy machine needs to see it.
+/// A second after the close frame is sent, and time for a busy machine to notice.
 const GONE_WITHIN: Duration = Duration::from_millis(1_500);
 
-/// Ways to be refused, with the code for each.
+/// The offences, with the close code of each.
 fn offences() -> [(u16, Vec<u8>); 5] {
     let first = frame(TEXT & !FIN, b"");
     let fragments = [first, frame(CONTINUATION & !FIN, b"").repeat(64)].concat();
@@ -38,11 +38,11 @@ async fn enter_all(server: &Server, clients: usize) -> Vec<TcpStream> {
     stream::iter(dials).buffer_unordered(DIALS).collect().await
 }
 
-/// Sends and sends, and reads only then.
+/// Sends the offence and a mebibyte more, and only then reads.
 async fn offend(mut stream: TcpStream, offence: Vec<u8>, code: u16) {
     stream.write_all(&offence).await.expect("the server reads");
     let more = vec![0x55; MORE_BYTES];
-    let sent = timeout(DEADLINE, stream.write_all(&more)).await.expect("it is not held up");
+    let sent = timeout(DEADLINE, stream.write_all(&more)).await.expect("the write is not blocked");
     sent.expect("the server reads on");
     let told = timeout(DEADLINE, read_to_close(&mut stream)).await.expect("in time");
     assert_eq!(told, Some(code), "after {MORE_BYTES} bytes more");
@@ -72,7 +72,7 @@ async fn a_thousand_refused_clients_read_the_code_although_they_send_a_mebibyte_
     refuse(1_000).await;
 }
 
-/// Clients that neither answer the close frame nor close: only the server ends it.
+/// Runs clients that neither answer the close frame nor close: only the server ends the connections.
 async fn never_answer(clients: usize, gone_within: Duration) {
     raise_descriptor_limit();
     let server = Server::chat(&[]).await;
@@ -88,13 +88,13 @@ async fn never_answer(clients: usize, gone_within: Duration) {
     server.nothing_is_left().await;
     println!(
         "{clients} clients that do not answer a close: gone {:.2?} after the last was refused, {:.2?} \
-         after the last had asked for it",
+         after the last had sent its offence",
         refused.elapsed(),
         began.elapsed()
     );
     assert!(refused.elapsed() <= gone_within, "{:?}", refused.elapsed());
     for stream in &mut silent {
-        assert_eq!(read_to_close(stream).await, Some(1_009), "what it was sent is there to read");
+        assert_eq!(read_to_close(stream).await, Some(1_009), "the close frame can still be read");
     }
 }
 

@@ -1,7 +1,6 @@
-//! A flood of one room delays nobody in another by more than milliseconds.
+//! A flood of one room delays the members of other rooms by milliseconds only.
 //!
-//! The figures are those of
-//! `cargo bench -p benches --bench sockets -- --scene flood`.
+//! `cargo bench -p benches --bench sockets -- --scene flood` measures the same.
 
 use std::env;
 use std::process::Command;
@@ -18,15 +17,15 @@ use support::scene::server::Server;
 /// Set in the environment of the server's process.
 const ROLE: &str = "ROOMCAST_FAULTS_FLOODED";
 
-/// How long each flood is measured.
+/// The time for which each flood is measured.
 const DURATION: Duration = Duration::from_millis(1_500);
 
-/// Bytes of the flood that go before a message of the other room: 2 MiB may be on their way to the
-/// flooded room in a shard, and a turn of 512 KiB is being written. A busy machine slows both rooms,
-/// and leaves this as it is.
+/// The most bytes of the flood that may precede a message of the other room: in a shard, 2 MiB may be
+/// queued for the flooded room, and a turn of 512 KiB is being written. A busy machine slows both rooms,
+/// and does not change this figure.
 const AHEAD_BYTES_MAX: f64 = 2.5 * 1_048_576.0;
 
-/// Far above what it takes on a busy machine, 0.35 s.
+/// The bound of the slowest echo: far above the 0.35 s of a busy machine.
 const WORST_MAX: Duration = Duration::from_secs(1);
 
 /// Starts a server that floods, with two worker threads.
@@ -36,7 +35,7 @@ async fn start() -> Server {
     Server::start(command.env(ROLE, "1")).await
 }
 
-/// The server's process, where it is one. It ends by being killed.
+/// Serves, if this process is the server. The test kills the process.
 pub(crate) async fn serve() {
     if env::var(ROLE).is_err() {
         return;
@@ -52,10 +51,10 @@ async fn flood_of_a_room_does_not_delay_another_room() {
     raise_descriptor_limit();
     let server = start().await;
     block_in_place(|| {
-        let clients = Clients::enter(server.addr()).expect("all get in");
+        let clients = Clients::enter(server.addr()).expect("all clients connect");
         for tasks in [0, 1, 4, 16] {
             let measured = clients.measure(tasks, DURATION, || Ok(server.cpu()));
-            let measured = measured.expect("each echo comes, and nobody is lost");
+            let measured = measured.expect("each echo arrives, and no client is lost");
             let ahead = bytes_ahead(&measured);
             println!("{tasks} tasks: {ahead:.0} bytes ahead, {measured:?}");
             assert!(ahead <= AHEAD_BYTES_MAX, "{tasks} tasks: {ahead:.0} bytes, {measured:?}");
@@ -64,7 +63,7 @@ async fn flood_of_a_room_does_not_delay_another_room() {
     });
 }
 
-/// How much of the flood a member reads while an echo is under way, in the median.
+/// The bytes of the flood that a member reads during an echo, in the median.
 fn bytes_ahead(measured: &Measured) -> f64 {
     let bytes = measured.deliveries as f64 / MEMBERS as f64 * MESSAGE_BYTES as f64;
     bytes / measured.elapsed.as_secs_f64() * measured.echo_median.as_secs_f64()

@@ -1,4 +1,4 @@
-//! A server whose handler does what it is told, also what no handler should.
+//! A server whose handler does what a message tells it, also what no handler should do.
 
 use std::convert::Infallible;
 use std::env;
@@ -18,10 +18,10 @@ use support::scene::server::Server;
 /// Set in the environment of the server's process.
 const ROLE: &str = "ROOMCAST_FAULTS_OBEDIENT";
 
-/// How long a handler blocks that is told to.
+/// The time for which a handler blocks.
 pub(crate) const BLOCK: Duration = Duration::from_secs(2);
 
-/// What the handler can be told; anything else goes to the room.
+/// The texts that are commands for the handler; the handler publishes any other text to the room.
 pub(crate) const PANIC: &str = "panic";
 pub(crate) const BLOCK_THREAD: &str = "block";
 pub(crate) const BLOCK_IN_PLACE: &str = "block in place";
@@ -29,14 +29,14 @@ pub(crate) const PUBLISH_AND_BLOCK: &str = "publish and block";
 pub(crate) const NEVER_RETURN: &str = "never return";
 pub(crate) const LEAVE: &str = "leave";
 
-/// Starts such a server, with two worker threads.
+/// Starts this server, with two worker threads.
 pub(crate) async fn start() -> Server {
     let mut command = Command::new(env::current_exe().expect("a test knows its path"));
     command.args(["obedient", "--exact", "--ignored", "--nocapture", "--test-threads", "2"]);
     Server::start(command.env(ROLE, "1")).await
 }
 
-/// The server's process, where it is one. It ends by being killed.
+/// Serves, if this process is the server. The test kills the process.
 pub(crate) async fn serve() {
     if env::var(ROLE).is_err() {
         return;
@@ -64,7 +64,7 @@ pub(crate) fn stats(hub: &Hub<Line>, query: &str) -> Bytes {
     counters.to_string().into()
 }
 
-/// Joins each to the room of its route, and does as it is told.
+/// Joins each client to the room of its route, and obeys its messages.
 pub(crate) struct Obedient;
 
 impl Handler<Line> for Obedient {
@@ -74,7 +74,7 @@ impl Handler<Line> for Obedient {
 
     async fn on_message(&self, conn: &Conn<Line>, line: Line) -> Result<(), Close> {
         match line.text.as_str() {
-            // Without a word from the panic hook.
+            // Without the output of the panic hook.
             PANIC => std::panic::resume_unwind(Box::new("a panic that the test wants")),
             BLOCK_THREAD => std::thread::sleep(BLOCK),
             BLOCK_IN_PLACE => tokio::task::block_in_place(|| std::thread::sleep(BLOCK)),
@@ -84,8 +84,8 @@ impl Handler<Line> for Obedient {
             }
             NEVER_RETURN => std::future::pending().await,
             LEAVE => {
-                conn.try_leave(room(conn)).expect("the shard has room");
-                conn.try_send(&line).expect("the shard has room");
+                conn.try_leave(room(conn)).expect("the shard has space");
+                conn.try_send(&line).expect("the shard has space");
             }
             _ => {
                 let _ = conn.hub().to_room(room(conn), &line).await;
