@@ -28,7 +28,7 @@ declare -A package_of=(
 
 # Parts of the names of single tests that need a program.
 need_ip=(far:: network::checks::)
-need_python=(what_the_documented_lines_of_python_sign_is_accepted)
+need_python=(hub_accepts_messages_signed_by_the_documented_python_code)
 need_unshare=(examples_end_as_the_first_process_of_a_container)
 
 main() {

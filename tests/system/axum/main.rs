@@ -86,7 +86,7 @@ async fn status_of(addr: SocketAddr, path: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn endpoint_is_a_handler_that_knows_route_query_and_address() {
+async fn axum_endpoint_sees_route_query_and_address() {
     let endpoint = hub().handle(Teller);
     let inner = Router::new().route("/{room}", get(endpoint.clone()));
     let app = Router::new().route("/plain", get(endpoint)).nest("/v1/{version}", inner);
@@ -140,7 +140,7 @@ async fn enter(
 }
 
 #[tokio::test]
-async fn extractors_run_before_and_reject_with_their_own_response() {
+async fn extractors_run_before_the_handshake_and_reject_with_their_own_response() {
     let hub = hub();
     let app = App { token: "secret", endpoint: hub.handle(Teller) };
     let server = Serving::run(Router::new().route("/ws/{room}", get(enter)).with_state(app)).await;
@@ -158,7 +158,7 @@ async fn extractors_run_before_and_reject_with_their_own_response() {
 }
 
 #[tokio::test]
-async fn middleware_says_what_the_connection_carries() {
+async fn middleware_attaches_data_to_the_connection() {
     async fn authenticate(mut request: Request, next: Next) -> Response {
         let ConnExtensions(kept) = request.extensions_mut().get_or_insert_default();
         kept.insert(User("grace".to_owned()));
@@ -182,7 +182,7 @@ impl Handler<String> for Baker {
 }
 
 #[tokio::test]
-async fn response_has_the_headers_of_on_upgrade_and_those_of_the_axum_handler() {
+async fn handshake_response_has_headers_of_on_upgrade_and_of_the_axum_handler() {
     let endpoint = hub().handle(Baker);
     let ws = |upgrade: HubUpgrade| async move {
         let response = upgrade.accept(&endpoint).await;
@@ -194,7 +194,7 @@ async fn response_has_the_headers_of_on_upgrade_and_those_of_the_axum_handler() 
 }
 
 #[tokio::test]
-async fn requests_that_are_no_handshakes_get_their_status() {
+async fn requests_other_than_handshakes_get_an_error_status() {
     let server = Serving::run(Router::new().route("/ws", get(hub().handle(Teller)))).await;
     for (request, status) in [("GET /ws", "426"), ("POST /ws", "405")] {
         let mut stream = TcpStream::connect(server.addr).await.expect("it listens");
@@ -207,7 +207,7 @@ async fn requests_that_are_no_handshakes_get_their_status() {
 }
 
 #[tokio::test]
-async fn message_that_came_with_the_handshake_is_not_lost() {
+async fn message_sent_with_the_handshake_is_delivered() {
     let server = Serving::run(Router::new().route("/ws", get(hub().handle(Teller)))).await;
     let mut stream = TcpStream::connect(server.addr).await.expect("it listens");
     let mut bytes = upgrade_request("/ws").into_bytes();
@@ -240,7 +240,7 @@ impl Listener for Pipes {
 }
 
 #[tokio::test]
-async fn streams_that_are_no_sockets_work_too() {
+async fn hub_serves_streams_other_than_sockets() {
     let hub = hub();
     let app = Router::new().route("/ws", get(hub.handle(Teller)));
     let (sender, pipes) = mpsc::channel(1);
@@ -259,7 +259,7 @@ async fn streams_that_are_no_sockets_work_too() {
 }
 
 #[tokio::test]
-async fn router_is_a_fallback_of_the_server_with_its_bounds() {
+async fn server_bounds_apply_to_an_axum_router_as_fallback() {
     let app = Router::new().route("/ws/{room}", get(hub().handle(Teller)));
     let server = bind().await.max_uri_bytes(64).fallback(TowerToHyperService::new(app));
     let server = Listening::run(server);
@@ -286,7 +286,7 @@ impl Handler<String> for Undecided {
 }
 
 #[tokio::test]
-async fn tower_middleware_goes_around_the_handshake_but_not_the_connection() {
+async fn tower_timeout_covers_the_handshake_but_not_the_connection() {
     let hub = hub();
     let service = ServiceBuilder::new()
         .layer(TimeoutLayer::new(Duration::from_millis(50)))
@@ -319,7 +319,7 @@ async fn post(addr: SocketAddr, path: &str, form: &str) -> (String, Option<Strin
 }
 
 #[tokio::test]
-async fn example_lets_nobody_in_without_a_login_and_tells_who_speaks() {
+async fn axum_chat_refuses_clients_without_login_and_names_the_speaker() {
     let mut command = Command::new(example("axum_chat"));
     let chat = Chat::start(command.env("LISTEN", "127.0.0.1:0")).expect("the example starts");
     let (status, cookie) = post(chat.addr, "/login", "name=ada&password=tea").await;

@@ -18,7 +18,7 @@ async fn visit(tab: &Tab<'_>, server: &Scripted, options: &str) -> Visit {
 }
 
 #[tokio::test]
-async fn link_that_goes_silent_is_noticed_and_the_page_recovers() {
+async fn client_detects_a_silent_link_and_reconnects() {
     let stage = Stage::set(&[]).await;
     let proxy = stage.proxy().await;
     let tab = stage.tab_behind(&proxy).await;
@@ -41,7 +41,7 @@ async fn link_that_goes_silent_is_noticed_and_the_page_recovers() {
 }
 
 #[tokio::test]
-async fn silent_link_that_answers_stays_open_and_its_heartbeats_are_no_messages() {
+async fn idle_link_that_answers_heartbeats_stays_open_without_extra_messages() {
     let stage = Stage::set(&[]).await;
     let (tab, server) = (stage.tab(true).await, Scripted::bind().await);
     let mut visit = visit(&tab, &server, "{ heartbeatMs: 50, heartbeatTimeoutMs: 60_000 }").await;
@@ -60,7 +60,7 @@ async fn silent_link_that_answers_stays_open_and_its_heartbeats_are_no_messages(
 }
 
 #[tokio::test]
-async fn page_that_wakes_up_asks_at_once() {
+async fn page_that_wakes_up_sends_a_heartbeat_at_once() {
     let stage = Stage::set(&[]).await;
     let (tab, server) = (stage.tab(true).await, Scripted::bind().await);
     let options = "{ heartbeatMs: 1e9, wakeTimeoutMs: 60_000 }";
@@ -84,7 +84,7 @@ async fn page_that_wakes_up_asks_at_once() {
 }
 
 #[tokio::test]
-async fn timer_that_fires_late_is_not_the_silence_of_the_server() {
+async fn late_timer_makes_the_client_ask_again() {
     let stage = Stage::set(&[]).await;
     let (tab, server) = (stage.tab(true).await, Scripted::bind().await);
     let mut visit = visit(&tab, &server, "{ heartbeatMs: 1e9, wakeTimeoutMs: 100 }").await;
@@ -98,7 +98,7 @@ async fn timer_that_fires_late_is_not_the_silence_of_the_server() {
 }
 
 #[tokio::test]
-async fn client_that_is_told_of_no_heartbeats_sends_none() {
+async fn client_with_heartbeats_off_sends_none() {
     let stage = Stage::set(&[]).await;
     let (tab, server) = (stage.tab(true).await, Scripted::bind().await);
     let mut visit = visit(&tab, &server, "{ heartbeatMs: 0 }").await;
@@ -107,7 +107,7 @@ async fn client_that_is_told_of_no_heartbeats_sends_none() {
 }
 
 #[tokio::test]
-async fn connection_that_is_open_is_given_up_for_a_new_one_when_asked() {
+async fn reconnect_replaces_an_open_connection() {
     let stage = Stage::set(&[]).await;
     let (tab, server) = (stage.tab(true).await, Scripted::bind().await);
     let mut before = visit(&tab, &server, "{}").await;
@@ -121,7 +121,7 @@ async fn connection_that_is_open_is_given_up_for_a_new_one_when_asked() {
 }
 
 #[tokio::test]
-async fn page_that_is_shown_again_no_longer_waits() {
+async fn page_that_is_shown_again_reconnects_at_once() {
     let stage = Stage::set(&[]).await;
     let (tab, server) = (stage.tab(true).await, Scripted::bind().await);
     drop(visit(&tab, &server, "{ waitMinMs: 1e9, waitMaxMs: 1e9 }").await);

@@ -8,7 +8,7 @@ use crate::scripted::{Scripted, Visit};
 use crate::stage::Stage;
 
 #[tokio::test]
-async fn address_takes_parameters_and_only_those_that_a_path_can_hold() {
+async fn address_encodes_parameters_and_rejects_invalid_path_segments() {
     let stage = Stage::set(&[]).await;
     let (tab, server) = (stage.tab(true).await, Scripted::bind().await);
     let address = format!("http://{}/ws/{{room}}?token={{token}}", server.addr);
@@ -22,7 +22,7 @@ async fn address_takes_parameters_and_only_those_that_a_path_can_hold() {
 }
 
 #[tokio::test]
-async fn messages_are_parsed_and_what_is_no_json_is_told_apart() {
+async fn client_parses_json_and_reports_other_messages_as_undecodable() {
     let stage = Stage::set(&[]).await;
     let (tab, server) = (stage.tab(true).await, Scripted::bind().await);
     tab.start_client(&format!("ws://{}", server.addr), "{}").await;
@@ -43,7 +43,7 @@ async fn send(tab: &Tab<'_>, texts: &[&str]) -> Value {
 }
 
 #[tokio::test]
-async fn queue_is_bounded_in_messages_and_leaves_in_order_after_the_greeting() {
+async fn queue_bounds_messages_and_sends_them_in_order_after_the_greeting() {
     let stage = Stage::set(&[]).await;
     let (tab, server) = (stage.tab(true).await, Scripted::bind().await);
     let options =
@@ -61,7 +61,7 @@ async fn queue_is_bounded_in_messages_and_leaves_in_order_after_the_greeting() {
 }
 
 #[tokio::test]
-async fn queue_is_bounded_in_bytes_and_there_is_none_by_default() {
+async fn queue_bounds_bytes_and_is_off_by_default() {
     let stage = Stage::set(&[]).await;
     let (tab, server) = (stage.tab(true).await, Scripted::bind().await);
     let address = format!("ws://{}", server.addr);
@@ -79,7 +79,7 @@ async fn queue_is_bounded_in_bytes_and_there_is_none_by_default() {
 }
 
 #[tokio::test]
-async fn what_the_network_has_not_taken_is_bounded_in_bytes() {
+async fn client_bounds_the_bytes_that_wait_for_the_network() {
     let stage = Stage::set(&[]).await;
     let (tab, server) = (stage.tab(true).await, Scripted::bind().await);
     let address = format!("ws://{}", server.addr);

@@ -68,7 +68,7 @@ impl Tab<'_> {
 }
 
 #[tokio::test]
-async fn two_tabs_chat_and_come_back_after_a_restart_of_the_server() {
+async fn two_tabs_chat_and_reconnect_after_a_server_restart() {
     let server = start_chat("127.0.0.1:0").expect("the load server starts");
     let addr = server.addr;
     let url = format!("http://{addr}/#tea");
@@ -109,7 +109,7 @@ async fn two_tabs_chat_and_come_back_after_a_restart_of_the_server() {
 }
 
 #[tokio::test]
-async fn page_of_a_server_without_counters_shows_messages_alone() {
+async fn page_hides_the_counters_if_the_server_has_none() {
     let mut command = Command::new(example("chat"));
     let server = Chat::start(command.env("LISTEN", "127.0.0.1:0")).expect("the chat starts");
     let browser = Browser::start().await;
@@ -128,7 +128,7 @@ async fn page_of_a_server_without_counters_shows_messages_alone() {
 }
 
 #[tokio::test]
-async fn tabs_come_back_to_a_server_that_was_told_to_end_and_is_started_again() {
+async fn tabs_reconnect_after_a_graceful_shutdown_and_restart() {
     let mut command = Command::new(example("load_server"));
     let command = command.args(["--listen", "127.0.0.1:0", "--shutdown-seconds", "1"]);
     let server = Chat::start(command).expect("the load server starts");
@@ -161,7 +161,7 @@ async fn tabs_come_back_to_a_server_that_was_told_to_end_and_is_started_again() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_servers_on_one_redis_are_one_chat() {
+async fn two_servers_on_one_redis_form_one_chat() {
     let mut redis = servers::RedisServer::start();
     let start = || {
         let mut command = Command::new(example("load_server"));
@@ -208,7 +208,7 @@ async fn two_servers_on_one_redis_are_one_chat() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_redis_cli_publishes_shows_in_tabs_of_two_servers() {
+async fn message_published_with_redis_cli_shows_in_tabs_of_two_servers() {
     let redis = servers::RedisServer::start();
     let start = || {
         let mut command = Command::new(example("load_server"));

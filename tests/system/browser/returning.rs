@@ -46,7 +46,7 @@ fn table() -> Vec<(u16, String, Option<u64>)> {
 }
 
 #[tokio::test]
-async fn client_comes_back_after_the_close_codes_that_its_table_names() {
+async fn client_reconnects_as_the_table_of_close_codes_says() {
     let stage = Stage::set(&[]).await;
     let (tab, server) = (stage.tab(true).await, Scripted::bind().await);
     for (row, (code, reason, wait)) in table().into_iter().enumerate() {
@@ -73,7 +73,7 @@ async fn client_comes_back_after_the_close_codes_that_its_table_names() {
 }
 
 #[tokio::test]
-async fn application_may_decide_otherwise() {
+async fn application_overrides_whether_the_client_reconnects() {
     let stage = Stage::set(&[]).await;
     let tab = stage.tab(true).await;
     let options = "{ random: () => 0.5, steadyMs: 0,
@@ -96,7 +96,7 @@ async fn application_may_decide_otherwise() {
 }
 
 #[tokio::test]
-async fn retry_hint_is_a_minimum_whatever_the_code_and_the_network() {
+async fn client_waits_at_least_the_retry_hint_for_any_code() {
     let stage = Stage::set(&[]).await;
     let tab = stage.tab(true).await;
     let hints = [
@@ -126,7 +126,7 @@ async fn retry_hint_is_a_minimum_whatever_the_code_and_the_network() {
 }
 
 #[tokio::test]
-async fn client_that_is_told_when_to_come_comes_then() {
+async fn client_reconnects_after_the_hinted_wait() {
     let stage = Stage::set(&[]).await;
     let (tab, server) = (stage.tab(true).await, Scripted::bind().await);
     tab.start_client(&format!("ws://{}", server.addr), STEADY).await;
@@ -184,7 +184,7 @@ async fn back_off_doubles_up_to_its_bound_until_a_connection_holds() {
 }
 
 #[tokio::test]
-async fn server_that_is_away_or_refuses_or_is_silent_is_tried_again() {
+async fn client_retries_a_server_that_is_down_refuses_or_is_silent() {
     let stage = Stage::set(&[]).await;
     let (tab, server) = (stage.tab(true).await, Scripted::bind().await);
     let addr = server.addr;
@@ -206,7 +206,7 @@ async fn server_that_is_away_or_refuses_or_is_silent_is_tried_again() {
 }
 
 #[tokio::test]
-async fn client_that_waits_tries_at_once_when_the_network_is_back() {
+async fn waiting_client_reconnects_at_once_when_the_network_is_back() {
     let stage = Stage::set(&[]).await;
     let (tab, server) = (stage.tab(true).await, Scripted::bind().await);
     tab.start_client(&format!("ws://{}", server.addr), "{ waitMinMs: 1e9, waitMaxMs: 1e9 }").await;
@@ -222,7 +222,7 @@ async fn client_that_waits_tries_at_once_when_the_network_is_back() {
 }
 
 #[tokio::test]
-async fn closed_client_stays_away() {
+async fn closed_client_never_reconnects() {
     let stage = Stage::set(&[]).await;
     let (tab, server) = (stage.tab(true).await, Scripted::bind().await);
     let address = format!("ws://{}", server.addr);
@@ -255,7 +255,7 @@ async fn closed_client_stays_away() {
 }
 
 #[tokio::test]
-async fn two_tabs_come_back_each_in_its_own_time() {
+async fn two_tabs_reconnect_after_different_random_waits() {
     let stage = Stage::set(&[]).await;
     let server = Scripted::bind().await;
     let (ann, bob) = (stage.tab(true).await, stage.tab(false).await);
@@ -282,7 +282,7 @@ async fn two_tabs_come_back_each_in_its_own_time() {
 }
 
 #[tokio::test]
-async fn client_that_sends_too_much_for_the_hub_comes_back() {
+async fn client_closed_for_too_many_messages_reconnects() {
     let stage = Stage::set(&["--message-rate", "1"]).await;
     let tab = stage.tab(true).await;
     tab.start_client("/ws/{room}", "{ params: { room: 'tea' }, random: () => 0 }").await;

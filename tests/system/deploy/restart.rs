@@ -86,11 +86,11 @@ async fn rolling_restart(kind: Kind) {
 }
 
 #[tokio::test]
-async fn nodes_behind_nginx_are_restarted_in_turn_and_nobody_is_refused() {
+async fn rolling_restart_behind_nginx_refuses_no_client() {
     rolling_restart(Kind::Nginx).await;
 }
 
 #[tokio::test]
-async fn nodes_behind_haproxy_are_restarted_in_turn_and_nobody_is_refused() {
+async fn rolling_restart_behind_haproxy_refuses_no_client() {
     rolling_restart(Kind::Haproxy).await;
 }

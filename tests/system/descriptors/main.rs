@@ -79,7 +79,7 @@ async fn get(chat: &Chat, path: &str) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn clients_without_a_descriptor_are_told_503_and_other_requests_are_answered() {
+async fn server_short_of_descriptors_answers_503_to_handshakes_and_serves_other_requests() {
     let echo = limited("echo");
     let (mut inside, refused) = knock(&echo, "/", CLIENTS).await;
     assert_eq!(inside.len() + refused, CLIENTS);
@@ -105,7 +105,7 @@ async fn clients_without_a_descriptor_are_told_503_and_other_requests_are_answer
 }
 
 #[tokio::test]
-async fn clients_that_say_nothing_are_refused_when_few_descriptors_are_left() {
+async fn server_short_of_descriptors_refuses_silent_clients() {
     let chat = limited("load_server");
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {

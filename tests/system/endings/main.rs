@@ -57,7 +57,7 @@ fn child_of(pid: u32) -> u32 {
 }
 
 #[tokio::test]
-async fn examples_end_when_they_are_told_to() {
+async fn examples_end_on_sigterm_and_sigint() {
     for (name, arguments) in EXAMPLES {
         for signal in [Signal::SIGTERM, Signal::SIGINT] {
             let mut program = start(&mut Command::new("env"), name, arguments);
@@ -78,7 +78,7 @@ async fn examples_end_as_the_first_process_of_a_container() {
 }
 
 #[tokio::test]
-async fn clients_of_the_examples_get_a_close_frame_before() {
+async fn clients_get_a_close_frame_before_an_example_ends() {
     for (name, path, code) in
         [("load_server", "/ws/room", 1_012), ("echo", "/", 1_001), ("quickstart", "/ws/r", 1_001)]
     {

@@ -75,7 +75,7 @@ async fn handlers_that_never_return_do_not_hold_up_others() {
 
 /// One worker of tokio watches all sockets: if the handler blocks that worker, all clients wait.
 #[tokio::test(flavor = "multi_thread")]
-async fn handler_that_blocks_its_thread_delays_others_no_longer_than_that() {
+async fn handler_that_blocks_its_thread_delays_others_no_longer_than_its_block() {
     for text in [BLOCK_THREAD, PUBLISH_AND_BLOCK] {
         let longest = Duration::from_micros(beside(text, 1).await.max());
         assert!(longest < 2 * BLOCK, "{longest:?}");

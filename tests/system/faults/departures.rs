@@ -35,7 +35,7 @@ enum Way {
 const MOMENTS: [Moment; 3] = [Moment::Receiving, Moment::Frame, Moment::Handshake];
 const WAYS: [Way; 3] = [Way::Reset, Way::HalfClose, Way::Silence];
 
-/// Handshakes under way at a time: below the backlog of the listener.
+/// The most handshakes at the same time: below the backlog of the listener.
 const DIALS: usize = 256;
 
 /// The size of a text: a few of them block the socket of a client that does not read.
@@ -154,13 +154,13 @@ async fn depart(scale: Scale) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_that_go_in_the_middle_of_something_leave_nothing() {
+async fn clients_that_vanish_midway_leave_no_resources() {
     depart(Scale { clients: 180, members: 20, waves: 1 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "ten thousand clients"]
-async fn ten_thousand_that_go_in_the_middle_of_something_leave_nothing() {
+async fn ten_thousand_clients_that_vanish_midway_leave_no_resources() {
     depart(Scale { clients: 9_999, members: 100, waves: 6 }).await;
 }
 
@@ -178,12 +178,12 @@ async fn move_about(members: usize, movers: usize, lines: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_moves_hears_nothing_of_the_room_that_it_has_left() {
+async fn moving_clients_get_no_messages_of_rooms_that_they_left() {
     move_about(10, 20, 200).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "some seconds of load"]
-async fn five_hundred_that_move_hear_nothing_of_the_room_that_they_have_left() {
+async fn five_hundred_moving_clients_get_no_messages_of_rooms_that_they_left() {
     move_about(100, 500, 2_000).await;
 }

@@ -123,12 +123,12 @@ async fn part_at_work(server: &Server) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn server_without_descriptors_serves_those_it_has_and_does_not_spin() {
+async fn server_without_descriptors_serves_its_clients_and_does_not_spin() {
     exhaust(64, 200).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a thousand clients"]
-async fn server_of_200_descriptors_outlives_a_thousand_clients() {
+async fn server_with_200_descriptors_survives_a_thousand_clients() {
     exhaust(200, 1_000).await;
 }

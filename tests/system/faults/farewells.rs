@@ -62,13 +62,13 @@ async fn refuse(clients: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn refused_client_reads_the_code_although_it_sends_a_mebibyte_more() {
+async fn refused_client_reads_the_close_code_although_it_sends_a_mebibyte_more() {
     refuse(10).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "gigabytes of refused bytes"]
-async fn a_thousand_refused_clients_read_the_code_although_they_send_a_mebibyte_more() {
+async fn a_thousand_refused_clients_read_the_close_code_although_they_send_a_mebibyte_more() {
     refuse(1_000).await;
 }
 

@@ -10,7 +10,7 @@ use crate::raise_descriptor_limit;
 use support::scene::crowd::{Client, Crowd, connect, next_line};
 use support::scene::oracle::{Ledger, Line};
 
-/// Handshakes under way at a time.
+/// The most handshakes at the same time.
 const DIALS: usize = 256;
 
 async fn tell(client: &mut Client, text: &str) {
@@ -19,7 +19,7 @@ async fn tell(client: &mut Client, text: &str) {
     client.send(Message::text(line)).await.expect("connected");
 }
 
-/// Has its handler panic, and wants to be told; what comes before that is in order.
+/// Makes its handler panic, and expects close code 1011; the messages before it are in order.
 async fn panic(mut client: Client) {
     let mut ledger = Ledger::new("crowd");
     tell(&mut client, PANIC).await;
@@ -46,8 +46,8 @@ async fn panic_all(panics: usize, members: usize) {
         stream::iter(clients).for_each_concurrent(None, panic).await;
     });
     let latencies = crowd.publish(200, Duration::from_millis(10)).await;
-    panicking.await.expect("each was told");
-    let stats = server.eventually("crowd", "only they are gone", |stats| {
+    panicking.await.expect("each client got the close code");
+    let stats = server.eventually("crowd", "only the panicked connections are gone", |stats| {
         stats.members == members && stats.hub.connections == members as u64
     });
     assert_eq!(stats.await.hub.handler_panics, panics as u64);
@@ -60,17 +60,17 @@ async fn panic_all(panics: usize, members: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_ends_its_own_connection_alone() {
+async fn handler_panic_ends_only_its_own_connection() {
     panic_all(100, 20).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a thousand panics"]
-async fn a_thousand_panics_end_their_own_connections_alone() {
+async fn a_thousand_handler_panics_end_only_their_own_connections() {
     panic_all(1_000, 200).await;
 }
 
-/// Leaves by the handler, stays connected, and gets nothing of the room from then on.
+/// Leaves the room through its handler, stays connected, and gets no more messages of the room.
 async fn leave(mut client: Client) {
     let mut ledger = Ledger::new("crowd");
     let heard = next_line(&mut client).await.expect("it is a member");
@@ -89,7 +89,7 @@ async fn leave(mut client: Client) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_left_a_room_and_stays_gets_nothing_more_of_it() {
+async fn client_that_left_a_room_gets_no_more_of_its_messages() {
     let server = obedient::start().await;
     let mut crowd = Crowd::gather(&server, "crowd", 10, 10).await;
     let dials = (0..100).map(|_| connect(server.addr(), "crowd"));

@@ -1,4 +1,4 @@
-//! Attackers, in a process of their own, so that who measures does not wait for them.
+//! Attackers, in a process of their own, so that they do not delay the process that measures.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -21,31 +21,31 @@ use crate::raise_descriptor_limit;
 use support::scene::server::DEADLINE;
 use support::scene::wire::{dial, read_head, read_to_close, upgrade_request};
 
-/// What such a process is to do, and where: it finds it in its environment.
+/// The environment variable that tells the process its attack, the server's address and the number of attackers.
 const ROLE: &str = "ROOMCAST_FAULTS_ATTACK";
 
 /// The least time between two dials of an attacker.
 const DIAL_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often an attacker dials at most.
+/// The most dials of an attacker.
 const DIALS_MAX: u32 = 30;
 
-/// How long attackers go on at most, whatever becomes of who started them.
+/// The longest time of an attack, also if the parent process does not end it.
 const ATTACK_MAX: Duration = Duration::from_secs(120);
 
-/// How attackers have ended: by what they were told, and how many.
+/// The number of attackers by the way in which they ended, such as a close code.
 pub(crate) type Tally = BTreeMap<String, u64>;
 
-/// Attackers at work.
+/// A running attack.
 pub(crate) struct Party {
     process: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Party {
-    /// Starts so many, and waits until each has begun.
+    /// Starts this many attackers, and waits until each has begun.
     pub(crate) async fn start(attack: Attack, addr: SocketAddr, attackers: usize) -> Self {
-        // Other machines, in truth: what the attackers do must not take the server's time.
+        // Real attackers run on other machines: their work must not take the server's CPU time.
         let mut process = Command::new("nice")
             .args(["-n", "10"])
             .arg(env::current_exe().expect("a test knows its path"))
@@ -62,7 +62,7 @@ impl Party {
         party
     }
 
-    /// Ends the attack; tells how often attackers have dialled, and how each attempt has ended.
+    /// Ends the attack. Returns how often the attackers dialled, and how each attempt ended.
     pub(crate) async fn stop(mut self) -> Tally {
         drop(self.process.stdin.take());
         let report = self.line_with("tally ").await;
@@ -78,13 +78,13 @@ impl Party {
                     return rest.to_owned();
                 }
             }
-            panic!("attackers ended before they said {prefix:?}");
+            panic!("the attackers ended before they printed {prefix:?}");
         };
-        timeout(DEADLINE, find).await.expect("they say so in time")
+        timeout(DEADLINE, find).await.expect("the attackers print it in time")
     }
 }
 
-/// The attackers' process, where it is one.
+/// Runs the attackers, if this process was started for them.
 pub(crate) async fn take_part() {
     let Ok(role) = env::var(ROLE) else { return };
     raise_descriptor_limit();
@@ -110,7 +110,7 @@ async fn attack_with(attack: Attack, addr: SocketAddr, attackers: usize) {
     }
     all_begun.wait_for(|&count| count >= attackers).await.expect("they are here");
     println!("\nunder way");
-    // The other side says so by closing the pipe, also when it is killed.
+    // The parent closes the pipe to end the attack; the pipe also closes when the parent is killed.
     let _ = timeout(ATTACK_MAX, tokio::io::stdin().read_u8()).await;
     stop.send_replace(true);
     tasks.join_all().await;
@@ -122,16 +122,16 @@ async fn attack_with(attack: Attack, addr: SocketAddr, attackers: usize) {
 struct Attacker {
     attack: Attack,
     addr: SocketAddr,
-    /// Its own: what it says is its own affair.
+    /// A room of its own, so that nobody else gets its messages.
     room: String,
-    /// Where in a beat it begins: they do not all beat at once.
+    /// The part of a beat after which the attacker begins, so that the attackers do not all beat at once.
     phase: f64,
     tally: Arc<Mutex<Tally>>,
     stopped: watch::Receiver<bool>,
 }
 
 impl Attacker {
-    /// Attacks, and dials again when it is thrown out.
+    /// Attacks, and dials again when the server ends the connection.
     async fn run(self, begun: watch::Sender<usize>) {
         let plan = self.attack.plan();
         for round in 0..DIALS_MAX {
@@ -157,7 +157,7 @@ impl Attacker {
         }
     }
 
-    /// What `future` comes to, or `None` when all are to stop before.
+    /// Returns the output of `future`, or `None` if the attack stops first.
     async fn until_stopped<F: Future>(&self, future: F) -> Option<F::Output> {
         let mut stopped = self.stopped.clone();
         tokio::select! {
@@ -176,7 +176,7 @@ impl Attacker {
         Some(stream)
     }
 
-    /// Goes on until the server ends it: tells the close code or the status that it gave.
+    /// Attacks until the server ends the connection. Returns the close code or the status.
     async fn attack(&self, plan: &Plan, mut stream: TcpStream) -> String {
         let (mut reader, writer) = stream.split();
         let told = async {
@@ -205,7 +205,7 @@ impl Attacker {
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for piece in plan.then.chunks(plan.piece.max(1)).cycle() {
             beat.tick().await;
-            // Where it fails, what the server has said may still be read.
+            // If the write fails, the server's answer may still be readable.
             if writer.write_all(piece).await.is_err() {
                 break;
             }

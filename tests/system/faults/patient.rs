@@ -1,4 +1,4 @@
-//! A server with short deadlines, whose process is stopped and goes on.
+//! A server with short deadlines, for tests that stop its process and let it continue.
 
 use std::convert::Infallible;
 use std::env;
@@ -20,22 +20,22 @@ use support::scene::server::Server;
 /// Set in the environment of the server's process: the time between two pings, in milliseconds.
 const ROLE: &str = "ROOMCAST_FAULTS_PATIENT";
 
-/// All of its deadlines but those of the pings.
+/// All of the server's deadlines except those of pings.
 pub(crate) const DEADLINE: Duration = Duration::from_millis(600);
 
-/// The bytes of its page: more than two sockets hold.
+/// The bytes of the page: more than the buffers of two sockets hold.
 pub(crate) const PAGE_BYTES: usize = 32 << 20;
 
-/// A message whose handler blocks its thread for as many milliseconds as its number says.
+/// A message whose handler blocks its thread; the message's number is the time in milliseconds.
 pub(crate) const BLOCK: &str = "block";
 
-/// A room that lets in after two waits, which together take longer than the deadline.
+/// A room whose handshake waits twice.
 pub(crate) const LATE: &str = "late";
 
-/// The first of them; a client that is to enter that room is held up by no more, but for a pause.
+/// Each of the two waits. Together they are shorter than the deadline; only a pause makes the handshake late.
 const WAIT: Duration = Duration::from_millis(250);
 
-/// Starts such a server, with eight worker threads.
+/// Starts this server, with eight worker threads.
 pub(crate) async fn start(ping_interval: Duration) -> Server {
     let mut command = Command::new(env::current_exe().expect("a test knows its path"));
     command.args(["patient", "--exact", "--ignored", "--nocapture", "--test-threads", "1"]);
@@ -43,7 +43,7 @@ pub(crate) async fn start(ping_interval: Duration) -> Server {
     Server::start(command.env(ROLE, pings)).await
 }
 
-/// The server's process, where it is one. It ends by being killed.
+/// Serves, if this process is the server. The test kills the process.
 pub(crate) async fn serve() {
     let Ok(pings) = env::var(ROLE) else { return };
     raise_descriptor_limit();
@@ -110,7 +110,7 @@ mod tls {
 
     use super::{DEADLINE, Line, Patient};
 
-    /// Serves TLS, too; tells where.
+    /// Serves TLS, too. Returns the address.
     pub(super) async fn serve(hub: &Hub<Line>) -> String {
         let folder = std::env::temp_dir().join(format!("roomcast-pauses-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder");

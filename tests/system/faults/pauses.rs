@@ -1,5 +1,5 @@
 //! A process that does not run for a while: stopped, or frozen with its container or its machine; and a
-//! handler that blocks its thread. The time that the server has not had is not held against its clients.
+//! handler that blocks its thread. The time in which the server did not run does not count against its clients.
 
 use std::fs;
 use std::process::Command;
@@ -19,10 +19,10 @@ use support::scene::oracle::Line;
 use support::scene::server::{DEADLINE, Server};
 use support::scene::wire::{TEXT, dial, enter, frame, read_head, read_to_close, upgrade_request};
 
-/// Longer than all of the server's deadlines, with as much again that they may be prolonged.
+/// Longer than all of the server's deadlines, even when they are doubled.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Pings that come never, in a test.
+/// A ping interval longer than any test.
 const NO_PINGS: Duration = Duration::from_secs(3_600);
 
 fn signal(server: &Server, name: &str) {
@@ -31,7 +31,7 @@ fn signal(server: &Server, name: &str) {
     assert!(status.success(), "{script}: {status}");
 }
 
-/// Stops the process, for real.
+/// Stops the process, and waits until it has stopped.
 fn stop(server: &Server) {
     signal(server, "STOP");
     let stat = format!("/proc/{}/stat", server.pid());
@@ -41,11 +41,11 @@ fn stop(server: &Server) {
     };
     let deadline = Instant::now() + DEADLINE;
     while !is_stopped() {
-        assert!(Instant::now() < deadline, "it is stopped in time");
+        assert!(Instant::now() < deadline, "the process stops in time");
     }
 }
 
-/// Keeps it from running for so long.
+/// Keeps the process from running for this time.
 async fn pause(server: &Server, time: Duration) {
     stop(server);
     sleep(time).await;
@@ -77,7 +77,7 @@ async fn half_a_message(server: &Server) -> (TcpStream, Vec<u8>) {
     (stream, rest)
 }
 
-/// A response of which nothing is read but the head.
+/// Requests a page, and reads only the head of the response.
 async fn unread_page(server: &Server) -> TcpStream {
     let mut stream = dial(server.addr(), Some(4_096)).await.expect("it listens");
     stream.write_all(b"GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
@@ -85,7 +85,7 @@ async fn unread_page(server: &Server) -> TcpStream {
     stream
 }
 
-/// A connection on which a request was answered.
+/// An idle connection, after one answered request.
 async fn idle(server: &Server) -> TcpStream {
     let mut stream = dial(server.addr(), None).await.expect("it listens");
     assert_eq!(ask(&mut stream).await.as_deref(), Some("200"));
@@ -103,7 +103,7 @@ async fn entering_late(server: &Server) -> TcpStream {
     stream
 }
 
-/// Lets the server take in what was sent to it: its deadlines begin then.
+/// Lets the server read the bytes that were sent: its deadlines begin then.
 async fn let_it_begin(server: &Server) {
     for _ in 0..3 {
         server.stats("room").await;
@@ -134,14 +134,14 @@ async fn message_may_be_completed_after_a_pause() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_client_sends_at_its_rate_during_a_pause_is_no_flood() {
+async fn messages_sent_at_the_allowed_rate_during_a_pause_are_no_flood() {
     let server = Server::chat(&["--message-rate", "5"]).await;
     let mut client = connect(server.addr(), "room").await;
     let say = |seq| Message::text(line("hello", seq));
     client.send(say(0)).await.expect("sent");
     within("its own copy", client.next()).await.expect("open").expect("a message");
     stop(&server);
-    // Four a second, of five, and twice as many as the burst.
+    // Four messages a second where five are allowed, and twice as many as a burst may have.
     for seq in 1..=20 {
         client.send(say(seq)).await.expect("sent");
         sleep(Duration::from_millis(250)).await;
@@ -191,9 +191,9 @@ async fn handshake_may_take_its_time_after_a_pause() {
     assert_eq!(status.as_deref(), Some("101"));
 }
 
-/// Without a pause, all deadlines are as they were.
+/// Without a pause, all deadlines apply unchanged.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_stalls_without_a_pause_is_closed() {
+async fn stalled_clients_are_closed_without_a_pause() {
     let server = patient::start(NO_PINGS).await;
     let began = Instant::now();
     let (mut head, _rest) = half_a_head(&server).await;
@@ -206,7 +206,7 @@ async fn who_stalls_without_a_pause_is_closed() {
     assert_eq!(code, Some(1_008), "a message that does not end");
     assert_eq!(within("the end", read_head(&mut idle)).await, None, "no further request");
     assert!(began.elapsed() >= patient::DEADLINE, "{:?}", began.elapsed());
-    // Reading it would prolong it, so it is looked for where it cannot be seen by that.
+    // A read would extend the deadline, so the test reads only after the deadline.
     sleep(2 * patient::DEADLINE).await;
     let mut rest = Vec::new();
     let _ = within("the end", page.read_to_end(&mut rest)).await;
@@ -225,7 +225,7 @@ mod tls {
 
     use super::*;
 
-    /// Whom the client talks to is not what is tested.
+    /// Accepts any certificate: the tests do not check the server's identity.
     #[derive(Debug)]
     struct AnyServer;
 
@@ -284,7 +284,7 @@ mod tls {
         response.rsplit_once("\r\n").expect("a body").1.parse().expect("an address")
     }
 
-    /// A connection on which the first half of the first record was sent, and the other half.
+    /// Sends the first half of the first TLS record. Returns the connection and the other half.
     fn half_a_hello(addr: SocketAddr) -> (ClientConnection, TcpStream, Vec<u8>) {
         let (mut client, mut hello) = (client(), Vec::new());
         client.write_tls(&mut hello).expect("a vector takes it");
@@ -324,10 +324,10 @@ mod tls {
     }
 }
 
-/// Time between two pings of the shards.
+/// The time between two pings of the shards.
 const PINGS: Duration = Duration::from_millis(500);
 
-/// Reads, and answers pings by that, until it is closed; tells with what.
+/// Reads, and thereby answers pings, until the connection ends. Returns how it ended.
 async fn listen(mut client: SplitStream<Client>) -> String {
     loop {
         match client.next().await {
@@ -338,7 +338,7 @@ async fn listen(mut client: SplitStream<Client>) -> String {
     }
 }
 
-/// Sends ten times a second, for as long as it can.
+/// Sends ten messages a second until the connection ends.
 async fn talk(mut client: SplitSink<Client, Message>) {
     for seq in 0.. {
         if client.send(Message::text(line("hello", seq))).await.is_err() {
@@ -348,7 +348,7 @@ async fn talk(mut client: SplitSink<Client, Message>) {
     }
 }
 
-/// Clients that answer pings, of which each tenth talks.
+/// Clients that answer pings; every tenth client also sends messages.
 struct Company {
     ends: JoinSet<String>,
     _talks: JoinSet<()>,
@@ -369,7 +369,7 @@ impl Company {
         company
     }
 
-    /// Nobody is closed, not for some rounds of pings either.
+    /// Checks that no client is closed, also during some more rounds of pings.
     async fn check_all_are_there(mut self, server: &Server, size: usize) {
         let closed = timeout(6 * PINGS, self.ends.join_next()).await;
         let (closed, more) = (closed.ok().flatten(), self.ends.len());
@@ -381,39 +381,39 @@ impl Company {
 async fn pause_beside(size: usize, time: Duration) {
     let server = patient::start(PINGS).await;
     let company = Company::gather(&server, size).await;
-    // Pings are on their way, and some answered.
+    // Some pings are in flight, and some are answered.
     sleep(2 * PINGS).await;
     pause(&server, time).await;
     company.check_all_are_there(&server, size).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_is_idle_after_a_pause_of_four_ping_intervals() {
+async fn no_client_counts_as_idle_after_a_pause_of_four_ping_intervals() {
     pause_beside(100, Duration::from_secs(2)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_is_idle_after_a_pause_of_less_than_two_ping_intervals() {
+async fn no_client_counts_as_idle_after_a_pause_of_less_than_two_ping_intervals() {
     pause_beside(100, Duration::from_millis(800)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes more than a minute"]
-async fn nobody_is_idle_after_a_pause_of_a_minute() {
-    // What ten of them say in a minute, and all hear: more would be a test of the clients.
+async fn no_client_counts_as_idle_after_a_pause_of_a_minute() {
+    // Ten clients send for a minute, and all receive: more would test the clients.
     pause_beside(100, Duration::from_secs(60)).await;
 }
 
-/// Tokio has one worker watch all sockets: where that is the one that blocks, nobody is heard meanwhile.
+/// One worker of tokio watches all sockets: if the handler blocks that worker, no client is read meanwhile.
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_is_idle_because_a_handler_has_blocked_its_thread() {
+async fn no_client_counts_as_idle_because_a_handler_blocked_its_thread() {
     let server = patient::start(PINGS).await;
     let company = Company::gather(&server, 100).await;
     sleep(2 * PINGS).await;
     for _ in 0..3 {
         let mut culprit = connect(server.addr(), "other").await;
         culprit.send(Message::text(line(BLOCK, 2_500))).await.expect("connected");
-        // When its answer comes, the thread is free.
+        // When the answer comes, the thread is free.
         let answer =
             async { while !culprit.next().await.expect("open").expect("open").is_text() {} };
         within("its answer", answer).await;

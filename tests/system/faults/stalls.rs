@@ -1,4 +1,4 @@
-//! Readers that stop to read, beside those that go on.
+//! Readers that stop reading, next to readers that continue.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use support::scene::crowd::{Crowd, Latencies, SLOWDOWN_MAX, median};
 use support::scene::server::{ANY_RATE, DEADLINE, Server};
 use support::scene::wire::{enter, read_to_close};
 
-/// Handshakes under way at a time.
+/// The most handshakes at the same time.
 const DIALS: usize = 256;
 
 struct Scale {
@@ -23,7 +23,7 @@ struct Scale {
     rounds: usize,
 }
 
-/// Waits until there were so many evictions; tells how long after the last its socket was there.
+/// Waits for this many evictions. Returns how long the last sockets stayed open after the last eviction.
 async fn watch(server: &Server, readers: usize, evictions: u64) -> Duration {
     let deadline = Instant::now() + DEADLINE;
     while server.stats("crowd").await.hub.evictions() < evictions {
@@ -35,7 +35,7 @@ async fn watch(server: &Server, readers: usize, evictions: u64) -> Duration {
     evicted.elapsed()
 }
 
-/// Publishes until the stalled ones are gone, and some more.
+/// Publishes until the stalled readers are gone, and then some more.
 async fn publish_beside(
     server: &Server,
     crowd: &mut Crowd,
@@ -58,18 +58,18 @@ async fn publish_beside(
     tokio::join!(publishing, watching)
 }
 
-/// How long an evicted client may take its close frame, and keep its socket.
+/// The time that an evicted client has to read its close frame before its socket is closed.
 const GONE_WITHIN: Duration = Duration::from_secs(1);
 
-/// What a round came to.
+/// The result of a round.
 struct Round {
     without: Latencies,
     with: Latencies,
-    /// How long the sockets were there after the last eviction.
+    /// How long the sockets stayed open after the last eviction.
     gone_after: Duration,
 }
 
-/// Has readers stall beside others, some times in turns with a time in which none does.
+/// Runs rounds in which some readers stall; before each, a time in which none stalls.
 async fn stall(scale: &Scale) -> Vec<Round> {
     raise_descriptor_limit();
     let server = Server::chat(&[ANY_RATE, &["--socket-send-buffer", "16384"]].concat()).await;
@@ -117,7 +117,7 @@ async fn stalled_readers_are_evicted_and_the_others_miss_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "nineteen thousand clients"]
-async fn the_tenth_of_19_000_readers_that_stall_is_evicted_and_the_others_miss_nothing() {
+async fn stalled_tenth_of_19_000_readers_is_evicted_and_the_others_miss_nothing() {
     let scale = Scale { readers: 17_100, stalled: 1_900, text_bytes: 4_096, lines: 100, rounds: 3 };
     let rounds = stall(&scale).await;
     for Round { gone_after, .. } in &rounds {
@@ -132,7 +132,7 @@ async fn the_tenth_of_19_000_readers_that_stall_is_evicted_and_the_others_miss_n
 
 /// A client that stalls until it is evicted, and then reads on.
 #[tokio::test(flavor = "multi_thread")]
-async fn evicted_reader_that_reads_on_at_once_is_told_1008() {
+async fn evicted_reader_that_reads_on_gets_close_code_1008() {
     let server = Server::chat(ANY_RATE).await;
     let mut crowd = Crowd::gather(&server, "crowd", 3, 16_384).await;
     let mut stalled = enter(server.addr(), "crowd", Some(65_536)).await;

@@ -23,7 +23,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-/// Handshakes under way at a time: below the backlog of the listener.
+/// The most handshakes at the same time: below the backlog of the listener.
 const DIALS: usize = 256;
 
 #[derive(Serialize, Deserialize)]

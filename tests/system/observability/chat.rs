@@ -47,7 +47,7 @@ async fn get_until(addr: SocketAddr, path: &str, is_so: impl Fn(&str) -> bool) -
 }
 
 #[tokio::test]
-async fn metrics_of_the_chat_are_what_was_done() {
+async fn metrics_of_the_chat_count_its_activity() {
     let chat = chat(&[]);
     let mut clients = Vec::new();
     for _ in 0..2 {
@@ -73,7 +73,7 @@ async fn metrics_of_the_chat_are_what_was_done() {
 }
 
 #[tokio::test]
-async fn health_of_the_chat_is_good() {
+async fn healthz_of_a_running_chat_is_200() {
     let chat = chat(&[]);
     let (head, body) = get(chat.addr, "/healthz").await;
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
@@ -82,7 +82,7 @@ async fn health_of_the_chat_is_good() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn chat_that_shuts_down_is_not_healthy() {
+async fn healthz_of_a_chat_that_shuts_down_is_503() {
     let chat = chat(&["--shutdown-seconds", "40", "--not-ready-seconds", "40"]);
     // Not closed for as long as the test looks.
     let _client = Client::connect(chat.addr, "/ws/lobby").await;
@@ -131,7 +131,7 @@ impl Drop for LogFile {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn chat_logs_what_it_is_told_to() {
+async fn chat_logs_the_events_that_its_filter_selects() {
     let log = LogFile::new("told");
     let mut command = Command::new(example("load_server"));
     command.args(["--listen", "127.0.0.1:0", "--log", "roomcast=debug"]).stderr(log.stdio());

@@ -51,7 +51,7 @@ async fn talkative() -> (Hub<String>, Listening) {
 }
 
 #[tokio::test]
-async fn what_happens_to_a_connection_is_told_in_its_span_with_the_events_of_its_handler() {
+async fn connection_events_and_handler_events_are_logged_in_the_span_of_the_connection() {
     let log = Log::new("debug");
     let (_hub, server) = talkative().await;
     let mut client = Client::connect(server.addr, "/ws").await;
@@ -83,7 +83,7 @@ async fn what_happens_to_a_connection_is_told_in_its_span_with_the_events_of_its
 }
 
 #[tokio::test]
-async fn messages_and_lives_of_clients_leave_nothing_in_a_log_of_level_info() {
+async fn messages_and_connections_leave_no_lines_in_a_log_of_level_info() {
     let log = Log::new("info");
     let (hub, server) = talkative().await;
     let mut client = Client::connect(server.addr, "/ws").await;
@@ -110,7 +110,7 @@ async fn messages_and_lives_of_clients_leave_nothing_in_a_log_of_level_info() {
 
 /// All of it comes from the client, which would like to write into the log.
 #[tokio::test]
-async fn message_that_is_not_decoded_is_told_with_its_reason_and_a_bounded_start() {
+async fn undecodable_message_is_logged_with_its_reason_and_a_bounded_excerpt() {
     let log = Log::new("debug");
     let (hub, server) = talkative().await;
     let mut client = Client::connect(server.addr, "/ws").await;
@@ -137,7 +137,7 @@ async fn message_that_is_not_decoded_is_told_with_its_reason_and_a_bounded_start
 }
 
 #[tokio::test]
-async fn clients_that_are_asked_to_come_back_elsewhere_are_told_of_by_their_number() {
+async fn shedding_logs_the_number_of_clients() {
     let log = Log::new("info");
     let (hub, server) = talkative().await;
     let mut client = Client::connect(server.addr, "/ws").await;
@@ -162,7 +162,7 @@ async fn panic_of_a_handler_is_an_error_in_the_span_of_its_connection() {
 }
 
 #[tokio::test]
-async fn refused_handshake_is_told_with_its_status() {
+async fn refused_handshake_is_logged_with_its_status() {
     let log = Log::new("debug");
     let (_hub, server) = talkative().await;
     let refused = Client::try_connect(server.addr, "/ws?refuse").await;
@@ -176,7 +176,7 @@ async fn refused_handshake_is_told_with_its_status() {
 }
 
 #[tokio::test]
-async fn refused_origin_is_told_with_the_host_that_it_asked_for_and_no_more_than_their_start() {
+async fn refused_origin_is_logged_with_the_requested_host_both_truncated() {
     let log = Log::new("debug");
     let (_hub, server) = talkative().await;
     let long = format!("https://{}.example", "x".repeat(1_000));
@@ -197,7 +197,7 @@ async fn refused_origin_is_told_with_the_host_that_it_asked_for_and_no_more_than
 }
 
 #[tokio::test]
-async fn filter_by_target_leaves_the_span_out() {
+async fn filter_by_target_omits_the_span() {
     let log = Log::new("info,roomcast::conn=off");
     let (_hub, server) = talkative().await;
     let mut client = Client::connect(server.addr, "/ws").await;
@@ -208,7 +208,7 @@ async fn filter_by_target_leaves_the_span_out() {
 }
 
 #[tokio::test]
-async fn backplane_that_comes_and_goes_is_told_once_each() {
+async fn each_change_of_the_backplane_is_logged_once() {
     let log = Log::new("info");
     let bus = Faulty::new();
     let hub = Hub::<String>::builder().backplane(bus.clone(), "told").build().expect("valid");
@@ -232,7 +232,7 @@ async fn backplane_that_comes_and_goes_is_told_once_each() {
 }
 
 #[tokio::test]
-async fn messages_that_a_backplane_lost_are_told_in_sums() {
+async fn lost_messages_are_logged_as_totals() {
     let log = Log::new("warn");
     let bus = Faulty::new();
     let hub = || Hub::<String>::builder().backplane(bus.clone(), "lost").build().expect("valid");
@@ -271,7 +271,7 @@ fn in_a_runtime<V>(act: impl FnOnce() -> V) -> V {
 }
 
 #[test]
-fn shards_whose_runtime_has_ended_are_told_of_once() {
+fn shards_whose_runtime_has_ended_are_logged_once() {
     let log = Log::new("info");
     let hub = in_a_runtime(|| Hub::<String>::builder().shards(4).build().unwrap());
     assert!(hub.is_closed());
@@ -281,7 +281,7 @@ fn shards_whose_runtime_has_ended_are_told_of_once() {
 }
 
 #[test]
-fn shards_that_end_with_their_hub_or_after_it_was_closed_are_not_told_of() {
+fn shards_that_end_with_or_after_their_hub_are_not_logged() {
     let log = Log::new("info");
     in_a_runtime(|| drop(Hub::<String>::new()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -299,7 +299,7 @@ fn shards_that_end_with_their_hub_or_after_it_was_closed_are_not_told_of() {
 }
 
 #[tokio::test]
-async fn panics_of_a_room_state_are_told_once_a_second_at_most() {
+async fn panics_of_a_room_state_are_logged_at_most_once_a_second() {
     struct Panicking;
 
     impl RoomState for Panicking {
@@ -319,7 +319,7 @@ async fn panics_of_a_room_state_are_told_once_a_second_at_most() {
 }
 
 #[tokio::test]
-async fn limits_that_are_too_low_for_the_settings_are_told_when_the_hub_is_built() {
+async fn limits_too_low_for_the_settings_are_logged_when_the_hub_is_built() {
     let log = Log::new("debug");
     let _enough = Hub::<String>::builder().name("enough").build().expect("valid");
     let found = log.only("hub=\"enough\"");
@@ -338,7 +338,7 @@ async fn limits_that_are_too_low_for_the_settings_are_told_when_the_hub_is_built
 }
 
 #[tokio::test]
-async fn rejected_connection_is_told_with_its_reason() {
+async fn rejected_connection_is_logged_with_its_reason() {
     let log = Log::new("debug");
     let (_hub, server) = talkative().await;
     let mut client = RawClient::open(server.addr).await;
@@ -352,7 +352,7 @@ async fn rejected_connection_is_told_with_its_reason() {
 }
 
 #[tokio::test]
-async fn payloads_of_other_programs_are_told_in_sums_by_reason_and_nothing_of_them() {
+async fn refused_plain_payloads_are_logged_as_totals_by_reason_without_their_content() {
     let log = Log::new("warn");
     let bus = Local::new();
     let hub = Hub::<u32>::builder().backplane(bus.clone(), "told").plain_channel("told:in");
@@ -389,7 +389,7 @@ async fn payloads_of_other_programs_are_told_in_sums_by_reason_and_nothing_of_th
 }
 
 #[tokio::test]
-async fn payloads_of_strangers_are_told_in_sums() {
+async fn garbage_payloads_are_logged_as_totals() {
     let log = Log::new("info");
     let bus = Local::new();
     let hub = Hub::<String>::builder().backplane(bus.clone(), "strangers").build().expect("valid");

@@ -15,7 +15,7 @@ fn hub() -> Hub<String> {
 }
 
 #[tokio::test]
-async fn figures_of_a_hub_are_what_was_done() {
+async fn metrics_of_a_hub_count_its_activity() {
     let mut served = Recorded::serve(hub()).await;
     let mut clients = Vec::new();
     for _ in 0..3 {
@@ -56,7 +56,7 @@ async fn figures_of_a_hub_are_what_was_done() {
 }
 
 #[tokio::test]
-async fn clients_that_do_not_read_are_seen_and_so_is_their_end() {
+async fn metrics_show_blocked_clients_and_their_evictions() {
     let hub = Hub::<String>::builder().metrics_interval(Duration::ZERO).send_buffer(2);
     let mut served = Recorded::serve_tight(hub.build().expect("valid settings")).await;
     let (_client, conn) = served.connect_tight().await;
@@ -79,7 +79,7 @@ async fn clients_that_do_not_read_are_seen_and_so_is_their_end() {
 }
 
 #[tokio::test]
-async fn first_publish_after_a_copy_is_followed_to_its_last_write() {
+async fn first_publish_after_a_snapshot_is_sampled_up_to_its_last_write() {
     let mut served = Recorded::serve(hub()).await;
     let (mut client, conn) = served.connect().await;
     conn.try_join("r").expect("joins");
@@ -107,7 +107,7 @@ async fn first_publish_after_a_copy_is_followed_to_its_last_write() {
 }
 
 #[tokio::test]
-async fn publish_to_nobody_is_no_sample() {
+async fn publish_to_nobody_is_not_sampled() {
     let served = Recorded::serve(hub()).await;
     served.hub.record_metrics();
     served.hub.try_broadcast(&"to all".to_owned()).expect("published");
@@ -118,7 +118,7 @@ async fn publish_to_nobody_is_no_sample() {
 }
 
 #[tokio::test]
-async fn figures_of_a_backplane_are_what_was_done() {
+async fn metrics_of_a_backplane_count_its_activity() {
     let bus = Local::new();
     let hub = || {
         let hub = Hub::<String>::builder().metrics_interval(Duration::ZERO);
@@ -147,13 +147,13 @@ async fn figures_of_a_backplane_are_what_was_done() {
 }
 
 #[tokio::test]
-async fn hub_without_a_backplane_tells_of_none() {
+async fn hub_without_a_backplane_records_no_backplane_metrics() {
     let seen = Seen::in_scope(|| hub().record_metrics());
     assert!(!seen.names().any(|name| name.contains("backplane")), "{seen:?}");
 }
 
 #[tokio::test]
-async fn figures_of_a_server_are_what_was_done() {
+async fn metrics_of_a_server_count_its_activity() {
     let server = bind().await;
     let monitor = server.monitor();
     let serving = Listening::run(server);
@@ -169,7 +169,7 @@ async fn figures_of_a_server_are_what_was_done() {
 
 /// The only test with a recorder for the process, which is later than the hub and the server.
 #[tokio::test]
-async fn hub_and_server_record_by_themselves_until_they_are_gone() {
+async fn hub_and_server_record_metrics_periodically_until_they_end() {
     let hub = Hub::<String>::builder().name("by itself");
     let hub = hub.metrics_interval(Duration::from_millis(10)).build().expect("valid settings");
     let mut served = Recorded::serve(hub).await;

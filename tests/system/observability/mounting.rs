@@ -8,7 +8,7 @@ use support::plain::{Plain, rebuilt};
 use support::{Client, RawClient, eventually, serve, upgrade_request};
 
 #[tokio::test]
-async fn request_that_has_lost_its_upgrade_is_a_warning_that_says_what_is_missing() {
+async fn request_without_its_upgrade_extension_logs_a_warning_that_names_the_cause() {
     let log = Log::new("info");
     let hub = Hub::<u32>::builder().name("lost").build().expect("valid");
     let server = Plain::serve(&hub, rebuilt, true).await;
@@ -24,7 +24,7 @@ async fn request_that_has_lost_its_upgrade_is_a_warning_that_says_what_is_missin
 }
 
 #[tokio::test]
-async fn server_without_upgrades_is_a_warning_that_says_what_to_do() {
+async fn server_without_upgrades_logs_a_warning_with_the_remedy() {
     let log = Log::new("info");
     let hub = Hub::<u32>::builder().name("plain").build().expect("valid");
     let server = Plain::serve(&hub, |request| request, false).await;
@@ -52,7 +52,7 @@ impl Handler<u32> for Careless {
 }
 
 #[tokio::test]
-async fn header_of_the_handshake_that_a_handler_sets_is_a_warning_with_its_name() {
+async fn handler_that_sets_a_handshake_header_causes_a_warning_with_its_name() {
     let log = Log::new("info");
     let hub = Hub::<u32>::builder().name("careless").build().expect("valid");
     let server = serve(hub.handle(Careless)).await;
@@ -66,7 +66,7 @@ async fn header_of_the_handshake_that_a_handler_sets_is_a_warning_with_its_name(
 }
 
 #[tokio::test]
-async fn limit_per_address_without_an_address_is_one_warning_a_hub() {
+async fn limit_per_address_without_addresses_logs_one_warning_per_hub() {
     let log = Log::new("info");
     let limited = |name: &str| Hub::<u32>::builder().name(name).max_connections_per_addr(1);
     for hub in [limited("first"), limited("second"), Hub::builder().name("unlimited")] {

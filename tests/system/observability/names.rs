@@ -26,7 +26,7 @@ fn documented() -> BTreeMap<String, Row> {
 }
 
 #[tokio::test]
-async fn names_that_are_recorded_and_those_of_the_page_are_the_same() {
+async fn recorded_metrics_and_documented_metrics_are_the_same() {
     let hub = Hub::<String>::builder().backplane(Local::new(), "names").build().expect("valid");
     let server = bind().await;
     let snapshot = Seen::snapshot(|| {
@@ -53,7 +53,7 @@ fn reason(label: &Label) -> Option<String> {
 }
 
 #[test]
-fn names_are_as_prometheus_has_them() {
+fn metric_names_follow_the_conventions_of_prometheus() {
     for (name, (kind, unit, ..)) in documented() {
         assert_eq!(name.ends_with("_total"), kind == "counter", "{name}");
         let base = name.trim_end_matches("_total");

@@ -52,7 +52,7 @@ async fn three(redis: &RedisServer, first: &str, channels: u16) -> Vec<Node> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn user_is_logged_out_on_three_nodes_by_room() {
+async fn closing_a_room_logs_a_user_out_on_three_nodes() {
     for channels in [1, 8] {
         let redis = RedisServer::start();
         let mut nodes = three(&redis, &redis.url(), channels).await;
@@ -70,7 +70,7 @@ async fn user_is_logged_out_on_three_nodes_by_room() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn user_is_logged_out_on_three_nodes_by_the_ids_of_the_connections() {
+async fn closing_connection_ids_logs_a_user_out_on_three_nodes() {
     let redis = RedisServer::start();
     let mut nodes = three(&redis, &redis.url(), 8).await;
     let sessions: Vec<String> = nodes.iter().map(|node| node.user.1.id().to_string()).collect();

@@ -58,7 +58,7 @@ async fn knock(chat: &Chat, clients: usize) -> Vec<Client> {
 }
 
 #[tokio::test]
-async fn chat_that_is_full_finds_its_redis_again() {
+async fn chat_full_of_clients_reconnects_to_its_redis() {
     let mut redis = RedisServer::start();
     let chat = limited_chat(&redis);
     backplane_is(&chat, "up").await;

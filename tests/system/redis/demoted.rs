@@ -33,7 +33,7 @@ async fn linked(redis: &RedisServer) -> (Pair, Feed) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn replica_is_down_from_the_start_and_up_when_it_is_promoted() {
+async fn backplane_on_a_replica_is_down_until_the_replica_is_promoted() {
     let (_master, replica) = with_replica().await;
     let [a, b] = [(); 2].map(|()| node(&replica.url()).build().unwrap());
     let (pair, mut feed) = Pair::start(a, b).await;
@@ -49,7 +49,7 @@ async fn replica_is_down_from_the_start_and_up_when_it_is_promoted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn master_that_is_demoted_is_down_until_it_is_promoted_and_messages_are_accounted_for() {
+async fn backplane_on_a_demoted_master_is_down_until_promotion_and_accounts_for_messages() {
     let (other, redis) = (RedisServer::start(), RedisServer::start());
     let (pair, mut feed) = linked(&redis).await;
     feed.run_for(A_WHILE).await;
@@ -84,7 +84,7 @@ async fn idle_node_notices_that_its_master_is_demoted() {
 
 /// A replica of a cluster passes a plain `PUBLISH` on to all members: it does no harm there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn replica_in_a_cluster_takes_plain_messages() {
+async fn replica_in_a_cluster_accepts_plain_publishes() {
     let cluster = RedisCluster::start().await;
     let is_follower = |member: &&RedisServer| member.info("role").as_deref() == Some("slave");
     let replica = cluster.members.iter().find(is_follower).expect("each master has one");

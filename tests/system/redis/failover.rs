@@ -59,19 +59,19 @@ async fn master_dies(channel: impl FnOnce(&RedisCluster) -> String) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn room_whose_master_dies_is_heard_by_its_replica() {
+async fn room_channel_moves_to_the_replica_when_its_master_dies() {
     master_dies(room_channel).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn common_channel_whose_master_dies_is_heard_by_its_replica() {
+async fn common_channel_moves_to_the_replica_when_its_master_dies() {
     master_dies(|_| COMMON.to_owned()).await;
 }
 
 /// As an operator does before the machine of a master is restarted: the master becomes a replica, and no
 /// connection ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn master_that_is_demoted_by_hand_is_left_for_its_replica() {
+async fn nodes_follow_the_replica_after_a_failover_by_hand() {
     let cluster = RedisCluster::start().await;
     let (pair, mut feed) = linked(&cluster).await;
     feed.run_for(A_WHILE).await;
@@ -94,7 +94,7 @@ async fn master_that_is_demoted_by_hand_is_left_for_its_replica() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_message_goes_to_members_that_do_not_have_its_channel() {
+async fn messages_go_only_to_cluster_members_that_have_the_channel() {
     let cluster = RedisCluster::start().await;
     let (pair, mut feed) = linked(&cluster).await;
     feed.run_for(A_WHILE).await;

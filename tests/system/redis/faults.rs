@@ -27,7 +27,7 @@ fn is_silent(error: &BackplaneError) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_server_costs_local_members_nothing_and_comes_back_within_two_seconds() {
+async fn local_members_miss_nothing_when_redis_is_killed_and_messages_flow_two_seconds_after_its_restart() {
     let mut redis = RedisServer::start();
     let (pair, mut feed) = linked(&redis).await;
     feed.run_for(A_WHILE).await;
@@ -45,7 +45,7 @@ async fn killed_server_costs_local_members_nothing_and_comes_back_within_two_sec
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn server_that_is_killed_again_and_again_is_found_again() {
+async fn nodes_reconnect_to_a_redis_that_is_killed_repeatedly() {
     let mut redis = RedisServer::start();
     let (pair, mut feed) = linked(&redis).await;
     for _ in 0..3 {
@@ -56,7 +56,7 @@ async fn server_that_is_killed_again_and_again_is_found_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn server_that_is_away_as_the_hub_is_built_is_found_when_it_comes() {
+async fn node_connects_to_a_redis_that_starts_after_the_hub() {
     let mut redis = RedisServer::start();
     redis.kill();
     let [a, b] = [(); 2].map(|()| node(&redis.url()).build().unwrap());
@@ -68,7 +68,7 @@ async fn server_that_is_away_as_the_hub_is_built_is_found_when_it_comes() {
 
 /// It takes half a minute, of which it uses next to nothing: the other tests run beside it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn server_that_stops_for_twenty_seconds_is_down_until_it_goes_on() {
+async fn backplane_is_down_while_redis_is_stopped_for_twenty_seconds() {
     let redis = RedisServer::start();
     let (pair, mut feed) = linked(&redis).await;
     feed.run_for(A_WHILE).await;
@@ -85,7 +85,7 @@ async fn server_that_stops_for_twenty_seconds_is_down_until_it_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn subscription_that_the_server_ends_is_made_again() {
+async fn node_subscribes_again_after_redis_ends_its_subscription() {
     let redis = RedisServer::start();
     let (pair, mut feed) = linked(&redis).await;
     let before = health(&pair.b.hub).reconnects;
@@ -118,7 +118,7 @@ async fn publisher_whose_network_stalls_queues_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn subscriber_whose_network_stalls_counts_what_it_misses() {
+async fn subscriber_whose_network_stalls_counts_lost_messages() {
     let redis = RedisServer::start();
     let proxy = Proxy::start(redis.addr()).await;
     let b = node(&proxy.url()).build().unwrap();
@@ -136,7 +136,7 @@ async fn subscriber_whose_network_stalls_counts_what_it_misses() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn network_that_cuts_connections_under_load_is_accounted_for() {
+async fn messages_are_accounted_for_when_the_network_cuts_connections() {
     let redis = RedisServer::start();
     let proxy = Proxy::start(redis.addr()).await;
     let [a, b] = [(); 2].map(|()| node(&proxy.url()).build().unwrap());

@@ -42,7 +42,7 @@ pub(crate) async fn nothing_else_happened(pair: &Pair, feed: &mut Feed) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn payloads_that_are_no_envelopes_are_counted_and_ignored() {
+async fn invalid_envelopes_are_counted_and_ignored() {
     let redis = RedisServer::start();
     let (pair, mut feed) = linked(&redis).await;
     let whole = [header(0, 1), vec![0], 2_u32.to_le_bytes().to_vec(), b"42".to_vec()].concat();
@@ -87,7 +87,7 @@ async fn envelopes_of_an_unknown_version_are_counted_and_ignored() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn flood_of_garbage_under_load_stops_nobody() {
+async fn flood_of_garbage_under_load_disturbs_no_node() {
     const PAYLOADS: u64 = 20_000;
     let redis = RedisServer::start();
     let (pair, mut feed) = linked(&redis).await;

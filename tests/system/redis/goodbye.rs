@@ -36,7 +36,7 @@ async fn knows_another(hub: &Hub<u64>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn program_that_returns_after_its_shutdown_is_forgotten_and_its_last_message_arrives() {
+async fn node_that_shuts_down_is_forgotten_at_once_and_its_last_message_arrives() {
     let redis = RedisServer::start();
     let mut there = Recorded::serve(build(&redis.url())).await;
     let (mut client, _conn) = there.connect().await;
@@ -58,7 +58,7 @@ async fn program_that_returns_after_its_shutdown_is_forgotten_and_its_last_messa
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn shutdown_is_over_in_time_where_the_backplane_swallows_the_goodbye() {
+async fn shutdown_ends_in_time_when_the_backplane_swallows_the_goodbye() {
     let redis = RedisServer::start();
     let proxy = Proxy::start(redis.addr()).await;
     let (here, there) = (build(&proxy.url()), build(&redis.url()));
@@ -72,7 +72,7 @@ async fn shutdown_is_over_in_time_where_the_backplane_swallows_the_goodbye() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn server_that_takes_no_new_connection_still_takes_the_goodbye() {
+async fn goodbye_arrives_when_redis_accepts_no_new_connection() {
     let redis = RedisServer::start();
     let (here, there) = (build(&redis.url()), build(&redis.url()));
     knows_another(&here).await;

@@ -59,7 +59,7 @@ async fn server_ends_with_its_owner() {
 }
 
 #[tokio::test]
-async fn stalled_network_keeps_what_it_got() {
+async fn stalled_proxy_delivers_its_bytes_after_it_resumes() {
     let redis = RedisServer::start();
     let proxy = Proxy::start(redis.addr()).await;
     let mut before = TcpStream::connect(proxy.addr).await.unwrap();
@@ -77,7 +77,7 @@ async fn stalled_network_keeps_what_it_got() {
 }
 
 #[tokio::test]
-async fn cut_network_welcomes_new_connections() {
+async fn proxy_accepts_new_connections_after_a_cut() {
     let redis = RedisServer::start();
     let proxy = Proxy::start(redis.addr()).await;
     let mut stream = TcpStream::connect(proxy.addr).await.unwrap();
@@ -92,7 +92,7 @@ async fn cut_network_welcomes_new_connections() {
 }
 
 #[tokio::test]
-async fn cluster_survives_a_master() {
+async fn cluster_survives_the_death_of_a_master() {
     let mut cluster = RedisCluster::start().await;
     assert_eq!(cluster.urls().len(), 6);
     let master = cluster.master_of("chat");

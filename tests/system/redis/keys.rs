@@ -72,7 +72,7 @@ async fn forged_changed_and_recorded_envelopes_reach_no_client() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn flood_of_forged_envelopes_crowds_nothing_out() {
+async fn flood_of_forged_envelopes_displaces_no_message() {
     const PAYLOADS: u64 = 20_000;
     let redis = RedisServer::start();
     let [a, b] = [(); 2].map(|()| node(&redis.url()).backplane_key(KEY).build().unwrap());
@@ -91,7 +91,7 @@ async fn flood_of_forged_envelopes_crowds_nothing_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nodes_of_two_keys_are_two_clusters_on_one_channel() {
+async fn nodes_with_different_keys_form_two_clusters_on_one_channel() {
     let redis = RedisServer::start();
     let [a, b] = [(); 2].map(|()| node(&redis.url()).backplane_key(KEY).build().unwrap());
     let other = node(&redis.url()).backplane_key([7; 32]).build().unwrap();
@@ -106,7 +106,7 @@ async fn nodes_of_two_keys_are_two_clusters_on_one_channel() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn chat_has_its_key_from_a_file() {
+async fn chat_reads_its_key_from_a_file() {
     let redis = RedisServer::start();
     let folder = Folder::new();
     let path = folder.path().join("key");

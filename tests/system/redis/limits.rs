@@ -19,7 +19,7 @@ fn subscribers(redis: &RedisServer) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrong_password_is_told_and_tried_again() {
+async fn wrong_password_is_reported_and_retried() {
     let redis = RedisServer::start_with(&[("requirepass", "right")]);
     let a = node(&redis.url_as(":wrong")).build().unwrap();
     let b = node(&redis.url_as(":right")).build().unwrap();
@@ -33,7 +33,7 @@ async fn wrong_password_is_told_and_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn missing_password_is_told() {
+async fn missing_password_is_reported() {
     let redis = RedisServer::start_with(&[("requirepass", "right")]);
     let [a, b] = [(); 2].map(|()| node(&redis.url()).build().unwrap());
     let (pair, mut feed) = Pair::start(a, b).await;
@@ -42,7 +42,7 @@ async fn missing_password_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn server_with_too_many_clients_is_told_and_tried_again() {
+async fn redis_with_too_many_clients_is_reported_and_retried() {
     let redis = RedisServer::start();
     let [a, b] = [(); 2].map(|()| node(&redis.url()).build().unwrap());
     let (pair, mut feed) = Pair::linked(a, b).await;
@@ -64,7 +64,7 @@ async fn server_with_too_many_clients_is_told_and_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn subscriber_that_the_server_cuts_off_as_too_slow_counts_what_it_misses() {
+async fn subscriber_that_redis_cuts_off_as_too_slow_counts_lost_messages() {
     let redis = RedisServer::start_with(&[("client-output-buffer-limit", "pubsub 1mb 1mb 1")]);
     let proxy = Proxy::start(redis.addr()).await;
     let b = node(&proxy.url()).build().unwrap();
@@ -98,7 +98,7 @@ async fn full_outage_queue_drops_the_oldest_and_counts_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn outage_queue_is_bounded_in_bytes_too() {
+async fn outage_queue_has_a_bound_in_bytes() {
     let mut redis = RedisServer::start();
     let a = node(&redis.url()).outage_bytes(256 << 10).build().unwrap();
     let (pair, mut feed) = Pair::linked(a, node(&redis.url()).build().unwrap()).await;

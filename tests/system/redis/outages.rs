@@ -25,14 +25,14 @@ async fn outage(redis: &mut RedisServer, trio: &mut Trio, away: Duration) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn messages_of_an_outage_reach_every_node_that_was_there() {
+async fn messages_of_an_outage_reach_every_node() {
     let mut redis = RedisServer::start();
     let mut trio = Trio::linked(&redis).await;
     outages(&mut redis, &mut trio).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn messages_of_an_outage_reach_every_node_by_the_channels_of_rooms() {
+async fn messages_of_an_outage_reach_every_node_with_64_channels() {
     let mut redis = RedisServer::start();
     let hubs = [(); 3].map(|()| node(&redis.url()).channels(64).build().unwrap());
     let mut trio = Trio::of(hubs).await;
@@ -53,7 +53,7 @@ async fn outages(redis: &mut RedisServer, trio: &mut Trio) {
 /// What is published once all nodes know that the server is away has waited, and must arrive. What the
 /// server had taken when it died may be lost, and is counted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn restarts_under_load_lose_nothing_that_waited() {
+async fn restarts_under_load_lose_no_queued_message() {
     let restarts = env::var("ROOMCAST_RESTARTS").map_or(RESTARTS, |text| text.parse().unwrap());
     let mut redis = RedisServer::start();
     let mut trio = Trio::linked(&redis).await;
@@ -74,7 +74,7 @@ async fn restarts_under_load_lose_nothing_that_waited() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn node_that_is_not_back_in_time_is_named_with_what_it_misses() {
+async fn absent_node_is_reported_with_the_number_of_messages_it_misses() {
     let mut redis = RedisServer::start();
     let proxy = Proxy::start(redis.addr()).await;
     let build = |url: String| node(&url).rejoin_wait(Duration::from_secs(2)).build().unwrap();
@@ -102,7 +102,7 @@ async fn node_that_is_not_back_in_time_is_named_with_what_it_misses() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_no_wait_messages_leave_at_once() {
+async fn messages_leave_at_once_with_a_rejoin_wait_of_zero() {
     let redis = RedisServer::start();
     let proxy = Proxy::start(redis.addr()).await;
     let build = |url: String| node(&url).rejoin_wait(Duration::ZERO).build().unwrap();

@@ -63,7 +63,7 @@ async fn hears(client: &mut Client, text: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn answer_that_came_during_a_pause_is_no_silence() {
+async fn answer_that_arrives_during_a_pause_does_not_count_as_silence() {
     let redis = RedisServer::start();
     let proxy = Proxy::start(redis.addr()).await;
     let paused = Node::start(&format!("redis://{}", proxy.addr)).await;

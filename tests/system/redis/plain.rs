@@ -64,7 +64,7 @@ fn output(name: &str, command: &mut Command, input: &[u8]) -> Output {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_redis_cli_publishes_reaches_the_members_on_all_nodes() {
+async fn message_published_with_redis_cli_reaches_the_members_on_all_nodes() {
     let redis = RedisServer::start();
     let (a, mut of_a) = member(node(&redis), "tea").await;
     let (b, mut of_b) = member(node(&redis).channels(8), "news").await;
@@ -88,7 +88,7 @@ async fn what_redis_cli_publishes_reaches_the_members_on_all_nodes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_documented_lines_of_python_sign_is_accepted() {
+async fn hub_accepts_messages_signed_by_the_documented_python_code() {
     let redis = RedisServer::start();
     let keyed = || node(&redis).backplane_keys([&b"another key of theirs"[..], KEY.as_bytes()]);
     let (a, mut of_a) = member(keyed(), "tea").await;
@@ -110,7 +110,7 @@ async fn what_the_documented_lines_of_python_sign_is_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn node_listens_again_after_the_server_was_away() {
+async fn node_subscribes_to_the_plain_channel_again_after_a_restart_of_redis() {
     let mut redis = RedisServer::start();
     let (node, mut client) = member(node(&redis), "tea").await;
     redis.kill();
@@ -122,7 +122,7 @@ async fn node_listens_again_after_the_server_was_away() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn server_that_does_not_allow_the_channel_is_told_and_nodes_still_hear_each_other() {
+async fn forbidden_plain_channel_is_reported_and_nodes_still_exchange_messages() {
     let redis = RedisServer::start();
     redis.command(&[
         "ACL",
@@ -165,7 +165,7 @@ async fn programs_publish_to_a_cluster_with_spublish() {
 }
 
 #[tokio::test]
-async fn chat_takes_messages_of_redis_cli() {
+async fn chat_accepts_messages_from_redis_cli() {
     let redis = RedisServer::start();
     let start = || {
         let mut command = Command::new(example("load_server"));

@@ -22,7 +22,7 @@ async fn enter(node: &Chat, path: &str) -> Client {
 }
 
 #[tokio::test]
-async fn quickstart_joins_two_nodes_and_lets_in_who_knows_the_token() {
+async fn quickstart_joins_two_nodes_and_accepts_only_clients_with_the_token() {
     let redis = RedisServer::start();
     let nodes = [start(&redis), start(&redis)];
     let stranger = Client::try_connect(nodes[0].addr, "/ws/tea").await;
@@ -48,7 +48,7 @@ async fn quickstart_joins_two_nodes_and_lets_in_who_knows_the_token() {
 }
 
 #[tokio::test]
-async fn a_job_of_cron_reaches_the_clients_of_a_server() {
+async fn cron_example_reaches_the_clients_of_a_server() {
     let redis = RedisServer::start();
     let server = start(&redis);
     let mut client = enter(&server, "/ws/lobby").await;

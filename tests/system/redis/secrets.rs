@@ -38,7 +38,7 @@ async fn user_and_password_of_the_url_are_used() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn channel_that_the_user_may_not_use_is_told() {
+async fn forbidden_channel_is_reported() {
     let redis = server_with_user();
     let url = redis.url_as(&format!("app:{PASSWORD}"));
     let hub = Hub::<u64>::builder().redis(url, "forbidden").build().unwrap();

@@ -73,7 +73,7 @@ async fn masters_die(rounds: usize, mut watched: Watched, (pair, mut feed): (Pai
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn masters_with_passwords_that_die_are_followed_by_their_replicas() {
+async fn nodes_follow_the_replica_when_a_master_with_password_dies() {
     let watched = Watched::start_with(Some(PASSWORD), Some(SENTINEL_PASSWORD)).await;
     let [a, b] = [(); 2].map(|()| node_with_password(&watched).build().unwrap());
     let linked = Pair::linked(a, b).await;
@@ -82,7 +82,7 @@ async fn masters_with_passwords_that_die_are_followed_by_their_replicas() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes some minutes"]
-async fn twenty_masters_that_die_are_followed_by_their_replicas() {
+async fn nodes_follow_the_replicas_of_twenty_masters_that_die() {
     let watched = Watched::start().await;
     let [a, b] = [(); 2].map(|()| node(&watched).build().unwrap());
     let linked = Pair::linked(a, b).await;
@@ -91,7 +91,7 @@ async fn twenty_masters_that_die_are_followed_by_their_replicas() {
 
 /// Its connections stay open: only the sentinels know.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn master_that_freezes_is_left_as_soon_as_another_is_promoted() {
+async fn nodes_leave_a_frozen_master_as_soon_as_another_is_promoted() {
     let watched = Watched::start().await;
     let [a, b] = [(); 2].map(|()| node(&watched).build().unwrap());
     let (pair, mut feed) = Pair::linked(a, b).await;
@@ -106,7 +106,7 @@ async fn master_that_freezes_is_left_as_soon_as_another_is_promoted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn master_that_is_switched_by_hand_is_left_at_once() {
+async fn nodes_leave_a_master_at_once_after_a_failover_by_hand() {
     let watched = Watched::start().await;
     let [a, b] = [(); 2].map(|()| node(&watched).build().unwrap());
     let (pair, mut feed) = Pair::linked(a, b).await;
@@ -119,7 +119,7 @@ async fn master_that_is_switched_by_hand_is_left_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_sentinel_that_answers_is_enough() {
+async fn node_needs_only_one_sentinel_that_answers() {
     let mut watched = Watched::start().await;
     watched.sentinels[0].kill();
     watched.sentinels[1].pause();
@@ -130,7 +130,7 @@ async fn one_sentinel_that_answers_is_enough() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sentinels_that_cannot_be_reached_are_named_until_one_is_back() {
+async fn error_names_the_unreachable_sentinels_until_one_is_back() {
     let mut watched = Watched::start().await;
     watched.sentinels.iter_mut().for_each(RedisServer::kill);
     let hub = node(&watched).build().unwrap();
@@ -146,7 +146,7 @@ async fn sentinels_that_cannot_be_reached_are_named_until_one_is_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn service_that_no_sentinel_knows_is_named() {
+async fn error_names_a_service_that_no_sentinel_knows() {
     let watched = Watched::start().await;
     let hub = Hub::<u64>::builder().redis_sentinel(watched.urls(), "another", CHANNEL).build();
     let hub = hub.expect("the settings can be read");
@@ -157,7 +157,7 @@ async fn service_that_no_sentinel_knows_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn server_and_sentinel_are_not_taken_for_each_other() {
+async fn error_tells_a_server_from_a_sentinel() {
     let watched = Watched::start().await;
     let server = Hub::<u64>::builder().redis(watched.sentinels[0].url(), CHANNEL).build();
     let sentinel =
@@ -170,7 +170,7 @@ async fn server_and_sentinel_are_not_taken_for_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrong_passwords_are_told_and_shown_nowhere() {
+async fn wrong_passwords_are_reported_and_never_shown() {
     let watched = Watched::start_with(Some(PASSWORD), Some(SENTINEL_PASSWORD)).await;
     let wrong = "tea-and-scones";
     let urls = watched.urls();

@@ -43,7 +43,7 @@ async fn visit(mut client: Client, conn: Conn<u64>, other: Hub<u64>, rooms: Vec<
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_rooms_lose_nothing_and_leave_no_subscription() {
+async fn ten_thousand_rooms_lose_no_message_and_leave_no_subscription() {
     let redis = RedisServer::start();
     let mut nodes = [node(&redis).await, node(&redis).await];
     let hubs = [nodes[0].hub.clone(), nodes[1].hub.clone()];
@@ -67,7 +67,7 @@ async fn ten_thousand_rooms_lose_nothing_and_leave_no_subscription() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn room_that_flaps_keeps_its_subscription() {
+async fn flapping_room_keeps_its_subscription() {
     let redis = RedisServer::start();
     let (mut a, b) = (node(&redis).await, node(&redis).await);
     let (mut client, conn) = a.connect().await;

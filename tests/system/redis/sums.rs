@@ -70,7 +70,7 @@ async fn sums_are_right_after_connections_that_the_server_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sums_are_right_after_one_network_that_cuts() {
+async fn sums_are_right_after_one_network_cuts_connections() {
     let mut scene = Scene::start().await;
     for _ in 0..3 {
         scene.proxy.cut();
@@ -80,7 +80,7 @@ async fn sums_are_right_after_one_network_that_cuts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sums_are_right_after_one_network_that_stalls() {
+async fn sums_are_right_after_one_network_stalls() {
     let mut scene = Scene::start().await;
     scene.proxy.stall();
     scene.trio.publish_for(LONG).await;

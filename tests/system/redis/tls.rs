@@ -35,7 +35,7 @@ fn asking(authority: &Authority) -> RedisServer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn server_of_an_own_authority_links_nodes() {
+async fn redis_with_a_certificate_of_a_private_authority_links_nodes() {
     let authority = Authority::new("ours");
     let redis = RedisServer::start_tls(&authority.sign());
     let tls = RedisTls::new().authority(authority.pem());
@@ -46,7 +46,7 @@ async fn server_of_an_own_authority_links_nodes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn server_that_has_signed_itself_may_be_trusted() {
+async fn self_signed_certificate_may_be_trusted() {
     let certificate = Certificate::new();
     let redis = RedisServer::start_tls(&certificate);
     let [pem, _] = certificate.pem();
@@ -66,7 +66,7 @@ async fn server_of_another_authority_is_refused_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn server_is_taken_unverified_by_the_setting_that_says_so() {
+async fn danger_setting_accepts_an_unverified_server() {
     let redis = RedisServer::start_tls(&Authority::new("nobody knows").sign());
     let tls = RedisTls::new().danger_accept_invalid_certificates();
     let hub = node(&redis, tls).build().unwrap();
@@ -74,7 +74,7 @@ async fn server_is_taken_unverified_by_the_setting_that_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn client_certificate_is_shown_to_a_server_that_asks() {
+async fn client_certificate_is_sent_to_a_server_that_asks() {
     let authority = Authority::new("ours");
     let redis = asking(&authority);
     let [chain, key] = authority.sign().pem();
@@ -88,7 +88,7 @@ async fn client_certificate_is_shown_to_a_server_that_asks() {
 
 /// One setting for the sentinels, the master that they name, and the next one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sentinels_and_masters_are_spoken_to_by_the_same_settings() {
+async fn tls_settings_apply_to_sentinels_and_masters() {
     let authority = Authority::new("ours");
     let mut watched = Watched::start_tls(&authority).await;
     let [chain, key] = authority.sign().pem();
@@ -105,7 +105,7 @@ async fn sentinels_and_masters_are_spoken_to_by_the_same_settings() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn client_certificate_that_is_missing_or_unknown_is_told() {
+async fn missing_or_unknown_client_certificate_is_reported() {
     let authority = Authority::new("ours");
     let redis = asking(&authority);
     let tls = RedisTls::new().authority(authority.pem());

@@ -14,7 +14,7 @@ fn identity() -> (String, String) {
 }
 
 #[test]
-fn settings_that_work_are_taken() {
+fn valid_settings_are_accepted() {
     let (certificate, key) = identity();
     let tls =
         RedisTls::new().authority(&*certificate).client_certificate(certificate.as_str(), key);
@@ -23,7 +23,7 @@ fn settings_that_work_are_taken() {
 }
 
 #[test]
-fn settings_that_cannot_work_are_errors() {
+fn invalid_settings_are_errors() {
     let ((certificate, key), (_, other_key)) = (identity(), identity());
     let new = RedisTls::new;
     for (tls, word) in [

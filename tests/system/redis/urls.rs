@@ -14,7 +14,7 @@ fn error(built: Result<Hub<u64>, BuildError>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn processes_of_one_machine_are_joined_by_a_unix_socket() {
+async fn unix_socket_links_processes_of_one_machine() {
     let folder = Folder::new();
     let path = RedisServer::socket(&folder);
     let redis = RedisServer::start_with(&[("unixsocket", &path), ("requirepass", "fish/chips")]);
@@ -29,7 +29,7 @@ async fn processes_of_one_machine_are_joined_by_a_unix_socket() {
 }
 
 #[tokio::test]
-async fn socket_leads_to_no_cluster_and_no_sentinel() {
+async fn unix_socket_is_refused_for_cluster_and_sentinel() {
     let url = "unix:///run/redis.sock?pass=secret";
     let new = Hub::<u64>::builder;
     for built in [
@@ -43,7 +43,7 @@ async fn socket_leads_to_no_cluster_and_no_sentinel() {
 }
 
 #[tokio::test]
-async fn password_with_special_characters_is_told_how_to_be_written() {
+async fn error_tells_how_to_encode_special_characters_in_a_password() {
     for url in ["redis://:p@ss/w#rd@host", "redis://app:secret#1@host", "redis://:12?34@host"] {
         let error = error(Hub::builder().redis(url, CHANNEL).build());
         assert!(error.contains("percent-encoded") && error.contains("# as %23"), "{error}");
@@ -54,13 +54,13 @@ async fn password_with_special_characters_is_told_how_to_be_written() {
 }
 
 #[tokio::test]
-async fn database_is_refused() {
+async fn database_in_the_url_is_refused() {
     let error = error(Hub::builder().redis("redis://host/3", CHANNEL).build());
     assert!(error.contains("database 3") && error.contains("channel"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn password_that_is_percent_encoded_is_taken() {
+async fn percent_encoded_password_is_accepted() {
     let redis = RedisServer::start_with(&[("requirepass", "p@ss/w#rd")]);
     let url = format!("redis://:p%40ss%2Fw%23rd@{}", redis.addr());
     let [a, b] = [(); 2].map(|()| node(&url).build().unwrap());

@@ -19,7 +19,7 @@ async fn publish(hub: &Hub<Numbered>, message: Numbered) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn waiting_calls_lose_nothing_to_a_queue_that_is_full() {
+async fn waiting_calls_lose_no_message_to_a_full_queue() {
     let redis = RedisServer::start();
     let nodes = [(); 2].map(|()| node(&redis.url()).outage_bytes(8 << 20).build().unwrap());
     let (pair, mut feed) = Pair::linked(nodes[0].clone(), nodes[1].clone()).await;
@@ -33,7 +33,7 @@ async fn waiting_calls_lose_nothing_to_a_queue_that_is_full() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_waits_for_a_backplane_that_is_down() {
+async fn no_call_waits_for_a_backplane_that_is_down() {
     let mut redis = RedisServer::start();
     let nodes = [(); 2].map(|()| node(&redis.url()).outage_bytes(8 << 20).build().unwrap());
     let (pair, mut feed) = Pair::linked(nodes[0].clone(), nodes[1].clone()).await;
@@ -60,7 +60,7 @@ async fn nobody_waits_for_a_backplane_that_is_down() {
 
 /// The message whose call was given up is either nowhere or everywhere.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn call_that_is_given_up_while_it_waits_is_as_good_as_done() {
+async fn cancelled_call_publishes_everywhere_or_nowhere() {
     let redis = RedisServer::start();
     let nodes = [(); 2].map(|()| node(&redis.url()).build().unwrap());
     let (pair, mut feed) = Pair::linked(nodes[0].clone(), nodes[1].clone()).await;

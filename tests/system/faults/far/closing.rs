@@ -1,4 +1,4 @@
-//! The end of a server while much waits for a client: all of it arrives, and then the close code.
+//! A server that ends while many messages wait for a client: all of them arrive, and then the close code.
 
 use std::process::Command;
 use std::time::Duration;
@@ -13,17 +13,17 @@ use super::stage::Stage;
 use support::network::Profile;
 use support::scene::server::DEADLINE;
 
-/// 900 kB at once: less than may wait. The kernel holds more than a second's reading of it, and would
-/// lose that to a reset if the server's socket ended before the client.
+/// 900 kB at once: less than the send queue holds. The kernel buffers more than the client reads in a
+/// second, and a reset would discard it if the server's socket ended before the client.
 const FLOW: Flow = Flow { lines: 220, bytes: 4_096, over: Duration::from_millis(220) };
 
 /// The time for a line at 300 kB a second.
 const PACE: Duration = Duration::from_micros(13_653);
 
-/// The client pings, as many do: each ping that comes behind a socket's end is answered by a reset.
+/// The client pings, as many clients do: a ping that arrives after the socket's end causes a reset.
 const PING_EVERY: Duration = Duration::from_millis(500);
 
-/// A client that takes its time.
+/// A slow client.
 #[derive(Debug, Clone, Copy)]
 struct Reader {
     pace: Duration,
@@ -60,7 +60,7 @@ async fn close(stage: Stage, reader: Reader) -> (Heard, Duration) {
     let publisher = Publisher::enter(stage.server.addr(), all).await;
     stage.joined(2).await;
     let heard = publisher.say(FLOW).await;
-    assert_eq!(heard.end, End::Complete, "the hub has taken all");
+    assert_eq!(heard.end, End::Complete, "the hub has accepted all lines");
     let told = Instant::now();
     let killed = Command::new("kill").arg(stage.server.pid().to_string()).status();
     assert!(killed.expect("there is kill").success());
@@ -77,21 +77,21 @@ fn play(link: Profile, reader: Reader) {
         "the server ends behind {} lines of {} B: {} came, then {}, {took:.2?} after the signal",
         FLOW.lines, FLOW.bytes, heard.lines, heard.end
     );
-    assert_eq!(heard.lines, FLOW.lines as u64, "all that was said before the end");
+    assert_eq!(heard.lines, FLOW.lines as u64, "all lines from before the end arrive");
     assert!(heard.in_order);
-    // "Restarts", or "goes away".
+    // 1012: service restart; 1001: going away.
     assert!([End::Closed(1_012), End::Closed(1_001)].contains(&heard.end), "{:?}", heard.end);
 }
 
 #[test]
-fn server_that_ends_leaves_a_client_that_takes_its_time_all_and_the_code() {
+fn slow_reader_gets_all_messages_and_the_close_code_of_an_ending_server() {
     let link = Profile::new(Duration::from_millis(50), 100_000_000);
     play(link, Reader { pace: PACE, receive_buffer: Some(128 * 1024) });
 }
 
-/// With a queue of more than a second in front of it, as many have.
+/// The link has a queue of more than a second, as many links do.
 #[test]
-fn server_that_ends_leaves_a_client_on_a_thin_link_all_and_the_code() {
+fn client_on_a_thin_link_gets_all_messages_and_the_close_code_of_an_ending_server() {
     let link = Profile::new(Duration::from_millis(50), 2_400_000);
     let link = Profile { queue_bytes: 400_000, ..link };
     play(link, Reader { pace: Duration::ZERO, receive_buffer: None });

@@ -1,4 +1,4 @@
-//! Cases that were seen in the field: ordinary bursts to ordinary distances.
+//! Cases that occurred in the field: ordinary bursts over ordinary distances.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ const fn busy_room(seconds: usize) -> Case {
     Case { round_trip: ms(200), flow: Flow { lines: 500 * seconds, bytes: 300, over } }
 }
 
-/// Plays them; shows them all, also where one is not as it should be.
+/// Plays the cases, and prints all of them, also if one fails.
 fn play(cases: &[Case]) {
     println!("{}", Report::head("round trip | said"));
     let mut broken = Vec::new();
@@ -65,7 +65,7 @@ fn play(cases: &[Case]) {
 }
 
 #[test]
-fn burst_reaches_members_who_are_far_away() {
+fn burst_reaches_far_members() {
     play(&[burst(20, 60), burst(50, 20), burst(200, 120), SHORT_LINES]);
 }
 
@@ -78,17 +78,17 @@ fn burst_reaches_near_and_far_members_of_one_room() {
     println!("| 5, 20, 100 and 300 ms | {} |", report.cells());
     assert!(report.is_whole(), "{report:?}");
     let near = report.members[0].last_at.min(report.members[1].last_at);
-    assert!(near < report.members[3].last_at, "the near ones do not wait for the far one");
+    assert!(near < report.members[3].last_at, "near members do not wait for far members");
 }
 
 #[test]
-fn busy_room_reaches_members_who_are_very_far_away() {
+fn messages_of_a_busy_room_reach_very_far_members() {
     play(&[busy_room(3)]);
 }
 
 #[test]
 #[ignore = "half a minute of the field"]
-fn far_members_hear_all_that_was_missed_in_the_field() {
+fn far_members_get_all_messages_in_the_cases_from_the_field() {
     let bursts = [5, 10, 20, 50, 200].into_iter();
     let bursts = bursts.flat_map(|round_trip| [20, 60, 120].map(|over| burst(round_trip, over)));
     play(&bursts.chain([SHORT_LINES, busy_room(10)]).collect::<Vec<_>>());

@@ -1,5 +1,5 @@
-//! Distances, bandwidths and losses, with bursts and a steady flow: below what the link gives and
-//! below the bound of the send queue, nobody is evicted.
+//! Distances, bandwidths and losses, with bursts and a steady flow: no client is evicted below the
+//! throughput of its link and the bound of the send queue.
 
 use std::time::Duration;
 
@@ -7,24 +7,24 @@ use super::publisher::Flow;
 use super::stage::Report;
 use support::network::Profile;
 
-/// Payload of a packet of full size.
+/// The payload of a full packet, in bytes.
 const SEGMENT: f64 = 1_448.0;
 
-/// The steady flow's part of what a link gives.
+/// The part of a link's throughput that the steady flow uses.
 const STEADY_PART: f64 = 0.5;
 
-/// The steady flow's bounds: what a debug build of the server passes on with ease.
+/// The bounds of the steady flow, in bytes and lines a second: low enough for a debug build of the server.
 const STEADY_BYTES_MAX: f64 = 500_000.0;
 const STEADY_LINES_MAX: f64 = 500.0;
 
-/// Bytes a second that TCP gets over a link: the bandwidth, or with loss the formula of Mathis.
+/// TCP's throughput over a link, in bytes a second: the bandwidth or, with loss, the formula of Mathis.
 fn throughput(link: &Profile) -> f64 {
     let bandwidth = link.bits_per_second as f64 / 8.0;
     let by_loss = SEGMENT / link.round_trip.as_secs_f64() * 1.22 / link.loss.sqrt();
     bandwidth.min(by_loss)
 }
 
-/// A flow of half of what the link gives.
+/// A flow of half of the link's throughput.
 fn steady(link: &Profile, seconds: u64) -> Flow {
     let rate = (throughput(link) * STEADY_PART).min(STEADY_BYTES_MAX);
     // With 200 bytes of JSON, frame and headers around 300 of text.
@@ -33,14 +33,14 @@ fn steady(link: &Profile, seconds: u64) -> Flow {
     Flow { lines: lines as usize, bytes: bytes as usize, over: Duration::from_secs(seconds) }
 }
 
-/// What is said to a grid of links.
+/// The lines that are sent over a grid of links.
 #[derive(Debug, Clone, Copy)]
 enum Saying {
     /// Sixty lines of 4 kB in 60 ms.
     Burst,
-    /// A thousand lines of 900 bytes in 50 ms: with their JSON, nearly all that may wait.
+    /// A thousand lines of 900 bytes in 50 ms: with their JSON, they nearly fill the send queue.
     ManyLines,
-    /// Half of what the link gives, for so many seconds.
+    /// Half of the link's throughput, for this many seconds.
     Steady(u64),
 }
 
@@ -55,7 +55,7 @@ impl Saying {
     }
 }
 
-/// One member behind a link.
+/// Plays a scene with one member behind a link. Returns its row of the table, and whether all lines arrived.
 fn play(link: Profile, saying: Saying) -> Option<(String, bool)> {
     let flow = saying.flow(&link);
     let report = Report::of(&[link], flow)?;
@@ -93,14 +93,14 @@ fn link(round_trip: u64, megabits: u64) -> Profile {
 }
 
 #[test]
-fn member_on_a_thin_and_on_a_lossy_link_gets_all() {
+fn member_on_a_thin_or_lossy_link_gets_all_messages() {
     play_all(&[link(100, 10)], &[Saying::Burst, Saying::ManyLines, Saying::Steady(2)]);
     play_all(&[link(100, 10).with_loss(0.02)], &[Saying::Burst, Saying::Steady(3)]);
 }
 
 #[test]
 #[ignore = "ten minutes"]
-fn far_members_get_all_over_any_link() {
+fn far_members_get_all_messages_over_any_link() {
     let round_trips = [5, 20, 50, 100, 200, 300].into_iter();
     let links = round_trips.flat_map(|round_trip| [1, 10, 100].map(|rate| link(round_trip, rate)));
     let links: Vec<_> = links.flat_map(|link| [link, link.with_loss(0.02)]).collect();

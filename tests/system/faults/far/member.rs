@@ -1,4 +1,4 @@
-//! Far members of a room: what each has got, and how it ended.
+//! Far members of a room: the lines that each received, and how its connection ended.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use support::scene::crowd::Client;
 use support::scene::oracle::Line;
 use support::scene::server::DEADLINE;
 
-/// Connects over a link, from the namespace of the clients.
+/// Connects over a link, in the network namespace of the clients.
 pub(super) async fn connect(
     server: SocketAddr,
     link: usize,
@@ -37,16 +37,16 @@ pub(super) async fn connect(
     timeout(DEADLINE, dial).await.expect("in time")
 }
 
-/// How it ended for a member.
+/// How a member's connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum End {
-    /// It has got all.
+    /// All lines arrived.
     Complete,
-    /// With a close frame of this code.
+    /// The server sent a close frame with this code.
     Closed(u16),
-    /// The stream ended without a close frame, by an end or a reset.
+    /// The stream ended or was reset, without a close frame.
     Cut,
-    /// Nothing ended, and not all came.
+    /// The connection stayed open, but lines were missing.
     Hanging,
 }
 
@@ -61,43 +61,43 @@ impl fmt::Display for End {
     }
 }
 
-/// What a member has got.
+/// The lines that a member has received.
 #[derive(Debug, Clone)]
 pub(super) struct Heard {
     pub(super) lines: u64,
-    /// Each line has followed the one before: nothing twice, nothing missing in between.
+    /// Whether no line came twice and none was missing in between.
     pub(super) in_order: bool,
     pub(super) end: End,
-    /// When the last line came, and when all was over.
+    /// When the last line came, and when the connection ended or all lines had come.
     pub(super) last_at: Instant,
     pub(super) end_at: Instant,
-    /// The longest that a line took from its publisher.
+    /// The longest time of a line from its publisher.
     pub(super) longest: Duration,
 }
 
-/// How a member listens.
+/// How a member reads.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Listening {
-    /// Lines that are said in all.
+    /// The number of all lines.
     pub(super) lines: u64,
     /// When the publisher's clock began.
     pub(super) began: Instant,
-    /// When it gives up.
+    /// When the member gives up.
     pub(super) deadline: Instant,
-    /// The time between two lines that it takes, at least.
+    /// The least time between two lines that the member reads.
     pub(super) pace: Duration,
-    /// Whether it is content with all lines, or waits for an end.
+    /// Whether the member waits for the end of the connection, also after all lines.
     pub(super) until_end: bool,
 }
 
 impl Listening {
-    /// Listens to all that is said, as fast as it comes.
+    /// Reads all lines, as fast as they come.
     pub(super) fn to(lines: usize, began: Instant, deadline: Instant) -> Self {
         let lines = lines as u64;
         Self { lines, began, deadline, pace: Duration::ZERO, until_end: false }
     }
 
-    /// Listens until all has come, or an end.
+    /// Reads until all lines have come, or the connection ends.
     pub(super) async fn hear<S>(self, client: &mut S) -> Heard
     where
         S: StreamExt<Item = Result<Message, Error>> + Unpin,
@@ -132,7 +132,7 @@ impl Listening {
             if heard.lines == self.lines && !self.until_end {
                 return End::Complete;
             }
-            // Even the shortest sleep is a millisecond.
+            // Skips a zero wait, because even the shortest sleep takes a millisecond.
             if !self.pace.is_zero() {
                 sleep_until(heard.last_at + self.pace).await;
             }

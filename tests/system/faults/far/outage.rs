@@ -1,4 +1,4 @@
-//! A link that dies in a busy room, and comes back.
+//! The link of a member of a busy room dies, and comes back.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -11,22 +11,22 @@ use super::stage::{Stage, all_of};
 use support::network::Profile;
 use support::network::namespaces::Network;
 
-/// The link that dies; the others follow.
+/// The number of the link that dies; the other links follow.
 const DYING: usize = 0;
 const OTHERS: usize = 2;
 
-/// How long the room is well at first.
+/// The time before the outage.
 const BEFORE: Duration = Duration::from_secs(1);
 
-/// How long after the link is back the client must have heard the end, or all of it.
+/// The time after the outage within which the client must have the end of its connection, or all lines.
 const TOLD_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long that is waited for.
+/// The longest time that the test waits for this.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Outcome {
     dying: Heard,
-    /// How long after the link was back it was over for that client.
+    /// The time from the end of the outage until this client was done.
     told_after: Duration,
     others: Vec<Heard>,
     evictions: u64,
@@ -79,16 +79,16 @@ fn play(length: Duration) -> Option<Outcome> {
 }
 
 #[test]
-fn member_whose_link_dies_for_long_is_told_soon_after_it_is_back() {
+fn connection_of_a_member_ends_soon_after_a_long_outage_of_its_link() {
     let Some(outcome) = play(Duration::from_secs(15)) else { return };
     assert_eq!(outcome.evictions, 1);
-    assert_ne!(outcome.dying.end, End::Hanging, "it would wait for ever");
+    assert_ne!(outcome.dying.end, End::Hanging, "the client would wait for ever");
     assert!(outcome.told_after <= TOLD_WITHIN, "after {:?}", outcome.told_after);
 }
 
-/// Less than the write timeout, and less than may wait.
+/// The outage is shorter than the write timeout, and its messages fit into the send queue.
 #[test]
-fn member_whose_link_dies_for_a_moment_gets_all() {
+fn member_gets_all_messages_after_a_short_outage_of_its_link() {
     let Some(outcome) = play(Duration::from_secs(2)) else { return };
     assert_eq!((outcome.dying.end, outcome.evictions), (End::Complete, 0));
     assert!(outcome.dying.in_order);
@@ -96,7 +96,7 @@ fn member_whose_link_dies_for_a_moment_gets_all() {
 
 #[test]
 #[ignore = "minutes of outages"]
-fn members_are_told_soon_after_any_outage() {
+fn no_connection_hangs_after_an_outage_of_its_link() {
     let mut hanging = Vec::new();
     for seconds in [1, 3, 6, 10, 15, 30, 60] {
         let Some(outcome) = play(Duration::from_secs(seconds)) else { return };

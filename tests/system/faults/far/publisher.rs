@@ -1,4 +1,4 @@
-//! Who speaks in the room: a member beside the server, over loopback.
+//! The publisher of a room: a member on the server's machine, over loopback.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,18 +13,18 @@ use super::member::{Heard, Listening};
 use support::scene::crowd::{Client, connect};
 use support::scene::oracle::Line;
 
-/// What is said, evenly over some time.
+/// Lines that are sent evenly over some time.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Flow {
     pub(super) lines: usize,
-    /// Bytes of a text.
+    /// The bytes of a text.
     pub(super) bytes: usize,
     pub(super) over: Duration,
 }
 
 pub(super) struct Publisher {
     sink: SplitSink<Client, Message>,
-    /// What it hears of itself: when that is all, the hub has taken all.
+    /// The publisher's own lines, received back: when all have come, the hub has accepted all.
     heard: JoinHandle<Heard>,
     began: Instant,
 }
@@ -36,7 +36,7 @@ impl Publisher {
         Self { sink, heard, began: listening.began }
     }
 
-    /// Says all of it. Returns when it has heard all of it, too.
+    /// Sends all lines. Returns when the publisher has also received them all.
     pub(super) async fn say(mut self, flow: Flow) -> Heard {
         let begin = Instant::now();
         let text = "x".repeat(flow.bytes);

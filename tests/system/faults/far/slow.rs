@@ -1,5 +1,5 @@
-//! Clients that are slow in truth: they are evicted, within the bounds of bytes and of time, and the
-//! others do not notice.
+//! Clients that are really slow: they are evicted within the bounds of bytes and of time, and the other clients
+//! notice nothing.
 
 use std::time::Duration;
 
@@ -12,29 +12,29 @@ use super::stage::{Stage, all_of};
 use support::network::Profile;
 use support::scene::server::DEADLINE;
 
-/// The link of the slow one; the others follow.
+/// The number of the slow client's link; the other links follow.
 const SLOW: usize = 0;
 const OTHERS: usize = 3;
 
-/// What may have been said and not read when it is evicted: what the hub holds for a client by
-/// default, and as much again in the buffers of both kernels.
+/// The most bytes that were sent and not read at the eviction: the hub's default queue of a client, and
+/// as much again in the buffers of both kernels.
 const HELD_MAX: usize = 2 * 1024 * 1024;
 
-/// What the server may grow by, in KiB, with a queue of 1 MiB.
+/// The most growth of the server's memory, in KiB, with a queue of 1 MiB.
 const GROWN_MAX: u64 = 16 * 1024;
 
-/// What the slow one does.
+/// The reason why the client is slow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Slowness {
-    /// Its link takes half of what is said.
+    /// Its link carries half of the room's rate.
     HalfTheRate,
     ReadsNothing,
 }
 
 struct Outcome {
-    /// When the hub has evicted it, from the first line on.
+    /// The time from the first line until the hub evicted the client.
     evicted_after: Option<Duration>,
-    /// What the slow one has read.
+    /// The lines that the slow client has read.
     slow: Heard,
     others: Vec<Heard>,
     grown: u64,
@@ -52,7 +52,7 @@ fn links() -> Vec<Profile> {
     [vec![slow], vec![other; OTHERS]].concat()
 }
 
-/// Waits for the eviction; tells when it was.
+/// Waits for the eviction. Returns when it happened.
 async fn evicted(stage: &Stage, began: Instant, within: Duration) -> Option<Duration> {
     while began.elapsed() < within {
         if stage.server.stats("room").await.hub.evictions() > 0 {
@@ -72,7 +72,7 @@ async fn be_slow(stage: Stage, slowness: Slowness, flow: Flow) -> Outcome {
     let slow = stage.network.clients.spawn(async move {
         let mut client = connect(addr, SLOW, None).await;
         if slowness == Slowness::ReadsNothing {
-            // Until it is evicted: then it reads what has come.
+            // Waits for the eviction, and then reads the lines that have come.
             let _ = woken.await;
         }
         listening.hear(&mut client).await
@@ -127,7 +127,7 @@ impl Outcome {
 }
 
 #[test]
-fn member_whose_link_takes_half_of_the_room_is_evicted() {
+fn member_whose_link_is_half_as_fast_as_the_room_is_evicted() {
     play(Slowness::HalfTheRate, 10);
 }
 

@@ -1,4 +1,4 @@
-//! Where the scenes play: a network, a chat on its one side, members on the other.
+//! The stage of the scenes: a network with a chat on one side and members on the other.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use support::network::{Network, Profile};
 use support::programs::example;
 use support::scene::server::{ANY_RATE, DEADLINE, Server};
 
-/// How late the relay may be without a word.
+/// The lateness of the relay above which the test prints a note.
 const LATENESS_MAX: Duration = Duration::from_millis(1);
 
 /// A network with a chat.
@@ -28,8 +28,8 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Plays a scene in the server's namespace, with a link for each profile. `None` where this
-    /// machine has no such network.
+    /// Plays a scene in the server's namespace, with a link for each profile. Returns `None` if this
+    /// machine does not allow such a network.
     pub(super) fn play<T, S>(
         profiles: &[Profile],
         scene: impl FnOnce(Self) -> S + Send + 'static,
@@ -57,12 +57,12 @@ impl Stage {
         Some(outcome)
     }
 
-    /// The server's address for those who are far away.
+    /// The server's address for the far members.
     pub(super) fn addr(&self) -> SocketAddr {
         (SERVER, self.server.addr().port()).into()
     }
 
-    /// A member at the end of each link from this one on, to hear all. Returns when all have joined.
+    /// Starts a member at the end of each of these links. Returns when all have joined.
     pub(super) async fn gather(
         &self,
         links: std::ops::Range<usize>,
@@ -81,13 +81,13 @@ impl Stage {
         gathered
     }
 
-    /// Waits until so many are in the room.
+    /// Waits until the room has this many members.
     pub(super) async fn joined(&self, members: usize) {
         self.server.eventually("room", "all have joined", |stats| stats.members == members).await;
     }
 }
 
-/// What each of them has heard.
+/// The lines that each member has received.
 pub(super) async fn all_of(members: Vec<JoinHandle<Heard>>) -> Vec<Heard> {
     let mut heard = Vec::new();
     for member in members {
@@ -96,7 +96,7 @@ pub(super) async fn all_of(members: Vec<JoinHandle<Heard>>) -> Vec<Heard> {
     heard
 }
 
-/// Says so where the links were longer than they were to be.
+/// Prints a note if the links were slower than planned.
 fn tell(lateness: &Lateness) {
     let late = Duration::from_micros(lateness.value_at_quantile(0.99));
     if late > LATENESS_MAX {
@@ -104,37 +104,37 @@ fn tell(lateness: &Lateness) {
     }
 }
 
-/// What a room behind links came to.
+/// The result of a room behind links.
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) members: Vec<Heard>,
     lines: u64,
     pub(super) evictions: u64,
-    /// How much the server's memory has grown at most, in KiB.
+    /// The largest growth of the server's memory, in KiB.
     pub(super) grown: u64,
     began: Instant,
 }
 
 impl Report {
-    /// Says something to a room with a member behind each link.
+    /// Sends lines to a room with a member behind each link.
     pub(super) fn of(profiles: &[Profile], flow: Flow) -> Option<Self> {
         let members = profiles.len();
         Stage::play(profiles, move |stage| async move { stage.tell_all(members, flow).await })
     }
 
-    /// Nobody was evicted, and each has got all in order.
+    /// Whether no member was evicted, and each received all lines in order.
     pub(super) fn is_whole(&self) -> bool {
         self.evictions == 0
             && self.members.iter().all(|heard| heard.in_order && heard.end == End::Complete)
     }
 
-    /// From the first line said until the last has come to the last member.
+    /// The time from the first line until the last line reached the last member.
     pub(super) fn took(&self) -> Duration {
         let last = self.members.iter().map(|heard| heard.last_at).max();
         last.map_or(Duration::ZERO, |last| last - self.began)
     }
 
-    /// In words for a table: the evictions, what arrived, the time until the last, the memory.
+    /// The cells of a table: evictions, missed lines, the time until the last line, the memory.
     pub(super) fn cells(&self) -> String {
         let lost: u64 = self.members.iter().map(|heard| self.lines - heard.lines).sum();
         let mut cells = format!("{} of {}", self.evictions, self.members.len());
@@ -151,7 +151,7 @@ impl Report {
         cells
     }
 
-    /// The head of a table of [`Self::cells`], behind columns of its own.
+    /// The head of a table of [`Self::cells`], with other columns in front.
     pub(super) fn head(columns: &str) -> String {
         let own = columns.split('|').count();
         format!(
