@@ -5,8 +5,8 @@
 //! cargo test --release -p system-tests --test load -- --ignored --nocapture --test-threads 1
 //! ```
 //!
-//! `ROOMCAST_LOAD_SECONDS` is how long messages flow (60). Server and clients are two processes on
-//! loopback, with a descriptor a connection in each.
+//! `ROOMCAST_LOAD_SECONDS` sets how long messages flow (default 60). Server and clients are two processes on
+//! loopback; each needs a descriptor for each connection.
 #![cfg(target_os = "linux")]
 
 use std::collections::HashMap;
@@ -58,8 +58,8 @@ async fn connect_all(addr: SocketAddr, rooms: impl Iterator<Item = String>) -> V
     stream::iter(dials).buffered(DIALS).collect().await
 }
 
-/// A member that reads until each of `publishers` has said that it ends, and that publishes itself,
-/// one message at a time, if it is told to: returns how many messages it has got.
+/// Runs a member that reads until each of `publishers` has sent its last message. If `user` is set, the member
+/// publishes, too, one message at a time. Returns the number of messages that it received.
 async fn take_part(
     client: Client,
     publishers: usize,
@@ -128,13 +128,13 @@ async fn run_rooms(rooms: usize, members: usize, publishers: usize) {
         (server.cpu() - cpu_before).as_secs_f64() * 1e6 / received as f64,
         server.resident()
     );
-    assert_eq!(stats.hub.deliveries, received, "nobody got more or less than was delivered");
+    assert_eq!(stats.hub.deliveries, received, "the clients received what the hub delivered");
     assert_eq!((stats.hub.evictions(), stats.hub.dropped()), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a minute of load"]
-async fn eight_thousand_in_one_room_get_every_message_in_order() {
+async fn eight_thousand_members_of_one_room_get_every_message_in_order() {
     raise_descriptor_limit();
     run_rooms(1, 8_000, 4).await;
 }
@@ -148,7 +148,7 @@ async fn a_thousand_rooms_of_eight_get_every_message_in_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "load"]
-async fn a_hundred_that_stop_reading_are_evicted_and_nine_hundred_miss_nothing() {
+async fn a_hundred_stalled_readers_are_evicted_and_nine_hundred_miss_nothing() {
     raise_descriptor_limit();
     let server = Server::chat(ANY_RATE).await;
     let readers = connect_all(server.addr(), (0..900).map(|_| "r".to_owned())).await;
@@ -179,7 +179,7 @@ async fn a_hundred_that_stop_reading_are_evicted_and_nine_hundred_miss_nothing()
 async fn an_idle_connection_costs_at_most_a_kibibyte_and_a_quarter() {
     raise_descriptor_limit();
     let server = Server::chat(ANY_RATE).await;
-    // What is allocated once, as the threads' buffers, is not a connection's.
+    // One-time allocations, such as the threads' buffers, do not count for the connections.
     drop(connect_all(server.addr(), (0..500).map(|_| "r".to_owned())).await);
     server.eventually("r", "the first are gone", |stats| stats.hub.connections == 0).await;
     let before = server.resident();

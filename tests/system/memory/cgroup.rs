@@ -1,12 +1,11 @@
-//! A control group with a bound of memory, as a container has.
+//! A control group with a memory limit, as a container has.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process;
 
-/// Where the systems mount the controller of memory, and what the file of the bound is called: of version
-/// 2, and of version 1.
+/// The mount points of the memory controller, and the names of the file with the limit, for version 2 and version 1.
 const PLACES: [(&str, &str); 2] =
     [("/sys/fs/cgroup", "memory.max"), ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")];
 
@@ -14,7 +13,7 @@ const PLACES: [(&str, &str); 2] =
 pub(crate) struct Cgroup(PathBuf);
 
 impl Cgroup {
-    /// Makes one, or says why this machine does not let us.
+    /// Creates a control group, or returns the reason why this machine does not allow it.
     pub(crate) fn with_memory(bytes: u64) -> io::Result<Self> {
         let mut refusal = io::Error::other("there is no controller of memory");
         for (mount, file) in PLACES {
@@ -32,7 +31,7 @@ impl Cgroup {
         Ok(Self(group))
     }
 
-    /// The kernel makes the file: where there is none, the folder is no control group.
+    /// Sets the limit. The kernel creates the file; without the file, the folder is not a control group.
     fn bounded(self, file: &str, bytes: u64) -> io::Result<Self> {
         let mut file = OpenOptions::new().write(true).open(self.0.join(file))?;
         file.write_all(bytes.to_string().as_bytes())?;

@@ -1,4 +1,4 @@
-//! A server that has little memory, in a process of its own: the bound is a process's, or a container's.
+//! A server with little memory, in a process of its own, because the limit is per process or per container.
 #![cfg(target_os = "linux")]
 
 mod cgroup;
@@ -19,10 +19,10 @@ use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-/// What the container has.
+/// The memory of the container.
 const MEMORY: u64 = 64 << 20;
 
-/// The addresses that the process may map where there is no container.
+/// The address space of the process if there is no container.
 const ADDRESSES: u64 = 112 << 20;
 
 /// Clients that do not read, and the messages that each of them sends, which come back to it: more than may
@@ -31,12 +31,12 @@ const CLIENTS: usize = 150;
 const MESSAGES: usize = 24;
 const MESSAGE_BYTES: usize = 60_000;
 
-/// The kernel keeps little for a client, so that the hub has to.
+/// The kernel buffers little for a client, so that the hub must queue.
 const SOCKET_BYTES: u32 = 16 * 1024;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A chat that lets its clients send as much as they like; `before` is what the shell does first.
+/// Starts a chat without rate limits; the shell runs `before` first.
 fn chat(before: &str) -> Chat {
     let flags = "--listen 127.0.0.1:0 --threads 2 --message-rate 0 --byte-rate 0";
     let script = format!("{before}; exec \"$0\" {flags} --socket-send-buffer {SOCKET_BYTES}");
@@ -55,7 +55,7 @@ fn text(bytes: usize) -> Message {
     Message::text(format!(r#"{{"text":"{}"}}"#, "x".repeat(bytes)))
 }
 
-/// Sends, and reads nothing. It fails where the server has closed already.
+/// Sends without reading. A send may fail because the server has already closed the connection.
 async fn flood(mut client: WebSocketStream<TcpStream>) -> WebSocketStream<TcpStream> {
     let message = text(MESSAGE_BYTES);
     for _ in 0..MESSAGES {
@@ -66,7 +66,7 @@ async fn flood(mut client: WebSocketStream<TcpStream>) -> WebSocketStream<TcpStr
     client
 }
 
-/// All are connected before the first of them sends.
+/// Connects all clients before the first client sends.
 async fn flood_by_many(addr: SocketAddr) -> Vec<WebSocketStream<TcpStream>> {
     let mut clients = Vec::new();
     for client in 0..CLIENTS {
@@ -87,7 +87,7 @@ async fn evictions(addr: SocketAddr) -> u64 {
     stats.evictions()
 }
 
-/// All that do not read are evicted, and others are served.
+/// Checks that all clients that do not read are evicted, and that others are served.
 async fn survives(mut chat: Chat) {
     let evicted = async {
         let _clients = flood_by_many(chat.addr).await;
@@ -115,7 +115,7 @@ async fn container_of_64_mib_survives_many_clients_that_do_not_read() {
 }
 
 #[tokio::test]
-async fn process_with_few_addresses_survives_many_clients_that_do_not_read() {
+async fn process_with_little_address_space_survives_many_clients_that_do_not_read() {
     // Without this setting, the allocator of glibc reserves 64 MiB of addresses for a second thread, if it
     // finds them.
     let before = format!("export MALLOC_ARENA_MAX=1; ulimit -v {}", ADDRESSES / 1024);

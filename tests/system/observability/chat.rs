@@ -15,7 +15,7 @@ fn chat(arguments: &[&str]) -> Chat {
     Chat::start(command).expect("the server starts")
 }
 
-/// The status line with the headers, and the body.
+/// Requests a page. Returns the head of the response, and the body.
 async fn get(addr: SocketAddr, path: &str) -> (String, String) {
     let mut stream = TcpStream::connect(addr).await.expect("the server accepts");
     let request = format!("GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n");
@@ -33,7 +33,7 @@ fn value(metrics: &str, series: &str) -> f64 {
     line.parse().expect("a number")
 }
 
-/// Asks until the answer is as it must be at some time, and returns it with how often that was.
+/// Asks until the answer fulfils the condition. Returns the answer, and the number of requests.
 async fn get_until(addr: SocketAddr, path: &str, is_so: impl Fn(&str) -> bool) -> (String, usize) {
     for asked in 1.. {
         let (head, body) = within(path, get(addr, path)).await;
@@ -84,7 +84,7 @@ async fn healthz_of_a_running_chat_is_200() {
 #[tokio::test]
 async fn healthz_of_a_chat_that_shuts_down_is_503() {
     let chat = chat(&["--shutdown-seconds", "40", "--not-ready-seconds", "40"]);
-    // Not closed for as long as the test looks.
+    // The shutdown takes longer than the test.
     let _client = Client::connect(chat.addr, "/ws/lobby").await;
     let process = chat.process.0.id();
     eventually("it listens to the signal", || catches_sigterm(process)).await;
@@ -100,7 +100,7 @@ async fn healthz_of_a_chat_that_shuts_down_is_503() {
     assert!(body.contains(r#""connections":1"#), "{body}");
 }
 
-/// The standard error of a chat, in a file that goes with it.
+/// A temporary file for the standard error of a chat; dropping the value deletes the file.
 #[cfg(target_os = "linux")]
 struct LogFile(std::path::PathBuf);
 
@@ -155,7 +155,7 @@ async fn server_with_few_descriptors_left_warns_once_a_second() {
     let warnings = || log.with("few descriptors left");
     let told = within("it is told twice", async {
         while warnings().len() < 2 {
-            // The server closes those that it refuses.
+            // The server closes the clients that it refuses.
             clients.push(TcpStream::connect(chat.addr).await.expect("it listens"));
             clients.truncate(64);
         }
@@ -167,7 +167,7 @@ async fn server_with_few_descriptors_left_warns_once_a_second() {
     assert!(told.len() as u64 <= began.elapsed().as_secs() + 1, "{told:#?}");
 }
 
-/// As the kernel tells it: a mask of the signals that are caught, of which 15 is the one.
+/// Whether the process catches SIGTERM (15), by the kernel's mask of caught signals.
 #[cfg(target_os = "linux")]
 fn catches_sigterm(process: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");

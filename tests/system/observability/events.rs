@@ -1,4 +1,4 @@
-//! Spans and events, as a subscriber that is not ours writes them.
+//! Spans and events, as a subscriber of another crate writes them.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::log::Log;
 use support::faulty::Faulty;
 use support::{Client, Listening, RawClient, eventually, serve};
 
-/// A handler that logs by itself.
+/// A handler that logs its own events.
 struct Talkative;
 
 impl Handler<String> for Talkative {
@@ -108,7 +108,7 @@ async fn messages_and_connections_leave_no_lines_in_a_log_of_level_info() {
     assert!(report.contains("connections=0 unfinished=0"), "{report}");
 }
 
-/// All of it comes from the client, which would like to write into the log.
+/// The client controls the text, and must not be able to forge lines of the log.
 #[tokio::test]
 async fn undecodable_message_is_logged_with_its_reason_and_a_bounded_excerpt() {
     let log = Log::new("debug");
@@ -242,7 +242,7 @@ async fn lost_messages_are_logged_as_totals() {
         [&here, &there].iter().all(|hub| hub.cluster().nodes().len() == 2)
     })
     .await;
-    // The first that comes begins the count.
+    // The count begins with the first message that arrives.
     here.try_broadcast(&"first".to_owned()).expect("published");
     eventually("it has come", || health(&there).received == 1).await;
     for lost in 1..=30 {
@@ -263,7 +263,7 @@ async fn lost_messages_are_logged_as_totals() {
     assert!(told.len() < 30, "{told:#?}");
 }
 
-/// In the thread of the test, where the log is.
+/// Runs in the thread of the test, because the log belongs to this thread.
 fn in_a_runtime<V>(act: impl FnOnce() -> V) -> V {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let _inside = runtime.enter();
@@ -288,7 +288,7 @@ fn shards_that_end_with_or_after_their_hub_are_not_logged() {
     let hub = runtime.block_on(async {
         let hub = Hub::<String>::new();
         hub.shutdown(Duration::ZERO).await;
-        // The shards hear of it, and have nothing to do.
+        // The shards notice the end, and have nothing to do.
         hub.members("room").await;
         tokio::task::yield_now().await;
         hub

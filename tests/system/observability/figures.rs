@@ -1,4 +1,4 @@
-//! Figures are what was done, as a recorder that is not ours has them.
+//! The metrics count the activity of hubs, backplanes and servers, as a recorder of another crate receives them.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use roomcast::{Hub, Local};
 use crate::recorder::Seen;
 use support::{Listening, RawClient, Recorded, TEXT, bind, eventually, frame};
 
-/// A hub that copies nothing by itself.
+/// A hub that does not record its metrics by itself.
 fn hub() -> Hub<String> {
     let hub = Hub::<String>::builder().metrics_interval(Duration::ZERO);
     hub.shards(2).max_message_bytes(100).build().expect("valid settings")
@@ -167,7 +167,7 @@ async fn metrics_of_a_server_count_its_activity() {
     assert_eq!(monitor.local_addr(), Some(serving.addr));
 }
 
-/// The only test with a recorder for the process, which is later than the hub and the server.
+/// The only test with a global recorder, which is installed after the hub and the server start.
 #[tokio::test]
 async fn hub_and_server_record_metrics_periodically_until_they_end() {
     let hub = Hub::<String>::builder().name("by itself");

@@ -9,17 +9,17 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// What is told in this thread, and so in all tasks of a test, until it is dropped.
+/// The log of this thread, and so of all tasks of a test, until it is dropped.
 pub(crate) struct Log {
     lines: Lines,
     _guard: DefaultGuard,
 }
 
 impl Log {
-    /// A log of what the filter lets through.
+    /// A log of the events that the filter selects.
     pub(crate) fn new(filter: &str) -> Self {
-        // Whoever comes first to an event decides for all whether it is ever of interest. In a thread without
-        // a log that would be no, for good.
+        // The first thread that reaches an event decides for all threads whether the event is ever enabled. A thread
+        // without a log would disable the event for good.
         static UNDECIDED: Once = Once::new();
         UNDECIDED.call_once(|| {
             set_global_default(Undecided).expect("nobody else sets it");
@@ -52,7 +52,7 @@ impl Log {
     }
 }
 
-/// Hears nothing, and has every event ask again whether it is of interest.
+/// A subscriber that records nothing, and keeps every event undecided, so that it asks again each time.
 struct Undecided;
 
 impl Subscriber for Undecided {

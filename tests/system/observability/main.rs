@@ -1,4 +1,4 @@
-//! What can be seen from outside of a hub that runs: metrics, spans and events, the endpoints of the chat.
+//! Observability of a running hub: metrics, spans and events, and the endpoints of the chat.
 
 mod chat;
 mod events;

@@ -1,4 +1,4 @@
-//! Faults of the program around a hub, as they are told.
+//! Warnings about faults in the program around a hub.
 
 use roomcast::header::{CONTENT_LENGTH, HeaderValue};
 use roomcast::{Handler, Hub, Reject, UpgradeRequest};
@@ -41,7 +41,7 @@ async fn server_without_upgrades_logs_a_warning_with_the_remedy() {
     assert!(told.len() < 20, "once a second: {told:#?}");
 }
 
-/// Sets a header that it may not set.
+/// Sets a header that handlers may not set.
 struct Careless;
 
 impl Handler<u32> for Careless {

@@ -1,4 +1,4 @@
-//! The page of the documentation says what there is, and nothing else.
+//! The page about metrics lists exactly the metrics that are recorded.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use support::bind;
 
 const PAGE: &str = include_str!("../../../src/docs/metrics.md");
 
-/// A row of the table: type, unit, labels with their values, and what it tells.
+/// A row of the table: type, unit, labels with their values, and meaning.
 type Row = (String, String, BTreeSet<String>, String);
 
 /// `| name | type | unit | labels | what |`
@@ -47,7 +47,7 @@ async fn recorded_metrics_and_documented_metrics_are_the_same() {
     assert_eq!(recorded, documented());
 }
 
-/// A value that the page has to list.
+/// A value of a label that the page must list.
 fn reason(label: &Label) -> Option<String> {
     (label.key() == "reason").then(|| label.value().to_owned())
 }

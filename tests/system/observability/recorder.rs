@@ -1,4 +1,4 @@
-//! A recorder of the facade `metrics` that is not ours, and what it has been told.
+//! A recorder of another crate for the facade `metrics`, and the values that it has received.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +6,12 @@ use metrics::Label;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshot};
 use metrics_util::{CompositeKey, MetricKind};
 
-/// What a recorder has been told of one hub or server, by name and reason.
+/// The values of one hub or server in a recorder, by name and reason.
 #[derive(Debug)]
 pub(crate) struct Seen(BTreeMap<(String, String), DebugValue>);
 
 impl Seen {
-    /// What `record` tells the recorder of this thread.
+    /// Runs `record`, and returns the values that it records.
     pub(crate) fn in_scope(record: impl FnOnce()) -> Self {
         let entry = |(key, _, _, value): (CompositeKey, _, _, DebugValue)| {
             let reason = key.key().labels().find(|label| label.key() == "reason");
@@ -21,7 +21,7 @@ impl Seen {
         Self(Self::snapshot(record).into_vec().into_iter().map(entry).collect())
     }
 
-    /// The same, as the recorder keeps it.
+    /// Runs `record`, and returns the recorder's own snapshot.
     pub(crate) fn snapshot(record: impl FnOnce()) -> Snapshot {
         let recorder = DebuggingRecorder::new();
         metrics::with_local_recorder(&recorder, record);
@@ -50,7 +50,7 @@ impl Seen {
         }
     }
 
-    /// The values that were recorded; none, where the name is not known yet.
+    /// The recorded values; empty if the name is unknown.
     pub(crate) fn histogram(&self, name: &str) -> Vec<f64> {
         match self.value(name, "") {
             Some(DebugValue::Histogram(values)) => {
@@ -66,7 +66,7 @@ impl Seen {
     }
 }
 
-/// As the table of the documentation writes it.
+/// The name of a kind of metric in the table of the documentation.
 pub(crate) fn kind_name(kind: MetricKind) -> &'static str {
     match kind {
         MetricKind::Counter => "counter",

@@ -1,4 +1,4 @@
-//! Acting on connections of other nodes: logging a user out everywhere, also during an outage.
+//! Actions on connections of other nodes: logs a user out everywhere, also during an outage.
 
 use roomcast::{Close, CloseCode, Conn, DisconnectReason, Hub, Target};
 
@@ -8,7 +8,7 @@ use support::{Client, Recorded, eventually};
 
 const END: u32 = u32::MAX;
 
-/// A node with two clients: one of the user, in the room of the user, and one of somebody else.
+/// A node with two clients: one of the user, in the user's room, and one of another user.
 struct Node {
     server: Recorded<u32>,
     user: (Client, Conn<u32>),
@@ -37,7 +37,7 @@ impl Node {
     }
 }
 
-/// Three nodes that know each other. The first one reaches Redis by a URL of its own.
+/// Three nodes that know each other. The first node reaches Redis by another URL.
 async fn three(redis: &RedisServer, first: &str, channels: u16) -> Vec<Node> {
     let mut nodes = Vec::new();
     for url in [first, &redis.url(), &redis.url()] {
@@ -63,7 +63,7 @@ async fn closing_a_room_logs_a_user_out_on_three_nodes() {
         }
         nodes[1].hub().try_broadcast(&END).unwrap();
         for node in &mut nodes {
-            assert_eq!(node.other.0.get::<u32>().await, END, "others are not");
+            assert_eq!(node.other.0.get::<u32>().await, END, "other users stay");
             assert_eq!((node.hub().count(), node.hub().rooms().await.len()), (1, 1));
         }
     }
@@ -88,7 +88,7 @@ async fn closing_connection_ids_logs_a_user_out_on_three_nodes() {
 async fn actions_during_an_outage_wait_and_arrive_in_order() {
     let redis = RedisServer::start();
     let proxy = Proxy::start(redis.addr()).await;
-    // Who does not listen when Redis is back misses what is published, so the outage is of one node.
+    // A node that is not subscribed when Redis is back misses messages, so only one node has the outage.
     let mut nodes = three(&redis, &proxy.url(), 1).await;
     proxy.stall();
     let hub = nodes[0].hub().clone();
@@ -100,7 +100,7 @@ async fn actions_during_an_outage_wait_and_arrive_in_order() {
     hub.try_close(&Target::room("user:7"), CloseCode::from(4_001)).unwrap();
     hub.try_broadcast(&END).unwrap();
     nodes[0].user_is_told(4_001, "").await;
-    assert_eq!(nodes[0].other.0.get_many::<u32>(2).await, [1, END], "here it happens at once");
+    assert_eq!(nodes[0].other.0.get_many::<u32>(2).await, [1, END], "local members see it at once");
     assert!(nodes[1..].iter().all(|node| !node.user.1.is_closed()));
     assert_eq!(hub.backplane_health().unwrap().dropped, 0);
     proxy.resume();
@@ -111,5 +111,5 @@ async fn actions_during_an_outage_wait_and_arrive_in_order() {
         assert_eq!((health.received, health.lost, health.garbage), (6, 0, 0), "{health:?}");
     }
     let published = || hub.backplane_health().unwrap().published;
-    eventually("they count as messages", || published() == 6).await;
+    eventually("actions count as messages", || published() == 6).await;
 }

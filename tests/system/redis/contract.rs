@@ -7,7 +7,7 @@ use roomcast::{Backplane, BackplaneError, Inbound, Redis, RedisCluster};
 
 use support::servers;
 
-/// A backplane with the servers that it needs, which end with its last clone.
+/// A backplane with its servers, which end with the last clone.
 #[derive(Clone)]
 struct Served<B> {
     backplane: B,

@@ -1,4 +1,4 @@
-//! A chat that is full of clients has descriptors left for its Redis.
+//! A chat that is full of clients keeps descriptors for its Redis connections.
 
 use std::process::Command;
 
@@ -12,7 +12,7 @@ use support::{Client, within};
 
 const DESCRIPTORS: usize = 200;
 
-/// Clients that come, more than there can be.
+/// The clients that connect: more than the server has descriptors for.
 const CLIENTS: usize = 230;
 
 /// A chat that cannot raise its limit.
@@ -44,14 +44,14 @@ async fn backplane_is(chat: &Chat, state: &str) {
     .await;
 }
 
-/// Those of so many clients that get in. The others are told to come back.
+/// Connects this many clients. Returns the accepted clients; the others get 503.
 async fn knock(chat: &Chat, clients: usize) -> Vec<Client> {
     let mut inside = Vec::new();
     for _ in 0..clients {
         match Client::try_connect(chat.addr, "/ws/room").await {
             Ok(client) => inside.push(client),
             Err(Error::Http(response)) => assert_eq!(response.status(), 503),
-            Err(error) => panic!("neither in nor refused: {error}"),
+            Err(error) => panic!("neither accepted nor refused: {error}"),
         }
     }
     inside
@@ -66,7 +66,7 @@ async fn chat_full_of_clients_reconnects_to_its_redis() {
     assert!(inside.len() > DESCRIPTORS / 2, "{} are in", inside.len());
     redis.kill();
     backplane_is(&chat, "down").await;
-    // Whoever waits for a place would take the descriptors that Redis had.
+    // Waiting clients must not take the descriptors of the Redis connections.
     assert_eq!(knock(&chat, CLIENTS - inside.len()).await.len(), 0);
     redis.restart();
     backplane_is(&chat, "up").await;

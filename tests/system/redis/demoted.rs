@@ -1,5 +1,5 @@
-//! Servers that are replicas, from the start or from one moment to the next. What is published there
-//! reaches nobody, though it is acknowledged.
+//! Redis servers that are replicas from the start, or become replicas. A replica acknowledges a publish, but the
+//! message does not reach the subscribers of the master.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use support::servers::{RedisCluster, RedisServer};
 /// Time for messages to flow before something happens.
 const A_WHILE: Duration = Duration::from_millis(500);
 
-/// Whether an error says that the server at that port is a replica.
+/// Whether an error says that the server at this port is a replica.
 fn is_replica(port: u16) -> impl Fn(&BackplaneError) -> bool {
     move |error| matches!(error, BackplaneError::Replica { server } if *server == format!("127.0.0.1:{port}"))
 }
 
-/// A server, and a replica of it that is in sync.
+/// A master, and a replica in sync.
 async fn with_replica() -> (RedisServer, RedisServer) {
     let servers =
         (RedisServer::start(), RedisServer::start_with(&[("repl-diskless-sync-delay", "0")]));
@@ -69,7 +69,7 @@ async fn backplane_on_a_demoted_master_is_down_until_promotion_and_accounts_for_
     assert_eq!(health(&pair.a.hub).dropped, 0, "{pair:?}");
 }
 
-/// Nothing is published but heartbeats: the probes tell.
+/// Only heartbeats are published: the probes notice the change.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_node_notices_that_its_master_is_demoted() {
     let (other, redis) = (RedisServer::start(), RedisServer::start());
@@ -82,7 +82,7 @@ async fn idle_node_notices_that_its_master_is_demoted() {
     eventually("up again", || is_up(&hub)).await;
 }
 
-/// A replica of a cluster passes a plain `PUBLISH` on to all members: it does no harm there.
+/// A replica in a cluster forwards a plain `PUBLISH` to all members, so a replica is no problem there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replica_in_a_cluster_accepts_plain_publishes() {
     let cluster = RedisCluster::start().await;

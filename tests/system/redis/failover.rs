@@ -1,4 +1,4 @@
-//! A Redis Cluster whose masters die: their replicas take over, and the nodes follow.
+//! A Redis Cluster whose masters die: the replicas take over, and the nodes follow.
 
 use std::time::{Duration, Instant};
 
@@ -13,10 +13,10 @@ use support::servers::{RedisCluster, RedisServer};
 /// Time for messages to flow before something happens.
 const A_WHILE: Duration = Duration::from_millis(500);
 
-/// A dead master is found after two seconds, a replica is chosen a second later.
+/// A cluster detects a dead master after two seconds, and elects a replica a second later.
 const TAKEN_OVER: Duration = Duration::from_secs(10);
 
-/// A failover by hand is given up after five seconds, as when a vote is missing, and is asked for again.
+/// Redis gives up a failover by hand after five seconds, for example if a vote is missing; then the test asks again.
 const BY_HAND: Duration = Duration::from_secs(6);
 
 fn node(cluster: &RedisCluster) -> Builder<Numbered> {
@@ -29,7 +29,7 @@ async fn linked(cluster: &RedisCluster) -> (Pair, Feed) {
     Pair::linked(a, b).await
 }
 
-/// The channel of the only room, as the members see it.
+/// The channel of the only room, by its name at the cluster members.
 fn room_channel(cluster: &RedisCluster) -> String {
     let pattern = format!("roomcast:{CHANNEL}:[0-9]*");
     let channels = cluster.members.iter().flat_map(|member| {
@@ -98,8 +98,8 @@ async fn messages_go_only_to_cluster_members_that_have_the_channel() {
     let cluster = RedisCluster::start().await;
     let (pair, mut feed) = linked(&cluster).await;
     feed.run_for(A_WHILE).await;
-    // What a member passes on to all others is counted as `publish`, what it passes on to its own
-    // replica as `publishshard`.
+    // A cluster member counts a message that it forwards to all members as `publish`, and a message for
+    // its own replica as `publishshard`.
     for member in &cluster.members {
         let info = member.command(&["CLUSTER", "INFO"]);
         let info: String = redis::from_redis_value(info).expect("text");
@@ -109,8 +109,8 @@ async fn messages_go_only_to_cluster_members_that_have_the_channel() {
     pair.account_for(&mut feed).await;
 }
 
-/// What is published once all nodes know that the master is gone waits for its replica, and for the nodes
-/// that subscribe there.
+/// Messages that are published after all nodes have noticed the loss of the master wait for the replica, and for the
+/// nodes to subscribe there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_that_wait_for_a_replica_reach_every_node() {
     let mut cluster = RedisCluster::start().await;

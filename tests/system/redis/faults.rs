@@ -1,5 +1,5 @@
-//! Servers that end, stop or cut connections, and networks that swallow everything. Members on the
-//! publishing node notice nothing of it, and what the others miss is counted to the message.
+//! Redis servers that end, stop or cut connections, and networks that swallow all data. Members on the
+//! publishing node notice nothing, and each message that other members miss is counted.
 
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ async fn node_connects_to_a_redis_that_starts_after_the_hub() {
     pair.flow(&mut feed).await;
 }
 
-/// It takes half a minute, of which it uses next to nothing: the other tests run beside it.
+/// The test takes half a minute, but little CPU time: other tests run meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn backplane_is_down_while_redis_is_stopped_for_twenty_seconds() {
     let redis = RedisServer::start();
@@ -114,7 +114,7 @@ async fn publisher_whose_network_stalls_queues_and_loses_nothing() {
     pair.flow(&mut feed).await;
     pair.account_for(&mut feed).await;
     let lost = health(&pair.a.hub).dropped + health(&pair.b.hub).lost;
-    assert_eq!(lost, 0, "who listens was there all the time: {pair:?}");
+    assert_eq!(lost, 0, "the subscriber was connected all the time: {pair:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -125,7 +125,7 @@ async fn subscriber_whose_network_stalls_counts_lost_messages() {
     let (pair, mut feed) = Pair::linked(node(&redis.url()).build().unwrap(), b).await;
     proxy.stall();
     feed.run_until_within(NOTICED, "down", || is_down_by(&pair.b.hub, is_silent)).await;
-    // Both halves are given up by then. A subscription that lived on would miss nothing.
+    // By then the node has given up both connections. A subscription that survived would miss nothing.
     feed.run_for(NOTICED).await;
     assert!(is_up(&pair.a.hub), "its network is another one: {pair:?}");
     proxy.resume();

@@ -1,4 +1,4 @@
-//! Messages that keep coming while things fail.
+//! A feed of messages that continues during faults.
 
 use std::time::{Duration, Instant};
 
@@ -14,39 +14,38 @@ pub(crate) const ROOM: &str = "room";
 /// The time between two bursts.
 const PACE: Duration = Duration::from_millis(5);
 
-/// No call that waits for a server is that short, and hardly any other is that long on a busy
-/// machine.
+/// The most time of a publish: a call that waits for a server takes longer, and other calls hardly ever do, even on a
+/// busy machine.
 const CALL_MAX: Duration = Duration::from_secs(1);
 
-/// A message that can be missed.
+/// A message with a number, so that missing messages are noticed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Numbered {
     pub(crate) number: u64,
     pub(crate) padding: String,
 }
 
-/// Publishes the numbers from zero on to the room, in bursts, as long as it is asked to run. No
-/// call fails, and none takes long.
+/// Publishes numbered messages to the room, in bursts, while it runs. Checks that no call fails or takes long.
 pub(crate) struct Feed {
     hub: Hub<Numbered>,
     pace: Interval,
     burst: u64,
     padding: String,
-    /// How many messages were published; the next one's number.
+    /// The number of published messages, which is the number of the next message.
     pub(crate) published: u64,
-    /// The most that were ever seen to wait for the backplane.
+    /// The most messages that were seen in the outage queue.
     pub(crate) queued_max: usize,
 }
 
 impl Feed {
-    /// Some 2,000 small messages in a second.
+    /// A feed of some 2,000 small messages a second.
     pub(crate) fn new(hub: Hub<Numbered>) -> Self {
         let mut pace = interval(PACE);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self { hub, pace, burst: 10, padding: String::new(), published: 0, queued_max: 0 }
     }
 
-    /// Makes a flood of it: some 12 MB in a second.
+    /// Turns the feed into a flood of some 12 MB a second.
     pub(crate) fn flood(&mut self) {
         self.burst = 64;
         self.padding = "x".repeat(1_000);
@@ -70,12 +69,12 @@ impl Feed {
         }
     }
 
-    /// Runs until `condition` holds, which it must at some time.
+    /// Runs until `condition` holds; fails after [`DEADLINE`].
     pub(crate) async fn run_until(&mut self, what: &str, condition: impl FnMut() -> bool) {
         self.run_until_within(DEADLINE, what, condition).await;
     }
 
-    /// Runs until `condition` holds, which it must in that time.
+    /// Runs until `condition` holds; fails after `limit`.
     pub(crate) async fn run_until_within(
         &mut self,
         limit: Duration,

@@ -1,4 +1,4 @@
-//! Strangers on the channel: what they publish is counted, and does nothing.
+//! Strangers on the channel: their payloads are counted, and have no effect.
 
 use crate::feed::Feed;
 use crate::pair::{COMMON, Pair, health, is_up, node};
@@ -17,7 +17,7 @@ pub(crate) fn publish(redis: &RedisServer, payload: &[u8]) {
     redis.command(&[b"PUBLISH", COMMON.as_bytes(), payload]);
 }
 
-/// The start of an envelope of this version with messages, from a node that nobody knows.
+/// The start of an envelope of the current version with messages, from an unknown node.
 pub(crate) fn header(kind: u8, count: u32) -> Vec<u8> {
     let mut bytes = b"RCE\x02".to_vec();
     bytes.push(kind);
@@ -29,7 +29,7 @@ pub(crate) fn header(kind: u8, count: u32) -> Vec<u8> {
     bytes
 }
 
-/// Nothing was delivered or lost but what the feed has published, and nobody was disconnected.
+/// Checks that only the feed's messages were delivered or lost, and that no client was disconnected.
 pub(crate) async fn nothing_else_happened(pair: &Pair, feed: &mut Feed) {
     pair.flow(feed).await;
     pair.account_for(feed).await;
@@ -50,8 +50,8 @@ async fn invalid_envelopes_are_counted_and_ignored() {
         vec![b"".to_vec(), b"garbage".to_vec(), b"{\"number\":1}".to_vec(), vec![0; 99]];
     payloads.extend((1..whole.len()).map(|bytes| whole[..bytes].to_vec()));
     payloads.push(header(9, 0));
-    // Verbs of actions in bits 4 and 5: a close with a code that may not be sent, without a whole code, and
-    // with a reason that is no text; a join that says binary; a leave with a flag that nobody knows.
+    // Actions have their kind in bits 4 and 5. A close with a forbidden code, with half a code, and with a reason
+    // that is not UTF-8; a join with the binary flag; a leave with an unknown flag.
     for (flags, payload) in [
         (0x10, &b"\xEE\x03"[..]),
         (0x10, b"\xE8"),
@@ -100,7 +100,7 @@ async fn flood_of_garbage_under_load_disturbs_no_node() {
     feed.run_until("all is sent", send_some).await;
     eventually("each is counted", || {
         let health = health(&pair.b.hub);
-        // What the node has no room for is not looked at.
+        // The node discards payloads unread when its queue has no space.
         health.garbage + health.overrun == PAYLOADS
     })
     .await;

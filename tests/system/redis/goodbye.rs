@@ -1,4 +1,4 @@
-//! A node that is shut down says goodbye, and what it has published last arrives.
+//! A node that shuts down says goodbye to the other nodes, and its last messages arrive.
 
 use std::thread;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use crate::pair::{CHANNEL, health, is_up};
 use support::servers::{Proxy, RedisServer};
 use support::{Recorded, eventually};
 
-/// Far below the 15 s after which a silent node is forgotten.
+/// Far less than the 15 s after which a silent node is forgotten.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 fn build(url: &str) -> Hub<u64> {
     Hub::builder().redis(url, CHANNEL).build().expect("it can be built")
 }
 
-/// Runs a program with a hub of its own, to the end of its `main`.
+/// Runs a program with a hub of its own, until its `main` returns.
 fn program<F: Future>(url: &str, main: impl FnOnce(Hub<u64>) -> F + Send + 'static) -> F::Output
 where
     F::Output: Send + 'static,

@@ -1,4 +1,4 @@
-//! What the other tests stand on: servers that come and go, and a network that fails.
+//! Tests of the test tools: Redis servers that end and restart, and a proxy that simulates network faults.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use support::servers::{Certificate, Proxy, RedisCluster, RedisServer};
 use support::{eventually, within};
 
-/// Long enough for an answer on loopback. That one does not come can only be seen by waiting.
+/// Long enough for an answer on loopback. Only a wait can show that no answer comes.
 const A_MOMENT: Duration = Duration::from_millis(200);
 
 async fn ping(stream: &mut TcpStream) {

@@ -1,5 +1,5 @@
-//! Strangers on the channel of nodes that share a key: what they publish is counted, and reaches
-//! nobody, be it forged, changed or recorded.
+//! Strangers on the channel of nodes that share a key: forged, changed and replayed payloads are counted, and reach no
+//! client.
 
 use std::process::Command;
 
@@ -15,15 +15,15 @@ use support::{eventually, within};
 
 const KEY: &[u8] = b"thirty-two bytes, if not random.";
 
-/// A stranger who listens, as whoever may subscribe can.
+/// A stranger who subscribes to the channel.
 async fn listener(redis: &RedisServer) -> PubSub {
     let client = redis::Client::open(redis.url()).expect("the URL is right");
     let mut listener = client.get_async_pubsub().await.expect("the server is there");
-    listener.subscribe(COMMON).await.expect("everybody may");
+    listener.subscribe(COMMON).await.expect("Redis lets everybody subscribe");
     listener
 }
 
-/// The next payload with messages.
+/// Returns the next payload with messages.
 async fn recorded(listener: &mut PubSub) -> Vec<u8> {
     let mut messages = listener.on_message();
     loop {
@@ -66,7 +66,7 @@ async fn forged_changed_and_recorded_envelopes_reach_no_client() {
 
     (0..100).for_each(|_| publish(&redis, &genuine));
     eventually("each is counted", || health(&pair.b.hub).duplicates >= 100).await;
-    assert_eq!(health(&pair.b.hub).duplicates, 100, "it holds one message");
+    assert_eq!(health(&pair.b.hub).duplicates, 100, "the envelope holds one message");
     nothing_else_happened(&pair, &mut feed).await;
     assert_eq!(health(&pair.b.hub).unauthenticated, forged.len() as u64);
 }
@@ -96,11 +96,11 @@ async fn nodes_with_different_keys_form_two_clusters_on_one_channel() {
     let [a, b] = [(); 2].map(|()| node(&redis.url()).backplane_key(KEY).build().unwrap());
     let other = node(&redis.url()).backplane_key([7; 32]).build().unwrap();
     let (pair, mut feed) = Pair::linked(a, b).await;
-    eventually("it is up", || is_up(&other)).await;
+    eventually("the other node is up", || is_up(&other)).await;
     nothing_else_happened(&pair, &mut feed).await;
-    eventually("it tells of the others", || health(&other).unauthenticated > 0).await;
+    eventually("the other node counts foreign envelopes", || health(&other).unauthenticated > 0).await;
     assert_eq!(health(&other).received, 0);
-    eventually("they tell of it", || health(&pair.a.hub).unauthenticated > 0).await;
+    eventually("the pair counts foreign envelopes", || health(&pair.a.hub).unauthenticated > 0).await;
     eventually("they know each other", || pair.a.hub.cluster().nodes().len() == 2).await;
     assert_eq!(other.cluster().nodes().len(), 1);
 }
@@ -119,7 +119,7 @@ async fn chat_reads_its_key_from_a_file() {
         node.backplane_key(key).build().unwrap()
     };
     let (hub, stranger) = (node(KEY), node(&[7; 32]));
-    eventually("it is heard", || hub.cluster().nodes().len() == 2).await;
-    eventually("it is not heard", || health(&stranger).unauthenticated > 0).await;
+    eventually("the node with the key knows the chat", || hub.cluster().nodes().len() == 2).await;
+    eventually("the stranger cannot read the chat's envelopes", || health(&stranger).unauthenticated > 0).await;
     assert_eq!(stranger.cluster().nodes().len(), 1);
 }

@@ -1,4 +1,4 @@
-//! Servers that refuse or cut off a node by a limit of theirs, and the limits of the node itself.
+//! Limits of the Redis server that refuse or cut off a node, and the limits of the node itself.
 
 use roomcast::BackplaneError;
 
@@ -6,13 +6,13 @@ use crate::pair::{NOTICED, Pair, health, is_down_by, is_up, node};
 use support::eventually;
 use support::servers::{Proxy, RedisServer};
 
-/// Whether the server has refused for a reason with that word. Words are looked for in any case:
-/// some texts are the server's, some those of the library that speaks with it.
+/// Whether the server has refused for a reason that contains this word. Ignores upper and lower case, because some
+/// texts come from the server and some from the client library.
 fn is_refused_by(error: &BackplaneError, word: &str) -> bool {
     matches!(error, BackplaneError::Refused(text) if text.to_lowercase().contains(word))
 }
 
-/// How many connections have subscriptions, as the server sees it.
+/// The number of connections with subscriptions, as the server counts them.
 fn subscribers(redis: &RedisServer) -> usize {
     let list = redis.command(&["CLIENT", "LIST", "TYPE", "pubsub"]);
     redis::from_redis_value::<String>(list).expect("a list is text").lines().count()
@@ -46,11 +46,11 @@ async fn redis_with_too_many_clients_is_reported_and_retried() {
     let redis = RedisServer::start();
     let [a, b] = [(); 2].map(|()| node(&redis.url()).build().unwrap());
     let (pair, mut feed) = Pair::linked(a, b).await;
-    // The connection of the test is the one that may stay.
+    // Only the connection of the test may stay.
     redis.command(&["CONFIG", "SET", "maxclients", "1"]);
     redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
     redis.command(&["CLIENT", "KILL", "TYPE", "normal"]);
-    // The server closes at once: who writes then may find a broken connection before the reason.
+    // The server closes at once, so a write may fail before the node reads the reason.
     let is_fitting = |error: &BackplaneError| {
         matches!(error, BackplaneError::Connection(_))
             || is_refused_by(error, "max number of clients")
@@ -72,7 +72,7 @@ async fn subscriber_that_redis_cuts_off_as_too_slow_counts_lost_messages() {
     assert_eq!(subscribers(&redis), 2);
     feed.flood();
     proxy.stall();
-    // What the node closes itself does not get through to the server.
+    // The proxy stalls, so the server does not see when the node itself closes the connection.
     feed.run_until("the server cuts it off", || subscribers(&redis) < 2).await;
     feed.run_until_within(NOTICED, "down", || is_down_by(&pair.b.hub, |_| true)).await;
     proxy.resume();

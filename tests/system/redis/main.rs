@@ -1,4 +1,4 @@
-//! Hubs over real Redis servers: what their backplane does when all is well, and when it is not.
+//! Hubs with a backplane over real Redis servers, in normal operation and during faults.
 
 mod acting;
 mod contract;

@@ -1,4 +1,4 @@
-//! Redis goes away and comes back: what was published meanwhile reaches every node that comes back.
+//! Outages of Redis: the messages that were published meanwhile reach every node that comes back.
 
 use std::env;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::trio::Trio;
 use support::eventually;
 use support::servers::{Proxy, RedisServer};
 
-/// How often the server is restarted under load, unless `ROOMCAST_RESTARTS` says otherwise.
+/// The number of restarts under load; `ROOMCAST_RESTARTS` overrides it.
 const RESTARTS: u64 = 8;
 
 /// The longest wait between two attempts to connect, and some seconds.
@@ -50,8 +50,8 @@ async fn outages(redis: &mut RedisServer, trio: &mut Trio) {
     trio.account_for().await;
 }
 
-/// What is published once all nodes know that the server is away has waited, and must arrive. What the
-/// server had taken when it died may be lost, and is counted.
+/// Messages that are published after all nodes have noticed the outage wait in the queue, and must arrive. Messages
+/// that the server had accepted when it died may be lost, and are counted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn restarts_under_load_lose_no_queued_message() {
     let restarts = env::var("ROOMCAST_RESTARTS").map_or(RESTARTS, |text| text.parse().unwrap());
@@ -87,7 +87,7 @@ async fn absent_node_is_reported_with_the_number_of_messages_it_misses() {
     redis.restart();
     let absent = trio.nodes[2].hub().node_id();
     for there in &trio.nodes[..2] {
-        eventually("its time is up", || !there.health().absent_nodes.is_empty()).await;
+        eventually("the wait for the absent node ends", || !there.health().absent_nodes.is_empty()).await;
         let health = there.health();
         assert_eq!(health.absent_nodes.len(), 1, "{health:?}");
         assert_eq!((health.absent_nodes[0].node, health.absent_nodes[0].messages), (absent, 100));

@@ -1,4 +1,4 @@
-//! Two nodes with a client on each, and the count of what went from one to the other.
+//! Two nodes with a client on each, and the count of the messages from one node to the other.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -15,14 +15,14 @@ use support::{Client, DEADLINE, Recorded, eventually, within};
 /// The channel of all hubs.
 pub(crate) const CHANNEL: &str = "chat";
 
-/// How it is called at the server.
+/// The name of the common channel at the server.
 pub(crate) const COMMON: &str = "roomcast:chat:all";
 
-/// What is wrong shows within this time: a probe every 4.5 seconds, two seconds for its answer, and
-/// half of one for a busy machine.
+/// The time in which a node notices a fault: a probe every 4.5 seconds, two seconds for its answer, and
+/// half a second for a busy machine.
 pub(crate) const NOTICED: Duration = Duration::from_secs(7);
 
-/// The settings of a node. Its clients may be slow: what they miss is the backplane's fault.
+/// The settings of a node. The send queues are large, so that only the backplane can lose messages.
 pub(crate) fn node(url: &str) -> Builder<Numbered> {
     let builder = Hub::builder().shards(2).send_buffer(65_536).send_buffer_bytes(256 << 20);
     builder.redis(url, CHANNEL)
@@ -36,7 +36,7 @@ pub(crate) fn is_up<T: Send + 'static>(hub: &Hub<T>) -> bool {
     health(hub).state == BackplaneState::Up
 }
 
-/// Whether a hub is down now, for a reason like that.
+/// Whether the backplane of a hub is down now, for this reason.
 pub(crate) fn is_down_by(
     hub: &Hub<Numbered>,
     is_reason: impl FnOnce(&BackplaneError) -> bool,
@@ -44,7 +44,7 @@ pub(crate) fn is_down_by(
     hub.backplane_err().is_some_and(|error| is_reason(&error))
 }
 
-/// A client in the room that writes down the numbers which it gets.
+/// A client in the room that records the numbers of its messages.
 pub(crate) struct Reader {
     numbers: Arc<Mutex<Vec<u64>>>,
     task: JoinHandle<()>,
@@ -60,7 +60,7 @@ impl Reader {
         self.numbers.lock().expect("the reader has not panicked").len()
     }
 
-    /// Whether a number has come that is at least as high.
+    /// Whether this number or a higher number has come.
     pub(crate) fn has_reached(&self, number: u64) -> bool {
         let numbers = self.numbers.lock().expect("the reader has not panicked");
         numbers.last().is_some_and(|last| *last >= number)
@@ -95,7 +95,7 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    /// Serves two hubs, whether or not they can reach each other.
+    /// Serves two hubs; they need not reach each other.
     pub(crate) async fn start(a: Hub<Numbered>, b: Hub<Numbered>) -> (Self, Feed) {
         let feed = Feed::new(a.clone());
         let (mut a, mut b) = (Recorded::serve(a).await, Recorded::serve(b).await);
@@ -107,8 +107,8 @@ impl Pair {
         (Self { a, b, local, remote, remote_conn }, feed)
     }
 
-    /// Serves two hubs, and waits until a first message has gone from one to the other: the count
-    /// of what is lost begins there.
+    /// Serves two hubs, and waits until a first message has reached the other hub: the count of lost
+    /// messages begins there.
     pub(crate) async fn linked(a: Hub<Numbered>, b: Hub<Numbered>) -> (Self, Feed) {
         let (pair, mut feed) = Self::start(a, b).await;
         eventually("both nodes are up", || is_up(&pair.a.hub) && is_up(&pair.b.hub)).await;
@@ -131,9 +131,9 @@ impl Pair {
     }
 
     /// Waits until each message is accounted for: delivered at `b` once and in order, dropped by
-    /// `a`, or missed by `b`; and at `a` every one has been delivered.
+    /// `a`, or lost by `b`. Checks that `a` has delivered each message to its own client.
     pub(crate) async fn account_for(&self, feed: &mut Feed) {
-        // Twice: a sum that grows too far would pass the right one on its way.
+        // Twice, because a sum that grows too far is right for a moment.
         for _ in 0..2 {
             feed.publish();
             eventually("each message is accounted for", || self.accounted() >= feed.published)

@@ -1,4 +1,4 @@
-//! A process that does not run for a while. What Redis has answered meanwhile waits in the socket.
+//! A process that does not run for a while. The answers of Redis meanwhile wait in the socket.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -12,13 +12,13 @@ use support::programs::{Chat, example};
 use support::servers::{Proxy, RedisServer};
 use support::{Client, eventually, within};
 
-/// Longer than the deadlines of publishing and probing, also where they are prolonged.
+/// Longer than the deadlines of publishing and probing, also when they are extended.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Long enough for a message to be on its way, and far below any deadline.
+/// Long enough for a message to be in flight, and far less than any deadline.
 const A_MOMENT: Duration = Duration::from_millis(200);
 
-/// A chat that says on its standard error how its backplane is.
+/// A chat that prints each state of its backplane on standard error.
 struct Node {
     chat: Chat,
     told: Arc<Mutex<Vec<String>>>,
@@ -71,7 +71,7 @@ async fn answer_that_arrives_during_a_pause_does_not_count_as_silence() {
     let mut here = Client::connect(paused.chat.addr, "/ws/room").await;
     let mut there = Client::connect(other.chat.addr, "/ws/room").await;
     let mut number = 0;
-    // Until each hears of the other's members, and so of its messages.
+    // Until each node knows the other's members, and so receives its messages.
     for _ in 0..2 {
         say(&mut here, "hello").await;
         hears(&mut there, "hello").await;
@@ -93,7 +93,7 @@ async fn answer_that_arrives_during_a_pause_does_not_count_as_silence() {
         say(&mut here, &format!("afterwards {number}")).await;
         hears(&mut there, &format!("afterwards {number}")).await;
     }
-    // Also when the next probe is over.
+    // The next probe must not report a fault, either.
     sleep(PAUSE).await;
     assert_eq!(paused.told("down"), Vec::<String>::new());
     assert_eq!(other.told("down"), Vec::<String>::new());

@@ -1,4 +1,4 @@
-//! Other programs publish on a real server: `redis-cli`, and Python with a signature.
+//! Other programs publish through a real Redis: `redis-cli`, and Python with a signature.
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
@@ -14,10 +14,10 @@ use support::{Client, Recorded, eventually};
 const CHANNEL: &str = "chat:in";
 const KEY: &str = "thirty-two bytes, if not random.";
 
-/// What the page about scaling shows.
+/// The page about scaling.
 const PAGE: &str = include_str!("../../../src/docs/scaling.md");
 
-/// The lines of Python on that page.
+/// The lines of Python on the page.
 fn documented_lines() -> &'static str {
     let (_, after) = PAGE.split_once("```python\n").expect("the page has lines of Python");
     after.split_once("```").expect("they end").0
@@ -27,7 +27,7 @@ fn node(redis: &RedisServer) -> Builder<Value> {
     Hub::builder().shards(2).redis(redis.url(), "chat").plain_channel(CHANNEL)
 }
 
-/// A node with a client in a room, which listens to other programs.
+/// A node that subscribes to the plain channel, with a client in a room.
 async fn member(builder: Builder<Value>, room: &str) -> (Recorded<Value>, Client) {
     let mut node = Recorded::serve(builder.build().expect("valid settings")).await;
     let (client, conn) = node.connect().await;
@@ -37,17 +37,17 @@ async fn member(builder: Builder<Value>, room: &str) -> (Recorded<Value>, Client
 }
 
 async fn listens(hub: &Hub<Value>) {
-    eventually("it listens", || is_up(hub) && health(hub).subscriptions >= 2).await;
+    eventually("the node subscribes to the plain channel", || is_up(hub) && health(hub).subscriptions >= 2).await;
 }
 
-/// Runs `redis-cli`, as a person or a script does; it must succeed.
+/// Runs `redis-cli`, as a person or a script does. Fails if `redis-cli` fails.
 fn redis_cli(port: u16, arguments: &[&str], input: &[u8]) {
     let mut command = Command::new("redis-cli");
     command.args(["-e", "-p", &port.to_string()]).args(arguments);
     output("redis-cli", &mut command, input);
 }
 
-/// Whether several nodes got it is for the tests to find out: the answer counts the subscriptions.
+/// Publishes a payload. The tests check which nodes got it: the answer of Redis only counts subscriptions.
 fn publish(redis: &RedisServer, payload: &str) {
     redis_cli(redis.port, &["PUBLISH", CHANNEL, payload], b"");
 }
@@ -175,7 +175,7 @@ async fn chat_accepts_messages_from_redis_cli() {
     let nodes = [start(), start()];
     for node in &nodes {
         let mut client = Client::connect(node.addr, "/ws/tea").await;
-        // Until the node listens and has the client, what is published does not come to it.
+        // Messages reach the client only after the node has subscribed and the client has joined.
         let mut ticks = tokio::time::interval(std::time::Duration::from_millis(50));
         let heard = async {
             loop {

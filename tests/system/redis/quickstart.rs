@@ -1,4 +1,4 @@
-//! The example `quickstart`, as two nodes, and a job that publishes to its clients.
+//! The example `quickstart`, as two nodes, and the example `cron`, which publishes to its clients.
 
 use std::process::Command;
 use std::time::Duration;
@@ -32,7 +32,7 @@ async fn quickstart_joins_two_nodes_and_accepts_only_clients_with_the_token() {
     let mut here = enter(&nodes[0], "/ws/tea").await;
     let mut there = enter(&nodes[1], "/ws/tea").await;
     let mut elsewhere = enter(&nodes[1], "/ws/coffee").await;
-    // Until both nodes listen, what is said on one of them does not come to the other.
+    // Messages reach the other node only after both nodes have subscribed.
     let mut ticks = tokio::time::interval(Duration::from_millis(20));
     let heard = async {
         loop {
@@ -44,7 +44,7 @@ async fn quickstart_joins_two_nodes_and_accepts_only_clients_with_the_token() {
     };
     assert_eq!(within("a message of the other node", heard).await, "\"hello\"");
     elsewhere.send_text("\"alone\"").await;
-    assert_eq!(elsewhere.next_text().await, "\"alone\"", "only of its own room");
+    assert_eq!(elsewhere.next_text().await, "\"alone\"", "a client gets messages of its own room only");
 }
 
 #[tokio::test]
@@ -52,7 +52,7 @@ async fn cron_example_reaches_the_clients_of_a_server() {
     let redis = RedisServer::start();
     let server = start(&redis);
     let mut client = enter(&server, "/ws/lobby").await;
-    // Until the server has subscribed, nobody hears the job.
+    // The message of the job arrives only after the server has subscribed.
     let mut ticks = tokio::time::interval(Duration::from_millis(100));
     let heard = async {
         loop {

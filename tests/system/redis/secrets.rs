@@ -1,4 +1,4 @@
-//! Passwords work, and are shown nowhere; and Redis over TLS.
+//! Passwords work and are never shown; and Redis over TLS.
 
 use roomcast::{BackplaneError, Hub};
 
@@ -11,7 +11,7 @@ const PASSWORD: &str = "fish-and-chips";
 /// The rights that the page `docs::scaling` lists for a user.
 const RIGHTS: [&str; 4] = ["-@all", "+publish", "+subscribe", "+unsubscribe"];
 
-/// A server with the user `app`, who may use the channels of the chat, and no more.
+/// A server with the user `app`, who may only use the channels of the chat.
 fn server_with_user() -> RedisServer {
     let redis = RedisServer::start();
     let [password, channels] = [format!(">{PASSWORD}"), format!("&roomcast:{CHANNEL}:*")];
@@ -72,7 +72,7 @@ async fn password_in_a_url_that_cannot_work_is_shown_nowhere() {
     ] {
         let builder = Hub::<u64>::builder().redis(url, CHANNEL);
         assert_no_password(&format!("{builder:?}"));
-        // Told at once, or by the health: either way it must not be repeated.
+        // The error comes at once or with the health: neither may contain the password.
         match builder.build() {
             Err(error) => assert_no_password(&format!("{error} {error:?}")),
             Ok(hub) => {
@@ -91,8 +91,8 @@ async fn password_is_not_shown_by_a_node_that_is_up() {
     assert_no_password(&format!("{hub:?} {:?}", hub.backplane_health()));
 }
 
-/// Over TLS, by two chats in processes of their own: which certificates to trust is a setting of
-/// the process.
+/// Over TLS, with two chats in processes of their own: the trusted certificates are a setting of the
+/// process.
 mod tls {
     use std::path::Path;
     use std::process::Command;
@@ -114,7 +114,7 @@ mod tls {
         Chat::start(command.env("SSL_CERT_FILE", trusted)).expect("the load server starts")
     }
 
-    /// Says the line again and again until the listener hears it.
+    /// Sends the line again and again until the listener receives it.
     async fn is_heard(speaker: &mut Client, listener: &mut Client) {
         let mut again = interval(Duration::from_millis(50));
         let speak = async {
@@ -147,7 +147,7 @@ mod tls {
         let mut speaker = Client::connect(one.addr, "/ws/room").await;
         let mut listener = Client::connect(other.addr, "/ws/room").await;
         let heard = timeout(Duration::from_secs(3), is_heard(&mut speaker, &mut listener)).await;
-        assert!(heard.is_err(), "it was heard without trust");
+        assert!(heard.is_err(), "no message passes without trust");
         let mut page = RawClient::open(one.addr).await;
         page.send(b"GET /stats HTTP/1.1\r\nHost: chat\r\nConnection: close\r\n\r\n").await;
         let stats = String::from_utf8(page.read_to_end().await).expect("JSON is text");

@@ -1,4 +1,4 @@
-//! Masters that Sentinel names: they die, freeze and come back as replicas, and the nodes follow.
+//! Masters that Sentinel names: they die, freeze and come back as replicas, and the nodes follow the new master.
 
 use std::time::{Duration, Instant};
 
@@ -12,11 +12,11 @@ use support::servers::{RedisServer, SERVICE, Watched};
 /// Time for messages to flow before something happens.
 const A_WHILE: Duration = Duration::from_millis(500);
 
-/// A dead master is found after a second; then the sentinels agree, in a second or two, and sometimes only
-/// at the second attempt.
+/// The sentinels detect a dead master after a second; then they agree in a second or two, sometimes only at the second
+/// attempt.
 const PROMOTED: Duration = Duration::from_secs(20);
 
-/// From the promotion on, which the sentinels notice up to a second later.
+/// The time from the promotion until messages flow; the sentinels notice the promotion up to a second later.
 const FLOWS: Duration = Duration::from_secs(2);
 
 const PASSWORD: &str = "fish-and-chips";
@@ -35,7 +35,7 @@ fn node_with_password(watched: &Watched) -> Builder<Numbered> {
     builder().backplane(master.password(PASSWORD), CHANNEL)
 }
 
-/// Waits until the other server is the master, and then until messages flow, which is timed.
+/// Waits until the other server is the master, and then until messages flow. Returns the second time.
 async fn follow(watched: &Watched, next: usize, pair: &Pair, feed: &mut Feed) -> Duration {
     feed.run_until_within(PROMOTED, "a promotion", || watched.is_master(next)).await;
     let promoted = Instant::now();
@@ -89,7 +89,7 @@ async fn nodes_follow_the_replicas_of_twenty_masters_that_die() {
     masters_die(20, watched, linked).await;
 }
 
-/// Its connections stay open: only the sentinels know.
+/// The connections to a frozen master stay open: only the sentinels report the change.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_leave_a_frozen_master_as_soon_as_another_is_promoted() {
     let watched = Watched::start().await;
@@ -192,7 +192,7 @@ async fn wrong_passwords_are_reported_and_never_shown() {
     }
 }
 
-/// The tasks that hear the sentinels end with the hub.
+/// The tasks that listen to the sentinels end with the hub.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_to_sentinels_end_with_the_hub() {
     let watched = Watched::start().await;

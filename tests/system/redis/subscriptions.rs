@@ -1,4 +1,4 @@
-//! Rooms that come and go: their channels are subscribed to in time, and given up again.
+//! Rooms that come and go: the node subscribes to their channels in time, and unsubscribes again.
 
 use roomcast::{Conn, Hub};
 use tokio::task::JoinSet;
@@ -9,7 +9,7 @@ use support::{Client, Recorded, eventually, within};
 
 const CHANNELS: u16 = 64;
 
-/// Clients of each node, and the rooms that each of them visits.
+/// The clients of each node, and the rooms that each client visits.
 const CLIENTS: u64 = 50;
 const VISITS: u64 = 100;
 
@@ -20,7 +20,7 @@ async fn node(redis: &RedisServer) -> Recorded<u64> {
     node
 }
 
-/// `(channel, number of subscribers)` of all channels with any.
+/// `(channel, number of subscribers)` of all channels with subscribers.
 fn subscriptions(redis: &RedisServer) -> Vec<(String, u64)> {
     let channels = redis.command(&["PUBSUB", "CHANNELS"]);
     let channels: Vec<String> = redis::from_redis_value(channels).expect("a list of names");
@@ -29,15 +29,15 @@ fn subscriptions(redis: &RedisServer) -> Vec<(String, u64)> {
     redis::from_redis_value(redis.command(&words)).expect("names and numbers")
 }
 
-/// Visits one room after the other; in each, one message comes from the other node.
+/// Visits one room after another; in each, the other node sends one message.
 async fn visit(mut client: Client, conn: Conn<u64>, other: Hub<u64>, rooms: Vec<u64>) {
     for number in rooms {
         let room = number.to_string();
         within("a subscription", conn.join_subscribed(&room))
             .await
             .expect("the connection is open");
-        other.try_to_room(&room, &number).expect("there is room");
-        assert_eq!(client.get::<u64>().await, number, "neither lost nor another room's");
+        other.try_to_room(&room, &number).expect("there is space");
+        assert_eq!(client.get::<u64>().await, number, "the message of this room arrives");
         conn.try_leave(&room).expect("the connection is open");
     }
 }
@@ -58,7 +58,7 @@ async fn ten_thousand_rooms_lose_no_message_and_leave_no_subscription() {
     let only_the_common_one = [(COMMON.to_owned(), 2)];
     eventually("rooms are given up", || subscriptions(&redis) == only_the_common_one).await;
     for hub in &hubs {
-        // The server has seen it before the node has its answer.
+        // The server processes the command before the node has the answer.
         eventually("the node knows", || health(hub).subscriptions == 1).await;
         let health = health(hub);
         assert_eq!((health.lost, health.dropped, health.overrun), (0, 0, 0));
@@ -72,7 +72,7 @@ async fn flapping_room_keeps_its_subscription() {
     let (mut a, b) = (node(&redis).await, node(&redis).await);
     let (mut client, conn) = a.connect().await;
     within("a subscription", conn.join_subscribed("room")).await.unwrap();
-    // A leave is not acted on at once, so that the join which follows finds all in place.
+    // The node does not unsubscribe at once, so the following join still has its subscription.
     for number in 0..1_000 {
         conn.try_leave("room").unwrap();
         conn.try_join("room").unwrap();

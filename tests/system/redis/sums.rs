@@ -11,10 +11,10 @@ use support::servers::{Proxy, RedisServer};
 /// Time for messages to flow.
 const A_WHILE: Duration = Duration::from_millis(300);
 
-/// Longer than a probe and its deadline: whatever has failed is noticed.
+/// Longer than a probe and its deadline: the nodes notice each fault.
 const LONG: Duration = Duration::from_secs(8);
 
-/// Three nodes, of which the last has a network of its own.
+/// Three nodes; the last node has a network of its own.
 struct Scene {
     redis: RedisServer,
     proxy: Proxy,
@@ -31,7 +31,7 @@ impl Scene {
         Self { redis, proxy, trio }
     }
 
-    /// Publishes on, waits until all is well, and looks at the sums.
+    /// Continues to publish, waits until all nodes are up, and checks the sums.
     async fn end(mut self) {
         self.trio.publish_for(A_WHILE).await;
         eventually("all are up", || self.trio.are(is_up)).await;

@@ -1,4 +1,4 @@
-//! Redis over TLS, with certificates of one's own.
+//! Redis over TLS, with private certificates.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn builder() -> Builder<Numbered> {
     Hub::builder().shards(2).send_buffer(65_536).send_buffer_bytes(256 << 20)
 }
 
-/// Waits until a hub is down, and says why.
+/// Waits until a hub is down, and returns the reason.
 async fn reason(redis: &RedisServer, tls: RedisTls) -> String {
     let hub = node(redis, tls).build().unwrap();
     eventually("down", || hub.backplane_err().is_some()).await;
@@ -27,7 +27,7 @@ async fn reason(redis: &RedisServer, tls: RedisTls) -> String {
     error.to_string()
 }
 
-/// A server that asks for a certificate of the authority, as Redis does by default.
+/// A server that requires a client certificate of the authority, as Redis does by default.
 fn asking(authority: &Authority) -> RedisServer {
     let path = authority.path();
     let path = path.to_str().expect("temporary folders are UTF-8");
@@ -86,7 +86,7 @@ async fn client_certificate_is_sent_to_a_server_that_asks() {
     }
 }
 
-/// One setting for the sentinels, the master that they name, and the next one.
+/// The same settings apply to the sentinels, the current master and the next master.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_settings_apply_to_sentinels_and_masters() {
     let authority = Authority::new("ours");

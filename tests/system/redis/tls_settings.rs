@@ -1,4 +1,4 @@
-//! Settings of TLS to Redis: those that cannot work are errors before anything connects.
+//! TLS settings for Redis: invalid settings are errors before anything connects.
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use roomcast::{BackplaneError, Redis, RedisTls};
@@ -19,7 +19,7 @@ fn valid_settings_are_accepted() {
     let tls =
         RedisTls::new().authority(&*certificate).client_certificate(certificate.as_str(), key);
     applied(tls).expect("all belongs together");
-    applied(RedisTls::new().danger_accept_invalid_certificates()).expect("it says so");
+    applied(RedisTls::new().danger_accept_invalid_certificates()).expect("the danger setting is explicit");
 }
 
 #[test]

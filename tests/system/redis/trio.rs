@@ -1,4 +1,4 @@
-//! Three nodes that all publish, with a client on each, and the sum of what became of it.
+//! Three nodes that all publish, with a client on each, and the accounting of all messages.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::pair::{Reader, health, is_up, node};
 use support::servers::RedisServer;
 use support::{Recorded, eventually, within};
 
-/// The numbers of a node begin at a multiple of it.
+/// The numbers of node `n` begin at `n * BLOCK`.
 const BLOCK: u64 = 1_000_000;
 
 /// A node of the three.
@@ -30,7 +30,7 @@ impl Third {
         health(self.hub())
     }
 
-    /// The numbers of a node that have come here.
+    /// The numbers from a node that have arrived here.
     fn numbers_of(&self, at: usize) -> Vec<u64> {
         let block = at as u64 * BLOCK..(at as u64 + 1) * BLOCK;
         let mut numbers = self.reader.numbers();
@@ -49,7 +49,7 @@ impl Trio {
         Self::of([(); 3].map(|()| node(&redis.url()).build().unwrap())).await
     }
 
-    /// Three nodes that know each other, and have heard of each other.
+    /// Three nodes that know each other, and have received messages from each other.
     pub(crate) async fn of(hubs: [Hub<Numbered>; 3]) -> Self {
         let mut nodes = Vec::new();
         for hub in hubs {
@@ -69,7 +69,7 @@ impl Trio {
         trio
     }
 
-    /// Each node publishes so many messages.
+    /// Publishes this many messages on each node.
     pub(crate) fn publish(&mut self, count: u64) {
         for (at, third) in self.nodes.iter_mut().enumerate() {
             for _ in 0..count {
@@ -101,13 +101,12 @@ impl Trio {
         self.nodes[here].numbers_of(there).len() as u64 == self.nodes[there].published
     }
 
-    /// The numbers that come next, of each node.
+    /// The next number of each node.
     pub(crate) fn next_numbers(&self) -> Vec<u64> {
         self.nodes.iter().map(|third| third.published).collect()
     }
 
-    /// Whether each client has all that has been published since the nodes had those numbers before
-    /// them.
+    /// Whether each client has all messages from these numbers on, one number for each node.
     pub(crate) fn have_arrived_from(&self, numbers: &[u64]) -> bool {
         self.nodes.iter().all(|third| {
             self.nodes.iter().zip(numbers).enumerate().all(|(there, (other, first))| {
@@ -123,10 +122,10 @@ impl Trio {
     }
 
     /// Waits until the sum is right at each node: `published = delivered + dropped + lost`, where
-    /// `published` is by the two others; and checks that each client got its messages in order and
-    /// once, and all of its own node.
+    /// `published` counts the two other nodes. Checks that each client got its messages once and in
+    /// order, and all messages of its own node.
     pub(crate) async fn account_for(&mut self) {
-        // Twice: a sum that grows too far would pass the right one on its way.
+        // Twice, because a sum that grows too far is right for a moment.
         for _ in 0..2 {
             self.publish(1);
             eventually("each message is accounted for", || {
@@ -147,13 +146,13 @@ impl Trio {
         }
     }
 
-    /// What the two others have published.
+    /// The number of messages that the two other nodes have published.
     fn published_to(&self, at: usize) -> u64 {
         let others = self.nodes.iter().enumerate().filter(|(other, _)| *other != at);
         others.map(|(_, third)| third.published).sum()
     }
 
-    /// What has been delivered at a node, or was lost by it, or dropped by the others.
+    /// The number of messages that were delivered at a node, lost by it, or dropped by the others.
     fn accounted(&self, at: usize) -> u64 {
         let others = (0..3).filter(|other| *other != at);
         let delivered = |other| self.nodes[at].numbers_of(other).len() as u64;

@@ -1,11 +1,11 @@
-//! What a URL may be, and what is said of one that can never work.
+//! The URLs of Redis that are accepted, and the errors for URLs that can never work.
 
 use roomcast::{BuildError, Hub};
 
 use crate::pair::{CHANNEL, Pair, node};
 use support::servers::{Folder, RedisServer};
 
-/// Why a hub cannot be built.
+/// The reason why a hub cannot be built.
 fn error(built: Result<Hub<u64>, BuildError>) -> String {
     match built {
         Err(BuildError::Backplane(error)) => error.to_string(),

@@ -1,4 +1,4 @@
-//! Calls that wait, wait for the backplane as long as it is up.
+//! Waiting calls (`to_room`): they wait for space in the backplane's queue only while the backplane is up.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ async fn no_call_waits_for_a_backplane_that_is_down() {
     let nodes = [(); 2].map(|()| node(&redis.url()).outage_bytes(8 << 20).build().unwrap());
     let (pair, mut feed) = Pair::linked(nodes[0].clone(), nodes[1].clone()).await;
     redis.pause();
-    // More than may wait while it is up, less than the queue holds.
+    // More messages than the limit while the backplane is up, fewer than the queue holds.
     let hub = pair.a.hub.clone();
     let (first, count) = (feed.published, 50);
     let flood = tokio::spawn(async move {
@@ -58,7 +58,7 @@ async fn no_call_waits_for_a_backplane_that_is_down() {
     pair.account_for(&mut feed).await;
 }
 
-/// The message whose call was given up is either nowhere or everywhere.
+/// The message of a cancelled call reaches all members or none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cancelled_call_publishes_everywhere_or_nowhere() {
     let redis = RedisServer::start();

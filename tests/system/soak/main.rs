@@ -1,10 +1,10 @@
-//! Ten minutes of clients that come and go, beside some that stay. Ignored by default; run it with
+//! Ten minutes of clients that come and go, next to clients that stay. Ignored by default; run it with
 //!
 //! ```text
 //! cargo test --release -p system-tests --test soak -- --ignored --nocapture
 //! ```
 //!
-//! `ROOMCAST_SOAK_SECONDS` is how long it goes on (600). It prints ten lines.
+//! `ROOMCAST_SOAK_SECONDS` sets the duration (default 600). The test prints ten lines.
 #![cfg(target_os = "linux")]
 
 use std::env;
@@ -178,7 +178,7 @@ async fn lap(number: u32, server: &Server, crowds: &mut [Crowd], visits: &mut Vi
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "ten minutes"]
-async fn clients_that_come_and_go_for_ten_minutes_leave_nothing_and_others_miss_nothing() {
+async fn clients_that_come_and_go_for_ten_minutes_leave_no_resources_and_others_miss_nothing() {
     rlimit::increase_nofile_limit(u64::MAX).expect("a limit may be raised up to its maximum");
     let server = Server::chat(&[]).await;
     let mut crowds = Vec::new();
@@ -199,7 +199,7 @@ async fn clients_that_come_and_go_for_ten_minutes_leave_nothing_and_others_miss_
         crowd.leave().await;
     }
     let stats = server.nothing_is_left().await;
-    assert_eq!(stats.hub.evictions(), 0, "nobody is too slow");
+    assert_eq!(stats.hub.evictions(), 0, "no client is evicted");
     let (first, last) = (resident[0], resident[resident.len() - 1]);
     assert!(last <= first + first / 10, "memory grows: {resident:?} KiB");
 }

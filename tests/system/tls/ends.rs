@@ -1,4 +1,4 @@
-//! Ends over TLS: `close_notify` with and without a close frame before it.
+//! The end of connections over TLS: `close_notify` with and without a close frame before it.
 
 use roomcast::{Close, Conn, Handler, Hub, Raw, RawMessage};
 use rustls::client::ClientConnection;
@@ -35,7 +35,7 @@ async fn enter(files: &Files, server: &Listening) -> TlsStream<TcpStream> {
     stream
 }
 
-/// Sends these bytes and `close_notify` by one write, and leaves the TCP connection open.
+/// Sends these bytes and `close_notify` in one write, and leaves the TCP connection open.
 async fn send_and_notify(stream: &mut TlsStream<TcpStream>, bytes: &[u8]) {
     let (tcp, session) = stream.get_mut();
     let records = sealed(session, bytes);
@@ -52,7 +52,7 @@ fn sealed(session: &mut ClientConnection, bytes: &[u8]) -> Vec<u8> {
     records
 }
 
-/// What comes up to `close_notify`; an end without one is an error.
+/// Reads up to `close_notify`; an end without `close_notify` is an error.
 async fn read_to_notify(stream: &mut TlsStream<TcpStream>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let end = within("the end", stream.read_to_end(&mut bytes)).await;
@@ -67,7 +67,7 @@ async fn echo_server(files: &Files, shards: usize) -> Listening {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn echo_comes_before_the_answer_to_a_close_frame_and_close_notify_at_once() {
+async fn echo_arrives_before_the_answer_to_a_close_frame_sent_with_close_notify() {
     let files = Files::new("end-at-once");
     let close = frame(CLOSE, &close_payload(1_000, b""));
     let bytes = [frame(TEXT, b"hello"), close].concat();
@@ -88,7 +88,7 @@ async fn echo_comes_before_the_answer_to_a_close_frame_and_close_notify_at_once(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn echo_comes_before_the_end_that_answers_close_notify() {
+async fn echo_arrives_before_the_answer_to_close_notify() {
     let files = Files::new("end-without-close");
     let server = echo_server(&files, 1).await;
     let mut answered = 0;
@@ -96,7 +96,7 @@ async fn echo_comes_before_the_end_that_answers_close_notify() {
         let mut stream = enter(&files, &server).await;
         send_and_notify(&mut stream, &frame(TEXT, b"hello")).await;
         let mut bytes = Vec::new();
-        // How the stream ends is another test.
+        // Another test checks how the stream ends.
         let _ = within("the end", stream.read_to_end(&mut bytes)).await;
         answered += usize::from(frames(&bytes) == [(TEXT, &b"hello"[..])]);
     }

@@ -1,4 +1,4 @@
-//! The facts about a client that a TLS handshake tells.
+//! The facts about a client from its TLS handshake.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use tokio_rustls::client::TlsStream;
 use crate::Files;
 use support::{Client, Listening, bind, within};
 
-/// Passes on what it sees of each request.
+/// Passes the TLS info of each request to the test.
 struct Witness(mpsc::UnboundedSender<Option<TlsInfo>>);
 
 impl Handler<RawMessage> for Witness {
@@ -27,7 +27,7 @@ impl Handler<RawMessage> for Witness {
     }
 }
 
-/// A certificate of a client, and its key.
+/// The certificate of a client, and its key.
 struct Identity {
     certificate: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
@@ -48,7 +48,7 @@ fn roots(certificate: &CertificateDer<'static>) -> RootCertStore {
     roots
 }
 
-/// A configuration that lets clients show a certificate, and lets them go without.
+/// A configuration that accepts clients with and without a certificate.
 fn config(files: &Files, client: &Identity) -> Arc<ServerConfig> {
     let tls = files.load().expect("good files");
     let provider = Arc::new(ring::default_provider());
@@ -86,7 +86,7 @@ async fn shake_hands(
 }
 
 #[tokio::test]
-async fn name_of_the_server_and_certificates_of_the_client_come_with_the_request() {
+async fn request_has_the_server_name_and_the_client_certificates() {
     let (files, identity) = (Files::new("info"), Identity::new());
     let hub: Hub<RawMessage> = Hub::with_codec(Raw).build().expect("a hub");
     let (sender, mut seen) = mpsc::unbounded_channel();

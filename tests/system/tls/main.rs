@@ -26,7 +26,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::Message;
 
-/// Files of a certificate for `localhost`, in a folder that goes with this.
+/// The files of a certificate for `localhost`; dropping the value deletes their folder.
 struct Files {
     folder: PathBuf,
     certificate: CertificateDer<'static>,
@@ -63,7 +63,7 @@ impl Files {
         Tls::from_pem_files(self.path("cert.pem"), self.path("key.pem"))
     }
 
-    /// Connects, and trusts nothing but the certificate as it is now.
+    /// Connects, and trusts only the current certificate.
     async fn connect(&self, addr: SocketAddr) -> std::io::Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(addr).await.expect("it listens");
         self.shake_hands(stream, &[&TLS12, &TLS13]).await
@@ -129,7 +129,7 @@ async fn messages_of_any_size_go_both_ways_with_both_versions() {
 }
 
 #[tokio::test]
-async fn bytes_that_came_with_the_handshake_are_not_lost() {
+async fn bytes_sent_with_the_handshake_are_delivered() {
     let files = Files::new("early");
     let mut recorded = over_tls(hub(), &files.load().expect("good files")).await;
     let mut stream = files.connect(recorded.server.addr).await.expect("trusted");
@@ -141,7 +141,7 @@ async fn bytes_that_came_with_the_handshake_are_not_lost() {
 }
 
 #[tokio::test]
-async fn closes_end_with_the_code_and_a_clean_end_of_tls() {
+async fn close_sends_the_code_and_ends_tls_cleanly() {
     let files = Files::new("close");
     let mut recorded = over_tls(hub(), &files.load().expect("good files")).await;
     let mut client = client(&files, recorded.server.addr).await;
@@ -171,7 +171,7 @@ async fn client_that_stops_reading_is_evicted_and_reset_and_others_still_receive
     let text = RawMessage::Text("x".repeat(8_192));
     let mut sent = 0;
     while recorded.hub.stats().evicted_full == 0 {
-        recorded.hub.try_broadcast(&text).expect("room in the inbox");
+        recorded.hub.try_broadcast(&text).expect("the inbox has space");
         other.next_data().await;
         sent += 1;
         assert!(sent < 1_000, "{sent} messages wait for a client that does not read");
@@ -180,7 +180,7 @@ async fn client_that_stops_reading_is_evicted_and_reset_and_others_still_receive
     assert!(matches!(reason, DisconnectReason::SlowClient { .. }), "{reason}");
     let hub = recorded.hub.clone();
     eventually("it is gone", || hub.stats().connections == 1).await;
-    // It reads what had left, and then a reset instead of waiting for the rest.
+    // The client reads the bytes that were sent, and then gets a reset instead of the rest.
     let broken = loop {
         match within("the end", futures_util::StreamExt::next(&mut slow.0)).await {
             Some(Ok(Message::Text(_) | Message::Ping(_))) => {}
@@ -191,7 +191,7 @@ async fn client_that_stops_reading_is_evicted_and_reset_and_others_still_receive
 }
 
 #[tokio::test]
-async fn reloaded_certificate_is_for_those_who_come_and_connections_go_on() {
+async fn new_clients_get_a_reloaded_certificate_and_open_connections_continue() {
     let mut files = Files::new("reload");
     let tls = files.load().expect("good files");
     let mut recorded = over_tls(hub(), &tls).await;
@@ -213,7 +213,7 @@ async fn reloaded_certificate_is_for_those_who_come_and_connections_go_on() {
 }
 
 #[test]
-fn files_that_do_not_serve_are_told_apart() {
+fn errors_distinguish_missing_invalid_and_mismatched_files() {
     let files = Files::new("bad");
     let file_of = |result: Result<Tls, TlsError>| match result {
         Err(error @ TlsError::File { .. }) => {
@@ -243,7 +243,7 @@ async fn impatient(files: &Files) -> (Listening, ServerMonitor) {
     (Listening::run(server), monitor)
 }
 
-/// Reads to the end, whatever kind of end it is.
+/// Reads to the end of the stream; an error also counts as the end.
 async fn end(mut stream: TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     let _ = within("the end", stream.read_to_end(&mut bytes)).await;
@@ -251,7 +251,7 @@ async fn end(mut stream: TcpStream) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn clients_that_shake_no_hands_are_closed_and_counted() {
+async fn clients_without_a_tls_handshake_are_closed_and_counted() {
     let files = Files::new("silent");
     let (server, monitor) = impatient(&files).await;
     let silent = TcpStream::connect(server.addr).await.expect("it listens");
@@ -277,7 +277,7 @@ async fn flood_of_pending_handshakes_is_bounded() {
     let monitor = server.monitor();
     let server = Listening::run(server);
     let first = TcpStream::connect(server.addr).await.expect("it listens");
-    eventually("it is taken", || monitor.stats().accepted == 1).await;
+    eventually("the connection is accepted", || monitor.stats().accepted == 1).await;
     let second = TcpStream::connect(server.addr).await.expect("it listens");
     assert_eq!(end(second).await, b"", "no plain text where TLS is expected");
     assert_eq!(monitor.stats().refused_full, 1);
@@ -301,7 +301,7 @@ async fn https_serves_other_routes_too() {
 }
 
 #[tokio::test]
-async fn idle_connection_ends_with_close_notify_and_is_no_slow_head() {
+async fn idle_connection_ends_with_close_notify_and_does_not_count_as_a_slow_head() {
     let files = Files::new("idle");
     let tls = files.load().expect("good files");
     let server = bind().await.tls(&tls).keep_alive_timeout(Duration::from_millis(100));
@@ -326,7 +326,7 @@ fn tight() -> Server {
 }
 
 #[tokio::test]
-async fn client_that_does_not_read_a_response_is_closed_whatever_tls_holds_for_it() {
+async fn client_that_does_not_read_a_response_is_closed_over_tls() {
     let files = Files::new("unread");
     let tls = files.load().expect("good files");
     let timeout = Duration::from_millis(100);
@@ -355,7 +355,7 @@ async fn client_that_does_not_read_a_response_is_closed_whatever_tls_holds_for_i
 }
 
 #[tokio::test]
-async fn client_that_floods_and_reads_at_once_gets_all() {
+async fn client_that_floods_and_reads_gets_all_messages() {
     const ROUNDS: usize = 2_000;
     let files = Files::new("both-ways");
     let hub = Hub::with_codec(Raw).send_buffer(ROUNDS).send_buffer_bytes(64 << 20).build();
@@ -371,7 +371,7 @@ async fn client_that_floods_and_reads_at_once_gets_all() {
         sink
     });
     for round in 0..ROUNDS {
-        conn.try_send(&RawMessage::Text(format!("{round} {}", "x".repeat(4_000)))).expect("room");
+        conn.try_send(&RawMessage::Text(format!("{round} {}", "x".repeat(4_000)))).expect("there is space");
     }
     for round in 0..ROUNDS {
         let next = within("a message", futures_util::StreamExt::next(&mut stream)).await;
@@ -385,7 +385,7 @@ async fn client_that_floods_and_reads_at_once_gets_all() {
 }
 
 #[tokio::test]
-async fn what_waits_for_clients_that_do_not_read_is_in_the_budget() {
+async fn bytes_that_tls_queues_for_clients_count_for_the_memory_budget() {
     const CLIENTS: usize = 60;
     let files = Files::new("budget");
     let tls = files.load().expect("good files");
@@ -400,13 +400,13 @@ async fn what_waits_for_clients_that_do_not_read_is_in_the_budget() {
         clients.push(Client::over(stream, "/ws").await.expect("a handshake"));
     }
     let message = RawMessage::Text("x".repeat(60_000));
-    recorded.hub.try_broadcast(&message).expect("room in the inbox");
+    recorded.hub.try_broadcast(&message).expect("the inbox has space");
     let stats = || recorded.hub.stats();
     eventually("the largest queues go", || stats().evicted_for_memory > 0).await;
 }
 
 #[tokio::test]
-async fn records_count_for_the_rate_of_bytes_whatever_is_in_them() {
+async fn tls_record_overhead_counts_for_the_byte_rate() {
     let files = Files::new("records");
     let hub = Hub::with_codec(Raw).byte_rate(1, 60_000).build().expect("a hub");
     let mut recorded = over_tls(hub, &files.load().expect("good files")).await;
@@ -434,7 +434,7 @@ async fn records_count_for_the_rate_of_bytes_whatever_is_in_them() {
 }
 
 #[tokio::test]
-async fn record_that_is_none_is_answered_with_an_alert() {
+async fn invalid_tls_record_is_answered_with_an_alert() {
     let files = Files::new("alert");
     let mut recorded = over_tls(hub(), &files.load().expect("good files")).await;
     let mut client = client(&files, recorded.server.addr).await;

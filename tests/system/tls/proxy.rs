@@ -9,7 +9,7 @@ use crate::Files;
 use support::{Client, Recorded, bind, eventually};
 
 #[tokio::test]
-async fn header_of_the_proxy_protocol_comes_before_the_handshake() {
+async fn proxy_protocol_header_precedes_the_tls_handshake() {
     let files = Files::new("proxy");
     let hub: Hub<RawMessage> = Hub::with_codec(Raw).build().expect("a hub");
     let server = bind().await.tls(&files.load().expect("good files"));

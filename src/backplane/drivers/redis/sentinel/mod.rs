@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn invalid_settings_are_errors() {
+    fn settings_that_cannot_work_are_errors() {
         for (urls, service) in [(&[][..], "chat"), (&["redis://host"], ""), (&["host"], "chat")] {
             let opened = RedisSentinel::open(urls, service);
             assert!(matches!(opened, Err(BackplaneError::Settings(_))), "{urls:?} {service:?}");
