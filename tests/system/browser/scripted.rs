@@ -31,7 +31,8 @@ impl Scripted {
 
     /// Waits for a client, and does not answer its request.
     pub(crate) async fn knock(&self) -> TcpStream {
-        let accepted = timeout(DEADLINE, self.listener.accept()).await.expect("a client connects in time");
+        let accepted =
+            timeout(DEADLINE, self.listener.accept()).await.expect("a client connects in time");
         accepted.expect("a connection").0
     }
 

@@ -36,10 +36,8 @@ async fn messages_arrive_in_order_through_a_reload(kind: Kind) {
 
     let before = balancer.workers();
     balancer.reload();
-    eventually("a new worker runs", || {
-        balancer.workers().iter().any(|pid| !before.contains(pid))
-    })
-    .await;
+    eventually("a new worker runs", || balancer.workers().iter().any(|pid| !before.contains(pid)))
+        .await;
     let mut late = within("a handshake", Client::connect(balancer.addr, "/ws/room")).await;
     say_and_hear(speaker, listener, MESSAGES..2 * MESSAGES).await;
     for number in MESSAGES..2 * MESSAGES {

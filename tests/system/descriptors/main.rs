@@ -118,5 +118,6 @@ async fn server_short_of_descriptors_refuses_silent_clients() {
     assert_eq!(&answer, b"HTTP/1.1 503");
     assert!(open_descriptors(&chat) < DESCRIPTORS);
     drop(clients);
-    eventually("the next client is accepted", async || knock(&chat, "/ws/room", 1).await.1 == 0).await;
+    eventually("the next client is accepted", async || knock(&chat, "/ws/room", 1).await.1 == 0)
+        .await;
 }

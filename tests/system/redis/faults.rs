@@ -27,7 +27,8 @@ fn is_silent(error: &BackplaneError) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn local_members_miss_nothing_when_redis_is_killed_and_messages_flow_two_seconds_after_its_restart() {
+async fn local_members_miss_nothing_when_redis_is_killed_and_messages_flow_two_seconds_after_its_restart()
+ {
     let mut redis = RedisServer::start();
     let (pair, mut feed) = linked(&redis).await;
     feed.run_for(A_WHILE).await;

@@ -98,9 +98,11 @@ async fn nodes_with_different_keys_form_two_clusters_on_one_channel() {
     let (pair, mut feed) = Pair::linked(a, b).await;
     eventually("the other node is up", || is_up(&other)).await;
     nothing_else_happened(&pair, &mut feed).await;
-    eventually("the other node counts foreign envelopes", || health(&other).unauthenticated > 0).await;
+    eventually("the other node counts foreign envelopes", || health(&other).unauthenticated > 0)
+        .await;
     assert_eq!(health(&other).received, 0);
-    eventually("the pair counts foreign envelopes", || health(&pair.a.hub).unauthenticated > 0).await;
+    eventually("the pair counts foreign envelopes", || health(&pair.a.hub).unauthenticated > 0)
+        .await;
     eventually("they know each other", || pair.a.hub.cluster().nodes().len() == 2).await;
     assert_eq!(other.cluster().nodes().len(), 1);
 }
@@ -120,6 +122,9 @@ async fn chat_reads_its_key_from_a_file() {
     };
     let (hub, stranger) = (node(KEY), node(&[7; 32]));
     eventually("the node with the key knows the chat", || hub.cluster().nodes().len() == 2).await;
-    eventually("the stranger cannot read the chat's envelopes", || health(&stranger).unauthenticated > 0).await;
+    eventually("the stranger cannot read the chat's envelopes", || {
+        health(&stranger).unauthenticated > 0
+    })
+    .await;
     assert_eq!(stranger.cluster().nodes().len(), 1);
 }

@@ -87,7 +87,8 @@ async fn absent_node_is_reported_with_the_number_of_messages_it_misses() {
     redis.restart();
     let absent = trio.nodes[2].hub().node_id();
     for there in &trio.nodes[..2] {
-        eventually("the wait for the absent node ends", || !there.health().absent_nodes.is_empty()).await;
+        eventually("the wait for the absent node ends", || !there.health().absent_nodes.is_empty())
+            .await;
         let health = there.health();
         assert_eq!(health.absent_nodes.len(), 1, "{health:?}");
         assert_eq!((health.absent_nodes[0].node, health.absent_nodes[0].messages), (absent, 100));

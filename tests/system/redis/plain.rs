@@ -37,7 +37,10 @@ async fn member(builder: Builder<Value>, room: &str) -> (Recorded<Value>, Client
 }
 
 async fn listens(hub: &Hub<Value>) {
-    eventually("the node subscribes to the plain channel", || is_up(hub) && health(hub).subscriptions >= 2).await;
+    eventually("the node subscribes to the plain channel", || {
+        is_up(hub) && health(hub).subscriptions >= 2
+    })
+    .await;
 }
 
 /// Runs `redis-cli`, as a person or a script does. Fails if `redis-cli` fails.

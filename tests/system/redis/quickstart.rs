@@ -44,7 +44,11 @@ async fn quickstart_joins_two_nodes_and_accepts_only_clients_with_the_token() {
     };
     assert_eq!(within("a message of the other node", heard).await, "\"hello\"");
     elsewhere.send_text("\"alone\"").await;
-    assert_eq!(elsewhere.next_text().await, "\"alone\"", "a client gets messages of its own room only");
+    assert_eq!(
+        elsewhere.next_text().await,
+        "\"alone\"",
+        "a client gets messages of its own room only"
+    );
 }
 
 #[tokio::test]

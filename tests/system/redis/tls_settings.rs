@@ -19,7 +19,8 @@ fn valid_settings_are_accepted() {
     let tls =
         RedisTls::new().authority(&*certificate).client_certificate(certificate.as_str(), key);
     applied(tls).expect("all belongs together");
-    applied(RedisTls::new().danger_accept_invalid_certificates()).expect("the danger setting is explicit");
+    applied(RedisTls::new().danger_accept_invalid_certificates())
+        .expect("the danger setting is explicit");
 }
 
 #[test]

@@ -371,7 +371,8 @@ async fn client_that_floods_and_reads_gets_all_messages() {
         sink
     });
     for round in 0..ROUNDS {
-        conn.try_send(&RawMessage::Text(format!("{round} {}", "x".repeat(4_000)))).expect("there is space");
+        conn.try_send(&RawMessage::Text(format!("{round} {}", "x".repeat(4_000))))
+            .expect("there is space");
     }
     for round in 0..ROUNDS {
         let next = within("a message", futures_util::StreamExt::next(&mut stream)).await;
