@@ -17,7 +17,7 @@ struct History(Mutex<HashMap<String, VecDeque<Encoded>>>);
 
 impl History {
     fn rooms(&self) -> MutexGuard<'_, HashMap<String, VecDeque<Encoded>>> {
-        self.0.lock().expect("nobody panics while holding the lock")
+        self.0.lock().expect("no thread panics with the lock")
     }
 
     fn last(&self, room: &str) -> VecDeque<Encoded> {

@@ -43,7 +43,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     println!("one message, node to node   {ours:>12.1?}    median");
     println!("the same, with a key        {:>12.1?}    median", keyed.latency().await?);
     println!("one message, bare PUBLISH   {bare:>12.1?}    median");
-    println!("{:?}", nodes.there.hub.backplane_health().expect("it has a backplane"));
+    println!("{:?}", nodes.there.hub.backplane_health().expect("the hub has a backplane"));
     Ok(())
 }
 
@@ -122,7 +122,7 @@ fn publish(hub: &Hub<RawMessage>, numbers: std::ops::Range<u64>) {
 }
 
 fn queued(hub: &Hub<RawMessage>) -> usize {
-    hub.backplane_health().expect("it has a backplane").queued
+    hub.backplane_health().expect("the hub has a backplane").queued
 }
 
 async fn awaited_rate(server: &RedisServer, count: u64) -> Result<f64> {

@@ -58,7 +58,7 @@ fn push(group: &mut BenchmarkGroup<'_, WallTime>, producers: usize) {
     group.bench_function(format!("push, std::sync::mpsc, producers: {producers}"), |b| {
         let (sender, receiver) = mpsc::channel();
         let push = |producer, _| {
-            sender.send(frame_of(&frames, producer).clone()).expect("it is received");
+            sender.send(frame_of(&frames, producer).clone()).expect("the receiver exists");
         };
         b.iter_custom(|calls| {
             time_calls(producers, calls, push, |_| while receiver.try_recv().is_ok() {})
@@ -85,7 +85,7 @@ fn push_and_pop(group: &mut BenchmarkGroup<'_, WallTime>) {
     group.bench_function("push and pop, std::sync::mpsc", |b| {
         let (sender, receiver) = mpsc::channel();
         b.iter(|| {
-            sender.send(black_box(&frame).clone()).expect("it is received");
+            sender.send(black_box(&frame).clone()).expect("the receiver exists");
             receiver.try_recv()
         });
     });

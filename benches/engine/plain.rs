@@ -66,5 +66,5 @@ impl PlainHub {
 }
 
 fn lock<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
-    mutex.lock().expect("nobody panics")
+    mutex.lock().expect("no thread panics")
 }

@@ -67,7 +67,7 @@ pub(crate) fn finding(c: &mut Criterion) {
         group.bench_function(format!("Mutex<HashMap>, threads: {threads}"), |b| {
             let map = &*mutex;
             let find = |thread, number| {
-                let map = map.lock().expect("nobody panics");
+                let map = map.lock().expect("no thread panics");
                 drop(black_box(map.get(names.get(thread, number)).cloned()));
             };
             b.iter_custom(|calls| time_calls(threads, calls, find, |_| {}));
@@ -75,7 +75,7 @@ pub(crate) fn finding(c: &mut Criterion) {
         group.bench_function(format!("RwLock<HashMap>, threads: {threads}"), |b| {
             let map = &*rw_lock;
             let find = |thread, number| {
-                let map = map.read().expect("nobody panics");
+                let map = map.read().expect("no thread panics");
                 drop(black_box(map.get(names.get(thread, number)).cloned()));
             };
             b.iter_custom(|calls| time_calls(threads, calls, find, |_| {}));
@@ -128,13 +128,13 @@ fn making(c: &mut Criterion, hub: &mut Option<Hub>, map: &LazyMap) {
         group.bench_function(format!("RwLock<HashMap>, threads: {threads}"), |b| {
             let map = &**map;
             let make = |thread, number| {
-                let mut map = map.write().expect("nobody panics");
+                let mut map = map.write().expect("no thread panics");
                 let room = map.entry(names.get(thread, number).to_owned()).or_default();
                 room.fetch_add(1, Ordering::Relaxed);
             };
             b.iter_custom(|calls| {
                 time_calls(threads, calls, make, |numbers| {
-                    let mut map = map.write().expect("nobody panics");
+                    let mut map = map.write().expect("no thread panics");
                     for (thread, number) in calls_of(threads, numbers) {
                         map.remove(names.get(thread, number));
                     }
@@ -171,7 +171,7 @@ fn publishing(c: &mut Criterion, hub: &mut Option<Hub>, map: &LazyMap) {
             let map = &**map;
             let queue = SegQueue::<(Bytes, PlainRoom)>::new();
             let publish = |thread, number| {
-                let map = map.read().expect("nobody panics");
+                let map = map.read().expect("no thread panics");
                 let room = map.get(names.get(thread, number)).cloned();
                 queue.push((frame_of(&frames, thread).clone(), room.expect("it is there")));
             };

@@ -40,7 +40,7 @@ fn large() -> History {
 }
 
 fn json_bytes<T: Serialize>(message: &T) -> Vec<u8> {
-    serde_json::to_vec(message).expect("it has a representation")
+    serde_json::to_vec(message).expect("the message has a form in JSON")
 }
 
 /// Measures the encoding of a message as JSON into a reused buffer, and into a new frame, as a publish does.
@@ -61,14 +61,17 @@ fn encode<T: Serialize + for<'de> Deserialize<'de> + 'static>(
     group.bench_function("Json", |b| {
         b.iter(|| {
             out.clear();
-            Json::new().encode(black_box(message), &mut out).expect("it has a representation");
+            Json::new()
+                .encode(black_box(message), &mut out)
+                .expect("the message has a form in JSON");
             black_box(&out).len()
         });
     });
     group.bench_function("serde_json", |b| {
         b.iter(|| {
             out.clear();
-            serde_json::to_writer(&mut out, black_box(message)).expect("it has a representation");
+            serde_json::to_writer(&mut out, black_box(message))
+                .expect("the message has a form in JSON");
             black_box(&out).len()
         });
     });
@@ -96,13 +99,13 @@ fn decode<T: Serialize + for<'de> Deserialize<'de>>(c: &mut Criterion, size: &st
     group.bench_function("Json", |b| {
         b.iter(|| -> T {
             payload.copy_from_slice(black_box(&text));
-            Json::new().decode(FrameKind::Text, &mut payload).expect("it is a message")
+            Json::new().decode(FrameKind::Text, &mut payload).expect("the text is a message")
         });
     });
     group.bench_function("serde_json", |b| {
         b.iter(|| -> T {
             payload.copy_from_slice(black_box(&text));
-            serde_json::from_slice(&payload).expect("it is a message")
+            serde_json::from_slice(&payload).expect("the text is a message")
         });
     });
     group.finish();

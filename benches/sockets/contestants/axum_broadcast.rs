@@ -40,7 +40,7 @@ async fn upgrade(
     Path(room): Path<String>,
     State(Shared { rooms, is_joined }): State<Shared>,
 ) -> Response {
-    let mut rooms = rooms.lock().expect("nobody panics with it");
+    let mut rooms = rooms.lock().expect("no thread panics with the lock");
     let sender = rooms.entry(room).or_insert_with(|| broadcast::Sender::new(CAPACITY)).clone();
     upgrade.on_upgrade(move |socket| run(socket, sender, is_joined))
 }

@@ -91,5 +91,5 @@ async fn write<W: AsyncWrite + Unpin>(
 }
 
 fn lock<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
-    mutex.lock().expect("nobody panics with it")
+    mutex.lock().expect("no thread panics with the lock")
 }

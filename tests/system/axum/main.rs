@@ -37,7 +37,7 @@ struct Serving {
 impl Serving {
     async fn run(app: Router) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let addr = listener.local_addr().expect("it is bound");
+        let addr = listener.local_addr().expect("the listener is bound");
         let service = app.into_make_service_with_connect_info::<SocketAddr>();
         let task = tokio::spawn(async move {
             axum::serve(listener, service).await.expect("axum serves without end");
@@ -197,7 +197,7 @@ async fn handshake_response_has_headers_of_on_upgrade_and_of_the_axum_handler() 
 async fn requests_other_than_handshakes_get_an_error_status() {
     let server = Serving::run(Router::new().route("/ws", get(hub().handle(Teller)))).await;
     for (request, status) in [("GET /ws", "426"), ("POST /ws", "405")] {
-        let mut stream = TcpStream::connect(server.addr).await.expect("it listens");
+        let mut stream = TcpStream::connect(server.addr).await.expect("the server listens");
         let head = format!("{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(head.as_bytes()).await.expect("sent");
         let mut answer = String::new();
@@ -209,13 +209,14 @@ async fn requests_other_than_handshakes_get_an_error_status() {
 #[tokio::test]
 async fn message_sent_with_the_handshake_is_delivered() {
     let server = Serving::run(Router::new().route("/ws", get(hub().handle(Teller)))).await;
-    let mut stream = TcpStream::connect(server.addr).await.expect("it listens");
+    let mut stream = TcpStream::connect(server.addr).await.expect("the server listens");
     let mut bytes = upgrade_request("/ws").into_bytes();
     bytes.extend(frame(TEXT, b"\"early\""));
     stream.write_all(&bytes).await.expect("sent");
     let mut answer = Vec::new();
     while !answer.ends_with(b"\"early\"") {
-        let read = within("an echo", stream.read_buf(&mut answer)).await.expect("it is open");
+        let read =
+            within("an echo", stream.read_buf(&mut answer)).await.expect("the connection is open");
         assert_ne!(read, 0, "{}", String::from_utf8_lossy(&answer));
     }
 }
@@ -246,7 +247,7 @@ async fn hub_serves_streams_other_than_sockets() {
     let (sender, pipes) = mpsc::channel(1);
     let server = tokio::spawn(async move { axum::serve(Pipes(pipes), app).await });
     let (near, far) = tokio::io::duplex(1_024);
-    sender.send(far).await.expect("it accepts");
+    sender.send(far).await.expect("the server accepts");
     let mut client = Client::over(near, "/ws").await.expect("a handshake");
     assert_eq!(client.get::<String>().await, "|||");
     let text = "x".repeat(64 * 1_024);
@@ -304,7 +305,7 @@ async fn tower_timeout_covers_the_handshake_but_not_the_connection() {
 
 /// Posts a form to the example `axum_chat`. Returns the status line and the cookie that it sets.
 async fn post(addr: SocketAddr, path: &str, form: &str) -> (String, Option<String>) {
-    let mut stream = TcpStream::connect(addr).await.expect("it listens");
+    let mut stream = TcpStream::connect(addr).await.expect("the server listens");
     let request = format!(
         "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\
          Content-Type: application/x-www-form-urlencoded\r\n\r\n{form}",

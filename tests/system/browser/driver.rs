@@ -119,10 +119,13 @@ impl Browser {
     pub(crate) async fn open(&self, url: &str, is_first: bool) -> Tab<'_> {
         if !is_first {
             let tab = self.client.new_window(true).await.expect("a tab");
-            self.client.switch_to_window(tab.handle).await.expect("it is open");
+            self.client.switch_to_window(tab.handle).await.expect("the connection is open");
         }
         self.client.goto(url).await.expect("the server serves the page");
-        Tab { client: &self.client, handle: self.client.window().await.expect("it is open") }
+        Tab {
+            client: &self.client,
+            handle: self.client.window().await.expect("the connection is open"),
+        }
     }
 }
 

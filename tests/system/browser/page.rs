@@ -19,7 +19,7 @@ fn start_chat(listen: &str) -> io::Result<Chat> {
 fn terminate(process: &Process) {
     // The shell's `kill` is always available; the program `kill` needs a package.
     let script = format!("kill -TERM {}", process.0.id());
-    let status = Command::new("sh").args(["-c", &script]).status().expect("there is a shell");
+    let status = Command::new("sh").args(["-c", &script]).status().expect("the system has a shell");
     assert!(status.success(), "{script}: {status}");
 }
 
@@ -38,14 +38,14 @@ impl Tab<'_> {
     async fn fill(&self, field: &str, text: &str) {
         self.select().await;
         let input = self.client.find(Locator::Id(field)).await.expect(field);
-        input.clear().await.expect("it can be cleared");
-        input.send_keys(text).await.expect("it can be typed into");
+        input.clear().await.expect("the field can be cleared");
+        input.send_keys(text).await.expect("the field accepts text");
     }
 
     async fn say(&self, text: &str) {
         self.fill("text", text).await;
         let button = self.client.find(Locator::Id("send")).await.expect("a button");
-        button.click().await.expect("it can be clicked");
+        button.click().await.expect("the button can be clicked");
     }
 
     async fn state_becomes(&self, state: &str) {

@@ -26,7 +26,7 @@ impl Scripted {
 
     pub(crate) async fn bind_at(addr: SocketAddr) -> Self {
         let listener = TcpListener::bind(addr).await.expect("the port is free");
-        Self { addr: listener.local_addr().expect("it is bound"), listener }
+        Self { addr: listener.local_addr().expect("the listener is bound"), listener }
     }
 
     /// Waits for a client, and does not answer its request.

@@ -22,7 +22,7 @@ fn behind(way: Way, server: Server) -> Server {
 async fn knock(addr: IpAddr, balancer: SocketAddr) -> (RawClient, String) {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind(SocketAddr::new(addr, 0)).expect("loopback has it");
-    let mut client = RawClient::new(socket.connect(balancer).await.expect("it listens"));
+    let mut client = RawClient::new(socket.connect(balancer).await.expect("the server listens"));
     let request = upgrade_request("/ws");
     let (start, end) = request.split_at(request.len() - 2);
     client.send([start, "X-Forwarded-For: 192.0.2.66\r\n", end].concat().as_bytes()).await;

@@ -71,14 +71,14 @@ impl Balancer {
             Kind::Nginx => Signal::SIGHUP,
             Kind::Haproxy => Signal::SIGUSR2,
         };
-        kill(self.master(), signal).expect("it runs");
+        kill(self.master(), signal).expect("the process runs");
     }
 
     /// The worker processes.
     pub(crate) fn workers(&self) -> Vec<i32> {
         let master = self.master();
         let children = fs::read_to_string(format!("/proc/{master}/task/{master}/children"));
-        let children = children.expect("it runs");
+        let children = children.expect("the process runs");
         children.split_whitespace().map(|pid| pid.parse().expect("a number")).collect()
     }
 

@@ -38,7 +38,8 @@ impl Node {
     /// Ends the node as a service manager does, and starts it again. Returns how long the node took to end.
     pub(crate) async fn restart(&mut self) -> Duration {
         let began = Instant::now();
-        kill(Pid::from_raw(self.chat.process.0.id() as i32), Signal::SIGTERM).expect("it runs");
+        kill(Pid::from_raw(self.chat.process.0.id() as i32), Signal::SIGTERM)
+            .expect("the process runs");
         while self.chat.process.0.try_wait().expect("a child of ours").is_none() {
             assert!(began.elapsed() < END_DEADLINE, "the node does not end");
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -60,7 +61,7 @@ impl Node {
     }
 
     pub(crate) async fn health(&self) -> String {
-        let mut stream = TcpStream::connect(self.addr()).await.expect("it listens");
+        let mut stream = TcpStream::connect(self.addr()).await.expect("the server listens");
         let request = b"GET /healthz HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
         stream.write_all(request).await.expect("sent");
         let mut response = String::new();

@@ -51,7 +51,7 @@ async fn knock(
 ) -> (Vec<WebSocketStream<TcpStream>>, usize) {
     let (mut inside, mut refused) = (Vec::new(), 0);
     for _ in 0..clients {
-        let stream = TcpStream::connect(chat.addr).await.expect("it listens");
+        let stream = TcpStream::connect(chat.addr).await.expect("the server listens");
         let url = format!("ws://{}{path}", chat.addr);
         match timeout(DEADLINE, client_async(url, stream)).await.expect("an answer at once") {
             Ok((client, _)) => inside.push(client),
@@ -68,7 +68,7 @@ async fn knock(
 
 /// Requests a page. Returns the status and the whole response.
 async fn get(chat: &Chat, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(chat.addr).await.expect("it listens");
+    let mut stream = TcpStream::connect(chat.addr).await.expect("the server listens");
     let request = format!("GET {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("sent");
     let mut response = String::new();
@@ -109,7 +109,7 @@ async fn server_short_of_descriptors_refuses_silent_clients() {
     let chat = limited("load_server");
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
-        clients.push(TcpStream::connect(chat.addr).await.expect("it listens"));
+        clients.push(TcpStream::connect(chat.addr).await.expect("the server listens"));
     }
     // The last client has sent nothing, either.
     let mut answer = [0; 12];

@@ -42,7 +42,9 @@ fn tell(pid: u32, signal: Signal) {
 async fn ended(program: &mut Chat) -> ExitStatus {
     let began = Instant::now();
     loop {
-        if let Some(status) = program.process.0.try_wait().expect("it is a child of ours") {
+        if let Some(status) =
+            program.process.0.try_wait().expect("the process is a child of the test")
+        {
             return status;
         }
         assert!(began.elapsed() < DEADLINE, "the example does not end");
@@ -53,7 +55,7 @@ async fn ended(program: &mut Chat) -> ExitStatus {
 /// The only child of a process.
 fn child_of(pid: u32) -> u32 {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-    children.expect("the process runs").trim().parse().expect("it has one child")
+    children.expect("the process runs").trim().parse().expect("the process has one child")
 }
 
 #[tokio::test]
@@ -88,8 +90,8 @@ async fn clients_get_a_close_frame_before_an_example_ends() {
         let mut request =
             format!("ws://{}{path}", program.addr).into_client_request().expect("a URL");
         request.headers_mut().insert("authorization", "Bearer secret".parse().expect("text"));
-        let stream = TcpStream::connect(program.addr).await.expect("it listens");
-        let (mut client, _) = client_async(request, stream).await.expect("it accepts");
+        let stream = TcpStream::connect(program.addr).await.expect("the server listens");
+        let (mut client, _) = client_async(request, stream).await.expect("the server accepts");
         tell(program.process.0.id(), Signal::SIGTERM);
         let close = client.next().await.expect("a frame").expect("intact");
         let Message::Close(Some(close)) = close else { panic!("{name}: {close}") };

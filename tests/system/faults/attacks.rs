@@ -1,5 +1,5 @@
-//! The bytes that attackers send. Each attack sends a few bytes first, and then more bytes in regular beats, so that its
-//! rate is known.
+//! The bytes that attackers send. Each attack sends a few bytes first, and then more bytes in regular beats, so that
+//! its rate is known.
 
 use std::time::Duration;
 

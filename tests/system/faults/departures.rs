@@ -80,7 +80,7 @@ impl Client {
         match way {
             Way::Reset => None,
             Way::HalfClose => {
-                stream.shutdown().await.expect("it was open");
+                stream.shutdown().await.expect("the stream was open");
                 Some(stream)
             }
             Way::Silence => Some(stream),

@@ -47,17 +47,17 @@ async fn insist(
         Err(error) => {
             assert_refused(&error);
             answered.send_modify(|answered| answered.refused += 1);
-            go.wait_for(|go| *go).await.expect("they are told");
+            go.wait_for(|go| *go).await.expect("the test sends the signal");
             until_served(server).await
         }
     };
     let mut ledger = Ledger::new("crowd");
     if !*go.borrow() {
         let line = timeout(DEADLINE, next_line(&mut client)).await.expect("a line comes");
-        ledger.note(&line.expect("it is not closed"));
+        ledger.note(&line.expect("the connection is not closed"));
     }
-    go.wait_for(|go| *go).await.expect("they are told");
-    client.close(None).await.expect("it can say so");
+    go.wait_for(|go| *go).await.expect("the test sends the signal");
+    client.close(None).await.expect("the client can send a close");
     while let Some(line) = next_line(&mut client).await {
         ledger.note(&line);
     }
@@ -83,7 +83,7 @@ async fn say(client: &mut Client) {
     let line = Line { text: "all there?".to_owned(), user, seq: 0, ts: 0.0 };
     let line = simd_json::to_string(&line).expect("encodable");
     client.send(Message::text(line)).await.expect("connected");
-    next_line(client).await.expect("it hears itself");
+    next_line(client).await.expect("the client receives its own message");
 }
 
 async fn exhaust(descriptors: usize, dialling: usize) {
@@ -110,7 +110,7 @@ async fn exhaust(descriptors: usize, dialling: usize) {
     let all = timeout(DEADLINE, future::try_join_all(clients)).await;
     all.expect("all are served when descriptors are free").expect("no client panics");
     println!("the other {} served in {:.1?}", dialling - served, began.elapsed());
-    first.close(None).await.expect("it can say so");
+    first.close(None).await.expect("the client can send a close");
     while first.next().await.is_some() {}
     server.nothing_is_left().await;
 }

@@ -73,17 +73,17 @@ async fn a_thousand_handler_panics_end_only_their_own_connections() {
 /// Leaves the room through its handler, stays connected, and gets no more messages of the room.
 async fn leave(mut client: Client) {
     let mut ledger = Ledger::new("crowd");
-    let heard = next_line(&mut client).await.expect("it is a member");
+    let heard = next_line(&mut client).await.expect("the client is a member");
     ledger.note(&heard);
     tell(&mut client, LEAVE).await;
     loop {
-        let line = next_line(&mut client).await.expect("it stays connected");
+        let line = next_line(&mut client).await.expect("the client stays connected");
         if line.text == LEAVE {
             break;
         }
         ledger.note(&line);
     }
-    client.close(None).await.expect("it can say so");
+    client.close(None).await.expect("the client can send a close");
     let rest = next_line(&mut client).await;
     assert!(rest.is_none(), "a message of the room that it has left: {rest:?}");
 }

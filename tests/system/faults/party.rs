@@ -56,7 +56,7 @@ impl Party {
             .kill_on_drop(true)
             .spawn()
             .expect("a test can be started");
-        let output = process.stdout.take().expect("it is piped");
+        let output = process.stdout.take().expect("the stream is piped");
         let mut party = Self { process, lines: BufReader::new(output).lines() };
         party.line_with("under way").await;
         party
@@ -66,7 +66,7 @@ impl Party {
     pub(crate) async fn stop(mut self) -> Tally {
         drop(self.process.stdin.take());
         let report = self.line_with("tally ").await;
-        self.process.wait().await.expect("it ends");
+        self.process.wait().await.expect("the process ends");
         let entries = report.split(',').filter_map(|entry| entry.split_once('='));
         entries.map(|(end, count)| (end.to_owned(), count.parse().expect("a number"))).collect()
     }
@@ -114,7 +114,7 @@ async fn attack_with(attack: Attack, addr: SocketAddr, attackers: usize) {
     let _ = timeout(ATTACK_MAX, tokio::io::stdin().read_u8()).await;
     stop.send_replace(true);
     tasks.join_all().await;
-    let tally = tally.lock().expect("nobody panics");
+    let tally = tally.lock().expect("no thread panics");
     let entries: Vec<_> = tally.iter().map(|(end, count)| format!("{end}={count}")).collect();
     println!("\ntally {}", entries.join(","));
 }
@@ -215,7 +215,7 @@ impl Attacker {
     }
 
     fn count(&self, what: &str) {
-        let mut tally = self.tally.lock().expect("nobody panics");
+        let mut tally = self.tally.lock().expect("no thread panics");
         *tally.entry(what.to_owned()).or_default() += 1;
     }
 }

@@ -119,7 +119,7 @@ mod tls {
         let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
         fs::write(&certificate, cert.pem()).expect("a file");
         fs::write(&key, signing_key.serialize_pem()).expect("a file");
-        let tls = Tls::from_pem_files(certificate, key).expect("they belong together");
+        let tls = Tls::from_pem_files(certificate, key).expect("certificate and key match");
         fs::remove_dir_all(folder).expect("it is ours");
         let server = Server::bind("127.0.0.1:0").await.expect("a free port").tls(&tls);
         let addr = server.local_addr().expect("an address").to_string();

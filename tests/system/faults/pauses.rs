@@ -27,7 +27,7 @@ const NO_PINGS: Duration = Duration::from_secs(3_600);
 
 fn signal(server: &Server, name: &str) {
     let script = format!("kill -{name} {}", server.pid());
-    let status = Command::new("sh").args(["-c", &script]).status().expect("there is a shell");
+    let status = Command::new("sh").args(["-c", &script]).status().expect("the system has a shell");
     assert!(status.success(), "{script}: {status}");
 }
 
@@ -62,7 +62,7 @@ async fn within<F: Future>(what: &str, future: F) -> F::Output {
 }
 
 async fn half_a_head(server: &Server) -> (TcpStream, String) {
-    let mut stream = dial(server.addr(), None).await.expect("it listens");
+    let mut stream = dial(server.addr(), None).await.expect("the server listens");
     let request = upgrade_request("room");
     let (half, rest) = request.split_at(60);
     stream.write_all(half.as_bytes()).await.expect("sent");
@@ -79,7 +79,7 @@ async fn half_a_message(server: &Server) -> (TcpStream, Vec<u8>) {
 
 /// Requests a page, and reads only the head of the response.
 async fn unread_page(server: &Server) -> TcpStream {
-    let mut stream = dial(server.addr(), Some(4_096)).await.expect("it listens");
+    let mut stream = dial(server.addr(), Some(4_096)).await.expect("the server listens");
     stream.write_all(b"GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
     assert_eq!(read_head(&mut stream).await.as_deref(), Some("200"));
     stream
@@ -87,7 +87,7 @@ async fn unread_page(server: &Server) -> TcpStream {
 
 /// An idle connection, after one answered request.
 async fn idle(server: &Server) -> TcpStream {
-    let mut stream = dial(server.addr(), None).await.expect("it listens");
+    let mut stream = dial(server.addr(), None).await.expect("the server listens");
     assert_eq!(ask(&mut stream).await.as_deref(), Some("200"));
     stream
 }
@@ -98,7 +98,7 @@ async fn ask(stream: &mut TcpStream) -> Option<String> {
 }
 
 async fn entering_late(server: &Server) -> TcpStream {
-    let mut stream = dial(server.addr(), None).await.expect("it listens");
+    let mut stream = dial(server.addr(), None).await.expect("the server listens");
     stream.write_all(upgrade_request(LATE).as_bytes()).await.expect("sent");
     stream
 }
@@ -117,7 +117,7 @@ async fn request_head_may_be_completed_after_a_pause() {
     let_it_begin(&server).await;
     pause(&server, PAUSE).await;
     sleep(Duration::from_millis(100)).await;
-    stream.write_all(rest.as_bytes()).await.expect("it is open");
+    stream.write_all(rest.as_bytes()).await.expect("the connection is open");
     let status = within("an answer", read_head(&mut stream)).await;
     assert_eq!(status.as_deref(), Some("101"));
 }
@@ -129,7 +129,7 @@ async fn message_may_be_completed_after_a_pause() {
     let_it_begin(&server).await;
     pause(&server, PAUSE).await;
     sleep(Duration::from_millis(100)).await;
-    stream.write_all(&rest).await.expect("it is open");
+    stream.write_all(&rest).await.expect("the connection is open");
     assert_eq!(within("the message", stream.read_u8()).await.expect("a frame"), TEXT);
 }
 
@@ -178,7 +178,7 @@ async fn response_may_be_read_after_a_pause() {
     sleep(Duration::from_millis(100)).await;
     let mut page = (&mut stream).take(PAGE_BYTES as u64);
     let read = within("the page", tokio::io::copy(&mut page, &mut tokio::io::sink())).await;
-    assert_eq!(read.expect("it is whole"), PAGE_BYTES as u64);
+    assert_eq!(read.expect("the data is complete"), PAGE_BYTES as u64);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -276,7 +276,7 @@ mod tls {
     }
 
     async fn tls_addr(server: &Server) -> SocketAddr {
-        let mut stream = dial(server.addr(), None).await.expect("it listens");
+        let mut stream = dial(server.addr(), None).await.expect("the server listens");
         let request = b"GET /tls HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
         stream.write_all(request).await.expect("sent");
         let mut response = String::new();
@@ -288,7 +288,7 @@ mod tls {
     fn half_a_hello(addr: SocketAddr) -> (ClientConnection, TcpStream, Vec<u8>) {
         let (mut client, mut hello) = (client(), Vec::new());
         client.write_tls(&mut hello).expect("a vector takes it");
-        let mut stream = TcpStream::connect(addr).expect("it listens");
+        let mut stream = TcpStream::connect(addr).expect("the server listens");
         stream.set_read_timeout(Some(DEADLINE)).expect("a socket takes options");
         let rest = hello.split_off(100);
         stream.write_all(&hello).expect("sent");
@@ -296,7 +296,7 @@ mod tls {
     }
 
     fn finish(mut client: ClientConnection, mut stream: TcpStream, rest: &[u8]) -> String {
-        stream.write_all(rest).expect("it is open");
+        stream.write_all(rest).expect("the connection is open");
         let mut tls = rustls::Stream::new(&mut client, &mut stream);
         tls.write_all(upgrade_request("room").as_bytes()).expect("the handshake succeeds");
         let mut status = [0; 12];
@@ -417,7 +417,7 @@ async fn no_client_counts_as_idle_because_a_handler_blocked_its_thread() {
         let answer =
             async { while !culprit.next().await.expect("open").expect("open").is_text() {} };
         within("its answer", answer).await;
-        culprit.close(None).await.expect("it is there, too");
+        culprit.close(None).await.expect("the client is connected");
         within("the end", async { while culprit.next().await.is_some() {} }).await;
     }
     company.check_all_are_there(&server, 100).await;

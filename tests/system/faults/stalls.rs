@@ -139,7 +139,8 @@ async fn evicted_reader_that_reads_on_gets_close_code_1008() {
     while server.stats("crowd").await.hub.evictions() == 0 {
         crowd.publish_in_turn(1).await;
     }
-    let code = timeout(DEADLINE, read_to_close(&mut stalled)).await.expect("it is over in time");
+    let code =
+        timeout(DEADLINE, read_to_close(&mut stalled)).await.expect("the connection ends in time");
     assert_eq!(code, Some(1_008));
     crowd.leave().await;
     server.nothing_is_left().await;

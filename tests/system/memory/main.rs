@@ -47,8 +47,8 @@ fn chat(before: &str) -> Chat {
 async fn connect(addr: SocketAddr, room: &str) -> WebSocketStream<TcpStream> {
     let socket = TcpSocket::new_v4().expect("a descriptor is left");
     socket.set_recv_buffer_size(SOCKET_BYTES).expect("a size");
-    let stream = socket.connect(addr).await.expect("it listens");
-    client_async(format!("ws://{addr}/ws/{room}"), stream).await.expect("it accepts").0
+    let stream = socket.connect(addr).await.expect("the server listens");
+    client_async(format!("ws://{addr}/ws/{room}"), stream).await.expect("the server accepts").0
 }
 
 fn text(bytes: usize) -> Message {
@@ -76,7 +76,7 @@ async fn flood_by_many(addr: SocketAddr) -> Vec<WebSocketStream<TcpStream>> {
 }
 
 async fn evictions(addr: SocketAddr) -> u64 {
-    let mut stream = TcpStream::connect(addr).await.expect("it listens");
+    let mut stream = TcpStream::connect(addr).await.expect("the server listens");
     let request = "GET /stats HTTP/1.1\r\nhost: chat\r\nconnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).await.expect("sent");
     let mut response = String::new();

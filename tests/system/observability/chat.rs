@@ -87,8 +87,9 @@ async fn healthz_of_a_chat_that_shuts_down_is_503() {
     // The shutdown takes longer than the test.
     let _client = Client::connect(chat.addr, "/ws/lobby").await;
     let process = chat.process.0.id();
-    eventually("it listens to the signal", || catches_sigterm(process)).await;
-    let killed = Command::new("kill").arg(process.to_string()).status().expect("there is kill");
+    eventually("the server handles the signal", || catches_sigterm(process)).await;
+    let killed =
+        Command::new("kill").arg(process.to_string()).status().expect("the system has kill");
     assert!(killed.success());
     let (head, body) = loop {
         let (head, body) = get(chat.addr, "/healthz").await;
@@ -117,7 +118,7 @@ impl LogFile {
 
     /// The lines with this text.
     fn with(&self, text: &str) -> Vec<String> {
-        let log = std::fs::read_to_string(&self.0).expect("it was made");
+        let log = std::fs::read_to_string(&self.0).expect("the file exists");
         log.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
     }
 }
@@ -137,7 +138,7 @@ async fn chat_logs_the_events_that_its_filter_selects() {
     command.args(["--listen", "127.0.0.1:0", "--log", "roomcast=debug"]).stderr(log.stdio());
     let chat = Chat::start(&mut command).expect("the server starts");
     drop(Client::connect(chat.addr, "/ws/lobby").await);
-    eventually("its end is told", || !log.with("disconnected").is_empty()).await;
+    eventually("the end is logged", || !log.with("disconnected").is_empty()).await;
     let line = &log.with("disconnected")[0];
     assert!(line.contains("DEBUG roomcast::conn{id="), "{line}");
 }
@@ -153,10 +154,10 @@ async fn server_with_few_descriptors_left_warns_once_a_second() {
     let chat = Chat::start(&mut command).expect("the server starts");
     let mut clients = Vec::new();
     let warnings = || log.with("few descriptors left");
-    let told = within("it is told twice", async {
+    let told = within("two warnings", async {
         while warnings().len() < 2 {
             // The server closes the clients that it refuses.
-            clients.push(TcpStream::connect(chat.addr).await.expect("it listens"));
+            clients.push(TcpStream::connect(chat.addr).await.expect("the server listens"));
             clients.truncate(64);
         }
         warnings()
@@ -170,7 +171,8 @@ async fn server_with_few_descriptors_left_warns_once_a_second() {
 /// Whether the process catches SIGTERM (15), by the kernel's mask of caught signals.
 #[cfg(target_os = "linux")]
 fn catches_sigterm(process: u32) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let status =
+        std::fs::read_to_string(format!("/proc/{process}/status")).expect("the process runs");
     let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("a mask");
     u64::from_str_radix(caught.trim(), 16).expect("hexadecimal") & 1 << (15 - 1) != 0
 }

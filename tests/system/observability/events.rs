@@ -34,7 +34,7 @@ impl Handler<String> for Talkative {
         if text == "log" {
             tracing::info!(conn = %conn.id(), "in on_message");
         }
-        conn.try_send(&text).expect("it is open");
+        conn.try_send(&text).expect("the connection is open");
         Ok(())
     }
 
@@ -55,7 +55,7 @@ async fn connection_events_and_handler_events_are_logged_in_the_span_of_the_conn
     let log = Log::new("debug");
     let (_hub, server) = talkative().await;
     let mut client = Client::connect(server.addr, "/ws").await;
-    let addr = client.0.get_ref().local_addr().expect("it is connected");
+    let addr = client.0.get_ref().local_addr().expect("the client is connected");
     client.send_text("\"log\"").await;
     assert_eq!(client.get::<String>().await, "log");
     client.send_text("no JSON").await;
@@ -217,7 +217,7 @@ async fn each_change_of_the_backplane_is_logged_once() {
     hub.try_broadcast(&"to all".to_owned()).expect("published");
     eventually("down", || !log.with("backplane down").is_empty()).await;
     let retried = || hub.backplane_health().is_some_and(|health| health.reconnects >= 3);
-    eventually("it is tried again and again", retried).await;
+    eventually("the hub retries", retried).await;
     bus.set(|faults| &faults.is_away, false);
     eventually("up again", || log.with("backplane up").len() == 2).await;
     let node = hub.node_id();
@@ -238,20 +238,20 @@ async fn lost_messages_are_logged_as_totals() {
     let hub = || Hub::<String>::builder().backplane(bus.clone(), "lost").build().expect("valid");
     let (here, there) = (hub(), hub());
     let health = |hub: &Hub<String>| hub.backplane_health().expect("there is one");
-    eventually("they know each other", || {
+    eventually("the nodes know each other", || {
         [&here, &there].iter().all(|hub| hub.cluster().nodes().len() == 2)
     })
     .await;
     // The count begins with the first message that arrives.
     here.try_broadcast(&"first".to_owned()).expect("published");
-    eventually("it has come", || health(&there).received == 1).await;
+    eventually("the message has arrived", || health(&there).received == 1).await;
     for lost in 1..=30 {
         bus.set(|faults| &faults.swallows, true);
         here.try_broadcast(&"lost".to_owned()).expect("published");
-        eventually("it is swallowed", || health(&here).published == 2 * lost).await;
+        eventually("the message is swallowed", || health(&here).published == 2 * lost).await;
         bus.set(|faults| &faults.swallows, false);
         here.try_broadcast(&"not lost".to_owned()).expect("published");
-        eventually("it has come", || health(&there).received == 1 + lost).await;
+        eventually("the message has arrived", || health(&there).received == 1 + lost).await;
     }
     assert_eq!(health(&there).lost, 30);
     let told = log.with("messages of other nodes lost");
@@ -310,7 +310,7 @@ async fn panics_of_a_room_state_are_logged_at_most_once_a_second() {
 
     let log = Log::new("info");
     let hub = Hub::<u32>::builder().room_state(Panicking).build().expect("valid");
-    (0..100).for_each(|message| hub.try_to_room("r", &message).expect("it is idle"));
+    (0..100).for_each(|message| hub.try_to_room("r", &message).expect("the hub is idle"));
     assert_eq!(hub.stats().room_state_panics, 100);
     let told = log.with("room state panicked");
     let line = r#"ERROR roomcast::hub: room state panicked panic="as it was told to" times=1"#;
@@ -342,11 +342,11 @@ async fn rejected_connection_is_logged_with_its_reason() {
     let log = Log::new("debug");
     let (_hub, server) = talkative().await;
     let mut client = RawClient::open(server.addr).await;
-    let addr = client.stream.local_addr().expect("it is connected");
+    let addr = client.stream.local_addr().expect("the client is connected");
     client.send(b"no request\r\n\r\n").await;
     client.ended().await;
     let line = format!("remote_addr={addr} reason=\"malformed\"");
-    eventually("it is told", || !log.with(&line).is_empty()).await;
+    eventually("the error or event is reported", || !log.with(&line).is_empty()).await;
     let line = log.only("connection rejected");
     assert!(line.starts_with("DEBUG roomcast::server: connection rejected"), "{line}");
 }
@@ -358,7 +358,7 @@ async fn refused_plain_payloads_are_logged_as_totals_by_reason_without_their_con
     let hub = Hub::<u32>::builder().backplane(bus.clone(), "told").plain_channel("told:in");
     let hub = hub.build().expect("valid");
     let health = || hub.backplane_health().expect("there is one");
-    eventually("it listens", || health().subscriptions == 2).await;
+    eventually("the hub subscribes", || health().subscriptions == 2).await;
     let mut publisher = bus.connect_publisher().await.expect("it is there");
     for _ in 0..1_000 {
         for payload in [

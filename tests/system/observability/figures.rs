@@ -62,7 +62,7 @@ async fn metrics_show_blocked_clients_and_their_evictions() {
     let (_client, conn) = served.connect_tight().await;
     let message = "x".repeat(64 * 1024);
     eventually("the socket is blocked", || {
-        conn.try_send(&message).expect("it is open");
+        conn.try_send(&message).expect("the connection is open");
         served.hub.stats().blocked == 1
     })
     .await;
@@ -71,7 +71,7 @@ async fn metrics_show_blocked_clients_and_their_evictions() {
     assert!(seen.gauge("roomcast_queued_bytes") > 0.0);
     eventually("evicted", || conn.try_send(&message).is_err()).await;
     served.events.ended().await;
-    eventually("its socket is gone", || served.hub.stats().blocked == 0).await;
+    eventually("the socket is gone", || served.hub.stats().blocked == 0).await;
     let seen = Seen::in_scope(|| served.hub.record_metrics());
     assert_eq!(seen.counter_for("roomcast_evictions_total", "full"), 1);
     assert_eq!(seen.gauge("roomcast_queued_bytes"), 0.0);
@@ -125,7 +125,7 @@ async fn metrics_of_a_backplane_count_its_activity() {
         hub.backplane(bus.clone(), "figures").build().expect("valid settings")
     };
     let (here, there) = (hub(), hub());
-    eventually("they know each other", || {
+    eventually("the nodes know each other", || {
         [&here, &there].iter().all(|hub| hub.cluster().nodes().len() == 2)
     })
     .await;

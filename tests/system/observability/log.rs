@@ -22,7 +22,7 @@ impl Log {
         // without a log would disable the event for good.
         static UNDECIDED: Once = Once::new();
         UNDECIDED.call_once(|| {
-            set_global_default(Undecided).expect("nobody else sets it");
+            set_global_default(Undecided).expect("no other code sets the default");
         });
         let lines = Lines::default();
         let subscriber = tracing_subscriber::fmt()

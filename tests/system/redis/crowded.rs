@@ -26,7 +26,7 @@ fn limited_chat(redis: &RedisServer) -> Chat {
 
 /// The response of `/healthz`.
 async fn health(chat: &Chat) -> String {
-    let mut stream = TcpStream::connect(chat.addr).await.expect("it listens");
+    let mut stream = TcpStream::connect(chat.addr).await.expect("the server listens");
     let request = b"GET /healthz HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
     stream.write_all(request).await.expect("sent");
     let mut response = String::new();

@@ -15,7 +15,7 @@ use support::{Recorded, eventually};
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 fn build(url: &str) -> Hub<u64> {
-    Hub::builder().redis(url, CHANNEL).build().expect("it can be built")
+    Hub::builder().redis(url, CHANNEL).build().expect("the hub can be built")
 }
 
 /// Runs a program with a hub of its own, until its `main` returns.
@@ -28,11 +28,12 @@ where
         let runtime = Runtime::new().expect("the system has threads");
         runtime.block_on(async { main(build(&url)).await })
     });
-    program.join().expect("it does not panic")
+    program.join().expect("the task does not panic")
 }
 
 async fn knows_another(hub: &Hub<u64>) {
-    eventually("they know each other", || is_up(hub) && hub.cluster().nodes().len() == 2).await;
+    eventually("the nodes know each other", || is_up(hub) && hub.cluster().nodes().len() == 2)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -43,7 +44,7 @@ async fn node_that_shuts_down_is_forgotten_at_once_and_its_last_message_arrives(
     for number in 0..5 {
         let report = program(&redis.url(), move |hub| async move {
             knows_another(&hub).await;
-            hub.try_broadcast(&number).expect("it is open");
+            hub.try_broadcast(&number).expect("the connection is open");
             let report = hub.shutdown(Duration::from_secs(5)).await;
             assert_eq!(health(&hub).state, BackplaneState::Left);
             report
@@ -52,7 +53,7 @@ async fn node_that_shuts_down_is_forgotten_at_once_and_its_last_message_arrives(
         let got = timeout(AT_ONCE, client.get::<u64>()).await;
         assert_eq!(got.expect("the last message arrives"), number);
         let is_forgotten = || there.hub.cluster().nodes().len() == 1;
-        timeout(AT_ONCE, eventually("it is forgotten", is_forgotten)).await.expect("at once");
+        timeout(AT_ONCE, eventually("the node is forgotten", is_forgotten)).await.expect("at once");
     }
     assert_eq!(health(&there.hub).lost, 0);
 }
@@ -65,7 +66,7 @@ async fn shutdown_ends_in_time_when_the_backplane_swallows_the_goodbye() {
     knows_another(&here).await;
     knows_another(&there).await;
     proxy.stall();
-    here.try_broadcast(&1).expect("it is open");
+    here.try_broadcast(&1).expect("the connection is open");
     let report = here.shutdown(Duration::from_millis(1_500)).await;
     assert_eq!(report.messages_unsent, 1, "{report}");
     assert!(report.took < Duration::from_millis(2_500), "{report}");
@@ -80,5 +81,5 @@ async fn goodbye_arrives_when_redis_accepts_no_new_connection() {
     redis.command(&["CONFIG", "SET", "maxclients", "1"]);
     assert!(here.shutdown(Duration::from_secs(5)).await.is_clean());
     let is_forgotten = || there.cluster().nodes().len() == 1;
-    timeout(AT_ONCE, eventually("it is forgotten", is_forgotten)).await.expect("at once");
+    timeout(AT_ONCE, eventually("the node is forgotten", is_forgotten)).await.expect("at once");
 }

@@ -103,7 +103,7 @@ async fn nodes_with_different_keys_form_two_clusters_on_one_channel() {
     assert_eq!(health(&other).received, 0);
     eventually("the pair counts foreign envelopes", || health(&pair.a.hub).unauthenticated > 0)
         .await;
-    eventually("they know each other", || pair.a.hub.cluster().nodes().len() == 2).await;
+    eventually("the nodes know each other", || pair.a.hub.cluster().nodes().len() == 2).await;
     assert_eq!(other.cluster().nodes().len(), 1);
 }
 

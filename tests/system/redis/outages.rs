@@ -66,7 +66,7 @@ async fn restarts_under_load_lose_no_queued_message() {
         let waited = trio.next_numbers();
         trio.publish_for(Duration::from_millis(20 + 90 * (round % 7))).await;
         redis.restart();
-        let arrived = eventually("what has waited arrives", || trio.have_arrived_from(&waited));
+        let arrived = eventually("the queued messages arrive", || trio.have_arrived_from(&waited));
         tokio::time::timeout(BACK, arrived).await.unwrap_or_else(|_| panic!("{}", trio.told()));
     }
     trio.account_for().await;
@@ -97,7 +97,7 @@ async fn absent_node_is_reported_with_the_number_of_messages_it_misses() {
     eventually("the others hear each other", || trio.has_all_of(0, 1) && trio.has_all_of(1, 0))
         .await;
     proxy.resume();
-    eventually("it is back", || trio.are(is_up)).await;
+    eventually("the node is back", || trio.are(is_up)).await;
     trio.account_for().await;
     assert_eq!(trio.nodes[2].health().lost, 200, "{}", trio.told());
 }

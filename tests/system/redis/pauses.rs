@@ -30,14 +30,15 @@ impl Node {
         command.args(["--listen", "127.0.0.1:0", "--redis", url]).stderr(Stdio::piped());
         let mut chat = Chat::start(&mut command).expect("the server starts");
         let told: Arc<Mutex<Vec<String>>> = Arc::default();
-        let (lines, stderr) = (told.clone(), chat.process.0.stderr.take().expect("it is piped"));
+        let (lines, stderr) =
+            (told.clone(), chat.process.0.stderr.take().expect("the stream is piped"));
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 lines.lock().unwrap().push(line);
             }
         });
         let node = Self { chat, told };
-        eventually("its backplane is up", || !node.told("backplane up").is_empty()).await;
+        eventually("the backplane is up", || !node.told("backplane up").is_empty()).await;
         node
     }
 
@@ -48,7 +49,8 @@ impl Node {
 
     fn signal(&self, name: &str) {
         let script = format!("kill -{name} {}", self.chat.process.0.id());
-        let status = Command::new("sh").args(["-c", &script]).status().expect("there is a shell");
+        let status =
+            Command::new("sh").args(["-c", &script]).status().expect("the system has a shell");
         assert!(status.success(), "{script}: {status}");
     }
 }

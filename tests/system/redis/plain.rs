@@ -20,7 +20,7 @@ const PAGE: &str = include_str!("../../../src/docs/scaling.md");
 /// The lines of Python on the page.
 fn documented_lines() -> &'static str {
     let (_, after) = PAGE.split_once("```python\n").expect("the page has lines of Python");
-    after.split_once("```").expect("they end").0
+    after.split_once("```").expect("the lines end").0
 }
 
 fn node(redis: &RedisServer) -> Builder<Value> {
@@ -58,10 +58,10 @@ fn publish(redis: &RedisServer, payload: &str) {
 fn output(name: &str, command: &mut Command, input: &[u8]) -> Output {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut process = command.spawn().unwrap_or_else(|error| panic!("{name} is needed: {error}"));
-    let mut stdin = process.stdin.take().expect("it is piped");
+    let mut stdin = process.stdin.take().expect("the stream is piped");
     stdin.write_all(input).expect("it reads");
     drop(stdin);
-    let output = process.wait_with_output().expect("it ends");
+    let output = process.wait_with_output().expect("the process ends");
     assert!(output.status.success(), "{name}: {output:?}");
     output
 }
@@ -117,7 +117,7 @@ async fn node_subscribes_to_the_plain_channel_again_after_a_restart_of_redis() {
     let mut redis = RedisServer::start();
     let (node, mut client) = member(node(&redis), "tea").await;
     redis.kill();
-    eventually("it is down", || !is_up(&node.hub)).await;
+    eventually("the backplane is down", || !is_up(&node.hub)).await;
     redis.restart();
     listens(&node.hub).await;
     publish(&redis, r#"{"room":"tea","message":1}"#);
@@ -144,10 +144,10 @@ async fn forbidden_plain_channel_is_reported_and_nodes_still_exchange_messages()
     let (a, b) = (node(), node());
     let is_told =
         |hub: &Hub<Value>| matches!(hub.backplane_err(), Some(BackplaneError::Refused(_)));
-    eventually("it is told", || is_told(&a) && is_told(&b)).await;
-    eventually("they know each other", || a.cluster().nodes().len() == 2).await;
+    eventually("the error or event is reported", || is_told(&a) && is_told(&b)).await;
+    eventually("the nodes know each other", || a.cluster().nodes().len() == 2).await;
     a.try_broadcast(&json!(1)).expect("there is space");
-    eventually("it arrives", || health(&b).received == 1).await;
+    eventually("the message arrives", || health(&b).received == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -160,7 +160,8 @@ async fn programs_publish_to_a_cluster_with_spublish() {
     let (_a, mut of_a) = member(node(), "tea").await;
     let (_b, mut of_b) = member(node(), "tea").await;
     let url = &cluster.urls()[0];
-    let port = url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("it has a port");
+    let port =
+        url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("the URL has a port");
     redis_cli(port, &["-c", "SPUBLISH", CHANNEL, r#"{"room":"tea","message":1}"#], b"");
     for client in [&mut of_a, &mut of_b] {
         assert_eq!(client.get::<Value>().await, json!(1));

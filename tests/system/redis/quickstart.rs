@@ -65,7 +65,7 @@ async fn cron_example_reaches_the_clients_of_a_server() {
                 _ = ticks.tick() => {
                     let mut job = Command::new(example("cron"));
                     let status = job.args([&redis.url(), "It is noon."]).status();
-                    assert!(status.expect("it runs").success());
+                    assert!(status.expect("the process runs").success());
                 }
             }
         }

@@ -135,7 +135,7 @@ async fn error_names_the_unreachable_sentinels_until_one_is_back() {
     watched.sentinels.iter_mut().for_each(RedisServer::kill);
     let hub = node(&watched).build().unwrap();
     eventually("down", || hub.backplane_err().is_some()).await;
-    let error = hub.backplane_err().expect("none has been started");
+    let error = hub.backplane_err().expect("no sentinel has been started");
     assert!(matches!(error, BackplaneError::Connection(_)), "{error}");
     let ports = watched.sentinels.iter().map(|sentinel| sentinel.port.to_string());
     for port in ports {
@@ -152,7 +152,7 @@ async fn error_names_a_service_that_no_sentinel_knows() {
     let hub = hub.expect("the settings can be read");
     let is_refused = |error: &BackplaneError| matches!(error, BackplaneError::Refused(_));
     eventually("refused", || hub.backplane_err().is_some_and(|error| is_refused(&error))).await;
-    let error = hub.backplane_err().expect("nobody has told them").to_string();
+    let error = hub.backplane_err().expect("no sentinel knows the service").to_string();
     assert!(error.contains("another") && error.contains("No such master"), "{error}");
 }
 
@@ -203,10 +203,10 @@ async fn connections_to_sentinels_end_with_the_hub() {
     };
     let are_heard = |count| watched.sentinels.iter().all(|sentinel| listeners(sentinel) == count);
     let hub = node(&watched).build().unwrap();
-    eventually("all are heard", || are_heard(1)).await;
+    eventually("each sentinel has a listener", || are_heard(1)).await;
     hub.shutdown_now();
     drop(hub);
-    tokio::time::timeout(NOTICED, eventually("none is heard", || are_heard(0)))
+    tokio::time::timeout(NOTICED, eventually("no sentinel has a listener", || are_heard(0)))
         .await
         .expect("in time");
 }

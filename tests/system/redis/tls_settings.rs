@@ -9,7 +9,7 @@ fn applied(tls: RedisTls) -> Result<Redis, BackplaneError> {
 
 fn identity() -> (String, String) {
     let made = generate_simple_self_signed(["localhost".to_owned()]);
-    let CertifiedKey { cert, signing_key } = made.expect("it can be signed");
+    let CertifiedKey { cert, signing_key } = made.expect("the certificate can be signed");
     (cert.pem(), signing_key.serialize_pem())
 }
 

@@ -59,7 +59,9 @@ impl Trio {
             nodes.push(Third { node, reader: Reader::new(client), conn, published: 0 });
         }
         for third in &nodes {
-            within("a subscription", third.conn.join_subscribed(ROOM)).await.expect("it is open");
+            within("a subscription", third.conn.join_subscribed(ROOM))
+                .await
+                .expect("the connection is open");
             let knows_all = || third.hub().cluster().nodes().len() == 3;
             eventually("the nodes know each other", || is_up(third.hub()) && knows_all()).await;
         }

@@ -15,7 +15,7 @@ fn large(number: u64) -> Numbered {
 }
 
 async fn publish(hub: &Hub<Numbered>, message: Numbered) {
-    within("space", hub.to_room(ROOM, &message)).await.expect("it is open");
+    within("space", hub.to_room(ROOM, &message)).await.expect("the connection is open");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -21,29 +21,29 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
-/// Clients that come in a second.
+/// The clients that come in a second.
 const CLIENTS_PER_SECOND: u32 = 1_000;
 
-/// Clients that come at once, each hundredth of a second.
+/// The clients that come at once, every hundredth of a second.
 const CLIENTS_PER_TICK: u32 = CLIENTS_PER_SECOND / 100;
 
-/// Clients that may be there at a time: far more than there are when the server keeps up.
+/// The most clients that come and go at the same time: far more than there are when the server keeps up.
 const CLIENTS_MAX: usize = 4_000;
 
-/// Rooms of members that stay, and how many are in each.
+/// The rooms of members that stay, and the members of each.
 const STEADY_ROOMS: usize = 10;
 const STEADY_MEMBERS: usize = 100;
 
-/// How often is published in each of these rooms.
+/// How often a message is published in each of these rooms.
 const STEADY_PACE: Duration = Duration::from_millis(200);
 
-/// Rooms of those who come and go among themselves.
+/// The rooms of the clients that come and go.
 const OTHER_ROOMS: u64 = 50;
 
-/// What a client that comes and goes does in its room before it goes.
+/// The messages that a client that comes and goes sends before it leaves.
 const LINES: u64 = 3;
 
-/// Parts of the whole time, with a line each.
+/// The parts of the whole time; each prints a line.
 const LAPS: u32 = 10;
 
 fn lap_time() -> Duration {
@@ -51,7 +51,7 @@ fn lap_time() -> Duration {
     Duration::from_secs(seconds.unwrap_or(600)) / LAPS
 }
 
-/// Comes, and goes in one of many manners.
+/// Connects, and leaves in one of many ways.
 async fn visit(addr: SocketAddr, number: u64) {
     match number % 8 {
         0 => chat(addr, number, Manner::Close).await,
@@ -86,7 +86,7 @@ enum Manner {
     Vanish,
 }
 
-/// Talks in a room, hears itself, and goes.
+/// Sends a message to a room, receives it back, and leaves.
 async fn chat(addr: SocketAddr, number: u64, manner: Manner) {
     let room = format!("other{}", number % OTHER_ROOMS);
     let mut client = connect(addr, &room).await;
@@ -97,7 +97,7 @@ async fn chat(addr: SocketAddr, number: u64, manner: Manner) {
         let line = simd_json::to_string(&line).expect("encodable");
         client.send(Message::text(line)).await.expect("connected");
         loop {
-            let line = next_line(&mut client).await.expect("it is a member");
+            let line = next_line(&mut client).await.expect("the client is a member");
             ledger.note(&line);
             if (line.seq, &line.user) == (seq, &user) {
                 break;
@@ -105,18 +105,18 @@ async fn chat(addr: SocketAddr, number: u64, manner: Manner) {
         }
     }
     if let Manner::Close = manner {
-        client.close(None).await.expect("it can say so");
+        client.close(None).await.expect("the client can send a close");
         while client.next().await.is_some() {}
     }
 }
 
-/// Hears some of what is said in a room of members that stay, and goes while it is sent to.
+/// Receives some messages in a room of members that stay, and leaves while more are sent.
 async fn overhear(addr: SocketAddr, number: u64) {
     let room = steady_room(number as usize % STEADY_ROOMS);
     let mut client = connect(addr, &room).await;
     let mut ledger = Ledger::new(&room);
     while ledger.lines() < LINES {
-        ledger.note(&next_line(&mut client).await.expect("it is a member"));
+        ledger.note(&next_line(&mut client).await.expect("the client is a member"));
     }
 }
 
@@ -132,7 +132,7 @@ struct Visits {
 }
 
 impl Visits {
-    /// Sends them for so long.
+    /// Sends visitors for this time.
     async fn go_on(&mut self, addr: SocketAddr, time: Duration) {
         let mut tick = interval(Duration::from_millis(10));
         tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -153,7 +153,7 @@ impl Visits {
     }
 }
 
-/// One part of the time; tells how much memory the server has after it, in KiB.
+/// Runs one part of the time. Returns the server's memory after it, in KiB.
 async fn lap(number: u32, server: &Server, crowds: &mut [Crowd], visits: &mut Visits) -> u64 {
     let begun = visits.begun;
     let lines = (lap_time().as_millis() / STEADY_PACE.as_millis()) as usize;

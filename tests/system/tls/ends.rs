@@ -29,7 +29,7 @@ async fn enter(files: &Files, server: &Listening) -> TlsStream<TcpStream> {
     stream.write_all(upgrade_request("/ws").as_bytes()).await.expect("sent");
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        head.push(within("a head", stream.read_u8()).await.expect("it is whole"));
+        head.push(within("a head", stream.read_u8()).await.expect("the data is complete"));
     }
     assert!(head.starts_with(b"HTTP/1.1 101 "));
     stream

@@ -78,7 +78,7 @@ async fn shake_hands(
         None => config.with_no_client_auth(),
         Some(Identity { certificate, key }) => config
             .with_client_auth_cert(vec![certificate.clone()], key.clone_key())
-            .expect("they belong together"),
+            .expect("certificate and key match"),
     };
     let name = ServerName::try_from("localhost").expect("a name");
     let connected = TlsConnector::from(Arc::new(config)).connect(name, stream);
@@ -94,10 +94,10 @@ async fn request_has_the_server_name_and_the_client_certificates() {
     let server = server.route("/ws", hub.handle(Witness(sender))).expect("a free path");
     let server = Listening::run(server);
     for shown in [Some(&identity), None] {
-        let stream = TcpStream::connect(server.addr).await.expect("it listens");
+        let stream = TcpStream::connect(server.addr).await.expect("the server listens");
         let stream = shake_hands(&files, stream, shown).await;
         let _client = Client::over(stream, "/ws").await.expect("a handshake");
-        let info = seen.recv().await.expect("a request").expect("it came over TLS");
+        let info = seen.recv().await.expect("a request").expect("the request came over TLS");
         assert_eq!(info.server_name(), Some("localhost"));
         let expected: Vec<_> = shown.map(|shown| shown.certificate.clone()).into_iter().collect();
         assert_eq!(info.peer_certificates(), expected);

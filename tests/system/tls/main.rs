@@ -65,7 +65,7 @@ impl Files {
 
     /// Connects, and trusts only the current certificate.
     async fn connect(&self, addr: SocketAddr) -> std::io::Result<TlsStream<TcpStream>> {
-        let stream = TcpStream::connect(addr).await.expect("it listens");
+        let stream = TcpStream::connect(addr).await.expect("the server listens");
         self.shake_hands(stream, &[&TLS12, &TLS13]).await
     }
 
@@ -111,7 +111,7 @@ async fn messages_of_any_size_go_both_ways_with_both_versions() {
     let files = Files::new("both");
     let mut recorded = over_tls(hub(), &files.load().expect("good files")).await;
     for version in [&TLS12, &TLS13] {
-        let stream = TcpStream::connect(recorded.server.addr).await.expect("it listens");
+        let stream = TcpStream::connect(recorded.server.addr).await.expect("the server listens");
         let stream = files.shake_hands(stream, &[version]).await.expect("a version of ours");
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
         let mut client = Client::over(stream, "/ws").await.expect("a handshake");
@@ -122,7 +122,7 @@ async fn messages_of_any_size_go_both_ways_with_both_versions() {
             client.send_text(text.clone()).await;
             let (_, message) = recorded.events.message().await;
             assert_eq!(message, RawMessage::Text(text.clone()));
-            conn.try_send(&message).expect("it is open");
+            conn.try_send(&message).expect("the connection is open");
             assert_eq!(client.next_text().await, text);
         }
     }
@@ -161,7 +161,7 @@ async fn client_that_stops_reading_is_evicted_and_reset_and_others_still_receive
     let mut recorded = over_tls(hub, &tls).await;
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4_096).expect("before connecting");
-    let stream = socket.connect(recorded.server.addr).await.expect("it listens");
+    let stream = socket.connect(recorded.server.addr).await.expect("the server listens");
     let stream = files.shake_hands(stream, &[&TLS13]).await.expect("trusted");
     let mut slow = Client::over(stream, "/ws").await.expect("a handshake");
     recorded.events.open().await;
@@ -179,7 +179,7 @@ async fn client_that_stops_reading_is_evicted_and_reset_and_others_still_receive
     let (_, reason) = recorded.events.ended().await;
     assert!(matches!(reason, DisconnectReason::SlowClient { .. }), "{reason}");
     let hub = recorded.hub.clone();
-    eventually("it is gone", || hub.stats().connections == 1).await;
+    eventually("the connection is gone", || hub.stats().connections == 1).await;
     // The client reads the bytes that were sent, and then gets a reset instead of the rest.
     let broken = loop {
         match within("the end", futures_util::StreamExt::next(&mut slow.0)).await {
@@ -203,7 +203,7 @@ async fn new_clients_get_a_reloaded_certificate_and_open_connections_continue() 
     assert!(not_yet.is_err(), "the server still shows the old one");
     tls.reload().expect("good files");
     client(&files, recorded.server.addr).await;
-    conn.try_send(&RawMessage::Text("still here".to_owned())).expect("it is open");
+    conn.try_send(&RawMessage::Text("still here".to_owned())).expect("the connection is open");
     assert_eq!(old.next_text().await, "still here");
 
     files.write("key.pem", "");
@@ -254,15 +254,15 @@ async fn end(mut stream: TcpStream) -> Vec<u8> {
 async fn clients_without_a_tls_handshake_are_closed_and_counted() {
     let files = Files::new("silent");
     let (server, monitor) = impatient(&files).await;
-    let silent = TcpStream::connect(server.addr).await.expect("it listens");
+    let silent = TcpStream::connect(server.addr).await.expect("the server listens");
     assert_eq!(end(silent).await, b"");
-    let mut halting = TcpStream::connect(server.addr).await.expect("it listens");
+    let mut halting = TcpStream::connect(server.addr).await.expect("the server listens");
     // The head of a record of 512 bytes, and no more.
     halting.write_all(&[0x16, 3, 1, 2, 0]).await.expect("sent");
     assert_eq!(end(halting).await, b"");
     assert_eq!(monitor.stats().tls_timed_out, 2);
 
-    let mut plain = TcpStream::connect(server.addr).await.expect("it listens");
+    let mut plain = TcpStream::connect(server.addr).await.expect("the server listens");
     plain.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
     let answer = end(plain).await;
     assert!(!answer.starts_with(b"HTTP"), "an answer in plain text: {answer:?}");
@@ -276,9 +276,9 @@ async fn flood_of_pending_handshakes_is_bounded() {
     let server = bind().await.tls(&tls).max_pending(1);
     let monitor = server.monitor();
     let server = Listening::run(server);
-    let first = TcpStream::connect(server.addr).await.expect("it listens");
+    let first = TcpStream::connect(server.addr).await.expect("the server listens");
     eventually("the connection is accepted", || monitor.stats().accepted == 1).await;
-    let second = TcpStream::connect(server.addr).await.expect("it listens");
+    let second = TcpStream::connect(server.addr).await.expect("the server listens");
     assert_eq!(end(second).await, b"", "no plain text where TLS is expected");
     assert_eq!(monitor.stats().refused_full, 1);
     drop(first);
@@ -313,7 +313,7 @@ async fn idle_connection_ends_with_close_notify_and_does_not_count_as_a_slow_hea
     // An end without `close_notify` would be an error here.
     within("an end", stream.read_to_string(&mut answer)).await.expect("a clean end");
     assert!(answer.ends_with("not found"), "{answer}");
-    eventually("it is counted", || monitor.stats().keep_alives_timed_out == 1).await;
+    eventually("the fault is counted", || monitor.stats().keep_alives_timed_out == 1).await;
     assert_eq!(monitor.stats().heads_timed_out, 0);
 }
 
@@ -343,7 +343,7 @@ async fn client_that_does_not_read_a_response_is_closed_over_tls() {
             let before = monitor.stats().responses_stalled;
             let socket = TcpSocket::new_v4().expect("a socket");
             socket.set_recv_buffer_size(4_096).expect("before connecting");
-            let stream = socket.connect(server.addr).await.expect("it listens");
+            let stream = socket.connect(server.addr).await.expect("the server listens");
             let mut stream = files.shake_hands(stream, &[&TLS13]).await.expect("trusted");
             let head =
                 format!("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: {connection}\r\n\r\n");
@@ -366,7 +366,7 @@ async fn client_that_floods_and_reads_gets_all_messages() {
     let flood = tokio::spawn(async move {
         for _ in 0..ROUNDS {
             let message = Message::text("y".repeat(1_000));
-            futures_util::SinkExt::send(&mut sink, message).await.expect("it is open");
+            futures_util::SinkExt::send(&mut sink, message).await.expect("the connection is open");
         }
         sink
     });
@@ -376,13 +376,14 @@ async fn client_that_floods_and_reads_gets_all_messages() {
     }
     for round in 0..ROUNDS {
         let next = within("a message", futures_util::StreamExt::next(&mut stream)).await;
-        let text = next.expect("it is open").expect("intact").into_text().expect("text");
+        let text =
+            next.expect("the connection is open").expect("intact").into_text().expect("text");
         assert!(text.starts_with(&format!("{round} ")), "after {round}: {}", &text[..20]);
     }
     for _ in 0..ROUNDS {
         recorded.events.message().await;
     }
-    drop(flood.await.expect("it ends"));
+    drop(flood.await.expect("the process ends"));
 }
 
 #[tokio::test]
@@ -396,7 +397,7 @@ async fn bytes_that_tls_queues_for_clients_count_for_the_memory_budget() {
     for _ in 0..CLIENTS {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4_096).expect("before connecting");
-        let stream = socket.connect(recorded.server.addr).await.expect("it listens");
+        let stream = socket.connect(recorded.server.addr).await.expect("the server listens");
         let stream = files.shake_hands(stream, &[&TLS13]).await.expect("trusted");
         clients.push(Client::over(stream, "/ws").await.expect("a handshake"));
     }

@@ -18,7 +18,7 @@ async fn proxy_protocol_header_precedes_the_tls_handshake() {
     let mut recorded = Recorded::serve_on(server, hub);
     let addr = recorded.server.addr;
 
-    let mut stream = TcpStream::connect(addr).await.expect("it listens");
+    let mut stream = TcpStream::connect(addr).await.expect("the server listens");
     let header = b"PROXY TCP4 192.0.2.7 10.0.0.1 4242 443\r\n";
     stream.write_all(header).await.expect("sent");
     let stream = files.shake_hands(stream, &[&TLS13]).await.expect("trusted");
@@ -27,5 +27,5 @@ async fn proxy_protocol_header_precedes_the_tls_handshake() {
     assert_eq!(conn.remote_addr(), "192.0.2.7:4242".parse().ok());
 
     assert!(files.connect(addr).await.is_err(), "without a header");
-    eventually("it is counted", || monitor.stats().proxy_headers_malformed == 1).await;
+    eventually("the fault is counted", || monitor.stats().proxy_headers_malformed == 1).await;
 }

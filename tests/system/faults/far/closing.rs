@@ -63,7 +63,7 @@ async fn close(stage: Stage, reader: Reader) -> (Heard, Duration) {
     assert_eq!(heard.end, End::Complete, "the hub has accepted all lines");
     let told = Instant::now();
     let killed = Command::new("kill").arg(stage.server.pid().to_string()).status();
-    assert!(killed.expect("there is kill").success());
+    assert!(killed.expect("the system has kill").success());
     let heard = member.await.expect("a member does not panic");
     let took = heard.end_at - told;
     (heard, took)

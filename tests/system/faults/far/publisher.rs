@@ -48,6 +48,6 @@ impl Publisher {
             let line = simd_json::to_string(&line).expect("encodable");
             self.sink.send(Message::text(line)).await.expect("the publisher is connected");
         }
-        self.heard.await.expect("it does not panic")
+        self.heard.await.expect("the task does not panic")
     }
 }

@@ -84,7 +84,7 @@ async fn be_slow(stage: Stage, slowness: Slowness, flow: Flow) -> Outcome {
     let publishing = tokio::spawn(publisher.say(flow));
     let evicted_after = evicted(&stage, began, flow.over).await;
     drop(wake);
-    let slow = slow.await.expect("it does not panic");
+    let slow = slow.await.expect("the task does not panic");
     publishing.await.expect("the publisher does not panic");
     let others = all_of(others).await;
     let grown = stage.server.resident_peak().saturating_sub(resident);
@@ -115,7 +115,8 @@ impl Outcome {
             let all = (flow.lines as u64, &End::Complete, true);
             assert_eq!((heard.lines, &heard.end, heard.in_order), all, "others miss nothing");
         }
-        let evicted_after = self.evicted_after.expect("it is evicted while the room is busy");
+        let evicted_after =
+            self.evicted_after.expect("the client is evicted while the room is busy");
         assert_eq!(self.evictions, 1);
         assert!(self.slow.in_order, "what has come is the beginning");
         let part = evicted_after.as_secs_f64() / flow.over.as_secs_f64();
