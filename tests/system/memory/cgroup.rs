@@ -9,7 +9,7 @@ use std::process;
 const PLACES: [(&str, &str); 2] =
     [("/sys/fs/cgroup", "memory.max"), ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")];
 
-/// It is removed when this is dropped, and no process is left in it by then.
+/// A control group. Dropping the value removes the group; no process may be left in it by then.
 pub(crate) struct Cgroup(PathBuf);
 
 impl Cgroup {

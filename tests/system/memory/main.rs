@@ -25,8 +25,8 @@ const MEMORY: u64 = 64 << 20;
 /// The address space of the process if there is no container.
 const ADDRESSES: u64 = 112 << 20;
 
-/// Clients that do not read, and the messages that each of them sends, which come back to it: more than may
-/// wait for one client.
+/// The clients that do not read, and the messages that each client sends. The messages come back to the client: more
+/// than the queue of one client holds.
 const CLIENTS: usize = 150;
 const MESSAGES: usize = 24;
 const MESSAGE_BYTES: usize = 60_000;

@@ -40,7 +40,7 @@ const STEADY_PACE: Duration = Duration::from_millis(200);
 /// The rooms of the clients that come and go.
 const OTHER_ROOMS: u64 = 50;
 
-/// The messages that a client that comes and goes sends before it leaves.
+/// The lines that a visiting client sends or reads before it leaves.
 const LINES: u64 = 3;
 
 /// The parts of the whole time; each prints a line.
@@ -191,7 +191,7 @@ async fn clients_that_come_and_go_for_ten_minutes_leave_no_resources_and_others_
         resident.push(lap(number, &server, &mut crowds, &mut visits).await);
     }
     let last = timeout(DEADLINE, visits.tasks.join_all());
-    // Those who overhear wait for lines.
+    // Some visitors still wait for lines of the members that stay.
     let lines = future::join_all(crowds.iter_mut().map(|crowd| crowd.publish(20, STEADY_PACE)));
     let (last, _) = tokio::join!(last, lines);
     last.expect("all go in time");

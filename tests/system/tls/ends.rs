@@ -17,7 +17,7 @@ struct Echo;
 
 impl Handler<RawMessage> for Echo {
     async fn on_message(&self, conn: &Conn<RawMessage>, message: RawMessage) -> Result<(), Close> {
-        // What becomes of it is counted.
+        // The hub counts dropped messages.
         let _ = conn.send(&message).await;
         Ok(())
     }

@@ -418,7 +418,7 @@ async fn tls_record_overhead_counts_for_the_byte_rate() {
         let mut client = Client::over(stream, "/ws").await.expect("a handshake");
         recorded.events.open().await;
         let stream = client.0.get_mut();
-        // Of each byte, a record makes 23.
+        // A record with one byte of data has 23 bytes.
         for piece in message.chunks(if is_lawful { 4_096 } else { 1 }) {
             let sent = async { stream.write_all(piece).await.and(stream.flush().await) };
             if within("a write", sent).await.is_err() {
