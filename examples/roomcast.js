@@ -10,7 +10,7 @@
  *
  * | code                         | when a hub closes with this code                 | the client reconnects        |
  * |------------------------------|--------------------------------------------------|------------------------------|
- * | 1001, 1012                   | the hub ends or restarts; 1001: a silent link    | within `waitMinMs`           |
+ * | 1001, 1012                   | the hub ends or restarts; 1001: or a silent link | within `waitMinMs`           |
  * | 1005, 1006                   | never: a broken link or a refusal (503, 429)     | with back-off                |
  * | 1011                         | a handler panicked                               | with back-off                |
  * | 1013                         | the hub is overloaded                            | after 5 s, and with back-off |
@@ -115,7 +115,8 @@ export class Client {
   get isInDoubt() { return this.#isInDoubt; }
 
   /**
-   * Sends a message. Queues the message if there is no connection; drops and counts it if a buffer is full.
+   * Sends a message, or queues it if there is no connection. Drops and counts it if the buffer or queue has no space, or
+   * the client is closed.
    * @param {Out} message
    * @returns {Fate}
    */
