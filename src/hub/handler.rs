@@ -82,8 +82,9 @@ pub trait Handler<Out: 'static, In: Send + 'static = Out>: Send + Sync + 'static
     /// of the [`Reject`].
     ///
     /// # Cancel safety
-    /// The future is dropped when the client goes away. An accepted request may still not become a
-    /// connection. So attach a value that must be released by `insert`: it is dropped with the
+    /// The future is dropped when the client goes away, and after
+    /// [`upgrade_timeout`](crate::Builder::upgrade_timeout), 10 s by default. An accepted request
+    /// may still not become a connection. So attach a value that must be released by `insert`: it is dropped with the
     /// request.
     fn on_upgrade(
         &self,
