@@ -10,8 +10,8 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use roomcast::engine::Action;
 use roomcast::internals::{
-    EnvelopeBody, MessageContent, Envelope, EnvelopeHeader, Heartbeat, WireMessage, Packer, Report, RollCall, RollCallAnswer, RoomCount, To, Unreadable,
-    encode,
+    Envelope, EnvelopeBody, EnvelopeHeader, Heartbeat, MessageContent, Packer, Report, RollCall,
+    RollCallAnswer, RoomCount, To, Unreadable, WireMessage, encode,
 };
 use roomcast::{CloseCode, ConnId, FrameKind, NodeId};
 
@@ -33,14 +33,18 @@ fuzz_target!(|input: &[u8]| {
 fn check_payload(payload: &[u8]) {
     let Ok(Envelope { header, body }) = Envelope::parse(payload) else { return };
     let written = match &body {
-        EnvelopeBody::Messages(messages) => pack(header, messages.clone().map(|message| rewrite(&message))),
+        EnvelopeBody::Messages(messages) => {
+            pack(header, messages.clone().map(|message| rewrite(&message)))
+        }
         EnvelopeBody::Heartbeat(heartbeat) => heartbeat.seal(header),
     };
     assert!(written.len() <= payload.len(), "the shortest form is written");
     let again = Envelope::parse(&written).expect("a rewritten envelope is readable");
     assert_eq!(again.header, header);
     match (again.body, body) {
-        (EnvelopeBody::Messages(again), EnvelopeBody::Messages(messages)) => assert!(again.eq(messages)),
+        (EnvelopeBody::Messages(again), EnvelopeBody::Messages(messages)) => {
+            assert!(again.eq(messages))
+        }
         (again, body) => assert_eq!(again, body),
     }
 }

@@ -25,7 +25,8 @@ fuzz_target!(|input: &[u8]| {
         // The frame decoder only passes on valid UTF-8.
         let text = match str::from_utf8(rest) {
             Ok(text) => text,
-            Err(error) => str::from_utf8(&rest[..error.valid_up_to()]).expect("the text is valid up to the error"),
+            Err(error) => str::from_utf8(&rest[..error.valid_up_to()])
+                .expect("the text is valid up to the error"),
         };
         check_text(text);
     } else if let Ok(made_up) = Unstructured::new(rest).arbitrary::<MadeUp>() {

@@ -1,7 +1,8 @@
 //! The inbox of a shard: a lock-free FIFO of commands, with many producers and one consumer.
 //!
-//! Any thread pushes, and only the shard pops. A push never waits and takes no lock; it retries a
-//! compare-and-swap while other producers win.
+//! Any thread pushes, and only the shard pops. A push takes no lock. It retries a compare-and-swap
+//! while other producers win, and waits for the producer that is just appending a block
+//! (crossbeam's `SegQueue`: every 31 entries).
 //!
 //! # Invariants
 //!
