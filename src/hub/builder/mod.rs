@@ -1,6 +1,7 @@
 //! [`Builder`]: the settings of a hub, and how a hub is built from them.
 
 mod admission;
+mod backplane;
 mod check;
 mod delivery;
 #[cfg(feature = "hmac")]
@@ -8,7 +9,6 @@ mod keys;
 mod memory;
 #[cfg(feature = "metrics")]
 mod metrics;
-mod nodes;
 #[cfg(feature = "json")]
 mod plain;
 mod room_state;
