@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{BackplaneSetting, BridgeEnds, Builder, StartBridge};
+use super::{BackplaneSetting, BridgeHost, Builder, StartBridge};
 use crate::backplane::{Backplane, BackplaneError};
 
 /// A bound that no type implements: its compile error names the feature `redis`.
@@ -128,8 +128,8 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
         backplane: Result<B, BackplaneError>,
         channel: String,
     ) -> Self {
-        let start: StartBridge = Box::new(|plan, BridgeEnds { node, members, runtime }| {
-            Ok(plan.start(backplane?, node, members, runtime))
+        let start: StartBridge = Box::new(|plan, BridgeHost { node, shards, runtime }| {
+            Ok(plan.start(backplane?, node, shards, runtime))
         });
         self.backplane = Some(BackplaneSetting { channel, start });
         self

@@ -128,12 +128,12 @@ struct BackplaneSetting {
 
 /// Starts a bridge over the driver that the closure holds.
 type StartBridge =
-    Box<dyn FnOnce(BridgePlan, BridgeEnds<'_>) -> Result<Bridge, BackplaneError> + Send>;
+    Box<dyn FnOnce(BridgePlan, BridgeHost<'_>) -> Result<Bridge, BackplaneError> + Send>;
 
-/// The two sides that a bridge connects: this node, and the members of its shards.
-struct BridgeEnds<'a> {
+/// The parts of this hub that a bridge needs: the node id, the shards, and the runtime.
+struct BridgeHost<'a> {
     node: NodeId,
-    members: Weak<Shards>,
+    shards: Weak<Shards>,
     runtime: &'a Handle,
 }
 
@@ -246,8 +246,8 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
             .map(|state| Box::new(Hooks::new(state, counters.clone())) as Box<dyn RoomHooks>);
         let shards = Shards::start(layout, watch, hooks, &runtime);
         let shards = Arc::new(shards);
-        let ends = || BridgeEnds { node, members: Arc::downgrade(&shards), runtime: &runtime };
-        let bridge = bridge.map(|(plan, start)| start(plan, ends())).transpose()?;
+        let host = || BridgeHost { node, shards: Arc::downgrade(&shards), runtime: &runtime };
+        let bridge = bridge.map(|(plan, start)| start(plan, host())).transpose()?;
         let inner = Inner {
             name: name.into(),
             node,
