@@ -180,7 +180,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     }
 
     fn act(&self, target: &Target<'_>, action: Action<'_>) -> Result<(), ActionError> {
-        self.publish_at(target.address(), target.excepted(), &action)
+        self.publish_now(target.address(), target.excepted(), &action)
     }
 }
 

@@ -228,7 +228,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         target: &Target<'_>,
         message: &Encoded,
     ) -> Result<(), PublishError> {
-        self.publish_at(target.address(), target.excepted(), message)
+        self.publish_now(target.address(), target.excepted(), message)
     }
 
     /// The common part of the waiting calls. Keep the future small: a handler that publishes awaits
@@ -323,7 +323,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     }
 
     /// Publishes to the members on this node, and then to the other nodes, without waiting.
-    pub(super) fn publish_at<E: Dispatch>(
+    pub(super) fn publish_now<E: Dispatch>(
         &self,
         address: Address<'_, ConnId>,
         except: &[ConnId],
