@@ -38,7 +38,7 @@ pub(super) struct PendingConn {
     counted: Option<SocketAddr>,
     /// Whether its descriptor belongs to the reserve. Then the connection must not become a
     /// WebSocket.
-    is_brief: bool,
+    is_from_reserve: bool,
 }
 
 impl PendingConn {
@@ -73,7 +73,7 @@ impl PendingConn {
         let counted = server.proxies.counted(addr);
         match server.admission.begin(counted) {
             Ok(()) => {
-                let pending = Self { server: server.clone(), counted, is_brief: false };
+                let pending = Self { server: server.clone(), counted, is_from_reserve: false };
                 let peer = Peer { opened: Some(opened), ..Peer::new(Some(addr)) };
                 tokio::spawn(async move { pending.serve_http(stream, peer).await });
             }
@@ -98,8 +98,8 @@ impl PendingConn {
         let counted = addr.and_then(|addr| server.proxies.counted(addr));
         match server.admission.begin(counted) {
             Ok(()) => {
-                let is_brief = supply == Supply::Scarce;
-                Some(Self { server: server.clone(), counted, is_brief })
+                let is_from_reserve = supply == Supply::Scarce;
+                Some(Self { server: server.clone(), counted, is_from_reserve })
             }
             Err(denied) => {
                 server.deny(stream, addr, denied);
@@ -196,7 +196,7 @@ impl PendingConn {
         let heads = Arc::new(HeadState::default());
         let service = service_fn(|request| {
             heads.note(&request);
-            let response = self.server.answer(request, &peer, self.is_brief);
+            let response = self.server.answer(request, &peer, self.is_from_reserve);
             async move { Ok::<_, Infallible>(response.await) }
         });
         let limits = &self.server.limits;
@@ -206,7 +206,7 @@ impl PendingConn {
             // hyper uses the timer only if a timeout is set. The timer has timeouts of its own.
             .header_read_timeout(limits.head_timeout)
             .title_case_headers(self.server.title_case.is_some())
-            .keep_alive(!limits.keep_alive_timeout.is_zero() && !self.is_brief)
+            .keep_alive(!limits.keep_alive_timeout.is_zero() && !self.is_from_reserve)
             .max_buf_size(limits.head_bytes_max)
             .max_headers(limits.headers_max)
             .serve_connection(TokioIo::new(stream), service)

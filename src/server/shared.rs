@@ -134,15 +134,15 @@ impl ServerShared {
         stream.drain_and_answer(answer.as_bytes());
     }
 
-    /// Answers a request, by a refusal or by its route. A brief connection must not become a
-    /// WebSocket.
+    /// Answers a request, by a refusal or by its route. A connection whose descriptor
+    /// `is_from_reserve` must not become a WebSocket.
     pub(super) fn answer(
         &self,
         mut request: Request<Incoming>,
         peer: &Peer,
-        is_brief: bool,
+        is_from_reserve: bool,
     ) -> impl Future<Output = AnyResponse> + Send + use<> {
-        let response = match self.objection(&request, peer, is_brief) {
+        let response = match self.objection(&request, peer, is_from_reserve) {
             Some(response) => Either::Left(ready(response)),
             None => {
                 self.introduce(&mut request, peer);
@@ -164,7 +164,7 @@ impl ServerShared {
         &self,
         request: &Request<Incoming>,
         peer: &Peer,
-        is_brief: bool,
+        is_from_reserve: bool,
     ) -> Option<AnyResponse> {
         let path_and_query = request.uri().path_and_query().map_or("", |path| path.as_str());
         if path_and_query.len() > self.limits.uri_bytes_max {
@@ -172,7 +172,7 @@ impl ServerShared {
             let response = refusal(StatusCode::URI_TOO_LONG, "path and query too long");
             return Some(response.map(any_body));
         }
-        if is_brief && has_token(request.headers(), header::UPGRADE, "websocket") {
+        if is_from_reserve && has_token(request.headers(), header::UPGRADE, "websocket") {
             self.count_scarce(peer.addr);
             let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, "too many connections");
             let seconds = HeaderValue::from(self.come_back.next());
