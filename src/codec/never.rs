@@ -2,9 +2,9 @@
 
 /// The type `In` of a hub that accepts no messages. A value of this type cannot exist.
 ///
-/// A hub that only sends events is a `Hub<Event, Never>`. With the codec `Json`, such a hub closes
-/// a client that sends a message with 1003; it answers heartbeats and pings as usual. A codec of
-/// your own must return `false` from [`accepts`](crate::Codec::accepts).
+/// A hub that only sends events is a `Hub<Event, Never>`. With the codec `Json`, if a client sends
+/// a message, the hub closes the connection with 1003. The hub answers heartbeats and pings as
+/// usual. A codec of your own must return `false` from [`accepts`](crate::Codec::accepts).
 ///
 /// # Examples
 /// ```

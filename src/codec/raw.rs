@@ -12,7 +12,7 @@ use crate::engine::FrameKind;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Raw;
 
-/// A text or binary message without further decoding, for the codec [`Raw`].
+/// A text or binary message as it was sent, for the codec [`Raw`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RawMessage {
     /// A text message.

@@ -54,7 +54,7 @@ macro_rules! add_counters {
     };
 }
 
-/// The list of the counters of a shard, for the macro `$with`. More counters may stand before them.
+/// The list of the counters of a shard. The macro `$with` gets it, after the counters in `$before`.
 macro_rules! shard_counters {
     ($with:ident! { $($before:tt)* }) => {
         $with! {

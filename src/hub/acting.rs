@@ -8,8 +8,8 @@ use crate::shards::Shards;
 
 /// # Acting on connections
 /// These calls act on the connections of a [`Target`] on this node and, with a backplane, on the
-/// other nodes. They serve moderation, "log out everywhere", or moving a party into a room. Each
-/// call waits while there is no space; its `try_` form fails at once with
+/// other nodes. Use them to remove a user, to log a user out everywhere, or to move a group into a
+/// room. Each call waits while there is no space; its `try_` form fails at once with
 /// [`ActionError::Overloaded`].
 impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// Closes the connections of a target, on this node at once and, with a backplane, on the other
@@ -20,8 +20,8 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// [`DisconnectReason::ClosedByServer`](crate::DisconnectReason::ClosedByServer) with this
     /// close, as after [`Conn::close_with`](crate::Conn::close_with). Messages that are published
     /// after this call do not reach it. A reason is cut at 123 bytes. A code that must not be sent
-    /// makes a close frame without code and reason, and counts as 1005. A target without
-    /// connections is not an error. Connections that are opened after the call stay open.
+    /// makes a close frame without code and reason, and `on_disconnect` gets code 1005. A target
+    /// without connections is not an error. Connections that are opened after the call stay open.
     ///
     /// To end the whole hub, see [`shutdown`](Self::shutdown).
     ///
@@ -100,8 +100,9 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// backplane. With one channel (the default), a later message to the room reaches all
     /// connections that have joined. With several ([`channels`](crate::Builder::channels)), the
     /// action goes by the channel of its target, and a message to the room by the channel of the
-    /// room. So the message may reach another node before the action, or before that node has
-    /// subscribed for the new members. Then the new members miss the message.
+    /// room. If the message reaches another node before the action, the new members miss the
+    /// message. If the message is published before that node has subscribed for the new members,
+    /// they miss it too.
     ///
     /// # Errors
     /// [`ActionError::NameTooLong`], [`ActionError::NoMoreRooms`]: no connection joins, on this

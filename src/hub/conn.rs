@@ -67,7 +67,8 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
     /// does not exceed half of [`send_buffer_bytes`](crate::Builder::send_buffer_bytes). If nothing
     /// waits, a message of any size passes. So a handler can send a stream of any length to a
     /// client that reads it. The other half of the buffer stays free for messages to the client's
-    /// rooms.
+    /// rooms. With [`Overflow::KeepNewest`](crate::Overflow::KeepNewest), the call waits until
+    /// nothing waits for the client.
     ///
     /// # Errors
     /// See [`SendError`], but never [`SendError::Overloaded`]. The message was not queued.

@@ -11,7 +11,8 @@ use hyper::service::Service;
 use super::{Handler, Hub};
 use crate::ws::Response;
 
-/// A hub and a handler as a service: each request becomes a connection that the handler serves.
+/// A hub and a handler as a service: each request that is accepted becomes a connection that the
+/// handler serves.
 ///
 /// It is a hyper service, and a route of a `Server` takes it. With the feature `tower` it is a
 /// tower service, and with `axum` an axum handler. [`Hub::handle`] makes one. Clones share the

@@ -90,7 +90,8 @@ pub enum BuildError {
 }
 
 /// For `conn.join(room).await?` in callbacks. The client gets 1013 (come back later) if a shard is
-/// overloaded or the hub has reached its limit of rooms, and 1008 otherwise.
+/// overloaded or the hub has reached its limit of rooms, and 1008 for a name that is too long or
+/// too many rooms. A connection that has ended stays as it is.
 impl From<JoinError> for Close {
     fn from(error: JoinError) -> Self {
         let code = match error {

@@ -14,10 +14,9 @@ use crate::engine::{Close, DisconnectReason};
 /// each message, and `on_disconnect` at the end. The calls for different connections run in
 /// parallel.
 ///
-/// While a callback runs, the hub answers pings of the client until the next message arrives. The
-/// hub keeps this message, and reads nothing more from this client until the callback returns. So
-/// TCP slows down a client that sends faster than it is served. The client is not closed for
-/// silence in that time.
+/// While a callback runs, the hub answers pings of the client until it has read the next message.
+/// Then it stops reading from this client until the callback returns. So TCP slows down a client
+/// that sends faster than it is served. The client is not closed for silence in that time.
 ///
 /// A callback that panics closes its connection with 1011; all other connections go on. If
 /// `on_upgrade` panics, the client gets 500 instead. If `on_disconnect` panics, the connection has
@@ -42,8 +41,8 @@ use crate::engine::{Close, DisconnectReason};
 /// | the connection has ended | no close: the connection stays as it is |
 ///
 /// [`Stats::callback_errors`](crate::Stats::callback_errors) counts these errors, and each is
-/// logged as an event of `tracing`. Errors of connections that are already closing, and of closed
-/// hubs, are not counted.
+/// logged as an event of `tracing`. An error of a connection that is already closing is not
+/// counted, except the error of `on_disconnect`. After the hub has closed, no error is counted.
 ///
 /// # Examples
 /// ```
@@ -84,8 +83,8 @@ pub trait Handler<Out: 'static, In: Send + 'static = Out>: Send + Sync + 'static
     /// # Cancel safety
     /// The future is dropped when the client goes away, and after
     /// [`upgrade_timeout`](crate::Builder::upgrade_timeout), 10 s by default. An accepted request
-    /// may still not become a connection. So attach a value that must be released by `insert`: it is dropped with the
-    /// request.
+    /// may still not become a connection. If a value must be released, attach it by `insert`: it is
+    /// dropped with the request.
     fn on_upgrade(
         &self,
         request: &mut UpgradeRequest,
@@ -99,8 +98,8 @@ pub trait Handler<Out: 'static, In: Send + 'static = Out>: Send + Sync + 'static
     /// An error closes the connection with that code. The connection then leaves the rooms that it
     /// has joined, and `on_disconnect` is called.
     ///
-    /// `on_connect` is also called for a connection that was closed after its handshake was
-    /// accepted, such as by [`Hub::close`](crate::Hub::close).
+    /// If a connection is closed after its handshake was accepted, such as by
+    /// [`Hub::close`](crate::Hub::close), `on_connect` is still called.
     fn on_connect(&self, conn: &Conn<Out, In>) -> impl Future<Output = Result<(), Close>> + Send {
         let _ = conn;
         ready(Ok(()))

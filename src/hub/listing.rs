@@ -20,7 +20,7 @@ const NAMES_PER_TURN: usize = 1_024;
 /// between slices. The calls that count read a few numbers, and do not wait.
 impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// Returns the connection with this id, if it is open and on this node. Asks the shard, so the
-    /// answer includes all earlier calls of this task.
+    /// answer reflects all earlier calls of this task.
     ///
     /// A connection of another node has no [`Conn`] here. But [`publish`](Self::publish),
     /// [`close`](Self::close), [`join`](Self::join) and [`leave`](Self::leave) reach it by its id.
@@ -49,7 +49,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// Lists all open connections of this node, in no particular order. The list includes
     /// connections whose `on_connect` still runs.
     ///
-    /// Asks the shards, so the list includes all earlier calls of this task. A shard answers in
+    /// Asks the shards, so the list reflects all earlier calls of this task. A shard answers in
     /// slices of 1,024 connections, and handles its other work in between. A connection that is
     /// open during the whole call is in the list exactly once. A connection that opens meanwhile
     /// may be missing. A connection that ends meanwhile may be in the list: see
@@ -123,9 +123,10 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         self.inner.shards.connections()
     }
 
-    /// The number of members of a room on this node. A join or a leave counts when the call has
-    /// returned, the end of a connection when the shard has handled it. The number can be too low
-    /// for a moment after a connection has left a room of which it was no member.
+    /// The number of members of a room on this node. A join or a leave by [`Conn`] counts when the
+    /// call has returned. A join or a leave by `Hub`, and the end of a connection, count when the
+    /// shard has handled them. If [`Conn::leave`] is called for a connection that is not a member,
+    /// the number may be too low by one until the shard has handled the call.
     ///
     /// Cost: one look-up per shard.
     pub fn member_count(&self, room: &str) -> usize {

@@ -80,7 +80,7 @@ use crate::ws::ComeBack;
 /// With a backplane, the hubs of several processes act as one: see [`Builder::backplane`].
 ///
 /// `Hub` is a handle; clones are the same hub. Its shards are tasks of the tokio runtime in which
-/// the hub was built. They end when the last handle, connection and endpoint of the hub are
+/// the hub was built. The shards end when the last handle, connection and endpoint of the hub are
 /// dropped. When that runtime ends first, as may happen with a hub in a `static`, the hub is closed
 /// ([`is_closed`](Self::is_closed)): build the hub in the runtime that serves it.
 ///
@@ -117,10 +117,11 @@ struct Inner<Out, In> {
     codec: Arc<dyn Codec<Out, In>>,
     shards: Arc<Shards>,
     counters: Arc<HubCounters>,
-    /// Its tasks end when the hub is dropped.
+    /// The bridge to the other nodes. Its tasks end when the bridge is dropped, with the hub.
     bridge: Option<Bridge>,
     read_limits: ReadLimits,
-    /// How many bytes may wait for a client after a waiting call has added its message.
+    /// A waiting call adds its message only if at most this many bytes then wait for the client, or
+    /// if nothing waits.
     send_wait_bytes_max: usize,
     close_timeout: Duration,
     /// Whether the hub treats an empty text message as a heartbeat.
@@ -133,7 +134,7 @@ struct Inner<Out, In> {
     upgrade_timeout: Duration,
     subscribe_timeout: Duration,
     socket_options: SocketOptions,
-    /// The number of connections so far: the serial number of the next connection.
+    /// The serial number of the next connection: the number of connections so far.
     serial: AtomicU64,
 }
 
@@ -142,7 +143,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// Creates a hub that speaks JSON, with the default settings.
     ///
     /// # Panics
-    /// Outside of a tokio runtime. There, [`build`](Builder::build) returns an error instead.
+    /// If there is no tokio runtime. To get an error instead, use [`build`](Builder::build).
     pub fn new() -> Self
     where
         Out: serde::Serialize,
@@ -201,13 +202,13 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         &self.inner.name
     }
 
-    /// Starts a [`Handler`] made of closures, for the message types of this hub.
+    /// Returns an empty [`Handlers`], to which you add closures, for the message types of this hub.
     pub fn handlers(&self) -> Handlers<Out, In> {
         Handlers::new()
     }
 
-    /// Makes a service of the hub and a handler: each request becomes a connection that this
-    /// handler serves.
+    /// Makes a service of the hub and a handler: each request that is accepted becomes a connection
+    /// that this handler serves.
     ///
     /// The [`Endpoint`] can be a route of a `Server`, and it is a hyper service.
     pub fn handle<H: Handler<Out, In>>(&self, handler: H) -> Endpoint<H, Out, In> {

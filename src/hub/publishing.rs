@@ -27,8 +27,8 @@ impl Encoded {
     }
 }
 
-/// Something that goes to the shards of this node and to the other nodes: a message, or an action
-/// on connections.
+/// A message or an action on connections: it goes to the shards of this node, and to the other
+/// nodes.
 pub(super) trait Dispatch {
     /// The reason of a refusal.
     type Error;
@@ -87,7 +87,7 @@ impl Dispatch for Encoded {
 }
 
 /// # Publishing
-/// Each call has two forms. The plain call waits while there is no space. Use it in handlers and
+/// Each call has two forms. The waiting call waits while there is no space. Use it in handlers and
 /// loops: it slows down a publisher that is too fast. The `try_` form fails at once with
 /// [`PublishError::Overloaded`]. Use it in code that cannot await, and for messages that are
 /// useless when they are late. Neither form waits until a client has received the message.
@@ -119,16 +119,19 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     }
 
     /// Queues `message` for every member of `room`. Waits while too many bytes are on their way to
-    /// the room. A room without members is not an error.
+    /// the room, or while the inbox of a shard with members is more than half full
+    /// ([`inbox_messages`](crate::Builder::inbox_messages)). A room without members is not an
+    /// error.
     ///
     /// In each shard, 2 MiB may be on their way to the members of a room, or half of the inbox if
     /// that is less. This is enough to keep the shard busy, and a flood of one room delays other
     /// rooms by only milliseconds. The call does not wait for the clients.
     ///
     /// With a backplane, the members on this node get the message first. Then, if the backplane is
-    /// up, the call waits while 4 MiB or 32,768 messages are queued for it, so that no message is
-    /// dropped there. The call does not wait for a backplane that is down, nor while messages
-    /// [wait for other nodes](crate::Builder::rejoin_wait).
+    /// up, the call waits while 4 MiB or 32,768 messages are queued for it (or half of the outage
+    /// queue, if that is less), so that no message is dropped there. The call does not wait for a
+    /// backplane that is down, nor while messages [wait for other
+    /// nodes](crate::Builder::rejoin_wait).
     ///
     /// # Errors
     /// [`PublishError::Encode`]: nothing was queued. [`PublishError::Closed`]: the hub is closed.
@@ -301,7 +304,8 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         let is_excepted = except.iter().any(|id| id.key_on(inner.node) == Some(key));
         let link = shielded(answer).await.ok().flatten().filter(|_| !is_excepted);
         let Some(link) = link else {
-            // There is no recipient. The shard counts that, unless the recipient is excepted.
+            // There is no recipient. The shard counts the message as lost, unless the recipient is
+            // excepted.
             let attempt = || self.publish_here_once(Pace::Urgent, address, except, &message);
             return inner.shards.until(attempt).await;
         };

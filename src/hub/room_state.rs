@@ -25,14 +25,15 @@ use crate::telemetry::Throttle;
 /// while a connection joins, and while it calls `on_empty`. So the calls for one room come one
 /// after the other. The members on this node get the messages in the order of the calls. A
 /// connection that joins gets each message once: from the state or after the join. All rooms share
-/// 64 such locks, and calls for different rooms may run in parallel: the state needs a lock of its
-/// own.
+/// 64 such locks, and calls for different rooms may run in parallel, so protect the state with your
+/// own lock.
 ///
 /// # Rules
 /// - Do not hold the lock of the state while you publish to a room or join one: two threads would
 ///   wait for each other.
 /// - Neither method, nor the closure of `join_with`, may publish to a room or join one. Such a call
-///   panics. Messages to everyone and to one connection are allowed.
+///   panics, also for a room of another hub that has a `RoomState`. Messages to everyone and to one
+///   connection are allowed.
 /// - Both methods run on the thread of a publisher or of a shard, and all users of the room wait:
 ///   return within some microseconds.
 ///

@@ -2,8 +2,8 @@
 
 use crate::engine::{Counters, add_counters, live_counters, shard_counters, snapshot};
 
-/// Passes the list of the counters that belong to no shard to the macro `$with`. Other counters may
-/// precede the list.
+/// The list of the hub's own counters. The macro `$with` gets it, after the counters in `$before`
+/// and `$more`.
 macro_rules! hub_counters {
     ($with:ident! { $($before:tt)* } $($more:tt)*) => {
         $with! {
@@ -42,12 +42,13 @@ macro_rules! hub_counters {
             /// Joins whose room was not subscribed to within
             /// [`subscribe_timeout`](crate::Builder::subscribe_timeout).
             subscribe_timeouts,
-            /// Callbacks that returned an error, which closed the connection.
+            /// Errors that callbacks returned. Each closed its connection, except the errors of
+            /// `on_disconnect`.
             callback_errors,
             /// Panics of callbacks, of the codec, and of the check of origins.
             handler_panics,
-            /// Calls of a [`RoomState`](crate::RoomState) that panicked. The state may lack that
-            /// message, or still have that room.
+            /// Calls of a [`RoomState`](crate::RoomState) that panicked. After a panic, the state
+            /// may lack a message, or still contain a room that is empty.
             room_state_panics,
         }
     };

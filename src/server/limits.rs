@@ -75,8 +75,7 @@ impl Server {
         self
     }
 
-    /// Sets how long a client may take no byte of a response. Default: 5 s. After that the
-    /// connection is closed.
+    /// Closes a connection whose client takes no byte of a response for this time. Default: 5 s.
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.limits.write_timeout = timeout;
         self
@@ -103,8 +102,8 @@ impl Server {
     }
 
     /// Sets how many connections may be pending: those that have not become WebSockets. Default:
-    /// 8,192. A further connection gets 503, or with TLS is closed without an answer, which would
-    /// cost a handshake.
+    /// 8,192. A further connection gets 503. With TLS the connection is closed without an answer,
+    /// because an answer would need a handshake.
     ///
     /// A pending connection takes a descriptor and a few KiB of memory. With TLS it takes 12 KiB,
     /// and up to 80 KiB if a client sends the longest possible handshake.

@@ -86,11 +86,11 @@ pub enum ServerError {
 /// `TCP_NODELAY`. Limits bound what clients may do before they reach a hub, and counters count the
 /// refusals ([`monitor`](Self::monitor)).
 ///
-/// The server keeps a sixteenth of the process's file descriptors free, at least 8 and at most 64,
-/// unless other parts of the process take them. When only the reserve is left, new WebSockets get
-/// 503, health checks are answered, and the backplane can connect again. The limit of the process
-/// is read when the server begins to run. After an `accept` that fails, the server waits 5 ms to 1
-/// s and tries again.
+/// The server keeps a sixteenth of the process's file descriptors free, at least 8 and at most 64.
+/// Other parts of the process may still use these descriptors. When only the reserve is left, new
+/// WebSockets get 503, health checks are answered, and the backplane can connect again. The limit
+/// of the process is read when the server begins to run. After an `accept` that fails, the server
+/// waits 5 ms to 1 s and tries again.
 ///
 /// # Examples
 /// ```no_run

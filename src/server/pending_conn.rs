@@ -129,7 +129,7 @@ impl PendingConn {
     }
 
     /// Awaits a step before the first request, for at most `time`. `None` if the server ends
-    /// meanwhile.
+    /// meanwhile, `Some(Err)` if the time is up.
     async fn in_time<F: Future>(
         &self,
         time: Duration,

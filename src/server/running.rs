@@ -47,7 +47,7 @@ impl Server {
     /// Returns the sum of the reports of all hubs.
     ///
     /// # Cancel safety
-    /// The same as of [`run`](Self::run), and once the shutdown has begun, of
+    /// Before the shutdown: as [`run`](Self::run). After it has begun: as
     /// [`Hub::shutdown`](crate::Hub::shutdown).
     ///
     /// # Examples

@@ -11,9 +11,9 @@ use crate::{
 
 /// An open connection to a [`TestServer`](super::TestServer), from the client's side.
 ///
-/// It receives `Out` and sends `In`. It answers pings and a close by itself, while it reads: see
-/// [`pause`](Self::pause). Dropping it ends the connection without a close frame, and the handler
-/// gets [`DisconnectReason::Io`](crate::DisconnectReason::Io).
+/// It receives `Out` and sends `In`. While it reads, it answers pings and a close by itself. After
+/// [`pause`](Self::pause) it does not. Dropping it ends the connection without a close frame, and
+/// the handler gets [`DisconnectReason::Io`](crate::DisconnectReason::Io).
 pub struct TestClient<Out, In = Out> {
     pipe: Pipe,
     codec: Arc<dyn Codec<In, Out>>,
@@ -133,8 +133,8 @@ impl<Out: 'static, In: 'static> TestClient<Out, In> {
     }
 
     /// Closes the connection, and returns the close with which the server answers. Messages that
-    /// arrive before the answer are dropped. If the server has already closed the connection, its
-    /// close is returned.
+    /// arrive before the answer are dropped. If the server had closed first, returns the server's
+    /// close.
     ///
     /// For the code and the reason that are sent, see [`Close`]. `on_disconnect` may not have run
     /// when this returns.

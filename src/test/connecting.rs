@@ -23,7 +23,8 @@ const REFUSAL_BYTES_MAX: usize = 1 << 20;
 /// In bytes: about the send buffer of a new TCP socket on Linux.
 const PIPE_BYTES: usize = 64 * 1024;
 
-/// More messages than most tests send, and few enough for tests of slow clients.
+/// The default number of messages that a client reads ahead: more than most tests send, and few
+/// enough for tests of slow clients.
 const INBOX_MESSAGES: usize = 1_024;
 
 /// The default headers of a handshake. A header that a test sets replaces the default.
@@ -112,8 +113,8 @@ impl<Out, In> Connecting<Out, In> {
     }
 
     /// How many bytes the pipe holds in each direction. It replaces the buffers of the kernel.
-    /// Default: 64 KiB; at least
-    /// 1. With a smaller pipe, a paused client becomes a slow client earlier.
+    /// Default: 64 KiB; minimum: one byte. With a smaller pipe, a paused client becomes a slow
+    /// client earlier.
     pub fn pipe_bytes(mut self, bytes: usize) -> Self {
         self.pipe_bytes = bytes.max(1);
         self

@@ -17,7 +17,7 @@ use crate::{Close, CloseCode, FrameKind, RawMessage};
 
 type Stream = TokioIo<Upgraded>;
 
-/// A client's connection. It breaks when this is dropped.
+/// A client's connection. Dropping the `Pipe` cuts the connection.
 pub(super) struct Pipe {
     outgoing: mpsc::Sender<Outgoing>,
     incoming: mpsc::Receiver<Received>,

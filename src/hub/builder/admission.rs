@@ -64,10 +64,11 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     ///
     /// `check` gets the origin as the client has sent it, and the request.
     ///
-    /// A check only adds to the rule: it is not called for a page that the rule allows. It is also
-    /// not called for a request without an origin (see [`require_origin`](Self::require_origin)). A
-    /// request with several origins, or with an origin that is not ASCII, gets 403 without a check.
-    /// To refuse more requests, use [`on_upgrade`](crate::Handler::on_upgrade).
+    /// A check can only allow more pages: it is not called for a page that the rule allows. It is
+    /// also not called for a request without an origin (see
+    /// [`require_origin`](Self::require_origin)). A request with several origins, or with an origin
+    /// that is not ASCII, gets 403 without a check. To refuse more requests, use
+    /// [`on_upgrade`](crate::Handler::on_upgrade).
     ///
     /// The check runs in the task that serves the request, before all limits on connections: it
     /// must not block. If it panics, the client gets 500, and
@@ -104,15 +105,16 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
         self
     }
 
-    /// Whether a handshake must have an `Origin`. Default: `false`. `true` keeps out clients that
-    /// are not browsers and do not pretend to be.
+    /// Whether a handshake must have an `Origin`. Default: `false`. `true` refuses clients that
+    /// send no `Origin`. Browsers always send one.
     pub fn require_origin(mut self, is_required: bool) -> Self {
         self.origins.rule.is_required = is_required;
         self
     }
 
     /// The largest number of connections. Default: 1,048,576; at least 1. Further requests get 503.
-    /// A connection counts from the request to the return of `on_disconnect`.
+    /// A connection counts from the request to the return of `on_disconnect`. So the number that
+    /// counts may be larger than [`Hub::count`](crate::Hub::count).
     ///
     /// Each connection needs a file descriptor. If you set a number that is larger than the process
     /// may open when the hub is built, the hub logs a warning (feature `tracing`).
@@ -157,9 +159,8 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// How long a handshake may take in each of two parts. Default: 10 s; 10 ms to 1 day.
     ///
     /// The first part is `on_upgrade`, with the joins of the rooms that it names. If it takes
-    /// longer, the client gets
-    /// 503. In the second part, the response leaves and the hub gets the stream. If this takes
-    ///      longer, the connection is closed.
+    /// longer, the client gets 503. In the second part, the response leaves and the hub gets the
+    /// stream. If this takes longer, the connection is closed.
     pub fn upgrade_timeout(mut self, timeout: Duration) -> Self {
         self.upgrade_timeout = timeout;
         self

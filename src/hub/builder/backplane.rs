@@ -175,7 +175,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// the messages leave. A node that is not back in time misses the messages that waited:
     /// [`unreached`](crate::BackplaneHealth::unreached) counts them, and
     /// [`absent_nodes`](crate::BackplaneHealth::absent_nodes) names the node. Members on this node
-    /// get all messages at once.
+    /// get all messages without delay.
     ///
     /// With a shorter time, more messages are lost when nodes come back late. With a longer time,
     /// messages wait longer when a node has crashed during the outage. They wait within

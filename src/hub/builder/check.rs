@@ -11,8 +11,7 @@ use crate::net::Rate;
 /// The shortest interval or timeout. Timers on a busy machine cannot keep a shorter one.
 const TIME_MIN: Duration = Duration::from_millis(10);
 
-/// The longest interval or timeout. A longer one would find nothing that TCP does not find by
-/// itself.
+/// The longest interval or timeout. With a longer time, TCP finds the failure first.
 const TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl<Out, In> Builder<Out, In> {

@@ -28,12 +28,12 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
         self
     }
 
-    /// How many bursts may wait for one client without being copied. Default: 16; 1 to 65,536.
-    /// Further bursts are appended to the last one. So this setting neither evicts a client nor
+    /// How many bursts may wait for one client as they are. Default: 16; 1 to 65,536. Further
+    /// bursts are copied to the end of the last one. So this setting neither evicts a client nor
     /// drops a message: only [`send_buffer_bytes`](Self::send_buffer_bytes) does.
     ///
     /// A burst is a group of messages that were published to the same members at about the same
-    /// time. All clients for which a burst waits share its bytes; appending copies them. A larger
+    /// time. All clients for which a burst waits share its bytes, until it is copied. A larger
     /// value means fewer copies, and 40 bytes of memory for each burst that waits.
     pub fn send_buffer(mut self, bursts: usize) -> Self {
         self.queue.slots = bursts;
@@ -104,14 +104,15 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
         self
     }
 
-    /// How long a client whose socket is full may take no bytes before it is evicted. Default: 5 s;
-    /// 10 ms to 1 day. After the same time, the hub drops the queue of a client that is closing.
+    /// If a client's socket is full and the client takes no bytes for this time, the client is
+    /// evicted. Default: 5 s; 10 ms to 1 day. After the same time, the hub drops the queue of a
+    /// client that is closing.
     ///
     /// A client takes bytes when its socket accepts them, and on Linux also when it acknowledges
     /// bytes that the kernel holds.
     ///
-    /// If [`overflow`](Self::overflow) is not [`Overflow::Evict`], a client may take no bytes for
-    /// any time, as long as its system still answers. A client whose system does not answer is
+    /// If [`overflow`](Self::overflow) is not [`Overflow::Evict`], a client that takes no bytes
+    /// stays connected, as long as its system answers. A client whose system does not answer is
     /// evicted after this time. On Linux, the hub can see this for TCP, and for TLS over it. For
     /// other connections, this time holds in any case.
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
@@ -119,17 +120,17 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
         self
     }
 
-    /// How long a closing client may acknowledge no bytes before its socket is closed. Default: 5
-    /// s; 10 ms to 1 day. At most 1 s for a client that has sent a close frame itself, has broken a
+    /// If a closing client acknowledges no bytes for this time, its socket is closed. Default: 5 s;
+    /// 10 ms to 1 day. At most 1 s for a client that has sent a close frame itself, has broken a
     /// rule, or was evicted.
     ///
     /// When the kernel has taken the close frame, a client on a slow link still has to receive
-    /// earlier messages. If the socket were closed now, it would answer the client's next byte with
-    /// a reset, and the client might lose the bytes that it has not read. So the hub keeps the
-    /// socket, and reads and drops what the client sends, until the client closes or makes no
-    /// progress. Meanwhile the connection counts in [`max_connections`](Self::max_connections). If
-    /// the system does not report what a client has acknowledged (it does for TCP on Linux), the
-    /// time begins with the close frame.
+    /// earlier messages. If the hub closed the socket now, the system would answer the client's
+    /// next byte with a reset, and the client might lose the bytes that it has not read. So the hub
+    /// keeps the socket, and reads and drops what the client sends, until the client closes or
+    /// makes no progress. Meanwhile the connection counts in
+    /// [`max_connections`](Self::max_connections). If the system does not report what a client has
+    /// acknowledged (it does for TCP on Linux), the time begins with the close frame.
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
         self.close_timeout = timeout;
         self
@@ -137,9 +138,9 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
 
     /// How many messages, joins and leaves may wait for one shard. Default: 65,536; at least 2.
     ///
-    /// At half of the bound, the hub stops reading from clients, so that TCP slows them down. At
-    /// the whole bound, `try_` calls fail with
-    /// [`PublishError::Overloaded`](crate::PublishError::Overloaded), and waiting calls wait.
+    /// Above half of the bound, the hub stops reading from clients, so that TCP slows them down,
+    /// and waiting publishes and actions wait. At the bound, `try_` calls fail with
+    /// [`PublishError::Overloaded`](crate::PublishError::Overloaded), and all waiting calls wait.
     pub fn inbox_messages(mut self, messages: usize) -> Self {
         self.inbox_messages = messages;
         self

@@ -39,14 +39,13 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     ///   lost.
     /// - **Replay**: an attacker can record a node's message and publish it again on the same
     ///   channel. A node that has received the message, or a later one of the same sender, drops
-    ///   the replay as a duplicate. It does so also when the sender is gone, until it has received
-    ///   messages of 1,024 other senders since. A node that was not there, or had not subscribed to
-    ///   the channel, accepts the message once. If the sender still publishes there, the node
-    ///   accepts the replay only before it receives the sender's first message, and counts the
-    ///   messages in between as lost. So a client may get an old message. A recorded heartbeat
-    ///   shows a node that is gone, with its old numbers, for 15 seconds; or it shows the old
-    ///   numbers of a living node until the next heartbeat. Recordings become useless when the key
-    ///   is changed.
+    ///   the replay as a duplicate. The node remembers a sender that is gone until it has received
+    ///   messages of 1,024 other senders. A node that was not there, or had not subscribed to the
+    ///   channel, accepts the message once. If the sender still publishes there, the node accepts
+    ///   the replay only before it receives the sender's first message, and counts the messages in
+    ///   between as lost. So a client may get an old message. A recorded heartbeat shows a node
+    ///   that is gone, with its old numbers, for 15 seconds; or it shows the old numbers of a
+    ///   living node until the next heartbeat. Recordings become useless when the key is changed.
     /// - **Nodes**: anyone who knows the key can act as a node.
     ///
     /// # Cost

@@ -279,7 +279,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     }
 }
 
-/// How many bytes may wait for a client after a waiting call has added its message. 0 for
+/// A waiting call adds its message only if at most this many bytes then wait for the client. 0 for
 /// `KeepNewest`: waiting calls must not replace messages that wait.
 fn send_wait_bytes_max(queue: QueueLimits) -> usize {
     match queue.overflow {

@@ -4,8 +4,8 @@ use super::Builder;
 use crate::hub::room_state::RoomState;
 
 impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
-    /// Sets the state that is called for each message to a room, and for each room that has become
-    /// empty: see [`RoomState`]. Default: none. A later call replaces an earlier one.
+    /// Sets the [`RoomState`] whose methods the hub calls for each message to a room, and for each
+    /// room that has become empty. Default: none. A later call replaces an earlier one.
     ///
     /// Pass an [`Arc`](std::sync::Arc), and keep a clone for
     /// [`Conn::join_with`](crate::Conn::join_with).

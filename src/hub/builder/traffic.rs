@@ -44,8 +44,8 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     ///
     /// The limit is a token bucket: it holds `burst` tokens, and gets `per_second` tokens back in a
     /// second. While a handler runs or the hub is congested, the hub does not read from the client.
-    /// The tokens of that time are added even beyond `burst`. Other delays of reading, such as on a
-    /// busy machine, must fit into the burst.
+    /// The tokens of that time are added even beyond `burst`. If the process does not run for more
+    /// than 100 ms, the time beyond 100 ms is added too. Shorter delays must fit into the burst.
     pub fn message_rate(mut self, per_second: u32, burst: u32) -> Self {
         self.read.rates.messages = Some(Rate { per_second, burst });
         self
