@@ -15,10 +15,9 @@ mod observability;
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::io;
 use std::time::Duration;
 #[cfg(feature = "redis")]
-use std::{fs, path::PathBuf};
+use std::{fs, io, path::PathBuf};
 
 use clap::Parser;
 use hyper::body::Incoming;
