@@ -1,18 +1,18 @@
 //! A hint whether any inbox of a hub is congested: the number of inbox bounds that are more than
-//! half used.
+//! half used. Readers pause for it. Slow clients are another matter: see `shard/eviction.rs`.
 //!
 //! Readers check it before each message of a client. Otherwise they would read two numbers of each
 //! inbox, and publishers write these all the time.
 //!
 //! # Invariants
 //!
-//! 1. The numbers of an inbox (messages, bytes) change by atomic additions, so each number crosses
-//!    its half upwards and downwards in turn. The thread that moves it up adds one here, and the
-//!    thread that moves it down subtracts one. When no thread is between the two steps, this is the
-//!    count of numbers above their half.
+//! 1. An inbox has two values, its messages and its bytes. They change by atomic additions, so each
+//!    value rises above half its bound, and falls below it, alternately. The thread that raises it
+//!    adds one here, and the thread that lowers it subtracts one. When no thread is between the two
+//!    steps, the count is the number of values above half their bound.
 //! 2. The count may lag while a thread is not scheduled between the two steps, and may then be
-//!    negative. So it is a hint: at zero or below, nothing counts as congested; above, it is worth
-//!    looking at the inboxes.
+//!    negative. So it is a hint: at zero or below, readers treat all inboxes as free. Above zero,
+//!    they look at each inbox.
 //! 3. Nobody gives back the space in an inbox that closes, so its part of the count may stay.
 
 use crossbeam_utils::CachePadded;
@@ -23,7 +23,7 @@ use super::sync::{AtomicUsize, Ordering};
 #[derive(Debug)]
 pub struct Congestion {
     /// Inboxes write it when they cross the half of a bound, readers read it. It publishes nothing:
-    /// whoever waits is woken by the notification that follows, which orders the two.
+    /// a later notification wakes a reader that waits, and orders the memory.
     past_half: CachePadded<AtomicUsize>,
 }
 

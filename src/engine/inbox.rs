@@ -10,10 +10,11 @@
 //!    which a thread pushed them. Therefore a publish after a join reaches the joiner.
 //! 2. Deliveries, actions, joins and leaves reserve space first, and are refused if there is none.
 //!    Pongs, questions and sheddings take space without asking, so that a flood shows as
-//!    congestion. Commands that begin or end something take no space: a connection has at most a
-//!    handful of them on their way.
-//! 3. Whatever was reserved or taken is given back once: by the producer if it pushes nothing
+//!    congestion. All other commands take no space: a connection has at most a handful of them on
+//!    their way.
+//! 3. All space that was reserved or taken is given back once: by the producer if it pushes nothing
 //!    ([`give_back`](Inbox::give_back)), otherwise by the consumer ([`release`](Inbox::release)).
+//!    Nobody gives back the space of commands in a closed inbox.
 //! 4. No wake-up is lost. The consumer sets `asleep` and then looks at the queue; a producer pushes
 //!    and then looks at `asleep`. A `SeqCst` fence between the two steps on each side makes sure
 //!    that at least one of them sees the other.
@@ -35,7 +36,8 @@ use super::sync::{AtomicBool, AtomicUsize, AtomicWaker, Ordering, SegQueue, fenc
 /// The bounds of an inbox.
 #[derive(Debug, Clone, Copy)]
 pub struct InboxLimits {
-    /// The most commands that take space: deliveries, actions, joins, leaves, pongs and questions.
+    /// From this many commands on, deliveries, actions, joins and leaves are refused. Pongs, questions
+    /// and sheddings count, but are never refused.
     pub messages: usize,
     /// The most bytes of frames in waiting deliveries.
     pub bytes: usize,
@@ -84,7 +86,7 @@ impl<C> Inbox<C> {
         self
     }
 
-    /// Reserves space for one message of `bytes`, to be given back with [`release`](Self::release).
+    /// Reserves space for one message of `bytes`, to be given back once (invariant 3).
     pub fn reserve(&self, bytes: usize) -> Result<(), Overloaded> {
         self.reserve_within(self.limits, bytes)
     }
@@ -96,12 +98,12 @@ impl<C> Inbox<C> {
         // A message that is larger than the whole bound passes if no other bytes are reserved.
         let fits = messages_before < limits.messages
             && (bytes_before == 0 || bytes_before + bytes <= limits.bytes);
-        if fits {
+        // A closed inbox takes and drops everything. The space stays reserved (invariant 3).
+        if fits || self.is_closed() {
             return Ok(());
         }
         self.give_back(1, bytes);
-        // A closed inbox drops what is pushed, so the push needs no space.
-        if self.is_closed() { Ok(()) } else { Err(Overloaded) }
+        Err(Overloaded)
     }
 
     /// Gives back reserved space for which nothing was pushed. Wakes the consumer, which notifies

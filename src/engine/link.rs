@@ -104,7 +104,7 @@ pub enum Stage {
     Cut,
 }
 
-/// Where the last pong is, which answers the last ping of the client.
+/// The progress of the last pong, from the session to the shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum PongState {

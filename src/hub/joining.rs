@@ -1,5 +1,4 @@
-//! The rooms of a connection: joining, also with first messages or with the subscription of the
-//! node, leaving, and the list.
+//! Joins, leaves and lists the rooms of a connection.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -168,6 +168,20 @@ fn all_inbox_space_is_released_for_every_kind_of_command() {
     rig.ports.iter().for_each(|port| assert_nothing_reserved(port, LIMITS));
 }
 
+/// A call that reserves in several steps gives back the first step if the second one fails.
+#[test]
+fn rollback_in_a_closed_inbox_gives_back_no_more_than_was_reserved() {
+    let inbox = Inbox::<()>::new(LIMITS);
+    for _ in 0..LIMITS.messages {
+        assert_eq!(inbox.reserve(0), Ok(()));
+    }
+    inbox.close();
+    let before = inbox.reserved();
+    assert_eq!(inbox.reserve(100), Ok(()), "a closed inbox takes and drops everything");
+    inbox.give_back(1, 100);
+    assert_eq!(inbox.reserved(), before);
+}
+
 #[test]
 fn closing_the_hub_ends_all_connections_with_a_close_frame_after_earlier_frames() {
     let mut rig = Settings::default().shards(2).build();

@@ -1,4 +1,4 @@
-//! Which channels this node needs, and which of them it is subscribed to.
+//! The channels that this node needs, and the state of their subscriptions.
 //!
 //! The common channel and the plain one are always needed. The channel of a room is needed while
 //! the room has members here. The thread that makes a room asks for its channel, and the
@@ -56,7 +56,7 @@ pub(crate) struct Interest {
 /// The need for a channel, and the subscription that follows from the need.
 #[derive(Debug)]
 struct Need {
-    /// The rooms of the channel that have members here. The threads that make and remove rooms
+    /// The rooms of the channel that have members here. A room counts once per shard. The threads that make and remove rooms
     /// write.
     rooms: AtomicUsize,
     /// A [`Subscription`]. Invariant 2 says who writes.

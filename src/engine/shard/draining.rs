@@ -25,7 +25,7 @@ pub(super) struct Draining {
     scope: Scope,
 }
 
-/// Which connections are being closed.
+/// The connections that a draining closes.
 enum Scope {
     /// All, including those that are attached later.
     Everyone,

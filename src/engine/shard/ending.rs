@@ -2,13 +2,13 @@
 //!
 //! # Invariants
 //!
-//! 1. A connection that ends is [settled](Shard::settle) first: it gets all that was sent to it
-//!    before its end. For a slow client or a broken connection, these messages count as lost.
+//! 1. A connection that ends is [settled](Shard::settle) first: all that was sent to it
+//!    before its end is delivered or, for a slow client or a broken connection, counted as lost.
 //! 2. The end has two halves. [`withdraw`](Shard::withdraw) settles the connection, takes it out of
 //!    its rooms and sets the reason. [`say_farewell`](Shard::say_farewell) notifies the session and
 //!    sends the close frame. Each withdrawn connection gets its farewell, at once or from the queue
 //!    `withdrawn`.
-//! 3. Each end is counted once, by `withdraw`.
+//! 3. Each end is counted once: by `withdraw`, or by the port when the shard is gone.
 //! 4. The entry stays until the session detaches, so that the rest of the queue and the close frame
 //!    can still leave.
 //!

@@ -9,7 +9,7 @@ use crate::engine::link::{ConnKey, Stage};
 use crate::engine::send_queue::Amount;
 use crate::engine::socket::Socket;
 
-/// How often blocked sockets are checked in the shorter of their two timeouts. A blocked connection
+/// How often blocked sockets are checked in the shorter of the write timeout and [`EVICTED_CLOSE_TIMEOUT`]. A blocked connection
 /// is ended at most a 16th of that timeout too late.
 const CHECKS_PER_TIMEOUT: u32 = 16;
 
