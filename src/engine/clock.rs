@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// A shard that runs at most this much later than it asked for is not late: on a busy machine it
-/// waits less than this for its turn. So the shard's time goes on even if each run is a little
+/// A shard that runs at most this much later than it asked for is not late: even on a busy
+/// machine a shard waits less than this. So the shard's time goes on even if each run is a little
 /// late.
 pub(super) const LATENESS_MIN: Duration = Duration::from_millis(100);
 

@@ -36,8 +36,8 @@ use super::sync::{AtomicBool, AtomicUsize, AtomicWaker, Ordering, SegQueue, fenc
 /// The bounds of an inbox.
 #[derive(Debug, Clone, Copy)]
 pub struct InboxLimits {
-    /// From this many commands on, deliveries, actions, joins and leaves are refused. Pongs, questions
-    /// and sheddings count, but are never refused.
+    /// From this many commands on, deliveries, actions, joins and leaves are refused. Pongs,
+    /// questions and sheddings count, but are never refused.
     pub messages: usize,
     /// The most bytes of frames in waiting deliveries.
     pub bytes: usize,

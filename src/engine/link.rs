@@ -2,15 +2,15 @@
 //!
 //! # Invariants
 //!
-//! 1. Only the shard moves the [`Stage`], and only forward; before a connection has arrived at its
-//!    shard, the drop of the [`Newcomer`] may. `end` is set before the stage reaches
+//! 1. The [`Stage`] only moves forward. The shard moves it; before the connection has arrived at
+//!    its shard, the drop of the [`Newcomer`] may move it. `end` is set before the stage reaches
 //!    [`Ended`](Stage::Ended), so whoever reads `Ended` or a later stage sees `end`.
 //! 2. The first reason for the end stays.
 //! 3. No wake-up is lost. Whoever waits registers a waker and then looks at the state; the other
 //!    side changes the state and then wakes.
 //! 4. `rooms` counts the memberships, those of joins on their way included, and the leaves on their
-//!    way. Each reserved membership is released once: by the joiner whose join was refused, or by
-//!    the shard.
+//!    way. While the connection is open, each reserved membership is released once: by the joiner
+//!    whose join was refused, or by the shard. After the end the count means nothing.
 //! 5. `waiting` counts the bytes that wait for the client in the hub. Each byte that is added is
 //!    removed once: when it has left, or when it is lost.
 //!
@@ -121,7 +121,7 @@ enum PongState {
 pub struct End {
     /// The reason.
     pub reason: DisconnectReason,
-    /// The rooms that the connection was in at that moment.
+    /// The rooms that the connection was in at that moment. Empty if the shard is gone.
     pub rooms: Vec<Arc<Room>>,
 }
 
@@ -137,8 +137,8 @@ pub struct Link {
     /// add, the shard subtracts. Both are in one word: with two words, a join between two steps
     /// would count one room too few or too many.
     rooms: AtomicU64,
-    /// Set by whoever asks for the close, so that sends fail before the shard handles it. Also set
-    /// by the shard when it sets `end`.
+    /// Set by the caller that asks for the close, so that sends fail before the shard handles it.
+    /// Also set by the shard when it sets `end`.
     closing: AtomicBool,
     /// The bytes that wait for the client: direct sends on their way to the shard, and the send
     /// queue. Senders and the shard add, the shard subtracts. The number wraps, but what is added

@@ -15,9 +15,9 @@ use super::sync::{AtomicUsize, Ordering};
 /// before a patient publisher waits. By default a turn takes 512 KiB of one room, and while that is
 /// written more gathers for the next turns.
 ///
-/// Measured with a flood of a room of 200: with 2 or 4 MiB it costs as much processor time as
-/// without this bound, and delays an echo in another room by 0.5 to 1.5 ms in the median. With 1
-/// MiB it costs about a tenth more. With 8 MiB the delay is 8 to 100 ms.
+/// Measured with a flood of a room of 200. With 2 or 4 MiB, the flood costs as much processor time
+/// as without this bound, and delays an echo in another room by 0.5 to 1.5 ms in the median. With 1
+/// MiB, the flood costs about a tenth more. With 8 MiB, the delay is 8 to 100 ms.
 pub const PENDING_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// The bytes on their way to one address. Publishers add, the shard subtracts; the number orders

@@ -9,14 +9,14 @@
 //!    nothing was sent.
 //! 2. Each reservation is followed by exactly one push or one `give_back`. The shard releases the
 //!    space of each command with [`Command::takes_space`] that it pops.
-//! 3. A caller that waits for space ([`Pace::Patient`]) checks for congestion before it reserves
+//! 3. A waiting publish or action ([`Pace::Patient`]) checks for congestion before it reserves
 //!    anything. A reservation that is given back wakes the waiting callers; if these reserved in
 //!    turn, they would wake each other for ever.
 //! 4. A room is claimed before the join enters the inbox, and so is the room of an action that
 //!    joins.
-//! 5. A shard may go at any moment. A method that pushes a command which changes a count or the
-//!    room index looks afterwards whether the inbox is closed, and then undoes the change: the
-//!    shard may have cleaned up before it.
+//! 5. A shard may go at any moment. A method that pushes a command which changes the count of
+//!    connections or the room index looks afterwards whether the inbox is closed, and then undoes
+//!    the change: the shard may have cleaned up before it.
 
 mod acting;
 mod asking;

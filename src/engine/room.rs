@@ -22,8 +22,8 @@ pub struct Room {
     /// The place of the members in the shard's table. Only the shard's task reads and writes it; it
     /// is an atomic because the room is shared.
     slot: AtomicU32,
-    /// The number of leaves on their way. The sender of a leave adds, the shard subtracts; orders
-    /// nothing.
+    /// The number of leaves on their way, and of actions that join and hold a claim more. The
+    /// sender adds, the shard subtracts; orders nothing.
     leaving: AtomicU32,
     /// The bytes of the messages on their way to the members.
     pending: Pending,

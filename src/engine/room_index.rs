@@ -15,11 +15,13 @@
 //! 3. The shard retires a room by moving the claim count from 0 to `RETIRED`. A claim on a retired
 //!    room fails. So either a joiner gets its claim first and the room stays, or the shard retires
 //!    the room first and the joiner puts a new room in its place.
-//! 4. A retired room is never found again once the shard has removed it, or a joiner has replaced
-//!    it. The shard removes the very room that it retired, never the new one of the same name.
-//! 5. Each room is created once and counted as gone once, in the budget and for the [`RoomWatch`]:
-//!    by the shard that retired it, by the joiner that found another room in the place of its own,
-//!    or by the thread that cleared the index. It is counted as created before it can be found.
+//! 4. A retired room can be found until the shard removes it or a joiner replaces it; publishes to
+//!    it reach nobody. The shard removes the very room that it retired, never the new one of the
+//!    same name.
+//! 5. Each room is counted as created before it can be found, and counted as gone once, in the
+//!    budget and for the [`RoomWatch`]. One of three threads counts it as gone: the shard that
+//!    retired it, the joiner that found another room in the place of its own, or the thread that
+//!    cleared the index.
 //!
 //! A model checks the race of joiners with the shard (`tests/models/loom/room_index.rs`).
 

@@ -22,7 +22,7 @@
 //!
 //! 1. `written` is less than the length of the front slot, and 0 if the ring is empty.
 //! 2. Each data slot holds whole frames, at least one.
-//! 3. Control frames stand before all data slots that have not begun to leave. Only the close frame
+//! 3. Pings and pongs stand before all data slots that have not begun to leave. The close frame
 //!    stands last.
 
 mod slot;

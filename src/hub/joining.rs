@@ -76,7 +76,7 @@ impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
     }
 
     /// Returns the names of the connection's rooms, in no particular order. After the end of the
-    /// connection, these are the rooms of which it was a member then.
+    /// connection, these are its rooms at the end, or none if its shard is gone.
     ///
     /// Asks the shard, so the answer includes all earlier joins and leaves of this task.
     ///

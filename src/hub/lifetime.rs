@@ -7,8 +7,8 @@
 //!    steps on each side makes sure that at least one side sees the other: a handshake that a
 //!    shutdown does not count is refused.
 //! 2. The count reaches zero only in [`leave`](Lifetime::leave), which then notifies the waiting
-//!    calls. After a move to `Closing` or `Closed`, and after the connections have been closed, the
-//!    shutdown notifies them, too.
+//!    calls. A shutdown that has moved the phase asks the shards to close, and then notifies the
+//!    waiting calls.
 //! 3. A waiting call registers for notifications before it checks the condition.
 //!
 //! Models check these rules (`tests/models/loom/lifetime.rs`).
@@ -87,8 +87,8 @@ impl Lifetime {
         self.phase.load(Ordering::Acquire) >= phase as u8
     }
 
-    /// Moves the phase forward. Returns `true` for the call that has moved it. After it has closed
-    /// the connections, the caller must [`notify`](Self::notify) (invariant 2).
+    /// Moves the phase forward. Returns `true` for the call that has moved it. The
+    /// caller then asks the shards to close, and calls [`notify`](Self::notify) (invariant 2).
     pub(super) fn advance(&self, phase: ShutdownPhase) -> bool {
         // Pairs with `has_reached`.
         let before = self.phase.fetch_max(phase as u8, Ordering::AcqRel);

@@ -268,8 +268,8 @@ async fn finish<Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
     });
 }
 
-/// The longest [`patience`] with a client that has closed the connection itself, has broken a rule,
-/// or was evicted: there is less to wait for.
+/// A shorter [`patience`], for a client that has closed the connection itself, has broken a rule,
+/// or was evicted. Only its own close has to arrive.
 const SHORT_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a closing connection may make no progress before its socket is closed.

@@ -46,20 +46,21 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// 3. When all connections have ended and their `on_disconnect` has returned, the messages that
     ///    wait for other nodes are published, and the hub is closed. Connections that have not
     ///    ended at the deadline are cut.
-    /// 4. A hub with a backplane publishes the messages that still wait, and says goodbye, so that
-    ///    the other nodes forget this node at once. One second of the time, or a quarter of it if
-    ///    that is less, is reserved for this.
+    /// 4. At the end, the node says goodbye, so that the other nodes forget it at once. After a
+    ///    deadline that was missed, it first publishes what still waits. One second of the time, or
+    ///    a quarter of it if that is less, is reserved for this.
     ///
     /// When this call returns, all messages have left, except the
+    /// [`messages_lost`](ShutdownReport::messages_lost) and
     /// [`messages_unsent`](ShutdownReport::messages_unsent) of the report. The program may end.
     ///
-    /// A later shutdown, or [`shutdown_now`](Self::shutdown_now), replaces a shutdown that is under
-    /// way. The deadline of the first one still holds: connections that have not ended by then are
-    /// cut.
+    /// A later shutdown that begins to close connections, or [`shutdown_now`](Self::shutdown_now),
+    /// replaces a shutdown that is under way. The deadline of the first one still holds:
+    /// connections that have not ended by then are cut.
     ///
     /// # Cancel safety
-    /// When the future is dropped, the hub goes on closing connections, but it cuts none at the
-    /// deadline, and it goes on publishing.
+    /// When the future is dropped in step 1, the hub stays open and not ready. Later, the hub goes
+    /// on closing connections, but it cuts none at the deadline, and it goes on publishing.
     ///
     /// # Examples
     /// ```

@@ -1,5 +1,5 @@
-//! A write timeout for the streams of a server: a client that does not read its response loses its
-//! connection.
+//! A write timeout for the streams of a server, for HTTP before an upgrade: a client that does not
+//! read its response loses its connection. For the clients of a hub, see `engine/shard/outlet.rs`.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

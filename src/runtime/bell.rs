@@ -1,5 +1,5 @@
-//! A bell: tasks wait until a condition holds, and other threads ring after they have changed it.
-//! The field calls this an event count.
+//! A bell: tasks wait until a condition holds; other threads change the condition, and then ring.
+//! Also known as an event count.
 //!
 //! A ring costs a fence and a load while nobody waits.
 //!

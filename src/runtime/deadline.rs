@@ -6,7 +6,8 @@
 //! lateness, at most by its own length, and the guarded future is polled in that time. If the
 //! deadline is late again, it moves again.
 //!
-//! Network and backplane use this module instead of tokio's deadlines. The cost is the same.
+//! All layers use this module instead of tokio's deadlines, except for the deadlines of shutdowns,
+//! which are hard. The cost is the same.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};

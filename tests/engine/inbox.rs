@@ -1,4 +1,5 @@
-//! Commands to shards: all shards take a command or none does, within the bounds, until the hub is closed.
+//! Commands to shards: all shards take a command or none does, within the bounds, until the hub is
+//! closed.
 
 use std::sync::Arc;
 use std::task::{Context, Waker};

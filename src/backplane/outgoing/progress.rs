@@ -7,14 +7,14 @@
 //! # Invariants
 //!
 //! 1. A publisher counts a message in `queued` before it appends the message to the outbox.
-//!    Messages leave the outbox in the order in which they entered it. So all messages ahead of a
-//!    message are counted, too, when its publisher reads `queued`: the first `queued` messages
-//!    include them and the message itself.
+//!    Messages leave the outbox in the order in which they entered it. So when a
+//!    publisher reads `queued` = n after its push, its message and all messages before it are among
+//!    the first n.
 //! 2. Every message that leaves the outbox is counted in `taken` at once. The publishing task takes
 //!    messages to publish them; all other threads take messages to drop them.
 //! 3. The publishing task sets `is_carrying` before it takes a message, and clears it only when
-//!    every message that it has taken is settled. So once `taken` has reached `n`, the first `n`
-//!    messages are settled at any later moment at which `is_carrying` is not set.
+//!    every message that it has taken is settled. So if `taken` ≥ n is read first, and
+//!    `is_carrying` is read as false afterwards, the first n messages are settled.
 //! 4. `settled` only gets values that `taken` had while no message was on its way. So the first
 //!    `settled` messages are settled, also while later messages are on their way.
 //! 5. Every step that can complete a wait is followed by a ring of `moved`: the end of a batch and

@@ -21,8 +21,8 @@
 //! 5. The outbox is flowing only while messages leave: everything that was ready was acknowledged,
 //!    no channel is refused, and no hold is under way. Publishers that can wait do so only while
 //!    the outbox is flowing, so they never wait for a backplane that is away.
-//! 6. `packing` says that it carries messages before it takes the first of a batch, and says so
-//!    after each publish when none is left. The waits of flushes rest on this (invariant 3 of
+//! 6. `packing` calls `carry` before it takes the first message of a batch, and `settle` after a
+//!    publish that leaves none. The waits of flushes rest on this (invariant 3 of
 //!    `progress`).
 
 mod hold;
@@ -161,7 +161,7 @@ impl<B: Backplane> Publishing<B> {
                 continue;
             }
             match self.publish().await {
-                // Invariant 5.
+                // The outbox stays not flowing (invariant 5).
                 Ok(()) if self.packing.has_refused() => {}
                 Ok(()) => {
                     backoff.reset();

@@ -9,7 +9,8 @@
 //! # Invariants
 //!
 //! 1. While a room has members here, its channel is wanted or subscribed to. (Within a call of
-//!    `release` it may be absent: the same call, or the thread that made the room, mends that.)
+//!    `release` the channel may be `Absent` for a moment: the same call, or the thread that made
+//!    the room, sets it back.)
 //! 2. Only the subscribing task moves a channel to `Subscribed`, or away from `Subscribed` or
 //!    `Wanted`. The threads that make rooms only move a channel from `Absent` to `Wanted`.
 //! 3. A thread that makes a room counts the room, and then looks at the state of the channel.
@@ -56,8 +57,8 @@ pub(crate) struct Interest {
 /// The need for a channel, and the subscription that follows from the need.
 #[derive(Debug)]
 struct Need {
-    /// The rooms of the channel that have members here. A room counts once per shard. The threads that make and remove rooms
-    /// write.
+    /// The rooms of the channel that have members here. A room counts once per shard. The threads
+    /// that make and remove rooms write.
     rooms: AtomicUsize,
     /// A [`Subscription`]. Invariant 2 says who writes.
     subscription: AtomicU8,

@@ -7,7 +7,8 @@
 //!
 //! 1. An action takes effect in the order of the inbox. It runs in slices, and nothing behind it is
 //!    taken from the inbox before it is finished, so each later delivery sees the whole change.
-//!    Meanwhile the sweep continues. Blocked sockets are not flushed: `Writable` waits in the inbox.
+//!    Meanwhile the sweep continues. Blocked sockets are not flushed: `Writable` waits in the
+//!    inbox.
 //! 2. The slots are noted when the action begins, and no slot is reused during the action: only an
 //!    `Attach` reuses one, and an `Attach` comes from the inbox. Connections that end meanwhile are
 //!    passed over.

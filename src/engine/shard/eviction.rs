@@ -1,6 +1,6 @@
-//! Evictions of slow clients: of those whose sockets take nothing, and, while the hub has too many
-//! bytes queued, of those with the longest queues. A full send queue evicts at the write that fills
-//! it (`outlet.rs`).
+//! Evicts clients whose sockets take nothing. While the hub has too many bytes queued, also evicts
+//! the clients with the longest queues. A full send queue evicts at the write that fills it
+//! (`outlet.rs`).
 
 use super::Shard;
 use super::ending::{Due, EVICTED_CLOSE_TIMEOUT};
@@ -9,8 +9,9 @@ use crate::engine::link::{ConnKey, Stage};
 use crate::engine::send_queue::Amount;
 use crate::engine::socket::Socket;
 
-/// How often blocked sockets are checked in the shorter of the write timeout and [`EVICTED_CLOSE_TIMEOUT`]. A blocked connection
-/// is ended at most a 16th of that timeout too late.
+/// How often blocked sockets are checked in the shorter of the write timeout and
+/// [`EVICTED_CLOSE_TIMEOUT`]. A blocked connection is ended at most a 16th of that timeout too
+/// late.
 const CHECKS_PER_TIMEOUT: u32 = 16;
 
 impl<S: Socket> Shard<S> {
@@ -49,11 +50,11 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    /// Evicts this shard's longest queues while the hub is over its budget of queued bytes and this
-    /// shard over its share.
+    /// Evicts this shard's longest queues, or cuts them if they are closing already, while the hub
+    /// is over its budget of queued bytes and this shard over its share.
     ///
-    /// If the hub is over its budget, some shard is over its share. Each shard checks whenever it
-    /// runs, and it runs at least as often as it checks blocked sockets.
+    /// If the hub is over its budget, some shard is over its share. Each shard checks between its
+    /// turns, and at least as often as it checks blocked sockets.
     pub(super) fn check_memory(&mut self) {
         self.ctx.publish_queued();
         let budget = self.ctx.port.queued_bytes();

@@ -9,10 +9,11 @@
 //! 1. Commands take effect in the order of the inbox. A command that would change the audience of a
 //!    collected delivery is held until that delivery is written or planned
 //!    ([`must_wait`](Shard::must_wait)); nothing behind it is taken.
-//! 2. Commands are taken only while the direct turn is empty or collects, and no action is ongoing.
+//! 2. Commands are taken only while the direct turn is not being written and no action is ongoing.
 //! 3. Connections end only while no direct turn is being written.
 //! 4. Writes and long walks are charged to the budget of [`Shard::run`], so a slice lasts about as
-//!    long as its writes. Planning a turn is not split; the bounds of a turn limit it.
+//!    long as its writes. Not charged: the plan of a turn, which the bounds of a turn limit, and
+//!    the checks of blocked and silent connections.
 
 mod acting;
 mod arrival;
@@ -67,7 +68,7 @@ pub struct ShardConfig {
     /// How long a blocked socket may take nothing before its connection is evicted. Where the
     /// overflow policy keeps slow clients, a client that still answers stays.
     pub write_timeout: Duration,
-    /// The number of recipients from which a fan-out runs beside other deliveries, not before them.
+    /// Fan-outs to this many recipients or more go through the sweep.
     pub large_audience: usize,
 }
 
@@ -450,7 +451,8 @@ impl<S: Socket> Shard<S> {
     }
 }
 
-/// Whatever drops the shard (its hub, its runtime or a panic), nobody waits for it in vain.
+/// Ends all connections when the shard is dropped: by its hub, by its runtime or by a panic. So
+/// every session is woken.
 impl<S: Socket> Drop for Shard<S> {
     fn drop(&mut self) {
         self.ctx.port.retire();

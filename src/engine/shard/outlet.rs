@@ -142,8 +142,8 @@ impl<S: Socket> Outlet<S> {
         result
     }
 
-    /// Queues the close frame behind all else, if there is one; `true` if all has left. From now on
-    /// the connection has the write timeout, anew after each progress.
+    /// Queues the close frame behind all else, if there is one; `true` if all has left. With a
+    /// close frame, the write timeout begins anew, and again after each progress.
     pub(super) fn farewell(
         &mut self,
         conn: ConnRef<'_>,
@@ -163,7 +163,8 @@ impl<S: Socket> Outlet<S> {
         self.backlog.as_ref().is_some_and(|backlog| backlog.is_deadline_final)
     }
 
-    /// Has all waiting data leave within `timeout` or never. Progress no longer moves the deadline.
+    /// From now on, the connection is due to end if data still waits after `timeout`. Progress no
+    /// longer moves the deadline.
     pub(super) fn set_final_deadline(&mut self, timeout: Duration, ctx: &SendContext<S>) {
         if let Some(backlog) = &mut self.backlog {
             backlog.deadline = ctx.now + timeout;

@@ -24,7 +24,7 @@ pub(super) type DeliveryIndex = u32;
 /// Indices of deliveries, and the bursts of the last selection. The buffers are kept.
 #[derive(Debug)]
 pub(super) struct Selection {
-    /// The selected deliveries: in the order of the inbox when they are joined.
+    /// The selected deliveries. They must be in the order of the inbox when they are joined.
     pub(super) indices: Vec<DeliveryIndex>,
     /// The indices that `bursts` were made of.
     joined: Vec<DeliveryIndex>,

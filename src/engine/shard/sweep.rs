@@ -3,8 +3,8 @@
 //! A fan-out to 100,000 members takes half a second of writes, and would delay all other deliveries
 //! by as much. So deliveries to large audiences do not enter the direct turn. They wait here and
 //! are written in rounds. Each round is a [`Turn`] of its own; between two direct turns it gets as
-//! many writes as the last direct turn did. A direct turn with many bytes to write becomes a round
-//! as it is.
+//! many writes as the last direct turn did, but at least 32. If the sweep is idle, a direct turn
+//! with many bytes to write becomes a round as it is.
 //!
 //! # Invariants
 //!
@@ -13,8 +13,8 @@
 //!    ([`takes`](Sweep::takes)). A direct turn is finished before the sweep goes on, so the
 //!    deliveries of the sweep do not overtake those collected before them.
 //! 2. A delivery goes to those who were members when it left the inbox. A command that changes the
-//!    members of an audience of a waiting delivery waits, and the whole inbox behind it, until the
-//!    round with that delivery has been planned ([`touches`](Sweep::touches),
+//!    members of an audience of a waiting delivery is held until the round with that delivery has
+//!    been planned. Nothing behind the command is taken meanwhile ([`touches`](Sweep::touches),
 //!    [`touches_everyone`](Sweep::touches_everyone); the shard asks).
 //! 3. Deliveries are numbered in the order in which they are added. Each room, each connection and
 //!    the sweep itself (for everyone) hold the number of the last delivery to them. If that number

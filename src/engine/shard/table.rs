@@ -282,8 +282,8 @@ impl<S> Table<S> {
         entry
     }
 
-    /// Makes `slot` a member of `room`, with a claim and a reserved membership. Releases both if it
-    /// is one already.
+    /// Makes `slot` a member of `room`, with a claim and a reserved membership. If it is a
+    /// member already, releases the claim and the membership.
     pub(super) fn join(&mut self, slot: ConnSlot, room: Arc<Room>) {
         if self.position(slot, &room).is_some() {
             self.conns[slot.index()].link.release_membership();

@@ -1,10 +1,10 @@
 //! One turn of a shard: a batch of deliveries, written to each recipient in as few writes as the
 //! order of its messages allows.
 //!
-//! Deliveries to one audience form a *group*. The frames of a group are joined into one burst, and
-//! each recipient of the group gets that burst. A connection that several groups reach, or that a
-//! delivery excepts, is *mixed*: it gets its own selection of frames, after all groups were
-//! written.
+//! Deliveries to one audience form a *group*. The frames of a group are joined into bursts of
+//! at most 128 KiB, and each recipient of the group gets these bursts. A connection that several
+//! groups reach, or that a delivery excepts, is *mixed*: it gets its own selection of frames, after
+//! all groups were written.
 //!
 //! A turn has four phases: it collects deliveries ([`add`](Turn::add)), plans who gets which frames
 //! ([`begin`](Turn::begin)), writes in slices ([`fan_out`](Turn::fan_out)), and is emptied
@@ -14,19 +14,19 @@
 //!
 //! 1. Deliveries are added only while the cursor is [`Collecting`](Cursor::Collecting). Between
 //!    `begin` and `finish` the deliveries, the groups and the plan do not change.
-//! 2. A connection gets its frames in the order of the inbox. If one group reaches it, the burst of
-//!    that group is all that it gets, in that order, and it cannot see in which order the groups
+//! 2. A connection gets its frames in the order of the inbox. If one group reaches it, it gets the
+//!    bursts of that group, in order, and nothing else. So it cannot see in which order the groups
 //!    are written. If it is mixed, its selection is sorted by the index of the delivery.
 //! 3. A delivery goes to those who were members when it left the inbox. A command that changes the
 //!    members of an audience of the turn waits until the turn has been planned
 //!    ([`touches`](Turn::touches); the shard asks). From then on the plan does not depend on the
 //!    members.
 //! 4. A connection that ends is [settled](Turn::settle) first: it gets at once all that the turn
-//!    has for it, and the turn sends nothing to it later. While the turn collects, the shard then
-//!    takes the connection out of its rooms, and a delivery to that connection alone gets an empty
-//!    audience. Once the turn is planned, the connection loses its mark, and the fan-out passes
-//!    over entries without a mark. Only a turn of the lane [`Sweep`](Lane::Sweep) is settled after
-//!    it was planned: no connection ends during a direct fan-out.
+//!    has for it, and the turn sends nothing to it later.
+//!    - While the turn collects: the shard then takes the connection out of its rooms, and a
+//!      delivery to that connection alone gets an empty audience.
+//!    - After the turn was planned, which happens in the lane [`Sweep`](Lane::Sweep) alone: the
+//!      connection loses its mark, and the fan-out passes over entries without a mark.
 //! 5. A [`Mark`] counts only in the turn whose stamp it carries, and each [`Lane`] has marks of its
 //!    own. `finish` takes the next stamp, so that all marks are void without a walk.
 //! 6. `next[i]` belongs to `deliveries[i]`. The chain of a group has ascending indices and ends

@@ -14,8 +14,8 @@ pub struct ShutdownReport {
     /// `on_disconnect` had not returned.
     pub unfinished: usize,
     /// The part of `unfinished` that was cut, because the client had not acknowledged all bytes
-    /// that were sent to it. If the system does not report what a client has acknowledged (it does
-    /// for TCP on Linux), because the socket had not taken all bytes.
+    /// that were sent to it. Linux reports for TCP what a client has acknowledged. Where no such
+    /// report exists: because the socket had not taken all bytes.
     pub cut: usize,
     /// Messages that were lost during the shutdown, because their connection ended before they left
     /// the hub. Bytes that the kernel had taken for a connection that was cut may be lost as well,
