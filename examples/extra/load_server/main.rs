@@ -26,8 +26,8 @@ use hyper::service::service_fn;
 use roomcast::Builder;
 use roomcast::header::{CACHE_CONTROL, CONTENT_TYPE};
 use roomcast::{
-    BackplaneHealth, Body, Close, Conn, Handler, Hub, Request, Response, Server, ServerMonitor,
-    ServerStats, Shutdown, Stats, StatusCode, shutdown_signal,
+    BackplaneHealth, Body, Close, Conn, Handler, Hub, Reject, Request, Response, Server,
+    ServerMonitor, ServerStats, Shutdown, Stats, StatusCode, UpgradeRequest, shutdown_signal,
 };
 use serde::{Deserialize, Serialize};
 
@@ -176,11 +176,16 @@ struct Message {
     ts: Option<f64>,
 }
 
+/// The room of clients whose path names none.
+const LOBBY: &str = "lobby";
+
 struct Chat;
 
 impl Handler<Message> for Chat {
-    async fn on_connect(&self, conn: &Conn<Message>) -> Result<(), Close> {
-        conn.join(room(conn)).await?;
+    /// Joins the room before the handshake is answered, so that the client misses no later message.
+    async fn on_upgrade(&self, request: &mut UpgradeRequest) -> Result<(), Reject> {
+        let room = request.try_param("room").unwrap_or(LOBBY).to_owned();
+        request.join(&room);
         Ok(())
     }
 
@@ -192,7 +197,7 @@ impl Handler<Message> for Chat {
 }
 
 fn room(conn: &Conn<Message>) -> &str {
-    conn.try_param("room").unwrap_or("lobby")
+    conn.try_param("room").unwrap_or(LOBBY)
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
