@@ -112,12 +112,16 @@ run_tests() {
     log=$scratch/log
     : >"$log"
     local status=0
-    if ((${#left_out[@]} == 0 || ${#arguments[@]} > 0)); then
+    # Tests start the examples. `cargo test` does not build these where it is given names of tests.
+    cargo build --workspace --all-features --examples || status=$?
+    if ((status != 0)); then
+        echo "the examples were not built"
+    elif ((${#left_out[@]} == 0 || ${#arguments[@]} > 0)); then
         cargo_test "${arguments[@]}" || status=$?
     else
         # Everything that `cargo test` runs by default, except the test programs that are left out.
         # shellcheck disable=SC2046 # words
-        cargo_test --lib --examples $(selected) || status=$?
+        cargo_test --lib $(selected) || status=$?
         cargo_test --doc || status=$?
     fi
     sum_up "$status"
