@@ -10,12 +10,13 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tests/tools.sh
+source tests/venv.sh
 
 # The expected results belong to this version.
 suite=kosoku==0.1.0
 
 target=${CARGO_TARGET_DIR:-target}
-venv=$target/autobahn/venv
+venv_folder=$target/autobahn/venv
 results=$target/autobahn/results.txt
 expected=tests/autobahn/expected.txt
 
@@ -24,33 +25,16 @@ seconds_max=300
 
 main() {
     find_cargo
-    install_venv
-    install_suite
+    venv "$venv_folder" "$suite"
     # With the features of the tests, so that crates are not compiled twice.
     cargo build --workspace --all-features --example echo
     run_suite
     compare
 }
 
-# Debian has the module ensurepip, which virtual environments need, in a separate package.
-install_venv() {
-    python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv
-}
-
-install_suite() {
-    # An environment contains its path, so an environment that was moved is created again.
-    if [[ $("$venv/bin/pip" freeze 2>/dev/null) == "$suite" ]]; then
-        return
-    fi
-    echo "installing $suite"
-    rm -rf "$venv"
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check "$suite"
-}
-
 run_suite() {
     echo "running the suite"
-    timeout "$seconds_max" "$venv/bin/python" tests/autobahn/run.py \
+    timeout "$seconds_max" "$venv_folder/bin/python" tests/autobahn/run.py \
         "$target/debug/examples/echo" >"$results" || die "the suite failed or ran longer than $seconds_max s"
 }
 

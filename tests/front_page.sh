@@ -53,11 +53,7 @@ clean_up() {
 }
 
 install_missing() {
-    local packages=()
-    have chromedriver || packages+=(chromium chromium-driver)
-    have redis-server && have redis-cli || packages+=(redis-server)
-    have openssl || packages+=(openssl)
-    install_packages "${packages[@]}"
+    install_programs chromedriver chromium redis-server redis-cli openssl
     venv "$venv_folder" websockets==17.4
 }
 

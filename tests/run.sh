@@ -14,16 +14,11 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tests/tools.sh
 
-# The programs that each test program needs, and the Debian packages of these programs.
+# The programs that each test program needs.
 needs=(
     "browser chromedriver chromium redis-server redis-cli"
     "deploy nginx haproxy redis-server"
     "redis redis-server redis-cli openssl"
-)
-declare -A package_of=(
-    [cc]="gcc libc6-dev" [chromedriver]=chromium-driver [chromium]=chromium [redis-server]=redis-server
-    [redis-cli]=redis-tools [openssl]=openssl [ip]=iproute2 [nginx]=nginx-light [haproxy]=haproxy
-    [python3]=python3 [unshare]=util-linux
 )
 
 # Parts of the names of single tests that need a program.
@@ -52,17 +47,8 @@ main() {
     run_tests
 }
 
-has() {
-    have "$1" || { [[ $1 == chromium ]] && have google-chrome; }
-}
-
 install_missing() {
-    local program packages=()
-    for program in cc chromedriver chromium redis-server redis-cli openssl ip nginx haproxy python3 unshare; do
-        # shellcheck disable=SC2206 # some values are two packages
-        has "$program" || packages+=(${package_of[$program]})
-    done
-    install_packages "${packages[@]}"
+    install_programs cc chromedriver chromium redis-server redis-cli openssl ip nginx haproxy python3 unshare
     has chromedriver || die "no chromedriver on the PATH, even with the package chromium-driver"
     has redis-server || die "no redis-server on the PATH, even with the package redis-server"
 }

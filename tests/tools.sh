@@ -16,6 +16,28 @@ find_cargo() {
     have cargo || die "cargo is missing: install Rust, see https://rustup.rs"
 }
 
+# The Debian packages of the programs that the scripts need.
+declare -A package_of=(
+    [cc]="gcc libc6-dev" [chromedriver]=chromium-driver [chromium]=chromium [redis-server]=redis-server
+    [redis-cli]=redis-tools [openssl]=openssl [ip]=iproute2 [nginx]=nginx-light [haproxy]=haproxy
+    [python3]=python3 [unshare]=util-linux
+)
+
+# Like `have`, but accepts Google Chrome as Chromium.
+has() {
+    have "$1" || { [[ $1 == chromium ]] && have google-chrome; }
+}
+
+# Installs the Debian packages of programs that are missing.
+install_programs() {
+    local program packages=()
+    for program in "$@"; do
+        # shellcheck disable=SC2206 # some values are two packages
+        has "$program" || packages+=(${package_of[$program]})
+    done
+    install_packages "${packages[@]}"
+}
+
 # Installs Debian packages with apt-get, as root or by sudo.
 install_packages() {
     if (($# == 0)); then

@@ -19,7 +19,7 @@ picture=examples/chat.webp
 bytes_max=300000
 
 find_cargo
-have chromedriver || install_packages chromium chromium-driver
+install_programs chromedriver chromium
 venv "$target/picture/venv" pillow==13.0.0
 cargo build --example chat
 said=$(mktemp)
