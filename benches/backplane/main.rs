@@ -55,6 +55,7 @@
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use shared::Result;
 
 mod clients;
 mod counts;
@@ -70,9 +71,6 @@ mod table;
 /// is a quarter lower.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-type Error = Box<dyn std::error::Error + Send + Sync>;
-type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Measures messages between nodes, and compares them with Redis alone.
 #[derive(Parser)]

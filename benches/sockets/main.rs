@@ -49,9 +49,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use contestants::Contestant;
-
-type Error = Box<dyn std::error::Error + Send + Sync>;
-type Result<T, E = Error> = std::result::Result<T, E>;
+use shared::{Error, Result};
 
 /// Measures the cost of fan-out over real sockets, compared with other servers and with the kernel alone.
 #[derive(Parser)]

@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use loom::thread;
+use loom::thread::{self, JoinHandle};
 use roomcast::internals::parts::Interest;
 
 use super::{check, check_within, wait_for};
@@ -84,18 +84,21 @@ fn subscribe(interest: &Interest) {
     }
 }
 
+/// Starts a thread that makes the room, and waits until its channel is subscribed.
+fn join(interest: &Arc<Interest>) -> JoinHandle<()> {
+    let interest = interest.clone();
+    thread::spawn(move || {
+        interest.made(ROOM);
+        wait_for(interest.subscribed_to(ROOM));
+    })
+}
+
 /// Guards the rings of `release`, of `made` and of an acknowledgement, and that a wait registers before it checks.
 #[test]
 fn wait_for_a_subscription_is_woken_whatever_the_release_does() {
     check_within(3, || {
         let interest = subscribed_in_vain();
-        let joiner = {
-            let interest = interest.clone();
-            thread::spawn(move || {
-                interest.made(ROOM);
-                wait_for(interest.subscribed_to(ROOM));
-            })
-        };
+        let joiner = join(&interest);
         interest.release(ROOM);
         subscribe(&interest);
         joiner.join().unwrap();
@@ -108,13 +111,7 @@ fn wait_for_a_subscription_is_woken_whatever_the_release_does() {
 fn wait_for_a_lost_subscription_is_woken_when_it_is_restored() {
     check_within(3, || {
         let interest = subscribed_in_vain();
-        let joiner = {
-            let interest = interest.clone();
-            thread::spawn(move || {
-                interest.made(ROOM);
-                wait_for(interest.subscribed_to(ROOM));
-            })
-        };
+        let joiner = join(&interest);
         interest.lose(ROOM);
         interest.follow(ROOM);
         joiner.join().unwrap();

@@ -106,8 +106,21 @@ impl Drop for Balancer {
     }
 }
 
+/// The settings that make nginx write its temporary files into a folder of the test.
+pub(crate) fn nginx_temporary_folders(folder: &Folder) -> String {
+    let folder = folder.path().display();
+    format!(
+        "client_body_temp_path {folder}/body;
+        proxy_temp_path {folder}/proxy;
+        fastcgi_temp_path {folder}/fastcgi;
+        uwsgi_temp_path {folder}/uwsgi;
+        scgi_temp_path {folder}/scgi;"
+    )
+}
+
 /// The settings for nginx. The lines in `location` and `upstream` are on the page on deploying.
 fn nginx(addr: SocketAddr, nodes: &[SocketAddr], folder: &Folder) -> String {
+    let temporary = nginx_temporary_folders(folder);
     let folder = folder.path().display();
     let servers: String =
         nodes.iter().map(|node| format!("server {node} fail_timeout=1s;\n")).collect();
@@ -119,11 +132,7 @@ fn nginx(addr: SocketAddr, nodes: &[SocketAddr], folder: &Folder) -> String {
         events {{ worker_connections 4096; }}
         http {{
             access_log off;
-            client_body_temp_path {folder}/body;
-            proxy_temp_path {folder}/proxy;
-            fastcgi_temp_path {folder}/fastcgi;
-            uwsgi_temp_path {folder}/uwsgi;
-            scgi_temp_path {folder}/scgi;
+            {temporary}
             map $http_upgrade $connection_upgrade {{ default upgrade; '' close; }}
             upstream chat {{
                 least_conn;

@@ -5,6 +5,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 
+use crate::balancer::nginx_temporary_folders;
 use support::eventually;
 use support::programs::Process;
 use support::servers::Folder;
@@ -79,6 +80,7 @@ listen balancer
 
 /// The settings of an nginx in one process: a worker would outlive its master, because a test kills the master.
 fn nginx(folder: &Folder, addr: SocketAddr, server: SocketAddr) -> String {
+    let temporary = nginx_temporary_folders(folder);
     let folder = folder.path().display();
     format!(
         "daemon off;
@@ -88,11 +90,7 @@ error_log stderr;
 events {{ }}
 http {{
     access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
+    {temporary}
     server {{
         listen {addr};
         location / {{
