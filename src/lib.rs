@@ -55,6 +55,8 @@ pub use engine::{
     ActionError, Close, CloseCode, DisconnectReason, Eviction, FrameKind, JoinError, LeaveError,
     Limit, Overflow,
 };
+#[cfg(feature = "deflate")]
+pub use hub::Compression;
 #[cfg(feature = "hub")]
 pub use hub::{
     AsMessage, BuildError, Builder, Conn, Encoded, Endpoint, Handler, Handlers, Hub, Outcome,

@@ -26,6 +26,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use super::close::{Close, DisconnectReason};
+use super::compression::ClientInflater;
 use super::room::Room;
 use super::sync::{
     AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicWaker, Mutex, MutexGuard, OnceBox, Ordering,
@@ -151,6 +152,8 @@ pub struct Link {
     /// A [`Stage`]. The shard writes with `Release`; readers `Acquire`, and then see `end`
     /// (invariant 1).
     stage: AtomicU8,
+    /// `None` if the client takes no compressed messages.
+    inflater: Option<ClientInflater>,
     // `end` and `watchers` take one word each. A link that is 16 bytes larger would take 100 bytes
     // more of an allocator that cannot reuse the holes of the old size.
     end: OnceBox<End>,
@@ -181,11 +184,22 @@ impl Link {
             waiting: AtomicU32::new(0),
             pong: AtomicU8::new(PongState::None as u8),
             stage: AtomicU8::new(Stage::Open as u8),
+            inflater: None,
             end: OnceBox::new(),
             session: AtomicWaker::new(),
             watchers: OnceBox::new(),
             user_data,
         }
+    }
+
+    /// The link of a connection whose client has this inflater.
+    pub fn with_inflater(self, inflater: Option<ClientInflater>) -> Self {
+        Self { inflater, ..self }
+    }
+
+    /// The inflater of the client; `None` if the client takes no compressed messages.
+    pub fn inflater(&self) -> Option<ClientInflater> {
+        self.inflater
     }
 
     /// The object that the caller keeps for the connection; `None` once it is dropped.

@@ -16,6 +16,7 @@ mod clock;
 mod close;
 mod closing;
 mod command;
+mod compression;
 mod congestion;
 mod counters;
 pub mod frame;
@@ -41,6 +42,7 @@ pub use closing::{Closing, Shedding};
 pub use command::{
     Act, Audience, Change, Command, Delivery, Except, Follow, Leave, Listing, Reply, Slice,
 };
+pub use compression::{ClientInflater, Compression, Compressor, NewCompressor, WINDOW_BITS_MAX};
 pub use congestion::Congestion;
 pub use counters::{Counter, Counters};
 #[cfg(feature = "hub")]

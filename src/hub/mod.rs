@@ -9,6 +9,8 @@ mod as_message;
 mod builder;
 mod byte_bounds;
 mod callback_outcome;
+#[cfg(feature = "deflate")]
+mod compression;
 mod conn;
 mod conn_info;
 mod conn_span;
@@ -48,6 +50,8 @@ use tokio::sync::oneshot;
 pub use self::as_message::AsMessage;
 pub use self::builder::Builder;
 pub use self::callback_outcome::Outcome;
+#[cfg(feature = "deflate")]
+pub use self::compression::Compression;
 pub use self::conn::Conn;
 pub use self::endpoint::Endpoint;
 pub use self::error::{BuildError, PublishError, SendError};

@@ -3,6 +3,8 @@
 mod admission;
 mod backplane;
 mod check;
+#[cfg(feature = "deflate")]
+mod compression;
 mod delivery;
 #[cfg(feature = "hmac")]
 mod keys;
@@ -114,6 +116,8 @@ pub struct Builder<Out, In = Out> {
     byte_settings: ByteSettings,
     /// How envelopes are signed, or the error of the keys.
     signing: Result<Signing, BuildError>,
+    #[cfg(feature = "deflate")]
+    compression: Option<super::Compression>,
     #[cfg(feature = "json")]
     plain: PlainSettings,
     #[cfg(feature = "metrics")]
@@ -174,6 +178,8 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
             subscribe_timeout: Duration::from_secs(5),
             byte_settings: ByteSettings::default(),
             signing: Ok(Signing::default()),
+            #[cfg(feature = "deflate")]
+            compression: None,
             #[cfg(feature = "json")]
             plain: PlainSettings::default(),
             #[cfg(feature = "metrics")]

@@ -1,0 +1,105 @@
+//! [`Compression`]: the settings of compression (RFC 7692).
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::UpgradeRequest;
+use crate::engine::WINDOW_BITS_MAX;
+
+/// Decides by the request whether a client may compress.
+type Accept = Arc<dyn Fn(&UpgradeRequest) -> bool + Send + Sync>;
+
+/// How a hub compresses messages, for [`Builder::compression`](crate::Builder::compression).
+#[derive(Clone)]
+#[must_use = "settings do nothing until they are given to a builder"]
+pub struct Compression {
+    pub(super) shares_windows: bool,
+    pub(super) level: u8,
+    pub(super) window_bits: u8,
+    pub(super) message_bytes_min: usize,
+    pub(super) recipients_min: usize,
+    pub(super) memory_max: usize,
+    pub(super) is_direct: bool,
+    pub(super) accept: Option<Accept>,
+}
+
+impl Compression {
+    /// The messages of a room share a window: a message may refer to the messages before, and all
+    /// clients of the room get the same compressed bytes.
+    pub fn shared() -> Self {
+        Self {
+            shares_windows: true,
+            level: 1,
+            window_bits: WINDOW_BITS_MAX,
+            message_bytes_min: 32,
+            recipients_min: 16,
+            memory_max: 32 * 1024 * 1024,
+            is_direct: false,
+            accept: None,
+        }
+    }
+
+    /// Each message is compressed alone, once for all its recipients.
+    pub fn once() -> Self {
+        Self { shares_windows: false, ..Self::shared() }
+    }
+
+    /// How hard the compressor searches. Default: 1; 1 (fast) to 9 (small).
+    pub fn level(mut self, level: u8) -> Self {
+        self.level = level;
+        self
+    }
+
+    /// The base-2 logarithm of the window, in bytes. Default: 15; 9 to 15.
+    pub fn window_bits(mut self, bits: u8) -> Self {
+        self.window_bits = bits;
+        self
+    }
+
+    /// Messages with a smaller payload, in bytes, are not compressed. Default: 32.
+    pub fn min_message_bytes(mut self, bytes: usize) -> Self {
+        self.message_bytes_min = bytes;
+        self
+    }
+
+    /// Messages to fewer clients that can inflate, in one shard, are not compressed. Default: 16.
+    pub fn min_recipients(mut self, clients: usize) -> Self {
+        self.recipients_min = clients;
+        self
+    }
+
+    /// The memory of all compressors of the hub, in bytes. Default: 32 MiB.
+    pub fn max_memory(mut self, bytes: usize) -> Self {
+        self.memory_max = bytes;
+        self
+    }
+
+    /// Whether messages to a single connection are compressed, each alone. Default: no.
+    pub fn direct(mut self, is_compressed: bool) -> Self {
+        self.is_direct = is_compressed;
+        self
+    }
+
+    /// Decides by the request whether a client may compress. Default: every client may.
+    pub fn accept_if(
+        mut self,
+        accept: impl Fn(&UpgradeRequest) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.accept = Some(Arc::new(accept));
+        self
+    }
+}
+
+impl fmt::Debug for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compression")
+            .field("shares_windows", &self.shares_windows)
+            .field("level", &self.level)
+            .field("window_bits", &self.window_bits)
+            .field("message_bytes_min", &self.message_bytes_min)
+            .field("recipients_min", &self.recipients_min)
+            .field("memory_max", &self.memory_max)
+            .field("is_direct", &self.is_direct)
+            .finish_non_exhaustive()
+    }
+}
