@@ -61,7 +61,7 @@ pub use hub::Compression;
 pub use hub::{
     AsMessage, BuildError, Builder, Conn, Encoded, Endpoint, Handler, Handlers, Hub, Outcome,
     PublishError, Reject, RoomState, SendError, Shutdown, ShutdownReport, State, Stateless, Stats,
-    UpgradeRequest,
+    Uncompressed, UpgradeRequest,
 };
 #[cfg(feature = "hub")]
 pub use hyper::{Request, StatusCode, header};

@@ -49,7 +49,7 @@ fn to_one_room(group: &mut BenchmarkGroup<'_, WallTime>, members: usize, burst: 
         drop(receiver);
         b.iter(|| {
             for _ in 0..burst {
-                sender.send(frame.clone()).expect("the channel has receivers");
+                sender.send(Bytes::clone(&frame)).expect("the channel has receivers");
             }
             for (receiver, socket) in &mut members {
                 while let Ok(frame) = receiver.try_recv() {

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use roomcast::engine::{
-    Action, Address, ConnKey, DisconnectReason, FrameKind, InboxLimits, LARGE_AUDIENCE, Link,
-    Overflow, Pace, Port, QueueLimits, RoomLimits, RunState, Shard, ShardConfig, Socket, act_at,
-    frame, publish,
+    Action, Address, ConnKey, DisconnectReason, FrameKind, Frames, InboxLimits, LARGE_AUDIENCE,
+    Link, Overflow, Pace, Port, QueueLimits, RoomLimits, RunState, Shard, ShardConfig, Socket,
+    act_at, frame, publish,
 };
 
 /// A socket that accepts each write in full, at once.
@@ -159,11 +158,11 @@ impl Front {
         (0..self.links.len()).for_each(|index| self.leave(index, &names[index % names.len()]));
     }
 
-    pub(crate) fn publish(&self, room: &str, frame: &Bytes) {
+    pub(crate) fn publish(&self, room: &str, frame: &Frames) {
         publish(&self.ports, Address::Room(room), &[], frame).expect("within the limits");
     }
 
-    pub(crate) fn publish_to(&self, conn: ConnKey, frame: &Bytes) {
+    pub(crate) fn publish_to(&self, conn: ConnKey, frame: &Frames) {
         publish(&self.ports, Address::Conn(conn), &[], frame).expect("within the limits");
     }
 
@@ -184,12 +183,12 @@ impl Front {
 }
 
 /// A message of 128 bytes.
-pub(crate) fn message() -> Bytes {
-    frame::encode(FrameKind::Text, &[b'x'; 128])
+pub(crate) fn message() -> Frames {
+    frame::encode(FrameKind::Text, &[b'x'; 128]).into()
 }
 
 /// The frame that a thread publishes. With one frame for all, the threads would contend for its reference count.
-pub(crate) fn frame_of(frames: &[Bytes; 2], thread: usize) -> &Bytes {
+pub(crate) fn frame_of(frames: &[Frames; 2], thread: usize) -> &Frames {
     black_box(&frames[thread])
 }
 

@@ -173,7 +173,7 @@ fn publishing(c: &mut Criterion, hub: &mut Option<Hub>, map: &LazyMap) {
             let publish = |thread, number| {
                 let map = map.read().expect("no thread panics");
                 let room = map.get(names.get(thread, number)).cloned();
-                queue.push((frame_of(&frames, thread).clone(), room.expect("it is there")));
+                queue.push((Bytes::clone(frame_of(&frames, thread)), room.expect("it is there")));
             };
             b.iter_custom(|calls| {
                 time_calls(threads, calls, publish, |_| while queue.pop().is_some() {})

@@ -18,7 +18,7 @@ fn limits(overflow: Overflow) -> QueueLimits {
 }
 
 fn burst() -> Burst {
-    Burst { frames: message(), messages: 1 }
+    Burst { frames: plain_message(), messages: 1 }
 }
 
 /// Measures 16 messages that queue up while a socket is blocked, and leave in one vectored write: the queue
@@ -41,7 +41,7 @@ pub(crate) fn bursts(c: &mut Criterion) {
         });
     });
     group.bench_function("VecDeque<Bytes>", |b| {
-        let frame = message();
+        let frame = plain_message();
         b.iter(|| {
             let mut queue = VecDeque::with_capacity(SLOTS);
             for _ in 0..SLOTS {
@@ -76,9 +76,9 @@ pub(crate) fn overflow(c: &mut Criterion) {
             b.iter(|| queue.push(black_box(&burst).clone(), &limits));
         });
     }
-    let full = || VecDeque::from([(); SLOTS].map(|()| message()));
+    let full = || VecDeque::from([(); SLOTS].map(|()| plain_message()));
     group.bench_function("DropOldest, VecDeque<Bytes>", |b| {
-        let (mut queue, frame) = (full(), message());
+        let (mut queue, frame) = (full(), plain_message());
         b.iter(|| {
             let oldest = if queue.len() >= SLOTS { queue.pop_front() } else { None };
             queue.push_back(black_box(&frame).clone());
@@ -86,10 +86,14 @@ pub(crate) fn overflow(c: &mut Criterion) {
         });
     });
     group.bench_function("DropNewest, VecDeque<Bytes>", |b| {
-        let (queue, frame) = (full(), message());
+        let (queue, frame) = (full(), plain_message());
         b.iter(|| refuse(black_box(&queue), black_box(&frame).clone()));
     });
     group.finish();
+}
+
+fn plain_message() -> Bytes {
+    Bytes::clone(&message())
 }
 
 /// Returns `true` if the frame was dropped.

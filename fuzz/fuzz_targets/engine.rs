@@ -4,6 +4,9 @@
 //! `TRACE=1` prints the operations.
 #![no_main]
 
+#[path = "../../tests/engine/coding.rs"]
+#[expect(dead_code, reason = "the tests use the other items")]
+mod coding;
 #[path = "../../tests/engine/dice.rs"]
 mod dice;
 #[path = "../../tests/engine/fake.rs"]

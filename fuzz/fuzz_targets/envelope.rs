@@ -120,7 +120,8 @@ enum MadeUpTarget {
 
 #[derive(Debug, Arbitrary)]
 enum MadeUpContent {
-    Payload(bool, Vec<u8>),
+    /// Whether it is text, the bytes, and whether they may be compressed.
+    Payload(bool, Vec<u8>, bool),
     /// The index of an application's close code, from 3000 to 4999, and the reason.
     Close(u16, String),
     Join(String),
@@ -156,9 +157,9 @@ impl MadeUpMessage {
 
     fn content(&self) -> MessageContent<'_> {
         match &self.content {
-            MadeUpContent::Payload(is_text, payload) => {
+            MadeUpContent::Payload(is_text, payload, is_compressible) => {
                 let kind = if *is_text { FrameKind::Text } else { FrameKind::Binary };
-                MessageContent::Payload(kind, payload)
+                MessageContent::Payload { kind, payload, is_compressible: *is_compressible }
             }
             MadeUpContent::Close(place, reason) => {
                 let code = CloseCode::from(3_000 + place % 2_000);

@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -34,7 +33,7 @@ use crate::backplane::reconnecting::halves::ConnectionHalves;
 use crate::backplane::subscriptions::echoes::Echoes;
 use crate::backplane::subscriptions::interest::Interest;
 use crate::backplane::subscriptions::subscribing::{self, Subscribing};
-use crate::engine::{Action, Address, InboxLimits, RoomWatch};
+use crate::engine::{Action, Address, Frames, InboxLimits, RoomWatch};
 
 /// The most bytes of frames that are handed to members at once. A hundred small messages then share
 /// one delivery to the shards, and a client that is slow for a moment is not evicted by one large
@@ -232,7 +231,7 @@ impl Bridge {
         &self,
         address: Address<'_, ConnId>,
         except: &[ConnId],
-        message: &Bytes,
+        message: &Frames,
     ) -> Option<Outgoing> {
         self.outgoing(address, except, MessageContent::framed(message))
     }

@@ -2,13 +2,11 @@
 
 use std::pin::Pin;
 
-use bytes::Bytes;
-
-use crate::engine::{Action, Address, ConnKey, Overloaded};
+use crate::engine::{Action, Address, ConnKey, Frames, Overloaded};
 
 /// The connections and rooms of this node.
 pub(crate) trait Members: Send + Sync + 'static {
-    /// Hands frames, one or several whole ones, to the members at an address, except some
+    /// Hands frames to the members at an address, except some
     /// connections.
     ///
     /// # Errors
@@ -17,7 +15,7 @@ pub(crate) trait Members: Send + Sync + 'static {
         &self,
         address: Address<'_>,
         except: &[ConnKey],
-        frames: &Bytes,
+        frames: &Frames,
     ) -> Result<(), Overloaded>;
 
     /// Waits for space, and then hands over the frames that [`deliver`](Self::deliver) has refused.
@@ -25,7 +23,7 @@ pub(crate) trait Members: Send + Sync + 'static {
         &'a self,
         address: Address<'a>,
         except: &'a [ConnKey],
-        frames: &'a Bytes,
+        frames: &'a Frames,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
     /// Applies an action to the connections at an address. Refusals for other reasons than space
@@ -67,7 +65,7 @@ impl dyn Members {
         &self,
         address: Address<'_>,
         except: &[ConnKey],
-        frames: &Bytes,
+        frames: &Frames,
     ) {
         if self.deliver(address, except, frames).is_err() {
             self.deliver_later(address, except, frames).await;

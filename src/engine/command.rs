@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::close::{Close, DisconnectReason};
 use super::closing::{Closing, Shedding};
+use super::frames::Frames;
 use super::link::{ConnKey, Link, Newcomer};
 use super::pending::Pending;
 use super::room::Room;
@@ -149,9 +150,8 @@ pub enum Change {
 /// Frames on their way to connections of one shard. Until it is dropped, a delivery counts as on
 /// its way to its address ([`Pending`]).
 pub struct Delivery {
-    /// A run of one or more whole frames, shared by all recipients. A run of several fits into a
-    /// send queue.
-    pub frames: Bytes,
+    /// The frames. A run of several fits into a send queue.
+    pub frames: Frames,
     /// The recipients.
     pub audience: Audience,
     /// The connections of the audience to leave out.
@@ -166,7 +166,7 @@ impl Delivery {
     // Inlined for `publish`, which would pay 25 instructions a shard for the call.
     #[inline(always)]
     pub(super) fn new(
-        frames: Bytes,
+        frames: Frames,
         audience: Audience,
         except: Except,
         counted_in: CountedIn,
@@ -181,7 +181,7 @@ impl Delivery {
     }
 
     /// A delivery to one connection. Its bytes count as waiting for that connection already.
-    pub(super) fn reserved(frames: Bytes, link: Arc<Link>, follow: Option<Follow<'_>>) -> Self {
+    pub(super) fn reserved(frames: Frames, link: Arc<Link>, follow: Option<Follow<'_>>) -> Self {
         let (audience, counted_in) = (Audience::Conn(link.id()), CountedIn::Conn(link));
         let reply = follow.map(make_reply);
         Self { frames, audience, except: Except::Nobody, counted_in, reply }
@@ -249,7 +249,9 @@ pub enum Audience {
     /// The members of a room.
     Room(Arc<Room>),
     /// The members of any of these rooms, each once.
-    Rooms(Arc<[Arc<Room>]>),
+    ///
+    /// An `Arc<[_]>` would make each entry of an inbox 8 bytes larger.
+    Rooms(Arc<Vec<Arc<Room>>>),
     /// One connection.
     Conn(ConnKey),
 }

@@ -32,6 +32,16 @@ impl ClientInflater {
         Self(NonZeroU8::new(window_bits | keeps).expect("at least 8"))
     }
 
+    /// The inflater as a byte, which is not 0.
+    pub(super) fn to_byte(self) -> u8 {
+        self.0.get()
+    }
+
+    /// The inflater of which [`to_byte`](Self::to_byte) returned the byte; `None` for 0.
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
+        NonZeroU8::new(byte).map(Self)
+    }
+
     /// The base-2 logarithm of the window, in bytes.
     pub fn window_bits(self) -> u8 {
         self.0.get() & !Self::KEEPS_WINDOW

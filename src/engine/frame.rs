@@ -20,6 +20,10 @@ pub const CONTROL_BYTES_MAX: usize = 125;
 
 const FIN: u8 = 0x80;
 
+/// The mark of a compressed message.
+#[cfg(feature = "deflate")]
+const RSV1: u8 = 0x40;
+
 /// The kind of a data message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FrameKind {
@@ -51,6 +55,12 @@ pub fn bytes_for(payload_bytes: usize) -> usize {
 /// Appends a frame with `payload` to a run of frames.
 pub fn append(frames: &mut Vec<u8>, kind: FrameKind, payload: &[u8]) {
     put(frames, kind.opcode(), payload);
+}
+
+/// Appends a frame with a compressed payload (RFC 7692, section 6) to a run of frames.
+#[cfg(feature = "deflate")]
+pub(crate) fn append_compressed(frames: &mut Vec<u8>, kind: FrameKind, payload: &[u8]) {
+    put(frames, RSV1 | kind.opcode(), payload);
 }
 
 /// Turns a buffer of [`HEADER_BYTES_MAX`] spare bytes and a payload into a frame, in place.
@@ -115,36 +125,39 @@ pub fn frame_end(frames: &[u8], offset: usize) -> usize {
 }
 
 /// The number of frames in `frames`, a run of whole server frames.
-pub fn count(mut frames: &[u8]) -> usize {
-    let mut count = 0;
-    while !frames.is_empty() {
-        frames = &frames[frame_bytes(frames)..];
-        count += 1;
-    }
-    count
+pub fn count(frames: &[u8]) -> usize {
+    each(frames).count()
+}
+
+/// The frames of `run`, a run of whole server frames.
+pub fn each(mut run: &[u8]) -> impl Iterator<Item = &[u8]> {
+    iter::from_fn(move || {
+        if run.is_empty() {
+            return None;
+        }
+        let (frame, rest) = run.split_at(frame_bytes(run));
+        run = rest;
+        Some(frame)
+    })
 }
 
 /// Splits `frames`, a run of whole server frames. Each frame gets memory of its own, so that a kept
 /// frame does not keep the whole run; a run of one frame is shared.
 pub fn split(frames: &Bytes) -> impl Iterator<Item = Bytes> + '_ {
-    let mut start = 0;
-    iter::from_fn(move || {
-        let rest = frames.get(start..).filter(|rest| !rest.is_empty())?;
-        let bytes = frame_bytes(rest);
-        start += bytes;
-        let is_alone = bytes == frames.len();
-        Some(if is_alone { frames.clone() } else { Bytes::copy_from_slice(&rest[..bytes]) })
+    each(frames).map(|frame| {
+        let is_alone = frame.len() == frames.len();
+        if is_alone { frames.clone() } else { Bytes::copy_from_slice(frame) }
     })
 }
 
 /// The number of frames of `frames` that end within its first `bytes` bytes.
 pub fn count_within(frames: &[u8], bytes: usize) -> usize {
-    let (mut count, mut end) = (0, 0);
-    while end < bytes {
-        end += frame_bytes(&frames[end..]);
-        count += usize::from(end <= bytes);
-    }
-    count
+    let mut end = 0;
+    let ends = each(frames).map(|frame| {
+        end += frame.len();
+        end
+    });
+    ends.take_while(|end| *end <= bytes).count()
 }
 
 /// The payload of one server frame.

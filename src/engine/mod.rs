@@ -20,6 +20,7 @@ mod compression;
 mod congestion;
 mod counters;
 pub mod frame;
+mod frames;
 mod inbox;
 mod link;
 #[cfg(roomcast_loom)]
@@ -48,6 +49,7 @@ pub use counters::{Counter, Counters};
 #[cfg(feature = "hub")]
 pub(crate) use counters::{add_counters, live_counters, shard_counters, snapshot};
 pub use frame::FrameKind;
+pub use frames::Frames;
 pub use inbox::{Inbox, InboxLimits, Overloaded};
 pub use link::{ConnKey, End, Link, Newcomer, Stage, UserData};
 pub use pending::{PENDING_BYTES_MAX, Pending};

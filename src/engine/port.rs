@@ -39,6 +39,7 @@ use super::command::{Audience, Command, CountedIn, Delivery, Except, Follow, Rep
 use super::congestion::Congestion;
 use super::counters::Counters;
 use super::frame;
+use super::frames::Frames;
 use super::inbox::{Inbox, InboxLimits, Overloaded};
 use super::link::{ConnKey, Link, Newcomer};
 use super::pending::Pending;
@@ -214,6 +215,7 @@ impl<S> Port<S> {
         self.count_all_disconnected();
         self.rooms.clear();
         self.counters.rooms.take();
+        self.counters.compressors.take();
         self.counters.shards_gone.add(1);
     }
 
@@ -224,7 +226,7 @@ impl<S> Port<S> {
     pub fn send(
         &self,
         link: &Arc<Link>,
-        frames: Bytes,
+        frames: Frames,
         bytes_max: Option<usize>,
         follow: Option<Follow<'_>>,
     ) -> Result<(), Overloaded> {
@@ -297,9 +299,8 @@ impl<S> Port<S> {
             Address::Everyone => Some(Audience::Everyone),
             Address::Room(name) => self.rooms.find(name).map(Audience::Room),
             Address::Rooms(names) => {
-                let rooms: Arc<[_]> =
-                    names.iter().filter_map(|name| self.rooms.find(name)).collect();
-                (!rooms.is_empty()).then_some(Audience::Rooms(rooms))
+                let rooms: Vec<_> = names.iter().filter_map(|name| self.rooms.find(name)).collect();
+                (!rooms.is_empty()).then(|| Audience::Rooms(rooms.into()))
             }
             Address::Conn(id) => (id.shard() == self.index).then_some(Audience::Conn(id)),
         }

@@ -33,7 +33,7 @@ use std::iter::Sum;
 
 use bytes::Bytes;
 
-use self::slot::{Content, Frames, Slot, cut_after_frame};
+use self::slot::{Content, Slot, SlotFrames, cut_after_frame};
 use super::frame;
 
 /// The policy for a message to a connection whose queue is full.
@@ -217,7 +217,7 @@ impl SendQueue {
 
     /// Queues the close frame behind all else. The caller pushes nothing after it.
     pub fn push_close(&mut self, frame: Bytes) {
-        self.slots.push_back(Slot { frames: Frames::Shared(frame), content: Content::Close });
+        self.slots.push_back(Slot { frames: SlotFrames::Shared(frame), content: Content::Close });
     }
 
     /// Drops the data, except for the rest of a frame that has begun to leave. Returns the dropped
@@ -316,7 +316,7 @@ impl SendQueue {
         self.data_bytes += burst.frames.len();
         self.data_slots += 1;
         let content = Content::Data { messages: burst.messages };
-        self.slots.push_back(Slot { frames: Frames::Shared(burst.frames), content });
+        self.slots.push_back(Slot { frames: SlotFrames::Shared(burst.frames), content });
     }
 
     fn push_over_oldest(&mut self, burst: Burst, limits: &QueueLimits) -> Pushed {
@@ -382,7 +382,7 @@ impl SendQueue {
 
     fn put_control(&mut self, frame: Bytes, content: Content) -> bool {
         self.free_whole_frames();
-        let frames = Frames::Shared(frame);
+        let frames = SlotFrames::Shared(frame);
         let first = usize::from(self.written > 0);
         let waiting = (first..self.slots.len()).find(|&at| self.slots[at].content == content);
         if let Some(at) = waiting {

@@ -31,6 +31,12 @@ pub trait AsMessage<Out> {
     /// Calls `f` with the message.
     #[doc(hidden)]
     fn with_message<R>(&self, f: impl FnOnce(&Out) -> R) -> R;
+
+    /// Whether the message may be compressed.
+    #[doc(hidden)]
+    fn is_compressible(&self) -> bool {
+        true
+    }
 }
 
 impl<Out> AsMessage<Out> for Out {
@@ -60,5 +66,49 @@ impl<Out> AsMessage<Out> for Arc<Out> {
 impl AsMessage<String> for str {
     fn with_message<R>(&self, f: impl FnOnce(&String) -> R) -> R {
         f(&self.to_owned())
+    }
+}
+
+/// A message that stays plain, whatever [`Builder::compression`](crate::Builder::compression) says.
+///
+/// Use it for a message that contains a secret beside text that a client chooses: the length of a
+/// compressed message tells how much of the text occurs in the secret, or in the messages before.
+/// It also saves the work where compressing is of no use, as for images.
+///
+/// # Examples
+/// ```
+/// use roomcast::{Hub, PublishError, Uncompressed};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), PublishError> {
+/// let hub = Hub::<String>::new();
+/// let invitation = "https://www.example.com/join?token=8f3a".to_owned();
+/// hub.to_room("team", &Uncompressed(&invitation)).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Uncompressed<'a, M: ?Sized>(
+    /// The message.
+    pub &'a M,
+);
+
+impl<Out> AsMessage<Out> for Uncompressed<'_, Out> {
+    fn with_message<R>(&self, f: impl FnOnce(&Out) -> R) -> R {
+        f(self.0)
+    }
+
+    fn is_compressible(&self) -> bool {
+        false
+    }
+}
+
+impl AsMessage<String> for Uncompressed<'_, str> {
+    fn with_message<R>(&self, f: impl FnOnce(&String) -> R) -> R {
+        f(&self.0.to_owned())
+    }
+
+    fn is_compressible(&self) -> bool {
+        false
     }
 }

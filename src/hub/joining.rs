@@ -2,13 +2,13 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
 use super::{Conn, Encoded, Hub, events};
 use crate::backplane::Bridge;
-use crate::engine::{JoinError, LeaveError};
+use crate::engine::{Frames, JoinError, LeaveError};
 use crate::runtime::deadline::timeout;
 use crate::runtime::shield::shielded;
 
@@ -247,13 +247,18 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     }
 }
 
-/// Joins messages into one run of frames.
-fn run_of(messages: impl IntoIterator<Item = Encoded>) -> Bytes {
+/// Joins messages into one run of frames. If one of them must stay plain, all do.
+fn run_of(messages: impl IntoIterator<Item = Encoded>) -> Frames {
     let mut messages = messages.into_iter();
-    let Some(Encoded(first)) = messages.next() else { return Bytes::new() };
+    let Some(Encoded(first)) = messages.next() else { return Frames::default() };
     let Some(Encoded(second)) = messages.next() else { return first };
+    let mut is_compressible = first.is_compressible() && second.is_compressible();
     let mut run = BytesMut::from(&first[..]);
     run.extend_from_slice(&second);
-    messages.for_each(|Encoded(frame)| run.extend_from_slice(&frame));
-    run.freeze()
+    messages.for_each(|Encoded(frame)| {
+        is_compressible &= frame.is_compressible();
+        run.extend_from_slice(&frame);
+    });
+    let run = Frames::from(run.freeze());
+    if is_compressible { run } else { run.uncompressed() }
 }

@@ -47,7 +47,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-pub use self::as_message::AsMessage;
+pub use self::as_message::{AsMessage, Uncompressed};
 pub use self::builder::Builder;
 pub use self::callback_outcome::Outcome;
 #[cfg(feature = "deflate")]

@@ -3,13 +3,11 @@
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 
-use bytes::Bytes;
-
 use super::Hub;
 use crate::backplane::{
     BackplaneChanges, BackplaneError, BackplaneHealth, Bridge, Cluster, Members, NodeId,
 };
-use crate::engine::{Action, ActionError, Address, ConnKey, Overloaded, Pace};
+use crate::engine::{Action, ActionError, Address, ConnKey, Frames, Overloaded, Pace};
 use crate::shards::Shards;
 
 impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
@@ -75,7 +73,7 @@ impl Members for Shards {
         &self,
         address: Address<'_>,
         except: &[ConnKey],
-        frames: &Bytes,
+        frames: &Frames,
     ) -> Result<(), Overloaded> {
         // A congested inbox makes the readers of clients pause. So messages of other nodes wait in
         // the incoming queue of the backplane instead.
@@ -90,7 +88,7 @@ impl Members for Shards {
         &'a self,
         address: Address<'a>,
         except: &'a [ConnKey],
-        frames: &'a Bytes,
+        frames: &'a Frames,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(self.until(move || self.deliver(address, except, frames).ok()))
     }

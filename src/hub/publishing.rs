@@ -1,24 +1,28 @@
 //! Publishing: the waiting calls, and their `try_` forms that fail at once.
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::{AsMessage, Hub, Inner, PublishError, session};
 use crate::backplane::{Bridge, ConnId, Outgoing, Target};
 use crate::codec::{EncodeError, encode_frame};
-use crate::engine::{Address, ConnKey, Link, Pace, Stage, frame};
+use crate::engine::{Address, ConnKey, Frames, Link, Pace, Stage, frame};
 use crate::runtime::shield::shielded;
 use crate::shards::Shards;
 
 /// A message that is already encoded, to be sent several times. [`Hub::encode`] makes one. Clones
 /// share the bytes.
 #[derive(Debug, Clone)]
-pub struct Encoded(pub(super) Bytes);
+pub struct Encoded(pub(super) Frames);
 
 impl Encoded {
     /// The bytes of the WebSocket frame, with its header.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The same message, never to be compressed: see [`Uncompressed`](super::Uncompressed).
+    pub fn uncompressed(self) -> Self {
+        Self(self.0.uncompressed())
     }
 
     /// The bytes that the codec has written: the frame without its header.
@@ -371,7 +375,9 @@ impl<Out: 'static, In: 'static> Inner<Out, In> {
         &self,
         message: &M,
     ) -> Result<Encoded, EncodeError> {
-        message.with_message(|message| encode_frame(&*self.codec, message)).map(Encoded)
+        let frame = message.with_message(|message| encode_frame(&*self.codec, message))?;
+        let frame = Frames::from(frame);
+        Ok(Encoded(if message.is_compressible() { frame } else { frame.uncompressed() }))
     }
 
     /// Calls `attempt`, which sends `bytes` to a connection, until it gives a result. Waits for

@@ -4,10 +4,9 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
-
 use super::stats::HubCounters;
 use super::{Encoded, events};
+use crate::engine::Frames;
 use crate::shards::RoomHooks;
 use crate::telemetry::Throttle;
 
@@ -137,8 +136,9 @@ impl Hooks {
 }
 
 impl RoomHooks for Hooks {
-    fn published(&self, room: &str, frame: &Bytes) {
-        self.call(|state| state.on_publish(room, &Encoded(frame.clone())));
+    fn published(&self, room: &str, frame: Frames) {
+        let message = Encoded(frame);
+        self.call(|state| state.on_publish(room, &message));
     }
 
     fn emptied(&self, room: &str) {

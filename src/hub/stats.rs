@@ -39,6 +39,8 @@ macro_rules! hub_counters {
             /// Messages that the codec could not decode; see
             /// [`on_decode_error`](crate::Handler::on_decode_error).
             decode_errors,
+            /// Processor time of compressing, in nanoseconds, estimated from a sample.
+            compressing_ns,
             /// Joins whose room was not subscribed to within
             /// [`subscribe_timeout`](crate::Builder::subscribe_timeout).
             subscribe_timeouts,
@@ -67,7 +69,8 @@ shard_counters! {
         snapshot! {
             /// A snapshot of the counters of a hub, from [`Hub::stats`](crate::Hub::stats).
             ///
-            /// All counters only grow, except `connections`, `rooms` and `blocked`. The fields are
+            /// All counters only grow, except `connections`, `rooms`, `blocked` and
+            /// `compressors`. The fields are
             /// read one after the other while the hub runs, so sums over several fields may be
             /// slightly off.
             Stats;

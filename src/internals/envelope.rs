@@ -8,16 +8,17 @@ use crate::backplane::Signing;
 use crate::backplane::envelope::{
     Envelope, EnvelopeBody, EnvelopeHeader, MessageContent, Packer, encode,
 };
-use crate::engine::Address;
+use crate::engine::{Address, Frames};
 
 /// Packs messages, each a room and a frame, into one envelope.
 pub fn pack<'a>(messages: impl IntoIterator<Item = (&'a str, &'a Bytes)>) -> Bytes {
     let mut packer = Packer::default();
     for (room, frame) in messages {
+        let frame = Frames::from(frame.clone());
         packer.push(&encode(
             Address::Room(room),
             std::iter::empty(),
-            MessageContent::framed(frame),
+            MessageContent::framed(&frame),
         ));
     }
     packer.seal(EnvelopeHeader { node: NodeId::from_bytes([7; 16]), epoch: 1, first: 0 }).into()
@@ -31,7 +32,7 @@ pub fn each_message(envelope: &[u8], mut see: impl FnMut(&str, &[u8])) -> bool {
         return false;
     };
     for message in messages {
-        if let (Address::Room(room), MessageContent::Payload(_, payload)) =
+        if let (Address::Room(room), MessageContent::Payload { payload, .. }) =
             (message.target, message.content)
         {
             see(room, payload);

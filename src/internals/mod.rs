@@ -37,3 +37,13 @@ pub fn encode_frame<Out: 'static, In: 'static>(
 ) -> Result<Bytes, EncodeError> {
     crate::codec::encode_frame(codec, message)
 }
+
+/// Makes a compressor that copies messages smaller than `message_bytes_min`.
+#[cfg(feature = "deflate")]
+pub fn deflater(
+    level: u8,
+    window_bits: u8,
+    message_bytes_min: usize,
+) -> Box<dyn crate::engine::Compressor> {
+    Box::new(crate::ws::Deflater::new(level, window_bits, message_bytes_min))
+}

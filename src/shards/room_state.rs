@@ -21,12 +21,11 @@ use std::cell::Cell;
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use crossbeam_queue::SegQueue;
 use crossbeam_utils::CachePadded;
 use foldhash::quality::RandomState;
 
-use crate::engine::{Address, Overloaded, Port, RoomWatch, frame};
+use crate::engine::{Address, Frames, Overloaded, Port, RoomWatch};
 use crate::net::WriteHalf;
 
 /// The number of locks that the rooms share by the hash of their names: 64, so that a `u64` can
@@ -36,7 +35,7 @@ const STRIPES: usize = u64::BITS as usize;
 /// The hooks of the application, called under the stripe of the room. They must not panic.
 pub(crate) trait RoomHooks: Send + Sync {
     /// Called for each frame that was handed to the shards for the members of a room.
-    fn published(&self, room: &str, frame: &Bytes);
+    fn published(&self, room: &str, frame: Frames);
 
     /// Called when a room has no members on this node.
     fn emptied(&self, room: &str);
@@ -95,7 +94,7 @@ impl OrderedHooks {
     pub(super) fn publish(
         &self,
         address: Address<'_>,
-        frames: &Bytes,
+        frames: &Frames,
         publish: impl FnOnce() -> Result<(), Overloaded>,
     ) -> Result<(), Overloaded> {
         match address {
@@ -142,10 +141,10 @@ impl OrderedHooks {
         }
     }
 
-    fn report_published(&self, rooms: &[&str], frames: &Bytes) {
-        for frame in frame::split(frames) {
+    fn report_published(&self, rooms: &[&str], frames: &Frames) {
+        for frame in frames.split() {
             for room in rooms {
-                self.hooks.published(room, &frame);
+                self.hooks.published(room, frame.clone());
             }
         }
         // A room without members is in no index, so no shard will report it.

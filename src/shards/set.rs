@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::task::coop;
 use tokio::time::{Instant, sleep_until};
@@ -13,9 +12,9 @@ use super::driver::Driver;
 use super::room_state::{Emptied, EmptiedReporter, OrderedHooks, RoomHooks};
 use super::sampler::Sampler;
 use crate::engine::{
-    Action, ActionError, Address, Budgets, Congestion, ConnKey, Counter, InboxLimits, JoinError,
-    Link, Overloaded, Pace, Port, Publish, RoomLimits, RoomWatch, Shard, ShardConfig, act_at,
-    publish_at,
+    Action, ActionError, Address, Budgets, Compression, Congestion, ConnKey, Counter, Frames,
+    InboxLimits, JoinError, Link, Overloaded, Pace, Port, Publish, RoomLimits, RoomWatch, Shard,
+    ShardConfig, act_at, publish_at,
 };
 use crate::net::WriteHalf;
 use crate::runtime::bell::Bell;
@@ -42,6 +41,8 @@ pub(crate) struct Shards {
 pub(crate) struct Layout {
     pub(crate) count: usize,
     pub(crate) shard: ShardConfig,
+    /// How each shard compresses; `None` if it does not.
+    pub(crate) compression: Option<Compression>,
     pub(crate) inbox: InboxLimits,
     pub(crate) rooms: RoomLimits,
     pub(crate) budgets: Budgets,
@@ -55,7 +56,7 @@ impl Shards {
         room_hooks: Option<Box<dyn RoomHooks>>,
         runtime: &Handle,
     ) -> Self {
-        let Layout { count, shard, inbox, rooms, budgets } = layout;
+        let Layout { count, shard, compression, inbox, rooms, budgets } = layout;
         let hooks = room_hooks.map(|hooks| (hooks, Arc::new(Emptied::over(room_watch.clone()))));
         let room_watch = hooks.as_ref().map_or(room_watch, |(_, emptied)| Some(emptied.clone()));
         let congestion = Arc::new(Congestion::new());
@@ -81,7 +82,7 @@ impl Shards {
                     shards: alive.clone(),
                     is_end_expected: false,
                 },
-                shard: Shard::new(shard, port.clone()),
+                shard: Shard::new(shard, port.clone()).with_compression(compression.clone()),
                 emptied: EmptiedReporter(ordered_hooks.clone()),
                 port: port.clone(),
                 epoch,
@@ -179,7 +180,7 @@ impl Shards {
         pace: Pace,
         address: Address<'_>,
         except: &[ConnKey],
-        frames: &Bytes,
+        frames: &Frames,
     ) -> Result<(), Overloaded> {
         let publish = Publish { pace, address, except, frames, follow: None };
         match &self.ordered_hooks {
@@ -216,7 +217,7 @@ impl Shards {
         &self,
         link: &Arc<Link>,
         room: &str,
-        first: impl FnOnce() -> Bytes,
+        first: impl FnOnce() -> Frames,
         bytes_max: Option<usize>,
     ) -> Result<(), JoinError> {
         let port = &self.ports[link.id().shard()];
@@ -250,7 +251,7 @@ impl Shards {
     pub(crate) fn send(
         &self,
         link: &Arc<Link>,
-        frames: &Bytes,
+        frames: &Frames,
         bytes_max: Option<usize>,
     ) -> Result<(), Overloaded> {
         let port = &self.ports[link.id().shard()];
@@ -321,6 +322,7 @@ mod tests {
                 write_timeout: Duration::from_secs(1),
                 large_audience: 1_024,
             },
+            compression: None,
             inbox: InboxLimits { messages: 16, bytes: 1_024 },
             rooms: RoomLimits { name_bytes: 16, rooms_per_conn: 16 },
             budgets: Budgets::default(),
@@ -363,7 +365,7 @@ mod tests {
     async fn publish_skips_shards_that_are_gone_however_often() {
         let shards = shards(2);
         end(&shards, 0).await;
-        let frames = frame::encode(FrameKind::Text, b"a message");
+        let frames = frame::encode(FrameKind::Text, b"a message").into();
         for _ in 0..100 {
             let published = shards.publish(Pace::Urgent, Address::Everyone, &[], &frames);
             assert_eq!(published, Ok(()));
@@ -380,13 +382,13 @@ mod tests {
         let mut ended = std::pin::pin!(shards.shard_gone().notified());
         ended.as_mut().enable();
         // Half a frame: no caller can make one.
-        let half = Bytes::from_static(&[0x81, 100]);
+        let half = vec![0x81, 100].into();
         let published = crate::engine::publish(&shards.ports()[..1], Address::Everyone, &[], &half);
         assert_eq!(published, Ok(()));
         ended.await;
         assert_eq!(shards.ports()[0].counters().shards_gone.get(), 1);
         assert_eq!(places(&shards, 10), [0, 10]);
-        let frames = frame::encode(FrameKind::Text, b"a message");
+        let frames = frame::encode(FrameKind::Text, b"a message").into();
         assert_eq!(shards.publish(Pace::Urgent, Address::Everyone, &[], &frames), Ok(()));
     }
 }

@@ -33,6 +33,8 @@
 mod authority;
 mod body;
 mod decoder;
+#[cfg(feature = "deflate")]
+mod deflate;
 mod forwarded;
 mod handshake;
 #[cfg(feature = "test-util")]
@@ -43,6 +45,8 @@ mod origin;
 pub(crate) use authority::port;
 pub use body::{Body, Response};
 pub(crate) use decoder::{DecodeLimits, Decoder, Event, ProtocolError};
+#[cfg(feature = "deflate")]
+pub(crate) use deflate::Deflater;
 #[cfg(feature = "server")]
 pub(crate) use handshake::has_token;
 pub(crate) use handshake::{

@@ -11,7 +11,7 @@ use super::fake::{Client, PING, Rig, Settings};
 const WRITE_TIMEOUT: Duration = Duration::from_secs(16);
 
 fn early(rig: &mut Rig, room: &str) -> Client {
-    let client = rig.attach_early();
+    let client = rig.attach_early(None);
     client.join(room);
     client
 }

@@ -7,14 +7,16 @@ use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 #[cfg(roomcast_loom)]
 use loom::sync::{Mutex, MutexGuard};
 use roomcast::engine::{
-    Acknowledged, Address, Budgets, Close, CloseCode, ConnKey, Counter, Counters, DisconnectReason,
-    FrameKind, InboxLimits, LARGE_AUDIENCE, Link, Overflow, Port, QueueLimits, Reply, RoomLimits,
-    RunState, Shard, ShardConfig, Slice, Socket, Stage, frame, publish,
+    Acknowledged, Address, Budgets, ClientInflater, Close, CloseCode, ConnKey, Counter, Counters,
+    DisconnectReason, FrameKind, Frames, InboxLimits, LARGE_AUDIENCE, Link, Overflow, Port,
+    QueueLimits, Reply, RoomLimits, RunState, Shard, ShardConfig, Slice, Socket, Stage, frame,
+    publish,
 };
+
+use super::coding::Coding;
 
 /// A number of writes in one slice that no test uses up.
 pub(crate) const PLENTY: usize = 1_000_000;
@@ -153,6 +155,8 @@ impl Drop for FakeSocket {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Parsed {
     pub(crate) opcode: u8,
+    /// Whether the frame is marked as compressed (RSV1).
+    pub(crate) is_compressed: bool,
     pub(crate) payload: Vec<u8>,
     /// Header and payload.
     pub(crate) bytes: usize,
@@ -183,7 +187,7 @@ pub(crate) fn parse(mut bytes: &[u8]) -> (Vec<Parsed>, usize) {
 
 fn parse_one(bytes: &[u8]) -> Option<(Parsed, &[u8])> {
     let [first, second, rest @ ..] = bytes else { return None };
-    assert_eq!(first & 0xF0, 0x80, "neither continued nor with reserved bits");
+    assert_eq!(first & 0xB0, 0x80, "neither continued nor with reserved bits");
     assert_eq!(second & 0x80, 0, "a server does not mask");
     let (length, rest) = match second {
         126 => rest
@@ -195,8 +199,12 @@ fn parse_one(bytes: &[u8]) -> Option<(Parsed, &[u8])> {
         _ => (usize::from(*second), rest),
     };
     let (payload, rest) = rest.split_at_checked(length)?;
-    let frame =
-        Parsed { opcode: first & 0xF, payload: payload.to_vec(), bytes: bytes.len() - rest.len() };
+    let frame = Parsed {
+        opcode: first & 0xF,
+        is_compressed: first & 0x40 != 0,
+        payload: payload.to_vec(),
+        bytes: bytes.len() - rest.len(),
+    };
     Some((frame, rest))
 }
 
@@ -210,14 +218,18 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn attach(id: ConnKey, port: &Arc<Port<FakeSocket>>) -> Self {
-        let (link, wire) = (Arc::new(Link::new(id)), Arc::default());
+        Self::attach_link(Link::new(id), port)
+    }
+
+    pub(crate) fn attach_link(link: Link, port: &Arc<Port<FakeSocket>>) -> Self {
+        let (link, wire) = (Arc::new(link), Arc::default());
         port.attach(Arc::clone(&link), FakeSocket(Arc::clone(&wire)));
         Self { link, port: port.clone(), wire }
     }
 
     /// A connection whose socket has not arrived yet.
-    pub(crate) fn attach_early(id: ConnKey, port: &Arc<Port<FakeSocket>>) -> Self {
-        let (link, wire) = (Arc::new(Link::new(id)), Arc::default());
+    pub(crate) fn attach_early(link: Link, port: &Arc<Port<FakeSocket>>) -> Self {
+        let (link, wire) = (Arc::new(link), Arc::default());
         let awaited = Wire { window: Some(0), is_awaited: true, ..Wire::default() };
         port.attach(Arc::clone(&link), FakeSocket(Arc::new(Mutex::new(awaited))));
         link.pause_listening();
@@ -325,6 +337,7 @@ pub(crate) struct Settings {
     pub(crate) rooms_max: usize,
     pub(crate) queued_bytes_max: usize,
     pub(crate) shard: ShardConfig,
+    pub(crate) compression: Option<Coding>,
 }
 
 impl Default for Settings {
@@ -341,6 +354,7 @@ impl Default for Settings {
                 write_timeout: Duration::from_secs(16),
                 large_audience: LARGE_AUDIENCE,
             },
+            compression: None,
         }
     }
 }
@@ -386,6 +400,11 @@ impl Settings {
         self
     }
 
+    pub(crate) fn compression(mut self, coding: Coding) -> Self {
+        self.compression = Some(coding);
+        self
+    }
+
     pub(crate) fn build(self) -> Rig {
         Rig::new(self)
     }
@@ -408,7 +427,9 @@ impl Rig {
             Arc::new(port.with_budgets(budgets.clone()))
         };
         let ports: Vec<_> = (0..settings.shards).map(port).collect();
-        let shards = ports.iter().map(|port| Shard::new(settings.shard, port.clone())).collect();
+        let compression = || settings.compression.map(Coding::build);
+        let shard = |port: &Arc<_>| Shard::new(settings.shard, Arc::clone(port));
+        let shards = ports.iter().map(|port| shard(port).with_compression(compression())).collect();
         Self { ports, shards, now: Duration::ZERO, budgets, serial: 0 }
     }
 
@@ -418,10 +439,16 @@ impl Rig {
         Client::attach(id, &self.ports[id.shard()])
     }
 
-    /// Attaches a new connection whose socket has not arrived yet.
-    pub(crate) fn attach_early(&mut self) -> Client {
+    /// Attaches a new connection whose client has this inflater.
+    pub(crate) fn attach_inflating(&mut self, inflater: Option<ClientInflater>) -> Client {
         let id = self.next_id();
-        Client::attach_early(id, &self.ports[id.shard()])
+        Client::attach_link(Link::new(id).with_inflater(inflater), &self.ports[id.shard()])
+    }
+
+    /// Attaches a new connection whose socket has not arrived yet.
+    pub(crate) fn attach_early(&mut self, inflater: Option<ClientInflater>) -> Client {
+        let id = self.next_id();
+        Client::attach_early(Link::new(id).with_inflater(inflater), &self.ports[id.shard()])
     }
 
     fn next_id(&mut self) -> ConnKey {
@@ -440,8 +467,8 @@ impl Rig {
 
     /// Publishes texts as one batch of frames.
     pub(crate) fn publish_run(&self, address: Address<'_>, texts: &[String]) {
-        let frames: Vec<Bytes> = texts.iter().map(|text| text_frame(text)).collect();
-        publish(&self.ports, address, &[], &frames.concat().into()).expect("the inbox has space");
+        let frames: Vec<u8> = texts.iter().flat_map(|text| text_frame(text).to_vec()).collect();
+        publish(&self.ports, address, &[], &frames.into()).expect("the inbox has space");
     }
 
     pub(crate) fn publish(&self, address: Address<'_>, text: &str) {
@@ -534,8 +561,8 @@ impl Rig {
     }
 }
 
-pub(crate) fn text_frame(text: &str) -> Bytes {
-    frame::encode(FrameKind::Text, text.as_bytes())
+pub(crate) fn text_frame(text: &str) -> Frames {
+    frame::encode(FrameKind::Text, text.as_bytes()).into()
 }
 
 /// Asserts that nothing is reserved in the inbox.

@@ -4,6 +4,8 @@ mod acting;
 mod arrival;
 mod budgets;
 mod closing;
+mod coding;
+mod compression;
 mod dice;
 mod fake;
 mod follow;

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use roomcast::engine::{
-    Action, Address, Close, CloseCode, Closing, ConnKey, DisconnectReason, FrameKind, JoinError,
-    Overflow, Pace, Publish, Reply, Shedding, Stage, act_at, frame, publish_at,
+    Action, Address, Close, CloseCode, Closing, ConnKey, DisconnectReason, FrameKind, Frames,
+    JoinError, Overflow, Pace, Publish, Reply, Shedding, Stage, act_at, frame, publish_at,
 };
 
+use super::coding::{Coding, Inflating};
 use super::dice::Dice;
 use super::fake::{CLOSE, Client, PONG, Parsed, Rig, Settings, assert_nothing_reserved, parse};
 use super::operation::{Change, Kind, Operation, ROOMS, To};
@@ -56,7 +56,7 @@ struct Model<D> {
     port_references: usize,
     known: Vec<Known>,
     rooms: BTreeMap<usize, BTreeSet<usize>>,
-    frames: Vec<Bytes>,
+    frames: Vec<Frames>,
     /// The number of messages sent to connections after their end.
     too_late: usize,
     /// The number of shards asked for an answer to a sampled publish, and the number of answers.
@@ -99,8 +99,13 @@ impl<D: Dice> Model<D> {
 
     fn apply(&mut self, operation: Operation) {
         match operation {
-            Operation::Attach { is_early } => {
-                let client = if is_early { self.rig.attach_early() } else { self.rig.attach() };
+            Operation::Attach { is_early, inflater } => {
+                let inflater = inflater.filter(|_| self.settings.compression.is_some());
+                let client = if is_early {
+                    self.rig.attach_early(inflater)
+                } else {
+                    self.rig.attach_inflating(inflater)
+                };
                 client.wire().has_blocked = is_early;
                 self.known.push(Known {
                     client,
@@ -117,8 +122,9 @@ impl<D: Dice> Model<D> {
                 self.known[conn].client.leave(ROOMS[room]);
                 self.remove_member(conn, room);
             }
-            Operation::Publish { to, except, payload_bytes, is_followed } => {
-                self.publish(&to, &except, payload_bytes, is_followed);
+            Operation::Publish { to, except, payload_bytes, is_compressible, is_followed } => {
+                let frame = self.frame(payload_bytes, is_compressible);
+                self.publish(&to, &except, frame, is_followed);
             }
             Operation::Act { to, except, change } => self.act(&to, &except, change),
             Operation::Pong { conn } => self.pong(conn),
@@ -167,11 +173,17 @@ impl<D: Dice> Model<D> {
         }
     }
 
-    fn publish(&mut self, to: &To, except: &[usize], payload_bytes: usize, is_followed: bool) {
+    /// The next message to publish.
+    fn frame(&self, payload_bytes: usize, is_compressible: bool) -> Frames {
         let number = self.frames.len();
         let mut payload = vec![number as u8; payload_bytes];
         payload[..4].copy_from_slice(&(number as u32).to_be_bytes());
-        let frame = frame::encode(FrameKind::Binary, &payload);
+        let frame = Frames::from(frame::encode(FrameKind::Binary, &payload));
+        if is_compressible { frame } else { frame.uncompressed() }
+    }
+
+    fn publish(&mut self, to: &To, except: &[usize], frame: Frames, is_followed: bool) {
+        let number = self.frames.len();
         let excepted: Vec<ConnKey> = except.iter().map(|&at| self.known[at].client.id()).collect();
         for conn in self.audience(to) {
             if except.contains(&conn) {
@@ -399,6 +411,7 @@ impl<D: Dice> Model<D> {
 
     fn check_received(&self, known: &Known) {
         let (frames, torn) = parse(&known.client.wire().written);
+        let frames = self.inflate(known, frames);
         let got: Vec<usize> =
             frames.iter().filter(|frame| frame.is_data()).map(|frame| self.number(frame)).collect();
         if self.is_lossless() {
@@ -420,12 +433,21 @@ impl<D: Dice> Model<D> {
         check_end(known, &frames, torn, (self.is_lossless()).then_some(&got));
     }
 
+    /// The frames as the client reads them.
+    fn inflate(&self, known: &Known, frames: Vec<Parsed>) -> Vec<Parsed> {
+        let is_deflate = self.settings.compression.is_some_and(|coding| coding.is_deflate);
+        let mut inflating = Inflating::new(known.client.link.inflater());
+        frames.into_iter().map(|frame| inflating.inflate(frame, is_deflate)).collect()
+    }
+
     /// The number of the message that the frame carries, as it was published.
     fn number(&self, parsed: &Parsed) -> usize {
         let number = parsed.payload.first_chunk::<4>().map(|n| u32::from_be_bytes(*n) as usize);
         let number = number.expect("a number");
         let published = &self.frames[number];
-        assert!(published.ends_with(&parsed.payload) && published.len() == parsed.bytes);
+        assert_eq!(frame::payload(published), parsed.payload);
+        let is_whole = parsed.is_compressed || published.len() == parsed.bytes;
+        assert!(is_whole && (published.is_compressible() || !parsed.is_compressed));
         number
     }
 
@@ -480,7 +502,7 @@ impl<D: Dice> Model<D> {
         let [sheddings, shed] = self.shed.each_ref().map(|count| count.load(Ordering::Relaxed));
         assert_eq!(sheddings, self.sheddings, "each shedding is over");
         assert_eq!(shed as u64, self.rig.total(|counters| &counters.shed));
-        assert!(self.frames.iter().all(Bytes::is_unique), "a frame is still held");
+        assert!(self.frames.iter().all(|frames| frames.is_unique()), "a frame is still held");
         let clients_here = |port: usize| {
             self.known.iter().filter(|known| known.client.id().shard() == port).count()
         };
@@ -524,6 +546,7 @@ fn settings(dice: &mut impl Dice, kind: Kind) -> Settings {
         _ => (dice.draw(1..8), dice.draw(50..70_000)),
     };
     settings = settings.queue(slots, bytes, overflow);
+    settings.compression = Coding::draw(dice);
     match kind {
         Kind::Gentle => settings.shard.write_timeout = Duration::from_secs(1 << 30),
         Kind::Rough if dice.flip() => settings = settings.ping_interval(Duration::from_secs(8)),

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use roomcast::engine::ClientInflater;
+
+use super::coding::draw_inflater;
 use super::dice::Dice;
 
 /// The maximum number of attached connections.
@@ -32,6 +35,7 @@ pub(crate) enum Operation {
     /// A connection attaches, with its socket or before its socket.
     Attach {
         is_early: bool,
+        inflater: Option<ClientInflater>,
     },
     /// The socket arrives of a connection that attached without it.
     Arrive {
@@ -49,6 +53,7 @@ pub(crate) enum Operation {
         to: To,
         except: Vec<usize>,
         payload_bytes: usize,
+        is_compressible: bool,
         /// Whether the shards answer when the message is written.
         is_followed: bool,
     },
@@ -132,13 +137,13 @@ impl Operation {
     ) -> Option<Self> {
         let is_rough = kind == Kind::Rough;
         if conns == 0 {
-            return Some(Self::Attach { is_early: dice.flip() });
+            return Some(Self::draw_attach(dice));
         }
         // Mostly one of the newest: the others are gone.
         let conn = conns - 1 - dice.draw(0..conns.min(CONNS_MAX + 2));
         let room = dice.draw(0..ROOMS.len());
         Some(match dice.draw(0..100) {
-            0..6 => (attached < CONNS_MAX).then_some(Self::Attach { is_early: dice.flip() })?,
+            0..6 => (attached < CONNS_MAX).then(|| Self::draw_attach(dice))?,
             6..8 => Self::Arrive { conn },
             8..22 => Self::Join { conn, room },
             22..28 => Self::Leave { conn, room },
@@ -162,6 +167,10 @@ impl Operation {
             88..97 => Self::Run { writes: dice.draw(1..6) },
             _ => Self::Settle,
         })
+    }
+
+    fn draw_attach(dice: &mut impl Dice) -> Self {
+        Self::Attach { is_early: dice.flip(), inflater: draw_inflater(dice) }
     }
 
     fn draw_target(dice: &mut impl Dice, conn: usize, room: usize) -> To {
@@ -201,6 +210,7 @@ impl Operation {
             36..39 => dice.draw(120..130),
             _ => dice.draw(65_530..65_540),
         };
-        Self::Publish { to, except, payload_bytes, is_followed: dice.draw(0..16) == 0 }
+        let (is_compressible, is_followed) = (dice.draw(0..16) > 0, dice.draw(0..16) == 0);
+        Self::Publish { to, except, payload_bytes, is_compressible, is_followed }
     }
 }

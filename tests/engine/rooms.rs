@@ -445,7 +445,7 @@ fn join_with(
     texts: &[&str],
     bytes_max: Option<usize>,
 ) -> Result<(), JoinError> {
-    let run = texts.iter().map(|text| text_frame(text)).collect::<Vec<_>>().concat();
+    let run: Vec<u8> = texts.iter().flat_map(|text| text_frame(text).to_vec()).collect();
     client.port.join_with(&client.link, room, run.into(), bytes_max)
 }
 

@@ -281,7 +281,7 @@ fn discarding_between_two_frames_of_a_burst_drops_the_rest() {
     let limits = limits(16, 1 << 20, Overflow::Evict);
     let mut queue = SendQueue::new(&limits);
     queue.push(burst(&["1", "2"]), &limits);
-    assert_eq!(take(&mut queue, 3), text_frame("1"));
+    assert_eq!(take(&mut queue, 3), text_frame("1").to_vec());
     assert_eq!(queue.discard_data(), Amount { messages: 1, bytes: 3 });
     assert!(queue.is_empty(), "a write of nothing would be next");
 }

@@ -16,7 +16,7 @@ use crate::backplane::contract::Publisher;
 use crate::backplane::contract::Subscriber;
 use crate::backplane::contract::Unpublished;
 use crate::backplane::envelope::count;
-use crate::engine::{Action, ConnKey, FrameKind, Overloaded, frame};
+use crate::engine::{Action, ConnKey, FrameKind, Frames, Overloaded, frame};
 
 /// A driver that acknowledges messages only when a test tells it to. Clones share their state.
 #[derive(Clone)]
@@ -116,7 +116,7 @@ impl Subscriber for Silence {
 struct NoMembers;
 
 impl Members for NoMembers {
-    fn deliver(&self, _: Address<'_>, _: &[ConnKey], _: &Bytes) -> Result<(), Overloaded> {
+    fn deliver(&self, _: Address<'_>, _: &[ConnKey], _: &Frames) -> Result<(), Overloaded> {
         Ok(())
     }
 
@@ -124,7 +124,7 @@ impl Members for NoMembers {
         &'a self,
         _: Address<'a>,
         _: &'a [ConnKey],
-        _: &'a Bytes,
+        _: &'a Frames,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(std::future::ready(()))
     }
@@ -176,7 +176,7 @@ fn bridge(driver: &HoldingDriver, spread: u16) -> Bridge {
 }
 
 fn publish(bridge: &Bridge, room: &str) {
-    let message = frame::encode(FrameKind::Text, b"m");
+    let message = frame::encode(FrameKind::Text, b"m").into();
     bridge.send(
         bridge
             .message(Address::Room(room), &[], &message)

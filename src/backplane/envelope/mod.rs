@@ -21,13 +21,13 @@
 //! flags (1) · target · [excepted: count (4), (node (16) · key (8))…] · length (4) · payload
 //! ```
 //!
-//! - The flags say text or binary, whether connections are excepted, the kind of target, and the
-//!   verb.
+//! - The flags say text or binary, whether connections are excepted, the kind of target, the verb,
+//!   and whether the message must stay uncompressed.
 //! - A target is empty (everyone), a name (a room), a count (4) and names (rooms), or node (16) and
 //!   key (8) (a connection). A name is a length (4) and UTF-8.
 //! - The verb says how to read the payload. Message (0): the bytes for clients. Close (1): the code
 //!   (2) and the reason. Join (2) and leave (3): the name of the room. Only a message may have the
-//!   flag for binary.
+//!   flags for binary and for uncompressed.
 //!
 //! The body of kind 1 is a [`Heartbeat`].
 //!

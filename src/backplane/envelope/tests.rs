@@ -1,7 +1,7 @@
 use super::*;
 use crate::backplane::identity::ConnId;
 use crate::backplane::target::To;
-use crate::engine::{Action, Address, CloseCode, ConnKey, FrameKind, frame};
+use crate::engine::{Action, Address, CloseCode, ConnKey, FrameKind, Frames, frame};
 
 const HEADER: EnvelopeHeader =
     EnvelopeHeader { node: NodeId::from_bytes([7; 16]), epoch: 1_000, first: 40 };
@@ -14,7 +14,7 @@ fn envelope() -> Vec<u8> {
     let rooms = ["a".into(), "".into(), "é".into()];
     let mut packer = Packer::default();
     let mut add = |address, except: &[ConnId], kind, payload: &[u8]| {
-        let frame = frame::encode(kind, payload);
+        let frame = frame::encode(kind, payload).into();
         packer.push(&encode(address, except.iter().copied(), MessageContent::framed(&frame)));
     };
     add(Address::Everyone, &[], FrameKind::Text, b"");
@@ -53,16 +53,37 @@ fn messages_are_read_as_they_were_written() {
     };
     let got: Vec<_> = messages.collect();
     assert_eq!(got.len(), 4);
+    let text =
+        |payload| MessageContent::Payload { kind: FrameKind::Text, payload, is_compressible: true };
+    let binary = MessageContent::Payload {
+        kind: FrameKind::Binary,
+        payload: &[0xFF; 200],
+        is_compressible: true,
+    };
     assert_eq!(got[0].target, Address::Everyone);
-    assert_eq!(got[0].content, MessageContent::Payload(FrameKind::Text, b""));
-    assert_eq!(got[1].content, MessageContent::Payload(FrameKind::Binary, &[0xFF; 200]));
+    assert_eq!(got[0].content, text(b""));
+    assert_eq!(got[1].content, binary);
     assert_eq!(got[1].target, Address::Room("lobby"));
     assert!(got[1].except.clone().eq([id(1, 2)]));
     let rooms = To::from(got[2].target.clone());
     assert_eq!(rooms, To::Rooms(vec!["a".into(), "".into(), "é".into()]));
     assert!(got[2].except.clone().eq([id(1, 2), id(3, 4)]));
     assert_eq!(got[3].target, Address::Conn(id(5, 6)));
-    assert_eq!(got[3].content, MessageContent::Payload(FrameKind::Text, &[b'x'; 70_000]));
+    assert_eq!(got[3].content, text(&[b'x'; 70_000]));
+}
+
+#[test]
+fn a_message_that_must_stay_uncompressed_says_so() {
+    let frame = Frames::from(frame::encode(FrameKind::Text, b"secret")).uncompressed();
+    let mut packer = Packer::default();
+    packer.push(&encode(Address::Everyone, std::iter::empty(), MessageContent::framed(&frame)));
+    let envelope = packer.seal(HEADER);
+    let Ok(Envelope { body: EnvelopeBody::Messages(mut messages), .. }) =
+        Envelope::parse(&envelope)
+    else {
+        panic!("messages are expected")
+    };
+    assert_eq!(messages.next().unwrap().content, MessageContent::framed(&frame));
 }
 
 /// An envelope with one action.
@@ -184,7 +205,7 @@ fn lengths_that_lie_are_garbage_and_reserve_nothing() {
 fn a_number_past_the_last_one_is_garbage() {
     let header = EnvelopeHeader { first: u64::MAX, ..HEADER };
     let mut packer = Packer::default();
-    let frame = frame::encode(FrameKind::Text, b"m");
+    let frame = frame::encode(FrameKind::Text, b"m").into();
     packer.push(&encode(Address::Everyone, std::iter::empty(), MessageContent::framed(&frame)));
     assert_eq!(Envelope::parse(&packer.seal(header)), Err(Unreadable::Garbage));
 }

@@ -8,7 +8,7 @@ use crate::backplane::identity::ConnId;
 use crate::backplane::identity::NodeId;
 use crate::backplane::target::To;
 use crate::engine::{
-    Action, Address, CLOSE_REASON_BYTES_MAX, CloseCode, ConnKey, FrameKind, frame,
+    Action, Address, CLOSE_REASON_BYTES_MAX, CloseCode, ConnKey, FrameKind, Frames, frame,
 };
 
 const FLAG_BINARY: u8 = 1;
@@ -19,6 +19,7 @@ const TARGET_EVERYONE: u8 = 0;
 const TARGET_ROOM: u8 = 1;
 const TARGET_ROOMS: u8 = 2;
 const TARGET_CONN: u8 = 3;
+const FLAG_UNCOMPRESSED: u8 = 1 << 7;
 const VERB_SHIFT: u8 = 4;
 const VERB_MESSAGE: u8 = 0;
 const VERB_CLOSE: u8 = 1;
@@ -36,9 +37,11 @@ pub fn encode(
 ) -> Vec<u8> {
     let flags = |verb| verb << VERB_SHIFT;
     match content {
-        MessageContent::Payload(kind, payload) => {
+        MessageContent::Payload { kind, payload, is_compressible } => {
             let binary = if kind == FrameKind::Binary { FLAG_BINARY } else { 0 };
-            encode_parts(binary | flags(VERB_MESSAGE), address, except, payload)
+            let uncompressed = if is_compressible { 0 } else { FLAG_UNCOMPRESSED };
+            let flags = binary | uncompressed | flags(VERB_MESSAGE);
+            encode_parts(flags, address, except, payload)
         }
         MessageContent::Action(Action::Close { code, reason }) => {
             let payload = [&u16::from(code).to_le_bytes(), reason.as_bytes()].concat();
@@ -160,23 +163,35 @@ pub struct WireMessage<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageContent<'a> {
     /// Bytes for clients.
-    Payload(FrameKind, &'a [u8]),
+    Payload {
+        /// The kind of the message.
+        kind: FrameKind,
+        /// The bytes.
+        payload: &'a [u8],
+        /// Whether nodes may compress the message for their clients.
+        is_compressible: bool,
+    },
     /// An action on connections.
     Action(Action<'a>),
 }
 
 impl<'a> MessageContent<'a> {
     /// The message in a frame for clients.
-    pub(crate) fn framed(frame: &'a [u8]) -> Self {
-        Self::Payload(frame::kind(frame), frame::payload(frame))
+    pub(crate) fn framed(frame: &'a Frames) -> Self {
+        Self::Payload {
+            kind: frame::kind(frame),
+            payload: frame::payload(frame),
+            is_compressible: frame.is_compressible(),
+        }
     }
 
     fn parse(flags: u8, payload: &'a [u8]) -> Option<Self> {
         let is_binary = flags & FLAG_BINARY != 0;
-        Some(match flags >> VERB_SHIFT {
-            VERB_MESSAGE if is_binary => Self::Payload(FrameKind::Binary, payload),
-            VERB_MESSAGE => Self::Payload(FrameKind::Text, payload),
-            _ if is_binary => return None,
+        let is_compressible = flags & FLAG_UNCOMPRESSED == 0;
+        let kind = if is_binary { FrameKind::Binary } else { FrameKind::Text };
+        Some(match (flags & !FLAG_UNCOMPRESSED) >> VERB_SHIFT {
+            VERB_MESSAGE => Self::Payload { kind, payload, is_compressible },
+            _ if is_binary || !is_compressible => return None,
             VERB_CLOSE => Self::Action(parse_close(payload)?),
             VERB_JOIN => Self::Action(Action::Join(str::from_utf8(payload).ok()?)),
             VERB_LEAVE => Self::Action(Action::Leave(str::from_utf8(payload).ok()?)),

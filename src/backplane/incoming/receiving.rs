@@ -36,7 +36,7 @@ use crate::backplane::members::Members;
 use crate::backplane::nodes::fleet::Fleet;
 use crate::backplane::subscriptions::interest::Interest;
 use crate::backplane::target::To;
-use crate::engine::{Action, FrameKind, frame};
+use crate::engine::{Action, FrameKind, Frames, frame};
 use crate::telemetry::Throttle;
 
 /// The parts of the bridge that the receiving task uses.
@@ -138,12 +138,13 @@ impl Receiving {
 
     /// Delivers the run to the targets of its first message.
     async fn deliver_run(&mut self, first: &WireMessage<'_>, members: &dyn Members) {
-        let FrameRun { frames, messages, unsendable } = &mut self.run;
+        let FrameRun { frames, stays_plain, messages, unsendable } = &mut self.run;
         let counters = &self.deps.health.counters;
         counters.received.add(mem::take(messages));
         counters.garbage.add(mem::take(unsendable));
         if !frames.is_empty() {
-            let run = Bytes::copy_from_slice(frames);
+            let run = Frames::from(Bytes::copy_from_slice(frames));
+            let run = if *stays_plain { run.uncompressed() } else { run };
             frames.clear();
             // A single large message may have made the buffer large.
             frames.shrink_to(2 * self.deps.run_bytes_max);
@@ -157,7 +158,7 @@ impl Receiving {
     }
 
     /// Hands frames to the targets of a message that are on this node.
-    async fn deliver(&self, message: &WireMessage<'_>, frames: &Bytes, members: &dyn Members) {
+    async fn deliver(&self, message: &WireMessage<'_>, frames: &Frames, members: &dyn Members) {
         let node = self.deps.fleet.node;
         let target = To::from(message.target.clone());
         let Some(address) = target.address().on(node) else { return };
@@ -241,6 +242,8 @@ impl Receiving {
 struct FrameRun {
     /// The buffer is used again for the next run.
     frames: Vec<u8>,
+    /// Whether the messages must not be compressed.
+    stays_plain: bool,
     messages: u64,
     /// Text messages that are not UTF-8, which no client accepts.
     unsendable: u64,
@@ -254,21 +257,22 @@ impl FrameRun {
         message: &WireMessage<'_>,
         bytes_max: usize,
     ) -> bool {
-        let (MessageContent::Payload(..), MessageContent::Payload(_, payload)) =
-            (first.content, message.content)
-        else {
+        let MessageContent::Payload { payload, is_compressible, .. } = message.content else {
             return false;
         };
-        message.target == first.target
+        matches!(first.content, MessageContent::Payload { .. })
+            && is_compressible != self.stays_plain
+            && message.target == first.target
             && message.except == first.except
             && self.frames.len() + frame::bytes_for(payload.len()) <= bytes_max
     }
 
     fn append(&mut self, message: &WireMessage<'_>) {
-        let MessageContent::Payload(kind, payload) = message.content else {
+        let MessageContent::Payload { kind, payload, is_compressible } = message.content else {
             self.messages += 1;
             return;
         };
+        self.stays_plain = !is_compressible;
         // A client must close its connection over a text message that is not UTF-8 (RFC 6455, 8.1).
         let is_sendable = kind == FrameKind::Binary || simdutf8::basic::from_utf8(payload).is_ok();
         if is_sendable {

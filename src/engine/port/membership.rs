@@ -5,10 +5,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::Port;
 use crate::engine::command::{Command, Delivery, Leave};
+use crate::engine::frames::Frames;
 use crate::engine::link::Link;
 use crate::engine::room::Room;
 use crate::engine::room_index::NoMoreRooms;
@@ -102,7 +101,7 @@ impl<S> Port<S> {
         &self,
         link: &Arc<Link>,
         name: &str,
-        first: Bytes,
+        first: Frames,
         bytes_max: Option<usize>,
     ) -> Result<(), JoinError> {
         let bytes = first.len();

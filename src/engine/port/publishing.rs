@@ -5,10 +5,9 @@
 use std::slice;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::{Address, Port};
 use crate::engine::command::{Command, Delivery, Follow};
+use crate::engine::frames::Frames;
 use crate::engine::inbox::Overloaded;
 use crate::engine::link::ConnKey;
 
@@ -22,13 +21,13 @@ pub enum Pace {
     Patient,
 }
 
-/// Publishes `frames`, a run of one or more whole frames, to all shards with recipients, or to none
+/// Publishes `frames` to all shards with recipients, or to none
 /// if one of their inboxes is full.
 pub fn publish<S>(
     ports: &[Arc<Port<S>>],
     address: Address<'_>,
     except: &[ConnKey],
-    frames: &Bytes,
+    frames: &Frames,
 ) -> Result<(), Overloaded> {
     publish_at(ports, &Publish { pace: Pace::Urgent, address, except, frames, follow: None })
 }
@@ -68,8 +67,8 @@ pub struct Publish<'a> {
     pub address: Address<'a>,
     /// The recipients that are left out.
     pub except: &'a [ConnKey],
-    /// A run of one or more whole frames.
-    pub frames: &'a Bytes,
+    /// The frames.
+    pub frames: &'a Frames,
     /// Makes the replies that report when the frames are out.
     pub follow: Option<Follow<'a>>,
 }

@@ -17,7 +17,7 @@ pub(super) enum Content {
 
 #[derive(Debug)]
 pub(super) struct Slot {
-    pub(super) frames: Frames,
+    pub(super) frames: SlotFrames,
     pub(super) content: Content,
 }
 
@@ -63,14 +63,14 @@ impl Slot {
 
 /// The bytes of a slot.
 #[derive(Debug)]
-pub(super) enum Frames {
+pub(super) enum SlotFrames {
     /// Bytes that other queues share.
     Shared(Bytes),
     /// Bytes that were joined in this queue.
     Joined(BytesMut),
 }
 
-impl Frames {
+impl SlotFrames {
     fn append(&mut self, more: &[u8]) {
         if let Self::Shared(shared) = self {
             let mut joined =
@@ -98,7 +98,7 @@ impl Frames {
     }
 }
 
-impl Deref for Frames {
+impl Deref for SlotFrames {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {

@@ -18,6 +18,7 @@
 mod acting;
 mod arrival;
 mod audience;
+mod compressing;
 mod conn_slot;
 mod draining;
 mod ending;
@@ -38,6 +39,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::acting::OngoingAct;
+use self::compressing::Compressing;
 use self::conn_slot::ConnSlot;
 use self::draining::Draining;
 use self::ending::DueQueue;
@@ -49,6 +51,7 @@ use self::table::{Entry, Table};
 use self::turn::{Lane, Turn};
 use super::clock::Clock;
 use super::command::{Command, Delivery, Leave, Listing};
+use super::compression::Compression;
 use super::frame;
 use super::link::{ConnKey, Link, Stage};
 use super::port::Port;
@@ -148,6 +151,7 @@ impl<S: Socket> Shard<S> {
                 blocked_reported: 0,
                 queued_bytes: 0,
                 queued_bytes_reported: 0,
+                compressing: None,
             },
             config,
             held: None,
@@ -162,6 +166,12 @@ impl<S: Socket> Shard<S> {
             has_made_space: false,
             settling_steps: 0,
         }
+    }
+
+    /// Compresses messages for clients that can inflate.
+    pub fn with_compression(mut self, compression: Option<Compression>) -> Self {
+        self.ctx.compressing = compression.map(Compressing::new);
+        self
     }
 
     /// Works for about `writes` small writes, or fewer large ones.
@@ -225,9 +235,9 @@ impl<S: Socket> Shard<S> {
 
     fn begin_turn(&mut self) {
         if self.turn.cost() >= LONG_TURN_BYTES && self.sweep.is_idle() {
-            self.sweep.adopt(&mut self.turn, &mut self.table);
+            self.sweep.adopt(&mut self.turn, &mut self.table, &mut self.ctx);
         } else {
-            self.turn.begin(&mut self.table);
+            self.turn.begin(&mut self.table, self.ctx.compressing.as_mut());
         }
     }
 
@@ -438,11 +448,18 @@ impl<S: Socket> Shard<S> {
         self.ctx.publish_queued();
         self.ctx.publish_blocked();
         let tally = mem::take(&mut self.ctx.tally);
+        let compressing = self.ctx.compressing.as_mut();
+        let compressors_made = compressing.map_or(0, Compressing::take_made);
         let counters = self.ctx.port.counters();
         for (counter, n) in [
             (&counters.deliveries, tally.deliveries),
             (&counters.writes, tally.writes),
             (&counters.bytes_out, tally.bytes_out),
+            (&counters.compressed_bytes_before, tally.compression.plain_bytes),
+            (&counters.compressed_bytes_after, tally.compression.bytes),
+            (&counters.key_frames, tally.compression.key_frames),
+            (&counters.out_of_step, tally.compression.out_of_step),
+            (&counters.compressors, compressors_made),
         ] {
             if n > 0 {
                 counter.add(n);

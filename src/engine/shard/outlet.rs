@@ -11,6 +11,7 @@ use super::conn_slot::ConnSlot;
 use super::send_context::{SendContext, Tally};
 use crate::engine::close::{DisconnectReason, Eviction};
 use crate::engine::command::Command;
+use crate::engine::frame;
 use crate::engine::link::{ConnKey, Link};
 use crate::engine::port::Port;
 use crate::engine::send_queue::{Amount, Burst, Pushed, SendQueue, WRITE_SLOTS_MAX};
@@ -35,6 +36,17 @@ impl From<Failure> for DisconnectReason {
             }
         }
     }
+}
+
+/// The part of a compressed burst that has left as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CodedWrite {
+    /// All, except perhaps for the rest of the last frame, which waits and will be finished.
+    All,
+    /// Some frames. The others wait, plain.
+    Cut,
+    /// Nothing. The burst waits, plain.
+    Nothing,
 }
 
 /// A connection of the shard, for its outlet.
@@ -104,6 +116,52 @@ impl<S: Socket> Outlet<S> {
             }
         };
         self.enqueue(conn, burst.clone(), written, ctx)
+    }
+
+    /// Whether something waits for the socket.
+    #[inline]
+    pub(super) fn has_backlog(&self) -> bool {
+        self.backlog.is_some()
+    }
+
+    /// Writes `coded`, the compressed form of `burst`, while nothing waits. If the socket takes a
+    /// part, the frame that was begun is finished as it is, and the other frames wait plain: a
+    /// queue may drop them, and no frame that the client gets later refers to them.
+    pub(super) fn send_coded(
+        &mut self,
+        conn: ConnRef<'_>,
+        burst: &Burst,
+        coded: &Bytes,
+        ctx: &mut SendContext<S>,
+    ) -> Result<CodedWrite, Failure> {
+        debug_assert!(self.backlog.is_none());
+        let written = match self.write_now(coded, &mut ctx.tally) {
+            Ok(Some(0)) => {
+                self.enqueue(conn, burst.clone(), 0, ctx)?;
+                return Ok(CodedWrite::Nothing);
+            }
+            Ok(Some(written)) => written,
+            Ok(None) => {
+                ctx.tally.deliveries += burst.messages as u64;
+                return Ok(CodedWrite::All);
+            }
+            Err(failure) => {
+                ctx.count_undelivered(burst.messages);
+                return Err(failure);
+            }
+        };
+        let begun_end = frame::frame_end(coded, written);
+        let begun = frame::count_within(coded, begun_end);
+        let begun_frames = Burst { frames: coded.slice(..begun_end), messages: begun };
+        self.enqueue(conn, begun_frames, written, ctx)?;
+        if begun == burst.messages {
+            return Ok(CodedWrite::All);
+        }
+        let skipped: usize = frame::each(&burst.frames).take(begun).map(<[u8]>::len).sum();
+        let frames = burst.frames.slice(skipped..);
+        let rest = Burst { frames, messages: burst.messages - begun };
+        self.enqueue(conn, rest, 0, ctx)?;
+        Ok(CodedWrite::Cut)
     }
 
     /// Queues a pong; `true` if it replaced an older one.

@@ -1,10 +1,13 @@
 //! A selection: the deliveries for one recipient, joined into bursts.
 
+use std::ops::Range;
+
 use bytes::{Bytes, BytesMut};
 
+use super::compressing::{BurstForms, Coding, DeliveryForms, Parts};
 use super::conn_slot::ConnSlot;
 use super::ending::{Due, DueQueue};
-use super::outlet::ConnRef;
+use super::outlet::{CodedWrite, ConnRef, Failure};
 use super::send_context::SendContext;
 use super::table::{Entry, Table};
 use crate::engine::command::Delivery;
@@ -28,8 +31,19 @@ pub(super) struct Selection {
     pub(super) indices: Vec<DeliveryIndex>,
     /// The indices that `bursts` were made of.
     joined: Vec<DeliveryIndex>,
-    bursts: Vec<Burst>,
+    bursts: Vec<JoinedBurst>,
     burst_bytes_max: usize,
+    /// How the deliveries may be compressed.
+    pub(super) coding: Coding,
+}
+
+/// A burst that was joined from deliveries.
+#[derive(Debug)]
+struct JoinedBurst {
+    plain: Burst,
+    /// Its part of the joined indices.
+    range: Range<usize>,
+    forms: BurstForms,
 }
 
 impl Selection {
@@ -40,6 +54,7 @@ impl Selection {
             joined: Vec::new(),
             bursts: Vec::new(),
             burst_bytes_max: BURST_BYTES_MAX.min(queue_bytes),
+            coding: Coding::Plain,
         }
     }
 
@@ -60,17 +75,24 @@ impl Selection {
         self.indices.retain(|&index| !deliveries[index as usize].except.passes_by(id));
     }
 
-    /// Sends the bursts to a connection.
+    /// Sends the bursts to a connection. `deliveries` are those of the turn, and `forms` theirs.
     pub(super) fn send<S: Socket>(
-        &self,
+        &mut self,
+        (deliveries, forms): (&[Delivery], &mut [DeliveryForms]),
         slot: ConnSlot,
         table: &mut Table<S>,
         ctx: &mut SendContext<S>,
         due: &mut DueQueue,
     ) {
         let Some(entry) = table.get_mut(slot) else { return };
-        for burst in &self.bursts {
-            send(burst, slot, entry, ctx, due);
+        for burst in &mut self.bursts {
+            if self.coding == Coding::Plain || !entry.window.can_inflate() {
+                send(&burst.plain, slot, entry, ctx, due);
+            } else {
+                let indices = &self.joined[burst.range.clone()];
+                let parts = Parts { deliveries, forms, indices };
+                send_coded(burst, (self.coding, parts), slot, entry, ctx, due);
+            }
         }
     }
 
@@ -83,8 +105,9 @@ impl Selection {
         }
         self.joined.clone_from(&self.indices);
         self.bursts.clear();
-        let frames = |index: &DeliveryIndex| &deliveries[*index as usize].frames;
+        let frames = |index: &DeliveryIndex| &*deliveries[*index as usize].frames;
         let mut rest = &self.indices[..];
+        let mut start = 0;
         while !rest.is_empty() {
             let mut bytes = 0;
             let fits = rest.iter().take_while(|index| {
@@ -93,7 +116,12 @@ impl Selection {
             });
             let (run, others) = rest.split_at(fits.count().max(1));
             let messages = run.iter().map(|index| frame::count(frames(index))).sum();
-            self.bursts.push(Burst { frames: concat(run.iter().map(frames)), messages });
+            self.bursts.push(JoinedBurst {
+                plain: Burst { frames: concat(run.iter().map(frames)), messages },
+                range: start..start + run.len(),
+                forms: BurstForms::default(),
+            });
+            start += run.len();
             rest = others;
         }
     }
@@ -114,9 +142,43 @@ pub(super) fn send<S: Socket>(
     }
     let conn = ConnRef { slot, link: &entry.link, id: entry.id };
     if let Err(failure) = entry.outlet.send(conn, burst, ctx) {
-        entry.stage = Stage::Failed;
-        due.push_back((entry.id, Due::Failed(failure)));
+        fail(entry, failure, due);
     }
+}
+
+/// [`send`] for a client that can inflate: it gets the form of the burst that it can read.
+fn send_coded<S: Socket>(
+    burst: &mut JoinedBurst,
+    (coding, parts): (Coding, Parts<'_>),
+    slot: ConnSlot,
+    entry: &mut Entry<S>,
+    ctx: &mut SendContext<S>,
+    due: &mut DueQueue,
+) {
+    // What waits is plain (invariant 2 of `compressing`).
+    if entry.stage != Stage::Open || entry.outlet.has_backlog() {
+        return send(&burst.plain, slot, entry, ctx, due);
+    }
+    let JoinedBurst { plain, forms, .. } = burst;
+    let Some(form) = ctx.choose_form(coding, entry.window, (&plain.frames, forms), parts) else {
+        return send(plain, slot, entry, ctx, due);
+    };
+    let (coded, position) = forms.get(form);
+    let conn = ConnRef { slot, link: &entry.link, id: entry.id };
+    match entry.outlet.send_coded(conn, plain, coded, ctx) {
+        Ok(CodedWrite::All) => {
+            entry.window.move_to(position);
+            ctx.note_compressed(coding, plain.frames.len(), coded.len());
+        }
+        Ok(CodedWrite::Cut) => entry.window.lose(),
+        Ok(CodedWrite::Nothing) => {}
+        Err(failure) => fail(entry, failure, due),
+    }
+}
+
+fn fail<S>(entry: &mut Entry<S>, failure: Failure, due: &mut DueQueue) {
+    entry.stage = Stage::Failed;
+    due.push_back((entry.id, Due::Failed(failure)));
 }
 
 /// Joins several frames into one buffer; shares the bytes of a single one.

@@ -2,9 +2,15 @@
 //! and counts.
 
 use std::collections::BTreeSet;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
+use super::compressing::{
+    BurstForms, ClientWindow, Coding, Compressing, CompressionTally, Form, Parts,
+};
 use super::conn_slot::ConnSlot;
 use crate::engine::command::{Audience, Delivery};
 use crate::engine::frame;
@@ -14,6 +20,9 @@ use crate::engine::send_queue::QueueLimits;
 
 /// The bytes that take about as long to write as the system call of a small write.
 const BYTES_PER_WRITE: usize = 16 * 1024;
+
+/// Compressing a byte takes about as long as writing so many bytes.
+const WRITTEN_PER_COMPRESSED: usize = 8;
 
 /// The state that sending needs, besides the connection itself.
 pub(super) struct SendContext<S> {
@@ -29,6 +38,8 @@ pub(super) struct SendContext<S> {
     /// The bytes of data in all queues, and the part that was reported to the hub's budget.
     pub(super) queued_bytes: usize,
     pub(super) queued_bytes_reported: usize,
+    /// `None` if nothing is compressed.
+    pub(super) compressing: Option<Compressing>,
 }
 
 impl<S> SendContext<S> {
@@ -44,6 +55,31 @@ impl<S> SendContext<S> {
             && !delivery.except.passes_by(id)
         {
             self.count_undelivered(frame::count(&delivery.frames));
+        }
+    }
+
+    /// Chooses the form of a burst for a client that can inflate; `None` for plain. A form that is
+    /// made for the first recipient is charged to the budget.
+    pub(super) fn choose_form(
+        &mut self,
+        coding: Coding,
+        window: ClientWindow,
+        burst: (&Bytes, &mut BurstForms),
+        parts: Parts<'_>,
+    ) -> Option<Form> {
+        let compressing = self.compressing.as_mut()?;
+        let form = compressing.choose(coding, window, burst, parts, &mut self.tally.compression);
+        self.tally.bytes_uncharged +=
+            mem::take(&mut self.tally.compression.bytes_uncharged) * WRITTEN_PER_COMPRESSED;
+        form
+    }
+
+    /// Counts a compressed burst that left.
+    pub(super) fn note_compressed(&mut self, coding: Coding, plain_bytes: usize, bytes: usize) {
+        self.tally.compression.plain_bytes += plain_bytes as u64;
+        self.tally.compression.bytes += bytes as u64;
+        if let Some(compressing) = &mut self.compressing {
+            compressing.note_taken(coding);
         }
     }
 
@@ -107,6 +143,7 @@ pub(super) struct Tally {
     pub(super) bytes_out: u64,
     /// Written bytes that were not charged to a budget yet.
     bytes_uncharged: usize,
+    pub(super) compression: CompressionTally,
 }
 
 impl Tally {

@@ -25,6 +25,9 @@
 //!    the waiting deliveries have for it, and the sweep sends nothing to it later.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
 
 use super::audience::{any, concerns, size};
 use super::conn_slot::ConnSlot;
@@ -102,10 +105,19 @@ impl Sweep {
     }
 
     /// Takes a collected direct turn and delivers it as a round. Only while the sweep is idle.
-    pub(super) fn adopt<S>(&mut self, turn: &mut Turn, table: &mut Table<S>) {
+    pub(super) fn adopt<S>(
+        &mut self,
+        turn: &mut Turn,
+        table: &mut Table<S>,
+        ctx: &mut SendContext<S>,
+    ) {
         debug_assert!(self.is_idle());
         turn.hand_over(&mut self.round, table);
-        if self.round.is_empty() { self.round.finish() } else { self.round.begin(table) }
+        if self.round.is_empty() {
+            self.round.finish();
+        } else {
+            self.round.begin(table, ctx.compressing.as_mut());
+        }
     }
 
     /// Adds a delivery that the sweep [`takes`](Self::takes), for the next round.
@@ -144,7 +156,7 @@ impl Sweep {
             if !concerns(delivery, slot, table) {
                 continue;
             }
-            let frames = delivery.frames.clone();
+            let frames = Bytes::clone(&delivery.frames);
             let burst = Burst { messages: frame::count(&frames), frames };
             if let Some(entry) = table.get_mut(slot) {
                 send(&burst, slot, entry, ctx, due);
@@ -203,7 +215,7 @@ impl Sweep {
             }
         }
         if !self.round.is_empty() {
-            self.round.begin(table);
+            self.round.begin(table, ctx.compressing.as_mut());
         }
     }
 }
@@ -216,6 +228,6 @@ fn drop_empty_rooms<S>(audience: &mut Audience, table: &Table<S>) {
         && rooms.iter().any(|room| table.members(room).is_none())
     {
         let known = rooms.iter().filter(|room| table.members(room).is_some());
-        *rooms = known.cloned().collect();
+        *rooms = Arc::new(known.cloned().collect());
     }
 }

@@ -22,6 +22,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use slab::Slab;
 
+use super::compressing::{ClientWindow, StreamId};
 use super::conn_slot::ConnSlot;
 use super::outlet::Outlet;
 use super::wheel::WheelPosition;
@@ -55,6 +56,7 @@ pub(super) struct Entry<S> {
     pub(super) wheel: Option<WheelPosition>,
     /// When the next ping is due, in milliseconds of the shard's clock.
     pub(super) ping_due_ms: u64,
+    pub(super) window: ClientWindow,
 }
 
 impl<S> Entry<S> {
@@ -160,6 +162,10 @@ pub(super) struct Members {
     pub(super) marks: [Mark; 2],
     /// The number of the sweep's last delivery to this room.
     pub(super) last_swept: u64,
+    /// The members that can inflate.
+    inflating: usize,
+    /// The stream of compressed bursts to this room.
+    pub(super) stream: Option<StreamId>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -171,6 +177,11 @@ struct Member {
 impl Members {
     pub(super) fn len(&self) -> usize {
         self.members.len()
+    }
+
+    /// The members that can inflate.
+    pub(super) fn inflating(&self) -> usize {
+        self.inflating
     }
 
     pub(super) fn slots(&self) -> impl Iterator<Item = ConnSlot> {
@@ -190,6 +201,8 @@ pub(super) struct Table<S> {
     slots: HashTable<ConnSlot>,
     /// The slots of the connections that are not withdrawn.
     everyone: Vec<ConnSlot>,
+    /// The connections in `everyone` that can inflate.
+    inflating: usize,
     rooms: Slab<Members>,
     port: Arc<Port<S>>,
 }
@@ -200,6 +213,7 @@ impl<S> Table<S> {
             conns: Slab::new(),
             slots: HashTable::new(),
             everyone: Vec::new(),
+            inflating: 0,
             rooms: Slab::new(),
             port,
         }
@@ -207,6 +221,11 @@ impl<S> Table<S> {
 
     pub(super) fn everyone(&self) -> &[ConnSlot] {
         &self.everyone
+    }
+
+    /// The open connections that can inflate.
+    pub(super) fn inflating(&self) -> usize {
+        self.inflating
     }
 
     /// All connections with an entry, including those that have ended.
@@ -241,6 +260,8 @@ impl<S> Table<S> {
 
     pub(super) fn insert(&mut self, link: Arc<Link>, outlet: Outlet<S>, now: Duration) -> ConnSlot {
         let id = link.id();
+        let window = ClientWindow::new(link.inflater());
+        self.inflating += usize::from(window.can_inflate());
         let index = self.conns.insert(Entry {
             id,
             attached_ms: now.as_millis() as u64,
@@ -253,6 +274,7 @@ impl<S> Table<S> {
             last_swept: 0,
             wheel: None,
             ping_due_ms: 0,
+            window,
         });
         let slot = ConnSlot::at(index);
         self.everyone.push(slot);
@@ -262,7 +284,9 @@ impl<S> Table<S> {
 
     /// Takes the connection out of `everyone` and of all rooms, and returns these rooms.
     pub(super) fn withdraw(&mut self, slot: ConnSlot) -> Vec<Arc<Room>> {
-        let place = self.conns[slot.index()].place as usize;
+        let entry = &self.conns[slot.index()];
+        let place = entry.place as usize;
+        self.inflating -= usize::from(entry.window.can_inflate());
         self.everyone.swap_remove(place);
         if let Some(&moved) = self.everyone.get(place) {
             self.conns[moved.index()].place = place as u32;
@@ -295,13 +319,16 @@ impl<S> Table<S> {
                 members: Vec::new(),
                 marks: [Mark::default(); 2],
                 last_swept: 0,
+                inflating: 0,
+                stream: None,
             };
             room.set_slot(self.rooms.insert(members) as u32);
             self.port.counters().rooms.add(1);
         }
         // Invariant 1.
-        let members = &mut self.rooms[room.slot() as usize].members;
-        let memberships = &mut self.conns[slot.index()].memberships;
+        let Members { members, inflating, .. } = &mut self.rooms[room.slot() as usize];
+        let Entry { memberships, window, .. } = &mut self.conns[slot.index()];
+        *inflating += usize::from(window.can_inflate());
         members.push(Member { conn: slot, back: memberships.len() as u32 });
         memberships.push(Membership { room: room.slot(), index: members.len() as u32 - 1 });
     }
@@ -390,8 +417,9 @@ impl<S> Table<S> {
 
     /// Ends a membership (invariants 1 and 2). `release` takes it off the count in the link.
     fn unlink(&mut self, slot: ConnSlot, back: usize, release: impl Fn(&Link)) -> Arc<Room> {
-        let memberships = &mut self.conns[slot.index()].memberships;
+        let Entry { memberships, window, .. } = &mut self.conns[slot.index()];
         let Membership { room, index } = memberships.swap_remove(back);
+        self.rooms[room as usize].inflating -= usize::from(window.can_inflate());
         if let Some(&moved) = memberships.get(back) {
             let members = &mut self.rooms[moved.room as usize].members;
             members[moved.index as usize].back = back as u32;

@@ -39,6 +39,7 @@ mod settle;
 use std::iter;
 
 use super::audience::size;
+use super::compressing::{Coding, DeliveryForms};
 use super::conn_slot::ConnSlot;
 use super::selection::{DeliveryIndex, Selection};
 use super::table::{GroupId, Mark, Table};
@@ -82,6 +83,7 @@ struct Group {
     bytes: usize,
     /// The number of recipients.
     recipients: usize,
+    coding: Coding,
 }
 
 /// A connection and a group that reaches it.
@@ -118,6 +120,8 @@ pub(super) struct Turn {
     stamp: u64,
     cursor: Cursor,
     deliveries: Vec<Delivery>,
+    /// The compressed forms of each delivery. Empty if no delivery is compressed.
+    forms: Vec<DeliveryForms>,
     /// The index of the next delivery of the same group, or [`END`], for each delivery.
     next: Vec<DeliveryIndex>,
     groups: Vec<Group>,
@@ -152,6 +156,7 @@ impl Turn {
             stamp: 1,
             cursor: Cursor::Collecting,
             deliveries: Vec::new(),
+            forms: Vec::new(),
             next: Vec::new(),
             groups: Vec::new(),
             everyone: None,
@@ -241,7 +246,8 @@ impl Turn {
             Belongs::ToNew => {
                 let bytes = delivery.frames.len();
                 let recipients = size(&delivery.audience, table);
-                self.groups.push(Group { first: index, last: index, bytes, recipients });
+                let coding = Coding::Plain;
+                self.groups.push(Group { first: index, last: index, bytes, recipients, coding });
                 self.recipients += recipients;
             }
         }
@@ -305,9 +311,7 @@ impl Turn {
     /// messages in its group. If these are small, they left as one burst.
     fn reply_to_followers(&mut self) {
         for group in &self.groups {
-            let next = |index: &DeliveryIndex| Some(self.next[*index as usize]);
-            let next = |index: &DeliveryIndex| next(index).filter(|next| *next != END);
-            let chain = iter::successors(Some(group.first), next).map(|index| index as usize);
+            let chain = chain(group, &self.next);
             let frames = |index: usize| &self.deliveries[index].frames;
             let messages = chain.clone().map(|index| frame::count(frames(index))).sum();
             chain.for_each(|index| self.deliveries[index].answer(messages));
@@ -352,6 +356,7 @@ impl Turn {
         self.stamp += 1;
         self.cursor = Cursor::Collecting;
         self.deliveries.clear();
+        self.forms.clear();
         self.next.clear();
         self.groups.clear();
         self.plan.clear();
@@ -365,6 +370,15 @@ impl Turn {
         self.bytes = 0;
         self.recipients = 0;
     }
+}
+
+/// The indices of the deliveries of a group (invariant 6).
+fn chain<'n>(
+    group: &Group,
+    next: &'n [DeliveryIndex],
+) -> impl Iterator<Item = usize> + Clone + use<'n> {
+    let next = |index: &DeliveryIndex| Some(next[*index as usize]).filter(|next| *next != END);
+    iter::successors(Some(group.first), next).map(|index| index as usize)
 }
 
 /// The group of a turn that a delivery belongs to.

@@ -239,14 +239,20 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
             (BridgePlan::new(config), backplane.start)
         });
         let watch = bridge.as_ref().map(|(plan, _)| plan.room_watch());
+        let counters = Arc::new(HubCounters::default());
+        #[cfg(feature = "deflate")]
+        let compression =
+            self.compression.as_ref().map(|it| it.for_shard(self.shards, counters.clone()));
+        #[cfg(not(feature = "deflate"))]
+        let compression = None;
         let layout = Layout {
             count: self.shards,
             shard: config,
+            compression,
             inbox: InboxLimits { messages: self.inbox_messages, bytes: bytes.inbox },
             rooms: self.rooms,
             budgets: Budgets::new(self.rooms_max, bytes.queued, self.shards),
         };
-        let counters = Arc::new(HubCounters::default());
         let hooks = self
             .room_state
             .map(|state| Box::new(Hooks::new(state, counters.clone())) as Box<dyn RoomHooks>);

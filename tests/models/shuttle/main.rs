@@ -12,6 +12,12 @@
 
 #[path = "../alarm.rs"]
 mod alarm;
+#[path = "../../engine/coding.rs"]
+#[expect(dead_code, reason = "the models use only a part of this module")]
+mod coding;
+#[path = "../../engine/dice.rs"]
+#[expect(dead_code, reason = "only the models of the engine's tests draw numbers")]
+mod dice;
 #[path = "../../engine/fake.rs"]
 #[expect(dead_code, reason = "stories need little of it")]
 mod fake;

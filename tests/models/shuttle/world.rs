@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use roomcast::engine::{
     Address, Budgets, Close, Closing, ConnKey, DisconnectReason, JoinError, Overloaded, Port,
     RoomWatch, RunState, Shard, Stage, publish,
@@ -99,7 +98,7 @@ impl World {
             To::Conn(id) => Address::Conn(id),
         };
         self.log.publish(publisher, to, except, |number| {
-            let frame: Bytes = text_frame(&number.to_string());
+            let frame = text_frame(&number.to_string());
             publish(&self.ports, address, except.as_slice(), &frame)
         })
     }

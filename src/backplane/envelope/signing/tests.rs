@@ -19,7 +19,7 @@ fn signing(firsts: &[u8]) -> Signing {
 
 fn envelope() -> Vec<u8> {
     let mut packer = Packer::default();
-    let frame = frame::encode(FrameKind::Text, b"hello");
+    let frame = frame::encode(FrameKind::Text, b"hello").into();
     packer.push(&encode(Address::Room("r"), std::iter::empty(), MessageContent::framed(&frame)));
     packer.seal(HEADER)
 }

@@ -3,12 +3,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
-use bytes::Bytes;
 use tokio::task::coop;
 
 use super::{Arrivals, PlainError, parse};
 use crate::backplane::members::Members;
 use crate::backplane::target::To;
+use crate::engine::Frames;
 
 /// The state of the delivering task.
 pub(crate) struct Delivering {
@@ -37,7 +37,7 @@ impl Delivering {
     }
 
     /// Decodes a payload: returns its target, and the frame for clients.
-    fn read(&self, payload: &[u8]) -> Result<(To<'static>, Bytes), PlainError> {
+    fn read(&self, payload: &[u8]) -> Result<(To<'static>, Frames), PlainError> {
         let plain = self.arrivals.plain();
         let read = parse(payload, plain.room_name_bytes_max)?;
         let mut text = read.message.to_vec();
@@ -45,10 +45,10 @@ impl Delivering {
         // message is lost.
         let frame = catch_unwind(AssertUnwindSafe(|| (plain.recode)(&mut text)));
         let frame = frame.map_err(|_| PlainError::Panicked)??;
-        Ok((read.target, frame))
+        Ok((read.target, frame.into()))
     }
 
-    async fn deliver(&self, target: &To<'_>, frame: &Bytes, members: &dyn Members) {
+    async fn deliver(&self, target: &To<'_>, frame: &Frames, members: &dyn Members) {
         if let Some(address) = target.address().on(self.arrivals.node()) {
             members.deliver_in_time(address, &[], frame).await;
         }

@@ -5,6 +5,7 @@
 use super::{Cursor, END, Lane, Step, Turn};
 use crate::engine::link::ConnKey;
 use crate::engine::shard::STEPS_PER_WRITE;
+use crate::engine::shard::compressing::Coding;
 use crate::engine::shard::conn_slot::ConnSlot;
 use crate::engine::shard::ending::DueQueue;
 use crate::engine::shard::send_context::SendContext;
@@ -27,7 +28,8 @@ impl Turn {
             }
             match self.next_recipient(table) {
                 Some(slot) => {
-                    self.selection.send(slot, table, ctx, due);
+                    let Self { selection, deliveries, forms, .. } = self;
+                    selection.send((deliveries, forms), slot, table, ctx, due);
                     *budget -= 1;
                     ctx.charge_bytes(budget);
                 }
@@ -96,6 +98,7 @@ impl Turn {
     #[inline(never)]
     fn select_other_group(&mut self, group: GroupId) {
         self.selected = Some(group);
+        self.selection.coding = self.group(group).coding;
         self.selection.indices.clear();
         self.add_group(group);
         self.selection.join(&self.deliveries);
@@ -111,6 +114,7 @@ impl Turn {
     /// `start`.
     pub(super) fn select_mixed(&mut self, start: usize, id: ConnKey) {
         self.selected = None;
+        self.selection.coding = self.coding_of_mixed();
         self.selection.indices.clear();
         for at in start..self.end_of_mixed(start) {
             self.add_group(self.mixed[at].group);
@@ -119,6 +123,12 @@ impl Turn {
         // Invariant 2: the groups were added one after the other.
         self.selection.indices.sort_unstable();
         self.selection.join(&self.deliveries);
+    }
+
+    /// How a selection of deliveries to several audiences may be compressed. It is no burst of a
+    /// stream.
+    pub(super) fn coding_of_mixed(&self) -> Coding {
+        if self.forms.is_empty() { Coding::Plain } else { Coding::Alone }
     }
 
     fn add_group(&mut self, group: GroupId) {

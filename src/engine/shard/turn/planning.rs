@@ -4,14 +4,22 @@
 
 use std::mem;
 
-use super::{Cursor, Lane, MIXED, PLANNED, Step, Turn};
+use super::{Cursor, Lane, MIXED, PLANNED, Step, Turn, chain};
 use crate::engine::shard::audience::for_each;
+use crate::engine::shard::compressing::{Coding, Compressing, DeliveryForms};
 use crate::engine::shard::conn_slot::ConnSlot;
 use crate::engine::shard::table::{GroupId, Mark, Table};
 
 impl Turn {
     /// Starts the fan-out: plans which frames each recipient gets.
-    pub(in crate::engine::shard) fn begin<S>(&mut self, table: &mut Table<S>) {
+    pub(in crate::engine::shard) fn begin<S>(
+        &mut self,
+        table: &mut Table<S>,
+        compressing: Option<&mut Compressing>,
+    ) {
+        if let Some(compressing) = compressing {
+            self.plan_coding(table, compressing);
+        }
         if self.has_exceptions {
             self.mark_excepted(table);
         }
@@ -34,6 +42,22 @@ impl Turn {
         mixed.dedup();
         (self.plan, self.mixed) = (plan, mixed);
         self.cursor = Cursor::Planned { at: 0 };
+    }
+
+    /// Decides how the deliveries may be compressed.
+    fn plan_coding<S>(&mut self, table: &mut Table<S>, compressing: &mut Compressing) {
+        for at in 0..self.groups.len() {
+            let first = self.groups[at].first as usize;
+            let coding = compressing.coding(&self.deliveries[first].audience, table);
+            self.groups[at].coding = coding;
+            if coding == Coding::Plain {
+                continue;
+            }
+            self.forms.resize_with(self.deliveries.len(), DeliveryForms::default);
+            for index in chain(&self.groups[at], &self.next) {
+                self.forms[index].may_compress = self.deliveries[index].frames.is_compressible();
+            }
+        }
     }
 
     /// Whether the turn still has to serve a connection. For the lane of sweeps only.

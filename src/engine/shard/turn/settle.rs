@@ -40,7 +40,8 @@ impl Turn {
             return 0;
         }
         if !self.selection.is_empty() {
-            self.selection.send(slot, table, ctx, due);
+            let Self { selection, deliveries, forms, .. } = self;
+            selection.send((deliveries, forms), slot, table, ctx, due);
         }
         if let Some(entry) = table.get_mut(slot) {
             // Invariant 4.
@@ -57,6 +58,7 @@ impl Turn {
             return false;
         }
         self.selected = None;
+        self.selection.coding = self.coding_of_mixed();
         self.selection.indices.clear();
         for (index, delivery) in self.deliveries.iter_mut().enumerate() {
             if concerns(delivery, slot, table) {
