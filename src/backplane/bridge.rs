@@ -24,7 +24,6 @@ use crate::backplane::identity::{ConnId, NodeId};
 use crate::backplane::incoming::plain::{Arrivals, Delivering, PlainConfig};
 use crate::backplane::incoming::queue::IncomingQueue;
 use crate::backplane::incoming::receiving::{self, Receiving};
-use crate::backplane::members::Members;
 use crate::backplane::nodes::fleet::Fleet;
 use crate::backplane::nodes::roster::KnownNode;
 use crate::backplane::outgoing::outbox::{Outbox, Outgoing};
@@ -34,6 +33,7 @@ use crate::backplane::reconnecting::halves::ConnectionHalves;
 use crate::backplane::subscriptions::echoes::Echoes;
 use crate::backplane::subscriptions::interest::Interest;
 use crate::backplane::subscriptions::subscribing::{self, Subscribing};
+use crate::backplane::this_node::ThisNode;
 use crate::engine::{Action, Address, InboxLimits, RoomWatch};
 
 /// The most bytes of frames that are handed to members at once. A hundred small messages then share
@@ -95,7 +95,7 @@ impl BridgePlan {
         self,
         backplane: B,
         node: NodeId,
-        members: Weak<dyn Members>,
+        here: Weak<dyn ThisNode>,
         runtime: &Handle,
     ) -> Bridge {
         let Self { config, channels, interest } = self;
@@ -134,7 +134,7 @@ impl BridgePlan {
             echoes: echoes.clone(),
             halves: halves.clone(),
             fleet: fleet.clone(),
-            members: members.clone(),
+            here: here.clone(),
             rejoin_wait: config.rejoin_wait,
         };
         let publishing = Publishing::new(backplane.clone(), packing, publishing);
@@ -154,7 +154,7 @@ impl BridgePlan {
             interest: interest.clone(),
             fleet: fleet.clone(),
             health: health.clone(),
-            members: members.clone(),
+            here: here.clone(),
             run_bytes_max: RUN_BYTES_MAX.min(config.queue_bytes),
         });
         let (stop, stopped) = watch::channel(());
@@ -170,7 +170,7 @@ impl BridgePlan {
         runtime.spawn(guard().guard(until_stopped(stopped.clone(), receiving.run())));
         #[cfg(feature = "json")]
         if let Some(plain) = plain {
-            let delivering = Delivering::new(plain, members);
+            let delivering = Delivering::new(plain, here);
             runtime.spawn(guard().guard(until_stopped(stopped.clone(), delivering.run())));
         }
         Bridge { channels, interest, outbox, fleet, health, is_end_expected, stop }

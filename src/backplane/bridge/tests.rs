@@ -112,10 +112,10 @@ impl Subscriber for Silence {
     }
 }
 
-/// A hub without members.
-struct NoMembers;
+/// A node without members.
+struct EmptyNode;
 
-impl Members for NoMembers {
+impl ThisNode for EmptyNode {
     fn deliver(&self, _: Address<'_>, _: &[ConnKey], _: &Bytes) -> Result<(), Overloaded> {
         Ok(())
     }
@@ -165,14 +165,9 @@ fn bridge(driver: &HoldingDriver, spread: u16) -> Bridge {
         #[cfg(feature = "json")]
         plain: None,
     };
-    let members: Arc<dyn Members> = Arc::new(NoMembers);
+    let here: Arc<dyn ThisNode> = Arc::new(EmptyNode);
     let node = NodeId::from_bytes([1; 16]);
-    BridgePlan::new(config).start(
-        driver.clone(),
-        node,
-        Arc::downgrade(&members),
-        &Handle::current(),
-    )
+    BridgePlan::new(config).start(driver.clone(), node, Arc::downgrade(&here), &Handle::current())
 }
 
 fn publish(bridge: &Bridge, room: &str) {
