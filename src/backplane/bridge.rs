@@ -48,8 +48,8 @@ pub(crate) struct BridgeConfig {
     pub(crate) channel: String,
     /// The number of channels that rooms are spread over.
     pub(crate) spread: u16,
-    /// The bounds of the outage queue: messages that wait to be published.
-    pub(crate) outage: InboxLimits,
+    /// The bounds of the outbox: messages that wait to be published.
+    pub(crate) outbox: InboxLimits,
     /// The keys that sign envelopes.
     pub(crate) signing: Signing,
     /// How long messages wait for nodes that are missing after a break.
@@ -103,7 +103,7 @@ impl BridgePlan {
         let halves = Arc::new(ConnectionHalves::new(health.clone()));
         let echoes = Arc::new(Echoes::new(&channels));
         let fleet = Arc::new(Fleet::new(node, channels.clone(), health.clone()));
-        let outbox = Arc::new(Outbox::new(config.outage, health.clone()));
+        let outbox = Arc::new(Outbox::new(config.outbox, health.clone()));
         let signing = config.signing;
         #[cfg(feature = "json")]
         let plain = config.plain.zip(channels.plain()).map(|(plain, channel)| {
@@ -277,9 +277,9 @@ impl Bridge {
     }
 
     /// Queues a message as [`send`](Self::send) does, but first waits for space: while the
-    /// backplane is up and more than 4 MiB, 32,768 messages, or half of the outage queue are
-    /// queued. The call does not wait while the backplane is down, or while messages wait for other
-    /// nodes to come back.
+    /// backplane is up and more than 4 MiB, 32,768 messages, or half of the outbox are queued. The
+    /// call does not wait while the backplane is down, or while messages wait for other nodes to
+    /// come back.
     ///
     /// # Cancel safety
     /// When the future is dropped, the message is queued without waiting.

@@ -156,7 +156,7 @@ const BACKPLANE_METRICS: &[Metric<BackplaneFigures>] = &[
         Counter(|it| it.health.lost)),
     Metric("roomcast_backplane_duplicates_total", Count, "Messages that arrived again, and were dropped",
         Counter(|it| it.health.duplicates)),
-    Metric("roomcast_backplane_dropped_total", Count, "Messages dropped from a full outage queue",
+    Metric("roomcast_backplane_dropped_total", Count, "Messages dropped from a full outbox",
         Counter(|it| it.health.dropped)),
     Metric("roomcast_backplane_unreached_total", Count, "Messages that a node missed because it was not back in time; each counts once per node",
         Counter(|it| it.health.unreached)),

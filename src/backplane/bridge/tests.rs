@@ -153,12 +153,12 @@ impl ThisNode for EmptyNode {
     fn for_each_room(&self, _: &mut dyn FnMut(&str, usize)) {}
 }
 
-/// A bridge over the driver. Its outage queue holds two messages.
+/// A bridge over the driver. Its outbox holds two messages.
 fn bridge(driver: &HoldingDriver, spread: u16) -> Bridge {
     let config = BridgeConfig {
         channel: "test".to_owned(),
         spread,
-        outage: InboxLimits { messages: 2, bytes: 1_000 },
+        outbox: InboxLimits { messages: 2, bytes: 1_000 },
         signing: Signing::default(),
         rejoin_wait: Duration::from_secs(20),
         queue_bytes: 1_000,
