@@ -104,7 +104,7 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Messages that were published, and acknowledged by the server.
+    /// Messages that were published on the backplane, and acknowledged by its server.
     published,
     /// Envelopes that carried these messages. `published / envelopes` shows how well messages
     /// batch.
@@ -152,7 +152,7 @@ counters! {
     /// Payloads on the plain channel that were dropped because they do not consist of a message and
     /// a target.
     plain_malformed,
-    /// Payloads on the plain channel that were dropped because the codec refused the message.
+    /// Payloads on the plain channel that were dropped because the codec failed on the message.
     plain_undecodable,
     /// Payloads on the plain channel that were dropped because this node could not keep up.
     plain_overrun,
@@ -171,7 +171,7 @@ where
 
 impl BackplaneHealth {
     /// The number of payloads on the plain channel that were dropped, for any reason.
-    pub fn plain_refused(&self) -> u64 {
+    pub fn plain_rejected(&self) -> u64 {
         self.plain_too_large
             + self.plain_unauthenticated
             + self.plain_malformed

@@ -29,7 +29,7 @@ impl Delivering {
             let Some(here) = self.here.upgrade() else { return };
             match self.read(&payload) {
                 Ok((target, frame)) => self.deliver(&target, &frame, &*here).await,
-                Err(error) => self.arrivals.refuse(error),
+                Err(error) => self.arrivals.reject(error),
             }
             // A long queue must not keep the worker thread from other tasks.
             coop::consume_budget().await;
