@@ -4,6 +4,7 @@
 #   bash fuzz/run.sh [seconds]        default: 60 seconds for each target
 #   SANITIZER=none bash fuzz/run.sh   several times faster, but does not detect memory errors
 #
+# The targets are in fuzz/fuzz_targets, and what several of them use is in fuzz/src.
 # Needs a nightly toolchain. Installs cargo-fuzz and, on Debian, a C++ compiler if they are missing.
 # New inputs of a run stay in fuzz/corpus; the seeds are in fuzz/seeds. An input that fails stays in
 # fuzz/artifacts, and its output is printed. The last line is the sum: `N executions, N failed`.

@@ -36,8 +36,8 @@
 //!
 //! The load is a closed loop. A node publishes 1,024 messages at a time, and continues while at most
 //! 4,096 of its own messages are not delivered everywhere. So no queue comes near its bound: neither
-//! the outage queue, nor a client's queue, nor the buffer of a subscriber at Redis. The rate is
-//! therefore the rate from end to end, not the rate at which a publisher can push.
+//! the outbox, nor a client's queue, nor the buffer of a subscriber at Redis. The rate is therefore
+//! the rate from end to end, not the rate at which a publisher can push.
 //!
 //! Reasons to trust the figures: the numbers of rooms and messages determine the members of each room
 //! and the room of each message. So the clients know how many deliveries each 1,024 messages cause, and

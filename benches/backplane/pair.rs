@@ -66,7 +66,7 @@ impl Nodes {
             // The client does not answer pings, and a round may last longer than the ping timeout.
             node.ping_interval(Duration::ZERO).send_buffer(65_536).send_buffer_bytes(1 << 30)
         };
-        let here = node().outage_messages(2 * QUEUED_MAX).build()?;
+        let here = node().outbox_messages(2 * QUEUED_MAX).build()?;
         let mut there = Recorded::serve(node().build()?).await;
         let (client, conn) = there.connect_raw().await;
         conn.join_subscribed("room").await?;

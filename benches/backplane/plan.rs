@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 /// arrived.
 pub(crate) const CHUNK: u64 = 1_024;
 
-/// The most incomplete chunks of a node: 4,096 messages, a sixteenth of the outage queue. With sixteen nodes at most
-/// 65,536 messages are in transit. A node's queue of arriving envelopes holds as many envelopes. The messages take some
-/// 10 MB, a third of the buffer that Redis keeps for a subscriber.
+/// The most incomplete chunks of a node: 4,096 messages, a sixteenth of the outbox. With sixteen nodes at most 65,536
+/// messages are in transit. A node's queue of arriving envelopes holds as many envelopes. The messages take some 10 MB,
+/// a third of the buffer that Redis keeps for a subscriber.
 pub(crate) const WINDOW: u64 = 4;
 
 /// The WebSocket clients of a node. They share the rooms of the node, so each of these rooms has one member there.

@@ -5,17 +5,14 @@
 //! ```
 #![no_main]
 
-mod wire;
-
 use libfuzzer_sys::fuzz_target;
 use roomcast::internals::{Decoded, decode};
 use roomcast::{Close, FrameKind};
+use roomcast_fuzz::Wire;
 use tungstenite::Message;
 use tungstenite::error::Error;
 use tungstenite::error::ProtocolError::ResetWithoutClosingHandshake;
 use tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
-
-use self::wire::Wire;
 
 const MESSAGE_BYTES_MAX: [usize; 4] = [300, 10, 125, 70_000];
 

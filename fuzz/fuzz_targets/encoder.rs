@@ -2,19 +2,16 @@
 //! were meant; the engine's own functions for frames agree.
 #![no_main]
 
-mod wire;
-
 use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use roomcast::engine::frame::{self, HEADER_BYTES_MAX};
 use roomcast::{Close, FrameKind};
+use roomcast_fuzz::Wire;
 use tungstenite::Message;
 use tungstenite::error::Error;
 use tungstenite::error::ProtocolError::ResetWithoutClosingHandshake;
 use tungstenite::protocol::{CloseFrame, Role, WebSocket};
-
-use self::wire::Wire;
 
 /// Some frames, and perhaps a close frame.
 #[derive(Debug, Arbitrary)]

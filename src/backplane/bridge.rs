@@ -23,7 +23,6 @@ use crate::backplane::identity::{ConnId, NodeId};
 use crate::backplane::incoming::plain::{Arrivals, Delivering, PlainConfig};
 use crate::backplane::incoming::queue::IncomingQueue;
 use crate::backplane::incoming::receiving::{self, Receiving};
-use crate::backplane::members::Members;
 use crate::backplane::nodes::fleet::Fleet;
 use crate::backplane::nodes::roster::KnownNode;
 use crate::backplane::outgoing::outbox::{Outbox, Outgoing};
@@ -33,6 +32,7 @@ use crate::backplane::reconnecting::halves::ConnectionHalves;
 use crate::backplane::subscriptions::echoes::Echoes;
 use crate::backplane::subscriptions::interest::Interest;
 use crate::backplane::subscriptions::subscribing::{self, Subscribing};
+use crate::backplane::this_node::ThisNode;
 use crate::engine::{Action, Address, Frames, InboxLimits, RoomWatch};
 
 /// The most bytes of frames that are handed to members at once. A hundred small messages then share
@@ -47,8 +47,8 @@ pub(crate) struct BridgeConfig {
     pub(crate) channel: String,
     /// The number of channels that rooms are spread over.
     pub(crate) spread: u16,
-    /// The bounds of the outage queue: messages that wait to be published.
-    pub(crate) outage: InboxLimits,
+    /// The bounds of the outbox: messages that wait to be published.
+    pub(crate) outbox: InboxLimits,
     /// The keys that sign envelopes.
     pub(crate) signing: Signing,
     /// How long messages wait for nodes that are missing after a break.
@@ -94,7 +94,7 @@ impl BridgePlan {
         self,
         backplane: B,
         node: NodeId,
-        members: Weak<dyn Members>,
+        here: Weak<dyn ThisNode>,
         runtime: &Handle,
     ) -> Bridge {
         let Self { config, channels, interest } = self;
@@ -102,7 +102,7 @@ impl BridgePlan {
         let halves = Arc::new(ConnectionHalves::new(health.clone()));
         let echoes = Arc::new(Echoes::new(&channels));
         let fleet = Arc::new(Fleet::new(node, channels.clone(), health.clone()));
-        let outbox = Arc::new(Outbox::new(config.outage, health.clone()));
+        let outbox = Arc::new(Outbox::new(config.outbox, health.clone()));
         let signing = config.signing;
         #[cfg(feature = "json")]
         let plain = config.plain.zip(channels.plain()).map(|(plain, channel)| {
@@ -133,7 +133,7 @@ impl BridgePlan {
             echoes: echoes.clone(),
             halves: halves.clone(),
             fleet: fleet.clone(),
-            members: members.clone(),
+            here: here.clone(),
             rejoin_wait: config.rejoin_wait,
         };
         let publishing = Publishing::new(backplane.clone(), packing, publishing);
@@ -153,7 +153,7 @@ impl BridgePlan {
             interest: interest.clone(),
             fleet: fleet.clone(),
             health: health.clone(),
-            members: members.clone(),
+            here: here.clone(),
             run_bytes_max: RUN_BYTES_MAX.min(config.queue_bytes),
         });
         let (stop, stopped) = watch::channel(());
@@ -169,7 +169,7 @@ impl BridgePlan {
         runtime.spawn(guard().guard(until_stopped(stopped.clone(), receiving.run())));
         #[cfg(feature = "json")]
         if let Some(plain) = plain {
-            let delivering = Delivering::new(plain, members);
+            let delivering = Delivering::new(plain, here);
             runtime.spawn(guard().guard(until_stopped(stopped.clone(), delivering.run())));
         }
         Bridge { channels, interest, outbox, fleet, health, is_end_expected, stop }
@@ -276,9 +276,9 @@ impl Bridge {
     }
 
     /// Queues a message as [`send`](Self::send) does, but first waits for space: while the
-    /// backplane is up and more than 4 MiB, 32,768 messages, or half of the outage queue are
-    /// queued. The call does not wait while the backplane is down, or while messages wait for other
-    /// nodes to come back.
+    /// backplane is up and more than 4 MiB, 32,768 messages, or half of the outbox are queued. The
+    /// call does not wait while the backplane is down, or while messages wait for other nodes to
+    /// come back.
     ///
     /// # Cancel safety
     /// When the future is dropped, the message is queued without waiting.

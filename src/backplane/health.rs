@@ -56,12 +56,12 @@ macro_rules! counters {
             /// The last error. It stays when the backplane works again.
             #[cfg_attr(feature = "serde", serde(serialize_with = "error_text"))]
             pub last_error: Option<BackplaneError>,
-            /// Messages in the outage queue: they wait to be published.
+            /// Messages in the outbox: they wait to be published.
             pub queued: usize,
-            /// Messages that have left the outage queue and are not acknowledged: at most 2 MiB and
-            /// one message. Messages of stalled channels come on top, at most as many as fit into
-            /// the outage queue: channels that the backplane refuses, or whose messages wait for
-            /// nodes. After a failure all of them are sent again.
+            /// Messages that have left the outbox and are not acknowledged: at most 2 MiB and one
+            /// message. Messages of stalled channels come on top, at most as many as fit into the
+            /// outbox: channels that the backplane refuses, or whose messages wait for nodes. After
+            /// a failure all of them are sent again.
             pub in_flight: usize,
             /// The round trip of the last probe of the subscription; `None` before the first.
             #[cfg_attr(
@@ -104,16 +104,16 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Messages that were published, and acknowledged by the server.
+    /// Messages that were published on the backplane, and acknowledged by its server.
     published,
     /// Envelopes that carried these messages. `published / envelopes` shows how well messages
     /// batch.
     envelopes,
     /// Messages of other nodes that were handed to the shards of this node.
     received,
-    /// Messages that were never published, because the outage queue was full, or because they were
-    /// larger than the outage queue or than 256 MiB. A full queue drops its oldest messages. If
-    /// other threads have reserved all the space, the new message is dropped instead.
+    /// Messages that were never published, because the outbox was full, or because they were larger
+    /// than the outbox or than 256 MiB. A full outbox drops its oldest messages. If other threads
+    /// have reserved all the space, the new message is dropped instead.
     dropped,
     /// Messages that were sent without a node that was not back in time after a break. Each message
     /// counts once for each such node. `absent_nodes` lists the nodes.
@@ -152,7 +152,7 @@ counters! {
     /// Payloads on the plain channel that were dropped because they do not consist of a message and
     /// a target.
     plain_malformed,
-    /// Payloads on the plain channel that were dropped because the codec refused the message.
+    /// Payloads on the plain channel that were dropped because the codec failed on the message.
     plain_undecodable,
     /// Payloads on the plain channel that were dropped because this node could not keep up.
     plain_overrun,
@@ -171,7 +171,7 @@ where
 
 impl BackplaneHealth {
     /// The number of payloads on the plain channel that were dropped, for any reason.
-    pub fn plain_refused(&self) -> u64 {
+    pub fn plain_rejected(&self) -> u64 {
         self.plain_too_large
             + self.plain_unauthenticated
             + self.plain_malformed
@@ -236,7 +236,7 @@ pub(crate) struct Health {
     absent_nodes: Mutex<VecDeque<AbsentNode>>,
     /// Rejected payloads that were not reported yet.
     rejections: Mutex<Throttle>,
-    /// The number of messages that have left the outage queue and are not acknowledged.
+    /// The number of messages that have left the outbox and are not acknowledged.
     pub(super) in_flight: Gauge,
     /// The round trip of the last probe, in microseconds; zero before the first.
     round_trip_us: AtomicU64,

@@ -4,14 +4,14 @@
 //! The *protocol* is here: batches, sequence numbers, lost and repeated messages, subscriptions,
 //! probes, health and counters. A *driver* ([`Local`], `redis`) only carries bytes, by the contract
 //! of [`Backplane`]. This module uses the engine's frames and addresses. It sees the hub only as
-//! [`Members`], a trait that the hub implements.
+//! [`ThisNode`], a trait that the hub implements.
 //!
 //! ```text
-//! hub.publish ─► Bridge ─► outbox ─► publishing ─► driver ─► … ─► driver ─► inbound ─► receiving ─► Members
+//! hub.publish ─► Bridge ─► outbox ─► publishing ─► driver ─► … ─► driver ─► inbound ─► receiving ─► ThisNode
 //!                          bounded,  envelopes,                             bounded    ledger,
 //!                          oldest    heartbeats                                        roster
 //!                          dropped
-//!     other programs ─► driver ─► inbound ─► plain ─► Members
+//!     other programs ─► driver ─► inbound ─► plain ─► ThisNode
 //!     rooms made, gone ─► interest ─► subscribing ─► driver: subscribe, unsubscribe, ping
 //! ```
 
@@ -23,7 +23,6 @@ pub(crate) mod envelope;
 mod health;
 mod identity;
 mod incoming;
-mod members;
 mod nodes;
 mod outgoing;
 #[cfg(roomcast_loom)]
@@ -31,6 +30,7 @@ pub(crate) mod parts;
 mod reconnecting;
 mod subscriptions;
 mod target;
+mod this_node;
 
 pub(crate) use bridge::{Bridge, BridgeConfig, BridgePlan};
 pub(crate) use channels::CHANNELS_MAX;
@@ -48,7 +48,7 @@ pub use health::{AbsentNode, BackplaneChanges, BackplaneHealth, BackplaneState};
 pub use identity::{ConnId, NodeId, ParseConnIdError};
 #[cfg(feature = "json")]
 pub(crate) use incoming::plain;
-pub(crate) use members::Members;
 pub use nodes::cluster::{Cluster, Node, RoomMembers};
 pub(crate) use outgoing::outbox::Outgoing;
 pub use target::{Target, To};
+pub(crate) use this_node::ThisNode;

@@ -71,12 +71,13 @@ pub mod settings {}
 #[doc = include_str!("tuning.md")]
 pub mod tuning {}
 
-#[cfg(feature = "metrics")]
-#[doc = include_str!("metrics.md")]
+// Pages of other features link to these two pages.
+#[cfg_attr(feature = "metrics", doc = include_str!("metrics.md"))]
+#[cfg_attr(not(feature = "metrics"), doc = "This page needs the feature `metrics`.")]
 pub mod metrics {}
 
-#[cfg(feature = "tracing")]
-#[doc = include_str!("tracing.md")]
+#[cfg_attr(feature = "tracing", doc = include_str!("tracing.md"))]
+#[cfg_attr(not(feature = "tracing"), doc = "This page needs the feature `tracing`.")]
 pub mod tracing {}
 
 #[cfg(all(feature = "json", feature = "server"))]

@@ -76,9 +76,9 @@ macro_rules! shard_counters {
             messages_in,
             /// Payload bytes of the data messages received.
             bytes_in,
-            /// Messages taken from the inboxes of shards. A message counts once per shard with
+            /// Messages that shards took from their inboxes. A message counts once per shard with
             /// recipients.
-            published,
+            shard_messages,
             /// Messages handed to a connection: written, queued behind a blocked socket, or lost
             /// with the connection.
             deliveries,
@@ -102,13 +102,13 @@ macro_rules! shard_counters {
             compressors,
             /// Publishes, joins, leaves and actions on targets refused because the inbox of a shard
             /// was full.
-            refused,
+            inbox_refusals,
             /// Joins refused because the hub has reached [`max_rooms`](crate::Builder::max_rooms),
             /// and joins by another node refused because the name of the room is too long here.
-            refused_rooms,
+            room_refusals,
             /// Connections that did not join a room by [`Hub::join`](crate::Hub::join), because
             /// they had reached [`max_rooms_per_conn`](crate::Builder::max_rooms_per_conn).
-            refused_joins,
+            join_refusals,
             /// Messages dropped by [`Overflow::DropOldest`](crate::Overflow::DropOldest) and
             /// [`Overflow::KeepNewest`](crate::Overflow::KeepNewest).
             dropped_oldest,

@@ -236,7 +236,7 @@ impl<S> Port<S> {
         }
         // From here on, dropping the delivery takes its bytes off what waits for the client.
         let delivery = Delivery::reserved(frames, link.clone(), follow);
-        self.inbox.reserve(bytes).inspect_err(|_| self.counters.refused.add(1))?;
+        self.inbox.reserve(bytes).inspect_err(|_| self.counters.inbox_refusals.add(1))?;
         self.inbox.push(Command::Deliver(delivery));
         Ok(())
     }

@@ -87,10 +87,10 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     ///
     /// A connection that has reached [`max_rooms_per_conn`](crate::Builder::max_rooms_per_conn)
     /// does not join, and its node counts it in
-    /// [`Stats::refused_joins`](crate::Stats::refused_joins). Another node may have other limits.
+    /// [`Stats::join_refusals`](crate::Stats::join_refusals). Another node may have other limits.
     /// If the name is too long there, or that node has reached its limit of rooms, no connection
     /// joins there, and that node counts this in
-    /// [`Stats::refused_rooms`](crate::Stats::refused_rooms).
+    /// [`Stats::room_refusals`](crate::Stats::room_refusals).
     ///
     /// Cost: one push per shard with connections, and one encoded message for the other nodes. A
     /// shard then needs 0.1 to 0.2 µs per connection, and the rest of its inbox waits meanwhile.

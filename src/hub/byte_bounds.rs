@@ -20,17 +20,17 @@ struct Part {
     max: u64,
 }
 
-/// The send queues of all clients. Send queues, inboxes and the outage queue together get 7/16 of
-/// the memory. The rest is for the process itself (4 to 16 MiB), its connections, the kernel's
-/// buffers, for which a control group is charged as well, and the overhead of the allocator.
+/// The send queues of all clients. Send queues, inboxes and the outbox together get 7/16 of the
+/// memory. The rest is for the process itself (4 to 16 MiB), its connections, the kernel's buffers,
+/// for which a control group is charged as well, and the overhead of the allocator.
 const QUEUED: Part = Part { of: 4, min: 4 * MIB, max: 1024 * MIB };
 /// The inboxes of all shards together.
 const INBOXES: Part = Part { of: 8, min: MIB / 4, max: u64::MAX };
 /// The inbox of one shard. Half of the minimum holds two messages of the default
 /// `max_message_bytes`.
 const INBOX: Part = Part { of: 1, min: MIB / 4, max: 64 * MIB };
-/// The outage queue of the backplane.
-const OUTAGE: Part = Part { of: 16, min: MIB, max: 64 * MIB };
+/// The outbox of the backplane.
+const OUTBOX: Part = Part { of: 16, min: MIB, max: 64 * MIB };
 
 impl Part {
     fn take(self, bytes: u64) -> u64 {
@@ -44,7 +44,7 @@ pub(super) struct ByteBounds {
     pub(super) queued: usize,
     /// For each shard.
     pub(super) inbox: usize,
-    pub(super) outage: usize,
+    pub(super) outbox: usize,
     pub(super) socket_send_buffer: Option<usize>,
 }
 
@@ -57,7 +57,7 @@ impl ByteBounds {
         Self {
             queued: QUEUED.take(bytes) as usize,
             inbox: INBOX.take(of_shard) as usize,
-            outage: OUTAGE.take(bytes) as usize,
+            outbox: OUTBOX.take(bytes) as usize,
             socket_send_buffer: is_small.then_some(SMALL_SOCKET_SEND_BUFFER),
         }
     }
@@ -70,8 +70,8 @@ mod tests {
 
     fn with(mib: u64, shards: usize) -> [usize; 3] {
         let memory = Memory { bytes: mib * MIB, source: MemorySource::Cgroup };
-        let ByteBounds { queued, inbox, outage, .. } = ByteBounds::of(Some(memory), shards);
-        [queued, inbox, outage].map(|bytes| bytes / 1024)
+        let ByteBounds { queued, inbox, outbox, .. } = ByteBounds::of(Some(memory), shards);
+        [queued, inbox, outbox].map(|bytes| bytes / 1024)
     }
 
     #[test]

@@ -113,7 +113,7 @@ events! {
         source = %memory.source,
         max_queued_bytes = bounds.queued,
         inbox_bytes = bounds.inbox,
-        outage_bytes = bounds.outage,
+        outbox_bytes = bounds.outbox,
         "memory"
     }
 
@@ -124,7 +124,7 @@ events! {
         source = %memory.source,
         max_queued_bytes = bounds.queued,
         inbox_bytes = bounds.inbox,
-        outage_bytes = bounds.outage,
+        outbox_bytes = bounds.outbox,
         socket_send_buffer = bounds.socket_send_buffer,
         "small memory: defaults are lower"
     }

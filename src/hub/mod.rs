@@ -249,7 +249,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         for port in self.inner.shards.ports() {
             stats.add_shard(port.counters());
         }
-        stats.refused_rooms += self.inner.shards.refused_names();
+        stats.room_refusals += self.inner.shards.refused_names();
         stats
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use super::Hub;
 use crate::backplane::{
-    BackplaneChanges, BackplaneError, BackplaneHealth, Bridge, Cluster, Members, NodeId,
+    BackplaneChanges, BackplaneError, BackplaneHealth, Bridge, Cluster, NodeId, ThisNode,
 };
 use crate::engine::{Action, ActionError, Address, ConnKey, Frames, Overloaded, Pace};
 use crate::shards::Shards;
@@ -68,7 +68,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
 }
 
 /// The delivery of messages and actions from other nodes to this node's shards.
-impl Members for Shards {
+impl ThisNode for Shards {
     fn deliver(
         &self,
         address: Address<'_>,
@@ -120,7 +120,7 @@ impl Members for Shards {
         except: &'a [ConnKey],
         action: Action<'a>,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
-        Box::pin(self.until(move || Members::act(self, address, except, action).ok()))
+        Box::pin(self.until(move || ThisNode::act(self, address, except, action).ok()))
     }
 
     fn connections(&self) -> u64 {

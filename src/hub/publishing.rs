@@ -132,10 +132,9 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// rooms by only milliseconds. The call does not wait for the clients.
     ///
     /// With a backplane, the members on this node get the message first. Then, if the backplane is
-    /// up, the call waits while 4 MiB or 32,768 messages are queued for it (or half of the outage
-    /// queue, if that is less), so that no message is dropped there. The call does not wait for a
-    /// backplane that is down, nor while messages [wait for other
-    /// nodes](crate::Builder::rejoin_wait).
+    /// up, the call waits while 4 MiB or 32,768 messages are queued for it (or half of the outbox,
+    /// if that is less), so that no message is dropped there. The call does not wait for a backplane
+    /// that is down, nor while messages [wait for other nodes](crate::Builder::rejoin_wait).
     ///
     /// # Errors
     /// [`PublishError::Encode`]: nothing was queued. [`PublishError::Closed`]: the hub is closed.
@@ -157,7 +156,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     ///
     /// # Errors
     /// As `to_room`, and [`PublishError::Overloaded`]: the inbox of a shard is full, and no client
-    /// gets the message. A full outage queue is not an error: it drops its oldest messages.
+    /// gets the message. A full outbox is not an error: it drops its oldest messages.
     pub fn try_to_room<M: AsMessage<Out> + ?Sized>(
         &self,
         room: &str,

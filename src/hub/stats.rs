@@ -70,9 +70,10 @@ shard_counters! {
             /// A snapshot of the counters of a hub, from [`Hub::stats`](crate::Hub::stats).
             ///
             /// All counters only grow, except `connections`, `rooms`, `blocked` and
-            /// `compressors`. The fields are
-            /// read one after the other while the hub runs, so sums over several fields may be
-            /// slightly off.
+            /// `compressors`. The fields
+            /// `refused_*` count refused handshakes. The fields `*_refusals` count refused
+            /// publishes, joins, leaves and actions. The fields are read one after the other while
+            /// the hub runs, so sums over several fields may be slightly off.
             Stats;
         }
     }

@@ -48,7 +48,7 @@ impl fmt::Display for Shortfall {
             Self::Memory { queued_bytes, memory: Memory { bytes, source } } => write!(
                 f,
                 "{queued_bytes} bytes may wait in queues, but the process has {bytes} bytes of \
-                 memory ({source}): lower max_queued_bytes, inbox_bytes or outage_bytes"
+                 memory ({source}): lower max_queued_bytes, inbox_bytes or outbox_bytes"
             ),
         }
     }
@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(
             memory,
             "1001 bytes may wait in queues, but the process has 1000 bytes of memory (control \
-             group): lower max_queued_bytes, inbox_bytes or outage_bytes"
+             group): lower max_queued_bytes, inbox_bytes or outbox_bytes"
         );
     }
 }

@@ -373,7 +373,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(shards.ports()[0].inbox().reserved(), Amount::default());
-        assert_eq!(shards.ports()[1].counters().published.get(), 100);
+        assert_eq!(shards.ports()[1].counters().shard_messages.get(), 100);
     }
 
     #[tokio::test]

@@ -158,7 +158,7 @@ fn members_of_several_rooms_count_once() {
     let rooms = ["a", "b", "nobody's"].map(Into::into);
     act(&rig, Address::Rooms(&rooms), Action::Join("c")).unwrap();
     rig.run();
-    assert_eq!(rig.counters().refused_joins.get(), 3, "each is refused once");
+    assert_eq!(rig.counters().join_refusals.get(), 3, "each is refused once");
     assert!(rig.ports[0].rooms().find("c").is_none());
 }
 
@@ -192,7 +192,7 @@ fn connection_at_its_room_limit_is_counted_and_keeps_its_rooms() {
     act(&rig, Address::Everyone, Action::Join("a")).unwrap();
     act(&rig, Address::Everyone, Action::Join("c")).unwrap();
     rig.run();
-    assert_eq!(rig.counters().refused_joins.get(), 1, "to be in a room already is no refusal");
+    assert_eq!(rig.counters().join_refusals.get(), 1, "to be in a room already is no refusal");
     assert_eq!(rig.rooms_of(&full), ["a", "b"]);
     assert_eq!(rig.rooms_of(&free), ["a", "c"]);
     act(&rig, Address::Everyone, Action::Leave("a")).unwrap();
@@ -223,7 +223,7 @@ fn if_one_shard_is_at_its_room_limit_nobody_enters() {
         assert_eq!(error, ActionError::NoMoreRooms { rooms_max: 2 });
         rig.run();
     }
-    assert_eq!(rig.total(|counters| &counters.refused_rooms), 3);
+    assert_eq!(rig.total(|counters| &counters.room_refusals), 3);
     assert!(clients.iter().all(|client| rig.rooms_of(client).is_empty()));
     assert_eq!(rig.budgets.rooms.used(), 0);
     assert_eq!(rig.total(|counters| &counters.rooms), 0);
@@ -246,7 +246,7 @@ fn if_one_inbox_is_full_the_action_affects_nobody() {
         let patient = act_at(Pace::Patient, &rig.ports, Address::Everyone, &[], action);
         assert_eq!(patient, Err(ActionError::Overloaded));
     }
-    assert_eq!(rig.total(|counters| &counters.refused), 2, "a waiting call is not refused");
+    assert_eq!(rig.total(|counters| &counters.inbox_refusals), 2, "a waiting call is not refused");
     rig.run();
     assert!(clients.iter().all(|client| client.reason().is_none()));
     assert!(rig.ports.iter().all(|port| port.rooms().is_empty()));

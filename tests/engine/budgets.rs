@@ -20,7 +20,7 @@ fn rooms_of_all_shards_share_one_bound_and_existing_rooms_can_be_joined() {
     assert_eq!(join(1, "b"), Err(JoinError::NoMoreRooms { rooms_max: 3 }));
     assert_eq!(join(2, "b"), Ok(()));
     rig.run();
-    assert_eq!(rig.total(|counters| &counters.refused_rooms), 2);
+    assert_eq!(rig.total(|counters| &counters.room_refusals), 2);
     assert_eq!(rig.budgets.rooms.used(), 3);
     clients[1].leave("a");
     rig.run();

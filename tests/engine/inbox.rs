@@ -38,7 +38,7 @@ fn publish_reaches_no_shard_if_one_shard_is_full() {
         assert_eq!(send(&rig, direct, "one too many"), Err(Overloaded));
         assert_eq!(send(&rig, Address::Everyone, "to all"), Err(Overloaded));
         assert_eq!(send(&rig, Address::Room("r"), "to the room"), Err(Overloaded));
-        assert_eq!(rig.ports[full].counters().refused.get(), 3);
+        assert_eq!(rig.ports[full].counters().inbox_refusals.get(), 3);
         assert_eq!(rig.ports[1 - full].inbox().len(), 0);
         let other = Address::Conn(members[1 - full].id());
         assert_eq!(send(&rig, other, "next door"), Ok(()), "the other shard has room");

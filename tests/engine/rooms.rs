@@ -241,7 +241,7 @@ fn join_or_leave_without_inbox_space_is_refused_and_leaves_no_trace() {
     assert_eq!(other.port.join(&other.link, "c"), Err(JoinError::Overloaded));
     assert!(rig.ports[0].rooms().find("c").is_none());
     rig.run();
-    assert_eq!(rig.counters().refused.get(), 3);
+    assert_eq!(rig.counters().inbox_refusals.get(), 3);
     other.join("c");
     other.join("d");
     rig.run();

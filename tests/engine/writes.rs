@@ -40,7 +40,7 @@ fn a_run_that_was_published_as_one_counts_its_messages() {
         assert_eq!(member.texts()[1..], texts);
         assert_eq!(member.writes(), 1);
     }
-    assert_eq!(rig.counters().published.get(), 6);
+    assert_eq!(rig.counters().shard_messages.get(), 6);
     assert_eq!(rig.counters().deliveries.get(), 12);
 }
 

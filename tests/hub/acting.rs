@@ -182,7 +182,7 @@ async fn an_empty_audience_leaves_no_room_behind() {
         assert!(server.hub.members("room").await.is_empty());
     }
     assert!(server.hub.rooms().await.is_empty());
-    assert_eq!(server.hub.stats().refused_rooms, 0, "each has given its place back");
+    assert_eq!(server.hub.stats().room_refusals, 0, "each has given its place back");
 }
 
 #[tokio::test]
@@ -200,18 +200,18 @@ async fn limits_of_rooms_hold_for_actions() {
     hub.try_join(&everyone, "b").unwrap();
     assert_eq!(first.rooms().await, ["a"]);
     assert_eq!(second.rooms().await, ["b"]);
-    assert_eq!(hub.stats().refused_joins, 1);
+    assert_eq!(hub.stats().join_refusals, 1);
     let error = hub.try_join(&everyone, "c").unwrap_err();
     assert_eq!(error, ActionError::NoMoreRooms { rooms_max: 2 });
     assert_eq!(Close::from(error).code, CloseCode::TRY_AGAIN);
-    assert_eq!(hub.stats().refused_rooms, 1);
+    assert_eq!(hub.stats().room_refusals, 1);
     assert_eq!(first.try_join("b"), Err(JoinError::TooManyRooms { rooms_max: 1 }));
     hub.try_leave(&everyone, "a").unwrap();
     assert!(first.rooms().await.is_empty());
     hub.try_join(&everyone, "b").unwrap();
     assert_eq!(first.rooms().await, ["b"], "the place of the room that it left");
     assert_eq!(
-        hub.stats().refused_joins,
+        hub.stats().join_refusals,
         1,
         "a connection that is already in the room is not refused"
     );
@@ -242,10 +242,10 @@ async fn full_inbox_refuses_try_actions_and_delays_waiting_actions() {
     let (mut client, conn) = server.connect().await;
     // The runtime has one thread, so the shard does not run between these calls.
     (0..4).for_each(|message| hub.try_broadcast(&message).unwrap());
-    let (everyone, before) = (Target::everyone(), hub.stats().refused);
+    let (everyone, before) = (Target::everyone(), hub.stats().inbox_refusals);
     assert_eq!(hub.try_join(&everyone, "room"), Err(ActionError::Overloaded));
     assert_eq!(hub.try_close(&everyone, CloseCode::NORMAL), Err(ActionError::Overloaded));
-    assert_eq!(hub.stats().refused, before + 2);
+    assert_eq!(hub.stats().inbox_refusals, before + 2);
     within("the join", hub.join(&everyone, "room")).await.unwrap();
     assert_eq!(conn.rooms().await, ["room"]);
     within("the leave", hub.leave(&everyone, "room")).await.unwrap();

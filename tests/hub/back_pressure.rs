@@ -31,7 +31,7 @@ async fn try_publish_to_a_full_inbox_is_refused_and_delivers_nothing() {
     assert_eq!(conn.try_join("s"), Err(JoinError::Overloaded));
     assert_eq!(conn.try_leave("r"), Err(LeaveError::Overloaded));
     hub.try_to_room("nobody's", &9).unwrap();
-    assert!(hub.stats().refused >= 12 + 6);
+    assert!(hub.stats().inbox_refusals >= 12 + 6);
 
     hub.broadcast(&100).await.unwrap();
     let mut expected = taken;
@@ -238,7 +238,7 @@ async fn flooding_client_is_not_read_while_the_inbox_has_little_space() {
     flooder.send(&flood).await;
     assert_eq!(listener.get_many::<u32>(1_000).await, (0..1_000).collect::<Vec<_>>());
     let stats = hub.stats();
-    assert_eq!((stats.refused, stats.handler_panics, stats.connections), (0, 0, 2));
+    assert_eq!((stats.inbox_refusals, stats.handler_panics, stats.connections), (0, 0, 2));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

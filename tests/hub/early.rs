@@ -290,7 +290,7 @@ async fn rooms_out_of_bounds_refuse_the_handshake() {
     let head = answer_to(&server, "/ws?room=a&room=c").await;
     assert!(head.starts_with("http/1.1 503 ") && head.contains("retry-after: "), "{head}");
     eventually("it has gone", || hub.count() == 1 && hub.member_count("a") == 1).await;
-    assert_eq!((hub.stats().refused_for_rooms, hub.stats().refused_rooms), (3, 1));
+    assert_eq!((hub.stats().refused_for_rooms, hub.stats().room_refusals), (3, 1));
     events.open().await;
     assert!(events.pending().is_none());
 }

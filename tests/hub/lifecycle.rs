@@ -366,9 +366,9 @@ async fn stats_count_what_happens() {
     assert_eq!(stats.rooms, 1);
     assert_eq!((stats.messages_in, stats.bytes_in), (2, 14));
     assert_eq!(stats.decode_errors, 1);
-    assert_eq!(stats.published, 3, "a broadcast to two shards and a message to one");
+    assert_eq!(stats.shard_messages, 3, "a broadcast to two shards and a message to one");
     assert_eq!((stats.deliveries, stats.bytes_out), (3, 9));
-    assert_eq!((stats.evictions(), stats.dropped(), stats.refused), (0, 0, 0));
+    assert_eq!((stats.evictions(), stats.dropped(), stats.inbox_refusals), (0, 0, 0));
     a.close_with(1_000, "").await;
     server.events.ended().await;
     let stats = server.hub.stats();

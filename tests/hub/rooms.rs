@@ -316,7 +316,7 @@ async fn rooms_of_a_hub_are_bounded_and_a_refused_join_is_told_to_try_again() {
     conn.try_join("b").unwrap();
     let error = conn.try_join("c").unwrap_err();
     assert_eq!(error, JoinError::NoMoreRooms { rooms_max: 2 });
-    assert_eq!(server.hub.stats().refused_rooms, 1);
+    assert_eq!(server.hub.stats().room_refusals, 1);
     let close = Close::from(error);
     assert_eq!(close, Close::new(CloseCode::TRY_AGAIN, "no more rooms: the hub has at most 2"));
     conn.try_leave("a").unwrap();

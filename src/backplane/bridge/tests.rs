@@ -112,10 +112,10 @@ impl Subscriber for Silence {
     }
 }
 
-/// A hub without members.
-struct NoMembers;
+/// A node without members.
+struct EmptyNode;
 
-impl Members for NoMembers {
+impl ThisNode for EmptyNode {
     fn deliver(&self, _: Address<'_>, _: &[ConnKey], _: &Frames) -> Result<(), Overloaded> {
         Ok(())
     }
@@ -153,26 +153,21 @@ impl Members for NoMembers {
     fn for_each_room(&self, _: &mut dyn FnMut(&str, usize)) {}
 }
 
-/// A bridge over the driver. Its outage queue holds two messages.
+/// A bridge over the driver. Its outbox holds two messages.
 fn bridge(driver: &HoldingDriver, spread: u16) -> Bridge {
     let config = BridgeConfig {
         channel: "test".to_owned(),
         spread,
-        outage: InboxLimits { messages: 2, bytes: 1_000 },
+        outbox: InboxLimits { messages: 2, bytes: 1_000 },
         signing: Signing::default(),
         rejoin_wait: Duration::from_secs(20),
         queue_bytes: 1_000,
         #[cfg(feature = "json")]
         plain: None,
     };
-    let members: Arc<dyn Members> = Arc::new(NoMembers);
+    let here: Arc<dyn ThisNode> = Arc::new(EmptyNode);
     let node = NodeId::from_bytes([1; 16]);
-    BridgePlan::new(config).start(
-        driver.clone(),
-        node,
-        Arc::downgrade(&members),
-        &Handle::current(),
-    )
+    BridgePlan::new(config).start(driver.clone(), node, Arc::downgrade(&here), &Handle::current())
 }
 
 fn publish(bridge: &Bridge, room: &str) {

@@ -32,10 +32,10 @@ use crate::backplane::health::rejected::Rejected;
 use crate::backplane::identity::NodeId;
 use crate::backplane::incoming::ledger::SequenceLedger;
 use crate::backplane::incoming::queue::{IncomingQueue, ReceiveEvent};
-use crate::backplane::members::Members;
 use crate::backplane::nodes::fleet::Fleet;
 use crate::backplane::subscriptions::interest::Interest;
 use crate::backplane::target::To;
+use crate::backplane::this_node::ThisNode;
 use crate::engine::{Action, FrameKind, Frames, frame};
 use crate::telemetry::Throttle;
 
@@ -48,7 +48,7 @@ pub(crate) struct Deps {
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) health: Arc<Health>,
     /// Upgrades until the hub is dropped.
-    pub(crate) members: Weak<dyn Members>,
+    pub(crate) here: Weak<dyn ThisNode>,
     /// The most bytes of frames that are handed to members at once.
     pub(crate) run_bytes_max: usize,
 }
@@ -77,19 +77,19 @@ impl Receiving {
         loop {
             match self.deps.queue.next().await {
                 ReceiveEvent::Payload(channel, payload) => {
-                    let Some(members) = self.deps.members.upgrade() else { return };
-                    self.receive(channel, &payload, &*members).await;
+                    let Some(here) = self.deps.here.upgrade() else { return };
+                    self.receive(channel, &payload, &*here).await;
                 }
                 ReceiveEvent::Unsubscribed(channel) => self.ledger.pause(channel),
             }
         }
     }
 
-    async fn receive(&mut self, channel: Channel, payload: &Bytes, members: &dyn Members) {
+    async fn receive(&mut self, channel: Channel, payload: &Bytes, here: &dyn ThisNode) {
         let health = &self.deps.health;
         match self.deps.signing.parse(payload) {
             Ok(Envelope { header, body: EnvelopeBody::Messages(messages) }) => {
-                self.deliver_new(channel, header, messages, members).await;
+                self.deliver_new(channel, header, messages, here).await;
             }
             Ok(Envelope { header, body: EnvelopeBody::Heartbeat(heartbeat) }) => {
                 self.receive_heartbeat(channel, header, heartbeat);
@@ -106,7 +106,7 @@ impl Receiving {
         channel: Channel,
         header: EnvelopeHeader,
         messages: WireMessages<'_>,
-        members: &dyn Members,
+        here: &dyn ThisNode,
     ) {
         // Invariant 2.
         let duplicates = self.enter(channel, header, messages.left().into());
@@ -115,12 +115,12 @@ impl Receiving {
         self.run.append(&first);
         for message in messages {
             if !self.run.can_append(&first, &message, self.deps.run_bytes_max) {
-                self.deliver_run(&first, members).await;
+                self.deliver_run(&first, here).await;
                 first = message.clone();
             }
             self.run.append(&message);
         }
-        self.deliver_run(&first, members).await;
+        self.deliver_run(&first, here).await;
     }
 
     /// Enters an envelope in the ledger (invariant 2), and returns the number of messages to skip.
@@ -137,7 +137,7 @@ impl Receiving {
     }
 
     /// Delivers the run to the targets of its first message.
-    async fn deliver_run(&mut self, first: &WireMessage<'_>, members: &dyn Members) {
+    async fn deliver_run(&mut self, first: &WireMessage<'_>, here: &dyn ThisNode) {
         let FrameRun { frames, stays_plain, messages, unsendable } = &mut self.run;
         let counters = &self.deps.health.counters;
         counters.received.add(mem::take(messages));
@@ -148,34 +148,34 @@ impl Receiving {
             frames.clear();
             // A single large message may have made the buffer large.
             frames.shrink_to(2 * self.deps.run_bytes_max);
-            self.deliver(first, &run, members).await;
+            self.deliver(first, &run, here).await;
         }
         if let MessageContent::Action(action) = first.content {
-            self.act(first, action, members).await;
+            self.act(first, action, here).await;
         }
         // Long envelopes must not keep the worker thread from other tasks.
         coop::consume_budget().await;
     }
 
     /// Hands frames to the targets of a message that are on this node.
-    async fn deliver(&self, message: &WireMessage<'_>, frames: &Frames, members: &dyn Members) {
+    async fn deliver(&self, message: &WireMessage<'_>, frames: &Frames, here: &dyn ThisNode) {
         let node = self.deps.fleet.node;
         let target = To::from(message.target.clone());
         let Some(address) = target.address().on(node) else { return };
         let except = message.excepted_on(node);
         // Invariant 4.
-        members.deliver_in_time(address, &except, frames).await;
+        here.deliver_in_time(address, &except, frames).await;
     }
 
     /// Applies an action to the targets of a message that are on this node.
-    async fn act(&self, message: &WireMessage<'_>, action: Action<'_>, members: &dyn Members) {
+    async fn act(&self, message: &WireMessage<'_>, action: Action<'_>, here: &dyn ThisNode) {
         let node = self.deps.fleet.node;
         let target = To::from(message.target.clone());
         let Some(address) = target.address().on(node) else { return };
         let except = message.excepted_on(node);
         // Invariant 4.
-        if members.act(address, &except, action).is_err() {
-            members.act_later(address, &except, action).await;
+        if here.act(address, &except, action).is_err() {
+            here.act_later(address, &except, action).await;
         }
     }
 

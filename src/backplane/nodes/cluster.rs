@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::backplane::channels::room_hash;
 use crate::backplane::identity::NodeId;
-use crate::backplane::members::Members;
 use crate::backplane::nodes::roster::KnownNode;
+use crate::backplane::this_node::ThisNode;
 
 /// A node of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,13 +45,13 @@ pub struct RoomMembers {
 #[derive(Clone)]
 pub struct Cluster {
     nodes: Vec<Node>,
-    here: Weak<dyn Members>,
+    here: Weak<dyn ThisNode>,
     peers: Vec<Arc<KnownNode>>,
 }
 
 impl Cluster {
     /// The node `id` and the nodes that it knows.
-    pub(crate) fn new(id: NodeId, here: Weak<dyn Members>, peers: Vec<Arc<KnownNode>>) -> Self {
+    pub(crate) fn new(id: NodeId, here: Weak<dyn ThisNode>, peers: Vec<Arc<KnownNode>>) -> Self {
         let connections = here.upgrade().map_or(0, |here| here.connections());
         let own = Node { id, connections, age: Duration::ZERO };
         let others = peers.iter().map(|peer| Node {

@@ -46,7 +46,6 @@ use crate::backplane::contract::{
 };
 use crate::backplane::envelope::{Heartbeat, Report, RollCallAnswer};
 use crate::backplane::health::half::Half;
-use crate::backplane::members::Members;
 use crate::backplane::nodes::fleet::Fleet;
 use crate::backplane::outgoing::outbox::Outbox;
 use crate::backplane::outgoing::packing::{Packing, envelope_count, message_count};
@@ -55,6 +54,7 @@ use crate::backplane::reconnecting::halves::ConnectionHalves;
 use crate::backplane::reconnecting::supervise::{Attempt, connect, supervise};
 use crate::backplane::subscriptions::echoes::Echoes;
 use crate::backplane::subscriptions::interest::Interest;
+use crate::backplane::this_node::ThisNode;
 use crate::runtime::deadline::timeout;
 
 /// The time between two heartbeats on each channel.
@@ -79,7 +79,7 @@ pub(crate) struct Deps {
     pub(crate) halves: Arc<ConnectionHalves>,
     pub(crate) fleet: Arc<Fleet>,
     /// Upgrades until the hub is dropped.
-    pub(crate) members: Weak<dyn Members>,
+    pub(crate) here: Weak<dyn ThisNode>,
     /// How long messages wait for nodes that are missing after a break.
     pub(crate) rejoin_wait: Duration,
 }
@@ -280,8 +280,8 @@ impl<B: Backplane> Publishing<B> {
 
     /// The report of this node; `None` if the hub is gone.
     fn report(&self) -> Option<Report> {
-        let members = self.deps.members.upgrade()?;
-        Some(report(&*members, self.deps.channels.spread()))
+        let here = self.deps.here.upgrade()?;
+        Some(report(&*here, self.deps.channels.spread()))
     }
 
     /// Waits for a message, a request, or the next time at which something is due.

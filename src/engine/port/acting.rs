@@ -117,7 +117,7 @@ pub fn act_at<S>(
 fn reserve<S>(meant: &[(&Arc<Port<S>>, Audience)]) -> Result<(), Overloaded> {
     for (at, (port, _)) in meant.iter().enumerate() {
         if port.inbox.reserve(0).is_err() {
-            port.counters.refused.add(1);
+            port.counters.inbox_refusals.add(1);
             meant[..at].iter().for_each(|(port, _)| port.inbox.give_back(1, 0));
             return Err(Overloaded);
         }
@@ -135,7 +135,7 @@ fn prepare<S>(
         match port.change(action) {
             Ok(change) => changes.push(change),
             Err(no_more) => {
-                port.counters.refused_rooms.add(1);
+                port.counters.room_refusals.add(1);
                 meant[at..].iter().for_each(|(port, _)| port.inbox.give_back(1, 0));
                 // Only the shard may take a claim back: a change without an audience makes it do
                 // so.

@@ -114,7 +114,7 @@ impl<S> Port<S> {
         // From here on, dropping the delivery takes its bytes off what waits for the client.
         let delivery = Delivery::reserved(first, link.clone(), None);
         if self.inbox.reserve(bytes).is_err() {
-            self.counters.refused.add(1);
+            self.counters.inbox_refusals.add(1);
             return Err(JoinError::Overloaded);
         }
         let room = self.admit(link, name).inspect_err(|_| self.inbox.give_back(1, bytes))?;
@@ -136,13 +136,13 @@ impl<S> Port<S> {
         }
         if self.inbox.reserve(0).is_err() {
             link.release_membership();
-            self.counters.refused.add(1);
+            self.counters.inbox_refusals.add(1);
             return Err(JoinError::Overloaded);
         }
         self.rooms.claim(name).map_err(|NoMoreRooms { rooms_max }| {
             self.inbox.give_back(1, 0);
             link.release_membership();
-            self.counters.refused_rooms.add(1);
+            self.counters.room_refusals.add(1);
             JoinError::NoMoreRooms { rooms_max }
         })
     }
@@ -163,7 +163,7 @@ impl<S> Port<S> {
             return Ok(());
         };
         if self.inbox.reserve(0).is_err() {
-            self.counters.refused.add(1);
+            self.counters.inbox_refusals.add(1);
             return Err(LeaveError::Overloaded);
         }
         // If all memberships are used up by earlier leaves, the connection is not in the room.

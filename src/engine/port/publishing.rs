@@ -110,7 +110,7 @@ impl Publish<'_> {
             return Ok(());
         };
         let bytes = self.frames.len();
-        port.inbox.reserve(bytes).inspect_err(|_| port.counters.refused.add(1))?;
+        port.inbox.reserve(bytes).inspect_err(|_| port.counters.inbox_refusals.add(1))?;
         self.reserve(*before).inspect_err(|_| port.inbox.give_back(1, bytes))
     }
 }

@@ -102,7 +102,7 @@ impl<S: Socket> Shard<S> {
             Change::Join(room) => {
                 let rooms_max = self.ctx.port.rooms_per_conn();
                 if !self.table.enter(slot, room, rooms_max) {
-                    self.ctx.port.counters().refused_joins.add(1);
+                    self.ctx.port.counters().join_refusals.add(1);
                 }
             }
             Change::Leave(room) => self.table.expel(slot, room),

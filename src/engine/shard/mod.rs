@@ -351,7 +351,7 @@ impl<S: Socket> Shard<S> {
 
     /// Adds a delivery to the turn (`true`) or to the sweep (`false`).
     fn deliver(&mut self, delivery: Delivery) -> bool {
-        self.ctx.port.counters().published.add(frame::count(&delivery.frames) as u64);
+        self.ctx.port.counters().shard_messages.add(frame::count(&delivery.frames) as u64);
         if self.sweep.takes(&delivery, &self.table) {
             self.sweep.add(delivery, &mut self.table);
             return false;

@@ -147,23 +147,23 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
         self
     }
 
-    /// How many messages may wait for the backplane, such as while it is down. Default: 65,536; at
-    /// least 1. Beyond it, the oldest messages are dropped and counted
-    /// ([`dropped`](crate::BackplaneHealth::dropped)).
-    pub fn outage_messages(mut self, messages: usize) -> Self {
-        self.outage_messages = messages;
+    /// How many messages the outbox may hold. Messages for other nodes wait there for the
+    /// backplane, such as while it is down. Default: 65,536; at least 1. Beyond it, the oldest
+    /// messages are dropped and counted ([`dropped`](crate::BackplaneHealth::dropped)).
+    pub fn outbox_messages(mut self, messages: usize) -> Self {
+        self.outbox_messages = messages;
         self
     }
 
-    /// How many bytes may wait for the backplane, at least 1. Works as
-    /// [`outage_messages`](Self::outage_messages) does.
+    /// How many bytes the outbox may hold, at least 1. Works as
+    /// [`outbox_messages`](Self::outbox_messages) does.
     ///
     /// Default: 64 MiB, or a sixteenth of the memory that the process may use
     /// ([`max_queued_bytes`](Self::max_queued_bytes)) if that is less, but at least 1 MiB. A
     /// message that is larger than this bound, or larger than 256 MiB, reaches no other node, and
     /// counts as dropped.
-    pub fn outage_bytes(mut self, bytes: usize) -> Self {
-        self.byte_settings.outage = Some(bytes);
+    pub fn outbox_bytes(mut self, bytes: usize) -> Self {
+        self.byte_settings.outbox = Some(bytes);
         self
     }
 
@@ -179,7 +179,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     ///
     /// With a shorter time, more messages are lost when nodes come back late. With a longer time,
     /// messages wait longer when a node has crashed during the outage. They wait within
-    /// [`outage_messages`](Self::outage_messages) and [`outage_bytes`](Self::outage_bytes).
+    /// [`outbox_messages`](Self::outbox_messages) and [`outbox_bytes`](Self::outbox_bytes).
     pub fn rejoin_wait(mut self, time: Duration) -> Self {
         self.rejoin_wait = time;
         self

@@ -35,8 +35,8 @@ impl<Out, In> Builder<Out, In> {
             ("max_queued_bytes", self.byte_settings.queued.unwrap_or(1)),
             ("socket_send_buffer", self.socket_send_buffer.unwrap_or(1)),
             ("inbox_bytes", self.byte_settings.inbox.unwrap_or(1)),
-            ("outage_messages", self.outage_messages),
-            ("outage_bytes", self.byte_settings.outage.unwrap_or(1)),
+            ("outbox_messages", self.outbox_messages),
+            ("outbox_bytes", self.byte_settings.outbox.unwrap_or(1)),
         ] {
             in_range(setting, value, 1..=usize::MAX, "1 and more")?;
         }

@@ -10,7 +10,7 @@ use crate::process::{Needs, ProcessLimits, Shortfall};
 pub(super) struct ByteSettings {
     pub(super) queued: Option<usize>,
     pub(super) inbox: Option<usize>,
-    pub(super) outage: Option<usize>,
+    pub(super) outbox: Option<usize>,
     pub(super) connections: Option<usize>,
 }
 
@@ -24,7 +24,7 @@ impl<Out, In> Builder<Out, In> {
         let bounds = ByteBounds {
             queued: self.byte_settings.queued.unwrap_or(by_memory.queued),
             inbox: self.byte_settings.inbox.unwrap_or(by_memory.inbox),
-            outage: self.byte_settings.outage.unwrap_or(by_memory.outage),
+            outbox: self.byte_settings.outbox.unwrap_or(by_memory.outbox),
             socket_send_buffer: self.socket_send_buffer.or(by_memory.socket_send_buffer),
         };
         match limits.memory {
@@ -38,9 +38,9 @@ impl<Out, In> Builder<Out, In> {
     }
 
     fn needs(&self, bounds: ByteBounds) -> Needs {
-        let outage = self.backplane.as_ref().map_or(0, |_: &BackplaneSetting| bounds.outage);
+        let outbox = self.backplane.as_ref().map_or(0, |_: &BackplaneSetting| bounds.outbox);
         let inboxes = bounds.inbox.saturating_mul(self.shards);
-        let queued_bytes = bounds.queued.saturating_add(inboxes).saturating_add(outage);
+        let queued_bytes = bounds.queued.saturating_add(inboxes).saturating_add(outbox);
         Needs { connections: self.byte_settings.connections, queued_bytes }
     }
 }

@@ -63,7 +63,7 @@ use crate::ws::{ComeBack, DecodeLimits};
 /// | rooms | [`max_rooms`](Self::max_rooms), [`max_rooms_per_conn`](Self::max_rooms_per_conn), [`max_room_name_bytes`](Self::max_room_name_bytes) |
 /// | bytes that wait for a client | [`send_buffer_bytes`](Self::send_buffer_bytes), [`send_buffer`](Self::send_buffer), [`socket_send_buffer`](Self::socket_send_buffer), [`max_queued_bytes`](Self::max_queued_bytes) (of all clients) |
 /// | messages that wait for a shard | [`inbox_messages`](Self::inbox_messages), [`inbox_bytes`](Self::inbox_bytes), [`shards`](Self::shards) |
-/// | messages that wait for other nodes | [`outage_messages`](Self::outage_messages), [`outage_bytes`](Self::outage_bytes), [`rejoin_wait`](Self::rejoin_wait), [`channels`](Self::channels) |
+/// | messages that wait for other nodes | [`outbox_messages`](Self::outbox_messages), [`outbox_bytes`](Self::outbox_bytes), [`rejoin_wait`](Self::rejoin_wait), [`channels`](Self::channels) |
 /// | time | [`ping_interval`](Self::ping_interval), [`write_timeout`](Self::write_timeout), [`close_timeout`](Self::close_timeout), [`heartbeats`](Self::heartbeats), [`subscribe_timeout`](Self::subscribe_timeout) |
 ///
 /// These settings connect a hub with other nodes and with its program:
@@ -108,7 +108,7 @@ pub struct Builder<Out, In = Out> {
     socket_send_buffer: Option<usize>,
     backplane: Option<BackplaneSetting>,
     spread: u16,
-    outage_messages: usize,
+    outbox_messages: usize,
     rejoin_wait: Duration,
     subscribe_timeout: Duration,
     /// The bounds in bytes that were set. The defaults of the others depend on the memory of the
@@ -173,7 +173,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
             socket_send_buffer: None,
             backplane: None,
             spread: 1,
-            outage_messages: 65_536,
+            outbox_messages: 65_536,
             rejoin_wait: Duration::from_secs(20),
             subscribe_timeout: Duration::from_secs(5),
             byte_settings: ByteSettings::default(),
@@ -229,7 +229,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
             let config = BridgeConfig {
                 channel: backplane.channel,
                 spread: self.spread,
-                outage: InboxLimits { messages: self.outage_messages, bytes: bytes.outage },
+                outbox: InboxLimits { messages: self.outbox_messages, bytes: bytes.outbox },
                 signing,
                 rejoin_wait: self.rejoin_wait,
                 queue_bytes: self.queue.bytes,
@@ -330,7 +330,7 @@ impl<Out, In> fmt::Debug for Builder<Out, In> {
             .field("socket_send_buffer", &self.socket_send_buffer)
             .field("channel", &self.backplane.as_ref().map(|backplane| &backplane.channel))
             .field("channels", &self.spread)
-            .field("outage_messages", &self.outage_messages)
+            .field("outbox_messages", &self.outbox_messages)
             .field("rejoin_wait", &self.rejoin_wait)
             .field("subscribe_timeout", &self.subscribe_timeout)
             .field("signing", &self.signing);

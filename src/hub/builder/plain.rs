@@ -68,9 +68,9 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     ///
     /// All other payloads are dropped, such as a payload with an unknown field, or with a field
     /// twice. The program that published the payload gets no error.
-    /// [`BackplaneHealth::plain_refused`](crate::BackplaneHealth::plain_refused) counts it on each
-    /// node. A warning of `tracing` has the reason, at most once a second for each reason. It does
-    /// not show the payload.
+    /// [`BackplaneHealth::plain_rejected`](crate::BackplaneHealth::plain_rejected) counts it on
+    /// each node. A warning of `tracing` has the reason, at most once a second for each reason. It
+    /// does not show the payload.
     ///
     /// # Signature
     /// With a backplane key (`backplane_key`, feature `hmac`), the payload must be signed with that

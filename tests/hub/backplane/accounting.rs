@@ -69,7 +69,7 @@ async fn payload_that_arrived_despite_a_failed_publish_is_delivered_once() {
 async fn an_outage_drops_the_oldest_and_local_members_miss_nothing() {
     let bus = Faulty::new();
     let build = || {
-        let builder = Hub::builder().backplane(bus.clone(), "test").outage_messages(100);
+        let builder = Hub::builder().backplane(bus.clone(), "test").outbox_messages(100);
         builder.send_buffer(10_000).build().unwrap()
     };
     let (mut here, mut there) = (Member::of(build()).await, Member::of(build()).await);

@@ -243,8 +243,8 @@ async fn settings_out_of_range_are_refused() {
     for built in [
         builder().channels(0).build(),
         builder().channels(4_097).build(),
-        builder().outage_messages(0).build(),
-        builder().outage_bytes(0).build(),
+        builder().outbox_messages(0).build(),
+        builder().outbox_bytes(0).build(),
     ] {
         assert!(matches!(built, Err(BuildError::OutOfRange { .. })));
     }

@@ -93,14 +93,17 @@ pub(super) async fn member(builder: Builder<u32>) -> Member {
 /// The counters of a node for the plain channel: received, too large, malformed, undecodable, overrun.
 fn counted<T: Send + 'static>(hub: &Hub<T>) -> [u64; 5] {
     let health = health(hub);
-    let refused = [
+    let rejected = [
         health.plain_too_large,
         health.plain_malformed,
         health.plain_undecodable,
         health.plain_overrun,
     ];
-    assert_eq!(health.plain_refused(), refused.iter().sum::<u64>() + health.plain_unauthenticated);
-    let [large, malformed, undecodable, overrun] = refused;
+    assert_eq!(
+        health.plain_rejected(),
+        rejected.iter().sum::<u64>() + health.plain_unauthenticated
+    );
+    let [large, malformed, undecodable, overrun] = rejected;
     [health.plain_received, large, malformed, undecodable, overrun]
 }
 
@@ -262,7 +265,7 @@ async fn malformed_payload_reaches_nobody_and_is_counted() {
 }
 
 #[tokio::test]
-async fn payload_passes_at_the_length_limit_and_is_refused_past_it() {
+async fn payload_passes_at_the_length_limit_and_is_rejected_past_it() {
     let bus = Local::new();
     let of_bytes = |bytes: usize| {
         let spaces = " ".repeat(bytes - 29);

@@ -238,6 +238,6 @@ async fn message_published_with_redis_cli_shows_in_tabs_of_two_servers() {
     for tab in [&ann, &bob] {
         tab.messages_become(&[("<b>cron</b>", "It is noon.")]).await;
         tab.count_becomes("counter-plain_received", 2).await;
-        tab.count_becomes("counter-plain_refused", 1).await;
+        tab.count_becomes("counter-plain_rejected", 1).await;
     }
 }

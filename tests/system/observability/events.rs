@@ -352,7 +352,7 @@ async fn rejected_connection_is_logged_with_its_reason() {
 }
 
 #[tokio::test]
-async fn refused_plain_payloads_are_logged_as_totals_by_reason_without_their_content() {
+async fn rejected_plain_payloads_are_logged_as_totals_by_reason_without_their_content() {
     let log = Log::new("warn");
     let bus = Local::new();
     let hub = Hub::<u32>::builder().backplane(bus.clone(), "told").plain_channel("told:in");
@@ -370,8 +370,8 @@ async fn refused_plain_payloads_are_logged_as_totals_by_reason_without_their_con
             publisher.publish(&mut vec![parcel]).await.expect("it is there");
         }
     }
-    eventually("each is counted", || health().plain_refused() == 3_000).await;
-    let told = log.with("plain messages refused");
+    eventually("each is counted", || health().plain_rejected() == 3_000).await;
+    let told = log.with("plain messages rejected");
     for reason in [
         "the payload has a field that is not known",
         "the codec cannot decode the message",
@@ -379,8 +379,8 @@ async fn refused_plain_payloads_are_logged_as_totals_by_reason_without_their_con
     ] {
         let node = hub.node_id();
         let first = format!(
-            "WARN roomcast::backplane: plain messages refused node={node} channel=\"told:in\" \
-             reason={reason} refused=1"
+            "WARN roomcast::backplane: plain messages rejected node={node} channel=\"told:in\" \
+             reason={reason} rejected=1"
         );
         assert!(told.contains(&first), "{told:#?}");
     }

@@ -49,7 +49,7 @@ async fn metrics_of_a_hub_count_its_activity() {
     assert_eq!(seen.counter("roomcast_received_messages_total"), 2);
     assert_eq!(seen.counter("roomcast_received_bytes_total"), "\"one\"no JSON".len() as u64);
     assert_eq!(seen.counter("roomcast_decode_errors_total"), 1);
-    assert_eq!(seen.counter("roomcast_published_total"), 4, "two, in each of two shards");
+    assert_eq!(seen.counter("roomcast_shard_messages_total"), 4, "two, in each of two shards");
     assert_eq!(seen.counter("roomcast_deliveries_total"), 6);
     assert_eq!(seen.counter("roomcast_writes_total"), served.hub.stats().writes);
     assert_eq!(seen.counter("roomcast_written_bytes_total"), served.hub.stats().bytes_out);
@@ -111,7 +111,7 @@ async fn publish_to_nobody_is_not_sampled() {
     let served = Recorded::serve(hub()).await;
     served.hub.record_metrics();
     served.hub.try_broadcast(&"to all".to_owned()).expect("published");
-    eventually("both shards have seen it", || served.hub.stats().published == 2).await;
+    eventually("both shards have seen it", || served.hub.stats().shard_messages == 2).await;
     let seen = Seen::in_scope(|| served.hub.record_metrics());
     assert_eq!(seen.histogram("roomcast_delivery_latency_seconds"), [0.0; 0]);
     assert_eq!(seen.histogram("roomcast_burst_messages"), [0.0; 0]);

@@ -33,7 +33,7 @@ pub(crate) struct Feed {
     padding: String,
     /// The number of published messages, which is the number of the next message.
     pub(crate) published: u64,
-    /// The most messages that were seen in the outage queue.
+    /// The most messages that were seen in the outbox.
     pub(crate) queued_max: usize,
 }
 

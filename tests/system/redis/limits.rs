@@ -83,24 +83,24 @@ async fn subscriber_that_redis_cuts_off_as_too_slow_counts_lost_messages() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn full_outage_queue_drops_the_oldest_and_counts_them() {
-    const QUEUE: usize = 1_000;
+async fn full_outbox_drops_the_oldest_and_counts_them() {
+    const OUTBOX: usize = 1_000;
     let mut redis = RedisServer::start();
-    let a = node(&redis.url()).outage_messages(QUEUE).build().unwrap();
+    let a = node(&redis.url()).outbox_messages(OUTBOX).build().unwrap();
     let (pair, mut feed) = Pair::linked(a, node(&redis.url()).build().unwrap()).await;
     redis.kill();
     feed.run_until("messages are dropped", || health(&pair.a.hub).dropped > 500).await;
-    assert!(health(&pair.a.hub).queued <= QUEUE, "{pair:?}");
+    assert!(health(&pair.a.hub).queued <= OUTBOX, "{pair:?}");
     redis.restart();
     pair.flow(&mut feed).await;
     pair.account_for(&mut feed).await;
-    assert!(feed.queued_max <= QUEUE, "{} of {QUEUE}", feed.queued_max);
+    assert!(feed.queued_max <= OUTBOX, "{} of {OUTBOX}", feed.queued_max);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn outage_queue_has_a_bound_in_bytes() {
+async fn outbox_has_a_bound_in_bytes() {
     let mut redis = RedisServer::start();
-    let a = node(&redis.url()).outage_bytes(256 << 10).build().unwrap();
+    let a = node(&redis.url()).outbox_bytes(256 << 10).build().unwrap();
     let (pair, mut feed) = Pair::linked(a, node(&redis.url()).build().unwrap()).await;
     redis.kill();
     feed.flood();

@@ -85,7 +85,7 @@ async fn message_published_with_redis_cli_reaches_the_members_on_all_nodes() {
     for hub in [&a.hub, &b.hub] {
         let health = health(hub);
         assert_eq!((health.plain_received, health.plain_malformed), (5, 2));
-        assert_eq!(health.plain_refused(), 2);
+        assert_eq!(health.plain_rejected(), 2);
         assert_eq!((health.garbage, health.lost, health.published), (0, 0, 0));
     }
 }
@@ -108,7 +108,7 @@ async fn hub_accepts_messages_signed_by_the_documented_python_code() {
         assert_eq!(client.get::<Value>().await, json!("The kettle boils."));
         let health = health(hub);
         assert_eq!((health.plain_received, health.plain_unauthenticated), (1, 2));
-        assert_eq!((health.plain_refused(), health.unauthenticated), (2, 0));
+        assert_eq!((health.plain_rejected(), health.unauthenticated), (2, 0));
     }
 }
 

@@ -21,7 +21,7 @@ async fn publish(hub: &Hub<Numbered>, message: Numbered) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn waiting_calls_lose_no_message_to_a_full_queue() {
     let redis = RedisServer::start();
-    let nodes = [(); 2].map(|()| node(&redis.url()).outage_bytes(8 << 20).build().unwrap());
+    let nodes = [(); 2].map(|()| node(&redis.url()).outbox_bytes(8 << 20).build().unwrap());
     let (pair, mut feed) = Pair::linked(nodes[0].clone(), nodes[1].clone()).await;
     for _ in 0..122 {
         publish(&pair.a.hub, large(feed.published)).await;
@@ -35,7 +35,7 @@ async fn waiting_calls_lose_no_message_to_a_full_queue() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_call_waits_for_a_backplane_that_is_down() {
     let mut redis = RedisServer::start();
-    let nodes = [(); 2].map(|()| node(&redis.url()).outage_bytes(8 << 20).build().unwrap());
+    let nodes = [(); 2].map(|()| node(&redis.url()).outbox_bytes(8 << 20).build().unwrap());
     let (pair, mut feed) = Pair::linked(nodes[0].clone(), nodes[1].clone()).await;
     redis.pause();
     // More messages than the limit while the backplane is up, fewer than the queue holds.

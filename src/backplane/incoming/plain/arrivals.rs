@@ -31,7 +31,7 @@ pub(crate) struct Arrivals {
     health: Arc<Health>,
     queue: Inbox<Bytes>,
     /// For each reason, the dropped payloads that were not reported yet.
-    refused: Mutex<[Throttle; PlainError::COUNT]>,
+    rejected: Mutex<[Throttle; PlainError::COUNT]>,
 }
 
 impl Arrivals {
@@ -42,8 +42,8 @@ impl Arrivals {
         signing: Signing,
         health: Arc<Health>,
     ) -> Self {
-        let (queue, refused) = (Inbox::new(LIMITS), Mutex::default());
-        Self { node, channel, plain, signing, health, queue, refused }
+        let (queue, rejected) = (Inbox::new(LIMITS), Mutex::default());
+        Self { node, channel, plain, signing, health, queue, rejected }
     }
 
     pub(crate) fn is_of(&self, channel: Channel) -> bool {
@@ -61,7 +61,7 @@ impl Arrivals {
     /// Queues a payload, or drops and counts it. Never waits.
     pub(crate) fn receive(&self, payload: Bytes) {
         if let Err(error) = self.check_and_queue(payload) {
-            self.refuse(error);
+            self.reject(error);
         }
     }
 
@@ -79,7 +79,7 @@ impl Arrivals {
     }
 
     /// Counts a dropped payload. Reports each reason at most once a second.
-    pub(crate) fn refuse(&self, error: PlainError) {
+    pub(crate) fn reject(&self, error: PlainError) {
         let counters = &self.health.counters;
         let counter = match error {
             PlainError::TooLarge => &counters.plain_too_large,
@@ -92,11 +92,11 @@ impl Arrivals {
         };
         counter.add(1);
         let due = {
-            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-            refused[error as usize].add(1)
+            let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
+            rejected[error as usize].add(1)
         };
         if let Some(count) = due {
-            events::plain_refused(self.node, &self.plain.channel, error, count);
+            events::plain_rejected(self.node, &self.plain.channel, error, count);
         }
     }
 

@@ -6,30 +6,30 @@ use std::sync::{Arc, Weak};
 use tokio::task::coop;
 
 use super::{Arrivals, PlainError, parse};
-use crate::backplane::members::Members;
 use crate::backplane::target::To;
+use crate::backplane::this_node::ThisNode;
 use crate::engine::Frames;
 
 /// The state of the delivering task.
 pub(crate) struct Delivering {
     arrivals: Arc<Arrivals>,
     /// Upgrades until the hub is dropped.
-    members: Weak<dyn Members>,
+    here: Weak<dyn ThisNode>,
 }
 
 impl Delivering {
-    pub(crate) fn new(arrivals: Arc<Arrivals>, members: Weak<dyn Members>) -> Self {
-        Self { arrivals, members }
+    pub(crate) fn new(arrivals: Arc<Arrivals>, here: Weak<dyn ThisNode>) -> Self {
+        Self { arrivals, here }
     }
 
     /// Delivers until the hub is dropped.
     pub(crate) async fn run(self) {
         loop {
             let payload = self.arrivals.next().await;
-            let Some(members) = self.members.upgrade() else { return };
+            let Some(here) = self.here.upgrade() else { return };
             match self.read(&payload) {
-                Ok((target, frame)) => self.deliver(&target, &frame, &*members).await,
-                Err(error) => self.arrivals.refuse(error),
+                Ok((target, frame)) => self.deliver(&target, &frame, &*here).await,
+                Err(error) => self.arrivals.reject(error),
             }
             // A long queue must not keep the worker thread from other tasks.
             coop::consume_budget().await;
@@ -48,9 +48,9 @@ impl Delivering {
         Ok((read.target, frame.into()))
     }
 
-    async fn deliver(&self, target: &To<'_>, frame: &Frames, members: &dyn Members) {
+    async fn deliver(&self, target: &To<'_>, frame: &Frames, here: &dyn ThisNode) {
         if let Some(address) = target.address().on(self.arrivals.node()) {
-            members.deliver_in_time(address, &[], frame).await;
+            here.deliver_in_time(address, &[], frame).await;
         }
         self.arrivals.delivered();
     }

@@ -1,6 +1,6 @@
 //! The reasons why a payload of another program is dropped.
 
-/// The reason for a refusal. It contains nothing of the payload, so that no log does.
+/// The reason for a rejection. It contains nothing of the payload, so that no log does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PlainError {
     #[error("the payload is too long")]

@@ -5,10 +5,10 @@ use crate::backplane::identity::NodeId;
 use crate::telemetry::events;
 
 events! {
-    /// `refused` payloads of other programs were dropped for this reason since the last report.
-    warn plain_refused(node: NodeId, channel: &str, reason: PlainError, refused: u64)
+    /// `rejected` payloads of other programs were dropped for this reason since the last report.
+    warn plain_rejected(node: NodeId, channel: &str, reason: PlainError, rejected: u64)
         for "roomcast::backplane"
     {
-        %node, channel, %reason, refused, "plain messages refused"
+        %node, channel, %reason, rejected, "plain messages rejected"
     }
 }

@@ -1,7 +1,7 @@
 //! Messages of other programs: JSON on the plain channel, for the members of each node.
 //!
 //! ```text
-//! any program ─► driver ─► Arrivals ─► Delivering ─► Members
+//! any program ─► driver ─► Arrivals ─► Delivering ─► ThisNode
 //!                          size,       parse,
 //!                          signature,  the codec
 //!                          a bounded

@@ -117,7 +117,7 @@ fn only_true(everyone: bool) -> Result<(), PlainError> {
     if everyone { Ok(()) } else { Err(PlainError::NotATarget) }
 }
 
-/// Reads the object. The reason for a refusal is stored in the reference, because the parser only
+/// Reads the object. The reason for a rejection is stored in the reference, because the parser only
 /// returns errors of its own type.
 struct FieldsVisitor<'a>(&'a mut Option<PlainError>);
 

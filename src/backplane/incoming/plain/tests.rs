@@ -1,4 +1,4 @@
-//! Which payloads the parser accepts, and why it refuses the others.
+//! Which payloads the parser accepts, and why it rejects the others.
 
 use super::{PlainError, parse};
 use crate::backplane::target::To;
@@ -59,7 +59,7 @@ fn a_message_is_any_json_as_it_was_written() {
 }
 
 #[test]
-fn payloads_that_are_not_json_objects_are_refused() {
+fn payloads_that_are_not_json_objects_are_rejected() {
     let whole = r#"{"message":{"text":"é"},"rooms":["a","b"]}"#;
     let cuts = (0..whole.len()).map(|length| whole.as_bytes()[..length].to_vec());
     let others = [
@@ -96,7 +96,7 @@ fn payloads_that_are_not_json_objects_are_refused() {
 }
 
 #[test]
-fn bytes_that_are_not_utf8_are_refused_wherever_they_are() {
+fn bytes_that_are_not_utf8_are_rejected_wherever_they_are() {
     for bad in [&b"\xff"[..], b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc3"] {
         for (before, after) in [
             (&b"{\"message\":\""[..], &b"\",\"room\":\"r\"}"[..]),
@@ -111,7 +111,7 @@ fn bytes_that_are_not_utf8_are_refused_wherever_they_are() {
 }
 
 #[test]
-fn fields_that_are_unknown_repeated_or_missing_are_refused() {
+fn fields_that_are_unknown_repeated_or_missing_are_rejected() {
     use PlainError::*;
     for (payload, error) in [
         ("{}", NoMessage),
@@ -137,7 +137,7 @@ fn fields_that_are_unknown_repeated_or_missing_are_refused() {
 }
 
 #[test]
-fn targets_of_another_type_are_refused() {
+fn targets_of_another_type_are_rejected() {
     for target in [
         r#""room":null"#,
         r#""room":1"#,

@@ -2,16 +2,16 @@
 
 use crate::backplane::channels::room_hash;
 use crate::backplane::envelope::{REPORT_ROOMS_MAX, Report, RoomCount};
-use crate::backplane::members::Members;
+use crate::backplane::this_node::ThisNode;
 
 /// The connections and rooms of this node.
-pub(crate) fn report(members: &dyn Members, spread: u16) -> Report {
+pub(crate) fn report(here: &dyn ThisNode, spread: u16) -> Report {
     let mut rooms = Vec::new();
-    members.for_each_room(&mut |name, count| {
+    here.for_each_room(&mut |name, count| {
         rooms.push(RoomCount { room_hash: room_hash(name), members: count as u32 });
     });
     let (rooms, unlisted_max) = listed(rooms);
-    let connections = members.connections();
+    let connections = here.connections();
     Report { connections, spread, unlisted_max, rooms }
 }
 

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 
 /// A stream that reads these bytes, and discards all writes.
-pub(crate) struct Wire<'a>(pub(crate) &'a [u8]);
+pub struct Wire<'a>(pub &'a [u8]);
 
 impl Read for Wire<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

@@ -1,11 +1,12 @@
-//! The members of this node, as the backplane sees them: a trait that the hub implements.
+//! This node, as the backplane sees it: a trait that the hub implements.
 
 use std::pin::Pin;
 
 use crate::engine::{Action, Address, ConnKey, Frames, Overloaded};
 
-/// The connections and rooms of this node.
-pub(crate) trait Members: Send + Sync + 'static {
+/// What the backplane delivers to, and what a node reports to the others: the connections and rooms
+/// of this node.
+pub(crate) trait ThisNode: Send + Sync + 'static {
     /// Hands frames to the members at an address, except some
     /// connections.
     ///
@@ -57,7 +58,7 @@ pub(crate) trait Members: Send + Sync + 'static {
     fn for_each_room(&self, visit: &mut dyn FnMut(&str, usize));
 }
 
-impl dyn Members {
+impl dyn ThisNode {
     /// Hands frames over, and waits for space first if necessary. A busy shard does not cause a
     /// loss here: the task waits. Losses happen only in the bounded queue before this task, which
     /// counts them.

@@ -1,0 +1,5 @@
+//! What several fuzz targets use.
+
+mod wire;
+
+pub use self::wire::Wire;
