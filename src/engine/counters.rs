@@ -74,8 +74,13 @@ macro_rules! shard_counters {
             disconnected,
             /// Data messages received.
             messages_in,
-            /// Payload bytes of the data messages received.
+            /// Payload bytes of the data messages received. Those of compressed messages count
+            /// inflated.
             bytes_in,
+            /// Data messages received that were compressed.
+            compressed_in,
+            /// Payload bytes of the compressed data messages received, before inflating.
+            compressed_bytes_in,
             /// Messages that shards took from their inboxes. A message counts once per shard with
             /// recipients.
             shard_messages,

@@ -12,7 +12,9 @@ use super::conn_info::ConnInfo;
 use super::conn_span::ConnSpan;
 use super::{AsMessage, Encoded, Hub, SendError};
 use crate::backplane::ConnId;
-use crate::engine::{Close, CloseCode, ConnKey, DisconnectReason, Link, Port, Stage};
+use crate::engine::{
+    ClientInflater, Close, CloseCode, ConnKey, DisconnectReason, Link, Port, Stage,
+};
 use crate::net::WriteHalf;
 
 /// The connection of one client.
@@ -31,11 +33,18 @@ struct Inner<Out, In> {
 }
 
 impl<Out: 'static, In: Send + 'static> Conn<Out, In> {
-    pub(super) fn new(hub: Hub<Out, In>, key: ConnKey, info: ConnInfo) -> Self {
+    /// Makes the connection of a client. `inflater` is that of the client, if messages may be
+    /// compressed.
+    pub(super) fn new(
+        hub: Hub<Out, In>,
+        key: ConnKey,
+        info: ConnInfo,
+        inflater: Option<ClientInflater>,
+    ) -> Self {
         let span = ConnSpan::new(ConnId::new(hub.inner.node, key), info.remote_addr);
         let inner = Arc::new_cyclic(|inner: &Weak<Inner<Out, In>>| {
-            let link = Arc::new(Link::with_user_data(key, inner.clone()));
-            Inner { hub, link, info, span }
+            let link = Link::with_user_data(key, inner.clone()).with_inflater(inflater);
+            Inner { hub, link: Arc::new(link), info, span }
         });
         Self { inner }
     }

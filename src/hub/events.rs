@@ -44,7 +44,7 @@ events! {
         "callback failed"
     }
 
-    /// A callback, the codec or the check of origins panicked.
+    /// A callback, the codec, or the check of origins or of compression panicked.
     error panicked(payload: &(dyn Any + Send)) for "roomcast::conn" {
         panic = panic_text(payload), "handler panicked"
     }

@@ -24,6 +24,8 @@ mod lifetime;
 mod listing;
 #[cfg(feature = "metrics")]
 mod metrics;
+#[cfg(feature = "deflate")]
+mod negotiation;
 mod nodes;
 mod origins;
 #[cfg(roomcast_loom)]
@@ -131,6 +133,9 @@ struct Inner<Out, In> {
     /// Whether the hub treats an empty text message as a heartbeat.
     has_heartbeats: bool,
     origins: Origins,
+    /// `None` if the hub does not compress.
+    #[cfg(feature = "deflate")]
+    compression: Option<Compression>,
     /// The counted connections, and the phase of the shutdown.
     lifetime: Lifetime,
     come_back: ComeBack,

@@ -13,6 +13,7 @@ use hyper::http::request::Parts;
 use hyper::{Request, StatusCode, Uri};
 
 use super::conn_info::ConnInfo;
+use crate::engine::ClientInflater;
 use crate::ws;
 use crate::ws::{Body, Objection, Response};
 
@@ -24,10 +25,27 @@ pub struct UpgradeRequest {
     parts: Parts,
     info: ConnInfo,
     protocol: Option<HeaderValue>,
+    compression: Option<CompressionAnswer>,
     response_headers: HeaderMap,
     /// Behind a lock, so that [`join`](Self::join) takes `&self`: a room name may be borrowed from
     /// the request.
     rooms: Mutex<BTreeSet<Box<str>>>,
+}
+
+/// A request that was accepted.
+pub(super) struct Accepted {
+    pub(super) response: Response,
+    /// The data that the connection keeps.
+    pub(super) info: ConnInfo,
+    /// The inflater of the client, if messages may be compressed.
+    pub(super) inflater: Option<ClientInflater>,
+}
+
+/// The answer to a client that may compress.
+pub(super) struct CompressionAnswer {
+    pub(super) inflater: ClientInflater,
+    /// The `Sec-WebSocket-Extensions` of the response.
+    pub(super) header: HeaderValue,
 }
 
 impl UpgradeRequest {
@@ -37,6 +55,7 @@ impl UpgradeRequest {
             parts,
             info,
             protocol: None,
+            compression: None,
             response_headers: HeaderMap::new(),
             rooms: Mutex::default(),
         }
@@ -81,14 +100,25 @@ impl UpgradeRequest {
         mem::take(self.rooms.get_mut().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Accepts the request: the response, and the data that the connection keeps.
-    pub(super) fn accept(self) -> Result<(Response, ConnInfo), Objection> {
+    /// Agrees with the client on compression.
+    #[cfg(feature = "deflate")]
+    pub(super) fn compress(&mut self, answer: CompressionAnswer) {
+        self.compression = Some(answer);
+    }
+
+    /// Accepts the request.
+    pub(super) fn accept(self) -> Result<Accepted, Objection> {
         let mut response = ws::accept(self.parts)?;
-        response.headers_mut().extend(self.response_headers);
+        let headers = response.headers_mut();
+        headers.extend(self.response_headers);
         if let Some(protocol) = self.protocol {
-            response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
         }
-        Ok((response, self.info))
+        let inflater = self.compression.map(|CompressionAnswer { inflater, header }| {
+            headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, header);
+            inflater
+        });
+        Ok(Accepted { response, info: self.info, inflater })
     }
 
     /// Makes the connection a member of a room from its beginning. The room is created if it does

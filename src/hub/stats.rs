@@ -47,7 +47,7 @@ macro_rules! hub_counters {
             /// Errors that callbacks returned. Each closed its connection, except the errors of
             /// `on_disconnect`.
             callback_errors,
-            /// Panics of callbacks, of the codec, and of the check of origins.
+            /// Panics of callbacks, of the codec, and of the checks of origins and of compression.
             handler_panics,
             /// Calls of a [`RoomState`](crate::RoomState) that panicked. After a panic, the state
             /// may lack a message, or still contain a room that is empty.

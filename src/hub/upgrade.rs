@@ -9,14 +9,14 @@ use hyper::Request;
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 
-use super::conn_info::ConnInfo;
 use super::refusal::Refusal;
+use super::request::Accepted;
 use super::session::{Attached, run};
 use super::{Conn, Handler, Hub, UpgradeRequest, events};
 use crate::engine::{ConnKey, JoinError};
 use crate::net::{FrameReader, Owner, WriteHalf};
 use crate::runtime::deadline::timeout;
-use crate::ws::{NoUpgrade, RemoteAddr, Response};
+use crate::ws::{NoUpgrade, OnCompressed, RemoteAddr, Response};
 use crate::{net, ws};
 
 impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
@@ -31,6 +31,7 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
     /// | status | reason |
     /// |---|---|
     /// | 400, 426 | the request is not a valid handshake |
+    /// | 400 | the offers of compression are malformed, with `Builder::compression` |
     /// | 403 | the page may not connect: [`allow_origins`](crate::Builder::allow_origins), [`check_origin`](crate::Builder::check_origin) |
     /// | 429 | the address has too many connections, or opens them too fast |
     /// | 503 | the hub has too many connections or handshakes, or is closing |
@@ -83,6 +84,8 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         let on_upgrade = ws::take_upgrade(&mut parts).map_err(Refusal::NoUpgrade)?;
         let request = UpgradeRequest::new(parts);
         self.check_origin(&request)?;
+        #[cfg(feature = "deflate")]
+        let request = self.negotiate(request)?;
         self.warn_if_addr_unknown(request.remote_addr());
         let mut admitted = Admitted::new(self, request.remote_addr())?;
         let accepted = AssertUnwindSafe(self.accept(&mut admitted, &handler, request));
@@ -115,8 +118,8 @@ impl<Out: 'static, In: Send + 'static> Hub<Out, In> {
         self.drop_reserved(&mut request);
         let rooms = request.take_rooms();
         self.inner.shards.ports()[0].check_rooms(&rooms).map_err(Refusal::Rooms)?;
-        let (response, info) = request.accept().map_err(Refusal::Malformed)?;
-        let attached = admitted.attach(info);
+        let accepted = request.accept().map_err(Refusal::Malformed)?;
+        let (response, attached) = admitted.attach(accepted);
         for room in &rooms {
             match attached.0.join(room).await {
                 // The connection has already ended. The close frame has the reason.
@@ -207,7 +210,9 @@ async fn open<Out, In, H>(
     };
     let owner = Owner { id: conn.key(), port: conn.port().clone() };
     let streams = net::into_streams(upgraded, hub.inner.socket_options, owner);
-    let reader = FrameReader::new(streams.read, &streams.early, &hub.inner.read_limits);
+    let on_compressed = OnCompressed::of_client(conn.link().inflater().is_some());
+    let limits = &hub.inner.read_limits;
+    let reader = FrameReader::new(streams.read, &streams.early, limits, on_compressed);
     conn.port().set_socket(conn.key(), streams.write);
     drop(admitted);
     tokio::spawn(run(attached, handler, reader));
@@ -231,18 +236,19 @@ impl<Out: 'static, In: Send + 'static> Admitted<Out, In> {
     }
 
     /// Attaches a new connection to its shard, before the connection has its stream.
-    fn attach(&mut self, info: ConnInfo) -> Attached<Out, In> {
+    fn attach(&mut self, accepted: Accepted) -> (Response, Attached<Out, In>) {
+        let Accepted { response, info, inflater } = accepted;
         let inner = &self.hub.inner;
         let serial = inner.serial.fetch_add(1, Ordering::Relaxed);
         // If the last shard has ended since the handler was asked, any shard ends the connection.
         let id = ConnKey::new(serial, inner.shards.place(serial).unwrap_or_default());
-        let conn = Conn::new(self.hub.clone(), id, info);
+        let conn = Conn::new(self.hub.clone(), id, info, inflater);
         conn.port().attach(conn.link().clone(), WriteHalf::Awaited);
         // The hub does not read from the client before the session begins, so silence must not
         // count.
         conn.link().pause_listening();
         self.is_attached = true;
-        Attached(conn)
+        (response, Attached(conn))
     }
 }
 

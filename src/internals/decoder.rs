@@ -1,7 +1,7 @@
 //! The decoder of client frames.
 
 use crate::engine::{Close, FrameKind};
-use crate::ws::{DecodeLimits, Decoder, Event};
+use crate::ws::{DecodeLimits, Decoder, Event, OnCompressed};
 
 /// The decoder of one client.
 #[derive(Debug)]
@@ -10,7 +10,9 @@ pub struct FrameDecoder(Decoder);
 impl FrameDecoder {
     /// A decoder for messages of up to `message_bytes_max`.
     pub fn new(message_bytes_max: usize) -> Self {
-        Self(Decoder::new(DecodeLimits { message_bytes_max, fragments_max: u32::MAX }))
+        let on_compressed = OnCompressed::Refuse;
+        let limits = DecodeLimits { message_bytes_max, fragments_max: u32::MAX, on_compressed };
+        Self(Decoder::new(limits))
     }
 
     /// Decodes the bytes of one read, and calls `see` with each message that ends in it. Unmasks in
@@ -23,11 +25,12 @@ impl FrameDecoder {
         mut read: &mut [u8],
         mut see: impl FnMut(FrameKind, &mut [u8]),
     ) -> Result<(), Close> {
-        while let Some(event) = self.0.decode(&mut read).map_err(|error| error.close())? {
-            if let Event::Message { kind, payload } = event {
+        let mut take = |event: Event<'_>| {
+            if let Event::Message { kind, payload, .. } = event {
                 see(kind, payload);
             }
-        }
+        };
+        while self.0.decode(&mut read, &mut take).map_err(|error| error.close())?.is_some() {}
         Ok(())
     }
 }
@@ -54,7 +57,26 @@ pub fn decode<'a>(
     message_bytes_max: usize,
     fragments_max: u32,
 ) -> Vec<Vec<Decoded>> {
-    let mut decoder = Decoder::new(DecodeLimits { message_bytes_max, fragments_max });
+    let on_compressed = OnCompressed::Refuse;
+    decode_with(reads, DecodeLimits { message_bytes_max, fragments_max, on_compressed })
+}
+
+/// Like [`decode`], for a client that may compress.
+#[cfg(feature = "deflate")]
+pub fn decode_compressed<'a>(
+    reads: impl IntoIterator<Item = &'a [u8]>,
+    message_bytes_max: usize,
+    fragments_max: u32,
+) -> Vec<Vec<Decoded>> {
+    let on_compressed = OnCompressed::Inflate;
+    decode_with(reads, DecodeLimits { message_bytes_max, fragments_max, on_compressed })
+}
+
+fn decode_with<'a>(
+    reads: impl IntoIterator<Item = &'a [u8]>,
+    limits: DecodeLimits,
+) -> Vec<Vec<Decoded>> {
+    let mut decoder = Decoder::new(limits);
     let mut completed = Vec::new();
     for read in reads {
         let (events, is_over) = decode_read(&mut decoder, read);
@@ -71,9 +93,9 @@ fn decode_read(decoder: &mut Decoder, read: &[u8]) -> (Vec<Decoded>, bool) {
     let mut input = &mut read[..];
     let mut events = Vec::new();
     loop {
-        let event = match decoder.decode(&mut input) {
+        let event = match decoder.decode(&mut input, owned) {
             Ok(None) => return (events, false),
-            Ok(Some(event)) => owned(event),
+            Ok(Some(event)) => event,
             Err(error) => Decoded::Refused(error.close()),
         };
         let is_last = matches!(event, Decoded::Close(_) | Decoded::Refused(_));
@@ -86,7 +108,7 @@ fn decode_read(decoder: &mut Decoder, read: &[u8]) -> (Vec<Decoded>, bool) {
 
 fn owned(event: Event<'_>) -> Decoded {
     match event {
-        Event::Message { kind, payload } => Decoded::Message(kind, payload.to_vec()),
+        Event::Message { kind, payload, .. } => Decoded::Message(kind, payload.to_vec()),
         Event::Ping(payload) => Decoded::Ping(payload.to_vec()),
         Event::Pong(payload) => Decoded::Pong(payload.to_vec()),
         Event::Close(close) => Decoded::Close(close),

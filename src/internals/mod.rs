@@ -4,6 +4,8 @@
 
 mod decoder;
 mod envelope;
+#[cfg(feature = "deflate")]
+mod offers;
 #[cfg(roomcast_loom)]
 pub mod parts;
 #[cfg(all(feature = "hub", feature = "json"))]
@@ -12,10 +14,14 @@ mod upgrade;
 
 use bytes::Bytes;
 
+#[cfg(feature = "deflate")]
+pub use decoder::decode_compressed;
 pub use decoder::{Decoded, FrameDecoder, decode};
 #[cfg(feature = "hmac")]
 pub use envelope::Signer;
 pub use envelope::{each_message, pack};
+#[cfg(feature = "deflate")]
+pub use offers::negotiate;
 #[cfg(all(feature = "hub", feature = "json"))]
 pub use plain::plain;
 pub use upgrade::upgrade;

@@ -19,10 +19,10 @@ use tokio::io::ReadBuf;
 use tokio::task::coop;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::client_limits::{ClientLimits, Liveness, Rates};
+use super::client_limits::{ClientLimits, Liveness, Meter, Rates};
 use super::stream::ReadHalf;
 use crate::engine::{Acknowledged, Link, Stage};
-use crate::ws::{DecodeLimits, Decoder, Event, ProtocolError};
+use crate::ws::{DecodeLimits, Decoder, Event, OnCompressed, ProtocolError};
 
 /// The size of the buffer that a worker thread lends to its readers. A message of the default
 /// limit, with its header, needs two reads.
@@ -81,10 +81,15 @@ pub(crate) struct FrameReader {
 
 impl FrameReader {
     /// Makes a reader of `half`. `early` are bytes that were read before the upgrade was complete.
-    pub(crate) fn new(half: ReadHalf, early: &[u8], limits: &ReadLimits) -> Self {
+    pub(crate) fn new(
+        half: ReadHalf,
+        early: &[u8],
+        limits: &ReadLimits,
+        on_compressed: OnCompressed,
+    ) -> Self {
         Self {
             half,
-            decoder: Decoder::new(limits.decode),
+            decoder: Decoder::new(DecodeLimits { on_compressed, ..limits.decode }),
             pending: early.into(),
             next: 0,
             client_limits: ClientLimits::new(limits.rates),
@@ -197,6 +202,8 @@ impl FrameReader {
     /// acknowledgement starts `patience` anew, and the last one leaves `patience` to close.
     pub(crate) async fn drain(mut self, link: &Link, patience: Duration) {
         self.client_limits = None;
+        #[cfg(feature = "deflate")]
+        self.decoder.skip_compressed();
         let mut has_closed = false;
         let mut checks = None;
         poll_fn(|cx| {
@@ -329,15 +336,33 @@ fn decode<R, F: FnOnce(Event<'_>) -> R>(
     input: &mut &mut [u8],
     take: &mut Option<F>,
 ) -> Result<Option<R>, ReadError> {
-    let event = decoder.decode(input).map_err(ReadError::Protocol)?;
-    let Some(event) = event else { return Ok(None) };
-    // A close frame does not count: a client that closes must not be closed for its rate.
-    if let Some(meter) = ClientLimits::meter(client_limits)
-        && !matches!(event, Event::Close(_))
-    {
-        meter.count_message(liveness).map_err(ReadError::Protocol)?;
+    let taken = decoder.decode(input, |event| {
+        if let Some(meter) = ClientLimits::meter(client_limits) {
+            count(&event, meter, liveness)?;
+        }
+        Ok(take.take().expect("an event ends the call")(event))
+    });
+    taken.map_err(ReadError::Protocol)?.transpose().map_err(ReadError::Protocol)
+}
+
+/// Counts an event against the rates of the client.
+fn count(
+    event: &Event<'_>,
+    meter: &mut Meter,
+    liveness: &impl Liveness,
+) -> Result<(), ProtocolError> {
+    match event {
+        // A close frame does not count: a client that closes must not be closed for its rate.
+        Event::Close(_) => return Ok(()),
+        // The compressed bytes were counted when they were read. What the message is longer counts
+        // as if the client had sent it, or compression would multiply the rate.
+        Event::Message { payload, compressed_bytes: Some(compressed_bytes), .. } => {
+            let inflated = payload.len().saturating_sub(*compressed_bytes);
+            meter.count_bytes(inflated, liveness)?;
+        }
+        _ => {}
     }
-    Ok(Some(take.take().expect("an event ends the call")(event)))
+    meter.count_message(liveness)
 }
 
 /// Returns the bytes of one read. They are never empty.

@@ -140,7 +140,7 @@ pub(crate) struct Objection {
 }
 
 impl Objection {
-    fn bad_request(reason: &'static str) -> Self {
+    pub(crate) fn bad_request(reason: &'static str) -> Self {
         Self { reason, status: StatusCode::BAD_REQUEST, required: None }
     }
 

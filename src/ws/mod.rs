@@ -1,5 +1,6 @@
 //! The WebSocket protocol (RFC 6455) on the server's side: the opening handshake with its checks,
-//! and the decoder of client frames. No I/O.
+//! and the decoder of client frames. With the feature `deflate`, the negotiation of
+//! permessage-deflate (RFC 7692) and the inflating of messages. No I/O.
 //!
 //! This module knows the engine's frames and close codes, and nothing else of the crate.
 //!
@@ -44,9 +45,9 @@ mod origin;
 #[cfg(feature = "server")]
 pub(crate) use authority::port;
 pub use body::{Body, Response};
-pub(crate) use decoder::{DecodeLimits, Decoder, Event, ProtocolError};
+pub(crate) use decoder::{DecodeLimits, Decoder, Event, OnCompressed, ProtocolError};
 #[cfg(feature = "deflate")]
-pub(crate) use deflate::Deflater;
+pub(crate) use deflate::{Agreement, Deflater, negotiate};
 #[cfg(feature = "server")]
 pub(crate) use handshake::has_token;
 pub(crate) use handshake::{

@@ -10,6 +10,8 @@ mod bad_input;
 mod callbacks;
 mod close_timeouts;
 mod codec;
+#[cfg(feature = "deflate")]
+mod compression;
 mod directions;
 mod early;
 mod ends;

@@ -39,7 +39,7 @@ use crate::engine::{
 };
 use crate::net::{AdmissionLimits, Rates, ReadLimits, SocketOptions};
 use crate::shards::{Layout, RoomHooks, Shards};
-use crate::ws::{ComeBack, DecodeLimits};
+use crate::ws::{ComeBack, DecodeLimits, OnCompressed};
 
 /// The settings of a [`Hub`], from [`Hub::builder`](Hub#method.builder) or [`Hub::with_codec`].
 /// Every setting has a default.
@@ -162,7 +162,12 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
             },
             upgrade_timeout: Duration::from_secs(10),
             read: ReadLimits {
-                decode: DecodeLimits { message_bytes_max: 64 * 1024, fragments_max: 64 },
+                decode: DecodeLimits {
+                    message_bytes_max: 64 * 1024,
+                    fragments_max: 64,
+                    // The handshake decides for each connection.
+                    on_compressed: OnCompressed::Refuse,
+                },
                 message_timeout: Duration::from_secs(10),
                 rates: Rates::default(),
             },
@@ -272,6 +277,8 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
             close_timeout: self.close_timeout,
             has_heartbeats,
             origins: self.origins,
+            #[cfg(feature = "deflate")]
+            compression: self.compression,
             lifetime: Lifetime::new(self.admission),
             come_back: ComeBack::default(),
             warnings: Warnings::default(),

@@ -11,6 +11,10 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// The largest message that a client may send, in bytes of payload over all its fragments.
     /// Default: 64 KiB; at least 1. A larger message closes the connection with 1009, before the
     /// message is buffered.
+    ///
+    /// The limit of a compressed message is the same, inflated: inflating stops at the limit. Its
+    /// compressed bytes may be an eighth and 1 KiB more, because incompressible messages get
+    /// longer.
     pub fn max_message_bytes(mut self, bytes: usize) -> Self {
         self.read.decode.message_bytes_max = bytes;
         self
@@ -54,6 +58,8 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// How many bytes a client may send, with frame headers: `per_second` on average, and `burst`
     /// at once. Default: no limit; at least 1 each. A client that sends more is closed with 1008.
     /// Works as [`message_rate`](Self::message_rate) does.
+    ///
+    /// A compressed message counts as many bytes as it has inflated, if these are more.
     ///
     /// Make the burst at least as large as the largest message, and at least 64 KiB, which one read
     /// may return.

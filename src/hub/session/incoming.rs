@@ -71,7 +71,7 @@ fn interpret<Out: 'static, In: Send + 'static>(
     let codec = &conn.hub().inner.codec;
     let counters = conn.port().counters();
     match event {
-        Event::Message { kind: FrameKind::Text, payload }
+        Event::Message { kind: FrameKind::Text, payload, .. }
             if payload.is_empty() && conn.hub().inner.has_heartbeats =>
         {
             counters.heartbeats.add(1);
@@ -82,9 +82,13 @@ fn interpret<Out: 'static, In: Send + 'static>(
             let close = Close::new(CloseCode::UNSUPPORTED, "kind of message not accepted here");
             SessionEvent::End(Some(DisconnectReason::Protocol(close)))
         }
-        Event::Message { kind, payload } => {
+        Event::Message { kind, payload, compressed_bytes } => {
             counters.messages_in.add(1);
             counters.bytes_in.add(payload.len() as u64);
+            if let Some(compressed_bytes) = compressed_bytes {
+                counters.compressed_in.add(1);
+                counters.compressed_bytes_in.add(compressed_bytes as u64);
+            }
             let start = PayloadStart::copy(kind, payload);
             match codec.decode(kind, payload) {
                 Ok(message) => SessionEvent::Message(message),

@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 
 use crate::engine::{Close, CloseCode, DisconnectReason, Limit};
+#[cfg(feature = "deflate")]
+use crate::ws::deflate::InflateError;
 
 /// The client has broken the protocol, or exceeded a limit. The connection must be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +27,8 @@ impl ProtocolError {
         Self::Breach { code: CloseCode::PROTOCOL, detail }
     }
 
-    /// Close code 1007: text is not UTF-8.
-    pub(super) const fn not_utf8(detail: &'static str) -> Self {
+    /// Close code 1007: text is not UTF-8, or a compressed message cannot be inflated.
+    pub(super) const fn payload(detail: &'static str) -> Self {
         Self::Breach { code: CloseCode::INVALID_PAYLOAD, detail }
     }
 
@@ -35,6 +37,19 @@ impl ProtocolError {
         match self {
             Self::Breach { code, detail } => Close::new(code, detail),
             Self::Over(limit) => limit.close(),
+        }
+    }
+}
+
+/// RFC 7692 leaves the close code open. 1007 says that the payload is not what its type says
+/// (RFC 6455, section 7.4.1): the frames are right, and the bytes in them are not.
+#[cfg(feature = "deflate")]
+impl From<InflateError> for ProtocolError {
+    fn from(error: InflateError) -> Self {
+        match error {
+            InflateError::TooLarge => Self::Over(Limit::MessageBytes),
+            InflateError::Malformed => Self::payload("compressed message is not valid deflate"),
+            InflateError::CutOff => Self::payload("compressed message is cut off"),
         }
     }
 }

@@ -22,6 +22,8 @@ pub(super) const HEADER_BYTES_MAX: usize = 14;
 
 const FIN: u8 = 0x80;
 const RSV: u8 = 0x70;
+/// The reserved bit that marks a compressed message (RFC 7692, section 6).
+const RSV1: u8 = 0x40;
 const OPCODE: u8 = 0x0F;
 const MASK: u8 = 0x80;
 const LENGTH: u8 = 0x7F;
@@ -49,12 +51,23 @@ pub(super) enum Control {
     Pong,
 }
 
+/// The frames that are valid now.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expected {
+    /// Whether a fragmented message is open: a continuation is valid, and a new message is not.
+    pub(super) message_is_open: bool,
+    /// Whether a message may be compressed.
+    pub(super) allows_compressed: bool,
+}
+
 /// A header that is complete and valid.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Header {
     pub(super) opcode: Opcode,
     /// Whether the frame ends its message.
     pub(super) fin: bool,
+    /// Whether the frame begins a compressed message.
+    pub(super) is_compressed: bool,
     pub(super) mask: [u8; 4],
     /// The length of the header itself.
     pub(super) header_bytes: usize,
@@ -64,14 +77,10 @@ pub(super) struct Header {
 impl Header {
     /// Parses the header at the front of `bytes`. Returns `None` if more bytes are needed.
     ///
-    /// While a fragmented message is open, a continuation is valid and a new message is not.
     #[inline]
-    pub(super) fn parse(
-        bytes: &[u8],
-        message_is_open: bool,
-    ) -> Result<Option<Self>, ProtocolError> {
+    pub(super) fn parse(bytes: &[u8], expected: Expected) -> Result<Option<Self>, ProtocolError> {
         let Some(&first) = bytes.first() else { return Ok(None) };
-        let opcode = parse_first(first, message_is_open)?;
+        let opcode = parse_first(first, expected)?;
         let Some(&second) = bytes.get(1) else { return Ok(None) };
         check_second(second, opcode)?;
         let Some((payload_bytes, length_end)) = parse_length(bytes, second & LENGTH)? else {
@@ -79,7 +88,8 @@ impl Header {
         };
         let Some(&mask) = bytes[length_end..].first_chunk() else { return Ok(None) };
         let header_bytes = length_end + size_of_val(&mask);
-        Ok(Some(Self { opcode, fin: first & FIN != 0, mask, header_bytes, payload_bytes }))
+        let (fin, is_compressed) = (first & FIN != 0, first & RSV1 != 0);
+        Ok(Some(Self { opcode, fin, is_compressed, mask, header_bytes, payload_bytes }))
     }
 
     /// Returns the length of the payload, if a message that has space for `space` more bytes can
@@ -95,9 +105,9 @@ impl Header {
 }
 
 #[inline]
-fn parse_first(first: u8, message_is_open: bool) -> Result<Opcode, ProtocolError> {
+fn parse_first(first: u8, expected: Expected) -> Result<Opcode, ProtocolError> {
     if first & RSV != 0 {
-        return Err(ProtocolError::framing("reserved bit set without an extension"));
+        check_reserved(first, expected)?;
     }
     let opcode = match first & OPCODE {
         0x0 => Opcode::Continuation,
@@ -112,13 +122,26 @@ fn parse_first(first: u8, message_is_open: bool) -> Result<Opcode, ProtocolError
         Opcode::Control(_) if first & FIN == 0 => {
             Err(ProtocolError::framing("fragmented control frame"))
         }
-        Opcode::Continuation if !message_is_open => {
+        Opcode::Continuation if !expected.message_is_open => {
             Err(ProtocolError::framing("continuation without a message"))
         }
-        Opcode::Data(_) if message_is_open => {
+        Opcode::Data(_) if expected.message_is_open => {
             Err(ProtocolError::framing("new message before the end of the last"))
         }
         _ => Ok(opcode),
+    }
+}
+
+/// Checks the reserved bits. RSV1 is allowed on the first frame of a message, if compression was
+/// negotiated.
+#[cold]
+fn check_reserved(first: u8, expected: Expected) -> Result<(), ProtocolError> {
+    if first & RSV != RSV1 || !expected.allows_compressed {
+        return Err(ProtocolError::framing("reserved bit set without an extension"));
+    }
+    match first & OPCODE {
+        0x1 | 0x2 => Ok(()),
+        _ => Err(ProtocolError::framing("compressed frame is not the first of a message")),
     }
 }
 
@@ -176,14 +199,14 @@ impl PartialHeader {
     pub(super) fn fill(
         &mut self,
         input: &mut &mut [u8],
-        message_is_open: bool,
+        expected: Expected,
     ) -> Result<Option<Header>, ProtocolError> {
         // Only the header's own bytes say how long it is. So copy as many bytes as a header can
         // have, and leave those in the input that turn out to be payload.
         let copied = input.len().min(HEADER_BYTES_MAX - self.filled);
         let end = self.filled + copied;
         self.bytes[self.filled..end].copy_from_slice(&input[..copied]);
-        let header = Header::parse(&self.bytes[..end], message_is_open)?;
+        let header = Header::parse(&self.bytes[..end], expected)?;
         let taken = header.map_or(copied, |header| header.header_bytes - self.filled);
         self.filled = if header.is_some() { 0 } else { end };
         *input = &mut mem::take(input)[taken..];

@@ -9,18 +9,19 @@ use crate::engine::{FrameKind, Limit};
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) kind: FrameKind,
+    pub(super) is_compressed: bool,
     /// Frames that have begun, including empty frames.
     fragments: u32,
     payload: Vec<u8>,
-    /// Bytes at the front of a text that are known to be whole UTF-8 characters. At most three
-    /// bytes follow: the beginning of a character that was cut.
+    /// Bytes at the front of a checked text that are known to be whole UTF-8 characters. At most
+    /// three bytes follow: the beginning of a character that was cut.
     validated: usize,
 }
 
 impl Message {
     /// Makes an empty message, which owns no memory yet.
-    pub(super) fn new(kind: FrameKind) -> Self {
-        Self { kind, fragments: 0, payload: Vec::new(), validated: 0 }
+    pub(super) fn new(kind: FrameKind, is_compressed: bool) -> Self {
+        Self { kind, is_compressed, fragments: 0, payload: Vec::new(), validated: 0 }
     }
 
     /// Returns the number of bytes that have arrived.
@@ -47,16 +48,22 @@ impl Message {
     /// The text is not UTF-8, whatever follows.
     pub(super) fn append(&mut self, piece: &[u8], bytes_max: usize) -> Result<(), ProtocolError> {
         extend(&mut self.payload, piece, bytes_max);
-        if self.kind == FrameKind::Binary {
+        if !self.is_checked_text() {
             return Ok(());
         }
         match from_utf8(&self.payload[self.validated..]) {
             Ok(_) => self.validated = self.payload.len(),
             // An error without a length means that the bytes end inside a character.
             Err(error) if error.error_len().is_none() => self.validated += error.valid_up_to(),
-            Err(_) => return Err(ProtocolError::not_utf8("text is not UTF-8")),
+            Err(_) => return Err(ProtocolError::payload("text is not UTF-8")),
         }
         Ok(())
+    }
+
+    /// Whether the payload must be UTF-8. The text of a compressed message is checked when it is
+    /// inflated.
+    fn is_checked_text(&self) -> bool {
+        self.kind == FrameKind::Text && !self.is_compressed
     }
 
     /// Returns the payload of the message, which is now complete.
@@ -64,8 +71,8 @@ impl Message {
     /// # Errors
     /// The text is not UTF-8.
     pub(super) fn finish(self) -> Result<Vec<u8>, ProtocolError> {
-        if self.kind == FrameKind::Text && self.validated < self.payload.len() {
-            return Err(ProtocolError::not_utf8("text is not UTF-8"));
+        if self.is_checked_text() && self.validated < self.payload.len() {
+            return Err(ProtocolError::payload("text is not UTF-8"));
         }
         Ok(self.payload)
     }

@@ -2,7 +2,8 @@
 //!
 //! A [`Decoder`] is the server's side: it refuses frames that are not masked. It takes the bytes of
 //! one read, from half a header to ten frames, and returns one [`Event`] a call. It assembles
-//! fragments and checks that text is UTF-8, so an event is a whole message and not a frame.
+//! fragments, inflates compressed messages (RFC 7692) and checks that text is UTF-8, so an event is
+//! a whole message and not a frame.
 //!
 //! # Memory
 //! Most connections of a hub are silent, so a decoder between messages is three words and owns no
@@ -16,6 +17,10 @@
 //! of it is kept. Text fails at the first byte that cannot be UTF-8. A peer that sends one byte at
 //! a time costs the same for each byte: no byte is scanned twice, except those of a character that
 //! was cut.
+//!
+//! A compressed message is inflated when it is complete, and its text is checked then. The inflated
+//! bytes are bounded while they are inflated: a message over the limit costs no more than a message
+//! at the limit. The compressed bytes have a bound of their own, `WIRE_OVERHEAD`.
 
 mod error;
 mod event;
@@ -25,18 +30,87 @@ mod partial;
 
 use fastwebsockets::unmask;
 
+#[cfg(feature = "deflate")]
+use super::deflate;
+#[cfg(feature = "deflate")]
+use crate::engine::FrameKind;
+
 pub(crate) use error::ProtocolError;
 pub(crate) use event::Event;
-use header::{Header, Opcode};
+use header::{Expected, Header, Opcode};
 use partial::{Advance, Partial};
 
 /// The limits of one message.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DecodeLimits {
-    /// Bytes of payload over all its fragments. Control frames have their own limit, 125 bytes.
+    /// Bytes of payload over all its fragments, inflated. Control frames have their own limit, 125
+    /// bytes.
     pub(crate) message_bytes_max: usize,
     /// Frames of a message, including empty frames.
     pub(crate) fragments_max: u32,
+    /// Whether messages may be compressed.
+    pub(crate) on_compressed: OnCompressed,
+}
+
+/// What a decoder does with a compressed message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnCompressed {
+    /// Refuses it: the client has not negotiated compression.
+    Refuse,
+    /// Inflates it.
+    #[cfg(feature = "deflate")]
+    Inflate,
+    /// Skips its payload: nobody needs the message.
+    #[cfg(feature = "deflate")]
+    Skip,
+}
+
+impl OnCompressed {
+    /// For a client that has, or has not, negotiated compression.
+    pub(crate) fn of_client(has_negotiated: bool) -> Self {
+        match has_negotiated {
+            #[cfg(feature = "deflate")]
+            true => Self::Inflate,
+            _ => Self::Refuse,
+        }
+    }
+}
+
+/// By how much a compressed message may be longer than its inflated payload, beside an eighth of
+/// the limit of a message. Deflate makes incompressible bytes longer: the fixed code takes nine bits
+/// for most bytes (an eighth more), a stored block takes five bytes (4 % for the shortest blocks of
+/// zlib, 127 bytes), and so does a flush at the end of a fragment.
+const WIRE_OVERHEAD: usize = 1_024;
+
+impl DecodeLimits {
+    /// The most bytes of payload of a message as they come from the client.
+    fn wire_bytes_max(&self, is_compressed: bool) -> usize {
+        if !is_compressed {
+            return self.message_bytes_max;
+        }
+        self.message_bytes_max.saturating_add(self.message_bytes_max / 8 + WIRE_OVERHEAD)
+    }
+
+    fn allows_compressed(&self) -> bool {
+        self.on_compressed != OnCompressed::Refuse
+    }
+
+    /// Inflates a message, checks its text, and passes its event to `take`.
+    #[cfg(feature = "deflate")]
+    fn inflate<R>(
+        &self,
+        kind: FrameKind,
+        compressed: &[u8],
+        take: impl FnOnce(Event<'_>) -> R,
+    ) -> Result<R, ProtocolError> {
+        let compressed_bytes = Some(compressed.len());
+        if self.on_compressed == OnCompressed::Skip {
+            return Ok(take(Event::Message { kind, payload: &mut [], compressed_bytes }));
+        }
+        deflate::inflate(compressed, self.message_bytes_max, |payload| {
+            Event::message(kind, payload, compressed_bytes).map(take)
+        })?
+    }
 }
 
 /// Turns the bytes of one client into [`Event`]s.
@@ -53,11 +127,13 @@ impl Decoder {
         Self { limits, partial: None }
     }
 
-    /// Takes bytes from the front of `input`, up to the end of the next event.
+    /// Takes bytes from the front of `input`, up to the end of the next event. Passes the event to
+    /// `take`, and returns its result.
     ///
     /// Returns `None` if all of `input` was taken and more bytes are needed. The payload of an
-    /// event is borrowed from `input` if it was unmasked in place, else from the decoder. The next
-    /// call frees the payload, so call until `None`. Bytes of `input` are overwritten.
+    /// event is borrowed from `input` if it was unmasked in place, from the thread if it was
+    /// inflated, else from the decoder. The next call frees the payload, so call until `None`.
+    /// Bytes of `input` are overwritten.
     ///
     /// Cost: no allocation for an unfragmented frame that is whole in `input`. A call looks once at
     /// each byte that it takes, however many bytes were buffered before.
@@ -65,7 +141,25 @@ impl Decoder {
     /// # Errors
     /// The caller must close the connection with the code of the [`ProtocolError`]. After an error
     /// or an [`Event::Close`], further results have no meaning.
-    pub(crate) fn decode<'a, 'i: 'a>(
+    #[inline]
+    pub(crate) fn decode<R>(
+        &mut self,
+        input: &mut &mut [u8],
+        take: impl FnOnce(Event<'_>) -> R,
+    ) -> Result<Option<R>, ProtocolError> {
+        #[cfg(feature = "deflate")]
+        let limits = self.limits;
+        match self.next(input)? {
+            #[cfg(feature = "deflate")]
+            Some(Event::Message { kind, payload, compressed_bytes: Some(_) }) => {
+                limits.inflate(kind, payload, take).map(Some)
+            }
+            event => Ok(event.map(take)),
+        }
+    }
+
+    /// Returns the next event. The payload of a compressed message is not inflated yet.
+    fn next<'a, 'i: 'a>(
         &'a mut self,
         input: &mut &'i mut [u8],
     ) -> Result<Option<Event<'a>>, ProtocolError> {
@@ -78,8 +172,10 @@ impl Decoder {
             match partial.advance(input, self.limits)? {
                 Advance::NeedsInput => return Ok(None),
                 Advance::Fragment => {}
-                Advance::Message(kind) => {
-                    return Ok(Some(Event::Message { kind, payload: self.delivered() }));
+                Advance::Message { kind, is_compressed } => {
+                    let payload = self.delivered();
+                    let compressed_bytes = is_compressed.then_some(payload.len());
+                    return Ok(Some(Event::Message { kind, payload, compressed_bytes }));
                 }
                 Advance::Control(control) => {
                     return Event::control(control, self.delivered()).map(Some);
@@ -87,6 +183,14 @@ impl Decoder {
             }
         }
         Ok(None)
+    }
+
+    /// From now on, compressed messages are not inflated: their payload is empty.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn skip_compressed(&mut self) {
+        if self.limits.allows_compressed() {
+            self.limits.on_compressed = OnCompressed::Skip;
+        }
     }
 
     /// Whether a fragmented message has begun and not ended.
@@ -114,11 +218,17 @@ impl Decoder {
             Some(partial) if partial.is_between_frames() => partial.message_is_open(),
             Some(_) => return Ok(None),
         };
-        let Some(header) = Header::parse(input, message_is_open)? else { return Ok(None) };
+        let allows_compressed = self.limits.allows_compressed();
+        let expected = Expected { message_is_open, allows_compressed };
+        let Some(header) = Header::parse(input, expected)? else { return Ok(None) };
         match header.opcode {
             Opcode::Data(kind) if header.fin => {
                 let Some(payload) = self.take_payload(input, &header)? else { return Ok(None) };
-                Event::message(kind, payload).map(Some)
+                if header.is_compressed {
+                    let compressed_bytes = Some(payload.len());
+                    return Ok(Some(Event::Message { kind, payload, compressed_bytes }));
+                }
+                Event::message(kind, payload, None).map(Some)
             }
             Opcode::Control(control) => {
                 let Some(payload) = self.take_payload(input, &header)? else { return Ok(None) };
@@ -136,7 +246,8 @@ impl Decoder {
         input: &mut &'i mut [u8],
         header: &Header,
     ) -> Result<Option<&'i mut [u8]>, ProtocolError> {
-        let payload_bytes = header.payload_within(self.limits.message_bytes_max)?;
+        let bytes_max = self.limits.wire_bytes_max(header.is_compressed);
+        let payload_bytes = header.payload_within(bytes_max)?;
         if input.len() - header.header_bytes < payload_bytes {
             return Ok(None);
         }

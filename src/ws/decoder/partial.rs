@@ -6,7 +6,7 @@ use fastwebsockets::unmask;
 
 use super::DecodeLimits;
 use super::error::ProtocolError;
-use super::header::{Control, Header, Opcode, PartialHeader};
+use super::header::{Control, Expected, Header, Opcode, PartialHeader};
 use super::message::{self, Message};
 use crate::engine::FrameKind;
 
@@ -37,7 +37,7 @@ struct Frame {
     mask: [u8; 4],
     remaining: usize,
     /// The upper bound of the buffer. In the last frame of a message: the length of the whole
-    /// message. In earlier frames: the limit of a message. In a control frame: its declared length.
+    /// message. In earlier frames: the limit of the message. In a control frame: its declared length.
     buffer_bytes_max: usize,
 }
 
@@ -47,8 +47,8 @@ pub(super) enum Advance {
     NeedsInput,
     /// A frame is complete, and its message is not.
     Fragment,
-    /// A message is complete, in [`Partial::delivered`].
-    Message(FrameKind),
+    /// A message is complete, in [`Partial::delivered`]. It is not inflated yet.
+    Message { kind: FrameKind, is_compressed: bool },
     /// A control frame is complete, its payload in [`Partial::delivered`].
     Control(Control),
 }
@@ -62,6 +62,14 @@ impl Partial {
     /// Whether a fragmented message has begun and not ended.
     pub(super) fn message_is_open(&self) -> bool {
         self.message.is_some()
+    }
+
+    /// Returns the frames that are valid at the next header.
+    pub(super) fn expected(&self, limits: DecodeLimits) -> Expected {
+        Expected {
+            message_is_open: self.message_is_open(),
+            allows_compressed: limits.allows_compressed(),
+        }
     }
 
     /// Returns the payload that the last [`Advance`] has completed.
@@ -83,7 +91,7 @@ impl Partial {
     ) -> Result<Advance, ProtocolError> {
         let mut frame = match self.frame.take() {
             Some(frame) => frame,
-            None => match self.header.fill(input, self.message_is_open())? {
+            None => match self.header.fill(input, self.expected(limits))? {
                 Some(header) => self.begin(&header, limits)?,
                 None => return Ok(Advance::NeedsInput),
             },
@@ -97,21 +105,25 @@ impl Partial {
     }
 
     fn begin(&mut self, header: &Header, limits: DecodeLimits) -> Result<Frame, ProtocolError> {
-        let DecodeLimits { message_bytes_max, fragments_max } = limits;
+        let is_compressed = match &self.message {
+            Some(message) => message.is_compressed,
+            None => header.is_compressed,
+        };
+        let bytes_max = limits.wire_bytes_max(is_compressed);
         let buffered = self.message.as_ref().map_or(0, Message::bytes);
-        let payload_bytes = header.payload_within(message_bytes_max - buffered)?;
+        let payload_bytes = header.payload_within(bytes_max - buffered)?;
         let buffer_bytes_max = match header.opcode {
             Opcode::Control(_) => payload_bytes,
             _ if header.fin => buffered + payload_bytes,
-            _ => message_bytes_max,
+            _ => bytes_max,
         };
         let message = match header.opcode {
             Opcode::Control(_) => None,
-            Opcode::Data(kind) => Some(self.message.insert(Message::new(kind))),
+            Opcode::Data(kind) => Some(self.message.insert(Message::new(kind, is_compressed))),
             Opcode::Continuation => self.message.as_mut(),
         };
         if let Some(message) = message {
-            message.begin_fragment(fragments_max)?;
+            message.begin_fragment(limits.fragments_max)?;
         }
         Ok(Frame {
             opcode: header.opcode,
@@ -147,8 +159,8 @@ impl Partial {
             return Ok(Advance::Fragment);
         }
         let message = self.message.take().expect("a data frame belongs to a message");
-        let kind = message.kind;
+        let Message { kind, is_compressed, .. } = message;
         self.delivered = message.finish()?;
-        Ok(Advance::Message(kind))
+        Ok(Advance::Message { kind, is_compressed })
     }
 }

@@ -1,5 +1,11 @@
-//! The extension permessage-deflate (RFC 7692).
+//! The extension permessage-deflate (RFC 7692): its negotiation, the inflating of what clients send,
+//! and the compressor of what they get.
 
 mod compressor;
+mod extensions;
+mod inflater;
+mod offer;
 
-pub(crate) use self::compressor::Deflater;
+pub(crate) use compressor::Deflater;
+pub(crate) use inflater::{InflateError, inflate};
+pub(crate) use offer::{Agreement, negotiate};

@@ -1,7 +1,7 @@
 //! Builders of client frames, and helpers that run the decoder and collect its events.
 
 use crate::engine::{Close, CloseCode, FrameKind};
-use crate::ws::decoder::{DecodeLimits, Decoder, Event, ProtocolError};
+use crate::ws::decoder::{DecodeLimits, Decoder, Event, OnCompressed, ProtocolError};
 
 pub(super) const CONTINUATION: u8 = 0x0;
 pub(super) const TEXT: u8 = 0x1;
@@ -84,7 +84,7 @@ impl Seen {
 impl From<Event<'_>> for Seen {
     fn from(event: Event<'_>) -> Self {
         match event {
-            Event::Message { kind, payload } => Self::Message(kind, payload.to_vec()),
+            Event::Message { kind, payload, .. } => Self::Message(kind, payload.to_vec()),
             Event::Ping(payload) => Self::Ping(payload.to_vec()),
             Event::Pong(payload) => Self::Pong(payload.to_vec()),
             Event::Close(close) => Self::Close(close),
@@ -94,7 +94,11 @@ impl From<Event<'_>> for Seen {
 
 /// Makes a decoder for messages of up to `message_bytes_max`, in any number of fragments.
 pub(super) fn with_limit(message_bytes_max: usize) -> Decoder {
-    Decoder::new(DecodeLimits { message_bytes_max, fragments_max: u32::MAX })
+    Decoder::new(limits(message_bytes_max, OnCompressed::Refuse))
+}
+
+pub(super) fn limits(message_bytes_max: usize, on_compressed: OnCompressed) -> DecodeLimits {
+    DecodeLimits { message_bytes_max, fragments_max: u32::MAX, on_compressed }
 }
 
 /// Returns all events of one read.
@@ -102,8 +106,8 @@ pub(super) fn feed(decoder: &mut Decoder, read: &[u8]) -> Result<Vec<Seen>, Prot
     let mut buffer = read.to_vec();
     let mut input = &mut buffer[..];
     let mut seen = Vec::new();
-    while let Some(event) = decoder.decode(&mut input)? {
-        seen.push(event.into());
+    while let Some(event) = decoder.decode(&mut input, |event| event.into())? {
+        seen.push(event);
     }
     assert!(input.is_empty(), "a decoder that needs more has taken all");
     Ok(seen)
@@ -111,15 +115,22 @@ pub(super) fn feed(decoder: &mut Decoder, read: &[u8]) -> Result<Vec<Seen>, Prot
 
 /// Returns the events of `reads`, up to a close or an error.
 pub(super) fn run<'a>(limit: usize, reads: impl IntoIterator<Item = &'a [u8]>) -> Vec<Seen> {
-    let mut decoder = with_limit(limit);
+    run_with(with_limit(limit), reads)
+}
+
+/// Returns the events of `reads`, up to a close or an error.
+pub(super) fn run_with<'a>(
+    mut decoder: Decoder,
+    reads: impl IntoIterator<Item = &'a [u8]>,
+) -> Vec<Seen> {
     let mut seen = Vec::new();
     for read in reads {
         let mut buffer = read.to_vec();
         let mut input = &mut buffer[..];
         loop {
-            match decoder.decode(&mut input) {
+            match decoder.decode(&mut input, |event| event.into()) {
                 Ok(None) => break,
-                Ok(Some(event)) => seen.push(event.into()),
+                Ok(Some(event)) => seen.push(event),
                 Err(error) => seen.push(Seen::Failed(error.close().code)),
             }
             if seen.last().is_some_and(Seen::is_last) {
