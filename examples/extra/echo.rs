@@ -7,6 +7,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use clap::Parser;
+use extra_examples::CompressionMode;
 use roomcast::{BuildError, Close, Conn, Handler, Hub, Raw, RawMessage, Server, shutdown_signal};
 
 /// The largest message that the performance cases of Autobahn send.
@@ -27,6 +28,9 @@ struct Options {
     /// The address to listen on; with port 0 the system chooses a port.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: String,
+    /// How messages are compressed, for clients that ask for it.
+    #[arg(long, value_enum, default_value = "off")]
+    compression: CompressionMode,
 }
 
 struct Echo;
@@ -39,9 +43,12 @@ impl Handler<RawMessage> for Echo {
     }
 }
 
-/// A hub whose queue for a client holds up to 1,024 messages and up to four of the largest messages.
-fn hub() -> Result<Hub<RawMessage>, BuildError> {
+/// A hub whose queue for a client holds up to 1,024 messages and up to four of the largest messages. If it compresses,
+/// it compresses every message.
+fn hub(compression: CompressionMode) -> Result<Hub<RawMessage>, BuildError> {
+    let compression = compression.setting().map(|all| all.direct(true).min_message_bytes(0));
     Hub::with_codec(Raw)
+        .compression(compression)
         .max_message_bytes(MESSAGE_BYTES_MAX)
         .max_fragments(FRAGMENTS_MAX)
         .message_timeout(MESSAGE_TIMEOUT)
@@ -54,7 +61,8 @@ fn hub() -> Result<Hub<RawMessage>, BuildError> {
 async fn main() -> Result<(), Box<dyn Error>> {
     let stop = shutdown_signal();
     let options = Options::parse();
-    let server = Server::bind(&options.listen).await?.route("/", hub()?.handle(Echo))?;
+    let server =
+        Server::bind(&options.listen).await?.route("/", hub(options.compression)?.handle(Echo))?;
     println!("listening on ws://{}", server.local_addr()?);
     println!("{}", server.run_until(stop, SHUTDOWN).await);
     Ok(())

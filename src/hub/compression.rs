@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::BuildError;
 use super::UpgradeRequest;
+use super::builder::in_range;
 use super::stats::HubCounters;
 use crate::engine::{self, Compressor, WINDOW_BITS_MAX};
 use crate::ws::Deflater;
@@ -95,6 +97,12 @@ impl Compression {
 
 /// For the builder.
 impl Compression {
+    pub(super) fn check(&self) -> Result<(), BuildError> {
+        in_range("Compression::level", self.level.into(), 1..=9, "1 to 9")?;
+        in_range("Compression::window_bits", self.window_bits.into(), 9..=15, "9 to 15")?;
+        in_range("Compression::max_memory", self.memory_max, 1..=usize::MAX, "1 and more")
+    }
+
     /// The settings of each of `shards` shards.
     pub(super) fn for_shard(
         &self,

@@ -20,6 +20,7 @@ use std::time::Duration;
 use std::{fs, io, path::PathBuf};
 
 use clap::Parser;
+use extra_examples::CompressionMode;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 #[cfg(feature = "redis")]
@@ -62,6 +63,9 @@ struct Options {
     /// Bytes a second that a client may send on average; a burst may have twice as many; 0: no limit.
     #[arg(long, default_value_t = 128 * 1024)]
     byte_rate: u32,
+    /// How messages are compressed, for clients that ask for it.
+    #[arg(long, value_enum, default_value = "off")]
+    compression: CompressionMode,
     /// Milliseconds between two pings to a client; 0: no pings [default: the hub's default].
     #[arg(long)]
     ping_ms: Option<u64>,
@@ -109,6 +113,7 @@ impl Options {
             .max_connections(connections)
             .shards(self.shards.unwrap_or(threads))
             .send_buffer(self.send_buffer)
+            .compression(self.compression.setting())
             .allow_origins(&self.allow_origin);
         if self.message_rate > 0 {
             hub = hub.message_rate(self.message_rate, self.message_rate.saturating_mul(2));

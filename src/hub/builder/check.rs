@@ -40,6 +40,10 @@ impl<Out, In> Builder<Out, In> {
         ] {
             in_range(setting, value, 1..=usize::MAX, "1 and more")?;
         }
+        #[cfg(feature = "deflate")]
+        if let Some(compression) = &self.compression {
+            compression.check()?;
+        }
         self.check_rates()?;
         self.check_times()
     }
@@ -78,7 +82,7 @@ impl<Out, In> Builder<Out, In> {
     }
 }
 
-pub(super) fn in_range(
+pub(in crate::hub) fn in_range(
     setting: &'static str,
     value: usize,
     allowed: RangeInclusive<usize>,

@@ -6,9 +6,9 @@ use crate::hub::Compression;
 /// # Compression
 impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// Compresses messages for clients that ask for it (RFC 7692, permessage-deflate), and takes
-    /// compressed messages from them. Default: off.
-    pub fn compression(mut self, compression: Compression) -> Self {
-        self.compression = Some(compression);
+    /// compressed messages from them. Default: off, as with `None`.
+    pub fn compression(mut self, compression: impl Into<Option<Compression>>) -> Self {
+        self.compression = compression.into();
         self
     }
 }

@@ -24,6 +24,8 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+#[cfg(feature = "deflate")]
+pub(super) use self::check::in_range;
 use self::memory::ByteSettings;
 #[cfg(feature = "json")]
 use self::plain::PlainSettings;
