@@ -66,12 +66,16 @@ pub mod scaling {}
 #[doc = include_str!("settings.md")]
 pub mod settings {}
 
+#[cfg_attr(feature = "deflate", doc = include_str!("compression.md"))]
+#[cfg_attr(not(feature = "deflate"), doc = "This page needs the feature `deflate`.")]
+pub mod compression {}
+
 // The package extra-examples compiles the programs of this page: one needs mimalloc.
 #[cfg(all(feature = "json", feature = "server", not(doctest)))]
 #[doc = include_str!("tuning.md")]
 pub mod tuning {}
 
-// Pages of other features link to these two pages.
+// Other pages link to the pages of features.
 #[cfg_attr(feature = "metrics", doc = include_str!("metrics.md"))]
 #[cfg_attr(not(feature = "metrics"), doc = "This page needs the feature `metrics`.")]
 pub mod metrics {}

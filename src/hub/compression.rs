@@ -14,7 +14,27 @@ use crate::ws::Deflater;
 /// Decides by the request whether a client may compress.
 type Accept = Arc<dyn Fn(&UpgradeRequest) -> bool + Send + Sync>;
 
-/// How a hub compresses messages, for [`Builder::compression`](crate::Builder::compression).
+/// How a hub compresses messages (RFC 7692), for
+/// [`Builder::compression`](crate::Builder::compression).
+///
+/// The page [`compression`](crate::docs::compression) tells when compression pays, and how it works.
+///
+/// # Examples
+/// ```
+/// use roomcast::header::USER_AGENT;
+/// use roomcast::{BuildError, Compression, Hub};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BuildError> {
+/// let compression = Compression::shared().min_recipients(50).accept_if(|request| {
+///     let agent = request.headers().get(USER_AGENT);
+///     !agent.is_some_and(|agent| agent.as_bytes().starts_with(b"OldClient/"))
+/// });
+/// let hub = Hub::<String>::builder().compression(compression).build()?;
+/// # assert_eq!(hub.count(), 0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 #[must_use = "settings do nothing until they are given to a builder"]
 pub struct Compression {
@@ -29,8 +49,10 @@ pub struct Compression {
 }
 
 impl Compression {
-    /// The messages of a room share a window: a message may refer to the messages before, and all
-    /// clients of the room get the same compressed bytes.
+    /// The messages of a room share a window: a message may refer to the messages before it, and
+    /// all clients in step get the same compressed bytes. The messages to everyone share another.
+    ///
+    /// Messages to several rooms at once stay plain, except for clients that keep no window.
     pub fn shared() -> Self {
         Self {
             shares_windows: true,
@@ -44,48 +66,59 @@ impl Compression {
         }
     }
 
-    /// Each message is compressed alone, once for all its recipients.
+    /// Each message is compressed alone, once for all its recipients in a shard. Saves little for
+    /// messages below about 500 bytes.
     pub fn once() -> Self {
         Self { shares_windows: false, ..Self::shared() }
     }
 
-    /// How hard the compressor searches. Default: 1; 1 (fast) to 9 (small).
+    /// How hard the compressor searches for text that occurred before. Default: 1; 1 (fast) to 9
+    /// (small). Level 1 takes about 0.6 µs for a message of 128 bytes and 4 µs for 1 KiB. The other
+    /// levels take 10 µs and more for a small message, and save up to a fifth of the bytes.
     pub fn level(mut self, level: u8) -> Self {
         self.level = level;
         self
     }
 
-    /// The base-2 logarithm of the window, in bytes. Default: 15; 9 to 15.
+    /// The base-2 logarithm of the window, in bytes. Default: 15 (32 KiB); 9 to 15. A smaller
+    /// window saves less. It takes less memory, but at least 140 KB for each compressor.
     pub fn window_bits(mut self, bits: u8) -> Self {
         self.window_bits = bits;
         self
     }
 
-    /// Messages with a smaller payload, in bytes, are not compressed. Default: 32.
+    /// Messages with a smaller payload, in bytes, stay plain. Default: 32.
     pub fn min_message_bytes(mut self, bytes: usize) -> Self {
         self.message_bytes_min = bytes;
         self
     }
 
-    /// Messages to fewer clients that can inflate, in one shard, are not compressed. Default: 16.
+    /// Messages to fewer clients that can inflate stay plain. Default: 16. Each shard counts its own
+    /// clients: with two shards, a room of 40 has about 20 in each.
     pub fn min_recipients(mut self, clients: usize) -> Self {
         self.recipients_min = clients;
         self
     }
 
-    /// The memory of all compressors of the hub, in bytes. Default: 32 MiB.
+    /// The memory of all compressors of the hub, in bytes. Default: 32 MiB; at least 1. Each shard
+    /// gets an equal share, and may use one stream of a room in any case. If more rooms are busy,
+    /// the room that was silent for longest loses its compressor.
     pub fn max_memory(mut self, bytes: usize) -> Self {
         self.memory_max = bytes;
         self
     }
 
-    /// Whether messages to a single connection are compressed, each alone. Default: no.
+    /// Whether messages to a single connection are compressed, each alone. Default: no. With
+    /// [`shared`](Self::shared), such a message also puts its client out of step with its room.
+    ///
+    /// Turn it on only if no such message contains a secret together with text that others choose.
     pub fn direct(mut self, is_compressed: bool) -> Self {
         self.is_direct = is_compressed;
         self
     }
 
-    /// Decides by the request whether a client may compress. Default: every client may.
+    /// Decides by the request whether messages to and from a client may be compressed. Default:
+    /// yes. If the closure panics, the handshake is refused with 500.
     pub fn accept_if(
         mut self,
         accept: impl Fn(&UpgradeRequest) -> bool + Send + Sync + 'static,
