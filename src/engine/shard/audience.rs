@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::compressing::StreamId;
 use super::conn_slot::ConnSlot;
 use super::table::{Members, Table};
 use crate::engine::command::{Audience, Delivery};
@@ -15,6 +16,30 @@ pub(super) fn size<S>(audience: &Audience, table: &Table<S>) -> usize {
         Audience::Room(room) => members(room),
         Audience::Rooms(rooms) => rooms.iter().map(members).sum(),
         Audience::Conn(_) => 1,
+    }
+}
+
+/// The number of clients in an audience that can inflate. A client in two rooms of a union counts
+/// twice.
+pub(super) fn inflating<S>(audience: &Audience, table: &Table<S>) -> usize {
+    let members = |room: &Arc<Room>| table.members(room).map_or(0, Members::inflating);
+    match audience {
+        Audience::Everyone => table.inflating(),
+        Audience::Room(room) => members(room),
+        Audience::Rooms(rooms) => rooms.iter().map(members).sum(),
+        Audience::Conn(_) => 1,
+    }
+}
+
+/// The place of the stream of compressed bursts to an audience. Only a room and everyone have one.
+pub(super) fn stream<'t, S>(
+    audience: &Audience,
+    table: &'t mut Table<S>,
+) -> Option<&'t mut Option<StreamId>> {
+    match audience {
+        Audience::Everyone => Some(&mut table.stream_to_everyone),
+        Audience::Room(room) => table.members_mut(room).map(|members| &mut members.stream),
+        Audience::Rooms(_) | Audience::Conn(_) => None,
     }
 }
 

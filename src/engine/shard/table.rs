@@ -203,6 +203,8 @@ pub(super) struct Table<S> {
     everyone: Vec<ConnSlot>,
     /// The connections in `everyone` that can inflate.
     inflating: usize,
+    /// The stream of compressed bursts to everyone.
+    pub(super) stream_to_everyone: Option<StreamId>,
     rooms: Slab<Members>,
     port: Arc<Port<S>>,
 }
@@ -214,6 +216,7 @@ impl<S> Table<S> {
             slots: HashTable::new(),
             everyone: Vec::new(),
             inflating: 0,
+            stream_to_everyone: None,
             rooms: Slab::new(),
             port,
         }

@@ -31,8 +31,7 @@ use self::forms::{SharedBurst, SharedForm};
 use self::stream::Next;
 pub(super) use self::streams::StreamId;
 use self::streams::Streams;
-use super::table::Table;
-use crate::engine::command::{Audience, Delivery};
+use crate::engine::command::Delivery;
 use crate::engine::compression::{ClientInflater, Compression, Compressor};
 use crate::engine::frame;
 
@@ -86,8 +85,6 @@ pub(super) struct CompressionTally {
 pub(super) struct Compressing {
     settings: Compression,
     streams: Streams,
-    /// The stream of the messages to everyone.
-    everyone: Option<StreamId>,
     /// The number of the last compressed burst of all streams (invariant 1).
     last_position: u64,
     /// The compressors of messages that stand alone, each with the bits of its window.
@@ -103,7 +100,6 @@ impl Compressing {
         Self {
             streams: Streams::new(settings.compressors_max.saturating_sub(ALONE_WEIGHT)),
             settings,
-            everyone: None,
             last_position: ClientWindow::UNKNOWN,
             alone: Vec::new(),
             compressors_reported: 0,
@@ -118,38 +114,28 @@ impl Compressing {
         made as u64
     }
 
-    /// Decides how deliveries to an audience may be compressed.
-    pub(super) fn coding<S>(&mut self, audience: &Audience, table: &mut Table<S>) -> Coding {
-        let inflating = match audience {
-            Audience::Everyone => table.inflating(),
-            Audience::Room(room) => table.members(room).map_or(0, |members| members.inflating()),
-            Audience::Rooms(rooms) => {
-                let members = rooms.iter().filter_map(|room| table.members(room));
-                members.map(|members| members.inflating()).sum()
-            }
-            Audience::Conn(_) if self.settings.is_direct => return Coding::Direct,
-            Audience::Conn(_) => 0,
-        };
+    /// How deliveries to an audience may be compressed of which so many clients can inflate.
+    /// `stream` is the place of its stream, if the audience is a room or everyone.
+    pub(super) fn coding(
+        &mut self,
+        inflating: usize,
+        stream: Option<&mut Option<StreamId>>,
+    ) -> Coding {
         if inflating < self.settings.recipients_min.max(1) {
             return Coding::Plain;
         }
-        if !self.settings.shares_windows {
+        let Some(stream) = stream.filter(|_| self.settings.shares_windows) else {
             return Coding::Alone;
-        }
-        match audience {
-            Audience::Everyone => {
-                let id = self.take_stream(self.everyone);
-                self.everyone = Some(id);
-                Coding::Shared(id)
-            }
-            Audience::Room(room) => {
-                let Some(members) = table.members_mut(room) else { return Coding::Plain };
-                let id = self.take_stream(members.stream);
-                members.stream = Some(id);
-                Coding::Shared(id)
-            }
-            Audience::Rooms(_) | Audience::Conn(_) => Coding::Alone,
-        }
+        };
+        let Self { streams, settings, .. } = self;
+        let id = streams.take(*stream, || (settings.new_compressor)(settings.window_bits));
+        *stream = Some(id);
+        Coding::Shared(id)
+    }
+
+    /// How deliveries to one connection may be compressed.
+    pub(super) fn coding_of_one(&self) -> Coding {
+        if self.settings.is_direct { Coding::Direct } else { Coding::Plain }
     }
 
     /// Chooses the form of a burst for a client; `None` for plain. `plain` are the frames of
@@ -191,11 +177,6 @@ impl Compressing {
         {
             stream.note_taken();
         }
-    }
-
-    fn take_stream(&mut self, known: Option<StreamId>) -> StreamId {
-        let Self { streams, settings, .. } = self;
-        streams.take(known, || (settings.new_compressor)(settings.window_bits))
     }
 
     /// Whether a client with this inflater takes part in streams.

@@ -5,7 +5,8 @@
 use std::mem;
 
 use super::{Cursor, Lane, MIXED, PLANNED, Step, Turn, chain};
-use crate::engine::shard::audience::for_each;
+use crate::engine::command::Audience;
+use crate::engine::shard::audience::{for_each, inflating, stream};
 use crate::engine::shard::compressing::{Coding, Compressing, DeliveryForms};
 use crate::engine::shard::conn_slot::ConnSlot;
 use crate::engine::shard::table::{GroupId, Mark, Table};
@@ -48,7 +49,10 @@ impl Turn {
     fn plan_coding<S>(&mut self, table: &mut Table<S>, compressing: &mut Compressing) {
         for at in 0..self.groups.len() {
             let first = self.groups[at].first as usize;
-            let coding = compressing.coding(&self.deliveries[first].audience, table);
+            let coding = match &self.deliveries[first].audience {
+                Audience::Conn(_) => compressing.coding_of_one(),
+                audience => compressing.coding(inflating(audience, table), stream(audience, table)),
+            };
             self.groups[at].coding = coding;
             if coding == Coding::Plain {
                 continue;
