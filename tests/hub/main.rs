@@ -11,6 +11,7 @@ mod callbacks;
 mod close_timeouts;
 mod codec;
 #[cfg(feature = "deflate")]
+mod compressed_sends;
 mod compression;
 mod directions;
 mod early;
