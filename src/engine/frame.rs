@@ -20,10 +20,6 @@ pub const CONTROL_BYTES_MAX: usize = 125;
 
 const FIN: u8 = 0x80;
 
-/// The mark of a compressed message.
-#[cfg(feature = "deflate")]
-const RSV1: u8 = 0x40;
-
 /// The kind of a data message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FrameKind {
@@ -55,12 +51,6 @@ pub fn bytes_for(payload_bytes: usize) -> usize {
 /// Appends a frame with `payload` to a run of frames.
 pub fn append(frames: &mut Vec<u8>, kind: FrameKind, payload: &[u8]) {
     put(frames, kind.opcode(), payload);
-}
-
-/// Appends a frame with a compressed payload (RFC 7692, section 6) to a run of frames.
-#[cfg(feature = "deflate")]
-pub(crate) fn append_compressed(frames: &mut Vec<u8>, kind: FrameKind, payload: &[u8]) {
-    put(frames, RSV1 | kind.opcode(), payload);
 }
 
 /// Turns a buffer of [`HEADER_BYTES_MAX`] spare bytes and a payload into a frame, in place.

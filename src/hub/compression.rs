@@ -143,7 +143,7 @@ impl Compression {
         counters: Arc<HubCounters>,
     ) -> engine::Compression {
         let Self { level, message_bytes_min, .. } = *self;
-        let compressor_bytes = Deflater::memory(level, self.window_bits);
+        let compressor_bytes = Deflater::memory(self.window_bits);
         engine::Compression {
             shares_windows: self.shares_windows,
             window_bits: self.window_bits,
