@@ -5,12 +5,11 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::contestants::Contestant;
-use crate::figures::{Drops, Figures, Memory, SceneFigures, Series};
-use crate::load::{Answer, Load, Request};
+use crate::figures::{Drops, Figures, SceneFigures, Series};
 use crate::pair::Pair;
 use crate::plan::{self, Cell, FLOODED, Scene};
-use crate::{Error, Options, Result, flooded};
-use shared::process;
+use crate::requests::{Answer, Load, Request};
+use crate::{Error, Options, Result, flooded, memory};
 use support::network::Network;
 
 /// The number of connections that are dropped at once.
@@ -21,7 +20,28 @@ const WATCH_FOR: Duration = Duration::from_secs(2);
 
 /// Plays all scenes.
 pub(crate) fn play(options: &Options) -> Result<Figures> {
+    let scenes = scenes(options);
+    let others = Others::new(options);
+    let steps = |contestants: &[_], cells| contestants.len() * (1 + options.rounds() * cells);
+    let all = scenes.iter().map(|scene| steps(&scene.contestants, scene.cells.len()));
+    let flooded = steps(&others.flooders, plan::FLOODS.len());
+    let progress = Progress::new(options, all.sum::<usize>() + flooded + others.single_steps());
+    let mut figures =
+        Figures { machine: machine(), rounds: options.rounds(), ..Figures::default() };
+    for scene in &scenes {
+        figures.scenes.extend(play_scene(scene, options, &progress)?);
+    }
+    others.play(options, &progress, &mut figures);
+    progress.0.finish_and_clear();
+    Ok(figures)
+}
+
+/// The scenes with servers that serve their clients in turns.
+fn scenes(options: &Options) -> Vec<Scene> {
     let mut scenes = plan::fan_out();
+    if options.asks_for(plan::COMPRESSION) {
+        scenes.extend(plan::compression());
+    }
     if options.short {
         scenes.iter_mut().for_each(Scene::shorten);
     } else {
@@ -32,38 +52,70 @@ pub(crate) fn play(options: &Options) -> Result<Figures> {
         scene.contestants.retain(|&contestant| options.takes_part(contestant));
         options.shows(scene.name) && !scene.contestants.is_empty()
     });
-    let others = |scene, mut contestants: Vec<Contestant>| {
-        let is_shown = options.shows(scene) && !options.short;
-        contestants.retain(|&contestant| is_shown && options.takes_part(contestant));
-        contestants
-    };
-    let flooders = others(FLOODED, plan::flooders());
-    let idlers = others("idle connections", plan::idlers());
-    let droppers = others("all drop at once", plan::droppers());
-    let steps = |contestants: &[_], cells| contestants.len() * (1 + options.rounds() * cells);
-    let all = scenes.iter().map(|scene| steps(&scene.contestants, scene.cells.len()));
-    let others = steps(&flooders, plan::FLOODS.len()) + idlers.len() + droppers.len();
-    let progress = Progress::new(options, all.sum::<usize>() + others);
-    let mut figures =
-        Figures { machine: machine(), rounds: options.rounds(), ..Figures::default() };
-    for scene in &scenes {
-        figures.scenes.extend(play_scene(scene, options, &progress)?);
+    scenes
+}
+
+/// The contestants of the other measurements.
+struct Others {
+    flooders: Vec<Contestant>,
+    idlers: Vec<Contestant>,
+    crowded: Vec<Contestant>,
+    droppers: Vec<Contestant>,
+}
+
+impl Others {
+    fn new(options: &Options) -> Self {
+        let shown = |scene, mut contestants: Vec<Contestant>| {
+            let is_shown = options.shows(scene) && !options.short;
+            contestants.retain(|&contestant| is_shown && options.takes_part(contestant));
+            contestants
+        };
+        let mut others = Self {
+            flooders: shown(FLOODED, plan::flooders()),
+            idlers: shown("idle connections", plan::idlers()),
+            crowded: Vec::new(),
+            droppers: shown("all drop at once", plan::droppers()),
+        };
+        if options.asks_for(plan::COMPRESSION) {
+            others.idlers.extend(shown("compression: idle connections", plan::compressors()));
+            others.crowded.extend(shown("compression: many rooms", plan::compressors()));
+        }
+        others
     }
-    flood_all(&flooders, options, &progress, &mut figures);
-    for contestant in idlers {
-        match count_memory(contestant, options.idle, &progress) {
-            Ok(memory) => figures.memory.push(memory),
-            Err(error) => figures.failures.push((contestant, format!("idle connections: {error}"))),
+
+    /// The number of measurements that are made once.
+    fn single_steps(&self) -> usize {
+        self.idlers.len() + self.crowded.len() + self.droppers.len()
+    }
+
+    fn play(self, options: &Options, progress: &Progress, figures: &mut Figures) {
+        flood_all(&self.flooders, options, progress, figures);
+        let (idle, duration) = (options.idle, options.duration());
+        let count_idle = |contestant| memory::count_idle(contestant, idle);
+        figures.memory = each(self.idlers, "idle connections", progress, figures, count_idle);
+        let count_busy = |contestant| memory::count_busy(contestant, idle, duration);
+        figures.busy = each(self.crowded, "many rooms", progress, figures, count_busy);
+        figures.drops = each(self.droppers, "all drop at once", progress, figures, drop_all);
+    }
+}
+
+/// Measures each contestant once. Adds the failures to `figures`.
+fn each<T>(
+    contestants: Vec<Contestant>,
+    what: &str,
+    progress: &Progress,
+    figures: &mut Figures,
+    measure: impl Fn(Contestant) -> Result<T>,
+) -> Vec<T> {
+    let mut measured = Vec::new();
+    for contestant in contestants {
+        progress.step(format!("{what}: {}", contestant.title()));
+        match measure(contestant) {
+            Ok(figure) => measured.push(figure),
+            Err(error) => figures.failures.push((contestant, format!("{what}: {error}"))),
         }
     }
-    for contestant in droppers {
-        match drop_all(contestant, &progress) {
-            Ok(drops) => figures.drops.push(drops),
-            Err(error) => figures.failures.push((contestant, format!("all drop: {error}"))),
-        }
-    }
-    progress.0.finish_and_clear();
-    Ok(figures)
+    measured
 }
 
 /// Plays a scene. Returns `None` if the scene needs a network that this machine does not allow.
@@ -177,18 +229,7 @@ fn flood_all(
     }
 }
 
-fn count_memory(contestant: Contestant, connections: usize, progress: &Progress) -> Result<Memory> {
-    progress.step(format!("{connections} idle connections: {}", contestant.title()));
-    // A first hundred connections, so that one-time allocations are not counted.
-    let mut pair = Pair::connected(contestant, None, 1, 100)?;
-    let before = process::resident(pair.server.pid())?;
-    pair.connect(1, connections)?;
-    let held = process::resident(pair.server.pid())?.saturating_sub(before);
-    Ok(Memory { contestant, connections, bytes_each: held as f64 / connections as f64 })
-}
-
-fn drop_all(contestant: Contestant, progress: &Progress) -> Result<Drops> {
-    progress.step(format!("dropping {DROPPED} at once: {}", contestant.title()));
+fn drop_all(contestant: Contestant) -> Result<Drops> {
     let mut pair = Pair::connected(contestant, None, 1, DROPPED)?;
     match pair.load.ask(&Request::Drop { watch_for: WATCH_FOR })? {
         Answer::Dropped { served, slowest } => {

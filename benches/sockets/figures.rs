@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::contestants::Contestant;
-use crate::load::Measured;
 use crate::plan::Cell;
+use crate::requests::Measured;
+use crate::wire::server_frame_bytes;
 use support::flood::clients::Measured as FloodMeasured;
 
 /// All results.
@@ -17,6 +18,7 @@ pub(crate) struct Figures {
     pub(crate) scenes: Vec<SceneFigures>,
     pub(crate) floods: Vec<Flood>,
     pub(crate) memory: Vec<Memory>,
+    pub(crate) busy: Vec<Busy>,
     pub(crate) drops: Vec<Drops>,
     /// The contestants that failed in floods, memory or drops, and their errors.
     pub(crate) failures: Vec<(Contestant, String)>,
@@ -24,8 +26,9 @@ pub(crate) struct Figures {
 
 impl Figures {
     pub(crate) fn is_empty(&self) -> bool {
-        let Self { scenes, floods, memory, drops, failures, .. } = self;
-        let others = memory.is_empty() && drops.is_empty() && failures.is_empty();
+        let Self { scenes, floods, memory, busy, drops, failures, .. } = self;
+        let is_memory_empty = memory.is_empty() && busy.is_empty();
+        let others = is_memory_empty && drops.is_empty() && failures.is_empty();
         scenes.is_empty() && floods.is_empty() && others
     }
 }
@@ -65,6 +68,20 @@ pub(crate) struct Memory {
     pub(crate) bytes_each: f64,
 }
 
+/// The resident memory of a server whose many small rooms all have traffic, in bytes.
+#[derive(Serialize)]
+pub(crate) struct Busy {
+    pub(crate) contestant: Contestant,
+    pub(crate) rooms: usize,
+    pub(crate) connections: usize,
+    /// With a few connections.
+    pub(crate) empty: u64,
+    /// With all connections, after a message of 128 bytes or a few to each room.
+    pub(crate) connected: u64,
+    /// After a while with a message of 1 KiB in flight in each room.
+    pub(crate) busy: u64,
+}
+
 /// The waits of new clients while all other clients were dropped at once.
 #[derive(Serialize)]
 pub(crate) struct Drops {
@@ -78,6 +95,17 @@ impl Measured {
     /// The server's CPU time for one delivery, in microseconds.
     pub(crate) fn cpu_micros(&self) -> f64 {
         self.server_cpu.as_secs_f64() * 1e6 / self.deliveries as f64
+    }
+
+    /// The bytes of a delivery on the wire, as a part of the bytes of an uncompressed delivery.
+    pub(crate) fn wire_part(&self, cell: Cell) -> f64 {
+        let plain = self.deliveries as f64 * server_frame_bytes(cell.bytes) as f64;
+        self.wire_bytes as f64 / plain
+    }
+
+    /// The part of the deliveries that was compressed.
+    pub(crate) fn compressed_part(&self) -> f64 {
+        self.compressed as f64 / self.deliveries as f64
     }
 
     /// Deliveries a second.

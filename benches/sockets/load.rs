@@ -4,8 +4,11 @@
 //! reached all members, the next member in turn sends another. A measurement begins and ends with
 //! nothing in flight, so the CPU time that the server spends meanwhile belongs to exactly the
 //! deliveries that are counted.
+//!
+//! Of compressed messages the clients read only the headers of the frames, so that inflating does not slow them. One
+//! client inflates everything, as a check.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -15,12 +18,16 @@ use hdrhistogram::Histogram;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use rustls::ClientConfig;
-use serde::{Deserialize, Serialize};
 use socket2::{Domain, Socket, Type};
 
 use crate::Result;
+use crate::feed::Feed;
+use crate::handshake::{accepts_deflate, read_greeting, read_head};
+use crate::requests::{Answer, Crowd, Load, Measured, Request};
+use crate::room::Room;
+use crate::sample::Sample;
 use crate::stream::{Stream, client_config};
-use crate::wire::{Dialect, client_frame, request, take_frame};
+use crate::wire::{RSV1, client_frame, request, take_frame};
 use shared::process;
 use support::network::relay::client_addr;
 
@@ -46,66 +53,6 @@ const FILLING: Load = Load { in_flight: 4, bytes: 32 * 1_024, duration: Duration
 
 /// The most bytes that a server may queue for a client in addition to the socket's buffer.
 const SERVER_QUEUE_BYTES: usize = 2 * 1_024 * 1_024;
-
-/// A request to the load generator.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Request {
-    /// Connects all clients, and waits until all have joined.
-    Connect(Crowd),
-    /// Sends messages for a while, and measures.
-    Measure(Load),
-    /// Closes all connections at once, and measures how long new connections take meanwhile.
-    Drop { watch_for: Duration },
-}
-
-/// The clients of a scene, and their server.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct Crowd {
-    pub(crate) server: SocketAddr,
-    pub(crate) server_pid: u32,
-    pub(crate) dialect: Dialect,
-    pub(crate) is_tls: bool,
-    /// The number of the first room.
-    pub(crate) first_room: usize,
-    pub(crate) rooms: usize,
-    pub(crate) members: usize,
-    /// One member of this many does not read.
-    pub(crate) paused_one_in: Option<usize>,
-    /// Whether each member has a link of its own, and connects from the address at the end of the link.
-    pub(crate) is_away: bool,
-}
-
-/// The load of a measurement.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct Load {
-    /// Messages in flight in each room.
-    pub(crate) in_flight: usize,
-    /// Bytes of a message.
-    pub(crate) bytes: usize,
-    pub(crate) duration: Duration,
-}
-
-/// An answer of the load generator.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Answer {
-    Connected,
-    Measured(Measured),
-    Dropped { served: usize, slowest: Duration },
-}
-
-/// The result of a measurement.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct Measured {
-    pub(crate) deliveries: u64,
-    pub(crate) elapsed: Duration,
-    /// The CPU time of the server, and of the load generator.
-    pub(crate) server_cpu: Duration,
-    pub(crate) load_cpu: Duration,
-    /// Quantiles of the latency, from before a message is sent until a member has read it, in nanoseconds.
-    pub(crate) p50: u64,
-    pub(crate) p99: u64,
-    pub(crate) p999: u64,
-}
 
 /// Serves the parent's requests.
 pub(crate) fn run() -> Result<()> {
@@ -136,11 +83,22 @@ struct Clients {
     /// The connections of clients that do not read.
     paused: Vec<Stream>,
     scratch: Vec<u8>,
+    feed: Feed,
+    /// What the first connection has inflated, if the clients offer to.
+    sample: Option<Sample>,
     epoch: Instant,
     latencies: Histogram<u64>,
     /// Rooms in which a message has reached all members: one entry for each message that is not yet handled.
     done: Vec<usize>,
+    counts: Counts,
+}
+
+/// What a measurement counts.
+#[derive(Default)]
+struct Counts {
     deliveries: u64,
+    wire_bytes: u64,
+    compressed: u64,
 }
 
 struct Conn {
@@ -149,37 +107,6 @@ struct Conn {
     received: u64,
     /// The first part of an incomplete frame.
     partial: Vec<u8>,
-}
-
-/// A room: its reading members, and the progress of its messages.
-#[derive(Default)]
-struct Room {
-    conns: Vec<usize>,
-    next_sender: usize,
-    sent: u64,
-    /// The number of messages that have reached all members.
-    done: u64,
-    /// `ahead[n]` is the number of members that have received `done + n` messages.
-    ahead: VecDeque<usize>,
-}
-
-impl Room {
-    /// Records that a member has received its message of this number, counted from 1. Returns `true` if
-    /// this member was the last to receive the message.
-    fn receive(&mut self, number: u64) -> bool {
-        let ahead = (number - self.done) as usize;
-        if self.ahead.len() <= ahead {
-            self.ahead.resize(ahead + 1, 0);
-        }
-        self.ahead[ahead - 1] -= 1;
-        self.ahead[ahead] += 1;
-        let is_last = self.ahead[0] == 0;
-        if is_last {
-            self.ahead.pop_front();
-            self.done += 1;
-        }
-        is_last
-    }
 }
 
 impl Clients {
@@ -192,10 +119,12 @@ impl Clients {
             rooms: (0..crowd.rooms).map(|_| Room::default()).collect(),
             paused: Vec::new(),
             scratch: vec![0; SCRATCH_BYTES],
+            feed: Feed::new(),
+            sample: crowd.offers_deflate.then(Sample::new),
             epoch: Instant::now(),
             latencies: Histogram::new_with_bounds(1_000, 60_000_000_000, 3)?,
             done: Vec::new(),
-            deliveries: 0,
+            counts: Counts::default(),
         };
         let seats: Vec<usize> = (0..crowd.rooms * crowd.members).collect();
         for seats in seats.chunks(DIALS) {
@@ -227,12 +156,15 @@ impl Clients {
         let mut stream = Stream::new(TcpStream::from(socket), self.tls.as_ref())?;
         let room = self.crowd.first_room + seat % self.crowd.rooms;
         let target = self.crowd.dialect.target(room);
-        stream.write_all(request(&target).as_bytes())?;
+        stream.write_all(request(&target, self.crowd.offers_deflate).as_bytes())?;
         Ok(stream)
     }
 
     fn enter(&mut self, seat: usize, mut stream: Stream) -> Result<()> {
-        let mut partial = read_head(&mut stream)?;
+        let (head, mut partial) = read_head(&mut stream)?;
+        if self.crowd.offers_deflate && !accepts_deflate(&head) {
+            return Err("the server does not compress".into());
+        }
         if let Some(greeting) = self.crowd.dialect.greeting() {
             stream.write_all(&client_frame(greeting))?;
             read_greeting(&mut stream, &mut partial, greeting)?;
@@ -258,7 +190,7 @@ impl Clients {
                 self.send(room, 128)?;
             }
             while self.receive(PROBE_PATIENCE)? {
-                unsettled.retain(|&room| !self.is_complete(room));
+                unsettled.retain(|&room| !self.rooms[room].is_complete());
                 if unsettled.is_empty() {
                     self.forget_counts();
                     return Ok(());
@@ -282,21 +214,15 @@ impl Clients {
         Ok(())
     }
 
-    fn is_complete(&self, room: usize) -> bool {
-        self.rooms[room].done == self.rooms[room].sent
-    }
-
     fn forget_counts(&mut self) {
         self.conns.iter_mut().for_each(|conn| conn.received = 0);
-        for room in &mut self.rooms {
-            (room.sent, room.done, room.ahead) = (0, 0, [room.conns.len()].into());
-        }
+        self.rooms.iter_mut().for_each(Room::reset);
         self.done.clear();
     }
 
     fn measure(&mut self, load: Load) -> Result<Measured> {
         self.latencies.reset();
-        self.deliveries = 0;
+        self.counts = Counts::default();
         let server = self.crowd.server_pid;
         let before = (process::cpu_time(server)?, process::cpu_time(std::process::id())?);
         let began = Instant::now();
@@ -321,8 +247,11 @@ impl Clients {
         let elapsed = began.elapsed();
         let after = (process::cpu_time(server)?, process::cpu_time(std::process::id())?);
         self.check_complete()?;
+        let Counts { deliveries, wire_bytes, compressed } = self.counts;
         Ok(Measured {
-            deliveries: self.deliveries,
+            deliveries,
+            wire_bytes,
+            compressed,
             elapsed,
             server_cpu: after.0 - before.0,
             load_cpu: after.1 - before.1,
@@ -341,14 +270,17 @@ impl Clients {
         }
     }
 
+    /// The time since the start, in microseconds.
+    fn now(&self) -> u64 {
+        self.epoch.elapsed().as_micros() as u64
+    }
+
     /// Lets the next member of a room send a message.
     fn send(&mut self, room: usize, bytes: usize) -> Result<()> {
-        let stamp = self.epoch.elapsed().as_nanos() as u64;
-        let frame = client_frame(&self.crowd.dialect.message(stamp, bytes));
-        let room = &mut self.rooms[room];
-        room.sent += 1;
-        room.next_sender = (room.next_sender + 1) % room.conns.len();
-        let sender = &mut self.conns[room.conns[room.next_sender]];
+        let now = self.now();
+        let frame = client_frame(&self.crowd.dialect.message(&mut self.feed, now, bytes));
+        let sender = self.rooms[room].send(now);
+        let sender = &mut self.conns[sender];
         // The server reads, so the socket accepts so small a message at once.
         Ok(sender.stream.write_all(&frame)?)
     }
@@ -375,35 +307,51 @@ impl Clients {
 
     /// Reads once, and handles the frames. Returns the number of bytes.
     fn read_once(&mut self, id: usize) -> Result<usize> {
-        let Self { crowd, conns, rooms, scratch, epoch, latencies, done, deliveries, .. } = self;
-        let conn = &mut conns[id];
+        let conn = &mut self.conns[id];
         let kept = conn.partial.len();
-        scratch[..kept].copy_from_slice(&conn.partial);
+        self.scratch[..kept].copy_from_slice(&conn.partial);
         conn.partial.clear();
-        let read = match conn.stream.read(&mut scratch[kept..]) {
+        let read = match conn.stream.read(&mut self.scratch[kept..]) {
             Ok(0) => return Err("the server has closed a connection".into()),
             Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
             read => read?,
         };
-        let now = epoch.elapsed().as_nanos() as u64;
-        let mut input = &mut scratch[..kept + read];
+        let rest = self.take_frames(id, kept + read)?;
+        self.conns[id].partial.extend_from_slice(&self.scratch[rest..kept + read]);
+        Ok(read)
+    }
+
+    /// Handles the frames at the front of the scratch buffer, and returns where they end.
+    fn take_frames(&mut self, id: usize, end: usize) -> Result<usize> {
+        let now = self.now();
+        let Self { crowd, conns, rooms, scratch, sample, latencies, done, counts, .. } = self;
+        let conn = &mut conns[id];
         let room = &mut rooms[conn.room];
-        while let Some((first, payload, bytes)) = take_frame(input) {
+        let mut start = 0;
+        while let Some((first, payload, bytes)) = take_frame(&mut scratch[start..end]) {
+            start += bytes;
             if first & 0x0f == 0x8 {
                 return Err("the server has closed a connection".into());
             }
-            if let Some(stamp) = crowd.dialect.stamp(payload) {
-                conn.received += 1;
-                *deliveries += 1;
-                latencies.saturating_record(now - stamp);
-                if room.receive(conn.received) {
-                    done.push(conn.room);
-                }
+            let is_compressed = first & RSV1 != 0;
+            if let Some(sample) = sample.as_mut().filter(|_| is_compressed && id == 0) {
+                sample.check(payload)?;
             }
-            input = &mut input[bytes..];
+            let stamp = match is_compressed {
+                true => Some(room.sent_at(conn.received + 1).unwrap_or(now)),
+                false => crowd.dialect.stamp(payload),
+            };
+            let Some(stamp) = stamp else { continue };
+            conn.received += 1;
+            counts.deliveries += 1;
+            counts.wire_bytes += bytes as u64;
+            counts.compressed += u64::from(is_compressed);
+            latencies.saturating_record(now.saturating_sub(stamp) * 1_000);
+            if room.receive(conn.received) {
+                done.push(conn.room);
+            }
         }
-        conn.partial.extend_from_slice(input);
-        Ok(read)
+        Ok(start)
     }
 
     /// Closes all connections in another thread, while this thread opens new connections one after another.
@@ -423,43 +371,5 @@ impl Clients {
         }
         dropping.join().map_err(|_| "the thread that closes connections has panicked")?;
         Ok(Answer::Dropped { served, slowest })
-    }
-}
-
-/// Reads the response to an upgrade request, and returns the bytes after it.
-fn read_head(stream: &mut Stream) -> Result<Vec<u8>> {
-    let mut head = Vec::new();
-    let mut piece = [0; 1_024];
-    loop {
-        let read = stream.read(&mut piece)?;
-        head.extend_from_slice(&piece[..read]);
-        if let Some(end) = head.windows(4).position(|window| window == b"\r\n\r\n") {
-            if !head.starts_with(b"HTTP/1.1 101") {
-                return Err(format!("refused: {}", String::from_utf8_lossy(&head)).into());
-            }
-            return Ok(head.split_off(end + 4));
-        }
-        if read == 0 {
-            return Err("the server has closed a connection in its handshake".into());
-        }
-    }
-}
-
-/// Reads until the server returns the greeting, perhaps with more text, and leaves the frames after it in `input`.
-fn read_greeting(stream: &mut Stream, input: &mut Vec<u8>, greeting: &str) -> Result<()> {
-    let mut piece = [0; 1_024];
-    loop {
-        while let Some((_, payload, bytes)) = take_frame(input) {
-            let is_returned = payload.starts_with(greeting.as_bytes());
-            input.drain(..bytes);
-            if is_returned {
-                return Ok(());
-            }
-        }
-        let read = stream.read(&mut piece)?;
-        if read == 0 {
-            return Err("the server has closed a connection in its greeting".into());
-        }
-        input.extend_from_slice(&piece[..read]);
     }
 }

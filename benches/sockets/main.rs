@@ -27,18 +27,30 @@
 //! priority over others. The work that the relay does for the server's kernel, such as the receipt of
 //! acknowledgements, does not count as the server's. These scenes need root, and `ip` of iproute2.
 //!
+//! The scenes of compression are played on request: `--scene compression`. There, most clients offer to inflate
+//! (permessage-deflate). The load generator counts the bytes of compressed messages, and one of its clients inflates
+//! them. The servers with which roomcast is compared have a compressor for each connection. One of them runs on
+//! Node.js: it needs `node`, and `npm`, which installs the package `ws` once. These scenes also measure the memory of
+//! idle connections, and of half as many rooms with two members each and with traffic.
+//!
 //! The benchmark needs Linux: the floors and the load generator use epoll, and processes are pinned to
 //! cores, which may share one physical core.
 
 mod contest;
 mod contestants;
+mod feed;
 mod figures;
 mod flooded;
+mod handshake;
 mod load;
+mod memory;
 mod pair;
 mod plan;
 mod plot;
 mod report;
+mod requests;
+mod room;
+mod sample;
 mod stream;
 mod wire;
 
@@ -97,7 +109,7 @@ struct Options {
     #[arg(long, value_delimiter = ',')]
     only: Vec<Contestant>,
     /// Measures only the scenes whose names contain this text, such as rooms, shards, paused, fronts, away,
-    /// flood, idle, drop.
+    /// flood, idle, drop. The scenes of compression are measured only if this text contains "compression".
     #[arg(long)]
     scene: Option<String>,
     /// The number of idle connections whose memory is measured.
@@ -128,6 +140,11 @@ impl Options {
 
     fn takes_part(&self, contestant: Contestant) -> bool {
         self.only.is_empty() || self.only.contains(&contestant)
+    }
+
+    /// Whether the scenes that were asked for are of this kind.
+    fn asks_for(&self, kind: &str) -> bool {
+        self.scene.as_deref().is_some_and(|part| part.contains(kind))
     }
 
     fn shows(&self, scene: &str) -> bool {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::Result;
 use crate::contestants::Contestant;
-use crate::load::{Answer, Crowd, Load, Measured, Request};
+use crate::requests::{Answer, Crowd, Load, Measured, Request};
 use crate::stream::identity_files;
 use shared::process::{self, Peer};
 use support::network::Network;
@@ -66,6 +66,7 @@ impl Pair {
             server_pid: self.server.pid(),
             dialect: self.contestant.dialect(),
             is_tls: self.contestant.is_tls(),
+            offers_deflate: self.contestant.offers_deflate(),
             first_room: 0,
             rooms,
             members,

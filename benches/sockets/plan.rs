@@ -49,6 +49,7 @@ impl fmt::Display for Cell {
 }
 
 const SMALL: usize = 128;
+const MEDIUM: usize = 1_024;
 const LARGE: usize = 4_096;
 
 /// The fan-out scenes, with servers of all kinds.
@@ -141,6 +142,71 @@ pub(crate) fn away() -> Vec<Scene> {
             link: Some(Profile::new(Duration::from_millis(round_trip), 100_000_000)),
         })
         .into()
+}
+
+/// The start of the names of all scenes of compression, which are played only on request.
+pub(crate) const COMPRESSION: &str = "compression";
+
+/// The scenes with messages that are compressed.
+pub(crate) fn compression() -> Vec<Scene> {
+    let cells = |in_flight: [usize; 2], sizes: &[usize]| -> Vec<Cell> {
+        let with_size = |&bytes: &usize| in_flight.map(|in_flight| Cell { in_flight, bytes });
+        sizes.iter().flat_map(with_size).collect()
+    };
+    let scene = |name, rooms, members, contestants, cells| Scene {
+        name,
+        rooms,
+        members,
+        contestants,
+        cells,
+        link: None,
+    };
+    let hubs = vec![
+        Contestant::Roomcast,
+        Contestant::RoomcastUnasked,
+        Contestant::RoomcastShared,
+        Contestant::RoomcastOnce,
+    ];
+    let others = vec![Contestant::Yawc, Contestant::NodeWs, Contestant::NodeWsAlone];
+    let small_rooms = vec![
+        Contestant::Roomcast,
+        Contestant::RoomcastUnasked,
+        Contestant::RoomcastShared,
+        Contestant::RoomcastSharedByTwo,
+        Contestant::Yawc,
+        Contestant::NodeWs,
+    ];
+    let sizes = [SMALL, MEDIUM, LARGE];
+    vec![
+        scene(
+            "compression: 1 room of 1,000",
+            1,
+            1_000,
+            [hubs.clone(), others].concat(),
+            cells([1, 16], &sizes),
+        ),
+        // Servers with a compressor for each connection would need minutes for each measurement.
+        scene("compression: 1 room of 8,000", 1, 8_000, hubs, cells([1, 16], &sizes)),
+        scene(
+            "compression: 1,000 rooms of 8",
+            1_000,
+            8,
+            small_rooms,
+            cells([1, 4], &[SMALL, MEDIUM]),
+        ),
+    ]
+}
+
+/// The contestants whose memory is measured idle, and in many small rooms with traffic.
+pub(crate) fn compressors() -> Vec<Contestant> {
+    vec![
+        Contestant::Roomcast,
+        Contestant::RoomcastShared,
+        Contestant::RoomcastSharedByTwo,
+        Contestant::RoomcastOnce,
+        Contestant::Yawc,
+        Contestant::NodeWs,
+    ]
 }
 
 /// The scene in which servers flood a room.

@@ -9,7 +9,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use crate::Result;
 use crate::contestants::Contestant;
 use crate::figures::{Figures, SceneFigures};
-use crate::load::Measured;
+use crate::requests::Measured;
 
 const SCENE_HEIGHT: u32 = 330;
 const WIDTH: u32 = 1_000;
@@ -89,6 +89,13 @@ fn color(contestant: Contestant) -> RGBColor {
         Contestant::RoomcastTwoShards => RGBColor(130, 20, 60),
         Contestant::RoomcastLossy => RGBColor(220, 90, 40),
         Contestant::RoomcastPaused => RGBColor(150, 60, 30),
+        Contestant::RoomcastShared => RGBColor(170, 110, 20),
+        Contestant::RoomcastSharedByTwo => RGBColor(120, 80, 20),
+        Contestant::RoomcastOnce => RGBColor(220, 170, 60),
+        Contestant::RoomcastUnasked => RGBColor(240, 200, 140),
+        Contestant::Yawc => RGBColor(40, 140, 140),
+        Contestant::NodeWs => RGBColor(70, 110, 50),
+        Contestant::NodeWsAlone => RGBColor(150, 190, 110),
         Contestant::Axum => RGBColor(50, 100, 180),
         Contestant::AxumJoined => RGBColor(120, 170, 225),
         Contestant::Fastwebsockets => RGBColor(60, 150, 90),

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use crate::contestants::Contestant;
 use crate::figures::{Figures, Flood, SceneFigures, Series};
-use crate::load::Measured;
 use crate::plan::{Cell, FLOODED};
+use crate::requests::Measured;
 use support::flood::clients::Measured as FloodMeasured;
 
 /// Returns all tables.
@@ -16,6 +16,7 @@ pub(crate) fn tables(figures: &Figures) -> String {
     }
     put_floods(&mut text, &figures.floods);
     put_memory(&mut text, figures);
+    put_busy(&mut text, figures);
     put_drops(&mut text, figures);
     put_failures(&mut text, &figures.failures);
     text
@@ -35,6 +36,18 @@ fn put_scene(text: &mut String, scene: &SceneFigures) {
             format!("{:.2} ({ratio:.2})", series.median(Measured::cpu_micros))
         },
     );
+    if scene.contestants.iter().any(|contestant| contestant.offers_deflate()) {
+        put_table(
+            text,
+            &format!("{}: bytes on the wire, ratio to plain (part compressed)", scene.name),
+            scene,
+            |series, _| {
+                let ratio = series.median(|measured| measured.wire_part(series.cell));
+                let compressed = series.median(Measured::compressed_part) * 1e2;
+                format!("{ratio:.3} ({compressed:.0} %)")
+            },
+        );
+    }
     put_table(text, &format!("{}: deliveries, 1,000/s", scene.name), scene, |series, _| {
         format!("{:.0}", series.median(Measured::rate) / 1e3)
     });
@@ -126,6 +139,19 @@ fn put_memory(text: &mut String, figures: &Figures) {
     for memory in &figures.memory {
         let kibibytes = format!("{:.2}", memory.bytes_each / 1_024.0);
         put_row(text, [title_of(memory.contestant), kibibytes]);
+    }
+}
+
+fn put_busy(text: &mut String, figures: &Figures) {
+    let Some(first) = figures.busy.first() else { return };
+    let title = format!("{} connections, {} rooms", first.connections, first.rooms);
+    let heads = [&title, "resident MiB, empty", "connected", "with traffic"];
+    put_row(text, heads.map(ToString::to_string));
+    put_rule(text, heads.len() - 1);
+    for busy in &figures.busy {
+        let mebibytes = |bytes| format!("{:.1}", bytes as f64 / f64::from(1 << 20));
+        let figures = [busy.empty, busy.connected, busy.busy].map(mebibytes);
+        put_row(text, std::iter::once(title_of(busy.contestant)).chain(figures));
     }
 }
 

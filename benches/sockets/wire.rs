@@ -2,20 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::feed::{self, Feed};
+
 /// The mask of all frames. Unmasking costs a server the same for each key.
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// The `Authorization` header of every client; most servers ignore it.
 pub(crate) const AUTHORIZATION: &str = "Bearer secret";
 
-/// The start of every message, after the dialect's prefix.
-const STAMP_KEY: &str = "{\"at\":";
+/// The bit of a frame's first byte that says that the message is compressed.
+pub(crate) const RSV1: u8 = 0x40;
 
-/// The digits of a stamp: a number of fixed length that is valid JSON.
-const STAMP_DIGITS: usize = 19;
-
-/// The least number with [`STAMP_DIGITS`] digits.
-const STAMP_BASE: u64 = 1_000_000_000_000_000_000;
+/// What the clients offer that can inflate, as a browser does.
+const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
 
 /// The protocol of a contestant on top of WebSocket.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq)]
@@ -54,30 +53,32 @@ impl Dialect {
         }
     }
 
-    /// Returns a text of `bytes` bytes that contains the time of its sending.
-    pub(crate) fn message(self, stamp: u64, bytes: usize) -> String {
-        let head = format!("{}{STAMP_KEY}{},\"pad\":\"", self.prefix(), STAMP_BASE + stamp);
-        let tail = format!("\"}}{}", self.suffix());
-        let padding = bytes.saturating_sub(head.len() + tail.len());
-        format!("{head}{:.<padding$}{tail}", "")
+    /// Returns a text of `bytes` bytes that has this stamp.
+    pub(crate) fn message(self, feed: &mut Feed, stamp: u64, bytes: usize) -> String {
+        let (prefix, suffix) = (self.prefix(), self.suffix());
+        let json = feed.message(stamp, bytes.saturating_sub(prefix.len() + suffix.len()));
+        format!("{prefix}{json}{suffix}")
     }
 
-    /// Returns when a message was sent; `None` if the text is not a message but, for example, a greeting.
+    /// Returns the stamp of a message; `None` if the text is not a message but, for example, a greeting.
     pub(crate) fn stamp(self, text: &[u8]) -> Option<u64> {
-        let rest = text.strip_prefix(self.prefix().as_bytes())?;
-        let digits = rest.strip_prefix(STAMP_KEY.as_bytes())?.get(..STAMP_DIGITS)?;
-        let number = digits.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0'));
-        Some(number - STAMP_BASE)
+        feed::stamp(text.strip_prefix(self.prefix().as_bytes())?)
     }
 }
 
-/// Returns an upgrade request.
-pub(crate) fn request(target: &str) -> String {
+/// Returns an upgrade request. `offers_deflate`: whether the client says that it can inflate.
+pub(crate) fn request(target: &str, offers_deflate: bool) -> String {
+    let offer = if offers_deflate { OFFER } else { "" };
     format!(
         "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-         Authorization: {AUTHORIZATION}\r\n\r\n"
+         Authorization: {AUTHORIZATION}\r\n{offer}\r\n"
     )
+}
+
+/// The bytes of a server's frame with this payload, uncompressed.
+pub(crate) fn server_frame_bytes(payload: usize) -> usize {
+    payload + if payload < 126 { 2 } else { 4 }
 }
 
 /// Returns a masked text frame, as clients send.

@@ -9,7 +9,8 @@ use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::routing::get;
 use roomcast::{
-    Builder, Close, Conn, Handler, Hub, HubUpgrade, Json, Overflow, Raw, RawMessage, Server, Tls,
+    Builder, Close, Compression, Conn, Handler, Hub, HubUpgrade, Json, Overflow, Raw, RawMessage,
+    Server, Tls,
 };
 use serde::{Deserialize, Serialize};
 
@@ -20,19 +21,27 @@ use crate::wire::AUTHORIZATION;
 use support::flood;
 
 /// The settings that differ from the defaults.
-#[derive(Clone, Copy)]
 pub(crate) struct Settings {
     pub(crate) shards: usize,
     /// Whether a slow client loses new messages instead of its connection.
     pub(crate) is_lossy: bool,
     pub(crate) is_tls: bool,
+    pub(crate) compression: Option<Compression>,
 }
 
 /// The message of the contestants that decode and encode JSON.
 #[derive(Serialize, Deserialize)]
 struct Message {
     at: u64,
-    pad: String,
+    entries: Vec<Entry>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    id: u64,
+    user: String,
+    price: String,
+    text: String,
 }
 
 struct Relay;
@@ -77,6 +86,10 @@ async fn serve<T: Send + Sync + 'static>(
     let builder = match settings.is_lossy {
         true => builder.overflow(Overflow::DropNewest).write_timeout(HOUR),
         false => builder,
+    };
+    let builder = match settings.compression {
+        Some(compression) => builder.compression(compression),
+        None => builder,
     };
     let hub = builder.shards(settings.shards).ping_interval(Duration::ZERO).build()?;
     let server = Server::from_listener(tokio::net::TcpListener::from_std(listener)?);

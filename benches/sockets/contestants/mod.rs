@@ -5,13 +5,16 @@ mod fastwebsockets_mpsc;
 mod floor;
 mod floor_flood;
 mod hub;
+mod node_ws;
 mod socketio;
+mod yawc_broadcast;
 
 use std::future::Future;
 use std::net::{IpAddr, TcpListener};
 use std::time::Duration;
 
 use clap::ValueEnum;
+use roomcast::Compression;
 use serde::Serialize;
 use tokio::net::TcpStream;
 
@@ -46,6 +49,20 @@ pub(crate) enum Contestant {
     RoomcastAxum,
     /// roomcast over TLS.
     RoomcastTls,
+    /// roomcast, whose rooms share windows, with clients that can inflate.
+    RoomcastShared,
+    /// roomcast-shared, which compresses even for two recipients.
+    RoomcastSharedByTwo,
+    /// roomcast, which compresses each message alone and once, with clients that can inflate.
+    RoomcastOnce,
+    /// roomcast-shared, with clients that do not offer to inflate.
+    RoomcastUnasked,
+    /// yawc with a tokio broadcast channel for each room, and a compressor for each connection.
+    Yawc,
+    /// ws on Node.js, with a compressor for each connection.
+    NodeWs,
+    /// node-ws, which compresses each message alone, for each connection.
+    NodeWsAlone,
     /// axum with a tokio broadcast channel for each room.
     Axum,
     /// axum as above, which feeds all queued messages before a flush.
@@ -69,6 +86,13 @@ impl Contestant {
             Self::RoomcastPaused => "roomcast, DropNewest, 10 % paused",
             Self::RoomcastAxum => "roomcast in axum, with a token",
             Self::RoomcastTls => "roomcast over TLS",
+            Self::RoomcastShared => "roomcast, shared windows",
+            Self::RoomcastSharedByTwo => "roomcast, shared windows, for 2 and more",
+            Self::RoomcastOnce => "roomcast, compressed once",
+            Self::RoomcastUnasked => "roomcast, shared windows, plain clients",
+            Self::Yawc => "yawc, tokio broadcast, fed before a flush",
+            Self::NodeWs => "ws on Node.js",
+            Self::NodeWsAlone => "ws on Node.js, no context takeover",
             Self::Axum => "axum, tokio broadcast",
             Self::AxumJoined => "axum, tokio broadcast, fed before a flush",
             Self::Fastwebsockets => "fastwebsockets, task and mpsc",
@@ -85,6 +109,13 @@ impl Contestant {
             Self::Socketioxide => Dialect::SocketIo,
             _ => Dialect::Plain,
         }
+    }
+
+    /// Whether the clients offer to inflate.
+    pub(crate) fn offers_deflate(self) -> bool {
+        let shared = [Self::RoomcastShared, Self::RoomcastSharedByTwo, Self::RoomcastOnce];
+        let others = [Self::Yawc, Self::NodeWs, Self::NodeWsAlone];
+        shared.contains(&self) || others.contains(&self)
     }
 
     pub(crate) fn is_tls(self) -> bool {
@@ -113,8 +144,10 @@ impl Contestant {
 
     /// Serves until the process ends.
     pub(crate) fn serve(self, addr: IpAddr) -> Result<()> {
+        if let Self::NodeWs | Self::NodeWsAlone = self {
+            return node_ws::serve(addr, self == Self::NodeWs);
+        }
         let listener = listen(addr)?;
-        let shards = self.threads();
         match self {
             Self::Floor1 => floor::serve(listener, false),
             Self::Floor2 => floor::serve(listener, true),
@@ -122,16 +155,24 @@ impl Contestant {
             Self::AxumJoined => self.block_on(axum_broadcast::serve(listener, true)),
             Self::Fastwebsockets => self.block_on(fastwebsockets_mpsc::serve(listener)),
             Self::Socketioxide => self.block_on(socketio::serve(listener)),
-            Self::RoomcastJson => {
-                let settings = hub::Settings { shards, is_lossy: false, is_tls: false };
-                self.block_on(hub::serve_json(listener, settings))
-            }
+            Self::Yawc => self.block_on(yawc_broadcast::serve(listener)),
+            Self::RoomcastJson => self.block_on(hub::serve_json(listener, self.settings())),
             Self::RoomcastAxum => self.block_on(hub::serve_in_axum(listener)),
-            _ => {
-                let is_lossy = matches!(self, Self::RoomcastLossy | Self::RoomcastPaused);
-                let settings = hub::Settings { shards, is_lossy, is_tls: self.is_tls() };
-                self.block_on(hub::serve_text(listener, settings))
-            }
+            _ => self.block_on(hub::serve_text(listener, self.settings())),
+        }
+    }
+
+    fn settings(self) -> hub::Settings {
+        hub::Settings {
+            shards: self.threads(),
+            is_lossy: matches!(self, Self::RoomcastLossy | Self::RoomcastPaused),
+            is_tls: self.is_tls(),
+            compression: match self {
+                Self::RoomcastShared | Self::RoomcastUnasked => Some(Compression::shared()),
+                Self::RoomcastSharedByTwo => Some(Compression::shared().min_recipients(2)),
+                Self::RoomcastOnce => Some(Compression::once()),
+                _ => None,
+            },
         }
     }
 
