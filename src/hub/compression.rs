@@ -73,15 +73,15 @@ impl Compression {
     }
 
     /// How hard the compressor searches for text that occurred before. Default: 1; 1 (fast) to 9
-    /// (small). Level 1 takes about 0.6 µs for a message of 128 bytes and 4 µs for 1 KiB. The other
-    /// levels take 10 µs and more for a small message, and save up to a fifth of the bytes.
+    /// (small). Level 1 takes about 0.8 µs for a message of 128 bytes and 5 µs for 1 KiB. Levels 4
+    /// to 9 take 15 % more time, and save 3 % more bytes.
     pub fn level(mut self, level: u8) -> Self {
         self.level = level;
         self
     }
 
     /// The base-2 logarithm of the window, in bytes. Default: 15 (32 KiB); 9 to 15. A smaller
-    /// window saves less. It takes less memory, but at least 140 KB for each compressor.
+    /// window saves less, and takes less memory: about 150 KB for each compressor with 15 bits.
     pub fn window_bits(mut self, bits: u8) -> Self {
         self.window_bits = bits;
         self

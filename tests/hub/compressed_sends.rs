@@ -51,7 +51,9 @@ impl Inflating {
 const OFFER: &str = "permessage-deflate; client_max_window_bits";
 
 fn news(number: usize) -> String {
-    format!(r#"{{"type":"news","number":{number},"text":"the {number}th text for the whole room"}}"#)
+    format!(
+        r#"{{"type":"news","number":{number},"text":"the {number}th text for the whole room"}}"#
+    )
 }
 
 async fn serve(compression: Compression) -> Recorded<RawMessage> {
@@ -170,7 +172,7 @@ async fn settings_out_of_range_do_not_build() {
         Compression::shared().max_memory(0),
     ] {
         let built = Hub::<RawMessage>::with_codec(Raw).compression(compression).build();
-        let error = built.err().expect("out of range").to_string();
+        let error = built.expect_err("out of range").to_string();
         assert!(error.contains("Compression::"), "{error}");
     }
 }
