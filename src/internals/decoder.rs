@@ -10,7 +10,16 @@ pub struct FrameDecoder(Decoder);
 impl FrameDecoder {
     /// A decoder for messages of up to `message_bytes_max`.
     pub fn new(message_bytes_max: usize) -> Self {
-        let on_compressed = OnCompressed::Refuse;
+        Self::with(message_bytes_max, OnCompressed::Refuse)
+    }
+
+    /// A decoder of a client that may compress.
+    #[cfg(feature = "deflate")]
+    pub fn inflating(message_bytes_max: usize) -> Self {
+        Self::with(message_bytes_max, OnCompressed::Inflate)
+    }
+
+    fn with(message_bytes_max: usize, on_compressed: OnCompressed) -> Self {
         let limits = DecodeLimits { message_bytes_max, fragments_max: u32::MAX, on_compressed };
         Self(Decoder::new(limits))
     }

@@ -357,7 +357,7 @@ fn count(
         // The compressed bytes were counted when they were read. What the message is longer counts
         // as if the client had sent it, or compression would multiply the rate.
         Event::Message { payload, compressed_bytes: Some(compressed_bytes), .. } => {
-            let inflated = payload.len().saturating_sub(*compressed_bytes);
+            let inflated = payload.len().saturating_sub(compressed_bytes.get());
             meter.count_bytes(inflated, liveness)?;
         }
         _ => {}

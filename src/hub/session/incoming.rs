@@ -87,7 +87,7 @@ fn interpret<Out: 'static, In: Send + 'static>(
             counters.bytes_in.add(payload.len() as u64);
             if let Some(compressed_bytes) = compressed_bytes {
                 counters.compressed_in.add(1);
-                counters.compressed_bytes_in.add(compressed_bytes as u64);
+                counters.compressed_bytes_in.add(compressed_bytes.get() as u64);
             }
             let start = PayloadStart::copy(kind, payload);
             match codec.decode(kind, payload) {

@@ -32,10 +32,10 @@ use fastwebsockets::unmask;
 
 #[cfg(feature = "deflate")]
 use super::deflate;
-#[cfg(feature = "deflate")]
-use crate::engine::FrameKind;
 
 pub(crate) use error::ProtocolError;
+#[cfg(feature = "deflate")]
+use event::CompressedBytes;
 pub(crate) use event::Event;
 use header::{Expected, Header, Opcode};
 use partial::{Advance, Partial};
@@ -94,23 +94,6 @@ impl DecodeLimits {
     fn allows_compressed(&self) -> bool {
         self.on_compressed != OnCompressed::Refuse
     }
-
-    /// Inflates a message, checks its text, and passes its event to `take`.
-    #[cfg(feature = "deflate")]
-    fn inflate<R>(
-        &self,
-        kind: FrameKind,
-        compressed: &[u8],
-        take: impl FnOnce(Event<'_>) -> R,
-    ) -> Result<R, ProtocolError> {
-        let compressed_bytes = Some(compressed.len());
-        if self.on_compressed == OnCompressed::Skip {
-            return Ok(take(Event::Message { kind, payload: &mut [], compressed_bytes }));
-        }
-        deflate::inflate(compressed, self.message_bytes_max, |payload| {
-            Event::message(kind, payload, compressed_bytes).map(take)
-        })?
-    }
 }
 
 /// Turns the bytes of one client into [`Event`]s.
@@ -147,18 +130,18 @@ impl Decoder {
         input: &mut &mut [u8],
         take: impl FnOnce(Event<'_>) -> R,
     ) -> Result<Option<R>, ProtocolError> {
-        #[cfg(feature = "deflate")]
-        let limits = self.limits;
-        match self.next(input)? {
-            #[cfg(feature = "deflate")]
-            Some(Event::Message { kind, payload, compressed_bytes: Some(_) }) => {
-                limits.inflate(kind, payload, take).map(Some)
-            }
-            event => Ok(event.map(take)),
+        if let Some(event) = self.next(input)? {
+            return Ok(Some(take(event)));
         }
+        #[cfg(feature = "deflate")]
+        if self.partial.is_some() {
+            return self.inflate(take);
+        }
+        Ok(None)
     }
 
-    /// Returns the next event. The payload of a compressed message is not inflated yet.
+    /// Returns the next event. Returns `None` also when a compressed message is complete: the event
+    /// of a plain message need not be asked whether it is compressed.
     fn next<'a, 'i: 'a>(
         &'a mut self,
         input: &mut &'i mut [u8],
@@ -172,17 +155,37 @@ impl Decoder {
             match partial.advance(input, self.limits)? {
                 Advance::NeedsInput => return Ok(None),
                 Advance::Fragment => {}
-                Advance::Message { kind, is_compressed } => {
-                    let payload = self.delivered();
-                    let compressed_bytes = is_compressed.then_some(payload.len());
+                Advance::Message(kind) => {
+                    let (payload, compressed_bytes) = (self.delivered(), None);
                     return Ok(Some(Event::Message { kind, payload, compressed_bytes }));
                 }
+                Advance::Compressed => return Ok(None),
                 Advance::Control(control) => {
                     return Event::control(control, self.delivered()).map(Some);
                 }
             }
         }
         Ok(None)
+    }
+
+    /// Inflates the compressed message that has just become complete, if there is one. Checks its
+    /// text, and passes its event to `take`.
+    #[cfg(feature = "deflate")]
+    #[inline(never)]
+    fn inflate<R>(
+        &mut self,
+        take: impl FnOnce(Event<'_>) -> R,
+    ) -> Result<Option<R>, ProtocolError> {
+        let completed = self.partial.as_ref().and_then(|partial| partial.compressed());
+        let Some((kind, compressed)) = completed else { return Ok(None) };
+        let compressed_bytes = Some(CompressedBytes::of(compressed));
+        if self.limits.on_compressed == OnCompressed::Skip {
+            let payload = &mut [];
+            return Ok(Some(take(Event::Message { kind, payload, compressed_bytes })));
+        }
+        deflate::inflate(compressed, self.limits.message_bytes_max, |payload| {
+            Event::message(kind, payload, compressed_bytes).map(|event| Some(take(event)))
+        })?
     }
 
     /// From now on, compressed messages are not inflated: their payload is empty.
@@ -208,6 +211,9 @@ impl Decoder {
 
     /// Returns the next event if it is an unfragmented frame that lies whole in `input`. Otherwise
     /// `input` does not change. The event does not borrow the decoder.
+    ///
+    /// A compressed message is copied, as a message in fragments is: the copy is short beside the
+    /// inflating, and plain messages pay nothing for another case here.
     #[inline]
     fn decode_in_place<'i>(
         &self,
@@ -222,12 +228,8 @@ impl Decoder {
         let expected = Expected { message_is_open, allows_compressed };
         let Some(header) = Header::parse(input, expected)? else { return Ok(None) };
         match header.opcode {
-            Opcode::Data(kind) if header.fin => {
+            Opcode::Data(kind) if header.fin && !header.is_compressed => {
                 let Some(payload) = self.take_payload(input, &header)? else { return Ok(None) };
-                if header.is_compressed {
-                    let compressed_bytes = Some(payload.len());
-                    return Ok(Some(Event::Message { kind, payload, compressed_bytes }));
-                }
                 Event::message(kind, payload, None).map(Some)
             }
             Opcode::Control(control) => {
@@ -246,8 +248,7 @@ impl Decoder {
         input: &mut &'i mut [u8],
         header: &Header,
     ) -> Result<Option<&'i mut [u8]>, ProtocolError> {
-        let bytes_max = self.limits.wire_bytes_max(header.is_compressed);
-        let payload_bytes = header.payload_within(bytes_max)?;
+        let payload_bytes = header.payload_within(self.limits.message_bytes_max)?;
         if input.len() - header.header_bytes < payload_bytes {
             return Ok(None);
         }

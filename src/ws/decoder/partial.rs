@@ -24,8 +24,10 @@ pub(super) struct Partial {
     pub(super) message: Option<Message>,
     /// The payload of the control frame that is arriving.
     control: Vec<u8>,
-    /// The payload that the last event borrows.
+    /// The payload that the last event borrows, or the compressed payload of its message.
     delivered: Vec<u8>,
+    /// The kind of the message in `delivered`, if it is compressed.
+    compressed: Option<FrameKind>,
 }
 
 /// A frame whose header is complete.
@@ -47,8 +49,10 @@ pub(super) enum Advance {
     NeedsInput,
     /// A frame is complete, and its message is not.
     Fragment,
-    /// A message is complete, in [`Partial::delivered`]. It is not inflated yet.
-    Message { kind: FrameKind, is_compressed: bool },
+    /// A message is complete, in [`Partial::delivered`].
+    Message(FrameKind),
+    /// A compressed message is complete, in [`Partial::compressed`].
+    Compressed,
     /// A control frame is complete, its payload in [`Partial::delivered`].
     Control(Control),
 }
@@ -77,9 +81,16 @@ impl Partial {
         &mut self.delivered
     }
 
+    /// Returns the compressed message that the last [`Advance`] has completed.
+    #[cfg(feature = "deflate")]
+    pub(super) fn compressed(&self) -> Option<(FrameKind, &[u8])> {
+        self.compressed.map(|kind| (kind, &*self.delivered))
+    }
+
     /// Frees the payload that was delivered. Returns `true` if nothing else is left.
     pub(super) fn release(&mut self) -> bool {
         self.delivered = Vec::new();
+        self.compressed = None;
         self.is_between_frames() && !self.message_is_open()
     }
 
@@ -161,6 +172,10 @@ impl Partial {
         let message = self.message.take().expect("a data frame belongs to a message");
         let Message { kind, is_compressed, .. } = message;
         self.delivered = message.finish()?;
-        Ok(Advance::Message { kind, is_compressed })
+        if is_compressed {
+            self.compressed = Some(kind);
+            return Ok(Advance::Compressed);
+        }
+        Ok(Advance::Message(kind))
     }
 }

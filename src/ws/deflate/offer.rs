@@ -92,7 +92,7 @@ impl Offer {
     /// Reads a parameter. A parameter that is unknown, repeated or invalid declines the offer (RFC
     /// 7692, section 7.1).
     fn take(&mut self, param: Param<'_>) {
-        self.is_acceptable &= self.is_satisfiable(param);
+        self.is_acceptable = self.is_acceptable && self.is_satisfiable(param);
     }
 
     fn is_satisfiable(&mut self, Param { name, value }: Param<'_>) -> bool {
