@@ -73,8 +73,9 @@ impl Compression {
     }
 
     /// How hard the compressor searches for text that occurred before. Default: 1; 1 (fast) to 9
-    /// (small). Level 1 takes about 0.8 µs for a message of 128 bytes and 5 µs for 1 KiB. Levels 4
-    /// to 9 take 15 % more time, and save 3 % more bytes.
+    /// (small). Levels 1 to 3 are the same: about 0.7 µs for a message of 128 bytes and 6 µs for 1
+    /// KiB. Levels 4 to 9 are the same, too: 15 to 60 % more time, and 3 to 5 % fewer bytes (up to
+    /// 16 % fewer with [`once`](Self::once)).
     pub fn level(mut self, level: u8) -> Self {
         self.level = level;
         self
