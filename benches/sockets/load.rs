@@ -184,7 +184,7 @@ impl Clients {
     /// Sends probes until, in each room, a probe reaches all members: until all clients have joined.
     fn settle(&mut self) -> Result<()> {
         let mut unsettled: HashSet<usize> = (0..self.rooms.len()).collect();
-        for _ in 0..PROBES_MAX {
+        for probe in 0..PROBES_MAX {
             self.forget_counts();
             for &room in &unsettled {
                 self.send(room, 128)?;
@@ -192,6 +192,8 @@ impl Clients {
             while self.receive(PROBE_PATIENCE)? {
                 unsettled.retain(|&room| !self.rooms[room].is_complete());
                 if unsettled.is_empty() {
+                    // The probes before may still be on their way.
+                    while probe > 0 && self.receive(PROBE_PATIENCE)? {}
                     self.forget_counts();
                     return Ok(());
                 }
