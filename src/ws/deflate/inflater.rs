@@ -106,12 +106,12 @@ impl Inflater {
         Ok(&mut self.output[..self.written])
     }
 
-    /// Ends a message that did not end with a final block.
+    /// Ends a message that did not end with a final block. If anything goes wrong in the tail, or the
+    /// tail brings output, then the message has ended within a block.
     fn finish(&mut self, bytes_max: usize) -> Result<(), InflateError> {
-        let mut tail = &TAIL[..];
+        let (mut tail, written) = (&TAIL[..], self.written);
         match self.advance(&mut tail, bytes_max) {
-            Err(InflateError::TooLarge) => Err(InflateError::TooLarge),
-            Ok(true) if tail.is_empty() => Ok(()),
+            Ok(true) if tail.is_empty() && self.written == written => Ok(()),
             _ => Err(InflateError::CutOff),
         }
     }

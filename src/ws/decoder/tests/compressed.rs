@@ -202,6 +202,8 @@ fn rubbish_and_cut_messages_are_refused_with_1007_and_the_next_message_is_inflat
     for end in 1..HELLO.len() {
         assert_eq!(error(&HELLO[..end]).reason, "compressed message is cut off", "{end} bytes");
     }
+    // The four bytes that are missing are not those that the receiver appends.
+    assert_eq!(error(&[0x00, 0x04, 0x00, 0xFB, 0xFF]).reason, "compressed message is cut off");
     assert_eq!(inflated(LIMIT, HELLO), text("Hello"));
 }
 

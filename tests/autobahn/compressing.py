@@ -1,0 +1,75 @@
+"""Clients of the package `websockets` that compress, against an echo server.
+
+    compressing.py PROGRAM
+
+The program is started with a port that the system chooses, compresses each message alone, and says where it listens. Each client settles other parameters of permessage-deflate, and sends messages of many sizes, whole and in fragments.
+"""
+
+import asyncio
+import random
+import subprocess
+import sys
+
+from websockets.asyncio.client import connect
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
+
+# The most seconds for the whole run: the machine may be busy.
+DEADLINE = 120
+
+SETTINGS = [
+    {},
+    {"client_max_window_bits": True},
+    {"client_max_window_bits": 9},
+    {"server_max_window_bits": 9},
+    {"server_max_window_bits": 15, "client_max_window_bits": 15},
+    {"server_no_context_takeover": True, "client_no_context_takeover": True},
+    {"compress_settings": {"level": 0}},
+    {"compress_settings": {"level": 9, "memLevel": 1}},
+]
+
+SIZES = [0, 1, 2, 125, 126, 127, 1_000, 65_535, 65_536, 1_000_000]
+
+
+def messages():
+    numbers = random.Random(7)
+    for size in SIZES:
+        yield "語 " * (size // 4)
+        yield b"abcdefgh" * (size // 8)
+        yield numbers.randbytes(size)
+
+
+async def echoed(client, sent, expected):
+    await client.send(sent)
+    assert await client.recv() == expected, f"{len(expected)} bytes"
+
+
+async def run(url, settings):
+    factory = ClientPerMessageDeflateFactory(**settings)
+    async with connect(url, extensions=[factory], compression=None, max_size=None) as client:
+        (extension,) = client.protocol.extensions
+        assert extension.local_no_context_takeover, extension
+        for message in messages():
+            await echoed(client, message, message)
+            parts = [message[at:at + 100_000] for at in range(0, len(message), 100_000)]
+            if parts:
+                await echoed(client, parts, message)
+    print(f"{extension}: all messages are echoed")
+
+
+async def run_all(url):
+    async with asyncio.timeout(DEADLINE):
+        for settings in SETTINGS:
+            await run(url, settings)
+
+
+def main(program):
+    command = [program, "--listen", "127.0.0.1:0", "--compression", "once"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            url = server.stdout.readline().removeprefix("listening on ").strip()
+            asyncio.run(run_all(url))
+        finally:
+            server.kill()
+
+
+main(*sys.argv[1:])
