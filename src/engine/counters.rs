@@ -92,7 +92,7 @@ macro_rules! shard_counters {
             /// Bytes written, including control frames.
             bytes_out,
             /// Bytes of messages that left compressed
-            /// ([`Builder::compression`](crate::Builder::compression)): the size that they would
+            /// (`Builder::compression`): the size that they would
             /// have had without compression, summed over the clients.
             compressed_bytes_before,
             /// Bytes of messages that left compressed, as they left.

@@ -69,7 +69,7 @@ impl AsMessage<String> for str {
     }
 }
 
-/// A message that stays plain, whatever [`Builder::compression`](crate::Builder::compression) says.
+/// A message that stays plain, whatever `Builder::compression` says.
 ///
 /// Use it for a message that contains a secret beside text that a client chooses: the length of a
 /// compressed message tells how much of the text occurs in the secret, or in the messages before.
