@@ -204,6 +204,18 @@ fn direct_sends_are_compressed_alone_on_request() {
 }
 
 #[test]
+fn a_direct_message_that_is_compressed_puts_its_client_out_of_step() {
+    let mut rig = Settings::default().compression(Coding::shared().direct()).build();
+    let member = attach_to(&mut rig, "r");
+    publish(&mut rig, "r", "aaaa");
+    rig.publish(Address::Conn(member.id()), &long("bbbb"));
+    rig.run();
+    publish(&mut rig, "r", "cccc");
+    publish(&mut rig, "r", "dddd");
+    assert_eq!(compressed(&member), [true, true, false, true]);
+}
+
+#[test]
 fn a_message_may_stay_plain() {
     let mut rig = Settings::default().compression(Coding::shared()).build();
     let member = attach_to(&mut rig, "r");
