@@ -1,7 +1,7 @@
 //! Two inflaters that others wrote read each message of a compressor, whatever it has compressed before.
 //!
 //! ```text
-//! input = window bits (1) · level (1) · (a step (1) · its argument (1) · the bytes of a message)*
+//! input = window bits (1) · thorough (1) · (a step (1) · its argument (1) · the bytes of a message)*
 //! ```
 #![no_main]
 
@@ -33,7 +33,7 @@ fuzz_target!(|input: &[u8]| {
 
 fn run(input: &mut Unstructured<'_>) -> Result<()> {
     let window_bits = input.int_in_range(9..=15)?;
-    let mut pair = Pair::new(window_bits, input.int_in_range(1..=9)?);
+    let mut pair = Pair::new(window_bits, input.arbitrary()?);
     let mut sent = Vec::new();
     let mut bytes = 0;
     while !input.is_empty() && bytes < BYTES_MAX {
@@ -78,9 +78,9 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(window_bits: u8, level: u8) -> Self {
+    fn new(window_bits: u8, is_thorough: bool) -> Self {
         Self {
-            compressor: deflater(level, window_bits, 0),
+            compressor: deflater(is_thorough, window_bits, 0),
             zlib: Inflate::new(false, window_bits),
             miniz: Box::default(),
             made: Vec::new(),

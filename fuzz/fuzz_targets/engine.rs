@@ -34,7 +34,11 @@ static IS_TRACED: LazyLock<bool> = LazyLock::new(|| env::var_os("TRACE").is_some
 fuzz_target!(|input: &[u8]| {
     let Some((kind, bytes)) = input.split_first() else { return };
     let bytes = &bytes[..bytes.len().min(BYTES_MAX)];
-    let kind = if kind % 2 == 0 { Kind::Rough } else { Kind::Gentle };
+    let kind = match kind % 4 {
+        0 | 2 => Kind::Rough,
+        1 => Kind::Gentle,
+        _ => Kind::Steady,
+    };
     let trace = |operation: &Operation| {
         if *IS_TRACED {
             eprintln!("{operation:?}");

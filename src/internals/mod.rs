@@ -44,12 +44,15 @@ pub fn encode_frame<Out: 'static, In: 'static>(
     crate::codec::encode_frame(codec, message)
 }
 
-/// Makes a compressor that copies messages smaller than `message_bytes_min`.
+/// Makes a compressor that copies messages smaller than `message_bytes_min`. If it is thorough, it takes more time for
+/// fewer bytes.
 #[cfg(feature = "deflate")]
 pub fn deflater(
-    level: u8,
+    is_thorough: bool,
     window_bits: u8,
     message_bytes_min: usize,
 ) -> Box<dyn crate::engine::Compressor> {
-    Box::new(crate::ws::Deflater::new(level, window_bits, message_bytes_min))
+    use crate::ws::{Deflater, Effort};
+    let effort = if is_thorough { Effort::THOROUGH } else { Effort::FAST };
+    Box::new(Deflater::new(effort, window_bits, message_bytes_min))
 }

@@ -47,7 +47,7 @@ pub(crate) use authority::port;
 pub use body::{Body, Response};
 pub(crate) use decoder::{DecodeLimits, Decoder, Event, OnCompressed, ProtocolError};
 #[cfg(feature = "deflate")]
-pub(crate) use deflate::{Agreement, Deflater, negotiate};
+pub(crate) use deflate::{Agreement, Deflater, Effort, negotiate};
 #[cfg(feature = "server")]
 pub(crate) use handshake::has_token;
 pub(crate) use handshake::{

@@ -71,15 +71,15 @@ pub(crate) struct Coding {
 }
 
 impl Coding {
-    pub(crate) fn draw(dice: &mut impl Dice) -> Option<Self> {
-        (dice.draw(0..4) > 0).then(|| Self {
+    pub(crate) fn draw(dice: &mut impl Dice) -> Self {
+        Self {
             shares_windows: dice.draw(0..4) > 0,
             recipients_min: dice.pick([1, 1, 2, 4]),
             compressors_max: dice.pick([1, 3, 4, 100]),
             is_direct: dice.draw(0..4) == 0,
             window_bits: dice.pick([15, 15, 12, 9]),
             is_deflate: cfg!(feature = "deflate") && dice.flip(),
-        })
+        }
     }
 
     /// Messages to everyone and to rooms share windows.
@@ -130,7 +130,7 @@ impl Coding {
 
 #[cfg(feature = "deflate")]
 fn deflater(window_bits: u8) -> Box<dyn Compressor> {
-    roomcast::internals::deflater(1, window_bits, PAYLOAD_MIN)
+    roomcast::internals::deflater(false, window_bits, PAYLOAD_MIN)
 }
 
 #[cfg(not(feature = "deflate"))]

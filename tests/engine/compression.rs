@@ -216,6 +216,23 @@ fn a_direct_message_that_is_compressed_puts_its_client_out_of_step() {
 }
 
 #[test]
+fn direct_messages_that_are_cut_put_their_client_out_of_step() {
+    let mut rig = Settings::default().compression(Coding::shared().direct()).build();
+    let member = attach_to(&mut rig, "r");
+    publish(&mut rig, "r", "aaaa");
+    member.wire().window = Some(10);
+    for front in ["bbbb", "cccc"] {
+        rig.publish(Address::Conn(member.id()), &long(front));
+    }
+    rig.run();
+    member.unblock();
+    rig.run();
+    publish(&mut rig, "r", "dddd");
+    publish(&mut rig, "r", "eeee");
+    assert_eq!(compressed(&member), [true, true, false, false, true]);
+}
+
+#[test]
 fn a_message_may_stay_plain() {
     let mut rig = Settings::default().compression(Coding::shared()).build();
     let member = attach_to(&mut rig, "r");
@@ -257,6 +274,29 @@ fn a_client_of_two_rooms_reads_both() {
     }
     assert_eq!(compressed(&other), [true; 4]);
     assert_eq!(compressed(&both).len(), 8);
+}
+
+#[test]
+fn members_of_two_rooms_in_turn_get_nearly_all_messages_compressed() {
+    let mut rig = Settings::default().compression(Coding::shared()).build();
+    let members: Vec<Client> = (0..3).map(|_| attach_to(&mut rig, "r")).collect();
+    members.iter().for_each(|member| member.join("s"));
+    for _ in 0..50 {
+        publish(&mut rig, "r", "aaaa");
+        publish(&mut rig, "s", "bbbb");
+    }
+    for member in &members {
+        let plain = compressed(member).iter().filter(|is_compressed| !**is_compressed).count();
+        assert!((1..10).contains(&plain), "{plain} of 100 are plain");
+    }
+    // The members leave one room. Those of the other continue.
+    members.iter().for_each(|member| member.leave("s"));
+    let keys = rig.counters().key_frames.get();
+    for _ in 0..50 {
+        publish(&mut rig, "r", "aaaa");
+    }
+    assert!(rig.counters().key_frames.get() - keys <= 20);
+    members.iter().for_each(|member| assert_eq!(compressed(member).len(), 150));
 }
 
 #[test]

@@ -491,7 +491,7 @@ impl<D: Dice> Model<D> {
         assert_eq!(deliveries, self.arrived() + oldest + at_end, "handed over = arrived + dropped");
         let expected: usize = self.known.iter().map(|known| known.expected.len()).sum();
         let expected = (expected + self.too_late) as u64;
-        if self.kind == Kind::Gentle {
+        if self.kind != Kind::Rough {
             assert_eq!(expected, deliveries + newest, "published = handed over + refused");
         } else {
             assert!(expected >= deliveries + newest);
@@ -538,7 +538,7 @@ fn settings(dice: &mut impl Dice, kind: Kind) -> Settings {
     let policies =
         [Overflow::Evict, Overflow::DropOldest, Overflow::DropNewest, Overflow::KeepNewest];
     let overflow = dice.pick(policies);
-    let is_unbounded = kind == Kind::Gentle && overflow == Overflow::Evict;
+    let is_unbounded = kind != Kind::Rough && overflow == Overflow::Evict;
     let (slots, bytes) = match (is_unbounded, dice.draw(0..4)) {
         (true, _) => (1 << 20, 1 << 30),
         (_, 0) => (1, 1 << 20),
@@ -546,9 +546,12 @@ fn settings(dice: &mut impl Dice, kind: Kind) -> Settings {
         _ => (dice.draw(1..8), dice.draw(50..70_000)),
     };
     settings = settings.queue(slots, bytes, overflow);
-    settings.compression = Coding::draw(dice);
+    settings.compression = match kind {
+        Kind::Steady => Some(Coding::draw(dice)),
+        _ => (dice.draw(0..4) > 0).then(|| Coding::draw(dice)),
+    };
     match kind {
-        Kind::Gentle => settings.shard.write_timeout = Duration::from_secs(1 << 30),
+        Kind::Gentle | Kind::Steady => settings.shard.write_timeout = Duration::from_secs(1 << 30),
         Kind::Rough if dice.flip() => settings = settings.ping_interval(Duration::from_secs(8)),
         Kind::Rough => {}
     }

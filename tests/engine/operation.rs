@@ -123,6 +123,9 @@ pub(crate) enum Operation {
 pub(crate) enum Kind {
     /// Connections end only by a close or a detach, so the model accounts for every frame.
     Gentle,
+    /// As gentle, with compression. Mostly a message has left before the next is published, so that compressed messages
+    /// follow each other on a connection.
+    Steady,
     /// Anything may happen.
     Rough,
 }
@@ -142,6 +145,13 @@ impl Operation {
         // Mostly one of the newest: the others are gone.
         let conn = conns - 1 - dice.draw(0..conns.min(CONNS_MAX + 2));
         let room = dice.draw(0..ROOMS.len());
+        if kind == Kind::Steady {
+            match dice.draw(0..6) {
+                0..2 => return Some(Self::draw_publish(dice, conn, room, conns)),
+                2..4 => return Some(Self::Settle),
+                _ => {}
+            }
+        }
         Some(match dice.draw(0..100) {
             0..6 => (attached < CONNS_MAX).then(|| Self::draw_attach(dice))?,
             6..8 => Self::Arrive { conn },

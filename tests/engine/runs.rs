@@ -50,10 +50,16 @@ fn short_runs_with_failures_agree_with_the_oracle() {
 }
 
 #[test]
+fn short_runs_with_compression_send_what_each_client_can_read() {
+    (0..3_000).for_each(|seed| run(seed, Kind::Steady, 120));
+}
+
+#[test]
 fn long_runs_agree_with_the_oracle() {
     for seed in 0..6 {
         run(seed, Kind::Gentle, 3_000);
         run(seed, Kind::Rough, 3_000);
+        run(seed, Kind::Steady, 3_000);
     }
 }
 

@@ -165,8 +165,6 @@ async fn uncompressed_message_stays_plain_on_every_node() {
 #[tokio::test]
 async fn settings_out_of_range_do_not_build() {
     for compression in [
-        Compression::shared().level(0),
-        Compression::shared().level(10),
         Compression::once().window_bits(8),
         Compression::once().window_bits(16),
         Compression::shared().max_memory(0),

@@ -6,6 +6,6 @@ mod extensions;
 mod inflater;
 mod offer;
 
-pub(crate) use compressor::Deflater;
+pub(crate) use compressor::{Deflater, Effort};
 pub(crate) use inflater::{InflateError, inflate};
 pub(crate) use offer::{Agreement, negotiate};

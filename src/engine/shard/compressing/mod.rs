@@ -15,8 +15,8 @@
 //!    begun to leave. So a queue may drop messages without harm.
 //! 3. A connection whose compressed burst was cut gets the rest of the burst plain, and continues
 //!    no stream: its number is [`UNKNOWN`](ClientWindow::UNKNOWN).
-//! 4. A stream belongs to one room, or to everyone. Before it goes to another room, its window is
-//!    emptied. So nothing of a room is ever in the window of another room.
+//! 4. A stream belongs to one room, or to everyone. The first burst to a room is a key frame, which
+//!    empties the window. So nothing of a room is ever in the window of another room.
 
 mod client_window;
 mod forms;

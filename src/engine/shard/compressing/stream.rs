@@ -12,6 +12,9 @@ const TRIAL_BYTES: usize = 16 * 1024;
 /// The bytes of plain frames that a stream leaves plain after a trial that did not pay.
 const REST_BYTES: usize = 256 * 1024;
 
+/// The key frames that follow when a window did not last for a single burst.
+const KEYS_IN_A_ROW: usize = 16;
+
 /// Compressing pays if it saves at least one byte in this many.
 const SAVED_SHARE_MIN: usize = 10;
 
@@ -35,6 +38,10 @@ pub(super) enum Next {
 /// sends a key frame when as many bursts were sent plain to clients out of step as there are
 /// clients in step: it then has lost as much by waiting as it loses by the key frame. So the total
 /// is at most twice the best possible, whatever comes later (the *ski rental problem*).
+///
+/// If the members also get compressed messages of other rooms, they are out of step again at once.
+/// If the first burst after a key frame already finds most clients out of step, so will most later
+/// ones. Then several key frames follow each other before the stream tries to continue again.
 pub(super) struct Stream {
     pub(super) compressor: Box<dyn Compressor>,
     /// The number of the last compressed burst; 0 before the first.
@@ -45,6 +52,10 @@ pub(super) struct Stream {
     missed: usize,
     /// The bytes of plain frames since the last key frame.
     since_key: usize,
+    /// The bursts that continued the last key frame.
+    continued: usize,
+    /// The next bursts that are key frames in any case.
+    keys_left: usize,
     trial: Trial,
 }
 
@@ -59,13 +70,21 @@ struct Trial {
 
 impl Stream {
     pub(super) fn new(compressor: Box<dyn Compressor>) -> Self {
-        Self { compressor, position: 0, taken: 0, missed: 0, since_key: 0, trial: Trial::default() }
+        Self {
+            compressor,
+            position: 0,
+            taken: 0,
+            missed: 0,
+            since_key: 0,
+            continued: 0,
+            keys_left: 0,
+            trial: Trial::default(),
+        }
     }
 
-    /// Gives the stream to another room. Nothing of the room before stays in the window.
+    /// Gives the stream to another room. Its first burst is a key frame, which empties the window.
     pub(super) fn restart(&mut self) {
-        self.compressor.reset();
-        (self.position, self.taken, self.missed, self.since_key) = (0, 0, 0, 0);
+        (self.position, self.taken, self.missed, self.keys_left) = (0, 0, 0, 0);
         self.trial = Trial::default();
     }
 
@@ -75,16 +94,23 @@ impl Stream {
             self.trial.rest = self.trial.rest.saturating_sub(plain_bytes);
             return Next::Plain;
         }
-        let is_wanted = self.missed > 0 && self.missed >= self.taken;
-        let is_key = self.position == 0 || is_wanted || self.since_key >= KEY_BYTES_MAX;
-        self.taken = 0;
-        self.since_key += plain_bytes;
-        if !is_key {
-            return Next::Continued;
+        let is_first = self.position == 0;
+        let is_wanted = !is_first && self.missed > 0 && self.missed >= self.taken;
+        if is_wanted && self.continued == 1 {
+            self.keys_left = KEYS_IN_A_ROW;
         }
-        (self.missed, self.since_key) = (0, plain_bytes);
-        self.compressor.reset();
-        Next::Key
+        let is_key = is_first || is_wanted || self.keys_left > 0 || self.since_key >= KEY_BYTES_MAX;
+        self.taken = 0;
+        if is_key {
+            self.keys_left = self.keys_left.saturating_sub(1);
+            (self.missed, self.since_key, self.continued) = (0, plain_bytes, 0);
+            self.compressor.reset();
+            Next::Key
+        } else {
+            self.since_key += plain_bytes;
+            self.continued += 1;
+            Next::Continued
+        }
     }
 
     /// Notes the burst that has been compressed, and its number.

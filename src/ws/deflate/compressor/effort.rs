@@ -2,7 +2,7 @@
 
 /// What a compressor does for fewer bytes.
 #[derive(Clone, Copy)]
-pub(super) struct Effort {
+pub(crate) struct Effort {
     /// After a shorter match than this, a longer match is looked for one byte later.
     pub(super) lazy_bytes_max: u16,
     /// Messages of up to so many bytes have fixed codes. They are coded while they are parsed.
@@ -12,12 +12,11 @@ pub(super) struct Effort {
 }
 
 impl Effort {
-    /// 1 to 3 is fast, 4 to 9 is small.
-    pub(super) fn of_level(level: u8) -> Self {
-        if level <= 3 { Self::FAST } else { Self::SMALL }
-    }
+    /// Less time.
+    pub(crate) const FAST: Self =
+        Self { lazy_bytes_max: 0, fixed_bytes_max: 1024, dynamic_tokens_min: 256 };
 
-    const FAST: Self = Self { lazy_bytes_max: 0, fixed_bytes_max: 1024, dynamic_tokens_min: 256 };
-
-    const SMALL: Self = Self { lazy_bytes_max: 32, fixed_bytes_max: 256, dynamic_tokens_min: 160 };
+    /// Fewer bytes.
+    pub(crate) const THOROUGH: Self =
+        Self { lazy_bytes_max: 32, fixed_bytes_max: 256, dynamic_tokens_min: 160 };
 }

@@ -27,15 +27,13 @@ const fn ring_bytes(window_bits: u8) -> usize {
 const RSV1: u8 = 0x40;
 
 impl Deflater {
-    /// Makes a compressor whose window has 2 to the power of `window_bits` bytes (8 to 15). Of the
-    /// levels, 1 to 3 are fast, 4 to 9 small. Messages of fewer than `message_bytes_min` bytes are
-    /// copied.
+    /// Makes a compressor whose window has 2 to the power of `window_bits` bytes (8 to 15).
+    /// Messages of fewer than `message_bytes_min` bytes are copied.
     ///
     /// # Panics
     /// If `window_bits` is out of range.
-    pub(crate) fn new(level: u8, window_bits: u8, message_bytes_min: usize) -> Self {
+    pub(crate) fn new(effort: Effort, window_bits: u8, message_bytes_min: usize) -> Self {
         assert!((8..=15).contains(&window_bits), "a window of {window_bits} bits");
-        let effort = Effort::of_level(level);
         let sized = match window_bits {
             ..=12 => Sized::Twelve(Deflate::new(window_bits, effort)),
             13..=14 => Sized::Fourteen(Deflate::new(window_bits, effort)),

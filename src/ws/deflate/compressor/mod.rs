@@ -32,4 +32,5 @@ mod tests;
 mod tokens;
 mod window;
 
+pub(crate) use effort::Effort;
 pub(crate) use frames::Deflater;

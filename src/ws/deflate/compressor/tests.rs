@@ -2,6 +2,7 @@
 
 use zlib_rs::{Inflate, InflateFlush};
 
+use super::effort::Effort;
 use super::frames::Deflater;
 use crate::engine::{Compressor, FrameKind, frame};
 
@@ -10,8 +11,7 @@ const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
 
 const WINDOW_BITS: std::ops::RangeInclusive<u8> = 9..=15;
 
-/// One level of each effort.
-const LEVELS: [u8; 2] = [1, 6];
+const EFFORTS: [Effort; 2] = [Effort::FAST, Effort::THOROUGH];
 
 /// A compressor, and the inflater of a client that gets all that it compresses.
 struct Pair {
@@ -21,9 +21,9 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(level: u8, window_bits: u8) -> Self {
+    fn new(effort: Effort, window_bits: u8) -> Self {
         let inflate = Inflate::new(false, window_bits);
-        Self { deflater: Deflater::new(level, window_bits, 0), inflate, window_bits }
+        Self { deflater: Deflater::new(effort, window_bits, 0), inflate, window_bits }
     }
 
     /// Empties both windows.
@@ -104,8 +104,8 @@ fn json(random: &mut fastrand::Rng, bytes: usize) -> Vec<u8> {
 fn a_client_gets_the_messages_of_any_sequence() {
     let mut random = fastrand::Rng::with_seed(1);
     for window_bits in WINDOW_BITS {
-        for level in LEVELS {
-            let mut pair = Pair::new(level, window_bits);
+        for effort in EFFORTS {
+            let mut pair = Pair::new(effort, window_bits);
             for _ in 0..100 {
                 if random.u8(..) < 16 {
                     pair.reset();
@@ -124,24 +124,26 @@ fn a_message_of_any_size_is_inflated_to_itself() {
     let sizes = [0, 1, 2, 3, 4, 257, 258, 259, 1024, 1025];
     let large = [32_767, 32_768, 32_769, 65_535, 65_536];
     for window_bits in WINDOW_BITS {
-        for level in LEVELS {
-            let mut pair = Pair::new(level, window_bits);
+        for effort in EFFORTS {
+            let mut pair = Pair::new(effort, window_bits);
             for bytes in sizes.into_iter().chain(large) {
                 pair.send(&message(&mut random, bytes));
             }
         }
     }
-    Pair::new(6, 9).send(&json(&mut random, 1 << 20)).expect("trades resemble each other");
+    Pair::new(Effort::THOROUGH, 9)
+        .send(&json(&mut random, 1 << 20))
+        .expect("trades resemble each other");
 }
 
 #[test]
 fn a_match_reaches_to_the_end_of_the_window_and_no_further() {
     for window_bits in WINDOW_BITS {
         let window = 1 << window_bits;
-        for level in LEVELS {
+        for effort in EFFORTS {
             for (distance, is_found) in [(window - 1, true), (window, true), (window + 1, false)] {
                 let mut random = fastrand::Rng::with_seed(3);
-                let mut pair = Pair::new(level, window_bits);
+                let mut pair = Pair::new(effort, window_bits);
                 // Noise that a byte of its own lets compress, so that it enters the window.
                 let marker: Vec<_> = (0..100).map(|_| random.u8(..)).collect();
                 let mut filler = vec![b'.'; distance];
@@ -158,7 +160,7 @@ fn a_match_reaches_to_the_end_of_the_window_and_no_further() {
 #[test]
 fn nothing_before_a_reset_is_referred_to() {
     for window_bits in WINDOW_BITS {
-        let mut pair = Pair::new(1, window_bits);
+        let mut pair = Pair::new(Effort::FAST, window_bits);
         let mut random = fastrand::Rng::with_seed(4);
         let message = json(&mut random, 300);
         let alone = pair.send(&message).expect("the message repeats itself");
@@ -172,7 +174,7 @@ fn nothing_before_a_reset_is_referred_to() {
 #[test]
 fn messages_are_compressed_for_as_long_as_positions_wrap() {
     let mut random = fastrand::Rng::with_seed(5);
-    let mut pair = Pair::new(1, 15);
+    let mut pair = Pair::new(Effort::FAST, 15);
     let message = json(&mut random, 1_000);
     let alone = pair.send(&message).expect("the message repeats itself");
     for _ in 0..300 {
@@ -187,7 +189,7 @@ fn messages_are_compressed_for_as_long_as_positions_wrap() {
 fn a_message_that_would_grow_is_refused_and_leaves_the_window_as_it_was() {
     let mut random = fastrand::Rng::with_seed(6);
     for bytes in [0, 1, 2, 50, 2_000, 70_000] {
-        let mut pair = Pair::new(1, 15);
+        let mut pair = Pair::new(Effort::FAST, 15);
         let known = json(&mut random, 400);
         pair.send(&known).expect("the message repeats itself");
         let noise: Vec<_> = (0..bytes).map(|_| random.u8(..)).collect();
@@ -204,7 +206,7 @@ fn incompressible_parts_are_stored() {
     let noise: Vec<_> = (0..200_000).map(|_| random.u8(..)).collect();
     for (before, after) in [(0, 5_000), (5_000, 0), (5_000, 5_000)] {
         let message = [vec![b'a'; before], noise.clone(), vec![b'b'; after]].concat();
-        let bytes = Pair::new(1, 15).send(&message).expect("a part is compressible");
+        let bytes = Pair::new(Effort::FAST, 15).send(&message).expect("a part is compressible");
         // The blocks at the seams hold some of each.
         assert!(bytes < noise.len() + 600, "{bytes} bytes");
     }
@@ -214,7 +216,7 @@ fn incompressible_parts_are_stored() {
 fn codes_made_for_a_block_save_bytes() {
     let mut random = fastrand::Rng::with_seed(8);
     let digits: Vec<_> = (0..20_000).map(|_| random.u8(b'0'..=b'9')).collect();
-    let bytes = Pair::new(1, 15).send(&digits).expect("a digit needs no byte");
+    let bytes = Pair::new(Effort::FAST, 15).send(&digits).expect("a digit needs no byte");
     assert!(bytes < 10_000, "{bytes} bytes");
 }
 
@@ -230,7 +232,7 @@ fn frames_are_compressed_or_copied() {
         frame::encode(FrameKind::Text, b""),
     ];
     let mut coded = b"before".to_vec();
-    Deflater::new(1, 15, 32).compress(&plain.concat(), &mut coded);
+    Deflater::new(Effort::FAST, 15, 32).compress(&plain.concat(), &mut coded);
     let coded = bytes::Bytes::from(coded.split_off(6));
     let frames: Vec<_> = frame::split(&coded).collect();
     assert_eq!(frames.len(), plain.len());
@@ -257,7 +259,7 @@ fn compressed_frames_have_the_shortest_header() {
         let digits: Vec<_> = (0..bytes).map(|_| random.u8(b'0'..=b'3')).collect();
         let mut coded = Vec::new();
         let plain = frame::encode(FrameKind::Text, &digits);
-        Deflater::new(1, 15, 0).compress(&plain, &mut coded);
+        Deflater::new(Effort::FAST, 15, 0).compress(&plain, &mut coded);
         let payload = frame::payload(&coded);
         assert_eq!(coded.len(), frame::bytes_for(payload.len()), "{bytes} bytes");
         let payload = [payload, &TAIL].concat();
