@@ -3,6 +3,7 @@
 use roomcast::engine::{JoinError, Overflow, Stage};
 use shuttle::thread::{self, JoinHandle};
 
+use super::coding::Coding;
 use super::fake::Settings;
 use super::log::To;
 use super::tell;
@@ -238,6 +239,40 @@ fn a_publish_to_full_inboxes_reaches_all_shards_or_none() {
                 }
             })
         }));
+        join_all(threads);
+        world.finish(shards);
+    });
+}
+
+#[test]
+fn each_client_can_read_what_is_compressed_while_members_come_and_go() {
+    tell(|| {
+        let settings = settings().queue(16, 4_000, Overflow::Evict).inbox(64, 10_000);
+        let (world, shards) = World::start(settings.compression(Coding::shared().direct()));
+        let [steady, slow] = [0, 1].map(|serial| world.attach(serial));
+        [&steady, &slow].into_iter().for_each(|conn| conn.join("r"));
+        let newcomer = world.clone();
+        let client = slow.clone();
+        let threads = vec![
+            spawn(move || {
+                let conn = newcomer.attach(2);
+                conn.join("r");
+                conn.join("s");
+                conn.leave("r");
+                conn.join("r");
+            }),
+            spawn(move || {
+                client.client.block();
+                [25, 30].into_iter().for_each(|bytes| client.client.take(bytes));
+                client.client.unblock();
+            }),
+            publisher(
+                &world,
+                0,
+                vec![To::Room("r"), To::Room("r"), To::Conn(slow.id()), To::Room("r")],
+            ),
+            publisher(&world, 1, vec![To::Room("s"), To::Room("r"), To::Everyone, To::Room("r")]),
+        ];
         join_all(threads);
         world.finish(shards);
     });

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use roomcast::engine::{
-    Address, Budgets, Close, Closing, ConnKey, DisconnectReason, JoinError, Overloaded, Port,
-    RoomWatch, RunState, Shard, Stage, publish,
+    Address, Budgets, ClientInflater, Close, Closing, ConnKey, DisconnectReason, JoinError, Link,
+    Overloaded, Port, RoomWatch, RunState, Shard, Stage, publish,
 };
 use shuttle::thread::{self, JoinHandle};
 
 use super::alarm::sleep_until;
+use super::coding::{Coding, Inflating};
 use super::fake::{Client, FakeSocket, Settings, assert_nothing_reserved, text_frame};
 use super::log::{Log, To};
 
@@ -63,7 +64,8 @@ impl World {
         };
         let ports: Arc<[_]> = (0..settings.shards).map(port).collect();
         let shards = ports.iter().map(|port| {
-            let shard = Shard::new(settings.shard, port.clone());
+            let shard = Shard::new(settings.shard, port.clone())
+                .with_compression(settings.compression.map(Coding::build));
             let port = port.clone();
             thread::spawn(move || drive(shard, &port))
         });
@@ -72,11 +74,13 @@ impl World {
         (Self { settings, ports, budgets, watch, log, conns }, shards)
     }
 
-    /// Attaches a new connection, to the shards in turn.
+    /// Attaches a new connection, to the shards in turn. Its client inflates if the shards compress.
     pub(crate) fn attach(&self, serial: u64) -> Conn {
         let shard = serial as usize % self.ports.len();
         let id = ConnKey::new(serial, shard);
-        let client = self.log.attach(id, || Client::attach(id, &self.ports[shard]));
+        let inflater = self.settings.compression.map(|_| ClientInflater::new(15, true));
+        let link = Link::new(id).with_inflater(inflater);
+        let client = self.log.attach(id, || Client::attach_link(link, &self.ports[shard]));
         let conn = Conn { client, log: self.log.clone() };
         self.conns.lock().unwrap().push(conn.clone());
         conn
@@ -98,9 +102,18 @@ impl World {
             To::Conn(id) => Address::Conn(id),
         };
         self.log.publish(publisher, to, except, |number| {
-            let frame = text_frame(&number.to_string());
+            let frame = text_frame(&self.text(number));
             publish(&self.ports, address, except.as_slice(), &frame)
         })
+    }
+
+    /// The text of a message. If the shards compress, its last digit is repeated, so that it can be
+    /// compressed.
+    fn text(&self, number: usize) -> String {
+        match self.settings.compression {
+            None => number.to_string(),
+            Some(_) => format!("{number:04}{}", (number % 10).to_string().repeat(40)),
+        }
     }
 
     /// Publishes once, as soon as the inboxes have space.
@@ -261,6 +274,13 @@ impl Conn {
 
     /// The numbers of the messages that have arrived.
     pub(crate) fn got(&self) -> Vec<usize> {
-        self.client.texts().iter().map(|text| text.parse().expect("a number")).collect()
+        let inflater = self.client.link.inflater();
+        let mut inflating = Inflating::new(inflater);
+        let frames = self.client.frames().into_iter().filter(|frame| frame.is_data());
+        let number = |frame| {
+            let text = String::from_utf8(inflating.inflate(frame, false).payload).expect("text");
+            text[..text.len().min(4)].parse().expect("a number")
+        };
+        frames.map(number).collect()
     }
 }
