@@ -269,7 +269,7 @@ fn each_client_can_read_what_is_compressed_while_members_come_and_go() {
             publisher(
                 &world,
                 0,
-                vec![To::Room("r"), To::Room("r"), To::Conn(slow.id()), To::Room("r")],
+                vec![To::Room("r"), To::Conn(steady.id()), To::Room("r"), To::Conn(slow.id())],
             ),
             publisher(&world, 1, vec![To::Room("s"), To::Room("r"), To::Everyone, To::Room("r")]),
         ];
