@@ -32,7 +32,7 @@ fuzz_target!(|input: &[u8]| {
 });
 
 fn run(input: &mut Unstructured<'_>) -> Result<()> {
-    let window_bits = input.int_in_range(9..=15)?;
+    let window_bits = input.int_in_range(8..=15)?;
     let mut pair = Pair::new(window_bits, input.arbitrary()?);
     let mut sent = Vec::new();
     let mut bytes = 0;

@@ -10,6 +10,9 @@ use std::fmt;
 use std::num::NonZeroU8;
 use std::sync::Arc;
 
+/// The smallest window of permessage-deflate: 2 to the power of 8 bytes.
+pub(super) const WINDOW_BITS_MIN: u8 = 8;
+
 /// The largest window of deflate: 2 to the power of 15 bytes.
 pub const WINDOW_BITS_MAX: u8 = 15;
 
@@ -27,7 +30,10 @@ impl ClientInflater {
     /// # Panics
     /// If `window_bits` is out of range.
     pub fn new(window_bits: u8, keeps_window: bool) -> Self {
-        assert!((8..=WINDOW_BITS_MAX).contains(&window_bits), "a window of {window_bits} bits");
+        assert!(
+            (WINDOW_BITS_MIN..=WINDOW_BITS_MAX).contains(&window_bits),
+            "a window of {window_bits} bits"
+        );
         let keeps = if keeps_window { Self::KEEPS_WINDOW } else { 0 };
         Self(NonZeroU8::new(window_bits | keeps).expect("at least 8"))
     }
@@ -68,9 +74,9 @@ pub trait Compressor: Send {
     fn reset(&mut self);
 
     /// Appends to `coded` one frame for each frame of `frames`, a run of whole data frames. A frame
-    /// is compressed, or copied if compressing is of no use. A copied frame does not change the
-    /// window.
-    fn compress(&mut self, frames: &[u8], coded: &mut Vec<u8>);
+    /// is compressed, or copied if compressing does not pay. Returns whether a frame was compressed.
+    /// A frame that was copied adds nothing to the window.
+    fn compress(&mut self, frames: &[u8], coded: &mut Vec<u8>) -> bool;
 }
 
 /// Makes a compressor whose window has 2 to the power of the argument bytes.
@@ -78,29 +84,30 @@ pub type NewCompressor = Arc<dyn Fn(u8) -> Box<dyn Compressor> + Send + Sync>;
 
 /// How a shard compresses.
 #[derive(Clone)]
-pub struct Compression {
+pub struct ShardCompression {
     /// Whether the messages of a room share a window. Otherwise each message is compressed alone.
     pub shares_windows: bool,
     /// The base-2 logarithm of the shared windows, in bytes.
     pub window_bits: u8,
     /// Messages to fewer clients with an inflater, in one shard, are not compressed.
     pub recipients_min: usize,
-    /// The most compressors of the shard.
+    /// The compressors for which the shard's share of the memory is enough. The shard has one stream
+    /// in any case.
     pub compressors_max: usize,
     /// Whether messages to a single connection are compressed, each alone.
-    pub is_direct: bool,
+    pub compresses_direct: bool,
     /// Makes the compressors.
     pub new_compressor: NewCompressor,
 }
 
-impl fmt::Debug for Compression {
+impl fmt::Debug for ShardCompression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Compression")
+        f.debug_struct("ShardCompression")
             .field("shares_windows", &self.shares_windows)
             .field("window_bits", &self.window_bits)
             .field("recipients_min", &self.recipients_min)
             .field("compressors_max", &self.compressors_max)
-            .field("is_direct", &self.is_direct)
+            .field("compresses_direct", &self.compresses_direct)
             .finish_non_exhaustive()
     }
 }

@@ -91,19 +91,18 @@ macro_rules! shard_counters {
             writes,
             /// Bytes written, including control frames.
             bytes_out,
-            /// Bytes of messages that left compressed
-            /// (`Builder::compression`): the size that they would
-            /// have had without compression, summed over the clients.
+            /// Bytes of bursts that left compressed (`Builder::compression`), as they would be
+            /// without compression, summed over the clients. A burst may have plain messages, too.
             compressed_bytes_before,
-            /// Bytes of messages that left compressed, as they left.
+            /// Bytes of the same bursts, as they left.
             compressed_bytes_after,
-            /// Times that a room's window was emptied, so that clients out of step could read what
-            /// follows.
+            /// Bursts that refer to nothing before: the first one to a room, and those that bring
+            /// clients in step again.
             key_frames,
             /// Bursts of messages that a client got plain because it was out of step: it had not
             /// received all compressed messages of the room.
             out_of_step,
-            /// Compressors now.
+            /// Compressors in memory now.
             compressors,
             /// Publishes, joins, leaves and actions on targets refused because the inbox of a shard
             /// was full.

@@ -43,7 +43,9 @@ pub use closing::{Closing, Shedding};
 pub use command::{
     Act, Audience, Change, Command, Delivery, Except, Follow, Leave, Listing, Reply, Slice,
 };
-pub use compression::{ClientInflater, Compression, Compressor, NewCompressor, WINDOW_BITS_MAX};
+pub use compression::{
+    ClientInflater, Compressor, NewCompressor, ShardCompression, WINDOW_BITS_MAX,
+};
 pub use congestion::Congestion;
 pub use counters::{Counter, Counters};
 #[cfg(feature = "hub")]

@@ -12,9 +12,9 @@ use super::driver::Driver;
 use super::room_state::{Emptied, EmptiedReporter, OrderedHooks, RoomHooks};
 use super::sampler::Sampler;
 use crate::engine::{
-    Action, ActionError, Address, Budgets, Compression, Congestion, ConnKey, Counter, Frames,
-    InboxLimits, JoinError, Link, Overloaded, Pace, Port, Publish, RoomLimits, RoomWatch, Shard,
-    ShardConfig, act_at, publish_at,
+    Action, ActionError, Address, Budgets, Congestion, ConnKey, Counter, Frames, InboxLimits,
+    JoinError, Link, Overloaded, Pace, Port, Publish, RoomLimits, RoomWatch, Shard,
+    ShardCompression, ShardConfig, act_at, publish_at,
 };
 use crate::net::WriteHalf;
 use crate::runtime::bell::Bell;
@@ -42,7 +42,7 @@ pub(crate) struct Layout {
     pub(crate) count: usize,
     pub(crate) shard: ShardConfig,
     /// How each shard compresses; `None` if it does not.
-    pub(crate) compression: Option<Compression>,
+    pub(crate) compression: Option<ShardCompression>,
     pub(crate) inbox: InboxLimits,
     pub(crate) rooms: RoomLimits,
     pub(crate) budgets: Budgets,

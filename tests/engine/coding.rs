@@ -6,7 +6,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use roomcast::engine::{ClientInflater, Compression, Compressor, frame};
+use roomcast::engine::{ClientInflater, Compressor, ShardCompression, frame};
 
 use super::dice::Dice;
 use super::fake::Parsed;
@@ -42,7 +42,8 @@ impl Compressor for Telling {
         self.window = EMPTY;
     }
 
-    fn compress(&mut self, frames: &[u8], coded: &mut Vec<u8>) {
+    fn compress(&mut self, frames: &[u8], coded: &mut Vec<u8>) -> bool {
+        let mut is_any_compressed = false;
         for frame in frame::each(frames) {
             let payload = frame::payload(frame);
             if payload.len() < PAYLOAD_MIN || !is_of_model(payload) {
@@ -55,7 +56,9 @@ impl Compressor for Telling {
             coded.extend_from_slice(&payload[..4]);
             coded.extend_from_slice(&(payload.len() as u32).to_be_bytes());
             self.window = next_window(self.window, payload);
+            is_any_compressed = true;
         }
+        is_any_compressed
     }
 }
 
@@ -112,14 +115,14 @@ impl Coding {
         Self { is_direct: true, ..self }
     }
 
-    pub(crate) fn build(self) -> Compression {
+    pub(crate) fn build(self) -> ShardCompression {
         let is_deflate = self.is_deflate;
-        Compression {
+        ShardCompression {
             shares_windows: self.shares_windows,
             window_bits: self.window_bits,
             recipients_min: self.recipients_min,
             compressors_max: self.compressors_max,
-            is_direct: self.is_direct,
+            compresses_direct: self.is_direct,
             new_compressor: Arc::new(move |window_bits| match is_deflate {
                 false => Box::new(Telling { window: EMPTY, window_bits }),
                 true => deflater(window_bits),

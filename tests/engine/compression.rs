@@ -28,6 +28,12 @@ fn publish(rig: &mut Rig, room: &str, front: &str) {
     rig.run();
 }
 
+/// Publishes a message that is not to be compressed.
+fn publish_plain(rig: &Rig, room: &str, front: &str) {
+    let frames = text_frame(&long(front)).uncompressed();
+    roomcast::engine::publish(&rig.ports, Address::Room(room), &[], &frames).unwrap();
+}
+
 /// Which of the messages arrived compressed. Asserts that the client could read all.
 fn compressed(client: &Client) -> Vec<bool> {
     let mut inflating = Inflating::new(client.link.inflater());
@@ -237,29 +243,121 @@ fn a_message_may_stay_plain() {
     let mut rig = Settings::default().compression(Coding::shared()).build();
     let member = attach_to(&mut rig, "r");
     publish(&mut rig, "r", "aaaa");
-    let secret = text_frame(&long("bbbb")).uncompressed();
-    roomcast::engine::publish(&rig.ports, Address::Room("r"), &[], &secret).unwrap();
+    publish_plain(&rig, "r", "bbbb");
     rig.publish(Address::Room("r"), &long("cccc"));
     rig.run();
     assert_eq!(compressed(&member), [true, false, true], "also within a burst");
 }
 
 #[test]
-fn streams_are_bounded_and_a_room_begins_with_an_empty_window() {
-    let coding = Coding::shared().streams_max(2);
-    let mut rig = Settings::default().compression(coding).build();
-    let rooms = ["r0", "r1", "r2", "r3"];
+fn streams_are_bounded_and_rooms_that_have_one_keep_it() {
+    let mut rig = Settings::default().compression(Coding::shared().streams_max(2)).build();
+    let rooms = ["r0", "r1", "r2"];
     let members: Vec<Client> = rooms.iter().map(|room| attach_to(&mut rig, room)).collect();
-    for front in ["aaaa", "bbbb"] {
+    for front in ["aaaa", "bbbb", "cccc"] {
         for room in rooms {
             publish(&mut rig, room, front);
         }
     }
     assert_eq!(rig.counters().compressors.get(), 2);
-    assert_eq!(rig.counters().key_frames.get(), 8, "each room has lost its stream meanwhile");
-    for member in &members {
-        assert_eq!(compressed(member), [true, true]);
+    assert_eq!(rig.counters().key_frames.get(), 2);
+    let compressed: Vec<_> = members.iter().map(compressed).collect();
+    assert_eq!(compressed, [[true; 3], [true; 3], [false; 3]]);
+}
+
+#[test]
+fn a_silent_room_loses_its_stream_and_the_next_begins_with_an_empty_window() {
+    let mut rig = Settings::default().compression(Coding::shared().streams_max(1)).build();
+    let [silent, busy] = ["silent", "busy"].map(|room| attach_to(&mut rig, room));
+    publish(&mut rig, "silent", "aaaa");
+    for front in ["bbbb", "cccc", "dddd", "eeee"] {
+        publish(&mut rig, "busy", front);
     }
+    assert_eq!(compressed(&busy), [false, false, true, true], "two uses are not long enough");
+    assert_eq!(rig.counters().key_frames.get(), 2, "one for each room");
+    assert_eq!(compressed(&silent), [true]);
+    assert_eq!(rig.counters().compressors.get(), 1);
+}
+
+#[test]
+fn a_room_with_nothing_to_compress_takes_no_stream() {
+    let mut rig = Settings::default().compression(Coding::shared().streams_max(1)).build();
+    let member = attach_to(&mut rig, "r");
+    attach_to(&mut rig, "s");
+    for _ in 0..10 {
+        publish_plain(&rig, "s", "aaaa");
+        rig.run();
+    }
+    publish(&mut rig, "r", "bbbb");
+    assert_eq!(compressed(&member), [true]);
+}
+
+#[test]
+fn clients_that_get_each_message_alone_delay_no_key_frame() {
+    let mut rig = Settings::default().compression(Coding::shared()).build();
+    let alone = Some(ClientInflater::new(15, false));
+    for _ in 0..50 {
+        rig.attach_inflating(alone).join("r");
+    }
+    let old = attach_to(&mut rig, "r");
+    publish(&mut rig, "r", "aaaa");
+    let new = attach_to(&mut rig, "r");
+    for front in ["bbbb", "cccc", "dddd"] {
+        publish(&mut rig, "r", front);
+    }
+    assert_eq!(compressed(&old), [true; 4]);
+    assert_eq!(compressed(&new), [false, true, true]);
+}
+
+#[test]
+fn messages_that_are_copied_change_no_window() {
+    let mut rig = Settings::default().compression(Coding::shared().direct()).build();
+    let member = attach_to(&mut rig, "r");
+    publish(&mut rig, "r", "aaaa");
+    for text in ["ok", "tiny"] {
+        rig.publish(Address::Conn(member.id()), text);
+        rig.run();
+        rig.publish(Address::Room("r"), text);
+        rig.run();
+    }
+    publish(&mut rig, "r", "bbbb");
+    let frames = member.frames();
+    let compressed: Vec<bool> = frames.iter().map(|frame| frame.is_compressed).collect();
+    assert_eq!(compressed, [true, false, false, false, false, true]);
+    assert_eq!(rig.counters().key_frames.get(), 1);
+    assert_eq!(rig.counters().out_of_step.get(), 0);
+}
+
+#[test]
+fn a_client_that_ends_in_the_midst_of_a_fan_out_changes_nothing_for_others() {
+    let settings = Settings::default().large_audience(2).compression(Coding::shared());
+    let mut rig = settings.build();
+    let members: Vec<Client> = (0..100).map(|_| attach_to(&mut rig, "r")).collect();
+    publish(&mut rig, "r", "aaaa");
+    publish(&mut rig, "r", "bbbb");
+    rig.publish(Address::Room("r"), &long("cccc"));
+    rig.shards[0].run(rig.now, 3);
+    let last = members.iter().rev().find(|member| member.frames().len() == 2).expect("not served");
+    last.close();
+    rig.run();
+    let others = members.iter().filter(|member| member.id() != last.id());
+    others.for_each(|member| assert_eq!(compressed(member), [true; 3]));
+    assert_eq!(compressed(last), [true, true, false]);
+}
+
+#[test]
+fn the_rest_of_a_cut_burst_is_counted_if_the_socket_fails() {
+    let mut rig = Settings::default().compression(Coding::shared()).build();
+    let member = attach_to(&mut rig, "r");
+    rig.run();
+    member.wire().window = Some(10);
+    member.wire().late_error = Some(std::io::ErrorKind::ConnectionReset);
+    for front in ["aaaa", "bbbb", "cccc"] {
+        rig.publish(Address::Room("r"), &long(front));
+    }
+    rig.run();
+    let counters = rig.counters();
+    assert_eq!((counters.deliveries.get(), counters.dropped_at_end.get()), (3, 3));
 }
 
 #[test]

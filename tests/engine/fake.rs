@@ -37,6 +37,8 @@ pub(crate) struct Wire {
     pub(crate) window: Option<usize>,
     /// The error of each call from now on, if any.
     pub(crate) error: Option<io::ErrorKind>,
+    /// The error of each call when the window is used up, if any.
+    pub(crate) late_error: Option<io::ErrorKind>,
     /// Whether a flush blocks.
     pub(crate) holds_flush: bool,
     /// The bytes that the peer has acknowledged, if the socket reports them.
@@ -65,6 +67,9 @@ impl Wire {
             return Poll::Ready(Err(kind.into()));
         }
         let taken = self.window.map_or(offered, |window| window.min(offered));
+        if let (0, Some(kind)) = (taken, self.late_error) {
+            return Poll::Ready(Err(kind.into()));
+        }
         if taken == 0 {
             self.has_blocked = true;
             return Poll::Pending;

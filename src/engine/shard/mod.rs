@@ -51,7 +51,7 @@ use self::table::{Entry, Table};
 use self::turn::{Lane, Turn};
 use super::clock::Clock;
 use super::command::{Command, Delivery, Leave, Listing};
-use super::compression::Compression;
+use super::compression::ShardCompression;
 use super::frame;
 use super::link::{ConnKey, Link, Stage};
 use super::port::Port;
@@ -169,7 +169,7 @@ impl<S: Socket> Shard<S> {
     }
 
     /// Compresses messages for clients that can inflate.
-    pub fn with_compression(mut self, compression: Option<Compression>) -> Self {
+    pub fn with_compression(mut self, compression: Option<ShardCompression>) -> Self {
         self.ctx.compressing = compression.map(Compressing::new);
         self
     }

@@ -125,7 +125,7 @@ impl<S: Socket> Outlet<S> {
     }
 
     /// Writes `coded`, the compressed form of `burst`, while nothing waits. If the socket takes a
-    /// part, the frame that was begun is finished as it is, and the other frames wait plain: a
+    /// part, the frame that was begun is finished as it is, and the frames behind it wait plain: a
     /// queue may drop them, and no frame that the client gets later refers to them.
     pub(super) fn send_coded(
         &mut self,
@@ -152,15 +152,15 @@ impl<S: Socket> Outlet<S> {
         };
         let begun_end = frame::frame_end(coded, written);
         let begun = frame::count_within(coded, begun_end);
-        let begun_frames = Burst { frames: coded.slice(..begun_end), messages: begun };
-        self.enqueue(conn, begun_frames, written, ctx)?;
         if begun == burst.messages {
+            let burst = Burst { frames: coded.clone(), messages: begun };
+            self.enqueue(conn, burst, written, ctx)?;
             return Ok(CodedWrite::All);
         }
         let skipped: usize = frame::each(&burst.frames).take(begun).map(<[u8]>::len).sum();
-        let frames = burst.frames.slice(skipped..);
-        let rest = Burst { frames, messages: burst.messages - begun };
-        self.enqueue(conn, rest, 0, ctx)?;
+        let frames = [&coded[..begun_end], &burst.frames[skipped..]].concat();
+        let burst = Burst { frames: frames.into(), messages: burst.messages };
+        self.enqueue(conn, burst, written, ctx)?;
         Ok(CodedWrite::Cut)
     }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
-use super::compressing::{BurstForms, Coding, DeliveryForms, Parts};
+use super::compressing::{BurstForms, BurstParts, Coding, DeliveryForms, Form};
 use super::conn_slot::ConnSlot;
 use super::ending::{Due, DueQueue};
 use super::outlet::{CodedWrite, ConnRef, Failure};
@@ -90,7 +90,8 @@ impl Selection {
                 send(&burst.plain, slot, entry, ctx, due);
             } else {
                 let indices = &self.joined[burst.range.clone()];
-                let parts = Parts { deliveries, forms, indices };
+                let parts =
+                    BurstParts { deliveries, forms, indices, is_first: burst.range.start == 0 };
                 send_coded(burst, (self.coding, parts), slot, entry, ctx, due);
             }
         }
@@ -149,7 +150,7 @@ pub(super) fn send<S: Socket>(
 /// [`send`] for a client that can inflate: it gets the form of the burst that it can read.
 fn send_coded<S: Socket>(
     burst: &mut JoinedBurst,
-    (coding, parts): (Coding, Parts<'_>),
+    (coding, parts): (Coding, BurstParts<'_>),
     slot: ConnSlot,
     entry: &mut Entry<S>,
     ctx: &mut SendContext<S>,
@@ -168,7 +169,10 @@ fn send_coded<S: Socket>(
     match entry.outlet.send_coded(conn, plain, coded, ctx) {
         Ok(CodedWrite::All) => {
             entry.window.move_to(position);
-            ctx.note_compressed(coding, plain.frames.len(), coded.len());
+            ctx.note_compressed(plain.frames.len(), coded.len());
+            if matches!(form, Form::Shared) {
+                ctx.note_in_step(coding);
+            }
         }
         Ok(CodedWrite::Cut) => entry.window.lose(),
         Ok(CodedWrite::Nothing) => {}

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::compressing::{
-    BurstForms, ClientWindow, Coding, Compressing, CompressionTally, Form, Parts,
+    BurstForms, BurstParts, ClientWindow, Coding, Compressing, CompressionTally, Form,
 };
 use super::conn_slot::ConnSlot;
 use crate::engine::command::{Audience, Delivery};
@@ -65,7 +65,7 @@ impl<S> SendContext<S> {
         coding: Coding,
         window: ClientWindow,
         burst: (&Bytes, &mut BurstForms),
-        parts: Parts<'_>,
+        parts: BurstParts<'_>,
     ) -> Option<Form> {
         let compressing = self.compressing.as_mut()?;
         let form = compressing.choose(coding, window, burst, parts, &mut self.tally.compression);
@@ -75,11 +75,15 @@ impl<S> SendContext<S> {
     }
 
     /// Counts a compressed burst that left.
-    pub(super) fn note_compressed(&mut self, coding: Coding, plain_bytes: usize, bytes: usize) {
+    pub(super) fn note_compressed(&mut self, plain_bytes: usize, bytes: usize) {
         self.tally.compression.plain_bytes += plain_bytes as u64;
         self.tally.compression.bytes += bytes as u64;
+    }
+
+    /// Notes that a client got all of a burst of its room's stream.
+    pub(super) fn note_in_step(&mut self, coding: Coding) {
         if let Some(compressing) = &mut self.compressing {
-            compressing.note_taken(coding);
+            compressing.note_in_step(coding);
         }
     }
 

@@ -143,6 +143,8 @@ pub(super) struct Turn {
     /// The group whose burst the selection holds.
     selected: Option<GroupId>,
     selection: Selection,
+    /// The selection of connections that are settled. It leaves that of the fan-out as it is.
+    settling: Selection,
     /// Entries that were passed over and not charged to a budget yet.
     passed_over: usize,
 }
@@ -170,6 +172,7 @@ impl Turn {
             mixed: Vec::new(),
             selected: None,
             selection: Selection::new(queue_bytes),
+            settling: Selection::new(queue_bytes),
             passed_over: 0,
         }
     }
@@ -363,6 +366,7 @@ impl Turn {
         self.mixed.clear();
         self.selected = None;
         self.selection.clear();
+        self.settling.clear();
         self.everyone = None;
         self.has_unions = false;
         self.has_exceptions = false;

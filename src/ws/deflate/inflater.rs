@@ -8,16 +8,17 @@
 //! # The end of a message
 //!
 //! A sender removes the last four bytes, `00 00 FF FF`, of an empty block; the receiver appends them
-//! ([`TAIL`]). Zlib would take a message that was cut off for a message that goes on, so a final
-//! block follows here: its end is seen only if the message has ended between two blocks. A message
-//! of no bytes is accepted as empty, because zlib writes nothing for a second flush.
+//! ([`TAIL`]). Zlib cannot tell a message that was cut off from one that goes on. So a final block is
+//! appended, too: its end is seen only if the message has ended between two blocks. A message of no
+//! bytes is accepted as empty, because zlib writes nothing for a second flush.
 //!
 //! A final block within a message (sections 7.2.3.4 and 7.2.3.5) ends a deflate stream (RFC 1951,
 //! section 3.2.3). The next block begins another stream at the next whole byte, with an empty window.
 //!
 //! # Cost
 //!
-//! The output is bounded while it is written, at one byte over the limit. The work is bounded by the
+//! The output is bounded while it is written, at one byte over the limit, or at the buffer that the
+//! thread keeps. The work is bounded by the
 //! input and the limit of a message: a block takes ten bits or more, and a block that is final takes
 //! a byte or more.
 

@@ -17,9 +17,6 @@ const SERVER_NO_CONTEXT_TAKEOVER: &str = "server_no_context_takeover";
 const CLIENT_MAX_WINDOW_BITS: &str = "client_max_window_bits";
 const SERVER_MAX_WINDOW_BITS: &str = "server_max_window_bits";
 
-/// The smallest window of the RFC, as a base-2 logarithm.
-const WINDOW_BITS_MIN: u8 = 8;
-
 /// An offer that the server has accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Agreement {
@@ -73,9 +70,9 @@ pub(crate) fn negotiate<'a>(
 #[derive(Debug, Clone, Copy, Default)]
 struct Offer {
     is_acceptable: bool,
-    has_client_takeover: bool,
-    has_server_takeover: bool,
-    has_client_bits: bool,
+    saw_no_client_takeover: bool,
+    saw_no_server_takeover: bool,
+    saw_client_bits: bool,
     server_bits: Option<u8>,
 }
 
@@ -85,34 +82,33 @@ impl Offer {
     }
 
     fn agreement(self) -> Option<Agreement> {
-        let Self { has_server_takeover, server_bits, .. } = self;
-        self.is_acceptable.then_some(Agreement { keeps_window: !has_server_takeover, server_bits })
+        let Self { saw_no_server_takeover, server_bits, .. } = self;
+        self.is_acceptable
+            .then_some(Agreement { keeps_window: !saw_no_server_takeover, server_bits })
     }
 
     /// Reads a parameter. A parameter that is unknown, repeated or invalid declines the offer (RFC
     /// 7692, section 7.1).
     fn take(&mut self, param: Param<'_>) {
-        self.is_acceptable = self.is_acceptable && self.is_satisfiable(param);
+        self.is_acceptable = self.is_acceptable && self.accept_param(param);
     }
 
-    fn is_satisfiable(&mut self, Param { name, value }: Param<'_>) -> bool {
+    fn accept_param(&mut self, Param { name, value }: Param<'_>) -> bool {
         let is_first = |seen: &mut bool| !mem::replace(seen, true);
         match str::from_utf8(name) {
             Ok(CLIENT_NO_CONTEXT_TAKEOVER) => {
-                is_first(&mut self.has_client_takeover) && value.is_none()
+                is_first(&mut self.saw_no_client_takeover) && value.is_none()
             }
             Ok(SERVER_NO_CONTEXT_TAKEOVER) => {
-                is_first(&mut self.has_server_takeover) && value.is_none()
+                is_first(&mut self.saw_no_server_takeover) && value.is_none()
             }
             // The window of an inflater is the largest, so any window of the client is fine.
             Ok(CLIENT_MAX_WINDOW_BITS) => {
                 let is_valid = value.is_none_or(|value| value.window_bits().is_some());
-                is_first(&mut self.has_client_bits) && is_valid
+                is_first(&mut self.saw_client_bits) && is_valid
             }
             Ok(SERVER_MAX_WINDOW_BITS) => {
                 let bits = value.and_then(|value| value.window_bits());
-                // Zlib has no window of 256 bytes.
-                let bits = bits.filter(|bits| *bits > WINDOW_BITS_MIN);
                 let is_first = self.server_bits.is_none();
                 self.server_bits = bits;
                 is_first && bits.is_some()
@@ -149,7 +145,7 @@ mod tests {
             ("; client_max_window_bits=8", "", 15, true),
             ("; client_max_window_bits=15", "", 15, true),
             ("; client_max_window_bits=\"10\"", "", 15, true),
-            ("; server_max_window_bits=9", "; server_max_window_bits=9", 9, true),
+            ("; server_max_window_bits=8", "; server_max_window_bits=8", 8, true),
             ("; server_max_window_bits=15", "; server_max_window_bits=15", 15, true),
             ("; server_max_window_bits=\"1\\2\"", "; server_max_window_bits=12", 12, true),
             (
@@ -182,14 +178,13 @@ mod tests {
             "client_max_window_bits; client_max_window_bits",
             "client_max_window_bits; client_max_window_bits=9",
             "server_max_window_bits",
-            "server_max_window_bits=8",
             "server_max_window_bits=7",
             "server_max_window_bits=16",
             "server_max_window_bits=010",
             "server_max_window_bits=1",
             "server_max_window_bits=x",
             "server_max_window_bits=10; server_max_window_bits=10",
-            "server_max_window_bits=8; server_max_window_bits=10",
+            "server_max_window_bits=9; server_max_window_bits=10",
         ] {
             let offer = format!("permessage-deflate; {params}");
             assert_eq!(answered(&[&offer]), Ok(None), "{offer}");
@@ -259,7 +254,7 @@ mod tests {
 
     #[test]
     fn thousands_of_offers_are_read() {
-        let declined = "permessage-deflate; server_max_window_bits=8, ".repeat(1_000);
+        let declined = "permessage-deflate; server_max_window_bits=7, ".repeat(1_000);
         assert_eq!(answered(&[&declined]), Ok(None));
         let last = format!("{declined}permessage-deflate");
         assert_eq!(answered(&[&last]), Ok(accepted("", 15, true)));

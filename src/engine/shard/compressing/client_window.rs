@@ -4,15 +4,15 @@ use crate::engine::compression::ClientInflater;
 
 /// What the inflater of a client holds: one word, because every connection has one.
 ///
-/// The *position* is the number of the last compressed burst that the client has got, or
+/// The *position* is the number of the last burst of a stream that the client has got, or
 /// [`UNKNOWN`](Self::UNKNOWN). Bursts are numbered over all rooms of the shard. So the position
 /// tells both which room's window the client has, and whether the client has all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine::shard) struct ClientWindow(u64);
 
 impl ClientWindow {
-    /// The position of a window that continues no room's: new, or changed by a message that was
-    /// compressed alone, or by a burst that was cut.
+    /// The client is in step with no room: it is new, its last compressed message was compressed
+    /// alone, or its last compressed burst was cut.
     pub(super) const UNKNOWN: u64 = 0;
 
     /// The word of a client without an inflater.
@@ -40,7 +40,7 @@ impl ClientWindow {
         self.0 & ((1 << Self::POSITION_BITS) - 1)
     }
 
-    /// Notes that the client's window continues no room's.
+    /// Notes that the client is in step with no room.
     pub(in crate::engine::shard) fn lose(&mut self) {
         self.move_to(Self::UNKNOWN);
     }

@@ -6,8 +6,8 @@ use bytes::Bytes;
 #[derive(Debug, Default)]
 pub(in crate::engine::shard) struct BurstForms {
     pub(super) shared: SharedForm,
-    /// Each message compressed alone, for windows of so many bits.
-    pub(super) alone: Vec<(u8, Bytes)>,
+    /// Each message compressed alone, for windows of these bits. `None` if all stay plain.
+    pub(super) alone: Vec<(u8, Option<Bytes>)>,
 }
 
 /// The burst as a part of the stream of its room.
@@ -16,7 +16,7 @@ pub(super) enum SharedForm {
     /// It was not needed yet.
     #[default]
     NotMade,
-    /// The stream leaves it plain, or has gone to another room.
+    /// The stream leaves it plain, or has gone to another room, or no message became shorter.
     Plain,
     Made(SharedBurst),
 }
@@ -35,18 +35,21 @@ pub(super) struct SharedBurst {
 #[derive(Debug, Clone, Copy)]
 pub(in crate::engine::shard) enum Form {
     Shared,
-    /// The index of the form among those that stand alone.
+    /// The index of the form among those whose messages stand alone.
     Alone(usize),
 }
 
 impl BurstForms {
     /// The frames of a form, and the position of a client that has got them.
     pub(in crate::engine::shard) fn get(&self, form: Form) -> (&Bytes, u64) {
-        match (form, &self.shared) {
-            (Form::Shared, SharedForm::Made(burst)) => (&burst.frames, burst.position),
-            (Form::Alone(index), _) => (&self.alone[index].1, super::ClientWindow::UNKNOWN),
-            (Form::Shared, _) => unreachable!("the form was chosen because it is made"),
-        }
+        let chosen = match (form, &self.shared) {
+            (Form::Shared, SharedForm::Made(burst)) => Some((&burst.frames, burst.position)),
+            (Form::Shared, _) => None,
+            (Form::Alone(index), _) => {
+                self.alone[index].1.as_ref().map(|frames| (frames, super::ClientWindow::UNKNOWN))
+            }
+        };
+        chosen.expect("the form was chosen because it is made")
     }
 }
 
@@ -56,6 +59,6 @@ pub(in crate::engine::shard) struct DeliveryForms {
     /// Whether the delivery may be compressed: it goes to enough clients, and its publisher has not
     /// asked for plain messages.
     pub(in crate::engine::shard) may_compress: bool,
-    /// Its messages, each compressed alone, for windows of so many bits.
-    pub(super) alone: Vec<(u8, Bytes)>,
+    /// Its messages, each compressed alone, for windows of these bits. `None` if all stay plain.
+    pub(super) alone: Vec<(u8, Option<Bytes>)>,
 }

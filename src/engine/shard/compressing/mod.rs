@@ -7,14 +7,15 @@
 //! # Invariants
 //!
 //! 1. Compressed bursts are numbered over all streams of the shard. The [`ClientWindow`] of a
-//!    connection has the number of the last compressed burst that was written to it as a whole. A
-//!    burst that continues a stream goes only to connections whose number is that of the burst
-//!    before. So all recipients have the window to which the burst refers.
+//!    connection has the number of the last burst of a stream of which every frame has left, or has
+//!    begun to. A burst that continues a stream goes only to connections whose number is that of
+//!    the burst before. So all recipients have the window to which the burst refers.
 //! 2. A form is chosen when the burst is about to be written, and only for a connection for which
 //!    nothing waits. What waits in a send queue is plain, except for the rest of a frame that has
 //!    begun to leave. So a queue may drop messages without harm.
-//! 3. A connection whose compressed burst was cut gets the rest of the burst plain, and continues
-//!    no stream: its number is [`UNKNOWN`](ClientWindow::UNKNOWN).
+//! 3. A connection whose compressed burst was cut gets the rest of the burst plain. Such a
+//!    connection, and one that got messages compressed alone, continues no stream: its number is
+//!    [`UNKNOWN`](ClientWindow::UNKNOWN).
 //! 4. A stream belongs to one room, or to everyone. The first burst to a room is a key frame, which
 //!    empties the window. So nothing of a room is ever in the window of another room.
 
@@ -32,12 +33,19 @@ use self::stream::Next;
 pub(super) use self::streams::StreamId;
 use self::streams::Streams;
 use crate::engine::command::Delivery;
-use crate::engine::compression::{ClientInflater, Compression, Compressor};
+use crate::engine::compression::{ClientInflater, Compressor, ShardCompression, WINDOW_BITS_MIN};
 use crate::engine::frame;
+use crate::engine::frames::Frames;
 
-/// The compressors of messages that stand alone have windows of all sizes, so together they take as
-/// much memory as so many compressors of the largest.
+/// The compressors of messages that stand alone take at most as much memory as so many compressors
+/// of the largest window: there are at most three of them ([`Compressing::alone_bits`]).
 const ALONE_WEIGHT: usize = 2;
+
+/// Larger deliveries stay plain: to compress more would hold up the shard for longer than 6 ms.
+const DELIVERY_BYTES_MAX: usize = 1024 * 1024;
+
+/// The buffer that is kept between two bursts.
+const CODED_BYTES_KEPT: usize = 64 * 1024;
 
 /// How the messages of a group may be compressed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,25 +53,27 @@ pub(super) enum Coding {
     /// They stay plain.
     #[default]
     Plain,
-    /// Each alone, for clients that take part in no stream.
+    /// Each alone, for clients that take part in no stream. Others get them plain.
     Alone,
-    /// Each alone, also for clients that take part in a stream and lose it thereby.
+    /// Each alone, also for clients that take part in a stream, and are out of step afterwards.
     Direct,
     /// As a burst of this stream, or alone for clients that take part in no stream.
     Shared(StreamId),
 }
 
 /// The deliveries of a burst, and their forms.
-pub(super) struct Parts<'a> {
+pub(super) struct BurstParts<'a> {
     /// All deliveries of the turn.
     pub(super) deliveries: &'a [Delivery],
     /// The forms of each of them.
     pub(super) forms: &'a mut [DeliveryForms],
     /// The indices of the deliveries of the burst.
     pub(super) indices: &'a [u32],
+    /// Whether it is the first burst of its group in this turn.
+    pub(super) is_first: bool,
 }
 
-impl Parts<'_> {
+impl BurstParts<'_> {
     fn may_compress(&self) -> bool {
         self.indices.iter().any(|&index| self.forms[index as usize].may_compress)
     }
@@ -83,7 +93,7 @@ pub(super) struct CompressionTally {
 
 /// The compressors of a shard.
 pub(super) struct Compressing {
-    settings: Compression,
+    settings: ShardCompression,
     streams: Streams,
     /// The number of the last compressed burst of all streams (invariant 1).
     last_position: u64,
@@ -96,7 +106,7 @@ pub(super) struct Compressing {
 }
 
 impl Compressing {
-    pub(super) fn new(settings: Compression) -> Self {
+    pub(super) fn new(settings: ShardCompression) -> Self {
         Self {
             streams: Streams::new(settings.compressors_max.saturating_sub(ALONE_WEIGHT)),
             settings,
@@ -114,8 +124,14 @@ impl Compressing {
         made as u64
     }
 
-    /// How deliveries to an audience may be compressed of which so many clients can inflate.
-    /// `stream` is the place of its stream, if the audience is a room or everyone.
+    /// Whether a delivery may be compressed, if it has enough recipients.
+    pub(super) fn may_compress(frames: &Frames) -> bool {
+        frames.is_compressible() && frames.len() <= DELIVERY_BYTES_MAX
+    }
+
+    /// How deliveries to an audience may be compressed. `inflating` is the number of its clients
+    /// that can inflate. `stream` is the place where the audience keeps its stream, if the audience
+    /// is a room or everyone.
     pub(super) fn coding(
         &mut self,
         inflating: usize,
@@ -128,14 +144,13 @@ impl Compressing {
             return Coding::Alone;
         };
         let Self { streams, settings, .. } = self;
-        let id = streams.take(*stream, || (settings.new_compressor)(settings.window_bits));
-        *stream = Some(id);
-        Coding::Shared(id)
+        *stream = streams.claim(*stream, || (settings.new_compressor)(settings.window_bits));
+        stream.map_or(Coding::Alone, Coding::Shared)
     }
 
     /// How deliveries to one connection may be compressed.
     pub(super) fn coding_of_one(&self) -> Coding {
-        if self.settings.is_direct { Coding::Direct } else { Coding::Plain }
+        if self.settings.compresses_direct { Coding::Direct } else { Coding::Plain }
     }
 
     /// Chooses the form of a burst for a client; `None` for plain. `plain` are the frames of
@@ -145,37 +160,33 @@ impl Compressing {
         coding: Coding,
         window: ClientWindow,
         (plain, forms): (&Bytes, &mut BurstForms),
-        parts: Parts<'_>,
+        parts: BurstParts<'_>,
         tally: &mut CompressionTally,
     ) -> Option<Form> {
         let inflater = window.inflater()?;
-        match coding {
-            Coding::Plain => None,
-            Coding::Shared(id) if self.takes_part(inflater) => {
+        match (coding, self.takes_part(inflater)) {
+            (Coding::Plain, _) | (Coding::Alone, true) => None,
+            (Coding::Shared(id), true) => {
                 if matches!(forms.shared, SharedForm::NotMade) {
                     forms.shared = self.compress_shared(id, plain, parts, tally);
                 }
-                let SharedForm::Made(burst) = &forms.shared else { return None };
-                if burst.after.is_none_or(|after| after == window.position()) {
-                    return Some(Form::Shared);
-                }
-                tally.out_of_step += 1;
-                self.streams.get(id)?.note_missed();
-                None
+                self.choose_shared(id, window, &forms.shared, tally)
             }
-            Coding::Alone if self.takes_part(inflater) => None,
-            Coding::Shared(_) | Coding::Alone | Coding::Direct => {
-                self.choose_alone(inflater, plain, forms, parts, tally)
+            (Coding::Shared(_) | Coding::Alone, false) | (Coding::Direct, _) => {
+                let bits = self.alone_bits(inflater.window_bits());
+                let make = || self.compress_alone(bits, plain, parts, tally);
+                let index = index_for(bits, &mut forms.alone, make);
+                forms.alone[index].1.is_some().then_some(Form::Alone(index))
             }
         }
     }
 
     /// Notes that a client got all of a burst of the stream.
-    pub(super) fn note_taken(&mut self, coding: Coding) {
+    pub(super) fn note_in_step(&mut self, coding: Coding) {
         if let Coding::Shared(id) = coding
             && let Some(stream) = self.streams.get(id)
         {
-            stream.note_taken();
+            stream.note_in_step();
         }
     }
 
@@ -186,104 +197,133 @@ impl Compressing {
             && inflater.window_bits() >= self.settings.window_bits
     }
 
+    fn choose_shared(
+        &mut self,
+        id: StreamId,
+        window: ClientWindow,
+        shared: &SharedForm,
+        tally: &mut CompressionTally,
+    ) -> Option<Form> {
+        let SharedForm::Made(burst) = shared else { return None };
+        if burst.after.is_none_or(|after| after == window.position()) {
+            return Some(Form::Shared);
+        }
+        tally.out_of_step += 1;
+        self.streams.get(id)?.note_missed();
+        None
+    }
+
     fn compress_shared(
         &mut self,
         id: StreamId,
         plain: &Bytes,
-        parts: Parts<'_>,
+        parts: BurstParts<'_>,
         tally: &mut CompressionTally,
     ) -> SharedForm {
         if !parts.may_compress() {
             return SharedForm::Plain;
         }
         let Some(stream) = self.streams.get(id) else { return SharedForm::Plain };
-        let next = stream.begin(plain.len());
-        let after = match next {
-            Next::Plain => return SharedForm::Plain,
-            Next::Key => None,
-            Next::Continued => Some(stream.position),
-        };
-        tally.key_frames += u64::from(next == Next::Key);
-        tally.bytes_uncharged += plain.len();
-        self.coded.clear();
+        let after = stream.position();
+        let next = stream.begin(plain.len(), parts.is_first);
+        if next == Next::Plain {
+            return SharedForm::Plain;
+        }
+        let (mut given, mut made, mut is_any_compressed) = (0, 0, false);
         for &index in parts.indices {
             let frames = &parts.deliveries[index as usize].frames;
             if parts.forms[index as usize].may_compress {
-                stream.compressor.compress(frames, &mut self.coded);
+                let start = self.coded.len();
+                is_any_compressed |= stream.compressor.compress(frames, &mut self.coded);
+                given += frames.len();
+                made += self.coded.len() - start;
             } else {
                 self.coded.extend_from_slice(frames);
             }
         }
+        tally.bytes_uncharged += given;
+        stream.measure(given, made);
+        let frames = take_coded(&mut self.coded);
+        if !is_any_compressed {
+            return SharedForm::Plain;
+        }
         self.last_position += 1;
-        stream.end(self.last_position, plain.len(), self.coded.len());
-        let frames = Bytes::copy_from_slice(&self.coded);
+        stream.end(next, self.last_position, given);
+        tally.key_frames += u64::from(next == Next::Key);
+        let after = (next != Next::Key).then_some(after);
         SharedForm::Made(SharedBurst { frames, after, position: self.last_position })
     }
 
-    fn choose_alone(
-        &mut self,
-        inflater: ClientInflater,
-        plain: &Bytes,
-        forms: &mut BurstForms,
-        parts: Parts<'_>,
-        tally: &mut CompressionTally,
-    ) -> Option<Form> {
-        let bits = self.settings.window_bits.min(inflater.window_bits());
-        if let Some(index) = forms.alone.iter().position(|(made_for, _)| *made_for == bits) {
-            return Some(Form::Alone(index));
+    /// The window of a message that stands alone, for a client with a window of `bits`: that of the
+    /// hub, or one of two smaller ones. So a shard has three compressors for such messages at most.
+    fn alone_bits(&self, bits: u8) -> u8 {
+        match self.settings.window_bits {
+            of_hub if of_hub <= bits => of_hub,
+            _ if bits >= 12 => 12,
+            _ => WINDOW_BITS_MIN,
         }
-        if !parts.may_compress() {
-            return None;
-        }
-        let Parts { deliveries, forms: delivery_forms, indices } = parts;
-        let mut burst = Vec::with_capacity(plain.len());
-        for &index in indices {
-            let frames = &deliveries[index as usize].frames;
-            let alone = &mut delivery_forms[index as usize];
-            if alone.may_compress {
-                let coded = self.delivery_alone(bits, frames, &mut alone.alone, tally);
-                burst.extend_from_slice(coded);
-            } else {
-                burst.extend_from_slice(frames);
-            }
-        }
-        forms.alone.push((bits, burst.into()));
-        Some(Form::Alone(forms.alone.len() - 1))
     }
 
-    /// The messages of a delivery, each compressed alone.
-    fn delivery_alone<'f>(
+    /// The messages of a burst, each compressed alone; `None` if they all stay plain.
+    fn compress_alone(
+        &mut self,
+        bits: u8,
+        plain: &Bytes,
+        parts: BurstParts<'_>,
+        tally: &mut CompressionTally,
+    ) -> Option<Bytes> {
+        let BurstParts { deliveries, forms, indices, .. } = parts;
+        let mut burst = Vec::with_capacity(plain.len());
+        let mut is_any_compressed = false;
+        for &index in indices {
+            let frames = &deliveries[index as usize].frames;
+            let form = &mut forms[index as usize];
+            let coded = form.may_compress.then(|| {
+                let make = || self.delivery_alone(bits, frames, tally);
+                let index = index_for(bits, &mut form.alone, make);
+                form.alone[index].1.as_ref()
+            });
+            let coded = coded.flatten();
+            is_any_compressed |= coded.is_some();
+            burst.extend_from_slice(coded.unwrap_or(frames));
+        }
+        is_any_compressed.then(|| burst.into())
+    }
+
+    /// The messages of a delivery, each compressed alone; `None` if they all stay plain.
+    fn delivery_alone(
         &mut self,
         bits: u8,
         frames: &Bytes,
-        made: &'f mut Vec<(u8, Bytes)>,
         tally: &mut CompressionTally,
-    ) -> &'f Bytes {
-        let known = made.iter().position(|(made_for, _)| *made_for == bits);
-        let index = known.unwrap_or_else(|| {
-            let compressor = alone_compressor(&mut self.alone, bits, &self.settings);
-            self.coded.clear();
-            tally.bytes_uncharged += frames.len();
-            for frame in frame::each(frames) {
-                compressor.reset();
-                compressor.compress(frame, &mut self.coded);
-            }
-            made.push((bits, Bytes::copy_from_slice(&self.coded)));
-            made.len() - 1
-        });
-        &made[index].1
+    ) -> Option<Bytes> {
+        let Self { alone, settings, coded, .. } = self;
+        let index = index_for(bits, alone, || (settings.new_compressor)(bits));
+        let compressor = &mut alone[index].1;
+        tally.bytes_uncharged += frames.len();
+        let mut is_any_compressed = false;
+        for frame in frame::each(frames) {
+            compressor.reset();
+            is_any_compressed |= compressor.compress(frame, coded);
+        }
+        let made = take_coded(coded);
+        is_any_compressed.then_some(made)
     }
 }
 
-fn alone_compressor<'c>(
-    alone: &'c mut Vec<(u8, Box<dyn Compressor>)>,
-    bits: u8,
-    settings: &Compression,
-) -> &'c mut dyn Compressor {
-    let known = alone.iter().position(|(window_bits, _)| *window_bits == bits);
-    let index = known.unwrap_or_else(|| {
-        alone.push((bits, (settings.new_compressor)(bits)));
-        alone.len() - 1
-    });
-    &mut *alone[index].1
+/// The index of the value for windows of `bits`. It is made if there is none.
+fn index_for<V>(bits: u8, values: &mut Vec<(u8, V)>, make: impl FnOnce() -> V) -> usize {
+    let known = values.iter().position(|(of_value, _)| *of_value == bits);
+    known.unwrap_or_else(|| {
+        values.push((bits, make()));
+        values.len() - 1
+    })
+}
+
+/// The frames that were made, in an allocation of their size. Empties the buffer.
+fn take_coded(coded: &mut Vec<u8>) -> Bytes {
+    let frames = Bytes::copy_from_slice(coded);
+    coded.clear();
+    coded.shrink_to(CODED_BYTES_KEPT);
+    frames
 }

@@ -127,7 +127,7 @@ impl Turn {
 
     /// How a selection of deliveries to several audiences may be compressed. It is no burst of a
     /// stream.
-    pub(super) fn coding_of_mixed(&self) -> Coding {
+    fn coding_of_mixed(&self) -> Coding {
         if self.forms.is_empty() { Coding::Plain } else { Coding::Alone }
     }
 

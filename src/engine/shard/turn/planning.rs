@@ -49,6 +49,11 @@ impl Turn {
     fn plan_coding<S>(&mut self, table: &mut Table<S>, compressing: &mut Compressing) {
         for at in 0..self.groups.len() {
             let first = self.groups[at].first as usize;
+            let may_compress =
+                |index: usize| Compressing::may_compress(&self.deliveries[index].frames);
+            if !chain(&self.groups[at], &self.next).any(may_compress) {
+                continue;
+            }
             let coding = match &self.deliveries[first].audience {
                 Audience::Conn(_) => compressing.coding_of_one(),
                 audience => compressing.coding(inflating(audience, table), stream(audience, table)),
@@ -59,7 +64,8 @@ impl Turn {
             }
             self.forms.resize_with(self.deliveries.len(), DeliveryForms::default);
             for index in chain(&self.groups[at], &self.next) {
-                self.forms[index].may_compress = self.deliveries[index].frames.is_compressible();
+                let may_compress = Compressing::may_compress(&self.deliveries[index].frames);
+                self.forms[index].may_compress = may_compress;
             }
         }
     }

@@ -1,10 +1,13 @@
-//! Settling: a connection that is about to end gets at once all that the turn has for it.
+//! Settling: a connection that is about to end gets at once all that the turn has for it, plain.
 //!
 //! The numbers of invariants are those of [`turn`](super).
+
+use std::mem;
 
 use super::{Cursor, MIXED, PLANNED, Step, Turn};
 use crate::engine::command::Audience;
 use crate::engine::shard::audience::concerns;
+use crate::engine::shard::compressing::Coding;
 use crate::engine::shard::conn_slot::ConnSlot;
 use crate::engine::shard::ending::DueQueue;
 use crate::engine::shard::selection::DeliveryIndex;
@@ -32,16 +35,21 @@ impl Turn {
         ctx: &mut SendContext<S>,
         due: &mut DueQueue,
     ) -> usize {
+        mem::swap(&mut self.selection, &mut self.settling);
+        let selected = self.selected.take();
         let is_selected = match self.cursor {
             Cursor::Collecting => self.select_collected(slot, table),
             _ => self.select_planned(slot, table),
         };
+        self.selected = selected;
+        mem::swap(&mut self.selection, &mut self.settling);
         if !is_selected {
             return 0;
         }
-        if !self.selection.is_empty() {
-            let Self { selection, deliveries, forms, .. } = self;
-            selection.send((deliveries, forms), slot, table, ctx, due);
+        if !self.settling.is_empty() {
+            self.settling.coding = Coding::Plain;
+            let Self { settling, deliveries, forms, .. } = self;
+            settling.send((deliveries, forms), slot, table, ctx, due);
         }
         if let Some(entry) = table.get_mut(slot) {
             // Invariant 4.
@@ -57,8 +65,6 @@ impl Turn {
         if self.is_empty() || !self.reaches(slot, table) {
             return false;
         }
-        self.selected = None;
-        self.selection.coding = self.coding_of_mixed();
         self.selection.indices.clear();
         for (index, delivery) in self.deliveries.iter_mut().enumerate() {
             if concerns(delivery, slot, table) {

@@ -7,19 +7,19 @@ use crate::engine::{Compressor, frame};
 
 /// A compressor with a window of its own.
 pub(crate) struct Deflater {
-    sized: Sized,
+    sized: BySize,
     message_bytes_min: usize,
 }
 
 /// For windows of up to so many bits. Smaller windows have smaller tables.
-enum Sized {
-    Twelve(Deflate<{ ring_bytes(12) }, { 1 << 10 }>),
-    Fourteen(Deflate<{ ring_bytes(14) }, { 1 << 12 }>),
-    Fifteen(Deflate<{ ring_bytes(15) }, { 1 << 13 }>),
+enum BySize {
+    Twelve(Deflate<{ buffer_bytes(12) }, { 1 << 10 }>),
+    Fourteen(Deflate<{ buffer_bytes(14) }, { 1 << 12 }>),
+    Fifteen(Deflate<{ buffer_bytes(15) }, { 1 << 13 }>),
 }
 
 /// The buffer of a window: twice the window, so that a piece of a message fits beside it.
-const fn ring_bytes(window_bits: u8) -> usize {
+const fn buffer_bytes(window_bits: u8) -> usize {
     (2 << window_bits) + TAIL_BYTES
 }
 
@@ -35,9 +35,9 @@ impl Deflater {
     pub(crate) fn new(effort: Effort, window_bits: u8, message_bytes_min: usize) -> Self {
         assert!((8..=15).contains(&window_bits), "a window of {window_bits} bits");
         let sized = match window_bits {
-            ..=12 => Sized::Twelve(Deflate::new(window_bits, effort)),
-            13..=14 => Sized::Fourteen(Deflate::new(window_bits, effort)),
-            _ => Sized::Fifteen(Deflate::new(window_bits, effort)),
+            ..=12 => BySize::Twelve(Deflate::new(window_bits, effort)),
+            13..=14 => BySize::Fourteen(Deflate::new(window_bits, effort)),
+            _ => BySize::Fifteen(Deflate::new(window_bits, effort)),
         };
         Self { sized, message_bytes_min }
     }
@@ -45,24 +45,25 @@ impl Deflater {
     /// The memory that a compressor has on the heap, in bytes.
     pub(crate) fn memory(window_bits: u8) -> usize {
         match window_bits {
-            ..=12 => Deflate::<{ ring_bytes(12) }, { 1 << 10 }>::MEMORY,
-            13..=14 => Deflate::<{ ring_bytes(14) }, { 1 << 12 }>::MEMORY,
-            _ => Deflate::<{ ring_bytes(15) }, { 1 << 13 }>::MEMORY,
+            ..=12 => Deflate::<{ buffer_bytes(12) }, { 1 << 10 }>::MEMORY,
+            13..=14 => Deflate::<{ buffer_bytes(14) }, { 1 << 12 }>::MEMORY,
+            _ => Deflate::<{ buffer_bytes(15) }, { 1 << 13 }>::MEMORY,
         }
     }
 
-    /// Appends the compressed form of `message` to `out`, if it is shorter. Otherwise `out` and the
-    /// window stay as they were.
+    /// Appends the compressed form of `message` to `out`, if it is shorter. Otherwise `out` stays as it
+    /// was, and the message adds nothing to the window. A large message may empty the window.
     pub(super) fn deflate(&mut self, message: &[u8], out: &mut Vec<u8>) -> bool {
         match &mut self.sized {
-            Sized::Twelve(deflate) => deflate.deflate(message, out),
-            Sized::Fourteen(deflate) => deflate.deflate(message, out),
-            Sized::Fifteen(deflate) => deflate.deflate(message, out),
+            BySize::Twelve(deflate) => deflate.deflate(message, out),
+            BySize::Fourteen(deflate) => deflate.deflate(message, out),
+            BySize::Fifteen(deflate) => deflate.deflate(message, out),
         }
     }
 
-    /// Appends `frame` to `coded`, compressed if that makes the payload shorter.
-    fn compress_frame(&mut self, frame: &[u8], coded: &mut Vec<u8>) {
+    /// Appends `frame` to `coded`, compressed if that makes the payload shorter. Returns whether it
+    /// did.
+    fn compress_frame(&mut self, frame: &[u8], coded: &mut Vec<u8>) -> bool {
         let payload = frame::payload(frame);
         let start = coded.len();
         // The payload is written behind the header of the plain frame, which is at least as long.
@@ -70,25 +71,28 @@ impl Deflater {
         coded.extend_from_slice(header);
         if payload.len() < self.message_bytes_min || !self.deflate(payload, coded) {
             coded.extend_from_slice(payload);
-        } else {
-            seal(coded, start, header.len());
+            return false;
         }
+        seal(coded, start, header.len());
+        true
     }
 }
 
 impl Compressor for Deflater {
     fn reset(&mut self) {
         match &mut self.sized {
-            Sized::Twelve(deflate) => deflate.reset(),
-            Sized::Fourteen(deflate) => deflate.reset(),
-            Sized::Fifteen(deflate) => deflate.reset(),
+            BySize::Twelve(deflate) => deflate.reset(),
+            BySize::Fourteen(deflate) => deflate.reset(),
+            BySize::Fifteen(deflate) => deflate.reset(),
         }
     }
 
-    fn compress(&mut self, frames: &[u8], coded: &mut Vec<u8>) {
+    fn compress(&mut self, frames: &[u8], coded: &mut Vec<u8>) -> bool {
+        let mut is_any_compressed = false;
         for frame in frame::each(frames) {
-            self.compress_frame(frame, coded);
+            is_any_compressed |= self.compress_frame(frame, coded);
         }
+        is_any_compressed
     }
 }
 

@@ -9,7 +9,7 @@ use crate::engine::{Compressor, FrameKind, frame};
 /// What the receiver of a compressed message appends (RFC 7692, section 7.2.2).
 const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
 
-const WINDOW_BITS: std::ops::RangeInclusive<u8> = 9..=15;
+const WINDOW_BITS: std::ops::RangeInclusive<u8> = 8..=15;
 
 const EFFORTS: [Effort; 2] = [Effort::FAST, Effort::THOROUGH];
 
