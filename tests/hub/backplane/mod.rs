@@ -10,7 +10,6 @@ mod plain;
 #[cfg(feature = "hmac")]
 mod plain_keys;
 mod strangers;
-mod tenants;
 
 /// The claims, on a bus without faults.
 mod local {

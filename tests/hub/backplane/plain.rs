@@ -1,5 +1,6 @@
 //! The plain channel: other programs publish JSON there, and the members on all nodes receive it.
 
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use roomcast::{
     EncodeError, FrameKind, Hub, Inbound, Json, Local, LocalPublisher, LocalSubscriber, Parcel,
     Publisher, Raw, RawMessage, Unpublished,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use support::claims::{Member, is_up};
 use support::{Recorded, eventually};
@@ -362,6 +363,43 @@ async fn a_hub_with_a_binary_codec_reads_json_and_sends_what_its_codec_makes_of_
     listens(&node.hub).await;
     publish(&bus, r#"{"everyone":true,"message":7}"#).await;
     assert_eq!(client.next_data().await.into_data(), &7_u32.to_le_bytes()[..]);
+}
+
+/// A message that counts how often it is decoded and encoded.
+struct Counted(u32);
+
+static DECODED: AtomicU32 = AtomicU32::new(0);
+static ENCODED: AtomicU32 = AtomicU32::new(0);
+
+impl<'de> Deserialize<'de> for Counted {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        DECODED.fetch_add(1, Relaxed);
+        u32::deserialize(deserializer).map(Self)
+    }
+}
+
+impl Serialize for Counted {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        ENCODED.fetch_add(1, Relaxed);
+        self.0.serialize(serializer)
+    }
+}
+
+#[tokio::test]
+async fn a_node_decodes_and_encodes_a_message_once_for_all_its_members() {
+    let bus = Local::new();
+    let hub = Hub::<Counted>::builder().shards(2).backplane(bus.clone(), "test");
+    let mut node = Recorded::serve(hub.plain_channel(CHANNEL).build().unwrap()).await;
+    let mut members = Vec::new();
+    for _ in 0..10 {
+        members.push(node.connect().await);
+    }
+    listens(&node.hub).await;
+    publish(&bus, r#"{"everyone":true,"message":7}"#).await;
+    for (client, _) in &mut members {
+        assert_eq!(client.get::<u32>().await, 7);
+    }
+    assert_eq!((DECODED.load(Relaxed), ENCODED.load(Relaxed)), (1, 1));
 }
 
 #[tokio::test]

@@ -286,6 +286,43 @@ pub async fn nodes_on_other_channels_hear_nothing<B: Backplane + Clone>(bus: B) 
     assert_eq!(within("the end", nodes[1].until(END)).await, [0; 0]);
 }
 
+/// No name gives a hub the channel of another hub, neither its common channel nor the channel of a room.
+pub async fn hubs_whose_names_resemble_each_other_stay_apart<B: Backplane + Clone>(bus: B) {
+    let spread = tenant(&bus, "chat", 8).await;
+    let names = ["chat:0", "chat:1", "chat:2", "chat:all", "roomcast:chat", "chat%3A2", "", ":"];
+    let mut others = Vec::new();
+    for name in names {
+        others.push(tenant(&bus, name, 2).await);
+    }
+    let rooms: Vec<String> = (0..100).map(|room| room.to_string()).collect();
+    for room in &rooms {
+        for other in &others {
+            other.conn.join_subscribed(room).await.unwrap();
+        }
+        spread.hub().try_to_room(room, &0).unwrap();
+    }
+    spread.hub().try_broadcast(&1).unwrap();
+    spread.hub().try_publish(&Target::rooms(rooms), &2).unwrap();
+    let sent = || spread.hub().backplane_health().unwrap().published == 102;
+    eventually("all of it has left", sent).await;
+    for other in &mut others {
+        other.hub().try_broadcast(&END).unwrap();
+        assert!(other.until(END).await.is_empty());
+        assert_eq!(other.hub().cluster().nodes().len(), 1);
+        let health = other.hub().backplane_health().unwrap();
+        assert_eq!((health.subscriptions, health.received), (3, 0), "{health:?}");
+        assert_eq!((health.garbage, health.unknown_version), (0, 0), "{health:?}");
+    }
+}
+
+/// A node of an application with this name.
+async fn tenant<B: Backplane + Clone>(bus: &B, name: &str, channels: u16) -> Member {
+    let hub = Hub::builder().backplane(bus.clone(), name).channels(channels).build().unwrap();
+    let member = Member::of(hub).await;
+    eventually("it is up", || is_up(member.hub())).await;
+    member
+}
+
 /// Defines the suite for one backplane. `$bus` creates a new backplane for each test.
 #[macro_export]
 macro_rules! claims {
@@ -302,6 +339,7 @@ macro_rules! claims {
             nodes_know_what_the_others_have,
             a_hub_that_goes_publishes_what_it_has,
             nodes_on_other_channels_hear_nothing,
+            hubs_whose_names_resemble_each_other_stay_apart,
         }
     };
     ($bus:expr => $($claim:ident,)+) => {

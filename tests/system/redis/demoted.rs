@@ -14,7 +14,7 @@ use support::servers::{RedisCluster, RedisServer};
 const A_WHILE: Duration = Duration::from_millis(500);
 
 /// Whether an error says that the server at this port is a replica.
-fn is_replica(port: u16) -> impl Fn(&BackplaneError) -> bool {
+pub(crate) fn is_replica(port: u16) -> impl Fn(&BackplaneError) -> bool {
     move |error| matches!(error, BackplaneError::Replica { server } if *server == format!("127.0.0.1:{port}"))
 }
 

@@ -59,6 +59,23 @@ async fn node_that_shuts_down_is_forgotten_at_once_and_its_last_message_arrives(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_of_a_node_that_shuts_down_are_no_longer_counted() {
+    let redis = RedisServer::start();
+    let (there, mut here) = (build(&redis.url()), Recorded::serve(build(&redis.url())).await);
+    knows_another(&there).await;
+    let (_client, conn) = here.connect().await;
+    conn.join_subscribed("room").await.expect("the connection is open");
+    let counted = || {
+        let cluster = there.cluster();
+        (cluster.nodes().len(), cluster.connections(), cluster.members("room").members)
+    };
+    eventually("the heartbeat tells of the member", || counted() == (2, 1, 1)).await;
+    here.hub.shutdown(Duration::from_secs(5)).await;
+    let is_gone = || counted() == (1, 0, 0);
+    timeout(AT_ONCE, eventually("node and member are gone", is_gone)).await.expect("at once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shutdown_ends_in_time_when_the_backplane_swallows_the_goodbye() {
     let redis = RedisServer::start();
     let proxy = Proxy::start(redis.addr()).await;

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use roomcast::{BackplaneError, Builder, Hub};
 use serde_json::{Value, json};
@@ -77,6 +78,8 @@ async fn message_published_with_redis_cli_reaches_the_members_on_all_nodes() {
     publish(&redis, r#"{"everyone":true,"message":{"n":4}}"#);
     publish(&redis, r#"{"everyone":true,"message":{"n":5},"room":"tea"}"#);
     publish(&redis, "garbage");
+    let longer_than_allowed = "x".repeat(65_536);
+    publish(&redis, &json!({ "everyone": true, "message": longer_than_allowed }).to_string());
     publish(&redis, r#"{"everyone":true,"message":"é"}"#);
     let expected =
         |first: u64| [json!({ "n": first }), json!({"n": 3}), json!({"n": 4}), json!("é")];
@@ -85,7 +88,7 @@ async fn message_published_with_redis_cli_reaches_the_members_on_all_nodes() {
     for hub in [&a.hub, &b.hub] {
         let health = health(hub);
         assert_eq!((health.plain_received, health.plain_malformed), (5, 2));
-        assert_eq!(health.plain_rejected(), 2);
+        assert_eq!((health.plain_too_large, health.plain_rejected()), (1, 3));
         assert_eq!((health.garbage, health.lost, health.published), (0, 0, 0));
     }
 }
@@ -168,8 +171,30 @@ async fn programs_publish_to_a_cluster_with_spublish() {
     }
 }
 
+/// Publishes a line of a chat to the room `tea`.
+fn say(redis: &RedisServer, text: &str) {
+    let message = json!({ "user": "cron", "text": text });
+    publish(redis, &json!({ "room": "tea", "message": message }).to_string());
+}
+
+async fn line(client: &mut Client) -> String {
+    let line: Value = client.get().await;
+    line["text"].as_str().expect("a line has text").to_owned()
+}
+
+/// Says hello again and again until the client hears it.
+async fn hears(redis: &RedisServer, client: &mut Client) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(50));
+    loop {
+        tokio::select! {
+            text = line(client) => return assert_eq!(text, "hello"),
+            _ = ticks.tick() => say(redis, "hello"),
+        }
+    }
+}
+
 #[tokio::test]
-async fn chat_accepts_messages_from_redis_cli() {
+async fn one_publish_of_redis_cli_shows_in_the_clients_of_two_chats() {
     let redis = RedisServer::start();
     let start = || {
         let mut command = Command::new(example("load_server"));
@@ -177,20 +202,21 @@ async fn chat_accepts_messages_from_redis_cli() {
         Chat::start(command.args(["--plain-channel", CHANNEL])).expect("the load server starts")
     };
     let nodes = [start(), start()];
+    let mut clients = Vec::new();
     for node in &nodes {
         let mut client = Client::connect(node.addr, "/ws/tea").await;
         // Messages reach the client only after the node has subscribed and the client has joined.
-        let mut ticks = tokio::time::interval(std::time::Duration::from_millis(50));
-        let heard = async {
-            loop {
-                tokio::select! {
-                    text = client.next_text() => return text,
-                    _ = ticks.tick() => {
-                        publish(&redis, r#"{"room":"tea","message":{"user":"cron","text":"hello"}}"#);
-                    }
-                }
-            }
-        };
-        assert_eq!(heard.await, r#"{"text":"hello","user":"cron"}"#);
+        hears(&redis, &mut client).await;
+        clients.push(client);
+    }
+    say(&redis, "once");
+    say(&redis, "the end");
+    for client in &mut clients {
+        let mut lines = Vec::new();
+        while lines.last().is_none_or(|last| last != "the end") {
+            lines.push(line(client).await);
+        }
+        lines.retain(|line| line != "hello");
+        assert_eq!(lines, ["once", "the end"]);
     }
 }

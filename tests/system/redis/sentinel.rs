@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use roomcast::{BackplaneError, Builder, Hub, RedisSentinel};
 
+use crate::demoted::is_replica;
 use crate::feed::{Feed, Numbered};
 use crate::pair::{CHANNEL, NOTICED, Pair, health, is_down_by, is_up};
 use support::eventually;
@@ -26,7 +27,7 @@ fn builder() -> Builder<Numbered> {
     Hub::builder().shards(2).send_buffer(65_536).send_buffer_bytes(256 << 20)
 }
 
-fn node(watched: &Watched) -> Builder<Numbered> {
+pub(crate) fn node(watched: &Watched) -> Builder<Numbered> {
     builder().redis_sentinel(watched.urls(), SERVICE, CHANNEL)
 }
 
@@ -116,6 +117,21 @@ async fn nodes_leave_a_master_at_once_after_a_failover_by_hand() {
     follow(&watched, 1 - master, &pair, &mut feed).await;
     feed.run_until("the former master is in sync", || watched.is_whole()).await;
     pair.account_for(&mut feed).await;
+}
+
+/// A sentinel may name a server that is no longer a master.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_checks_that_the_server_named_by_a_sentinel_is_a_master() {
+    let mut watched = Watched::start().await;
+    // One sentinel alone starts no failover.
+    watched.sentinels[1..].iter_mut().for_each(RedisServer::kill);
+    let other = RedisServer::start();
+    let named = &watched.servers[watched.master()];
+    named.follow(&other);
+    let hub = node(&watched).build().unwrap();
+    eventually("down by that reason", || is_down_by(&hub, is_replica(named.port))).await;
+    named.promote();
+    eventually("up", || is_up(&hub)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use crate::pair::{is_up, node};
+use crate::sentinel;
 use crate::trio::Trio;
-use support::eventually;
-use support::servers::{Proxy, RedisServer};
+use support::servers::{Proxy, RedisServer, SERVICE, Watched};
+use support::{eventually, within};
 
 /// Time for messages to flow.
 const A_WHILE: Duration = Duration::from_millis(300);
@@ -86,4 +87,49 @@ async fn sums_are_right_after_one_network_stalls() {
     scene.trio.publish_for(LONG).await;
     scene.proxy.resume();
     scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sums_are_right_after_an_outage_that_overflows_the_outbox() {
+    let mut redis = RedisServer::start();
+    let hubs = [(); 3].map(|()| node(&redis.url()).outbox_messages(100).build().unwrap());
+    let mut trio = Trio::of(hubs).await;
+    redis.kill();
+    eventually("all notice", || trio.are(|hub| !is_up(hub))).await;
+    trio.publish(1_000);
+    redis.restart();
+    eventually("all are up", || trio.are(is_up)).await;
+    trio.account_for().await;
+    assert!(trio.nodes.iter().all(|third| third.health().dropped >= 700), "{}", trio.told());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sums_are_right_after_a_master_that_died() {
+    failover(|watched, master| watched.servers[master].kill()).await;
+}
+
+/// The former master becomes a replica, and its connections stay open for a moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sums_are_right_after_a_master_that_was_demoted() {
+    failover(|watched, _| {
+        watched.sentinels[0].command(&["SENTINEL", "FAILOVER", SERVICE]);
+    })
+    .await;
+}
+
+/// Makes Sentinel promote the replica while three nodes publish.
+async fn failover(begin: impl FnOnce(&mut Watched, usize)) {
+    let mut watched = Watched::start().await;
+    let mut trio = Trio::of([(); 3].map(|()| sentinel::node(&watched).build().unwrap())).await;
+    trio.publish_for(A_WHILE).await;
+    let master = watched.master();
+    begin(&mut watched, master);
+    let publishing = async {
+        while !(watched.is_master(1 - master) && trio.are(is_up)) {
+            trio.publish_for(A_WHILE).await;
+        }
+    };
+    within("all follow the new master", publishing).await;
+    trio.publish_for(A_WHILE).await;
+    trio.account_for().await;
 }
