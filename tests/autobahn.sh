@@ -5,8 +5,6 @@
 #   bash tests/autobahn.sh          the cases of the gate: all but the longest, see tests/autobahn/run.py
 #   bash tests/autobahn.sh '*'      all cases that these patterns name
 #
-# Then clients of the package websockets compress, too.
-#
 # The suite is the PyPI package kosoku, which runs the original cases under a maintained version of Python. The script
 # installs it into a virtual environment below the target folder. On Debian it installs the package for virtual
 # environments if it is missing, as root or by sudo.
@@ -17,7 +15,6 @@ source tests/venv.sh
 
 # The expected results belong to this version.
 suite=kosoku==0.1.0
-clients=websockets==17.4
 
 target=${CARGO_TARGET_DIR:-target}
 venv_folder=$target/autobahn/venv
@@ -29,24 +26,17 @@ seconds_max=1800
 
 main() {
     find_cargo
-    venv "$venv_folder" "$suite" "$clients"
+    venv "$venv_folder" "$suite"
     # With the features of the tests, so that crates are not compiled twice.
     cargo build --workspace --all-features --example echo
     run_suite "$@"
     compare
-    run_clients
 }
 
 run_suite() {
     echo "running the suite"
     timeout "$seconds_max" "$venv_folder/bin/python" tests/autobahn/run.py "$target/debug/examples/echo" "$@" \
         >"$results" || die "the suite failed or ran longer than $seconds_max s"
-}
-
-run_clients() {
-    echo "running clients that compress"
-    timeout "$seconds_max" "$venv_folder/bin/python" tests/autobahn/compressing.py "$target/debug/examples/echo" ||
-        die "the clients failed or ran longer than $seconds_max s"
 }
 
 compare() {
