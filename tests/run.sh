@@ -5,19 +5,23 @@
 #   bash tests/run.sh [arguments of `cargo test`]
 #   bash tests/run.sh --no-install [arguments of `cargo test`]
 #
-# On Debian it installs a linker, Chromium, chromedriver, Redis, openssl, iproute2, nginx, HAProxy and Python if they
-# are missing, as root or by sudo. With --no-install it installs nothing: it reports which programs are missing, and
-# skips the tests that need them. Tests start the servers that they need; servers of the system are not used. The last
-# line is the sum of all test programs: `N passed, N failed, N skipped`. A build that fails, or a test program that
-# crashes, counts as one failure.
+# On Debian it installs a linker, Chromium, chromedriver, Firefox, Redis, openssl, iproute2, nginx, HAProxy, Node.js and
+# Python if they are missing, as root or by sudo. Packages of npm and PyPI go into the target folder. With --no-install
+# it installs nothing: it reports which programs are missing, and skips the tests that need them. Tests start the
+# servers that they need; servers of the system are not used. The last line is the sum of all test programs: `N passed,
+# N failed, N skipped`. A build that fails, or a test program that crashes, counts as one failure.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tests/tools.sh
+source tests/npm.sh
+source tests/venv.sh
+source tests/system/real_clients/packages.sh
 
 # The programs that each test program needs.
 needs=(
     "browser chromedriver chromium redis-server redis-cli"
     "deploy nginx haproxy redis-server"
+    "real_clients chromium firefox-esr node"
     "redis redis-server redis-cli openssl"
 )
 
@@ -48,7 +52,9 @@ main() {
 }
 
 install_missing() {
-    install_programs cc chromedriver chromium redis-server redis-cli openssl ip nginx haproxy python3 unshare
+    install_programs cc chromedriver chromium redis-server redis-cli openssl ip nginx haproxy python3 unshare \
+        firefox-esr node npm
+    install_client_packages
     has chromedriver || die "no chromedriver on the PATH, even with the package chromium-driver"
     has redis-server || die "no redis-server on the PATH, even with the package redis-server"
 }
@@ -67,6 +73,10 @@ leave_out_missing() {
             left_out+=("${line%% *}")
         fi
     done
+    if ! has_client_packages; then
+        echo "left out: all tests of real_clients; missing: its packages of npm and PyPI"
+        left_out+=(real_clients)
+    fi
     has ip || leave_out ip "${need_ip[@]}"
     has python3 || leave_out python3 "${need_python[@]}"
     has unshare && unshare --pid --fork true 2>/dev/null ||

@@ -20,12 +20,12 @@ find_cargo() {
 declare -A package_of=(
     [cc]="gcc libc6-dev" [chromedriver]=chromium-driver [chromium]=chromium [redis-server]=redis-server
     [redis-cli]=redis-tools [openssl]=openssl [ip]=iproute2 [nginx]=nginx-light [haproxy]=haproxy
-    [python3]=python3 [unshare]=util-linux
+    [python3]=python3 [unshare]=util-linux [firefox-esr]=firefox-esr [node]=nodejs [npm]=npm
 )
 
-# Like `have`, but accepts Google Chrome as Chromium.
+# Like `have`, but accepts Google Chrome as Chromium, and any Firefox as Debian's.
 has() {
-    have "$1" || { [[ $1 == chromium ]] && have google-chrome; }
+    have "$1" || { [[ $1 == chromium ]] && have google-chrome; } || { [[ $1 == firefox-esr ]] && have firefox; }
 }
 
 # Installs the Debian packages of programs that are missing.

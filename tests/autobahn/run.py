@@ -1,10 +1,11 @@
 """Runs the Autobahn cases against an echo server, and prints a line for each: its number, how the
 server behaved, and how it closed.
 
-    python run.py PROGRAM [CASES…]
+    python run.py PROGRAM [--long] [CASES…]
 
-`CASES` are numbers or patterns, such as `12.*`; default: all but `LONG_CASES`. The program is
-started with a port that the system chooses, compresses each message alone, and says where it listens.
+`CASES` are numbers or patterns, such as `12.*`. Default: all but the large ones (`LARGE`); with `--long`, the large
+ones as well. The program is started with a port that the system chooses, compresses each message alone, and says where
+it listens.
 """
 
 import asyncio
@@ -16,10 +17,14 @@ from kosoku.cases import CASES
 
 PASSED = {"OK", "INFORMATIONAL"}
 
-# The last part of the number of the cases 12.* and 13.* that send 1,000 messages of 128 KiB. They take
-# most of the time, and kosoku 0.1.0 cannot finish them, not even with the server of `websockets`.
-LONG = [10, 15, 16, 17, 18]
-LONG_CASES = [f"{group}.*.{last}" for group in (12, 13) for last in LONG]
+# The last parts of the numbers of cases 12.* and 13.*. The large cases send 1,000 messages of 32 or 64 KiB, and take
+# more than half of the time.
+LARGE = [8, 9, 13, 14]
+# These send 1,000 messages of 128 KiB. kosoku 0.1.0 cannot finish them, not even with the server of `websockets`.
+ENDLESS = [10, 15, 16, 17, 18]
+
+# The cases that run at the same time. Many wait for a timeout.
+CONCURRENCY = 4
 
 
 def take_plain_answers():
@@ -40,9 +45,18 @@ def taking_text(on_message):
     return take
 
 
-async def results_of(url, cases):
+def compression_cases(lasts):
+    return [f"{group}.*.{last}" for group in (12, 13) for last in lasts]
+
+
+async def results_of(url, arguments):
+    if arguments == ["--long"]:
+        cases, left_out = None, compression_cases(ENDLESS)
+    else:
+        cases = arguments or None
+        left_out = None if cases else compression_cases(LARGE + ENDLESS)
     try:
-        return await run_fuzzingclient(url, cases or None, None if cases else LONG_CASES)
+        return await run_fuzzingclient(url, cases, left_out, CONCURRENCY)
     except FailureError as failure:
         return failure.results
 
@@ -54,13 +68,13 @@ def report(result):
         print(f"{result.case_id}: {result.result} {result.result_close}", file=sys.stderr)
 
 
-def main(program, *cases):
+def main(program, *arguments):
     take_plain_answers()
     command = [program, "--listen", "127.0.0.1:0", "--compression", "once"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             url = server.stdout.readline().removeprefix("listening on ").strip()
-            for result in asyncio.run(results_of(url, cases)):
+            for result in asyncio.run(results_of(url, list(arguments))):
                 report(result)
             assert server.poll() is None, "the server has ended"
         finally:

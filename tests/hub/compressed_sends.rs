@@ -1,11 +1,8 @@
 //! Compressed messages to clients: a room that shares a window, and what stays plain.
 
 use roomcast::{Compression, Conn, Hub, Local, Raw, RawMessage, Target, Uncompressed};
-use support::{RawClient, Recorded, TEXT};
+use support::{RSV1, RawClient, Recorded, TEXT};
 use zlib_rs::{Inflate, InflateFlush, Status};
-
-/// The bit that marks a compressed message.
-const RSV1: u8 = 0x40;
 
 /// A client that inflates what it gets.
 struct Inflating {

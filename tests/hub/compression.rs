@@ -11,12 +11,9 @@ use roomcast::{
 use tokio::io::AsyncWriteExt;
 
 use support::{
-    BINARY, CONTINUATION, FIN, Listening, PING, PONG, RawClient, Recorded, TEXT, frame, header,
-    serve,
+    BINARY, CONTINUATION, FIN, Listening, PING, PONG, RSV1, RawClient, Recorded, TEXT, deflated,
+    frame, header, serve,
 };
-
-/// The bit that marks a compressed message.
-const RSV1: u8 = 0x40;
 
 /// "Hello", compressed: RFC 7692, section 7.2.3.1.
 const HELLO: &[u8] = &[0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00];
@@ -26,14 +23,6 @@ const ANSWER: &str = "permessage-deflate; client_no_context_takeover";
 
 fn builder() -> Builder<RawMessage> {
     Hub::with_codec(Raw).compression(Compression::shared())
-}
-
-/// Deflates by a library that the hub does not use. The stream ends with a final block (RFC 7692,
-/// section 7.2.3.4).
-fn deflated(payload: &[u8]) -> Vec<u8> {
-    let mut deflated = miniz_oxide::deflate::compress_to_vec(payload, 6);
-    deflated.push(0x00);
-    deflated
 }
 
 /// The head of the response to a request with these header lines.

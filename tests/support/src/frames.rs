@@ -3,6 +3,16 @@
 /// A mask key that maps ASCII to ASCII, so that a payload that is not unmasked is valid text, too.
 const MASK: [u8; 4] = [0x37, 0x5A, 0x21, 0x3D];
 
+/// The bit of the first byte that marks a compressed message.
+pub const RSV1: u8 = 0x40;
+
+/// Deflates by a library that the hub does not use. The stream ends with a final block (RFC 7692, section 7.2.3.4).
+pub fn deflated(payload: &[u8]) -> Vec<u8> {
+    let mut deflated = miniz_oxide::deflate::compress_to_vec(payload, 6);
+    deflated.push(0x00);
+    deflated
+}
+
 /// A masked frame, as a client sends it.
 pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = header(first, payload.len() as u64);

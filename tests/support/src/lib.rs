@@ -23,5 +23,5 @@ pub mod scene;
 #[cfg(feature = "system")]
 pub mod servers;
 
-pub use self::frames::{frame, header};
+pub use self::frames::{RSV1, deflated, frame, header};
 pub use self::hub::*;

@@ -11,8 +11,18 @@ use support::scene::server::{ANY_RATE, Server, Stats};
 /// The time between two messages of the publisher: below the rate that the chat allows.
 const PACE: Duration = Duration::from_millis(25);
 
+/// The chat with compression.
+const COMPRESSION: &[&str] = &["--compression", "shared"];
+
 /// The most memory that an attacker may cost the server, in KiB.
 const KIB_PER_ATTACKER_MAX: f64 = 128.0;
+
+/// The memory of a compressor, and the bound of the hub for all compressors, in KiB.
+const KIB_PER_COMPRESSOR: f64 = 150.0;
+const COMPRESSORS_KIB_MAX: f64 = 32.0 * 1024.0;
+
+/// The inflated messages of a burst that the chat allows to one client. They may wait for a shard at the same time.
+const KIB_PER_BURST: f64 = 256.0;
 
 struct Scale {
     attackers: usize,
@@ -22,6 +32,13 @@ struct Scale {
     /// Whether the attackers also attack another server on the same machine: this shows how much the
     /// shared machine alone delays the crowd.
     elsewhere: bool,
+}
+
+impl Scale {
+    /// The most memory that an attacker costs more if it compresses. It has a room of its own.
+    fn kib_to_compress(&self) -> f64 {
+        KIB_PER_BURST + KIB_PER_COMPRESSOR.min(COMPRESSORS_KIB_MAX / self.attackers as f64)
+    }
 }
 
 const SMALL: Scale = Scale { attackers: 50, members: 10, rounds: 1, lines: 80, elsewhere: false };
@@ -62,10 +79,9 @@ impl Outcome {
             format!("{ms:.1} ms {when}, {:.2} times as long ({p99s:?} µs)", ratio(p99s, without))
         });
         println!(
-            "{} {}{}: p99 {}; {kib_per_attacker:.1} KiB an attacker; {:.0} % of a core; {tally:?}",
+            "{} {} {arguments:?}: p99 {}; {kib_per_attacker:.1} KiB an attacker; {:.0} % of a core; {tally:?}",
             scale.attackers,
             attack.name(),
-            if arguments.is_empty() { "" } else { " at any rate" },
             told.collect::<Vec<_>>().join(", "),
             100.0 * busy.as_secs_f64() / seconds,
         );
@@ -116,7 +132,9 @@ async fn withstand(attack: Attack, scale: &Scale, arguments: &[&str]) -> Outcome
     let kib_per_attacker = more as f64 / scale.attackers as f64;
     let outcome = Outcome { tally, stats, without, with, elsewhere, busy, kib_per_attacker };
     outcome.print(attack, scale, arguments);
-    assert!(kib_per_attacker <= KIB_PER_ATTACKER_MAX, "{kib_per_attacker} KiB an attacker");
+    let kib_max =
+        KIB_PER_ATTACKER_MAX + if arguments == COMPRESSION { scale.kib_to_compress() } else { 0.0 };
+    assert!(kib_per_attacker <= kib_max, "{kib_per_attacker} KiB an attacker, not {kib_max}");
     assert_eq!(outcome.stats.hub.evictions(), 0, "no client is evicted");
     outcome
 }
@@ -207,4 +225,10 @@ attacks! {
     long_headers: LongHeader, &[], 120, Fate::Told("431", |stats| stats.server.heads_too_large);
     slow_heads: SlowHead, &[], 280, Fate::ToldLate("cut off", |stats| stats.server.heads_timed_out);
     floods_of_connects: Connects, &[], 120, Fate::Gone;
+    ratio_bombs: Bombs, COMPRESSION, 120, Fate::Told("1009", |stats| stats.hub.closed_too_big);
+    long_offers: LongOffers, COMPRESSION, 120, Fate::Gone;
+    compressed_bytes_one_by_one: CompressedBytes, COMPRESSION, 120, Fate::Noticed(|stats| stats.hub.compressed_in);
+    floods_of_compressed_messages: CompressedFlood, COMPRESSION, 120, Fate::Told("1008", |stats| stats.hub.closed_flooding);
+    floods_of_inflating_messages: InflatingFlood, COMPRESSION, 120, Fate::Told("1008", |stats| stats.hub.closed_flooding);
+    lawful_inflating_messages: LawfulInflating, COMPRESSION, 120, Fate::Noticed(|stats| stats.hub.compressed_in);
 }

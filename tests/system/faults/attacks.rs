@@ -5,7 +5,15 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use support::scene::wire::{CONTINUATION, FIN, PING, TEXT, frame, header, upgrade_request};
+use support::scene::wire::{
+    CONTINUATION, FIN, PING, RSV1, TEXT, deflated, frame, header, upgrade_request,
+};
+
+/// The header with which all browsers offer compression.
+const OFFER: &str = "permessage-deflate; client_max_window_bits";
+
+/// The inflated size of a large message: below the server's bound of 64 KiB.
+const LARGE_BYTES: usize = 60_000;
 
 /// A kind of attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -34,12 +42,26 @@ pub(crate) enum Attack {
     SlowHead,
     /// Connections without a request.
     Connects,
+    /// Messages that inflate from 16 KiB to 16 MiB.
+    Bombs,
+    /// Connections with an offer of 1 KiB of parameters.
+    LongOffers,
+    /// Compressed messages, ten a second, in fragments of a byte.
+    CompressedBytes,
+    /// Small compressed messages, 320 a second, 32 at a time.
+    CompressedFlood,
+    /// Messages that inflate from 100 bytes to 60 KB, 320 a second, 32 at a time.
+    InflatingFlood,
+    /// The same messages, two a second, one at a time.
+    LawfulInflating,
 }
 
 /// The steps of an attack.
 pub(crate) struct Plan {
     /// Whether the attack begins with a handshake.
     pub(crate) is_websocket: bool,
+    /// The extensions that the handshake offers.
+    pub(crate) offers: Option<String>,
     pub(crate) first: Vec<u8>,
     /// Sent again and again, in pieces of `piece` bytes, one piece each beat.
     pub(crate) then: Vec<u8>,
@@ -88,14 +110,58 @@ impl Attack {
                 let silence = Plan::frames(vec![], vec![], ms(1_000));
                 Plan { is_websocket: false, stay: Some(ms(200)), ..silence }
             }
+            Self::Bombs => {
+                let bomb = frame(TEXT | RSV1, &deflated(&vec![b' '; 16 << 20]));
+                Plan::compressed(bomb.clone(), bomb, ms(100))
+            }
+            Self::LongOffers => {
+                let unknown: String =
+                    (0..120).map(|number| format!("; p{number}={number}")).collect();
+                let offers = format!("permessage-deflate{unknown}, {OFFER}");
+                let silence = Plan::frames(vec![], vec![], ms(1_000));
+                Plan { offers: Some(offers), stay: Some(ms(200)), ..silence }
+            }
+            Self::CompressedBytes => {
+                let message = fragments(&deflated(SMALL));
+                Plan::compressed(vec![], message, ms(100))
+            }
+            Self::CompressedFlood => {
+                let message = frame(TEXT | RSV1, &deflated(SMALL));
+                Plan::compressed(vec![], message.repeat(32), ms(100))
+            }
+            Self::InflatingFlood => Plan::compressed(vec![], large().repeat(32), ms(100)),
+            Self::LawfulInflating => Plan::compressed(vec![], large(), ms(500)),
         }
     }
+}
+
+/// A message that the chat accepts.
+const SMALL: &[u8] = br#"{"text":"a small message"}"#;
+
+/// A message that the chat accepts, inflated to `LARGE_BYTES`.
+fn large() -> Vec<u8> {
+    let message = format!(r#"{{"text":"{}"}}"#, "x".repeat(LARGE_BYTES));
+    frame(TEXT | RSV1, &deflated(message.as_bytes()))
+}
+
+/// A compressed message in fragments of a byte.
+fn fragments(payload: &[u8]) -> Vec<u8> {
+    let last = payload.len() - 1;
+    let fragment = |(at, byte): (usize, &u8)| {
+        let opcode = if at == 0 { TEXT & !FIN | RSV1 } else { CONTINUATION & !FIN };
+        frame(if at == last { opcode | FIN } else { opcode }, &[*byte])
+    };
+    payload.iter().enumerate().flat_map(fragment).collect()
 }
 
 impl Plan {
     fn frames(first: Vec<u8>, then: Vec<u8>, beat: Duration) -> Self {
         let piece = then.len();
-        Self { is_websocket: true, first, then, piece, beat, stay: None }
+        Self { is_websocket: true, offers: None, first, then, piece, beat, stay: None }
+    }
+
+    fn compressed(first: Vec<u8>, then: Vec<u8>, beat: Duration) -> Self {
+        Self { offers: Some(OFFER.to_owned()), ..Self::frames(first, then, beat) }
     }
 
     fn head(first: impl AsRef<str>, then: &[u8], beat: Duration) -> Self {

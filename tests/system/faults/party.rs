@@ -19,7 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, 
 use crate::attacks::{Attack, Plan};
 use crate::raise_descriptor_limit;
 use support::scene::server::DEADLINE;
-use support::scene::wire::{dial, read_head, read_to_close, upgrade_request};
+use support::scene::wire::{dial, read_head, read_to_close, upgrade_request, upgrade_request_with};
 
 /// The environment variable that tells the process its attack, the server's address and the number of attackers.
 const ROLE: &str = "ROOMCAST_FAULTS_ATTACK";
@@ -101,11 +101,13 @@ async fn attack_with(attack: Attack, addr: SocketAddr, attackers: usize) {
     let (begun, mut all_begun) = watch::channel(0);
     let tally = Arc::new(Mutex::new(Tally::new()));
     let mut tasks = JoinSet::new();
+    // Made once: to compress its bytes may take longer than a handshake may.
+    let plan = Arc::new(attack.plan());
     for number in 0..attackers {
-        let (tally, stopped) = (tally.clone(), stopped.clone());
+        let (plan, tally, stopped) = (plan.clone(), tally.clone(), stopped.clone());
         let room = format!("attacker{number}");
         let phase = number as f64 / attackers as f64;
-        let attacker = Attacker { attack, addr, room, phase, tally, stopped };
+        let attacker = Attacker { plan, addr, room, phase, tally, stopped };
         tasks.spawn(attacker.run(begun.clone()));
     }
     all_begun.wait_for(|&count| count >= attackers).await.expect("they are here");
@@ -120,7 +122,7 @@ async fn attack_with(attack: Attack, addr: SocketAddr, attackers: usize) {
 }
 
 struct Attacker {
-    attack: Attack,
+    plan: Arc<Plan>,
     addr: SocketAddr,
     /// A room of its own, so that nobody else gets its messages.
     room: String,
@@ -133,11 +135,11 @@ struct Attacker {
 impl Attacker {
     /// Attacks, and dials again when the server ends the connection.
     async fn run(self, begun: watch::Sender<usize>) {
-        let plan = self.attack.plan();
+        let plan = &*self.plan;
         for round in 0..DIALS_MAX {
             let dialled = Instant::now();
             self.count("dials");
-            let Some(opened) = self.until_stopped(self.open(&plan)).await else {
+            let Some(opened) = self.until_stopped(self.open(plan)).await else {
                 return self.count("stayed");
             };
             if round == 0 {
@@ -146,7 +148,7 @@ impl Attacker {
             match opened {
                 None => self.count("not served"),
                 Some(stream) => {
-                    let end = self.until_stopped(self.attack(&plan, stream)).await;
+                    let end = self.until_stopped(self.attack(plan, stream)).await;
                     let Some(end) = end else { return self.count("stayed") };
                     self.count(&end);
                 }
@@ -170,7 +172,11 @@ impl Attacker {
     async fn open(&self, plan: &Plan) -> Option<TcpStream> {
         let mut stream = dial(self.addr, None).await.ok()?;
         if plan.is_websocket {
-            stream.write_all(upgrade_request(&self.room).as_bytes()).await.ok()?;
+            let request = match &plan.offers {
+                Some(offers) => upgrade_request_with(&self.room, offers),
+                None => upgrade_request(&self.room),
+            };
+            stream.write_all(request.as_bytes()).await.ok()?;
             read_head(&mut stream).await.filter(|status| status == "101")?;
         }
         Some(stream)

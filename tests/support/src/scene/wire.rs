@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-pub use crate::frames::{frame, header};
+pub use crate::frames::{RSV1, deflated, frame, header};
 
 /// Opcodes with FIN set.
 pub const TEXT: u8 = 0x81;
@@ -22,6 +22,13 @@ pub fn upgrade_request(room: &str) -> String {
         "GET /ws/{room} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
+}
+
+/// The same, with a value of the header `Sec-WebSocket-Extensions`.
+pub fn upgrade_request_with(room: &str, offers: &str) -> String {
+    let request = upgrade_request(room);
+    let (head, end) = request.split_at(request.len() - 2);
+    format!("{head}Sec-WebSocket-Extensions: {offers}\r\n{end}")
 }
 
 /// A TCP connection that ends with a reset when it is dropped, so that many connections leave no ports in use.

@@ -1,13 +1,13 @@
-"""Clients of the package `websockets` that compress, against an echo server.
+"""A client of the package `websockets` against an echo, with all parameters of permessage-deflate.
 
-    compressing.py PROGRAM
+    settings.py URL
 
-The program is started with a port that the system chooses, compresses each message alone, and says where it listens. Each client settles other parameters of permessage-deflate, and sends messages of many sizes, whole and in fragments.
+Each connection settles other parameters, and sends messages of many sizes, whole and in fragments. The echo compresses
+each message alone.
 """
 
 import asyncio
 import random
-import subprocess
 import sys
 
 from websockets.asyncio.client import connect
@@ -56,20 +56,10 @@ async def run(url, settings):
     print(f"{extension}: all messages are echoed")
 
 
-async def run_all(url):
+async def main(url):
     async with asyncio.timeout(DEADLINE):
         for settings in SETTINGS:
             await run(url, settings)
 
 
-def main(program):
-    command = [program, "--listen", "127.0.0.1:0", "--compression", "once"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            url = server.stdout.readline().removeprefix("listening on ").strip()
-            asyncio.run(run_all(url))
-        finally:
-            server.kill()
-
-
-main(*sys.argv[1:])
+asyncio.run(main(*sys.argv[1:]))
