@@ -107,7 +107,7 @@ fn answer(extension: &Extension) -> Option<Answer> {
             ("client_no_context_takeover" | "client_max_window_bits", None) => {}
             ("client_max_window_bits", Some(value)) => drop(window_bits(value)?),
             ("server_no_context_takeover", None) => keeps_window = false,
-            ("server_max_window_bits", Some(value)) if value != "8" => {
+            ("server_max_window_bits", Some(value)) => {
                 bits = Some(window_bits(value)?);
             }
             _ => return None,

@@ -70,8 +70,12 @@ async fn acceptable_offer_is_answered_with_its_parameters() {
             &["permessage-deflate; server_no_context_takeover; server_max_window_bits=10"],
             Some(format!("{ANSWER}; server_no_context_takeover; server_max_window_bits=10")),
         ),
+        (
+            &["permessage-deflate; server_max_window_bits=8"],
+            Some(format!("{ANSWER}; server_max_window_bits=8")),
+        ),
         (&["x-other", "permessage-deflate; unknown", OFFER], Some(ANSWER.to_owned())),
-        (&["permessage-deflate; server_max_window_bits=8"], None),
+        (&["permessage-deflate; server_max_window_bits=7"], None),
         (&["x-other"], None),
         (&[""], None),
         (&[], None),
@@ -105,7 +109,7 @@ async fn malformed_offers_are_refused_with_400_unless_the_hub_does_not_compress(
 async fn offers_of_kilobytes_are_read_to_the_end() {
     let server = recorded().await;
     for count in [23, 180] {
-        let declined = "permessage-deflate; server_max_window_bits=8, ".repeat(count);
+        let declined = "permessage-deflate; server_max_window_bits=7, ".repeat(count);
         let (_client, head) = knock(&server.server, &[&format!("{declined}{OFFER}")]).await;
         assert_eq!(answer(&head), Some(ANSWER), "{} bytes", declined.len());
         let (_client, head) = knock(&server.server, &[&format!("{OFFER}, {declined};")]).await;
