@@ -14,6 +14,7 @@ pub trait BatchWriter<S: Socket>: Send {
     fn accepts(&self, socket: &S) -> bool;
 
     /// Writes to each socket what stands beside it, as [`Socket::try_write`] does. A socket occurs
-    /// once at most. The result of each write is added to `results`, in the order of `writes`.
+    /// once at most. The results are added to `results`, in the order of `writes`. If the writer
+    /// fails, the last results may be missing: nothing was written to those sockets.
     fn write(&mut self, writes: &[(&S, &[u8])], results: &mut Vec<WriteResult>);
 }

@@ -464,6 +464,7 @@ impl<S: Socket> Shard<S> {
         for (counter, n) in [
             (&counters.deliveries, tally.deliveries),
             (&counters.writes, tally.writes),
+            (&counters.batched_writes, tally.batched_writes),
             (&counters.bytes_out, tally.bytes_out),
             (&counters.compressed_bytes_before, tally.compression.plain_bytes),
             (&counters.compressed_bytes_after, tally.compression.bytes),

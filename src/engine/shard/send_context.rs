@@ -147,6 +147,8 @@ impl<S> SendContext<S> {
 pub(super) struct Tally {
     pub(super) deliveries: u64,
     pub(super) writes: u64,
+    /// Writes that left in a batch.
+    pub(super) batched_writes: u64,
     pub(super) bytes_out: u64,
     /// Written bytes that were not charged to a budget yet.
     bytes_uncharged: usize,
