@@ -21,9 +21,10 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
 
     /// Whether shards may write with io_uring. Default: yes, with the feature `io-uring`, on Linux.
     ///
-    /// A shard then sends to up to 64 clients over TCP with one system call. If the kernel is older
-    /// than 5.8, or a container does not allow io_uring, each write is a system call of its own.
-    /// [`Stats::rings`](crate::Stats::rings) tells how many shards use it.
+    /// A shard then sends to up to 64 clients over TCP with one system call. If the kernel or a
+    /// container does not allow that, each write is a system call of its own.
+    /// [`Stats::rings`](crate::Stats::rings) tells how many shards use it. The page
+    /// [`tuning`](crate::docs::tuning) tells the rest.
     #[cfg(feature = "io-uring")]
     pub fn io_uring(mut self, may_use: bool) -> Self {
         self.may_use_io_uring = may_use;
