@@ -86,6 +86,7 @@ fn color(contestant: Contestant) -> RGBColor {
         Contestant::Floor2 => RGBColor(140, 140, 140),
         Contestant::Roomcast => RGBColor(200, 40, 40),
         Contestant::RoomcastJson => RGBColor(235, 130, 110),
+        Contestant::RoomcastJsonSend => RGBColor(250, 190, 170),
         Contestant::RoomcastTwoShards => RGBColor(130, 20, 60),
         Contestant::RoomcastLossy => RGBColor(220, 90, 40),
         Contestant::RoomcastPaused => RGBColor(150, 60, 30),

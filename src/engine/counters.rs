@@ -89,6 +89,11 @@ macro_rules! shard_counters {
             deliveries,
             /// Write calls that moved bytes.
             writes,
+            /// Writes that left together with others, with one system call
+            /// (`Builder::io_uring`).
+            batched_writes,
+            /// Shards that write with io_uring now.
+            rings,
             /// Bytes written, including control frames.
             bytes_out,
             /// Bytes of bursts that left compressed (`Builder::compression`), as they would be

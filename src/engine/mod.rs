@@ -11,6 +11,7 @@
 //!    writes to the [`Socket`] of each member.
 //! 3. Bytes that a socket does not take wait in the [`SendQueue`] of that connection.
 
+mod batch;
 mod budget;
 mod clock;
 mod close;
@@ -35,6 +36,7 @@ mod shard;
 mod socket;
 pub(crate) mod sync;
 
+pub use batch::{BatchWriter, WriteResult};
 pub use budget::{Budget, Budgets};
 #[cfg(feature = "hub")]
 pub(crate) use close::REASON_BYTES_MAX as CLOSE_REASON_BYTES_MAX;

@@ -69,8 +69,8 @@ shard_counters! {
         snapshot! {
             /// A snapshot of the counters of a hub, from [`Hub::stats`](crate::Hub::stats).
             ///
-            /// All counters only grow, except `connections`, `rooms`, `blocked` and
-            /// `compressors`. The fields
+            /// All counters only grow, except `connections`, `rooms`, `blocked`,
+            /// `rings` and `compressors`. The fields
             /// `refused_*` count refused handshakes. The fields `*_refusals` count refused
             /// publishes, joins, leaves and actions. The fields are read one after the other while
             /// the hub runs, so sums over several fields may be slightly off.

@@ -16,7 +16,7 @@ use crate::engine::{
     JoinError, Link, Overloaded, Pace, Port, Publish, RoomLimits, RoomWatch, Shard,
     ShardCompression, ShardConfig, act_at, publish_at,
 };
-use crate::net::WriteHalf;
+use crate::net::{WriteHalf, batch_writer};
 use crate::runtime::bell::Bell;
 use crate::runtime::notify::Notify;
 
@@ -43,6 +43,8 @@ pub(crate) struct Layout {
     pub(crate) shard: ShardConfig,
     /// How each shard compresses; `None` if it does not.
     pub(crate) compression: Option<ShardCompression>,
+    /// Whether the shards may write with io_uring.
+    pub(crate) may_use_io_uring: bool,
     pub(crate) inbox: InboxLimits,
     pub(crate) rooms: RoomLimits,
     pub(crate) budgets: Budgets,
@@ -56,7 +58,7 @@ impl Shards {
         room_hooks: Option<Box<dyn RoomHooks>>,
         runtime: &Handle,
     ) -> Self {
-        let Layout { count, shard, compression, inbox, rooms, budgets } = layout;
+        let Layout { count, shard, compression, may_use_io_uring, inbox, rooms, budgets } = layout;
         let hooks = room_hooks.map(|hooks| (hooks, Arc::new(Emptied::over(room_watch.clone()))));
         let room_watch = hooks.as_ref().map_or(room_watch, |(_, emptied)| Some(emptied.clone()));
         let congestion = Arc::new(Congestion::new());
@@ -82,7 +84,9 @@ impl Shards {
                     shards: alive.clone(),
                     is_end_expected: false,
                 },
-                shard: Shard::new(shard, port.clone()).with_compression(compression.clone()),
+                shard: Shard::new(shard, port.clone())
+                    .with_compression(compression.clone())
+                    .with_batches(batch_writer(port, may_use_io_uring)),
                 emptied: EmptiedReporter(ordered_hooks.clone()),
                 port: port.clone(),
                 epoch,
@@ -323,6 +327,7 @@ mod tests {
                 large_audience: 1_024,
             },
             compression: None,
+            may_use_io_uring: true,
             inbox: InboxLimits { messages: 16, bytes: 1_024 },
             rooms: RoomLimits { name_bytes: 16, rooms_per_conn: 16 },
             budgets: Budgets::default(),

@@ -10,10 +10,10 @@ use std::time::Duration;
 #[cfg(roomcast_loom)]
 use loom::sync::{Mutex, MutexGuard};
 use roomcast::engine::{
-    Acknowledged, Address, Budgets, ClientInflater, Close, CloseCode, ConnKey, Counter, Counters,
-    DisconnectReason, FrameKind, Frames, InboxLimits, LARGE_AUDIENCE, Link, Overflow, Port,
-    QueueLimits, Reply, RoomLimits, RunState, Shard, ShardConfig, Slice, Socket, Stage, frame,
-    publish,
+    Acknowledged, Address, BatchWriter, Budgets, ClientInflater, Close, CloseCode, ConnKey,
+    Counter, Counters, DisconnectReason, FrameKind, Frames, InboxLimits, LARGE_AUDIENCE, Link,
+    Overflow, Port, QueueLimits, Reply, RoomLimits, RunState, Shard, ShardConfig, Slice, Socket,
+    Stage, WriteResult, frame, publish,
 };
 
 use super::coding::Coding;
@@ -53,6 +53,8 @@ pub(crate) struct Wire {
     pub(crate) waker: Option<Waker>,
     /// Whether this is the placeholder of a socket that has not arrived yet.
     pub(crate) is_awaited: bool,
+    /// Whether the socket takes part in no batch.
+    pub(crate) refuses_batches: bool,
     pub(crate) is_shut_down: bool,
     pub(crate) is_aborted: bool,
     pub(crate) is_dropped: bool,
@@ -145,6 +147,31 @@ impl Socket for FakeSocket {
 
     fn has_unread(&self) -> bool {
         self.0.lock().unwrap().has_unread
+    }
+}
+
+/// Writes to fake sockets, and counts the writes of each batch.
+#[derive(Clone, Default)]
+pub(crate) struct FakeBatches(Arc<Mutex<Vec<usize>>>);
+
+impl FakeBatches {
+    /// The number of writes of each batch.
+    pub(crate) fn sizes(&self) -> Vec<usize> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl BatchWriter<FakeSocket> for FakeBatches {
+    fn accepts(&self, socket: &FakeSocket) -> bool {
+        !socket.0.lock().unwrap().refuses_batches
+    }
+
+    fn write(&mut self, writes: &[(&FakeSocket, &[u8])], results: &mut Vec<WriteResult>) {
+        self.0.lock().unwrap().push(writes.len());
+        let write = |(socket, frames): &(&FakeSocket, &[u8])| {
+            socket.0.lock().unwrap().take(&[IoSlice::new(frames)])
+        };
+        results.extend(writes.iter().map(write));
     }
 }
 
@@ -343,6 +370,8 @@ pub(crate) struct Settings {
     pub(crate) queued_bytes_max: usize,
     pub(crate) shard: ShardConfig,
     pub(crate) compression: Option<Coding>,
+    /// Whether the shards write in batches.
+    pub(crate) has_batches: bool,
 }
 
 impl Default for Settings {
@@ -360,6 +389,7 @@ impl Default for Settings {
                 large_audience: LARGE_AUDIENCE,
             },
             compression: None,
+            has_batches: false,
         }
     }
 }
@@ -410,6 +440,11 @@ impl Settings {
         self
     }
 
+    pub(crate) fn batches(mut self) -> Self {
+        self.has_batches = true;
+        self
+    }
+
     pub(crate) fn build(self) -> Rig {
         Rig::new(self)
     }
@@ -421,6 +456,7 @@ pub(crate) struct Rig {
     pub(crate) shards: Vec<Shard<FakeSocket>>,
     pub(crate) now: Duration,
     pub(crate) budgets: Budgets,
+    pub(crate) batches: FakeBatches,
     serial: u64,
 }
 
@@ -433,9 +469,15 @@ impl Rig {
         };
         let ports: Vec<_> = (0..settings.shards).map(port).collect();
         let compression = || settings.compression.map(Coding::build);
-        let shard = |port: &Arc<_>| Shard::new(settings.shard, Arc::clone(port));
-        let shards = ports.iter().map(|port| shard(port).with_compression(compression())).collect();
-        Self { ports, shards, now: Duration::ZERO, budgets, serial: 0 }
+        let batches = FakeBatches::default();
+        let batch_writer = || Box::new(batches.clone()) as Box<dyn BatchWriter<FakeSocket>>;
+        let shard = |port: &Arc<_>| {
+            let shard = Shard::new(settings.shard, Arc::clone(port));
+            let batch_writer = settings.has_batches.then(batch_writer);
+            shard.with_compression(compression()).with_batches(batch_writer)
+        };
+        let shards = ports.iter().map(shard).collect();
+        Self { ports, shards, now: Duration::ZERO, budgets, batches, serial: 0 }
     }
 
     /// Attaches a new connection, to the shards in turn.

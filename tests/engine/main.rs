@@ -2,6 +2,7 @@
 
 mod acting;
 mod arrival;
+mod batch;
 mod budgets;
 mod closing;
 mod coding;

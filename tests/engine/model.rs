@@ -546,6 +546,7 @@ fn settings(dice: &mut impl Dice, kind: Kind) -> Settings {
         _ => (dice.draw(1..8), dice.draw(50..70_000)),
     };
     settings = settings.queue(slots, bytes, overflow);
+    settings.has_batches = dice.flip();
     settings.compression = match kind {
         Kind::Steady => Some(Coding::draw(dice)),
         _ => (dice.draw(0..4) > 0).then(|| Coding::draw(dice)),

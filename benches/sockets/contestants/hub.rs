@@ -26,6 +26,7 @@ pub(crate) struct Settings {
     /// Whether a slow client loses new messages instead of its connection.
     pub(crate) is_lossy: bool,
     pub(crate) is_tls: bool,
+    pub(crate) may_use_io_uring: bool,
     pub(crate) compression: Option<Compression>,
 }
 
@@ -91,7 +92,8 @@ async fn serve<T: Send + Sync + 'static>(
         Some(compression) => builder.compression(compression),
         None => builder,
     };
-    let hub = builder.shards(settings.shards).ping_interval(Duration::ZERO).build()?;
+    let builder = builder.io_uring(settings.may_use_io_uring).shards(settings.shards);
+    let hub = builder.ping_interval(Duration::ZERO).build()?;
     let server = Server::from_listener(tokio::net::TcpListener::from_std(listener)?);
     let server = if settings.is_tls { server.tls(&identity()?) } else { server };
     server.route("/ws/{room}", hub.handle(Relay))?.run().await;

@@ -39,6 +39,8 @@ pub(crate) enum Contestant {
     Roomcast,
     /// roomcast with the JSON codec, which decodes each message and encodes it again.
     RoomcastJson,
+    /// roomcast-json without io_uring: each write is a system call of its own.
+    RoomcastJsonSend,
     /// roomcast with two shards on two threads.
     RoomcastTwoShards,
     /// roomcast, which drops new messages for a slow client.
@@ -81,6 +83,7 @@ impl Contestant {
             Self::Floor2 => "floor 2: epoll, a joined write",
             Self::Roomcast => "roomcast",
             Self::RoomcastJson => "roomcast, JSON decoded and encoded",
+            Self::RoomcastJsonSend => "roomcast, JSON, without io_uring",
             Self::RoomcastTwoShards => "roomcast, 2 shards on 2 threads",
             Self::RoomcastLossy => "roomcast, DropNewest",
             Self::RoomcastPaused => "roomcast, DropNewest, 10 % paused",
@@ -156,7 +159,9 @@ impl Contestant {
             Self::Fastwebsockets => self.block_on(fastwebsockets_mpsc::serve(listener)),
             Self::Socketioxide => self.block_on(socketio::serve(listener)),
             Self::Yawc => self.block_on(yawc_broadcast::serve(listener)),
-            Self::RoomcastJson => self.block_on(hub::serve_json(listener, self.settings())),
+            Self::RoomcastJson | Self::RoomcastJsonSend => {
+                self.block_on(hub::serve_json(listener, self.settings()))
+            }
             Self::RoomcastAxum => self.block_on(hub::serve_in_axum(listener)),
             _ => self.block_on(hub::serve_text(listener, self.settings())),
         }
@@ -167,6 +172,7 @@ impl Contestant {
             shards: self.threads(),
             is_lossy: matches!(self, Self::RoomcastLossy | Self::RoomcastPaused),
             is_tls: self.is_tls(),
+            may_use_io_uring: self != Self::RoomcastJsonSend,
             compression: match self {
                 Self::RoomcastShared | Self::RoomcastUnasked => Some(Compression::shared()),
                 Self::RoomcastSharedByTwo => Some(Compression::shared().min_recipients(2)),

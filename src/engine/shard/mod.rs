@@ -18,6 +18,7 @@
 mod acting;
 mod arrival;
 mod audience;
+mod batch;
 mod compressing;
 mod conn_slot;
 mod draining;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::acting::OngoingAct;
+use self::batch::Batch;
 use self::compressing::Compressing;
 use self::conn_slot::ConnSlot;
 use self::draining::Draining;
@@ -49,6 +51,7 @@ use self::send_context::{SendContext, Tally};
 use self::sweep::Sweep;
 use self::table::{Entry, Table};
 use self::turn::{Lane, Turn};
+use super::batch::BatchWriter;
 use super::clock::Clock;
 use super::command::{Command, Delivery, Leave, Listing};
 use super::compression::ShardCompression;
@@ -152,6 +155,7 @@ impl<S: Socket> Shard<S> {
                 queued_bytes: 0,
                 queued_bytes_reported: 0,
                 compressing: None,
+                batch: None,
             },
             config,
             held: None,
@@ -171,6 +175,12 @@ impl<S: Socket> Shard<S> {
     /// Compresses messages for clients that can inflate.
     pub fn with_compression(mut self, compression: Option<ShardCompression>) -> Self {
         self.ctx.compressing = compression.map(Compressing::new);
+        self
+    }
+
+    /// Writes to several connections at once, if they take part.
+    pub fn with_batches(mut self, writer: Option<Box<dyn BatchWriter<S>>>) -> Self {
+        self.ctx.batch = writer.map(|writer| Box::new(Batch::new(writer)));
         self
     }
 
@@ -454,6 +464,7 @@ impl<S: Socket> Shard<S> {
         for (counter, n) in [
             (&counters.deliveries, tally.deliveries),
             (&counters.writes, tally.writes),
+            (&counters.batched_writes, tally.batched_writes),
             (&counters.bytes_out, tally.bytes_out),
             (&counters.compressed_bytes_before, tally.compression.plain_bytes),
             (&counters.compressed_bytes_after, tally.compression.bytes),

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::conn_slot::ConnSlot;
 use super::send_context::{SendContext, Tally};
+use crate::engine::batch::WriteResult;
 use crate::engine::close::{DisconnectReason, Eviction};
 use crate::engine::command::Command;
 use crate::engine::frame;
@@ -93,49 +94,68 @@ impl<S: Socket> Outlet<S> {
         }
     }
 
-    /// Writes the burst, and queues the rest that the socket does not take.
-    pub(super) fn send(
-        &mut self,
-        conn: ConnRef<'_>,
-        burst: &Burst,
-        ctx: &mut SendContext<S>,
-    ) -> Result<(), Failure> {
-        let written = if self.backlog.is_some() {
-            0
-        } else {
-            match self.write_now(&burst.frames, &mut ctx.tally) {
-                Ok(Some(written)) => written,
-                Ok(None) => {
-                    ctx.tally.deliveries += burst.messages as u64;
-                    return Ok(());
-                }
-                Err(failure) => {
-                    ctx.count_undelivered(burst.messages);
-                    return Err(failure);
-                }
-            }
-        };
-        self.enqueue(conn, burst.clone(), written, ctx)
-    }
-
     /// Whether something waits for the socket.
     #[inline]
     pub(super) fn has_backlog(&self) -> bool {
         self.backlog.is_some()
     }
 
-    /// Writes `coded`, the compressed form of `burst`, while nothing waits. If the socket takes a
-    /// part, the frame that was begun is finished as it is, and the frames behind it wait plain: a
-    /// queue may drop them, and no frame that the client gets later refers to them.
-    pub(super) fn send_coded(
+    /// The socket, to write to while nothing waits.
+    pub(super) fn socket(&self) -> &S {
+        debug_assert!(self.backlog.is_none());
+        &self.socket
+    }
+
+    /// Writes what the socket takes, while nothing waits. The caller hands the result to
+    /// [`finish`](Self::finish) or [`finish_coded`](Self::finish_coded).
+    pub(super) fn try_write(&mut self, frames: &[u8]) -> WriteResult {
+        debug_assert!(self.backlog.is_none());
+        self.socket.try_write(frames)
+    }
+
+    /// Queues a burst behind the data that waits.
+    pub(super) fn queue(
+        &mut self,
+        conn: ConnRef<'_>,
+        burst: &Burst,
+        ctx: &mut SendContext<S>,
+    ) -> Result<(), Failure> {
+        self.enqueue(conn, burst.clone(), 0, ctx)
+    }
+
+    /// Queues the rest of a burst that the socket has not taken.
+    pub(super) fn finish(
+        &mut self,
+        conn: ConnRef<'_>,
+        burst: &Burst,
+        result: WriteResult,
+        ctx: &mut SendContext<S>,
+    ) -> Result<(), Failure> {
+        match self.note_written(result, burst.frames.len(), &mut ctx.tally) {
+            Ok(None) => {
+                ctx.tally.deliveries += burst.messages as u64;
+                Ok(())
+            }
+            Ok(Some(written)) => self.enqueue(conn, burst.clone(), written, ctx),
+            Err(failure) => {
+                ctx.count_undelivered(burst.messages);
+                Err(failure)
+            }
+        }
+    }
+
+    /// Queues the rest of `coded`, the compressed form of `burst`. If the socket has taken a part,
+    /// the frame that was begun is finished as it is, and the frames behind it wait plain: a queue
+    /// may drop them, and no frame that the client gets later refers to them.
+    pub(super) fn finish_coded(
         &mut self,
         conn: ConnRef<'_>,
         burst: &Burst,
         coded: &Bytes,
+        result: WriteResult,
         ctx: &mut SendContext<S>,
     ) -> Result<CodedWrite, Failure> {
-        debug_assert!(self.backlog.is_none());
-        let written = match self.write_now(coded, &mut ctx.tally) {
+        let written = match self.note_written(result, coded.len(), &mut ctx.tally) {
             Ok(Some(0)) => {
                 self.enqueue(conn, burst.clone(), 0, ctx)?;
                 return Ok(CodedWrite::Nothing);
@@ -345,16 +365,21 @@ impl<S: Socket> Outlet<S> {
         lost
     }
 
-    /// Writes to the socket. Returns `None` if all was taken and flushed, otherwise the bytes that
-    /// were taken.
-    fn write_now(&mut self, frames: &Bytes, tally: &mut Tally) -> Result<Option<usize>, Failure> {
-        let Poll::Ready(result) = self.socket.try_write(frames) else {
+    /// Notes a write of so many bytes. Returns `None` if all was taken and flushed, otherwise the
+    /// bytes that were taken.
+    fn note_written(
+        &mut self,
+        result: WriteResult,
+        bytes: usize,
+        tally: &mut Tally,
+    ) -> Result<Option<usize>, Failure> {
+        let Poll::Ready(result) = result else {
             return Ok(Some(0));
         };
         let mut cx = Context::from_waker(Waker::noop());
         let written = taken(result)?;
         tally.wrote(written);
-        let is_out = written == frames.len() && is_flushed(&mut self.socket, &mut cx)?;
+        let is_out = written == bytes && is_flushed(&mut self.socket, &mut cx)?;
         Ok((!is_out).then_some(written))
     }
 

@@ -4,12 +4,14 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
-use super::compressing::{BurstForms, BurstParts, Coding, DeliveryForms, Form};
+use super::batch::Batch;
+use super::compressing::{BurstForms, BurstParts, ClientWindow, Coding, DeliveryForms};
 use super::conn_slot::ConnSlot;
 use super::ending::{Due, DueQueue};
 use super::outlet::{CodedWrite, ConnRef, Failure};
 use super::send_context::SendContext;
 use super::table::{Entry, Table};
+use crate::engine::batch::WriteResult;
 use crate::engine::command::Delivery;
 use crate::engine::frame;
 use crate::engine::link::{ConnKey, Stage};
@@ -75,26 +77,58 @@ impl Selection {
         self.indices.retain(|&index| !deliveries[index as usize].except.passes_by(id));
     }
 
-    /// Sends the bursts to a connection. `deliveries` are those of the turn, and `forms` theirs.
+    /// Sends the bursts to a connection.
     pub(super) fn send<S: Socket>(
         &mut self,
-        (deliveries, forms): (&[Delivery], &mut [DeliveryForms]),
+        mut turn: TurnParts<'_>,
         slot: ConnSlot,
         table: &mut Table<S>,
         ctx: &mut SendContext<S>,
         due: &mut DueQueue,
     ) {
         let Some(entry) = table.get_mut(slot) else { return };
-        for burst in &mut self.bursts {
-            if self.coding == Coding::Plain || !entry.window.can_inflate() {
-                send(&burst.plain, slot, entry, ctx, due);
-            } else {
-                let indices = &self.joined[burst.range.clone()];
-                let parts =
-                    BurstParts { deliveries, forms, indices, is_first: burst.range.start == 0 };
-                send_coded(burst, (self.coding, parts), slot, entry, ctx, due);
-            }
+        for at in 0..self.bursts.len() {
+            let window = entry.is_ready().then_some(entry.window);
+            send(self.outgoing(at, &mut turn, window, ctx), slot, entry, ctx, due);
         }
+    }
+
+    /// Adds the burst for a connection to the batch, if there is a single burst, and if nothing
+    /// waits for the connection. Otherwise sends the bursts.
+    pub(super) fn send_in_batch<S: Socket>(
+        &mut self,
+        mut turn: TurnParts<'_>,
+        slot: ConnSlot,
+        table: &mut Table<S>,
+        (ctx, batch): (&mut SendContext<S>, &mut Batch<S>),
+        due: &mut DueQueue,
+    ) {
+        let Some(entry) = table.get(slot) else { return };
+        if self.bursts.len() != 1 || !entry.is_ready() || !batch.accepts(entry.outlet.socket()) {
+            return self.send(turn, slot, table, ctx, due);
+        }
+        batch.add(slot, self.outgoing(0, &mut turn, Some(entry.window), ctx));
+    }
+
+    /// The burst `at`, in the form that a client with this window can read. Plain without a window.
+    fn outgoing<S>(
+        &mut self,
+        at: usize,
+        turn: &mut TurnParts<'_>,
+        window: Option<ClientWindow>,
+        ctx: &mut SendContext<S>,
+    ) -> Outgoing<'_> {
+        let coding = self.coding;
+        let JoinedBurst { plain, range, forms: burst_forms } = &mut self.bursts[at];
+        let window = window.filter(|window| coding != Coding::Plain && window.can_inflate());
+        let form = window.and_then(|window| {
+            let indices = &self.joined[range.clone()];
+            let is_first = range.start == 0;
+            let TurnParts { deliveries, forms } = turn;
+            let parts = BurstParts { deliveries, forms, indices, is_first };
+            ctx.choose_form(coding, window, (&plain.frames, burst_forms), parts)
+        });
+        Outgoing { plain, coded: form.map(|form| burst_forms.get(form)), coding }
     }
 
     /// Makes the bursts of `indices`, unless the last bursts were made of the same. Mixed
@@ -128,55 +162,86 @@ impl Selection {
     }
 }
 
+/// The deliveries of a turn, and the compressed forms of each.
+pub(super) struct TurnParts<'a> {
+    pub(super) deliveries: &'a [Delivery],
+    pub(super) forms: &'a mut [DeliveryForms],
+}
+
+/// A burst on its way to a connection.
+#[derive(Clone, Copy)]
+pub(super) struct Outgoing<'a> {
+    pub(super) plain: &'a Burst,
+    /// The form that leaves instead, and the position of a client that has got it.
+    pub(super) coded: Option<(&'a Bytes, u64)>,
+    pub(super) coding: Coding,
+}
+
+impl<'a> Outgoing<'a> {
+    pub(super) fn plain(plain: &'a Burst) -> Self {
+        Self { plain, coded: None, coding: Coding::Plain }
+    }
+
+    /// The bytes to write.
+    pub(super) fn frames(self) -> &'a Bytes {
+        self.coded.map_or(&self.plain.frames, |(frames, _)| frames)
+    }
+}
+
 /// Sends a burst to a connection. If the write fails, the connection is added to `due` and gets
 /// nothing more. A burst for a connection that has failed or ended counts as lost.
 #[inline]
 pub(super) fn send<S: Socket>(
-    burst: &Burst,
+    burst: Outgoing<'_>,
     slot: ConnSlot,
     entry: &mut Entry<S>,
     ctx: &mut SendContext<S>,
     due: &mut DueQueue,
 ) {
     if entry.stage != Stage::Open {
-        return ctx.count_undelivered(burst.messages);
+        return ctx.count_undelivered(burst.plain.messages);
     }
-    let conn = ConnRef { slot, link: &entry.link, id: entry.id };
-    if let Err(failure) = entry.outlet.send(conn, burst, ctx) {
-        fail(entry, failure, due);
+    if entry.outlet.has_backlog() {
+        // What waits is plain (invariant 2 of `compressing`).
+        let conn = ConnRef { slot, link: &entry.link, id: entry.id };
+        let queued = entry.outlet.queue(conn, burst.plain, ctx);
+        return queued.unwrap_or_else(|failure| fail(entry, failure, due));
     }
+    let result = entry.outlet.try_write(burst.frames());
+    finish(burst, result, slot, entry, ctx, due);
 }
 
-/// [`send`] for a client that can inflate: it gets the form of the burst that it can read.
-fn send_coded<S: Socket>(
-    burst: &mut JoinedBurst,
-    (coding, parts): (Coding, BurstParts<'_>),
+/// Takes the result of the write of a burst.
+#[inline]
+pub(super) fn finish<S: Socket>(
+    burst: Outgoing<'_>,
+    result: WriteResult,
     slot: ConnSlot,
     entry: &mut Entry<S>,
     ctx: &mut SendContext<S>,
     due: &mut DueQueue,
 ) {
-    // What waits is plain (invariant 2 of `compressing`).
-    if entry.stage != Stage::Open || entry.outlet.has_backlog() {
-        return send(&burst.plain, slot, entry, ctx, due);
-    }
-    let JoinedBurst { plain, forms, .. } = burst;
-    let Some(form) = ctx.choose_form(coding, entry.window, (&plain.frames, forms), parts) else {
-        return send(plain, slot, entry, ctx, due);
-    };
-    let (coded, position) = forms.get(form);
     let conn = ConnRef { slot, link: &entry.link, id: entry.id };
-    match entry.outlet.send_coded(conn, plain, coded, ctx) {
-        Ok(CodedWrite::All) => {
-            entry.window.move_to(position);
-            ctx.note_compressed(plain.frames.len(), coded.len());
-            if matches!(form, Form::Shared) {
-                ctx.note_in_step(coding);
-            }
+    let Outgoing { plain, coded, coding } = burst;
+    let finished = match coded {
+        None => entry.outlet.finish(conn, plain, result, ctx),
+        Some((coded, position)) => {
+            let written = entry.outlet.finish_coded(conn, plain, coded, result, ctx);
+            written.map(|written| match written {
+                CodedWrite::All => {
+                    entry.window.move_to(position);
+                    ctx.note_compressed(plain.frames.len(), coded.len());
+                    if entry.window.is_known() {
+                        ctx.note_in_step(coding);
+                    }
+                }
+                CodedWrite::Cut => entry.window.lose(),
+                CodedWrite::Nothing => {}
+            })
         }
-        Ok(CodedWrite::Cut) => entry.window.lose(),
-        Ok(CodedWrite::Nothing) => {}
-        Err(failure) => fail(entry, failure, due),
+    };
+    if let Err(failure) = finished {
+        fail(entry, failure, due);
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::batch::Batch;
 use super::compressing::{
     BurstForms, BurstParts, ClientWindow, Coding, Compressing, CompressionTally, Form,
 };
@@ -40,6 +41,8 @@ pub(super) struct SendContext<S> {
     pub(super) queued_bytes_reported: usize,
     /// `None` if nothing is compressed.
     pub(super) compressing: Option<Compressing>,
+    /// `None` if each write leaves alone, and while a fan-out has the batch.
+    pub(super) batch: Option<Box<Batch<S>>>,
 }
 
 impl<S> SendContext<S> {
@@ -144,6 +147,8 @@ impl<S> SendContext<S> {
 pub(super) struct Tally {
     pub(super) deliveries: u64,
     pub(super) writes: u64,
+    /// Writes that left in a batch.
+    pub(super) batched_writes: u64,
     pub(super) bytes_out: u64,
     /// Written bytes that were not charged to a budget yet.
     bytes_uncharged: usize,

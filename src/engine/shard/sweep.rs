@@ -32,7 +32,7 @@ use bytes::Bytes;
 use super::audience::{any, concerns, size};
 use super::conn_slot::ConnSlot;
 use super::ending::DueQueue;
-use super::selection::send;
+use super::selection::{Outgoing, send};
 use super::send_context::SendContext;
 use super::table::Table;
 use super::turn::{Lane, Turn};
@@ -159,7 +159,7 @@ impl Sweep {
             let frames = Bytes::clone(&delivery.frames);
             let burst = Burst { messages: frame::count(&frames), frames };
             if let Some(entry) = table.get_mut(slot) {
-                send(&burst, slot, entry, ctx, due);
+                send(Outgoing::plain(&burst), slot, entry, ctx, due);
             }
             if matches!(delivery.audience, Audience::Conn(to) if to == id) {
                 delivery.audience = Audience::nobody();

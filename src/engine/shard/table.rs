@@ -30,6 +30,7 @@ use crate::engine::command::Slice;
 use crate::engine::link::{ConnKey, Link, Stage};
 use crate::engine::port::Port;
 use crate::engine::room::{NO_SLOT, Room};
+use crate::engine::socket::Socket;
 
 /// The most connections in one slice of a list: about 50 µs of work, as much as ten writes.
 const SLICE_CONNS: usize = 1_024;
@@ -60,6 +61,14 @@ pub(super) struct Entry<S> {
 }
 
 impl<S> Entry<S> {
+    /// Whether a burst can be written at once.
+    pub(super) fn is_ready(&self) -> bool
+    where
+        S: Socket,
+    {
+        self.stage == Stage::Open && !self.outlet.has_backlog()
+    }
+
     /// Moves the stage forward, here and in the link, and notifies the session.
     pub(super) fn advance(&mut self, stage: Stage) {
         self.stage = stage;

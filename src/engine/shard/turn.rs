@@ -102,6 +102,8 @@ enum Cursor {
     Planned { at: usize },
     /// The plan is written. The entry `at` of the mixed connections is next.
     Mixed { at: usize },
+    /// All is written, or in the batch.
+    Written,
 }
 
 /// Selects the marks that a turn uses: each connection and each room has one per lane.

@@ -19,6 +19,18 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
         self
     }
 
+    /// Whether shards may write with io_uring. Default: yes, with the feature `io-uring`, on Linux.
+    ///
+    /// A shard then sends to up to 64 clients over TCP with one system call. If the kernel or a
+    /// container does not allow that, each write is a system call of its own.
+    /// [`Stats::rings`](crate::Stats::rings) tells how many shards use it. The page
+    /// [`tuning`](crate::docs::tuning) tells the rest.
+    #[cfg(feature = "io-uring")]
+    pub fn io_uring(mut self, may_use: bool) -> Self {
+        self.may_use_io_uring = may_use;
+        self
+    }
+
     /// The time between pings to a client. A client that is silent for twice this time is closed.
     /// Default: 30 s; 10 ms to 1 day. Zero sends no pings, and clients may be silent for ever.
     ///

@@ -120,6 +120,7 @@ pub struct Builder<Out, In = Out> {
     signing: Result<Signing, BuildError>,
     #[cfg(feature = "deflate")]
     compression: Option<super::Compression>,
+    may_use_io_uring: bool,
     #[cfg(feature = "json")]
     plain: PlainSettings,
     #[cfg(feature = "metrics")]
@@ -187,6 +188,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
             signing: Ok(Signing::default()),
             #[cfg(feature = "deflate")]
             compression: None,
+            may_use_io_uring: true,
             #[cfg(feature = "json")]
             plain: PlainSettings::default(),
             #[cfg(feature = "metrics")]
@@ -256,6 +258,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
             count: self.shards,
             shard: config,
             compression,
+            may_use_io_uring: self.may_use_io_uring,
             inbox: InboxLimits { messages: self.inbox_messages, bytes: bytes.inbox },
             rooms: self.rooms,
             budgets: Budgets::new(self.rooms_max, bytes.queued, self.shards),

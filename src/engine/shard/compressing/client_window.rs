@@ -31,6 +31,11 @@ impl ClientWindow {
         self.0 != Self::NO_INFLATER
     }
 
+    /// Whether the client's window continues a room's.
+    pub(in crate::engine::shard) fn is_known(self) -> bool {
+        self.position() != Self::UNKNOWN
+    }
+
     pub(super) fn inflater(self) -> Option<ClientInflater> {
         ClientInflater::from_byte((self.0 >> Self::POSITION_BITS) as u8)
     }

@@ -5,9 +5,11 @@
 use super::{Cursor, END, Lane, Step, Turn};
 use crate::engine::link::ConnKey;
 use crate::engine::shard::STEPS_PER_WRITE;
+use crate::engine::shard::batch::Batch;
 use crate::engine::shard::compressing::Coding;
 use crate::engine::shard::conn_slot::ConnSlot;
 use crate::engine::shard::ending::DueQueue;
+use crate::engine::shard::selection::TurnParts;
 use crate::engine::shard::send_context::SendContext;
 use crate::engine::shard::table::{GroupId, Mark, Table};
 use crate::engine::socket::Socket;
@@ -22,28 +24,57 @@ impl Turn {
         due: &mut DueQueue,
         budget: &mut usize,
     ) -> bool {
-        while self.cursor != Cursor::Collecting {
-            if *budget == 0 {
-                return false;
-            }
+        if self.cursor == Cursor::Collecting {
+            return true;
+        }
+        let mut batch = ctx.batch.take();
+        while self.cursor != Cursor::Written && *budget > 0 {
             match self.next_recipient(table) {
                 Some(slot) => {
-                    let Self { selection, deliveries, forms, .. } = self;
-                    selection.send((deliveries, forms), slot, table, ctx, due);
+                    self.send(slot, table, ctx, due, batch.as_deref_mut());
                     *budget -= 1;
                     ctx.charge_bytes(budget);
                 }
                 None => self.pass_over(budget),
             }
         }
-        true
+        if let Some(batch) = &mut batch {
+            batch.write(table, ctx, due);
+            ctx.charge_bytes(budget);
+        }
+        ctx.batch = batch;
+        let is_over = self.cursor == Cursor::Written;
+        if is_over {
+            self.finish();
+        }
+        is_over
+    }
+
+    #[inline]
+    fn send<S: Socket>(
+        &mut self,
+        slot: ConnSlot,
+        table: &mut Table<S>,
+        ctx: &mut SendContext<S>,
+        due: &mut DueQueue,
+        batch: Option<&mut Batch<S>>,
+    ) {
+        let Self { selection, deliveries, forms, .. } = self;
+        let parts = TurnParts { deliveries, forms };
+        let Some(batch) = batch else {
+            return selection.send(parts, slot, table, ctx, due);
+        };
+        selection.send_in_batch(parts, slot, table, (ctx, batch), due);
+        if batch.is_full() {
+            batch.write(table, ctx, due);
+        }
     }
 
     /// Selects the frames of the next connection; `None` if this entry gets nothing, or the phase
     /// ends.
     fn next_recipient<S>(&mut self, table: &mut Table<S>) -> Option<ConnSlot> {
         let slot = match self.cursor {
-            Cursor::Collecting => return None,
+            Cursor::Collecting | Cursor::Written => return None,
             Cursor::Planned { at } => match self.plan.get(at).copied() {
                 Some(Step { slot, group }) => {
                     self.cursor = Cursor::Planned { at: at + 1 };
@@ -62,7 +93,7 @@ impl Turn {
                     slot
                 }
                 None => {
-                    self.finish();
+                    self.cursor = Cursor::Written;
                     return None;
                 }
             },

@@ -10,7 +10,7 @@ use crate::engine::shard::audience::concerns;
 use crate::engine::shard::compressing::Coding;
 use crate::engine::shard::conn_slot::ConnSlot;
 use crate::engine::shard::ending::DueQueue;
-use crate::engine::shard::selection::DeliveryIndex;
+use crate::engine::shard::selection::{DeliveryIndex, TurnParts};
 use crate::engine::shard::send_context::SendContext;
 use crate::engine::shard::table::{Mark, Members, Table};
 use crate::engine::socket::Socket;
@@ -49,7 +49,7 @@ impl Turn {
         if !self.settling.is_empty() {
             self.settling.coding = Coding::Plain;
             let Self { settling, deliveries, forms, .. } = self;
-            settling.send((deliveries, forms), slot, table, ctx, due);
+            settling.send(TurnParts { deliveries, forms }, slot, table, ctx, due);
         }
         if let Some(entry) = table.get_mut(slot) {
             // Invariant 4.
