@@ -5,6 +5,7 @@
 //! socket takes bytes again. Where the kernel or a container does not allow rings, each write is a
 //! system call of its own.
 
+mod events;
 mod sends;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,6 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use self::sends::{Ring, Send, Sent};
-use super::events;
 use super::stream::WriteHalf;
 use crate::engine::{BatchWriter, Port, WriteResult};
 
