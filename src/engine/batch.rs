@@ -13,7 +13,7 @@ pub trait BatchWriter<S: Socket>: Send {
     /// Whether writes to this socket may be part of a batch.
     fn accepts(&self, socket: &S) -> bool;
 
-    /// Writes to each socket what stands beside it, as [`Socket::try_write`] does. A socket occurs
+    /// Writes the bytes of each pair to its socket, as [`Socket::try_write`] does. A socket occurs
     /// once at most. The results are added to `results`, in the order of `writes`. If the writer
     /// fails, the last results may be missing: nothing was written to those sockets.
     fn write(&mut self, writes: &[(&S, &[u8])], results: &mut Vec<WriteResult>);

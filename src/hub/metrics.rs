@@ -102,7 +102,7 @@ const HUB_METRICS: &[Metric<HubFigures>] = &[
         Counter(|hub| hub.stats.writes)),
     Metric("roomcast_batched_writes_total", Count, "Writes that left together with others, with one system call",
         Counter(|hub| hub.stats.batched_writes)),
-    Metric("roomcast_io_uring_shards", Count, "Shards that write with io_uring",
+    Metric("roomcast_rings", Count, "Shards that write with io_uring",
         Gauge(|hub| hub.stats.rings as f64)),
     Metric("roomcast_written_bytes_total", Bytes, "Bytes written",
         Counter(|hub| hub.stats.bytes_out)),

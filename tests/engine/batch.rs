@@ -101,11 +101,24 @@ fn a_socket_that_takes_part_in_no_batch_gets_the_same() {
 }
 
 #[test]
-fn two_writes_are_no_batch() {
+fn two_writes_leave_one_by_one() {
     let mut rig = rig();
     let members = rig.attach_to("r", 2);
     rig.run();
     publish(&mut rig, "r", "hi");
     assert!(rig.batches.sizes().is_empty());
     members.iter().for_each(|client| assert_eq!(client.texts(), ["hi"]));
+}
+
+#[test]
+fn writes_that_a_failed_writer_leaves_out_leave_one_by_one() {
+    let mut rig = rig();
+    let members = rig.attach_to("r", 5);
+    rig.run();
+    rig.batches.fail_after(2);
+    publish(&mut rig, "r", "hi");
+    assert_eq!(rig.batches.sizes(), [2]);
+    members.iter().for_each(|client| assert_eq!(client.texts(), ["hi"]));
+    assert_eq!(rig.counters().batched_writes.get(), 2);
+    assert_eq!(rig.counters().writes.get(), 5);
 }

@@ -152,12 +152,24 @@ impl Socket for FakeSocket {
 
 /// Writes to fake sockets, and counts the writes of each batch.
 #[derive(Clone, Default)]
-pub(crate) struct FakeBatches(Arc<Mutex<Vec<usize>>>);
+pub(crate) struct FakeBatches(Arc<Mutex<Batches>>);
+
+#[derive(Default)]
+struct Batches {
+    sizes: Vec<usize>,
+    /// The most writes of a batch, if the writer fails.
+    writes_max: Option<usize>,
+}
 
 impl FakeBatches {
     /// The number of writes of each batch.
     pub(crate) fn sizes(&self) -> Vec<usize> {
-        self.0.lock().unwrap().clone()
+        self.0.lock().unwrap().sizes.clone()
+    }
+
+    /// From now on, each batch fails after so many writes.
+    pub(crate) fn fail_after(&self, writes: usize) {
+        self.0.lock().unwrap().writes_max = Some(writes);
     }
 }
 
@@ -167,11 +179,14 @@ impl BatchWriter<FakeSocket> for FakeBatches {
     }
 
     fn write(&mut self, writes: &[(&FakeSocket, &[u8])], results: &mut Vec<WriteResult>) {
-        self.0.lock().unwrap().push(writes.len());
-        let write = |(socket, frames): &(&FakeSocket, &[u8])| {
-            socket.0.lock().unwrap().take(&[IoSlice::new(frames)])
-        };
-        results.extend(writes.iter().map(write));
+        let mut batches = self.0.lock().unwrap();
+        let writes = &writes[..batches.writes_max.unwrap_or(usize::MAX).min(writes.len())];
+        batches.sizes.push(writes.len());
+        results.extend(
+            writes
+                .iter()
+                .map(|(socket, frames)| socket.0.lock().unwrap().take(&[IoSlice::new(frames)])),
+        );
     }
 }
 

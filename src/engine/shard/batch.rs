@@ -11,6 +11,8 @@
 //! 2. A connection occurs once in a batch. What a turn has for a connection in more than one burst
 //!    is not added: the second burst must know what the first one left.
 
+use std::task::Poll;
+
 use bytes::Bytes;
 
 use super::compressing::Coding;
@@ -26,8 +28,8 @@ use crate::engine::socket::Socket;
 /// The most writes in a batch. With more, a write does not cost less.
 const WRITES_MAX: usize = 64;
 
-/// The bytes from which a batch is full. They are charged to the budget of a slice only when they
-/// are written.
+/// The bytes from which a batch is full. They are charged to the budget of a slice when they are
+/// written, so a slice may take as much longer: 16 writes.
 const BYTES_MAX: usize = 256 * 1024;
 
 /// Fewer writes leave one by one: a batch of them would cost as much.
@@ -62,8 +64,9 @@ impl OwnedBurst {
         Outgoing { plain: &self.plain, coded, coding: self.coding }
     }
 
-    /// Whether the bytes to write are the same, in the same place.
-    fn is(&self, burst: Outgoing<'_>) -> bool {
+    /// Whether the bytes to write are the same, in the same place. Then all else is the same, too: a
+    /// compressed form belongs to one burst, and the coding of a plain form does not matter.
+    fn has_same_bytes(&self, burst: Outgoing<'_>) -> bool {
         let (own, other) = (self.as_outgoing().frames(), burst.frames());
         own.as_ptr() == other.as_ptr() && own.len() == other.len()
     }
@@ -80,7 +83,7 @@ impl<S: Socket> Batch<S> {
 
     /// Adds a burst for a connection for which nothing waits.
     pub(super) fn add(&mut self, slot: ConnSlot, burst: Outgoing<'_>) {
-        if !self.bursts.last().is_some_and(|last| last.is(burst)) {
+        if !self.bursts.last().is_some_and(|last| last.has_same_bytes(burst)) {
             let coded = burst.coded.map(|(frames, position)| (frames.clone(), position));
             self.bursts.push(OwnedBurst {
                 plain: burst.plain.clone(),
@@ -107,10 +110,12 @@ impl<S: Socket> Batch<S> {
         if !is_small {
             self.write_together(table);
         }
-        ctx.tally.batched_writes += self.results.len() as u64;
+        let has_moved = |result: &&WriteResult| matches!(result, Poll::Ready(Ok(_)));
+        ctx.tally.batched_writes += self.results.iter().filter(has_moved).count() as u64;
         let mut results = self.results.drain(..);
         for Write { slot, burst } in self.writes.drain(..) {
-            let Some(entry) = table.get_mut(slot) else { continue };
+            // Invariant 1.
+            let entry = table.get_mut(slot).expect("a connection of the batch");
             let burst = self.bursts[burst].as_outgoing();
             // Small batches, and writes that a failed writer has left out, leave one by one.
             let result = results.next().unwrap_or_else(|| entry.outlet.try_write(burst.frames()));

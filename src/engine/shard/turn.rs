@@ -103,7 +103,7 @@ enum Cursor {
     /// The plan is written. The entry `at` of the mixed connections is next.
     Mixed { at: usize },
     /// All is written, or in the batch.
-    Written,
+    Ended,
 }
 
 /// Selects the marks that a turn uses: each connection and each room has one per lane.

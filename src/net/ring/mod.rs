@@ -15,7 +15,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::task::Poll;
 
-use self::sends::{Ring, Send, Sent};
+use self::sends::{Ring, SendResult, SendTo};
 use super::stream::WriteHalf;
 use crate::engine::{BatchWriter, Port, WriteResult};
 
@@ -28,7 +28,7 @@ pub(crate) struct RingWriter {
     ring: Option<Ring>,
     /// The port counts the rings.
     port: Arc<Port<WriteHalf>>,
-    results: Vec<Sent>,
+    results: Vec<SendResult>,
 }
 
 impl RingWriter {
@@ -47,7 +47,7 @@ impl RingWriter {
     }
 
     /// Sends what the ring can send. The results of the others are missing, at the end.
-    fn send(&mut self, sends: &[Send<'_>]) {
+    fn send(&mut self, sends: &[SendTo<'_>]) {
         self.results.clear();
         let Some(ring) = &mut self.ring else { return };
         if let Err(error) = ring.send(sends, &mut self.results) {
@@ -69,21 +69,22 @@ impl BatchWriter<WriteHalf> for RingWriter {
     }
 
     fn write(&mut self, writes: &[(&WriteHalf, &[u8])], results: &mut Vec<WriteResult>) {
-        let sends: Vec<Send<'_>> = writes.iter().map(|(to, frames)| send(to, frames)).collect();
+        let sends: Vec<SendTo<'_>> =
+            writes.iter().map(|(socket, frames)| to_tcp(socket, frames)).collect();
         self.send(&sends);
         results.extend(self.results.drain(..).map(into_write_result));
     }
 }
 
-fn send<'a>(socket: &'a WriteHalf, frames: &'a [u8]) -> Send<'a> {
+fn to_tcp<'a>(socket: &'a WriteHalf, frames: &'a [u8]) -> SendTo<'a> {
     match socket {
         WriteHalf::Tcp(half) => (half.as_ref().as_fd(), frames),
         _ => unreachable!("the writer accepts TCP sockets only"),
     }
 }
 
-fn into_write_result(sent: Sent) -> WriteResult {
-    match sent {
+fn into_write_result(result: SendResult) -> WriteResult {
+    match result {
         Ok(Some(bytes)) => Poll::Ready(Ok(bytes)),
         Ok(None) => Poll::Pending,
         Err(error) => Poll::Ready(Err(io::Error::from(error))),

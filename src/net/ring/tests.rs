@@ -5,16 +5,17 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
+use io_uring::IoUring;
 use rustix::io::Errno;
 
-use super::sends::{Ring, Send, Sent};
+use super::sends::{Ring, SendResult, SendTo};
 
 /// `None` where the kernel allows no rings.
 fn ring(entries: u32) -> Option<Ring> {
     Ring::new(entries).inspect_err(|error| eprintln!("left out: {error}")).ok()
 }
 
-fn send(ring: &mut Ring, sends: &[Send<'_>]) -> Vec<Sent> {
+fn send(ring: &mut Ring, sends: &[SendTo<'_>]) -> Vec<SendResult> {
     let mut results = Vec::new();
     ring.send(sends, &mut results).expect("the ring works");
     results
@@ -39,9 +40,9 @@ fn each_socket_gets_its_bytes_in_batches_larger_than_the_ring() {
     let text = |index: usize| format!("message {index}").into_bytes();
     let texts: Vec<_> = (0..50).map(text).collect();
     for _ in 0..3 {
-        let sends: Vec<Send<'_>> =
+        let sends: Vec<SendTo<'_>> =
             pairs.iter().zip(&texts).map(|((near, _), text)| (near.as_fd(), &**text)).collect();
-        let expected: Vec<Sent> = texts.iter().map(|text| Ok(Some(text.len()))).collect();
+        let expected: Vec<SendResult> = texts.iter().map(|text| Ok(Some(text.len()))).collect();
         assert_eq!(send(&mut ring, &sends), expected);
         for ((_, far), text) in pairs.iter().zip(&texts) {
             assert_eq!(read(far, text.len()), *text);
@@ -96,7 +97,25 @@ fn a_socket_takes_a_part_of_what_is_too_much_for_it() {
 }
 
 #[test]
-fn no_sends_are_no_call() {
+fn an_empty_list_makes_no_call() {
     let Some(mut ring) = ring(8) else { return };
     assert_eq!(send(&mut ring, &[]), []);
+}
+
+#[test]
+fn after_a_failure_the_sends_that_the_kernel_has_not_seen_are_missing() {
+    // The kernel takes nothing from a ring that is not enabled.
+    let Ok(disabled) = IoUring::builder().setup_r_disabled().build(8) else { return };
+    let mut ring = Ring::of(disabled, 8);
+    let (near, far) = tcp_pair();
+    let mut results = Vec::new();
+    for _ in 0..2 {
+        let sends: [SendTo<'_>; 2] = [(near.as_fd(), b"lost"), (near.as_fd(), b"lost")];
+        assert!(ring.send(&sends, &mut results).is_err());
+        assert_eq!(results, []);
+    }
+    drop((near, ring));
+    let mut got = Vec::new();
+    (&far).read_to_end(&mut got).unwrap();
+    assert_eq!(got, b"");
 }

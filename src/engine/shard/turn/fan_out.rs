@@ -28,7 +28,7 @@ impl Turn {
             return true;
         }
         let mut batch = ctx.batch.take();
-        while self.cursor != Cursor::Written && *budget > 0 {
+        while self.cursor != Cursor::Ended && *budget > 0 {
             match self.next_recipient(table) {
                 Some(slot) => {
                     self.send(slot, table, ctx, due, batch.as_deref_mut());
@@ -43,7 +43,7 @@ impl Turn {
             ctx.charge_bytes(budget);
         }
         ctx.batch = batch;
-        let is_over = self.cursor == Cursor::Written;
+        let is_over = self.cursor == Cursor::Ended;
         if is_over {
             self.finish();
         }
@@ -74,7 +74,7 @@ impl Turn {
     /// ends.
     fn next_recipient<S>(&mut self, table: &mut Table<S>) -> Option<ConnSlot> {
         let slot = match self.cursor {
-            Cursor::Collecting | Cursor::Written => return None,
+            Cursor::Collecting | Cursor::Ended => return None,
             Cursor::Planned { at } => match self.plan.get(at).copied() {
                 Some(Step { slot, group }) => {
                     self.cursor = Cursor::Planned { at: at + 1 };
@@ -93,7 +93,7 @@ impl Turn {
                     slot
                 }
                 None => {
-                    self.cursor = Cursor::Written;
+                    self.cursor = Cursor::Ended;
                     return None;
                 }
             },
