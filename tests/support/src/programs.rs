@@ -12,6 +12,20 @@ use std::time::Duration;
 /// The timeout for a program to print its address. The machine may be busy.
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
+/// The arguments of a Chromium without a window, which asks its own servers for nothing.
+pub const CHROMIUM_ARGUMENTS: [&str; 9] = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    // Containers often have a tiny /dev/shm.
+    "--disable-dev-shm-usage",
+];
+
 /// A process that ends when this value is dropped.
 pub struct Process(pub Child);
 

@@ -15,7 +15,7 @@ use fantoccini::{Client, ClientBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 
-use support::programs::Process;
+use support::programs::{CHROMIUM_ARGUMENTS, Process};
 
 /// The time limit of each step: the timers of a hidden tab fire once a second, and the machine may
 /// be busy.
@@ -130,21 +130,12 @@ impl Browser {
 }
 
 fn capabilities(folder: &Folder) -> Capabilities {
-    let arguments = [
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        // Containers often have a tiny /dev/shm.
-        "--disable-dev-shm-usage",
+    let own = [
         // If the driver is killed, the pipe breaks, and the browser ends.
         "--remote-debugging-pipe",
         &format!("--user-data-dir={}", folder.0.join("profile").display()),
     ];
+    let arguments = [&CHROMIUM_ARGUMENTS[..], &own].concat();
     Capabilities::from_iter([("goog:chromeOptions".to_owned(), json!({ "args": arguments }))])
 }
 

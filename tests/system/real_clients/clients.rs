@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use support::folder::Folder;
-use support::programs::Process;
+use support::programs::{CHROMIUM_ARGUMENTS, Process};
 
 /// All kinds of clients, and how they are started.
 pub(crate) const KINDS: [(&str, Start); 6] = [
@@ -68,20 +68,9 @@ fn python(kind: &str, addr: SocketAddr, _: &Path) -> Command {
 fn chromium(kind: &str, addr: SocketAddr, folder: &Path) -> Command {
     let names = ["chromium", "google-chrome"];
     let mut command = Command::new(first_of(&names));
-    command.args([
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        // Containers often have a tiny /dev/shm.
-        "--disable-dev-shm-usage",
-        &format!("--user-data-dir={}", folder.display()),
-        &page(kind, addr),
-    ]);
+    command
+        .args(CHROMIUM_ARGUMENTS)
+        .args([&format!("--user-data-dir={}", folder.display()), &page(kind, addr)]);
     // Its messages are about services that a container lacks.
     command.stderr(Stdio::null());
     command

@@ -5,17 +5,19 @@
 
 import asyncio
 import contextlib
-import random
 import sys
 
 import aiohttp
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from messages import messages
+
 # Close codes of the server: the member comes back, or goes on to the echo.
 COME_BACK, GO_ON = 4000, 4001
 
-SIZES = [0, 1, 2, 125, 126, 127, 1_000, 65_535, 65_536, 300_000]
+# The most bytes of a message to the echo.
+BYTES_MAX = 300_000
 
 
 class Closed(Exception):
@@ -72,14 +74,6 @@ class Aiohttp:
         return message.data
 
 
-def messages():
-    numbers = random.Random(7)
-    for size in SIZES:
-        yield "語 " * (size // 4)
-        yield b"abcdefgh" * (size // 8)
-        yield numbers.randbytes(size)
-
-
 async def member_ends(member, report):
     """Reports all messages of a member, and returns the close code."""
     try:
@@ -92,7 +86,7 @@ async def member_ends(member, report):
 
 
 async def echo_all(echo):
-    for message in messages():
+    for message in messages(BYTES_MAX):
         await echo.send(message)
         assert await echo.receive() == message, "the echo differs"
 

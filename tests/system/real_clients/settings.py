@@ -7,11 +7,12 @@ each message alone.
 """
 
 import asyncio
-import random
 import sys
 
 from websockets.asyncio.client import connect
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
+
+from messages import messages
 
 # The most seconds for the whole run: the machine may be busy.
 DEADLINE = 120
@@ -27,15 +28,8 @@ SETTINGS = [
     {"compress_settings": {"level": 9, "memLevel": 1}},
 ]
 
-SIZES = [0, 1, 2, 125, 126, 127, 1_000, 65_535, 65_536, 1_000_000]
-
-
-def messages():
-    numbers = random.Random(7)
-    for size in SIZES:
-        yield "語 " * (size // 4)
-        yield b"abcdefgh" * (size // 8)
-        yield numbers.randbytes(size)
+# The most bytes of a message.
+BYTES_MAX = 1_000_000
 
 
 async def echoed(client, sent, expected):
@@ -48,7 +42,7 @@ async def run(url, settings):
     async with connect(url, extensions=[factory], compression=None, max_size=None) as client:
         (extension,) = client.protocol.extensions
         assert extension.local_no_context_takeover, extension
-        for message in messages():
+        for message in messages(BYTES_MAX):
             await echoed(client, message, message)
             parts = [message[at:at + 100_000] for at in range(0, len(message), 100_000)]
             if parts:

@@ -162,7 +162,7 @@ fn nothing_before_a_reset_is_referred_to() {
     for window_bits in WINDOW_BITS {
         let mut pair = Pair::new(Effort::FAST, window_bits);
         let mut random = fastrand::Rng::with_seed(4);
-        let message = json(&mut random, 300);
+        let message = json(&mut random, 200);
         let alone = pair.send(&message).expect("the message repeats itself");
         let again = pair.send(&message).expect("it is known");
         assert!(again < 16, "{again} bytes");
