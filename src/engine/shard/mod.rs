@@ -28,6 +28,7 @@ mod keep_alive;
 mod outlet;
 mod selection;
 mod send_context;
+mod sending;
 mod sweep;
 mod table;
 mod turn;
@@ -111,6 +112,8 @@ pub struct Shard<S: Socket> {
     table: Table<S>,
     turn: Turn,
     sweep: Sweep,
+    /// `None` if each write leaves alone.
+    batch: Option<Batch<S>>,
     /// Writes that the sweep may do before the next turn: as many as the last turn did.
     sweep_credit: usize,
     keep_alive: Option<KeepAlive>,
@@ -142,6 +145,7 @@ impl<S: Socket> Shard<S> {
             table: Table::new(port.clone()),
             turn: Turn::new(Lane::Direct, config.queue.bytes),
             sweep: Sweep::new(config.large_audience, config.queue.bytes),
+            batch: None,
             sweep_credit: 0,
             keep_alive: config.ping_interval.map(KeepAlive::new),
             ctx: SendContext {
@@ -155,7 +159,6 @@ impl<S: Socket> Shard<S> {
                 queued_bytes: 0,
                 queued_bytes_reported: 0,
                 compressing: None,
-                batch: None,
             },
             config,
             held: None,
@@ -180,7 +183,7 @@ impl<S: Socket> Shard<S> {
 
     /// Writes to several connections at once, if they take part.
     pub fn with_batches(mut self, writer: Option<Box<dyn BatchWriter<S>>>) -> Self {
-        self.ctx.batch = writer.map(|writer| Box::new(Batch::new(writer)));
+        self.batch = writer.map(Batch::new);
         self
     }
 
@@ -253,12 +256,12 @@ impl<S: Socket> Shard<S> {
 
     /// Continues the fan-out of the turn; `false` if the budget is used up first.
     fn finish_turn(&mut self, budget: &mut usize) -> bool {
-        let Self { turn, table, ctx, due, .. } = self;
+        let Self { turn, table, ctx, batch, due, .. } = self;
         if turn.is_empty() {
             return true;
         }
         let before = *budget;
-        let is_over = turn.fan_out(table, ctx, due, budget);
+        let is_over = turn.fan_out(table, ctx, batch.as_mut(), due, budget);
         self.sweep_credit += before - *budget;
         self.farewell_credit += before - *budget;
         self.has_made_space |= is_over;
@@ -275,8 +278,8 @@ impl<S: Socket> Shard<S> {
         let credit = self.sweep_credit.max(SWEEP_WRITES_MIN);
         let allowed = credit.min(*budget);
         let mut left = allowed;
-        let Self { sweep, table, ctx, due, .. } = self;
-        self.has_made_space |= sweep.advance(table, ctx, due, &mut left);
+        let Self { sweep, table, ctx, batch, due, .. } = self;
+        self.has_made_space |= sweep.advance(table, ctx, batch.as_mut(), due, &mut left);
         let Amount { messages, bytes } = sweep.take_begun();
         ctx.port.inbox().release(messages, bytes);
         self.has_made_space |= messages > 0;

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::batch::Batch;
 use super::compressing::{
     BurstForms, BurstParts, ClientWindow, Coding, Compressing, CompressionTally, Form,
 };
@@ -41,8 +40,6 @@ pub(super) struct SendContext<S> {
     pub(super) queued_bytes_reported: usize,
     /// `None` if nothing is compressed.
     pub(super) compressing: Option<Compressing>,
-    /// `None` if each write leaves alone, and while a fan-out has the batch.
-    pub(super) batch: Option<Box<Batch<S>>>,
 }
 
 impl<S> SendContext<S> {

@@ -30,10 +30,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::audience::{any, concerns, size};
+use super::batch::Batch;
 use super::conn_slot::ConnSlot;
 use super::ending::DueQueue;
-use super::selection::{Outgoing, send};
 use super::send_context::SendContext;
+use super::sending::{Outgoing, send};
 use super::table::Table;
 use super::turn::{Lane, Turn};
 use crate::engine::command::{Audience, Delivery};
@@ -180,11 +181,12 @@ impl Sweep {
         &mut self,
         table: &mut Table<S>,
         ctx: &mut SendContext<S>,
+        mut batch: Option<&mut Batch<S>>,
         due: &mut DueQueue,
         budget: &mut usize,
     ) -> bool {
         let mut has_finished_round = false;
-        while self.round.fan_out(table, ctx, due, budget) {
+        while self.round.fan_out(table, ctx, batch.as_deref_mut(), due, budget) {
             has_finished_round = true;
             if self.waiting.is_empty() {
                 break;

@@ -21,13 +21,13 @@ impl Turn {
         &mut self,
         table: &mut Table<S>,
         ctx: &mut SendContext<S>,
+        mut batch: Option<&mut Batch<S>>,
         due: &mut DueQueue,
         budget: &mut usize,
     ) -> bool {
         if self.cursor == Cursor::Collecting {
             return true;
         }
-        let mut batch = ctx.batch.take();
         while self.cursor != Cursor::Ended && *budget > 0 {
             match self.next_recipient(table) {
                 Some(slot) => {
@@ -38,11 +38,10 @@ impl Turn {
                 None => self.pass_over(budget),
             }
         }
-        if let Some(batch) = &mut batch {
+        if let Some(batch) = batch {
             batch.write(table, ctx, due);
             ctx.charge_bytes(budget);
         }
-        ctx.batch = batch;
         let is_over = self.cursor == Cursor::Ended;
         if is_over {
             self.finish();
