@@ -107,8 +107,8 @@ struct Options {
 
 impl Options {
     fn hub(&self, threads: usize, descriptors: u64) -> Result<Hub<Message>, Box<dyn Error>> {
-        // An eighth is left for files, plain HTTP requests, and Redis.
-        let connections = usize::try_from(descriptors - descriptors / 8)?;
+        // A sixth is left for files, the rings of the shards, plain HTTP requests, and Redis.
+        let connections = usize::try_from(descriptors - descriptors / 6)?;
         let mut hub = Hub::builder()
             .max_connections(connections)
             .shards(self.shards.unwrap_or(threads))
