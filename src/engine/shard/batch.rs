@@ -106,8 +106,7 @@ impl<S: Socket> Batch<S> {
         ctx: &mut SendContext<S>,
         due: &mut DueQueue,
     ) {
-        let is_small = self.writes.len() < WRITES_MIN;
-        if !is_small {
+        if self.writes.len() >= WRITES_MIN {
             self.write_together(table);
         }
         let has_moved = |result: &&WriteResult| matches!(result, Poll::Ready(Ok(_)));
