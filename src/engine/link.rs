@@ -266,10 +266,15 @@ impl Link {
         self.pong.store(PongState::Sent as u8, Ordering::Relaxed);
     }
 
+    /// Whether the last pong is still on its way to the shard. Only the session calls this.
+    pub fn has_pong(&self) -> bool {
+        self.pong.load(Ordering::Relaxed) != PongState::None as u8
+    }
+
     /// Whether the last pong is still on its way to the shard. If so, `waker` is woken when it has
     /// arrived, or when the stage moves. Only the session calls this.
     pub fn awaits_pong(&self, waker: &Waker) -> bool {
-        if self.pong.load(Ordering::Relaxed) == PongState::None as u8 {
+        if !self.has_pong() {
             return false;
         }
         self.session.register(waker);

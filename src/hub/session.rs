@@ -1,5 +1,8 @@
-//! The session of one connection: the task that reads, and calls the handler from `on_connect` to
+//! The session of one connection: it reads, and calls the handler from `on_connect` to
 //! `on_disconnect`.
+//!
+//! A session is a task while its client is active. A client that has sent nothing but answers to
+//! pings since the last ping is quiet, and its session rests: see [`resting`](crate::runtime::resting).
 
 mod incoming;
 mod waiting;
@@ -9,7 +12,8 @@ use std::future::poll_fn;
 use std::mem;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::task::Poll;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -22,51 +26,97 @@ pub(super) use self::waiting::wait_until;
 use super::{Conn, Handler, events};
 use crate::engine::{Close, DisconnectReason};
 use crate::net::FrameReader;
+use crate::runtime::resting::{Bed, Resume};
 
-/// The task of a connection.
-///
-/// Every idle connection holds this future, so it must be small. Parts that only a busy connection
-/// needs are boxed, also the future of a message: the box takes about 15 of the 400 ns that a
-/// message of a burst takes.
-#[expect(clippy::manual_async_fn, reason = "an async fn would hold its arguments twice")]
-pub(super) fn run<Out, In, H>(
+/// The session of a connection. Every idle connection holds this, in a [`Bed`].
+pub(super) struct Session<Out: 'static, In: Send + 'static, H> {
     attached: Attached<Out, In>,
     handler: H,
-    mut reader: FrameReader,
-) -> impl Future<Output = ()> + Send
-where
-    Out: 'static,
-    In: Send + 'static,
-    H: Handler<Out, In>,
-{
-    async move {
-        let conn = &attached.0;
-        // One place catches all panics of the application's code: of callbacks and of the codec.
-        let served = AssertUnwindSafe(serve(conn, &handler, &mut reader)).catch_unwind().await;
-        let reason = served.unwrap_or_else(|payload| {
-            report_panic(conn, &*payload);
-            Some(DisconnectReason::HandlerPanicked)
-        });
-        if let Some(reason) = reason {
-            conn.port().close(conn.key(), reason);
-        }
-        Box::pin(finish(conn, &handler, reader)).await;
+    reader: FrameReader,
+}
+
+impl<Out: 'static, In: Send + 'static, H: Handler<Out, In>> Session<Out, In, H> {
+    pub(super) fn new(attached: Attached<Out, In>, handler: H, reader: FrameReader) -> Self {
+        Self { attached, handler, reader }
+    }
+
+    /// The first task of the session.
+    pub(super) fn begin(self) -> impl Future<Output = ()> + Send {
+        run(self, true)
     }
 }
 
-/// Serves the client until the connection must end. Returns the reason, or `None` if the shard has
-/// ended it.
+impl<Out: 'static, In: Send + 'static, H: Handler<Out, In>> Resume for Session<Out, In, H> {
+    fn resume(self) -> impl Future<Output = ()> + Send + 'static {
+        run(self, false)
+    }
+}
+
+/// A task of a session.
+///
+/// A client that is active now and then has one, so it must be small. Parts that only a busy
+/// connection needs are boxed, also the future of a message: the box takes about 15 of the 400 ns
+/// that a message of a burst takes.
 #[expect(clippy::manual_async_fn, reason = "an async fn would hold its arguments twice")]
-fn serve<'a, Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
-    conn: &'a Conn<Out, In>,
-    handler: &'a H,
-    reader: &'a mut FrameReader,
-) -> impl Future<Output = Option<DisconnectReason>> + Send + 'a {
+fn run<Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
+    mut session: Session<Out, In, H>,
+    is_new: bool,
+) -> impl Future<Output = ()> + Send {
     async move {
-        conn.span().enter(events::connected);
-        if let Err(reason) = Box::pin(open(conn, handler, reader)).await {
-            return reason;
+        // One place catches all panics of the application's code: of callbacks and of the codec.
+        let bed = {
+            let served = AssertUnwindSafe(serve(&mut session, is_new)).catch_unwind().await;
+            rest_or_close(&session.attached.0, served)
+        };
+        match bed {
+            Some(bed) => bed.lie_down(session),
+            None => Box::pin(finish(session)).await,
         }
+    }
+}
+
+/// Returns the bed of a session that rests. Otherwise closes the connection.
+fn rest_or_close<Out: 'static, In: Send + 'static, S>(
+    conn: &Conn<Out, In>,
+    served: Result<Pause<S>, Box<dyn Any + Send>>,
+) -> Option<Arc<Bed<S>>> {
+    let reason = match served {
+        Ok(Pause::Rest(bed)) => return Some(bed),
+        Ok(Pause::End(reason)) => reason,
+        Err(payload) => {
+            report_panic(conn, &*payload);
+            Some(DisconnectReason::HandlerPanicked)
+        }
+    };
+    if let Some(reason) = reason {
+        conn.port().close(conn.key(), reason);
+    }
+    None
+}
+
+/// Why a session no longer serves its client.
+enum Pause<S> {
+    /// The client is quiet.
+    Rest(Arc<Bed<S>>),
+    /// The connection must end, with the reason; `None` if the shard has ended it.
+    End(Option<DisconnectReason>),
+}
+
+/// Serves the client while it is active.
+#[expect(clippy::manual_async_fn, reason = "an async fn would hold its arguments twice")]
+fn serve<Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
+    session: &mut Session<Out, In, H>,
+    is_new: bool,
+) -> impl Future<Output = Pause<Session<Out, In, H>>> + Send {
+    async move {
+        let Session { attached: Attached(conn), handler, reader } = session;
+        if is_new {
+            conn.span().enter(events::connected);
+            if let Err(reason) = Box::pin(open(conn, handler, reader)).await {
+                return Pause::End(reason);
+            }
+        }
+        let mut is_quiet = true;
         loop {
             // Back-pressure: the next message of this client would only add to the full inbox.
             if conn.hub().inner.shards.is_congested() {
@@ -76,16 +126,40 @@ fn serve<'a, Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
             // A client that has sent much at once must not keep the worker thread from other tasks.
             coop::consume_budget().await;
             conn.port().hear(conn.link());
-            let event = poll_fn(|cx| poll_event(conn, reader, cx)).await;
-            if let SessionEvent::Answered | SessionEvent::Handled = event {
+            let event = match poll_fn(|cx| poll_next(conn, reader, is_quiet, cx)).await {
+                Ok(event) => event,
+                Err(bed) => return Pause::Rest(bed),
+            };
+            is_quiet = matches!(event, SessionEvent::Answered | SessionEvent::Handled);
+            if is_quiet {
                 continue;
             }
             let handling: BoxFuture<'_, SessionResult> =
                 Box::pin(handle(event, conn, handler, reader));
             if let Err(reason) = handling.await {
-                return reason;
+                return Pause::End(reason);
             }
         }
+    }
+}
+
+/// Reads the next event. The error is a bed that can wake the session: the client is quiet, and
+/// nothing else has to be done.
+fn poll_next<Out: 'static, In: Send + 'static, S: Resume>(
+    conn: &Conn<Out, In>,
+    reader: &mut FrameReader,
+    is_quiet: bool,
+    cx: &mut Context<'_>,
+) -> Poll<Result<SessionEvent<In>, Arc<Bed<S>>>> {
+    let event = poll_event(conn, reader, cx);
+    let rests = event.is_pending() && is_quiet && reader.is_idle() && !conn.link().has_pong();
+    if !rests {
+        return event.map(Ok);
+    }
+    let bed = Bed::new();
+    match poll_event(conn, reader, &mut Context::from_waker(&bed.waker())) {
+        Poll::Ready(event) => Poll::Ready(Ok(event)),
+        Poll::Pending => Poll::Ready(Err(bed)),
     }
 }
 
@@ -244,10 +318,10 @@ async fn wait_for_relief<Out: 'static, In: Send + 'static>(conn: &Conn<Out, In>)
 /// Waits until the shard has ended the connection. Then calls `on_disconnect`, and at the same time
 /// waits until the close frame has reached the client.
 async fn finish<Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
-    conn: &Conn<Out, In>,
-    handler: &H,
-    reader: FrameReader,
+    session: Session<Out, In, H>,
 ) {
+    let Session { attached, handler, reader } = session;
+    let conn = &attached.0;
     let link = conn.link();
     ended(link).await;
     let disconnect = async {
@@ -263,7 +337,7 @@ async fn finish<Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
     };
     let patience = patience(link.end().map(|end| &end.reason), conn.hub().inner.close_timeout);
     tokio::join!(disconnect, async {
-        reader.drain(link, patience).await;
+        reader.drain(link, &conn.hub().inner.read_limits, patience).await;
         conn.port().detach(conn.key());
     });
 }
@@ -310,7 +384,11 @@ mod tests {
     /// Tasks are allocated in steps of 128 bytes, so one more byte would cost 128.
     const TASK_FUTURE_BYTES: usize = 152;
 
-    const fn future_bytes<A, B, C, F>(_: fn(A, B, C) -> F) -> usize {
+    /// The bytes that glibc's allocator has between two blocks of 256 bytes that are aligned as
+    /// tokio aligns its `ScheduledIo`, of which every socket has one.
+    const HOLE_BYTES: usize = 104;
+
+    const fn future_bytes<S, F>(_: fn(S, bool) -> F) -> usize {
         size_of::<F>()
     }
 
@@ -318,5 +396,12 @@ mod tests {
     fn a_session_fits_into_a_task_of_256_bytes() {
         let bytes = future_bytes(run::<String, String, Arc<Quiet>>);
         assert!(bytes <= TASK_FUTURE_BYTES, "{bytes}");
+    }
+
+    #[test]
+    fn a_resting_session_fits_into_a_hole_of_the_allocator() {
+        const COUNTS_OF_ARC: usize = 16;
+        let bytes = COUNTS_OF_ARC + size_of::<Bed<Session<String, String, Arc<Quiet>>>>();
+        assert!(bytes <= HOLE_BYTES, "{bytes}");
     }
 }

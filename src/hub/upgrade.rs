@@ -11,7 +11,7 @@ use hyper::upgrade::OnUpgrade;
 
 use super::refusal::Refusal;
 use super::request::Accepted;
-use super::session::{Attached, run};
+use super::session::{Attached, Session};
 use super::{Conn, Handler, Hub, UpgradeRequest, events};
 use crate::engine::{ConnKey, JoinError};
 use crate::net::{FrameReader, Owner, WriteHalf};
@@ -215,7 +215,7 @@ async fn open<Out, In, H>(
     let reader = FrameReader::new(streams.read, &streams.early, limits, on_compressed);
     conn.port().set_socket(conn.key(), streams.write);
     drop(admitted);
-    tokio::spawn(run(attached, handler, reader));
+    tokio::spawn(Session::new(attached, handler, reader).begin());
 }
 
 /// A handshake that is counted in its hub until this is dropped. Its connection is counted, too:

@@ -5,7 +5,10 @@ use crate::ws::{DecodeLimits, Decoder, Event, OnCompressed};
 
 /// The decoder of one client.
 #[derive(Debug)]
-pub struct FrameDecoder(Decoder);
+pub struct FrameDecoder {
+    decoder: Decoder,
+    limits: DecodeLimits,
+}
 
 impl FrameDecoder {
     /// A decoder for messages of up to `message_bytes_max`.
@@ -20,8 +23,8 @@ impl FrameDecoder {
     }
 
     fn with(message_bytes_max: usize, on_compressed: OnCompressed) -> Self {
-        let limits = DecodeLimits { message_bytes_max, fragments_max: u32::MAX, on_compressed };
-        Self(Decoder::new(limits))
+        let limits = DecodeLimits { message_bytes_max, fragments_max: u32::MAX };
+        Self { decoder: Decoder::new(on_compressed), limits }
     }
 
     /// Decodes the bytes of one read, and calls `see` with each message that ends in it. Unmasks in
@@ -39,7 +42,10 @@ impl FrameDecoder {
                 see(kind, payload);
             }
         };
-        while self.0.decode(&mut read, &mut take).map_err(|error| error.close())?.is_some() {}
+        let Self { decoder, limits } = self;
+        while decoder.decode(&mut read, limits, &mut take).map_err(|error| error.close())?.is_some()
+        {
+        }
         Ok(())
     }
 }
@@ -66,8 +72,8 @@ pub fn decode<'a>(
     message_bytes_max: usize,
     fragments_max: u32,
 ) -> Vec<Vec<Decoded>> {
-    let on_compressed = OnCompressed::Refuse;
-    decode_with(reads, DecodeLimits { message_bytes_max, fragments_max, on_compressed })
+    let limits = DecodeLimits { message_bytes_max, fragments_max };
+    decode_with(reads, limits, OnCompressed::Refuse)
 }
 
 /// Like [`decode`], for a client that may compress.
@@ -77,18 +83,19 @@ pub fn decode_compressed<'a>(
     message_bytes_max: usize,
     fragments_max: u32,
 ) -> Vec<Vec<Decoded>> {
-    let on_compressed = OnCompressed::Inflate;
-    decode_with(reads, DecodeLimits { message_bytes_max, fragments_max, on_compressed })
+    let limits = DecodeLimits { message_bytes_max, fragments_max };
+    decode_with(reads, limits, OnCompressed::Inflate)
 }
 
 fn decode_with<'a>(
     reads: impl IntoIterator<Item = &'a [u8]>,
     limits: DecodeLimits,
+    on_compressed: OnCompressed,
 ) -> Vec<Vec<Decoded>> {
-    let mut decoder = Decoder::new(limits);
+    let mut decoder = Decoder::new(on_compressed);
     let mut completed = Vec::new();
     for read in reads {
-        let (events, is_over) = decode_read(&mut decoder, read);
+        let (events, is_over) = decode_read(&mut decoder, &limits, read);
         completed.push(events);
         if is_over {
             break;
@@ -97,12 +104,12 @@ fn decode_with<'a>(
     completed
 }
 
-fn decode_read(decoder: &mut Decoder, read: &[u8]) -> (Vec<Decoded>, bool) {
+fn decode_read(decoder: &mut Decoder, limits: &DecodeLimits, read: &[u8]) -> (Vec<Decoded>, bool) {
     let mut read = read.to_vec();
     let mut input = &mut read[..];
     let mut events = Vec::new();
     loop {
-        let event = match decoder.decode(&mut input, owned) {
+        let event = match decoder.decode(&mut input, limits, owned) {
             Ok(None) => return (events, false),
             Ok(Some(event)) => event,
             Err(error) => Decoded::Refused(error.close()),

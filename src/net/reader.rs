@@ -69,13 +69,13 @@ impl Liveness for Unwatched {
     }
 }
 
-/// Reads the events of one client.
+/// Reads the events of one client. Every idle connection holds a reader, so it must be small: the
+/// limits come with each call, and what only a busy reader needs is boxed.
 pub(crate) struct FrameReader {
     half: ReadHalf,
     decoder: Decoder,
-    /// Bytes that were read. Those from `next` on are not decoded yet.
-    pending: Box<[u8]>,
-    next: usize,
+    /// The bytes that were read and are not decoded yet.
+    pending: Option<Box<Pending>>,
     client_limits: Option<Box<ClientLimits>>,
 }
 
@@ -89,9 +89,8 @@ impl FrameReader {
     ) -> Self {
         Self {
             half,
-            decoder: Decoder::new(DecodeLimits { on_compressed, ..limits.decode }),
-            pending: early.into(),
-            next: 0,
+            decoder: Decoder::new(on_compressed),
+            pending: Pending::new(early),
             client_limits: ClientLimits::new(limits.rates),
         }
     }
@@ -115,7 +114,7 @@ impl FrameReader {
         if let Some(meter) = ClientLimits::meter(&mut self.client_limits) {
             meter.resume(liveness);
         }
-        let taken = self.poll_event(cx, liveness, &mut Some(take));
+        let taken = self.poll_event(cx, &limits.decode, liveness, &mut Some(take));
         if taken.is_ready() {
             self.pause();
             return taken;
@@ -133,7 +132,12 @@ impl FrameReader {
 
     /// Whether the last read has brought bytes that are not decoded yet.
     pub(crate) fn has_more(&self) -> bool {
-        !self.pending.is_empty()
+        self.pending.is_some()
+    }
+
+    /// Whether no message is incomplete, so that only the client or the shard can wake the reader.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.decoder.is_idle() && !self.has_more()
     }
 
     /// Begins to read while a callback runs: the rates are checked when the callback is over.
@@ -200,7 +204,7 @@ impl FrameReader {
     ///
     /// After the close frame was sent, the client has `patience` to acknowledge more bytes. Each
     /// acknowledgement starts `patience` anew, and the last one leaves `patience` to close.
-    pub(crate) async fn drain(mut self, link: &Link, patience: Duration) {
+    pub(crate) async fn drain(mut self, link: &Link, limits: &ReadLimits, patience: Duration) {
         self.client_limits = None;
         #[cfg(feature = "deflate")]
         self.decoder.skip_compressed();
@@ -208,7 +212,7 @@ impl FrameReader {
         let mut checks = None;
         poll_fn(|cx| {
             link.watch_stage(cx.waker());
-            has_closed = has_closed || self.poll_closed(cx).is_ready();
+            has_closed = has_closed || self.poll_closed(cx, &limits.decode).is_ready();
             match link.stage() {
                 Stage::Flushed if !has_closed => {}
                 Stage::Flushed | Stage::Cut => return Poll::Ready(()),
@@ -223,14 +227,15 @@ impl FrameReader {
     fn poll_event<R, F: FnOnce(Event<'_>) -> R>(
         &mut self,
         cx: &mut Context<'_>,
+        limits: &DecodeLimits,
         liveness: &impl Liveness,
         take: &mut Option<F>,
     ) -> Poll<Result<R, ReadError>> {
         loop {
-            if let Some(taken) = self.decode_pending(liveness, take)? {
+            if let Some(taken) = self.decode_pending(limits, liveness, take)? {
                 return Poll::Ready(Ok(taken));
             }
-            if let Some(taken) = ready!(self.poll_read(cx, liveness, take))? {
+            if let Some(taken) = ready!(self.poll_read(cx, limits, liveness, take))? {
                 return Poll::Ready(Ok(taken));
             }
         }
@@ -238,28 +243,27 @@ impl FrameReader {
 
     fn decode_pending<R, F: FnOnce(Event<'_>) -> R>(
         &mut self,
+        limits: &DecodeLimits,
         liveness: &impl Liveness,
         take: &mut Option<F>,
     ) -> Result<Option<R>, ReadError> {
-        let mut input = &mut self.pending[self.next..];
+        let Self { decoder, pending, client_limits, .. } = self;
+        let mut input = pending.as_mut().map_or(&mut [][..], |pending| pending.bytes());
         // Called even if nothing is pending: it frees the payload that the last event had borrowed.
-        let taken = decode(&mut self.decoder, &mut self.client_limits, liveness, &mut input, take)?;
+        let taken = decode(decoder, limits, client_limits, liveness, &mut input, take)?;
         let left = input.len();
-        self.next = self.pending.len() - left;
-        if self.next == self.pending.len() {
-            self.forget_pending();
+        if let Some(some) = pending
+            && some.keep(left).is_empty()
+        {
+            *pending = None;
         }
         Ok(taken)
-    }
-
-    fn forget_pending(&mut self) {
-        self.pending = Box::default();
-        self.next = 0;
     }
 
     fn poll_read<R, F: FnOnce(Event<'_>) -> R>(
         &mut self,
         cx: &mut Context<'_>,
+        limits: &DecodeLimits,
         liveness: &impl Liveness,
         take: &mut Option<F>,
     ) -> Poll<Result<Option<R>, ReadError>> {
@@ -274,27 +278,48 @@ impl FrameReader {
             }
             let mut input = ready!(filled)?;
             liveness.heard();
-            let taken =
-                decode(&mut self.decoder, &mut self.client_limits, liveness, &mut input, take)?;
-            if !input.is_empty() {
-                self.pending = (&*input).into();
-            }
+            let Self { decoder, client_limits, .. } = self;
+            let taken = decode(decoder, limits, client_limits, liveness, &mut input, take)?;
+            self.pending = Pending::new(input);
             Poll::Ready(Ok(taken))
         })
     }
 
     /// Ready when the client's close frame or the end of its stream has arrived. If the client
     /// breaks the protocol, only the end of its stream counts.
-    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_closed(&mut self, cx: &mut Context<'_>, limits: &DecodeLimits) -> Poll<()> {
         loop {
             let is_close = |event: Event<'_>| matches!(event, Event::Close(_));
-            match ready!(self.poll_event(cx, &Unwatched, &mut Some(is_close))) {
+            match ready!(self.poll_event(cx, limits, &Unwatched, &mut Some(is_close))) {
                 Ok(true) => return Poll::Ready(()),
                 Ok(false) => {}
-                Err(ReadError::Protocol(_)) => self.forget_pending(),
+                Err(ReadError::Protocol(_)) => self.pending = None,
                 Err(ReadError::Io(_) | ReadError::Ended) => return Poll::Ready(()),
             }
         }
+    }
+}
+
+/// Bytes that one read has brought, and that are not decoded yet.
+struct Pending {
+    read: Box<[u8]>,
+    next: usize,
+}
+
+impl Pending {
+    /// `None` if there are no bytes.
+    fn new(bytes: &[u8]) -> Option<Box<Self>> {
+        (!bytes.is_empty()).then(|| Box::new(Self { read: bytes.into(), next: 0 }))
+    }
+
+    fn bytes(&mut self) -> &mut [u8] {
+        &mut self.read[self.next..]
+    }
+
+    /// Keeps only the last `left` bytes.
+    fn keep(&mut self, left: usize) -> &[u8] {
+        self.next = self.read.len() - left;
+        &self.read[self.next..]
     }
 }
 
@@ -331,12 +356,13 @@ impl ProgressChecks {
 
 fn decode<R, F: FnOnce(Event<'_>) -> R>(
     decoder: &mut Decoder,
+    limits: &DecodeLimits,
     client_limits: &mut Option<Box<ClientLimits>>,
     liveness: &impl Liveness,
     input: &mut &mut [u8],
     take: &mut Option<F>,
 ) -> Result<Option<R>, ReadError> {
-    let taken = decoder.decode(input, |event| {
+    let taken = decoder.decode(input, limits, |event| {
         if let Some(meter) = ClientLimits::meter(client_limits) {
             count(&event, meter, liveness)?;
         }

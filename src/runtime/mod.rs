@@ -1,4 +1,5 @@
-//! Helpers for tokio: waiting for a condition, deadlines, and wakers that do not panic. Every layer
+//! Helpers for tokio: waiting for a condition, deadlines, wakers that do not panic, and
+//! work that needs no task while it waits. Every layer
 //! above the engine may use them.
 
 pub(crate) mod bell;
@@ -6,4 +7,5 @@ pub(crate) mod deadline;
 pub(crate) mod notify;
 #[cfg(roomcast_loom)]
 pub(crate) mod parts;
+pub(crate) mod resting;
 pub(crate) mod shield;

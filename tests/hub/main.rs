@@ -32,6 +32,7 @@ mod paced;
 mod proxies;
 mod publish;
 mod requests;
+mod resting;
 mod room_state;
 mod rooms;
 mod running;

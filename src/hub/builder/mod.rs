@@ -41,7 +41,7 @@ use crate::engine::{
 };
 use crate::net::{AdmissionLimits, Rates, ReadLimits, SocketOptions};
 use crate::shards::{Layout, RoomHooks, Shards};
-use crate::ws::{ComeBack, DecodeLimits, OnCompressed};
+use crate::ws::{ComeBack, DecodeLimits};
 
 /// The settings of a [`Hub`], from [`Hub::builder`](Hub#method.builder) or [`Hub::with_codec`].
 /// Every setting has a default.
@@ -165,12 +165,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
             },
             upgrade_timeout: Duration::from_secs(10),
             read: ReadLimits {
-                decode: DecodeLimits {
-                    message_bytes_max: 64 * 1024,
-                    fragments_max: 64,
-                    // The handshake decides for each connection.
-                    on_compressed: OnCompressed::Refuse,
-                },
+                decode: DecodeLimits { message_bytes_max: 64 * 1024, fragments_max: 64 },
                 message_timeout: Duration::from_secs(10),
                 rates: Rates::default(),
             },

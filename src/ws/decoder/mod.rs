@@ -6,8 +6,8 @@
 //! a whole message and not a frame.
 //!
 //! # Memory
-//! Most connections of a hub are silent, so a decoder between messages is three words and owns no
-//! memory. An unfragmented frame that lies whole in the input is unmasked in place and lent out: no
+//! Most connections of a hub are silent, so a decoder between messages is two words and owns no
+//! memory: the limits, which are those of the hub, come with each call. An unfragmented frame that lies whole in the input is unmasked in place and lent out: no
 //! copy, no allocation. The decoder owns bytes only of an incomplete frame or message, in a box
 //! that is freed when the message is complete. The box grows with the bytes that have arrived, not
 //! with the length that a header declares.
@@ -48,8 +48,6 @@ pub(crate) struct DecodeLimits {
     pub(crate) message_bytes_max: usize,
     /// Frames of a message, including empty frames.
     pub(crate) fragments_max: u32,
-    /// Whether messages may be compressed.
-    pub(crate) on_compressed: OnCompressed,
 }
 
 /// What a decoder does with a compressed message.
@@ -74,6 +72,10 @@ impl OnCompressed {
             _ => Self::Refuse,
         }
     }
+
+    fn allows_compressed(self) -> bool {
+        self != Self::Refuse
+    }
 }
 
 /// By how much a compressed message may be longer than its inflated payload, beside an eighth of
@@ -90,28 +92,25 @@ impl DecodeLimits {
         }
         self.message_bytes_max.saturating_add(self.message_bytes_max / 8 + WIRE_OVERHEAD)
     }
-
-    fn allows_compressed(&self) -> bool {
-        self.on_compressed != OnCompressed::Refuse
-    }
 }
 
 /// Turns the bytes of one client into [`Event`]s.
 #[derive(Debug)]
 pub(crate) struct Decoder {
-    limits: DecodeLimits,
+    on_compressed: OnCompressed,
     /// The incomplete frame or message, and the payload that the last event borrows.
     partial: Option<Box<Partial>>,
 }
 
 impl Decoder {
-    /// Makes a decoder. It refuses a message over the limits before it keeps any byte that is over.
-    pub(crate) fn new(limits: DecodeLimits) -> Self {
-        Self { limits, partial: None }
+    /// Makes a decoder.
+    pub(crate) fn new(on_compressed: OnCompressed) -> Self {
+        Self { on_compressed, partial: None }
     }
 
     /// Takes bytes from the front of `input`, up to the end of the next event. Passes the event to
-    /// `take`, and returns its result.
+    /// `take`, and returns its result. A message over `limits` is refused before any byte is kept
+    /// that is over; pass the same limits to all calls.
     ///
     /// Returns `None` if all of `input` was taken and more bytes are needed. The payload of an
     /// event is borrowed from `input` if it was unmasked in place, from the thread if it was
@@ -128,14 +127,15 @@ impl Decoder {
     pub(crate) fn decode<R>(
         &mut self,
         input: &mut &mut [u8],
+        limits: &DecodeLimits,
         take: impl FnOnce(Event<'_>) -> R,
     ) -> Result<Option<R>, ProtocolError> {
-        if let Some(event) = self.next(input)? {
+        if let Some(event) = self.next(input, limits)? {
             return Ok(Some(take(event)));
         }
         #[cfg(feature = "deflate")]
         if self.partial.is_some() {
-            return self.inflate(take);
+            return self.inflate(limits, take);
         }
         Ok(None)
     }
@@ -145,14 +145,15 @@ impl Decoder {
     fn next<'a, 'i: 'a>(
         &'a mut self,
         input: &mut &'i mut [u8],
+        limits: &DecodeLimits,
     ) -> Result<Option<Event<'a>>, ProtocolError> {
         self.release();
         while !input.is_empty() {
-            if let Some(event) = self.decode_in_place(input)? {
+            if let Some(event) = self.decode_in_place(input, limits)? {
                 return Ok(Some(event));
             }
             let partial = self.partial.get_or_insert_default();
-            match partial.advance(input, self.limits)? {
+            match partial.advance(input, limits, self.on_compressed)? {
                 Advance::NeedsInput => return Ok(None),
                 Advance::Fragment => {}
                 Advance::Message(kind) => {
@@ -174,16 +175,17 @@ impl Decoder {
     #[inline(never)]
     fn inflate<R>(
         &mut self,
+        limits: &DecodeLimits,
         take: impl FnOnce(Event<'_>) -> R,
     ) -> Result<Option<R>, ProtocolError> {
         let completed = self.partial.as_ref().and_then(|partial| partial.compressed());
         let Some((kind, compressed)) = completed else { return Ok(None) };
         let compressed_bytes = Some(CompressedBytes::of(compressed));
-        if self.limits.on_compressed == OnCompressed::Skip {
+        if self.on_compressed == OnCompressed::Skip {
             let payload = &mut [];
             return Ok(Some(take(Event::Message { kind, payload, compressed_bytes })));
         }
-        deflate::inflate(compressed, self.limits.message_bytes_max, |payload| {
+        deflate::inflate(compressed, limits.message_bytes_max, |payload| {
             Event::message(kind, payload, compressed_bytes).map(|event| Some(take(event)))
         })?
     }
@@ -191,8 +193,8 @@ impl Decoder {
     /// From now on, compressed messages are not inflated: their payload is empty.
     #[cfg(feature = "deflate")]
     pub(crate) fn skip_compressed(&mut self) {
-        if self.limits.allows_compressed() {
-            self.limits.on_compressed = OnCompressed::Skip;
+        if self.on_compressed.allows_compressed() {
+            self.on_compressed = OnCompressed::Skip;
         }
     }
 
@@ -218,44 +220,27 @@ impl Decoder {
     fn decode_in_place<'i>(
         &self,
         input: &mut &'i mut [u8],
+        limits: &DecodeLimits,
     ) -> Result<Option<Event<'i>>, ProtocolError> {
         let message_is_open = match &self.partial {
             None => false,
             Some(partial) if partial.is_between_frames() => partial.message_is_open(),
             Some(_) => return Ok(None),
         };
-        let allows_compressed = self.limits.allows_compressed();
+        let allows_compressed = self.on_compressed.allows_compressed();
         let expected = Expected { message_is_open, allows_compressed };
         let Some(header) = Header::parse(input, expected)? else { return Ok(None) };
         match header.opcode {
             Opcode::Data(kind) if header.fin && !header.is_compressed => {
-                let Some(payload) = self.take_payload(input, &header)? else { return Ok(None) };
+                let Some(payload) = take_payload(input, &header, limits)? else { return Ok(None) };
                 Event::message(kind, payload, None).map(Some)
             }
             Opcode::Control(control) => {
-                let Some(payload) = self.take_payload(input, &header)? else { return Ok(None) };
+                let Some(payload) = take_payload(input, &header, limits)? else { return Ok(None) };
                 Event::control(control, payload).map(Some)
             }
             Opcode::Data(_) | Opcode::Continuation => Ok(None),
         }
-    }
-
-    /// Takes the frame of `header` from `input` and unmasks its payload, if the whole frame is
-    /// there.
-    #[inline]
-    fn take_payload<'i>(
-        &self,
-        input: &mut &'i mut [u8],
-        header: &Header,
-    ) -> Result<Option<&'i mut [u8]>, ProtocolError> {
-        let payload_bytes = header.payload_within(self.limits.message_bytes_max)?;
-        if input.len() - header.header_bytes < payload_bytes {
-            return Ok(None);
-        }
-        let frame = input.split_off_mut(..header.header_bytes + payload_bytes);
-        let payload = frame.map_or(&mut [][..], |frame| &mut frame[header.header_bytes..]);
-        unmask(payload, header.mask);
-        Ok(Some(payload))
     }
 
     /// Returns the payload that [`Partial::advance`] has just completed.
@@ -271,6 +256,24 @@ impl Decoder {
             self.partial = None;
         }
     }
+}
+
+/// Takes the frame of `header` from `input` and unmasks its payload, if the whole frame is
+/// there.
+#[inline]
+fn take_payload<'i>(
+    input: &mut &'i mut [u8],
+    header: &Header,
+    limits: &DecodeLimits,
+) -> Result<Option<&'i mut [u8]>, ProtocolError> {
+    let payload_bytes = header.payload_within(limits.message_bytes_max)?;
+    if input.len() - header.header_bytes < payload_bytes {
+        return Ok(None);
+    }
+    let frame = input.split_off_mut(..header.header_bytes + payload_bytes);
+    let payload = frame.map_or(&mut [][..], |frame| &mut frame[header.header_bytes..]);
+    unmask(payload, header.mask);
+    Ok(Some(payload))
 }
 
 #[cfg(test)]

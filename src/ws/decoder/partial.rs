@@ -4,10 +4,10 @@ use std::mem;
 
 use fastwebsockets::unmask;
 
-use super::DecodeLimits;
 use super::error::ProtocolError;
 use super::header::{Control, Expected, Header, Opcode, PartialHeader};
 use super::message::{self, Message};
+use super::{DecodeLimits, OnCompressed};
 use crate::engine::FrameKind;
 
 /// A frame or a message that has not arrived completely.
@@ -69,10 +69,10 @@ impl Partial {
     }
 
     /// Returns the frames that are valid at the next header.
-    pub(super) fn expected(&self, limits: DecodeLimits) -> Expected {
+    pub(super) fn expected(&self, on_compressed: OnCompressed) -> Expected {
         Expected {
             message_is_open: self.message_is_open(),
-            allows_compressed: limits.allows_compressed(),
+            allows_compressed: on_compressed.allows_compressed(),
         }
     }
 
@@ -98,11 +98,12 @@ impl Partial {
     pub(super) fn advance(
         &mut self,
         input: &mut &mut [u8],
-        limits: DecodeLimits,
+        limits: &DecodeLimits,
+        on_compressed: OnCompressed,
     ) -> Result<Advance, ProtocolError> {
         let mut frame = match self.frame.take() {
             Some(frame) => frame,
-            None => match self.header.fill(input, self.expected(limits))? {
+            None => match self.header.fill(input, self.expected(on_compressed))? {
                 Some(header) => self.begin(&header, limits)?,
                 None => return Ok(Advance::NeedsInput),
             },
@@ -115,7 +116,7 @@ impl Partial {
         self.finish(&frame)
     }
 
-    fn begin(&mut self, header: &Header, limits: DecodeLimits) -> Result<Frame, ProtocolError> {
+    fn begin(&mut self, header: &Header, limits: &DecodeLimits) -> Result<Frame, ProtocolError> {
         let is_compressed = match &self.message {
             Some(message) => message.is_compressed,
             None => header.is_compressed,

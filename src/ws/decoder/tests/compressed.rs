@@ -6,7 +6,7 @@ use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Strategy};
 use super::wire::*;
 use super::{LIMIT, footprint};
 use crate::engine::{CloseCode, FrameKind, Limit};
-use crate::ws::decoder::{Decoder, Event, OnCompressed, ProtocolError, WIRE_OVERHEAD};
+use crate::ws::decoder::{Event, OnCompressed, ProtocolError, WIRE_OVERHEAD};
 
 /// The bit that marks a compressed message.
 const RSV1: u8 = 0x40;
@@ -14,8 +14,8 @@ const RSV1: u8 = 0x40;
 /// "Hello", compressed: RFC 7692, section 7.2.3.1.
 const HELLO: &[u8] = &[0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00];
 
-fn inflating(limit: usize) -> Decoder {
-    Decoder::new(limits(limit, OnCompressed::Inflate))
+fn inflating(limit: usize) -> Limited {
+    Limited::new(limit, OnCompressed::Inflate)
 }
 
 fn text(text: &str) -> Seen {

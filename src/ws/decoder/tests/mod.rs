@@ -23,7 +23,7 @@ fn codes(bytes: &[u8]) -> Option<CloseCode> {
 
 #[test]
 fn a_silent_decoder_is_three_words_at_most_and_owns_nothing() {
-    assert!(size_of::<Decoder>() <= 24);
+    assert!(size_of::<Decoder>() <= 16);
     assert!(with_limit(LIMIT).is_idle());
 }
 

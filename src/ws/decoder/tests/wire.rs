@@ -1,5 +1,7 @@
 //! Builders of client frames, and helpers that run the decoder and collect its events.
 
+use std::ops::{Deref, DerefMut};
+
 use crate::engine::{Close, CloseCode, FrameKind};
 use crate::ws::decoder::{DecodeLimits, Decoder, Event, OnCompressed, ProtocolError};
 
@@ -92,17 +94,50 @@ impl From<Event<'_>> for Seen {
     }
 }
 
-/// Makes a decoder for messages of up to `message_bytes_max`, in any number of fragments.
-pub(super) fn with_limit(message_bytes_max: usize) -> Decoder {
-    Decoder::new(limits(message_bytes_max, OnCompressed::Refuse))
+/// A decoder with its limits.
+#[derive(Debug)]
+pub(super) struct Limited {
+    decoder: Decoder,
+    limits: DecodeLimits,
 }
 
-pub(super) fn limits(message_bytes_max: usize, on_compressed: OnCompressed) -> DecodeLimits {
-    DecodeLimits { message_bytes_max, fragments_max: u32::MAX, on_compressed }
+impl Limited {
+    /// Makes a decoder for messages of up to `message_bytes_max`, in any number of fragments.
+    pub(super) fn new(message_bytes_max: usize, on_compressed: OnCompressed) -> Self {
+        let limits = DecodeLimits { message_bytes_max, fragments_max: u32::MAX };
+        Self { decoder: Decoder::new(on_compressed), limits }
+    }
+
+    pub(super) fn decode<R>(
+        &mut self,
+        input: &mut &mut [u8],
+        take: impl FnOnce(Event<'_>) -> R,
+    ) -> Result<Option<R>, ProtocolError> {
+        self.decoder.decode(input, &self.limits, take)
+    }
+}
+
+impl Deref for Limited {
+    type Target = Decoder;
+
+    fn deref(&self) -> &Decoder {
+        &self.decoder
+    }
+}
+
+impl DerefMut for Limited {
+    fn deref_mut(&mut self) -> &mut Decoder {
+        &mut self.decoder
+    }
+}
+
+/// Makes a decoder of a client that does not compress.
+pub(super) fn with_limit(message_bytes_max: usize) -> Limited {
+    Limited::new(message_bytes_max, OnCompressed::Refuse)
 }
 
 /// Returns all events of one read.
-pub(super) fn feed(decoder: &mut Decoder, read: &[u8]) -> Result<Vec<Seen>, ProtocolError> {
+pub(super) fn feed(decoder: &mut Limited, read: &[u8]) -> Result<Vec<Seen>, ProtocolError> {
     let mut buffer = read.to_vec();
     let mut input = &mut buffer[..];
     let mut seen = Vec::new();
@@ -120,7 +155,7 @@ pub(super) fn run<'a>(limit: usize, reads: impl IntoIterator<Item = &'a [u8]>) -
 
 /// Returns the events of `reads`, up to a close or an error.
 pub(super) fn run_with<'a>(
-    mut decoder: Decoder,
+    mut decoder: Limited,
     reads: impl IntoIterator<Item = &'a [u8]>,
 ) -> Vec<Seen> {
     let mut seen = Vec::new();
