@@ -76,6 +76,19 @@ pub fn answer_all<Q: DeserializeOwned, A: Serialize>(
     Ok(())
 }
 
+/// Answers each request in a thread, until the parent closes the pipe. Then this process ends.
+pub fn answer_until_the_end<Q: DeserializeOwned, A: Serialize>(
+    answer: impl FnMut(Q) -> Result<A> + Send + 'static,
+) {
+    std::thread::spawn(|| {
+        let ended = answer_all(answer);
+        if let Err(error) = &ended {
+            eprintln!("a request was not understood: {error}");
+        }
+        std::process::exit(i32::from(ended.is_err()));
+    });
+}
+
 /// Sends one line to the parent.
 pub fn say(answer: &impl Serialize) -> Result<()> {
     println!("{}", serde_json::to_string(answer)?);

@@ -1,7 +1,7 @@
 //! The cost of fan-out over real sockets, compared with other servers and with the kernel alone.
 //!
 //! ```text
-//! cargo bench -p benches --bench sockets -- --progress            all of it, a quarter of an hour
+//! cargo bench -p benches --bench sockets -- --progress            all of it, about 20 minutes
 //! cargo bench -p benches --bench sockets -- --progress --short    two minutes
 //! ```
 //!
@@ -13,8 +13,15 @@
 //! the deliveries per second are its limit; the JSON output has its CPU time.
 //!
 //! The floors are lower bounds for a server that sends each message to each member: a bare epoll loop
-//! with one `write` for each delivery (floor 1), and with one joined `write` for each socket and turn of
-//! the loop (floor 2).
+//! with one `write` for each delivery (floor 1), with one joined `write` for each socket and turn of
+//! the loop (floor 2), and with the same writes in batches of up to 64, each batch with one system call
+//! of io_uring (floor 3). Where the kernel does not allow io_uring, floor 3 is left out, and a line below
+//! the tables of a scene says so. roomcast uses io_uring where it is allowed. `roomcast-json-send` is
+//! `roomcast-json` without io_uring.
+//!
+//! The last column of the first table of a scene says what the server's writes used: `io_uring`, with the
+//! part of the writes that left together, or `send`, a system call for each. It comes from the counters of
+//! the hub, so it is what the server did, not what was asked for. `-` means that it is not known.
 //!
 //! In one scene the server makes the load: 1, 4 and 16 tasks flood a room, while a client of another
 //! room times its echoes (see `flooded.rs`). The floor of this scene is a bare epoll loop that writes
@@ -25,7 +32,9 @@
 //! Two scenes do not use loopback but network namespaces: each client is some milliseconds away,
 //! behind an MTU of 1,500. The relay between the namespaces runs in the process that measures, with
 //! priority over others. The work that the relay does for the server's kernel, such as the receipt of
-//! acknowledgements, does not count as the server's. These scenes need root, and `ip` of iproute2.
+//! acknowledgements, does not count as the server's. There, small messages cost
+//! a line with `io_uring` far less than a line with `send`, so compare it with floor 3 only. These scenes
+//! need root, and `ip` of iproute2.
 //!
 //! The scenes of compression are played on request: `--scene compression`. There, most clients offer to inflate
 //! (permessage-deflate). The load generator counts the bytes of compressed messages, and one of its clients inflates

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::Result;
 use crate::contestants::Contestant;
-use crate::requests::{Answer, Crowd, Load, Measured, Request};
+use crate::figures::Writes;
+use crate::requests::{Answer, Crowd, HubCounts, HubRequest, Load, Measured, Request};
 use crate::stream::identity_files;
 use shared::process::{self, Peer};
 use support::network::Network;
@@ -76,6 +77,20 @@ impl Pair {
         match self.load.ask(&Request::Connect(crowd))? {
             Answer::Connected => Ok(()),
             answer => Err(format!("not an answer to a connect: {answer:?}").into()),
+        }
+    }
+
+    /// What the writes of the server used, as far as that is known.
+    pub(crate) fn writes(&mut self) -> Result<Writes> {
+        match self.contestant {
+            Contestant::Floor1 | Contestant::Floor2 => Ok(Writes::Send),
+            // It has nothing else: without io_uring, it drops out.
+            Contestant::Floor3 => Ok(Writes::IoUring { part: 1.0 }),
+            contestant if contestant.is_roomcast() => {
+                let counts: HubCounts = self.server.ask(&HubRequest::Count)?;
+                Ok(Writes::of(counts))
+            }
+            _ => Ok(Writes::Unknown),
         }
     }
 

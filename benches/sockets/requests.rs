@@ -47,6 +47,22 @@ pub(crate) struct Load {
     pub(crate) duration: Duration,
 }
 
+/// A request to a server that is roomcast.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum HubRequest {
+    /// Counts what the hub has done. The answer is [`HubCounts`].
+    Count,
+}
+
+/// What a hub has done since its start.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct HubCounts {
+    /// Writes to sockets.
+    pub(crate) writes: u64,
+    /// Those of them that left together with others, with one system call of io_uring.
+    pub(crate) batched_writes: u64,
+}
+
 /// An answer of the load generator.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {

@@ -10,14 +10,16 @@ use axum::http::{StatusCode, header};
 use axum::routing::get;
 use roomcast::{
     Builder, Close, Compression, Conn, Handler, Hub, HubUpgrade, Json, Overflow, Raw, RawMessage,
-    Server, Tls,
+    Server, Stats, Tls,
 };
 use serde::{Deserialize, Serialize};
 
 use super::HOUR;
 use crate::Result;
+use crate::requests::{HubCounts, HubRequest};
 use crate::stream::identity_files;
 use crate::wire::AUTHORIZATION;
+use shared::process;
 use support::flood;
 
 /// The settings that differ from the defaults.
@@ -94,10 +96,22 @@ async fn serve<T: Send + Sync + 'static>(
     };
     let builder = builder.io_uring(settings.may_use_io_uring).shards(settings.shards);
     let hub = builder.ping_interval(Duration::ZERO).build()?;
+    answer_requests(&hub);
     let server = Server::from_listener(tokio::net::TcpListener::from_std(listener)?);
     let server = if settings.is_tls { server.tls(&identity()?) } else { server };
     server.route("/ws/{room}", hub.handle(Relay))?.run().await;
     Ok(())
+}
+
+/// Answers the parent's requests until the parent ends.
+fn answer_requests<T: Send + Sync + 'static>(hub: &Hub<T>) {
+    let hub = hub.clone();
+    process::answer_until_the_end(move |request| match request {
+        HubRequest::Count => {
+            let Stats { writes, batched_writes, .. } = hub.stats();
+            Ok(HubCounts { writes, batched_writes })
+        }
+    });
 }
 
 /// Creates a certificate, in files that the clients find.
@@ -126,6 +140,7 @@ impl<S: Sync> FromRequestParts<S> for User {
 /// Serves a hub in axum; clients must send the token.
 pub(crate) async fn serve_in_axum(listener: TcpListener) -> Result<()> {
     let hub = Hub::<RawMessage>::with_codec(Raw).shards(1).ping_interval(Duration::ZERO).build()?;
+    answer_requests(&hub);
     let endpoint = hub.handle(Relay);
     let enter = |_: User, upgrade: HubUpgrade| async move { upgrade.accept(&endpoint).await };
     let app = Router::new().route("/ws/{room}", get(enter));

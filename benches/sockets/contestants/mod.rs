@@ -4,6 +4,7 @@ mod axum_broadcast;
 mod fastwebsockets_mpsc;
 mod floor;
 mod floor_flood;
+mod floor_ring;
 mod hub;
 mod node_ws;
 mod socketio;
@@ -18,6 +19,8 @@ use roomcast::Compression;
 use serde::Serialize;
 use tokio::net::TcpStream;
 
+use self::floor::Writing;
+use self::floor_ring::Ring;
 use crate::Result;
 use crate::wire::Dialect;
 use shared::process;
@@ -35,6 +38,9 @@ pub(crate) enum Contestant {
     /// A bare epoll loop with one joined write for each socket and turn.
     #[value(name = "floor-2")]
     Floor2,
+    /// floor-2, whose writes leave with io_uring: one system call for up to 64 of them.
+    #[value(name = "floor-3")]
+    Floor3,
     /// roomcast, which forwards text unchanged.
     Roomcast,
     /// roomcast with the JSON codec, which decodes each message and encodes it again.
@@ -81,6 +87,7 @@ impl Contestant {
         match self {
             Self::Floor1 => "floor 1: epoll, a write per delivery",
             Self::Floor2 => "floor 2: epoll, a joined write",
+            Self::Floor3 => "floor 3: epoll, joined writes in batches",
             Self::Roomcast => "roomcast",
             Self::RoomcastJson => "roomcast, JSON decoded and encoded",
             Self::RoomcastJsonSend => "roomcast, JSON, without io_uring",
@@ -104,7 +111,22 @@ impl Contestant {
     }
 
     pub(crate) fn is_floor(self) -> bool {
-        matches!(self, Self::Floor1 | Self::Floor2)
+        matches!(self, Self::Floor1 | Self::Floor2 | Self::Floor3)
+    }
+
+    /// Whether the server is roomcast, which answers [`HubRequest`](crate::requests::HubRequest)s.
+    pub(crate) fn is_roomcast(self) -> bool {
+        let others = [Self::Axum, Self::AxumJoined, Self::Fastwebsockets, Self::Socketioxide];
+        let compressors = [Self::Yawc, Self::NodeWs, Self::NodeWsAlone];
+        !self.is_floor() && !others.contains(&self) && !compressors.contains(&self)
+    }
+
+    /// Why this machine cannot run the server; `None` if nothing is known to prevent it.
+    pub(crate) fn obstacle(self) -> Option<String> {
+        match self {
+            Self::Floor3 => Ring::new().err().map(|error| format!("no io_uring here: {error}")),
+            _ => None,
+        }
     }
 
     pub(crate) fn dialect(self) -> Dialect {
@@ -138,6 +160,7 @@ impl Contestant {
     /// Serves until the process ends, and floods a room on request.
     pub(crate) fn serve_flood(self, addr: IpAddr) -> Result<()> {
         let listener = listen(addr)?;
+        process::end_with_parent();
         match self {
             Self::Floor2 => floor_flood::serve(listener),
             Self::RoomcastJson => self.block_on(hub::serve_flood(listener, self.threads())),
@@ -151,9 +174,13 @@ impl Contestant {
             return node_ws::serve(addr, self == Self::NodeWs);
         }
         let listener = listen(addr)?;
+        if !self.is_roomcast() {
+            process::end_with_parent();
+        }
         match self {
-            Self::Floor1 => floor::serve(listener, false),
-            Self::Floor2 => floor::serve(listener, true),
+            Self::Floor1 => floor::serve(listener, Writing::Each),
+            Self::Floor2 => floor::serve(listener, Writing::Joined),
+            Self::Floor3 => floor::serve(listener, Writing::Batched(Box::new(Ring::new()?))),
             Self::Axum => self.block_on(axum_broadcast::serve(listener, false)),
             Self::AxumJoined => self.block_on(axum_broadcast::serve(listener, true)),
             Self::Fastwebsockets => self.block_on(fastwebsockets_mpsc::serve(listener)),
@@ -193,7 +220,6 @@ impl Contestant {
 /// Listens, and reports the address to the parent.
 fn listen(addr: IpAddr) -> Result<TcpListener> {
     process::raise_descriptor_limit()?;
-    process::end_with_parent();
     let listener = TcpListener::bind((addr, 0))?;
     listener.set_nonblocking(true)?;
     process::say(&listener.local_addr()?)?;
