@@ -246,7 +246,7 @@ fn drop_all(contestant: Contestant) -> Result<Drops> {
 }
 
 /// The processor, its cores and the kernel, for the head of a report.
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name"));
     let model =

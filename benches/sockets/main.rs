@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench -p benches --bench sockets -- --progress            all of it, about 20 minutes
-//! cargo bench -p benches --bench sockets -- --progress --short    two minutes
+//! cargo bench -p benches --bench sockets -- --progress --short    about three minutes
 //! ```
 //!
 //! Each contestant is a server in a process of its own, on one core. Its clients are a load generator
@@ -42,24 +42,32 @@
 //! Node.js: it needs `node`, and `npm`, which installs the package `ws` once. These scenes also measure the memory of
 //! idle connections, and of half as many rooms with two members each and with traffic.
 //!
+//! Two commands need a large machine to show much: `-- scaling` compares numbers of shards (see `scaling.rs`), and
+//! `-- connections` holds up to a million connections (see `connections/mod.rs`).
+//!
 //! The benchmark needs Linux: the floors and the load generator use epoll, and processes are pinned to
 //! cores, which may share one physical core.
 
+mod connections;
 mod contest;
 mod contestants;
 mod feed;
 mod figures;
 mod flooded;
 mod handshake;
+mod layout;
 mod load;
 mod memory;
 mod pair;
+mod part;
 mod plan;
 mod plot;
+mod progress;
 mod report;
 mod requests;
 mod room;
 mod sample;
+mod scaling;
 mod stream;
 mod wire;
 
@@ -69,43 +77,64 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use contestants::Contestant;
+use contestants::{Contestant, Setting};
 use shared::{Error, Result};
 
 /// Measures the cost of fan-out over real sockets, compared with other servers and with the kernel alone.
 #[derive(Parser)]
 struct Program {
     #[command(subcommand)]
-    role: Option<Role>,
+    command: Option<Command>,
     #[command(flatten)]
     options: Options,
+    /// The flag that `cargo bench` adds; ignored.
+    #[arg(long, hide = true, global = true)]
+    bench: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measures fan-out with 1, 2, 4, 8 and 16 shards.
+    Scaling(scaling::Options),
+    /// Checks the limits of the system, and measures up to a million connections to one server.
+    Connections(connections::Options),
+    #[command(flatten)]
+    Role(Role),
 }
 
 /// The roles of the child processes.
 #[derive(Subcommand)]
-#[command(hide = true)]
 enum Role {
     /// Runs a server.
+    #[command(hide = true)]
     Serve {
         contestant: Contestant,
         /// The address to listen on.
         addr: IpAddr,
+        #[command(flatten)]
+        setting: Setting,
     },
     /// Runs the clients of a server that only serves.
+    #[command(hide = true)]
     Load,
+    /// Runs clients that are idle.
+    #[command(hide = true)]
+    Hold,
     /// Runs a server that floods a room on request.
+    #[command(hide = true)]
     Flood {
         contestant: Contestant,
         /// The address to listen on.
         addr: IpAddr,
     },
     /// Runs the clients of a server that floods a room.
+    #[command(hide = true)]
     Watch,
 }
 
 #[derive(Args)]
 struct Options {
-    /// Measures two short rounds of fan-out, in half of the cells; takes less than two minutes.
+    /// Measures two short rounds of fan-out, in half of the cells; takes about three minutes.
     #[arg(long)]
     short: bool,
     /// The number of rounds; the tables show medians [default: 5, with --short 2].
@@ -133,9 +162,6 @@ struct Options {
     /// Draws the cost of a delivery into a file, as SVG.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
-    /// The flag that `cargo bench` adds; ignored.
-    #[arg(long, hide = true)]
-    bench: bool,
 }
 
 impl Options {
@@ -162,25 +188,39 @@ impl Options {
 }
 
 fn main() -> Result<()> {
-    let Program { role, options } = Program::parse();
-    match role {
-        Some(Role::Serve { contestant, addr }) => contestant.serve(addr),
-        Some(Role::Load) => load::run(),
-        Some(Role::Flood { contestant, addr }) => contestant.serve_flood(addr),
-        Some(Role::Watch) => flooded::watch(),
-        None => {
-            let figures = contest::play(&options)?;
-            if figures.is_empty() {
-                return Err("nothing to measure: see --help for the scenes and contestants".into());
-            }
-            print!("{}", report::tables(&figures));
-            if let Some(file) = &options.json {
-                std::fs::write(file, serde_json::to_string_pretty(&figures)?)?;
-            }
-            if let Some(file) = &options.plot {
-                plot::draw(&figures, file)?;
-            }
-            Ok(())
+    let Program { command, options, .. } = Program::parse();
+    match command {
+        Some(Command::Scaling(options)) => scaling::run(&options),
+        Some(Command::Connections(options)) => connections::run(&options),
+        Some(Command::Role(role)) => role.play(),
+        None => compare(&options),
+    }
+}
+
+impl Role {
+    fn play(self) -> Result<()> {
+        match self {
+            Self::Serve { contestant, addr, setting } => contestant.serve(addr, setting),
+            Self::Load => load::run(),
+            Self::Hold => connections::clients::run(),
+            Self::Flood { contestant, addr } => contestant.serve_flood(addr),
+            Self::Watch => flooded::watch(),
         }
     }
+}
+
+/// Compares the contestants.
+fn compare(options: &Options) -> Result<()> {
+    let figures = contest::play(options)?;
+    if figures.is_empty() {
+        return Err("nothing to measure: see --help for the scenes and contestants".into());
+    }
+    print!("{}", report::tables(&figures));
+    if let Some(file) = &options.json {
+        std::fs::write(file, serde_json::to_string_pretty(&figures)?)?;
+    }
+    if let Some(file) = &options.plot {
+        plot::draw(&figures, file)?;
+    }
+    Ok(())
 }

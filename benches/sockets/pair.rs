@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::Result;
 use crate::contestants::Contestant;
 use crate::figures::Writes;
+use crate::layout::Layout;
 use crate::requests::{Answer, Crowd, HubCounts, HubRequest, Load, Measured, Request};
 use crate::stream::identity_files;
 use shared::process::{self, Peer};
@@ -27,6 +28,7 @@ pub(crate) struct Pair {
     pub(crate) server: Peer,
     pub(crate) addr: SocketAddr,
     pub(crate) load: Peer,
+    client_threads: usize,
     is_away: bool,
 }
 
@@ -35,19 +37,23 @@ impl Pair {
         contestant: Contestant,
         network: Option<&Network>,
         [server, load]: Roles,
+        layout: &Layout,
     ) -> Result<Self> {
-        let cores = process::cores()?;
         let name = clap::ValueEnum::to_possible_value(&contestant);
         let name = name.map(|name| name.get_name().to_owned()).unwrap_or_default();
-        let threads = contestant.threads().min(cores.len());
+        let threads = layout.server_threads.to_string();
         let addr = network.map_or(Ipv4Addr::LOCALHOST, |_| SERVER).to_string();
         let side = network.map(|network| &network.server);
-        let mut server = start_on(side, &cores[..threads], [server, &name, &addr])?;
+        let mut arguments = vec![server, &name, &addr];
+        if server == "serve" {
+            arguments.extend(["--threads", &threads]);
+        }
+        let mut server = start_on(side, &layout.server_cores, &arguments)?;
         let addr = server.answer()?;
-        // The clients share the last core if no core is left.
-        let core = cores[threads.min(cores.len() - 1)];
-        let load = start_on(network.map(|network| &network.clients), &[core], [load])?;
-        Ok(Self { contestant, server, addr, load, is_away: network.is_some() })
+        let side = network.map(|network| &network.clients);
+        let load = start_on(side, &layout.client_cores, &[load])?;
+        let (client_threads, is_away) = (layout.client_threads, network.is_some());
+        Ok(Self { contestant, server, addr, load, client_threads, is_away })
     }
 
     pub(crate) fn connected(
@@ -56,7 +62,7 @@ impl Pair {
         rooms: usize,
         members: usize,
     ) -> Result<Self> {
-        let mut pair = Self::start(contestant, network, FAN_OUT)?;
+        let mut pair = Self::start(contestant, network, FAN_OUT, &Layout::of(contestant)?)?;
         pair.connect(rooms, members)?;
         Ok(pair)
     }
@@ -71,6 +77,7 @@ impl Pair {
             first_room: 0,
             rooms,
             members,
+            threads: self.client_threads,
             paused_one_in: self.contestant.paused_one_in(),
             is_away: self.is_away,
         };
@@ -118,12 +125,13 @@ impl Drop for Pair {
 }
 
 /// Starts a process of this program on some cores, and in a network namespace.
-fn start_on<const N: usize>(
+pub(crate) fn start_on(
     side: Option<&Namespace>,
     cores: &[usize],
-    arguments: [&str; N],
+    arguments: &[&str],
 ) -> Result<Peer> {
-    let (cores, arguments) = (cores.to_vec(), arguments.map(str::to_owned));
+    let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+    let cores = cores.to_vec();
     let start = move || {
         // A child inherits the cores of this thread.
         let all = process::cores()?;

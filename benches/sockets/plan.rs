@@ -101,6 +101,23 @@ pub(crate) fn shards() -> Scene {
     }
 }
 
+/// The scenes that are played with 1 to 16 shards.
+pub(crate) fn scaling() -> Vec<Scene> {
+    let scene = |name, rooms, members, in_flight: &[usize]| Scene {
+        name,
+        rooms,
+        members,
+        contestants: Vec::new(),
+        cells: in_flight.iter().map(|&in_flight| Cell { in_flight, bytes: SMALL }).collect(),
+        link: None,
+    };
+    vec![
+        scene("1 room of 1,000", 1, 1_000, &[1, 16]),
+        scene("1 room of 8,000", 1, 8_000, &[1]),
+        scene("1,000 rooms of 8", 1_000, 8, &[1, 4]),
+    ]
+}
+
 /// The scene that measures the effect of clients that do not read on the clients that do.
 pub(crate) fn paused() -> Scene {
     Scene {

@@ -186,13 +186,14 @@ fn title_of(contestant: Contestant) -> String {
     contestant.title().to_owned()
 }
 
-fn put_row(text: &mut String, cells: impl IntoIterator<Item = String>) {
+/// Writes a line of a table.
+pub(crate) fn put_row(text: &mut String, cells: impl IntoIterator<Item = String>) {
     let cells: Vec<String> = cells.into_iter().collect();
     let _ = writeln!(text, "| {} |", cells.join(" | "));
 }
 
 /// Writes the rule below the head, and an empty line above the head, which separates the table from the one before.
-fn put_rule(text: &mut String, columns: usize) {
+pub(crate) fn put_rule(text: &mut String, columns: usize) {
     let head = text.trim_end().rfind('\n').map_or(0, |end| end + 1);
     text.insert(head, '\n');
     let _ = writeln!(text, "|---|{}", "---:|".repeat(columns));

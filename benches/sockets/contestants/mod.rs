@@ -11,12 +11,13 @@ mod socketio;
 mod yawc_broadcast;
 
 use std::future::Future;
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use roomcast::Compression;
 use serde::Serialize;
+use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
 
 use self::floor::Writing;
@@ -25,8 +26,26 @@ use crate::Result;
 use crate::wire::Dialect;
 use shared::process;
 
+/// The most connections that wait to be accepted, if `net.core.somaxconn` allows them: with many processes of clients,
+/// thousands connect at the same time.
+const BACKLOG: i32 = 4_096;
+
 /// A time so long that no timer fires while others are measured.
 const HOUR: Duration = Duration::from_secs(3_600);
+
+/// What differs from the defaults of a server.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Setting {
+    /// The number of threads, and of shards if the server has shards.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// The most connections of a hub.
+    #[arg(long)]
+    connections: Option<usize>,
+    /// The seconds between two pings of a hub; 0: no pings.
+    #[arg(long, default_value_t = 0)]
+    ping_seconds: u64,
+}
 
 /// A server that takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -152,7 +171,7 @@ impl Contestant {
         (self == Self::RoomcastPaused).then_some(10)
     }
 
-    /// The number of threads of the server.
+    /// The number of threads of the server in a contest.
     pub(crate) fn threads(self) -> usize {
         if self == Self::RoomcastTwoShards { 2 } else { 1 }
     }
@@ -163,13 +182,13 @@ impl Contestant {
         process::end_with_parent();
         match self {
             Self::Floor2 => floor_flood::serve(listener),
-            Self::RoomcastJson => self.block_on(hub::serve_flood(listener, self.threads())),
+            Self::RoomcastJson => block_on(1, hub::serve_flood(listener, 1)),
             _ => Err("this contestant has no flood".into()),
         }
     }
 
     /// Serves until the process ends.
-    pub(crate) fn serve(self, addr: IpAddr) -> Result<()> {
+    pub(crate) fn serve(self, addr: IpAddr, setting: Setting) -> Result<()> {
         if let Self::NodeWs | Self::NodeWsAlone = self {
             return node_ws::serve(addr, self == Self::NodeWs);
         }
@@ -181,22 +200,24 @@ impl Contestant {
             Self::Floor1 => floor::serve(listener, Writing::Each),
             Self::Floor2 => floor::serve(listener, Writing::Joined),
             Self::Floor3 => floor::serve(listener, Writing::Batched(Box::new(Ring::new()?))),
-            Self::Axum => self.block_on(axum_broadcast::serve(listener, false)),
-            Self::AxumJoined => self.block_on(axum_broadcast::serve(listener, true)),
-            Self::Fastwebsockets => self.block_on(fastwebsockets_mpsc::serve(listener)),
-            Self::Socketioxide => self.block_on(socketio::serve(listener)),
-            Self::Yawc => self.block_on(yawc_broadcast::serve(listener)),
+            Self::Axum => block_on(setting.threads, axum_broadcast::serve(listener, false)),
+            Self::AxumJoined => block_on(setting.threads, axum_broadcast::serve(listener, true)),
+            Self::Fastwebsockets => block_on(setting.threads, fastwebsockets_mpsc::serve(listener)),
+            Self::Socketioxide => block_on(setting.threads, socketio::serve(listener)),
+            Self::Yawc => block_on(setting.threads, yawc_broadcast::serve(listener)),
             Self::RoomcastJson | Self::RoomcastJsonSend => {
-                self.block_on(hub::serve_json(listener, self.settings()))
+                block_on(setting.threads, hub::serve_json(listener, self.settings(setting)))
             }
-            Self::RoomcastAxum => self.block_on(hub::serve_in_axum(listener)),
-            _ => self.block_on(hub::serve_text(listener, self.settings())),
+            Self::RoomcastAxum => block_on(setting.threads, hub::serve_in_axum(listener)),
+            _ => block_on(setting.threads, hub::serve_text(listener, self.settings(setting))),
         }
     }
 
-    fn settings(self) -> hub::Settings {
+    fn settings(self, setting: Setting) -> hub::Settings {
         hub::Settings {
-            shards: self.threads(),
+            shards: setting.threads,
+            connections: setting.connections,
+            ping_interval: Duration::from_secs(setting.ping_seconds),
             is_lossy: matches!(self, Self::RoomcastLossy | Self::RoomcastPaused),
             is_tls: self.is_tls(),
             may_use_io_uring: self != Self::RoomcastJsonSend,
@@ -208,20 +229,26 @@ impl Contestant {
             },
         }
     }
+}
 
-    fn block_on(self, serving: impl Future<Output = Result<()>> + Send + 'static) -> Result<()> {
-        let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        let runtime = runtime.worker_threads(self.threads()).enable_all().build()?;
-        // In a task, so that it runs on a worker thread like the tasks that the server spawns.
-        runtime.block_on(async { tokio::spawn(serving).await? })
-    }
+fn block_on(
+    threads: usize,
+    serving: impl Future<Output = Result<()>> + Send + 'static,
+) -> Result<()> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(threads).enable_all().build()?;
+    // In a task, so that it runs on a worker thread like the tasks that the server spawns.
+    runtime.block_on(async { tokio::spawn(serving).await? })
 }
 
 /// Listens, and reports the address to the parent.
 fn listen(addr: IpAddr) -> Result<TcpListener> {
     process::raise_descriptor_limit()?;
-    let listener = TcpListener::bind((addr, 0))?;
-    listener.set_nonblocking(true)?;
+    let socket = Socket::new(Domain::for_address((addr, 0).into()), Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((addr, 0)).into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    let listener = TcpListener::from(socket);
     process::say(&listener.local_addr()?)?;
     Ok(listener)
 }
