@@ -3,15 +3,19 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::time::clock_getcpuclockid;
+use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Result;
+
+/// The most requests that wait until they are handled.
+const REQUESTS_MAX: usize = 16;
 
 /// A child process that runs this same program. Parent and child exchange lines of JSON. Dropping the value kills the
 /// child.
@@ -71,9 +75,43 @@ pub fn answer_all<Q: DeserializeOwned, A: Serialize>(
     mut answer: impl FnMut(Q) -> Result<A>,
 ) -> Result<()> {
     for line in io::stdin().lines() {
-        say(&answer(serde_json::from_str(&line?)?).map_err(|error| error.to_string()))?;
+        self::answer(answer(serde_json::from_str(&line?)?))?;
     }
     Ok(())
+}
+
+/// Answers each request in a thread, until the parent closes the pipe. Then this process ends.
+pub fn answer_until_the_end<Q: DeserializeOwned, A: Serialize>(
+    answer: impl FnMut(Q) -> Result<A> + Send + 'static,
+) {
+    std::thread::spawn(|| {
+        let ended = answer_all(answer);
+        if let Err(error) = &ended {
+            eprintln!("a request was not understood: {error}");
+        }
+        std::process::exit(i32::from(ended.is_err()));
+    });
+}
+
+/// Reads requests in a thread. The channel ends when the parent closes the pipe, or after a line that is not a request.
+pub fn requests<Q: DeserializeOwned + Send + 'static>() -> mpsc::Receiver<Q> {
+    let (sender, receiver) = mpsc::sync_channel(REQUESTS_MAX);
+    std::thread::spawn(move || {
+        for line in io::stdin().lines().map_while(io::Result::ok) {
+            let sent = serde_json::from_str(&line).map(|request| sender.send(request));
+            match sent {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return,
+                Err(error) => return eprintln!("a request was not understood: {error}"),
+            }
+        }
+    });
+    receiver
+}
+
+/// Answers a request.
+pub fn answer<A: Serialize>(answer: Result<A>) -> Result<()> {
+    say(&answer.map_err(|error| error.to_string()))
 }
 
 /// Sends one line to the parent.
@@ -110,6 +148,12 @@ pub fn cpu_time(pid: u32) -> Result<Duration> {
     Ok(clock_getcpuclockid(Pid::from_raw(pid as i32))?.now()?.into())
 }
 
+/// The time since some start that is the same for all processes, in microseconds.
+pub fn monotonic_micros() -> Result<u64> {
+    let time = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
+    Ok(time.as_micros() as u64)
+}
+
 /// The resident memory of a process, in bytes. Exact, unlike the figure in `/proc/PID/status`.
 pub fn resident(pid: u32) -> Result<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
@@ -122,4 +166,9 @@ pub fn resident(pid: u32) -> Result<u64> {
 pub fn raise_descriptor_limit() -> Result<()> {
     rlimit::increase_nofile_limit(u64::MAX)?;
     Ok(())
+}
+
+/// The most open descriptors of this process now.
+pub fn descriptor_limit() -> Result<u64> {
+    Ok(rlimit::Resource::NOFILE.get_soft()?)
 }

@@ -149,12 +149,15 @@ fn play_scene(
     }
     let Scene { name, contestants, cells, .. } = scene.clone();
     teams.sort_by_key(|team| contestants.iter().position(|&other| other == team.contestant));
-    let (mut series, mut failures) = (Vec::new(), Vec::new());
+    let (mut series, mut writes, mut failures) = (Vec::new(), Vec::new(), Vec::new());
     for team in teams {
         series.extend(team.series);
-        failures.extend(team.pair.err().map(|failure| (team.contestant, failure)));
+        match team.pair {
+            Ok(mut pair) => writes.push((team.contestant, pair.writes()?)),
+            Err(failure) => failures.push((team.contestant, failure)),
+        }
     }
-    Ok(Some(SceneFigures { name, contestants, cells, series, failures }))
+    Ok(Some(SceneFigures { name, contestants, cells, series, writes, failures }))
 }
 
 /// A contestant in a scene.
@@ -170,9 +173,12 @@ impl Team {
     fn join(contestant: Contestant, scene: &Scene, network: Option<&Network>) -> Result<Self> {
         let new = |&cell| Series { contestant, cell, rounds: Vec::new() };
         let series = scene.cells.iter().map(new).collect();
-        let pair = match Pair::connected(contestant, network, scene.rooms, scene.members) {
-            Ok(pair) => Ok(pair),
-            Err(error) => Err(failure(contestant, "connecting", error)?),
+        let pair = match contestant.obstacle() {
+            Some(obstacle) => Err(format!("the start: {obstacle}")),
+            None => match Pair::connected(contestant, network, scene.rooms, scene.members) {
+                Ok(pair) => Ok(pair),
+                Err(error) => Err(failure(contestant, "connecting", error)?),
+            },
         };
         Ok(Self { contestant, pair, series })
     }
@@ -240,7 +246,7 @@ fn drop_all(contestant: Contestant) -> Result<Drops> {
 }
 
 /// The processor, its cores and the kernel, for the head of a report.
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name"));
     let model =

@@ -1,12 +1,13 @@
 //! The results, and their medians.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::contestants::Contestant;
 use crate::plan::Cell;
-use crate::requests::Measured;
+use crate::requests::{HubCounts, Measured};
 use crate::wire::server_frame_bytes;
 use support::flood::clients::Measured as FloodMeasured;
 
@@ -40,8 +41,43 @@ pub(crate) struct SceneFigures {
     pub(crate) contestants: Vec<Contestant>,
     pub(crate) cells: Vec<Cell>,
     pub(crate) series: Vec<Series>,
+    /// What the writes of each contestant used, in all cells together.
+    pub(crate) writes: Vec<(Contestant, Writes)>,
     /// The contestants that failed, and their errors.
     pub(crate) failures: Vec<(Contestant, String)>,
+}
+
+/// What the writes of a server used.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Writes {
+    Unknown,
+    /// A system call for each.
+    Send,
+    /// This part of them left together with others, with io_uring. Each other write was a system call.
+    IoUring {
+        part: f64,
+    },
+}
+
+impl Writes {
+    /// What the writes of a hub with these counts used.
+    pub(crate) fn of(counts: HubCounts) -> Self {
+        match counts.batched_writes {
+            0 => Self::Send,
+            batched => Self::IoUring { part: batched as f64 / counts.writes as f64 },
+        }
+    }
+}
+
+impl fmt::Display for Writes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("-"),
+            Self::Send => f.write_str("send"),
+            Self::IoUring { part } => write!(f, "io_uring ({:.0} %)", part * 1e2),
+        }
+    }
 }
 
 /// The results of one contestant in one cell, round by round.
@@ -151,6 +187,12 @@ impl SceneFigures {
     pub(crate) fn series(&self, contestant: Contestant, cell: Cell) -> Option<&Series> {
         let is_meant = |series: &&Series| series.contestant == contestant && series.cell == cell;
         self.series.iter().find(is_meant).filter(|series| !series.rounds.is_empty())
+    }
+
+    /// What the writes of a contestant used; `None` if the contestant failed.
+    pub(crate) fn writes(&self, contestant: Contestant) -> Option<Writes> {
+        let is_meant = |(other, _): &&(Contestant, Writes)| *other == contestant;
+        self.writes.iter().find(is_meant).map(|&(_, writes)| writes)
     }
 
     /// The series to compare with: the cheaper floor, or the first contestant if no floor takes part.

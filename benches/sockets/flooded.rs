@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::contestants::Contestant;
 use crate::figures::Flood;
+use crate::layout::Layout;
 use crate::pair::{FLOOD, Pair};
 use crate::{Result, plan};
 use shared::process;
@@ -81,7 +82,7 @@ impl Team {
 }
 
 fn enter(contestant: Contestant) -> Result<Pair> {
-    let mut pair = Pair::start(contestant, None, FLOOD)?;
+    let mut pair = Pair::start(contestant, None, FLOOD, &Layout::of(contestant)?)?;
     let request = Request::Enter { server: pair.addr, server_pid: pair.server.pid() };
     match pair.load.ask(&request)? {
         Answer::Entered => Ok(pair),

@@ -1,4 +1,4 @@
-//! The load generator: all clients of one server, in one thread with one epoll.
+//! The load generator: all clients of one server, in one thread with one epoll, or in several.
 //!
 //! The load is a closed loop with a fixed number of messages in flight in each room: when a message has
 //! reached all members, the next member in turn sends another. A measurement begins and ends with
@@ -9,35 +9,27 @@
 //! client inflates everything, as a check.
 
 use std::collections::HashSet;
-use std::io::{ErrorKind, Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
-use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use rustls::ClientConfig;
 use socket2::{Domain, Socket, Type};
 
 use crate::Result;
-use crate::feed::Feed;
 use crate::handshake::{accepts_deflate, read_greeting, read_head};
+use crate::part::{PATIENCE, Part};
+use crate::progress::{Progress, Split};
 use crate::requests::{Answer, Crowd, Load, Measured, Request};
-use crate::room::Room;
-use crate::sample::Sample;
 use crate::stream::{Stream, client_config};
-use crate::wire::{RSV1, client_frame, request, take_frame};
+use crate::wire::{client_frame, request};
 use shared::process;
 use support::network::relay::client_addr;
 
-const SCRATCH_BYTES: usize = 256 * 1024;
-
 /// The number of connections that are opened at the same time.
 const DIALS: usize = 64;
-
-/// The longest time without an arrival while messages are in flight.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The time to wait for the deliveries of a probe while some members are still joining.
 const PROBE_PATIENCE: Duration = Duration::from_millis(200);
@@ -77,54 +69,27 @@ pub(crate) fn run() -> Result<()> {
 struct Clients {
     crowd: Crowd,
     tls: Option<Arc<ClientConfig>>,
-    epoll: Epoll,
-    conns: Vec<Conn>,
-    rooms: Vec<Room>,
+    progress: Progress,
+    /// The clients of each thread.
+    parts: Vec<Part>,
     /// The connections of clients that do not read.
     paused: Vec<Stream>,
-    scratch: Vec<u8>,
-    feed: Feed,
-    /// What the first connection has inflated, if the clients offer to.
-    sample: Option<Sample>,
-    epoch: Instant,
-    latencies: Histogram<u64>,
-    /// Rooms in which a message has reached all members: one entry for each message that is not yet handled.
-    done: Vec<usize>,
-    counts: Counts,
-}
-
-/// What a measurement counts.
-#[derive(Default)]
-struct Counts {
-    deliveries: u64,
-    wire_bytes: u64,
-    compressed: u64,
-}
-
-struct Conn {
-    stream: Stream,
-    room: usize,
-    received: u64,
-    /// The first part of an incomplete frame.
-    partial: Vec<u8>,
 }
 
 impl Clients {
     fn connect(crowd: Crowd) -> Result<Self> {
+        let Crowd { threads, rooms, members, .. } = crowd;
+        if crowd.offers_deflate && threads > 1 {
+            return Err("the latency of compressed messages is counted in one thread only".into());
+        }
+        let epoch = Instant::now();
+        let parts = (0..threads).map(|index| Part::new(index, crowd, epoch));
         let mut clients = Self {
             crowd,
             tls: crowd.is_tls.then(|| client_config(crowd.server_pid)).transpose()?,
-            epoll: Epoll::new(EpollCreateFlags::empty())?,
-            conns: Vec::new(),
-            rooms: (0..crowd.rooms).map(|_| Room::default()).collect(),
+            progress: Progress::new(Split { threads, rooms, members }),
+            parts: parts.collect::<Result<_>>()?,
             paused: Vec::new(),
-            scratch: vec![0; SCRATCH_BYTES],
-            feed: Feed::new(),
-            sample: crowd.offers_deflate.then(Sample::new),
-            epoch: Instant::now(),
-            latencies: Histogram::new_with_bounds(1_000, 60_000_000_000, 3)?,
-            done: Vec::new(),
-            counts: Counts::default(),
         };
         let seats: Vec<usize> = (0..crowd.rooms * crowd.members).collect();
         for seats in seats.chunks(DIALS) {
@@ -173,24 +138,21 @@ impl Clients {
             self.paused.push(stream);
             return Ok(());
         }
-        stream.tcp().set_nonblocking(true)?;
-        let (id, room) = (self.conns.len(), seat % self.crowd.rooms);
-        self.epoll.add(stream.tcp(), EpollEvent::new(EpollFlags::EPOLLIN, id as u64))?;
-        self.conns.push(Conn { stream, room, received: 0, partial });
-        self.rooms[room].conns.push(id);
-        Ok(())
+        let thread = self.progress.split().thread_of(seat);
+        self.parts[thread].add(stream, seat % self.crowd.rooms, partial)
     }
 
     /// Sends probes until, in each room, a probe reaches all members: until all clients have joined.
     fn settle(&mut self) -> Result<()> {
-        let mut unsettled: HashSet<usize> = (0..self.rooms.len()).collect();
+        let mut unsettled: HashSet<usize> = (0..self.crowd.rooms).collect();
         for probe in 0..PROBES_MAX {
             self.forget_counts();
             for &room in &unsettled {
-                self.send(room, 128)?;
+                let thread = self.progress.split().first_sender(room, 0);
+                self.parts[thread].send(&self.progress, room, 128)?;
             }
             while self.receive(PROBE_PATIENCE)? {
-                unsettled.retain(|&room| !self.rooms[room].is_complete());
+                unsettled.retain(|&room| !self.is_complete(room));
                 if unsettled.is_empty() {
                     // The probes before may still be on their way.
                     while probe > 0 && self.receive(PROBE_PATIENCE)? {}
@@ -200,6 +162,18 @@ impl Clients {
             }
         }
         Err(format!("in {} rooms, not all have joined", unsettled.len()).into())
+    }
+
+    fn is_complete(&self, room: usize) -> bool {
+        self.parts.iter().all(|part| part.is_complete(room, &self.progress))
+    }
+
+    /// Receives for all threads, in turn. Returns `false` if no data has come in time.
+    fn receive(&mut self, patience: Duration) -> Result<bool> {
+        let patience = patience / self.parts.len() as u32;
+        self.parts.iter_mut().try_fold(false, |has_received, part| {
+            Ok(part.receive(&self.progress, patience)? || has_received)
+        })
     }
 
     /// Sends until the buffers of all paused clients are full.
@@ -217,156 +191,79 @@ impl Clients {
     }
 
     fn forget_counts(&mut self) {
-        self.conns.iter_mut().for_each(|conn| conn.received = 0);
-        self.rooms.iter_mut().for_each(Room::reset);
-        self.done.clear();
+        self.parts.iter_mut().for_each(Part::forget_counts);
+        self.progress.reset();
     }
 
     fn measure(&mut self, load: Load) -> Result<Measured> {
-        self.latencies.reset();
-        self.counts = Counts::default();
+        self.forget_counts();
+        self.progress.begin(load.in_flight)?;
         let server = self.crowd.server_pid;
         let before = (process::cpu_time(server)?, process::cpu_time(std::process::id())?);
         let began = Instant::now();
-        for room in 0..self.rooms.len() {
-            for _ in 0..load.in_flight {
-                self.send(room, load.bytes)?;
-            }
-        }
-        let mut in_flight = self.rooms.len() * load.in_flight;
-        while in_flight > 0 {
-            if !self.receive(PATIENCE)? {
-                return Err(format!("{in_flight} messages have not reached all").into());
-            }
-            let is_over = began.elapsed() >= load.duration;
-            while let Some(room) = self.done.pop() {
-                match is_over {
-                    true => in_flight -= 1,
-                    false => self.send(room, load.bytes)?,
-                }
-            }
-        }
-        let elapsed = began.elapsed();
+        let ended = self.measure_parts(load, began)?;
         let after = (process::cpu_time(server)?, process::cpu_time(std::process::id())?);
         self.check_complete()?;
-        let Counts { deliveries, wire_bytes, compressed } = self.counts;
+        let Some((first, others)) = self.parts.split_first_mut() else { unreachable!("a thread") };
+        for other in others {
+            first.merge(other)?;
+        }
         Ok(Measured {
-            deliveries,
-            wire_bytes,
-            compressed,
-            elapsed,
+            deliveries: first.counts.deliveries,
+            wire_bytes: first.counts.wire_bytes,
+            compressed: first.counts.compressed,
+            elapsed: ended - began,
             server_cpu: after.0 - before.0,
             load_cpu: after.1 - before.1,
-            p50: self.latencies.value_at_quantile(0.5),
-            p99: self.latencies.value_at_quantile(0.99),
-            p999: self.latencies.value_at_quantile(0.999),
+            p50: first.latencies.value_at_quantile(0.5),
+            p99: first.latencies.value_at_quantile(0.99),
+            p999: first.latencies.value_at_quantile(0.999),
+        })
+    }
+
+    /// Measures in all threads, of which the first is this one. Returns the time of the last delivery.
+    fn measure_parts(&mut self, load: Load, began: Instant) -> Result<Instant> {
+        let Self { progress, parts, .. } = self;
+        let Some((first, others)) = parts.split_first_mut() else { unreachable!("a thread") };
+        let progress = &*progress;
+        thread::scope(|scope| {
+            let measure = |part: &'_ mut Part| part.measure(progress, load, began);
+            let others: Vec<_> =
+                others.iter_mut().map(|part| scope.spawn(move || measure(part))).collect();
+            let mut ended = measure(first)?;
+            for other in others {
+                ended = ended.max(other.join().map_err(|_| "a thread has panicked")??);
+            }
+            Ok(ended)
         })
     }
 
     /// Checks that each client has received as many messages as its room was sent.
     fn check_complete(&self) -> Result<()> {
-        let is_short = |conn: &&Conn| conn.received != self.rooms[conn.room].sent;
-        match self.conns.iter().filter(is_short).count() {
+        match self.parts.iter().map(|part| part.incomplete(&self.progress)).sum::<usize>() {
             0 => Ok(()),
             short => Err(format!("{short} clients have received too few or too many").into()),
         }
     }
 
-    /// The time since the start, in microseconds.
-    fn now(&self) -> u64 {
-        self.epoch.elapsed().as_micros() as u64
-    }
-
-    /// Lets the next member of a room send a message.
-    fn send(&mut self, room: usize, bytes: usize) -> Result<()> {
-        let now = self.now();
-        let frame = client_frame(&self.crowd.dialect.message(&mut self.feed, now, bytes));
-        let sender = self.rooms[room].send(now);
-        let sender = &mut self.conns[sender];
-        // The server reads, so the socket accepts so small a message at once.
-        Ok(sender.stream.write_all(&frame)?)
-    }
-
-    /// Waits for data, and reads it. Returns `false` if no data has come in time.
-    fn receive(&mut self, patience: Duration) -> Result<bool> {
-        let mut events = [EpollEvent::empty(); 256];
-        let timeout = u16::try_from(patience.as_millis())?;
-        let count = match self.epoll.wait(&mut events, timeout) {
-            // A signal interrupted the wait: look again.
-            Err(Errno::EINTR) => return Ok(true),
-            count => count?,
-        };
-        for event in &events[..count] {
-            self.read(event.data() as usize)?;
-        }
-        Ok(count > 0)
-    }
-
-    fn read(&mut self, id: usize) -> Result<()> {
-        while self.read_once(id)? > 0 && self.conns[id].stream.holds_back() {}
-        Ok(())
-    }
-
-    /// Reads once, and handles the frames. Returns the number of bytes.
-    fn read_once(&mut self, id: usize) -> Result<usize> {
-        let conn = &mut self.conns[id];
-        let kept = conn.partial.len();
-        self.scratch[..kept].copy_from_slice(&conn.partial);
-        conn.partial.clear();
-        let read = match conn.stream.read(&mut self.scratch[kept..]) {
-            Ok(0) => return Err("the server has closed a connection".into()),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-            read => read?,
-        };
-        let rest = self.take_frames(id, kept + read)?;
-        self.conns[id].partial.extend_from_slice(&self.scratch[rest..kept + read]);
-        Ok(read)
-    }
-
-    /// Handles the frames at the front of the scratch buffer, and returns where they end.
-    fn take_frames(&mut self, id: usize, end: usize) -> Result<usize> {
-        let now = self.now();
-        let Self { crowd, conns, rooms, scratch, sample, latencies, done, counts, .. } = self;
-        let conn = &mut conns[id];
-        let room = &mut rooms[conn.room];
-        let mut start = 0;
-        while let Some((first, payload, bytes)) = take_frame(&mut scratch[start..end]) {
-            start += bytes;
-            if first & 0x0f == 0x8 {
-                return Err("the server has closed a connection".into());
-            }
-            let is_compressed = first & RSV1 != 0;
-            if let Some(sample) = sample.as_mut().filter(|_| is_compressed && id == 0) {
-                sample.check(payload)?;
-            }
-            let stamp = match is_compressed {
-                true => Some(room.sent_at(conn.received + 1).unwrap_or(now)),
-                false => crowd.dialect.stamp(payload),
-            };
-            let Some(stamp) = stamp else { continue };
-            conn.received += 1;
-            counts.deliveries += 1;
-            counts.wire_bytes += bytes as u64;
-            counts.compressed += u64::from(is_compressed);
-            latencies.saturating_record(now.saturating_sub(stamp) * 1_000);
-            if room.receive(conn.received) {
-                done.push(conn.room);
-            }
-        }
-        Ok(start)
-    }
-
     /// Closes all connections in another thread, while this thread opens new connections one after another.
     fn drop_all(self, watch_for: Duration) -> Result<Answer> {
-        let Self { crowd, conns, paused, .. } = self;
-        let dropping = std::thread::spawn(move || drop((conns, paused)));
+        let Self { crowd, parts, paused, .. } = self;
+        let dropping = std::thread::spawn(move || drop((parts, paused)));
         let began = Instant::now();
         let (mut served, mut slowest) = (0, Duration::ZERO);
         while began.elapsed() < watch_for {
             let dialed = Instant::now();
             // The client joins a room of its own, and waits for its own message.
             let first_room = crowd.rooms + served;
-            let alone = Crowd { first_room, rooms: 1, members: 1, paused_one_in: None, ..crowd };
+            let alone = Crowd {
+                first_room,
+                rooms: 1,
+                members: 1,
+                threads: 1,
+                paused_one_in: None,
+                ..crowd
+            };
             Self::connect(alone)?.settle()?;
             slowest = slowest.max(dialed.elapsed());
             served += 1;

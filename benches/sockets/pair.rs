@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::Result;
 use crate::contestants::Contestant;
-use crate::requests::{Answer, Crowd, Load, Measured, Request};
+use crate::figures::Writes;
+use crate::layout::Layout;
+use crate::requests::{Answer, Crowd, HubCounts, HubRequest, Load, Measured, Request};
 use crate::stream::identity_files;
 use shared::process::{self, Peer};
 use support::network::Network;
@@ -26,6 +28,7 @@ pub(crate) struct Pair {
     pub(crate) server: Peer,
     pub(crate) addr: SocketAddr,
     pub(crate) load: Peer,
+    client_threads: usize,
     is_away: bool,
 }
 
@@ -34,19 +37,23 @@ impl Pair {
         contestant: Contestant,
         network: Option<&Network>,
         [server, load]: Roles,
+        layout: &Layout,
     ) -> Result<Self> {
-        let cores = process::cores()?;
         let name = clap::ValueEnum::to_possible_value(&contestant);
         let name = name.map(|name| name.get_name().to_owned()).unwrap_or_default();
-        let threads = contestant.threads().min(cores.len());
+        let threads = layout.server_threads.to_string();
         let addr = network.map_or(Ipv4Addr::LOCALHOST, |_| SERVER).to_string();
         let side = network.map(|network| &network.server);
-        let mut server = start_on(side, &cores[..threads], [server, &name, &addr])?;
+        let mut arguments = vec![server, &name, &addr];
+        if server == "serve" {
+            arguments.extend(["--threads", &threads]);
+        }
+        let mut server = start_on(side, &layout.server_cores, &arguments)?;
         let addr = server.answer()?;
-        // The clients share the last core if no core is left.
-        let core = cores[threads.min(cores.len() - 1)];
-        let load = start_on(network.map(|network| &network.clients), &[core], [load])?;
-        Ok(Self { contestant, server, addr, load, is_away: network.is_some() })
+        let side = network.map(|network| &network.clients);
+        let load = start_on(side, &layout.client_cores, &[load])?;
+        let (client_threads, is_away) = (layout.client_threads, network.is_some());
+        Ok(Self { contestant, server, addr, load, client_threads, is_away })
     }
 
     pub(crate) fn connected(
@@ -55,7 +62,7 @@ impl Pair {
         rooms: usize,
         members: usize,
     ) -> Result<Self> {
-        let mut pair = Self::start(contestant, network, FAN_OUT)?;
+        let mut pair = Self::start(contestant, network, FAN_OUT, &Layout::of(contestant)?)?;
         pair.connect(rooms, members)?;
         Ok(pair)
     }
@@ -70,12 +77,27 @@ impl Pair {
             first_room: 0,
             rooms,
             members,
+            threads: self.client_threads,
             paused_one_in: self.contestant.paused_one_in(),
             is_away: self.is_away,
         };
         match self.load.ask(&Request::Connect(crowd))? {
             Answer::Connected => Ok(()),
             answer => Err(format!("not an answer to a connect: {answer:?}").into()),
+        }
+    }
+
+    /// What the writes of the server used, as far as that is known.
+    pub(crate) fn writes(&mut self) -> Result<Writes> {
+        match self.contestant {
+            Contestant::Floor1 | Contestant::Floor2 => Ok(Writes::Send),
+            // It has nothing else: without io_uring, it drops out.
+            Contestant::Floor3 => Ok(Writes::IoUring { part: 1.0 }),
+            contestant if contestant.is_roomcast() => {
+                let counts: HubCounts = self.server.ask(&HubRequest::Count)?;
+                Ok(Writes::of(counts))
+            }
+            _ => Ok(Writes::Unknown),
         }
     }
 
@@ -103,12 +125,13 @@ impl Drop for Pair {
 }
 
 /// Starts a process of this program on some cores, and in a network namespace.
-fn start_on<const N: usize>(
+pub(crate) fn start_on(
     side: Option<&Namespace>,
     cores: &[usize],
-    arguments: [&str; N],
+    arguments: &[&str],
 ) -> Result<Peer> {
-    let (cores, arguments) = (cores.to_vec(), arguments.map(str::to_owned));
+    let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+    let cores = cores.to_vec();
     let start = move || {
         // A child inherits the cores of this thread.
         let all = process::cores()?;

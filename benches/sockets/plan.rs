@@ -61,23 +61,32 @@ pub(crate) fn fan_out() -> Vec<Scene> {
     let contestants = vec![
         Contestant::Floor1,
         Contestant::Floor2,
+        Contestant::Floor3,
         Contestant::Roomcast,
         Contestant::RoomcastJson,
+        Contestant::RoomcastJsonSend,
         Contestant::Axum,
         Contestant::AxumJoined,
         Contestant::Fastwebsockets,
         Contestant::Socketioxide,
     ];
-    [("1 room of 1,000", 1, 1_000), ("1 room of 8,000", 1, 8_000), ("1,000 rooms of 8", 1_000, 8)]
-        .map(|(name, rooms, members)| Scene {
-            name,
-            rooms,
-            members,
-            contestants: contestants.clone(),
-            cells: cells.clone(),
-            link: None,
-        })
-        .into()
+    let busy_cells = [4, 16].map(|in_flight| Cell { in_flight, bytes: SMALL }).to_vec();
+    [
+        ("1 room of 100", 1, 100, &busy_cells),
+        ("1 room of 300", 1, 300, &busy_cells),
+        ("1 room of 1,000", 1, 1_000, &cells),
+        ("1 room of 8,000", 1, 8_000, &cells),
+        ("1,000 rooms of 8", 1_000, 8, &cells),
+    ]
+    .map(|(name, rooms, members, cells)| Scene {
+        name,
+        rooms,
+        members,
+        contestants: contestants.clone(),
+        cells: cells.clone(),
+        link: None,
+    })
+    .into()
 }
 
 /// The scene that compares one shard with two.
@@ -90,6 +99,23 @@ pub(crate) fn shards() -> Scene {
         cells: [1, 16].map(|in_flight| Cell { in_flight, bytes: SMALL }).into(),
         link: None,
     }
+}
+
+/// The scenes that are played with 1 to 16 shards.
+pub(crate) fn scaling() -> Vec<Scene> {
+    let scene = |name, rooms, members, in_flight: &[usize]| Scene {
+        name,
+        rooms,
+        members,
+        contestants: Vec::new(),
+        cells: in_flight.iter().map(|&in_flight| Cell { in_flight, bytes: SMALL }).collect(),
+        link: None,
+    };
+    vec![
+        scene("1 room of 1,000", 1, 1_000, &[1, 16]),
+        scene("1 room of 8,000", 1, 8_000, &[1]),
+        scene("1,000 rooms of 8", 1_000, 8, &[1, 4]),
+    ]
 }
 
 /// The scene that measures the effect of clients that do not read on the clients that do.
@@ -130,6 +156,7 @@ pub(crate) fn away() -> Vec<Scene> {
             contestants: vec![
                 Contestant::Floor1,
                 Contestant::Floor2,
+                Contestant::Floor3,
                 Contestant::Roomcast,
                 Contestant::AxumJoined,
                 Contestant::Fastwebsockets,

@@ -84,6 +84,7 @@ fn color(contestant: Contestant) -> RGBColor {
     match contestant {
         Contestant::Floor1 => RGBColor(190, 190, 190),
         Contestant::Floor2 => RGBColor(140, 140, 140),
+        Contestant::Floor3 => RGBColor(90, 90, 90),
         Contestant::Roomcast => RGBColor(200, 40, 40),
         Contestant::RoomcastJson => RGBColor(235, 130, 110),
         Contestant::RoomcastJsonSend => RGBColor(250, 190, 170),

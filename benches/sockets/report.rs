@@ -8,6 +8,9 @@ use crate::plan::{Cell, FLOODED};
 use crate::requests::Measured;
 use support::flood::clients::Measured as FloodMeasured;
 
+/// A cell for which nothing was measured.
+const NOTHING: &str = "–";
+
 /// Returns all tables.
 pub(crate) fn tables(figures: &Figures) -> String {
     let mut text = format!("{}; medians of {} rounds\n", figures.machine, figures.rounds);
@@ -24,13 +27,17 @@ pub(crate) fn tables(figures: &Figures) -> String {
 
 fn put_scene(text: &mut String, scene: &SceneFigures) {
     let floor = match scene.contestants.iter().any(|contestant| contestant.is_floor()) {
-        true => "the better floor",
+        true => "the best floor",
         false => "the first line",
     };
     put_table(
         text,
         &format!("{}: server CPU per delivery in µs (ratio to {floor})", scene.name),
         scene,
+        Some(&|contestant| match scene.writes(contestant) {
+            Some(writes) => writes.to_string(),
+            None => NOTHING.to_owned(),
+        }),
         |series, yardstick| {
             let ratio = series.ratio(yardstick, Measured::cpu_micros);
             format!("{:.2} ({ratio:.2})", series.median(Measured::cpu_micros))
@@ -41,6 +48,7 @@ fn put_scene(text: &mut String, scene: &SceneFigures) {
             text,
             &format!("{}: bytes on the wire, ratio to plain (part compressed)", scene.name),
             scene,
+            None,
             |series, _| {
                 let ratio = series.median(|measured| measured.wire_part(series.cell));
                 let compressed = series.median(Measured::compressed_part) * 1e2;
@@ -48,13 +56,14 @@ fn put_scene(text: &mut String, scene: &SceneFigures) {
             },
         );
     }
-    put_table(text, &format!("{}: deliveries, 1,000/s", scene.name), scene, |series, _| {
+    put_table(text, &format!("{}: deliveries, 1,000/s", scene.name), scene, None, |series, _| {
         format!("{:.0}", series.median(Measured::rate) / 1e3)
     });
     put_table(
         text,
         &format!("{}: latency p50 / p99 / p99.9, ms", scene.name),
         scene,
+        None,
         |series, _| {
             let [p50, p99, p999] = [
                 series.median(|measured| measured.p50 as f64),
@@ -74,22 +83,26 @@ fn put_failures(text: &mut String, failures: &[(Contestant, String)]) {
     }
 }
 
-/// Writes a table with a line for each contestant and a column for each cell.
+/// Writes a table with a line for each contestant and a column for each cell. With `writes`, another column shows what
+/// the contestant's writes used.
 fn put_table(
     text: &mut String,
     title: &str,
     scene: &SceneFigures,
+    writes: Option<&dyn Fn(Contestant) -> String>,
     show: impl Fn(&Series, &Series) -> String,
 ) {
     let heads = scene.cells.iter().map(Cell::to_string);
-    put_row(text, std::iter::once(title.to_owned()).chain(heads));
-    put_rule(text, scene.cells.len());
+    let writes_head = writes.map(|_| "writes".to_owned());
+    put_row(text, std::iter::once(title.to_owned()).chain(heads).chain(writes_head));
+    put_rule(text, scene.cells.len() + usize::from(writes.is_some()));
     for &contestant in &scene.contestants {
         let cell = |&cell: &Cell| match (scene.series(contestant, cell), scene.yardstick(cell)) {
             (Some(series), Some(yardstick)) => show(series, yardstick),
-            _ => "–".to_owned(),
+            _ => NOTHING.to_owned(),
         };
         let cells = scene.cells.iter().map(cell);
+        let cells = cells.chain(writes.map(|writes| writes(contestant)));
         put_row(text, std::iter::once(contestant.title().to_owned()).chain(cells));
     }
 }
@@ -173,13 +186,14 @@ fn title_of(contestant: Contestant) -> String {
     contestant.title().to_owned()
 }
 
-fn put_row(text: &mut String, cells: impl IntoIterator<Item = String>) {
+/// Writes a line of a table.
+pub(crate) fn put_row(text: &mut String, cells: impl IntoIterator<Item = String>) {
     let cells: Vec<String> = cells.into_iter().collect();
     let _ = writeln!(text, "| {} |", cells.join(" | "));
 }
 
 /// Writes the rule below the head, and an empty line above the head, which separates the table from the one before.
-fn put_rule(text: &mut String, columns: usize) {
+pub(crate) fn put_rule(text: &mut String, columns: usize) {
     let head = text.trim_end().rfind('\n').map_or(0, |end| end + 1);
     text.insert(head, '\n');
     let _ = writeln!(text, "|---|{}", "---:|".repeat(columns));

@@ -29,6 +29,8 @@ pub(crate) struct Crowd {
     pub(crate) first_room: usize,
     pub(crate) rooms: usize,
     pub(crate) members: usize,
+    /// The threads of the load generator that share the clients.
+    pub(crate) threads: usize,
     /// Whether the clients offer to inflate.
     pub(crate) offers_deflate: bool,
     /// One member of this many does not read.
@@ -45,6 +47,29 @@ pub(crate) struct Load {
     /// Bytes of a message.
     pub(crate) bytes: usize,
     pub(crate) duration: Duration,
+}
+
+/// A request to a server that is roomcast. The answer is [`HubCounts`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum HubRequest {
+    Count,
+    /// Sends a message to all connections.
+    Broadcast {
+        bytes: usize,
+    },
+}
+
+/// What a hub has done since its start.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct HubCounts {
+    /// The connections that are open now.
+    pub(crate) connections: u64,
+    /// Pings that were sent.
+    pub(crate) pings: u64,
+    /// Writes to sockets.
+    pub(crate) writes: u64,
+    /// Those of them that left together with others, with one system call of io_uring.
+    pub(crate) batched_writes: u64,
 }
 
 /// An answer of the load generator.

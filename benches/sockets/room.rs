@@ -1,14 +1,14 @@
-//! The progress of the messages of a room.
+//! The progress of the messages of a room, as far as the members of one thread have received them.
 
 use std::collections::VecDeque;
 
-/// A room: its reading members, and the progress of its messages.
+/// A room: its reading members in a thread, and the progress of its messages.
 #[derive(Default)]
 pub(crate) struct Room {
     pub(crate) conns: Vec<usize>,
     next_sender: usize,
-    pub(crate) sent: u64,
-    /// When the messages were sent that have not reached all members, in microseconds.
+    /// When the messages were sent that have not reached all members, in microseconds. Complete if one thread has
+    /// all members.
     sent_at: VecDeque<u64>,
     /// The number of messages that have reached all members.
     done: u64,
@@ -19,13 +19,12 @@ pub(crate) struct Room {
 impl Room {
     /// Forgets all messages.
     pub(crate) fn reset(&mut self) {
-        (self.sent, self.done, self.ahead) = (0, 0, [self.conns.len()].into());
+        (self.done, self.ahead) = (0, [self.conns.len()].into());
         self.sent_at.clear();
     }
 
     /// Records that a message is sent, and returns the connection of the member whose turn it is.
     pub(crate) fn send(&mut self, now: u64) -> usize {
-        self.sent += 1;
         self.sent_at.push_back(now);
         self.next_sender = (self.next_sender + 1) % self.conns.len();
         self.conns[self.next_sender]
@@ -37,8 +36,9 @@ impl Room {
         self.sent_at.get(number.checked_sub(self.done + 1)? as usize).copied()
     }
 
-    pub(crate) fn is_complete(&self) -> bool {
-        self.done == self.sent
+    /// The number of messages that have reached all members.
+    pub(crate) fn done(&self) -> u64 {
+        self.done
     }
 
     /// Records that a member has received its message of this number, counted from 1. Returns `true` if

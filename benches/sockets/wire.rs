@@ -83,8 +83,17 @@ pub(crate) fn server_frame_bytes(payload: usize) -> usize {
 
 /// Returns a masked text frame, as clients send.
 pub(crate) fn client_frame(text: &str) -> Vec<u8> {
-    let mut frame = vec![0x81];
-    match u16::try_from(text.len()) {
+    masked(0x81, text.as_bytes())
+}
+
+/// Returns a masked pong, the answer to a ping with this payload.
+pub(crate) fn client_pong(payload: &[u8]) -> Vec<u8> {
+    masked(0x8a, payload)
+}
+
+fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match u16::try_from(payload.len()) {
         Ok(bytes) if bytes < 126 => frame.push(0x80 | bytes as u8),
         Ok(bytes) => {
             frame.push(0x80 | 126);
@@ -93,7 +102,7 @@ pub(crate) fn client_frame(text: &str) -> Vec<u8> {
         Err(_) => unreachable!("messages of this benchmark are shorter than 64 KiB"),
     }
     frame.extend_from_slice(&MASK);
-    frame.extend(text.bytes().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
     frame
 }
 

@@ -2,11 +2,13 @@
 //!
 //! One thread, one epoll, and a queue only for bytes that a socket does not accept. *Floor 1* writes each
 //! message to each member separately. *Floor 2* joins all messages that one turn of the loop has brought
-//! for a room, and writes them to each member in one call.
+//! for a room, and writes them to each member in one call. *Floor 3* joins them in the same way, and sends
+//! them with io_uring: one call for up to 64 members, also of several rooms.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -15,6 +17,7 @@ use roomcast::engine::{FrameKind, frame};
 use slab::Slab;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::floor_ring::{Ring, SENDS_MAX};
 use crate::Result;
 use crate::wire::take_frame;
 
@@ -23,12 +26,22 @@ const SCRATCH_BYTES: usize = 256 * 1024;
 /// The listener's token; the tokens of connections are smaller.
 const LISTENER: u64 = u64::MAX;
 
+/// How the messages of a turn are written.
+pub(super) enum Writing {
+    /// Each message with a call for each member: floor 1.
+    Each,
+    /// All messages of a turn together, with a call for each member: floor 2.
+    Joined,
+    /// All messages of a turn together, with a call for several members: floor 3.
+    Batched(Box<Ring>),
+}
+
 /// Serves until the process ends.
-pub(crate) fn serve(listener: TcpListener, is_joined: bool) -> Result<()> {
+pub(crate) fn serve(listener: TcpListener, writing: Writing) -> Result<()> {
     listener.set_nonblocking(true)?;
     let epoll = Epoll::new(EpollCreateFlags::empty())?;
     epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
-    let mut floor = Floor { epoll, listener, is_joined, clients: Clients::default() };
+    let mut floor = Floor { epoll, listener, writing, clients: Clients::default() };
     let mut scratch = vec![0; SCRATCH_BYTES];
     let mut events = vec![EpollEvent::empty(); 1_024];
     loop {
@@ -49,7 +62,7 @@ pub(crate) fn serve(listener: TcpListener, is_joined: bool) -> Result<()> {
 struct Floor {
     epoll: Epoll,
     listener: TcpListener,
-    is_joined: bool,
+    writing: Writing,
     clients: Clients,
 }
 
@@ -60,6 +73,8 @@ struct Clients {
     names: HashMap<String, usize>,
     /// The rooms with joined messages.
     dirty: Vec<usize>,
+    /// The members that get them, each with its room, while they are written.
+    batch: Vec<(usize, usize)>,
 }
 
 struct Conn {
@@ -148,23 +163,61 @@ impl Floor {
             self.clients.dirty.push(room);
         }
         frame::append(joined, FrameKind::Text, text);
-        if self.is_joined { Ok(()) } else { self.write_joined() }
+        match self.writing {
+            Writing::Each => self.write_joined(),
+            Writing::Joined | Writing::Batched(_) => Ok(()),
+        }
     }
 
     fn write_joined(&mut self) -> Result<()> {
-        let Clients { conns, rooms, dirty, .. } = &mut self.clients;
-        for room in dirty.drain(..) {
-            let Room { members, joined } = &mut rooms[room];
-            for &member in &*members {
-                conns[member].write(member, joined, &self.epoll)?;
-            }
-            joined.clear();
+        match &mut self.writing {
+            Writing::Each | Writing::Joined => self.clients.write_each(&self.epoll)?,
+            Writing::Batched(ring) => self.clients.write_batched(ring, &self.epoll)?,
         }
+        let Clients { rooms, dirty, .. } = &mut self.clients;
+        dirty.drain(..).for_each(|room| rooms[room].joined.clear());
         Ok(())
     }
 }
 
 impl Clients {
+    /// Writes what is joined, with a call for each member.
+    fn write_each(&mut self, epoll: &Epoll) -> Result<()> {
+        let Self { conns, rooms, dirty, .. } = self;
+        for &room in &*dirty {
+            let Room { members, joined } = &rooms[room];
+            for &member in members {
+                conns[member].write(member, joined, epoll)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is joined, with a call for several members.
+    fn write_batched(&mut self, ring: &mut Ring, epoll: &Epoll) -> Result<()> {
+        let Self { conns, rooms, dirty, batch, .. } = self;
+        for &room in &*dirty {
+            for &member in &rooms[room].members {
+                let conn = &mut conns[member];
+                match conn.pending.is_empty() {
+                    true => batch.push((member, room)),
+                    false => conn.pending.extend_from_slice(&rooms[room].joined),
+                }
+            }
+        }
+        for writes in batch.chunks(SENDS_MAX) {
+            let send = |&(member, room): &(usize, usize)| {
+                (conns[member].stream.as_fd(), &*rooms[room].joined)
+            };
+            let sends: Vec<_> = writes.iter().map(send).collect();
+            for (&(member, room), sent) in writes.iter().zip(ring.send(&sends)) {
+                conns[member].finish(member, &rooms[room].joined, sent, epoll)?;
+            }
+        }
+        batch.clear();
+        Ok(())
+    }
+
     fn shake_hands(&mut self, id: usize) -> Result<()> {
         let conn = &mut self.conns[id];
         let Some(head) = conn.partial.strip_suffix(b"\r\n\r\n") else { return Ok(()) };
@@ -203,7 +256,19 @@ impl Conn {
             self.pending.extend_from_slice(frames);
             return Ok(());
         }
-        let written = match write(&self.stream, frames) {
+        let sent = write(&self.stream, frames);
+        self.finish(id, frames, sent, epoll)
+    }
+
+    /// Keeps what the socket has not accepted.
+    fn finish(
+        &mut self,
+        id: usize,
+        frames: &[u8],
+        sent: nix::Result<usize>,
+        epoll: &Epoll,
+    ) -> Result<()> {
+        let written = match sent {
             Ok(written) => written,
             Err(Errno::EAGAIN) => 0,
             // The next read finds the end of the connection.

@@ -10,19 +10,26 @@ use axum::http::{StatusCode, header};
 use axum::routing::get;
 use roomcast::{
     Builder, Close, Compression, Conn, Handler, Hub, HubUpgrade, Json, Overflow, Raw, RawMessage,
-    Server, Tls,
+    Server, Stats, Tls,
 };
 use serde::{Deserialize, Serialize};
 
 use super::HOUR;
 use crate::Result;
+use crate::feed::Feed;
+use crate::requests::{HubCounts, HubRequest};
 use crate::stream::identity_files;
 use crate::wire::AUTHORIZATION;
+use shared::process;
 use support::flood;
 
 /// The settings that differ from the defaults.
 pub(crate) struct Settings {
     pub(crate) shards: usize,
+    /// The most connections.
+    pub(crate) connections: Option<usize>,
+    /// Zero: no pings.
+    pub(crate) ping_interval: Duration,
     /// Whether a slow client loses new messages instead of its connection.
     pub(crate) is_lossy: bool,
     pub(crate) is_tls: bool,
@@ -65,12 +72,12 @@ fn room<T: Send + 'static>(conn: &Conn<T>) -> &str {
 
 /// Serves a hub that forwards text unchanged, as the other contestants do.
 pub(crate) async fn serve_text(listener: TcpListener, settings: Settings) -> Result<()> {
-    serve(listener, settings, Hub::<RawMessage>::with_codec(Raw)).await
+    serve(listener, settings, Hub::<RawMessage>::with_codec(Raw), RawMessage::Text).await
 }
 
 /// Serves a hub that decodes each message and encodes it again.
 pub(crate) async fn serve_json(listener: TcpListener, settings: Settings) -> Result<()> {
-    serve(listener, settings, Hub::<Message>::with_codec(Json::new())).await
+    serve(listener, settings, Hub::<Message>::with_codec(Json::new()), parse).await
 }
 
 /// Serves a hub with the JSON codec that floods a room on request.
@@ -83,6 +90,7 @@ async fn serve<T: Send + Sync + 'static>(
     listener: TcpListener,
     settings: Settings,
     builder: Builder<T>,
+    parse: fn(String) -> T,
 ) -> Result<()> {
     let builder = match settings.is_lossy {
         true => builder.overflow(Overflow::DropNewest).write_timeout(HOUR),
@@ -92,12 +100,34 @@ async fn serve<T: Send + Sync + 'static>(
         Some(compression) => builder.compression(compression),
         None => builder,
     };
+    let builder = match settings.connections {
+        Some(connections) => builder.max_connections(connections),
+        None => builder,
+    };
     let builder = builder.io_uring(settings.may_use_io_uring).shards(settings.shards);
-    let hub = builder.ping_interval(Duration::ZERO).build()?;
+    let hub = builder.ping_interval(settings.ping_interval).build()?;
+    answer_requests(&hub, parse);
     let server = Server::from_listener(tokio::net::TcpListener::from_std(listener)?);
     let server = if settings.is_tls { server.tls(&identity()?) } else { server };
     server.route("/ws/{room}", hub.handle(Relay))?.run().await;
     Ok(())
+}
+
+fn parse(text: String) -> Message {
+    serde_json::from_str(&text).expect("a message of the feed")
+}
+
+/// Answers the parent's requests until the parent ends.
+fn answer_requests<T: Send + Sync + 'static>(hub: &Hub<T>, parse: fn(String) -> T) {
+    let hub = hub.clone();
+    process::answer_until_the_end(move |request| {
+        if let HubRequest::Broadcast { bytes } = request {
+            let text = Feed::new().message(process::monotonic_micros()?, bytes);
+            hub.try_broadcast(&parse(text))?;
+        }
+        let Stats { pings, writes, batched_writes, .. } = hub.stats();
+        Ok(HubCounts { connections: hub.count() as u64, pings, writes, batched_writes })
+    });
 }
 
 /// Creates a certificate, in files that the clients find.
@@ -126,6 +156,7 @@ impl<S: Sync> FromRequestParts<S> for User {
 /// Serves a hub in axum; clients must send the token.
 pub(crate) async fn serve_in_axum(listener: TcpListener) -> Result<()> {
     let hub = Hub::<RawMessage>::with_codec(Raw).shards(1).ping_interval(Duration::ZERO).build()?;
+    answer_requests(&hub, RawMessage::Text);
     let endpoint = hub.handle(Relay);
     let enter = |_: User, upgrade: HubUpgrade| async move { upgrade.accept(&endpoint).await };
     let app = Router::new().route("/ws/{room}", get(enter));

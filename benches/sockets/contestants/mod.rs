@@ -4,26 +4,48 @@ mod axum_broadcast;
 mod fastwebsockets_mpsc;
 mod floor;
 mod floor_flood;
+mod floor_ring;
 mod hub;
 mod node_ws;
 mod socketio;
 mod yawc_broadcast;
 
 use std::future::Future;
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use roomcast::Compression;
 use serde::Serialize;
+use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
 
+use self::floor::Writing;
+use self::floor_ring::Ring;
 use crate::Result;
 use crate::wire::Dialect;
 use shared::process;
 
+/// The most connections that wait to be accepted, if `net.core.somaxconn` allows them: with many processes of clients,
+/// thousands connect at the same time.
+const BACKLOG: i32 = 4_096;
+
 /// A time so long that no timer fires while others are measured.
 const HOUR: Duration = Duration::from_secs(3_600);
+
+/// What differs from the defaults of a server.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Setting {
+    /// The number of threads, and of shards if the server has shards.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// The most connections of a hub.
+    #[arg(long)]
+    connections: Option<usize>,
+    /// The seconds between two pings of a hub; 0: no pings.
+    #[arg(long, default_value_t = 0)]
+    ping_seconds: u64,
+}
 
 /// A server that takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -35,6 +57,9 @@ pub(crate) enum Contestant {
     /// A bare epoll loop with one joined write for each socket and turn.
     #[value(name = "floor-2")]
     Floor2,
+    /// floor-2, whose writes leave with io_uring: one system call for up to 64 of them.
+    #[value(name = "floor-3")]
+    Floor3,
     /// roomcast, which forwards text unchanged.
     Roomcast,
     /// roomcast with the JSON codec, which decodes each message and encodes it again.
@@ -81,6 +106,7 @@ impl Contestant {
         match self {
             Self::Floor1 => "floor 1: epoll, a write per delivery",
             Self::Floor2 => "floor 2: epoll, a joined write",
+            Self::Floor3 => "floor 3: epoll, joined writes in batches",
             Self::Roomcast => "roomcast",
             Self::RoomcastJson => "roomcast, JSON decoded and encoded",
             Self::RoomcastJsonSend => "roomcast, JSON, without io_uring",
@@ -104,7 +130,22 @@ impl Contestant {
     }
 
     pub(crate) fn is_floor(self) -> bool {
-        matches!(self, Self::Floor1 | Self::Floor2)
+        matches!(self, Self::Floor1 | Self::Floor2 | Self::Floor3)
+    }
+
+    /// Whether the server is roomcast, which answers [`HubRequest`](crate::requests::HubRequest)s.
+    pub(crate) fn is_roomcast(self) -> bool {
+        let others = [Self::Axum, Self::AxumJoined, Self::Fastwebsockets, Self::Socketioxide];
+        let compressors = [Self::Yawc, Self::NodeWs, Self::NodeWsAlone];
+        !self.is_floor() && !others.contains(&self) && !compressors.contains(&self)
+    }
+
+    /// Why this machine cannot run the server; `None` if nothing is known to prevent it.
+    pub(crate) fn obstacle(self) -> Option<String> {
+        match self {
+            Self::Floor3 => Ring::new().err().map(|error| format!("no io_uring here: {error}")),
+            _ => None,
+        }
     }
 
     pub(crate) fn dialect(self) -> Dialect {
@@ -130,7 +171,7 @@ impl Contestant {
         (self == Self::RoomcastPaused).then_some(10)
     }
 
-    /// The number of threads of the server.
+    /// The number of threads of the server in a contest.
     pub(crate) fn threads(self) -> usize {
         if self == Self::RoomcastTwoShards { 2 } else { 1 }
     }
@@ -138,38 +179,45 @@ impl Contestant {
     /// Serves until the process ends, and floods a room on request.
     pub(crate) fn serve_flood(self, addr: IpAddr) -> Result<()> {
         let listener = listen(addr)?;
+        process::end_with_parent();
         match self {
             Self::Floor2 => floor_flood::serve(listener),
-            Self::RoomcastJson => self.block_on(hub::serve_flood(listener, self.threads())),
+            Self::RoomcastJson => block_on(1, hub::serve_flood(listener, 1)),
             _ => Err("this contestant has no flood".into()),
         }
     }
 
     /// Serves until the process ends.
-    pub(crate) fn serve(self, addr: IpAddr) -> Result<()> {
+    pub(crate) fn serve(self, addr: IpAddr, setting: Setting) -> Result<()> {
         if let Self::NodeWs | Self::NodeWsAlone = self {
             return node_ws::serve(addr, self == Self::NodeWs);
         }
         let listener = listen(addr)?;
+        if !self.is_roomcast() {
+            process::end_with_parent();
+        }
         match self {
-            Self::Floor1 => floor::serve(listener, false),
-            Self::Floor2 => floor::serve(listener, true),
-            Self::Axum => self.block_on(axum_broadcast::serve(listener, false)),
-            Self::AxumJoined => self.block_on(axum_broadcast::serve(listener, true)),
-            Self::Fastwebsockets => self.block_on(fastwebsockets_mpsc::serve(listener)),
-            Self::Socketioxide => self.block_on(socketio::serve(listener)),
-            Self::Yawc => self.block_on(yawc_broadcast::serve(listener)),
+            Self::Floor1 => floor::serve(listener, Writing::Each),
+            Self::Floor2 => floor::serve(listener, Writing::Joined),
+            Self::Floor3 => floor::serve(listener, Writing::Batched(Box::new(Ring::new()?))),
+            Self::Axum => block_on(setting.threads, axum_broadcast::serve(listener, false)),
+            Self::AxumJoined => block_on(setting.threads, axum_broadcast::serve(listener, true)),
+            Self::Fastwebsockets => block_on(setting.threads, fastwebsockets_mpsc::serve(listener)),
+            Self::Socketioxide => block_on(setting.threads, socketio::serve(listener)),
+            Self::Yawc => block_on(setting.threads, yawc_broadcast::serve(listener)),
             Self::RoomcastJson | Self::RoomcastJsonSend => {
-                self.block_on(hub::serve_json(listener, self.settings()))
+                block_on(setting.threads, hub::serve_json(listener, self.settings(setting)))
             }
-            Self::RoomcastAxum => self.block_on(hub::serve_in_axum(listener)),
-            _ => self.block_on(hub::serve_text(listener, self.settings())),
+            Self::RoomcastAxum => block_on(setting.threads, hub::serve_in_axum(listener)),
+            _ => block_on(setting.threads, hub::serve_text(listener, self.settings(setting))),
         }
     }
 
-    fn settings(self) -> hub::Settings {
+    fn settings(self, setting: Setting) -> hub::Settings {
         hub::Settings {
-            shards: self.threads(),
+            shards: setting.threads,
+            connections: setting.connections,
+            ping_interval: Duration::from_secs(setting.ping_seconds),
             is_lossy: matches!(self, Self::RoomcastLossy | Self::RoomcastPaused),
             is_tls: self.is_tls(),
             may_use_io_uring: self != Self::RoomcastJsonSend,
@@ -181,21 +229,26 @@ impl Contestant {
             },
         }
     }
+}
 
-    fn block_on(self, serving: impl Future<Output = Result<()>> + Send + 'static) -> Result<()> {
-        let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        let runtime = runtime.worker_threads(self.threads()).enable_all().build()?;
-        // In a task, so that it runs on a worker thread like the tasks that the server spawns.
-        runtime.block_on(async { tokio::spawn(serving).await? })
-    }
+fn block_on(
+    threads: usize,
+    serving: impl Future<Output = Result<()>> + Send + 'static,
+) -> Result<()> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(threads).enable_all().build()?;
+    // In a task, so that it runs on a worker thread like the tasks that the server spawns.
+    runtime.block_on(async { tokio::spawn(serving).await? })
 }
 
 /// Listens, and reports the address to the parent.
 fn listen(addr: IpAddr) -> Result<TcpListener> {
     process::raise_descriptor_limit()?;
-    process::end_with_parent();
-    let listener = TcpListener::bind((addr, 0))?;
-    listener.set_nonblocking(true)?;
+    let socket = Socket::new(Domain::for_address((addr, 0).into()), Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((addr, 0)).into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    let listener = TcpListener::from(socket);
     process::say(&listener.local_addr()?)?;
     Ok(listener)
 }
