@@ -4,6 +4,7 @@
 //! bucket are due in the same revolution. Insert, remove and pop are O(1). This is the simple
 //! scheme of Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (1987), section 5.
 
+use std::num::NonZeroU8;
 use std::time::Duration;
 
 use super::conn_slot::ConnSlot;
@@ -15,8 +16,21 @@ const BUCKETS: u64 = 64;
 /// The position of an entry, for its removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct WheelPosition {
-    bucket: u32,
+    /// The index of the bucket, plus 1: an optional position takes no more bytes than a position.
+    bucket: NonZeroU8,
     index: u32,
+}
+
+impl WheelPosition {
+    fn new(bucket: usize, index: usize) -> Self {
+        let bucket = u8::try_from(bucket).ok().and_then(|bucket| bucket.checked_add(1));
+        let bucket = bucket.and_then(NonZeroU8::new).expect("there are few buckets");
+        Self { bucket, index: index as u32 }
+    }
+
+    fn bucket(self) -> usize {
+        usize::from(self.bucket.get()) - 1
+    }
 }
 
 /// A timing wheel of connections.
@@ -51,16 +65,17 @@ impl Wheel {
     pub(super) fn insert(&mut self, slot: ConnSlot, due: Duration) -> WheelPosition {
         let due_tick = due.as_nanos().div_ceil(self.tick.as_nanos()) as u64;
         let due_tick = due_tick.clamp(self.current, self.current + BUCKETS);
-        let bucket = (due_tick % (BUCKETS + 1)) as u32;
-        let entries = &mut self.buckets[bucket as usize];
+        let bucket = (due_tick % (BUCKETS + 1)) as usize;
+        let entries = &mut self.buckets[bucket];
+        let position = WheelPosition::new(bucket, entries.len());
         entries.push(slot);
         self.len += 1;
-        WheelPosition { bucket, index: entries.len() as u32 - 1 }
+        position
     }
 
     /// Removes an entry. If another slot moves to its position, that slot is returned.
     pub(super) fn remove(&mut self, position: WheelPosition) -> Option<ConnSlot> {
-        let entries = &mut self.buckets[position.bucket as usize];
+        let entries = &mut self.buckets[position.bucket()];
         entries.swap_remove(position.index as usize);
         self.len -= 1;
         entries.get(position.index as usize).copied()

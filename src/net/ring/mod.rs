@@ -78,7 +78,7 @@ impl BatchWriter<WriteHalf> for RingWriter {
 
 fn to_tcp<'a>(socket: &'a WriteHalf, frames: &'a [u8]) -> SendTo<'a> {
     match socket {
-        WriteHalf::Tcp(half) => (half.as_ref().as_fd(), frames),
+        WriteHalf::Tcp(half) => (half.socket().as_fd(), frames),
         _ => unreachable!("the writer accepts TCP sockets only"),
     }
 }

@@ -27,11 +27,12 @@ use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::tcp::OwnedReadHalf;
 #[cfg(feature = "tls")]
 use tokio_rustls::server::TlsStream;
 
 use self::any::{AnyReadHalf, AnyWriteHalf};
+use self::tcp::TcpWriteHalf;
 #[cfg(feature = "tls")]
 use self::tls::{TlsReadHalf, TlsWriteHalf};
 #[cfg(feature = "server")]
@@ -99,7 +100,8 @@ pub(crate) fn into_streams(upgraded: Upgraded, options: SocketOptions, owner: Ow
         Transport::Tcp(stream, early) => {
             tune(SockRef::from(&stream));
             let (read, write) = stream.into_split();
-            Streams { read: ReadHalf::Tcp(read), write: WriteHalf::Tcp(write), early }
+            let write = WriteHalf::Tcp(TcpWriteHalf::new(write));
+            Streams { read: ReadHalf::Tcp(read), write, early }
         }
         #[cfg(feature = "tls")]
         Transport::Tls(stream, early) => {
@@ -206,7 +208,7 @@ impl ReadHalf {
 
 /// The half to which a shard writes.
 pub(crate) enum WriteHalf {
-    Tcp(OwnedWriteHalf),
+    Tcp(TcpWriteHalf),
     #[cfg(feature = "tls")]
     Tls(TlsWriteHalf),
     Any(AnyWriteHalf),
@@ -225,7 +227,7 @@ impl Socket for WriteHalf {
         frames: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self {
-            Self::Tcp(half) => tcp::poll_write(half, cx, frames),
+            Self::Tcp(half) => half.poll_write(cx, frames),
             #[cfg(feature = "tls")]
             Self::Tls(half) => half.poll_write(cx, frames),
             Self::Any(half) => half.poll_write(cx, frames),
@@ -236,7 +238,7 @@ impl Socket for WriteHalf {
     fn try_write(&mut self, frames: &[u8]) -> Poll<io::Result<usize>> {
         #[cfg(target_os = "linux")]
         if let Self::Tcp(half) = self {
-            return tcp::try_write(half, frames);
+            return half.try_write(frames);
         }
         self.poll_write(&mut Context::from_waker(Waker::noop()), &[IoSlice::new(frames)])
     }
@@ -257,7 +259,7 @@ impl Socket for WriteHalf {
         let mut cx = Context::from_waker(Waker::noop());
         match self {
             Self::Tcp(half) => {
-                let _ = SockRef::from(half.as_ref()).shutdown(Shutdown::Write);
+                let _ = SockRef::from(half.socket()).shutdown(Shutdown::Write);
             }
             #[cfg(feature = "tls")]
             Self::Tls(half) => {
@@ -294,7 +296,7 @@ impl WriteHalf {
     /// Calls `act` with the TCP socket, if there is one.
     fn with_socket<R>(&self, act: impl FnOnce(SockRef<'_>) -> R) -> Option<R> {
         match self {
-            Self::Tcp(half) => Some(act(SockRef::from(half.as_ref()))),
+            Self::Tcp(half) => Some(act(SockRef::from(half.socket()))),
             #[cfg(feature = "tls")]
             Self::Tls(half) => Some(half.with_socket(act)),
             Self::Any(_) | Self::Awaited => None,
