@@ -10,23 +10,29 @@ use crate::backplane::ConnId;
 ///
 /// Its level is `info`, so that by default the logs of an application show the connection. It has
 /// no parent, because the request of the connection ends soon.
-pub(super) struct ConnSpan(#[cfg(feature = "tracing")] tracing::Span);
+///
+/// Boxed, and `None` if no subscriber wants it: every idle connection has one.
+pub(super) struct ConnSpan(#[cfg(feature = "tracing")] Option<Box<tracing::Span>>);
 
 #[cfg(feature = "tracing")]
 impl ConnSpan {
     pub(super) fn new(id: ConnId, remote_addr: Option<SocketAddr>) -> Self {
-        Self(tracing::info_span!(
+        let span = tracing::info_span!(
             target: "roomcast::conn",
             parent: None,
             "roomcast::conn",
             %id,
             remote_addr = remote_addr.map(tracing::field::display),
-        ))
+        );
+        Self((!span.is_none()).then(|| Box::new(span)))
     }
 
     /// Calls `f` in the span.
     pub(super) fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
-        self.0.in_scope(f)
+        match &self.0 {
+            Some(span) => span.in_scope(f),
+            None => f(),
+        }
     }
 
     /// Wraps a future, so that it is polled in the span.

@@ -213,7 +213,7 @@ impl UpgradeRequest {
     /// A parameter of the route, percent-decoded. `None` if the route has no parameter of that
     /// name.
     pub fn try_param(&self, name: &str) -> Option<&str> {
-        self.info.params.get(name)
+        self.info.try_param(name)
     }
 
     /// The first value of a key in the query string, decoded. `None` if the query does not have the

@@ -52,12 +52,8 @@ impl PathParams {
         self.iter().find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
-    /// Returns the names.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.iter().map(|(name, _)| name)
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+    /// Returns the names and the values.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         let mut rest = &*self.0;
         iter::from_fn(move || Some((take_text(&mut rest)?, take_text(&mut rest)?)))
     }
