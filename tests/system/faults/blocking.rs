@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::StreamExt;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::Message;
 
-use crate::obedient::{self, BLOCK, BLOCK_IN_PLACE, BLOCK_THREAD, NEVER_RETURN, PUBLISH_AND_BLOCK};
-use support::scene::crowd::{Client, Crowd, Latencies, connect};
-use support::scene::oracle::Line;
-use support::scene::server::{DEADLINE, Server};
+use crate::obedient::{
+    self, BLOCK, BLOCK_IN_PLACE, BLOCK_THREAD, NEVER_RETURN, PUBLISH_AND_BLOCK, provoke,
+};
+use support::scene::crowd::{Crowd, Latencies};
+use support::scene::server::DEADLINE;
 
 /// The messages of the other clients while the handlers misbehave.
 const LINES: usize = 100;
@@ -45,16 +45,6 @@ async fn beside(text: &str, culprits: usize) -> Latencies {
     }
     server.nothing_is_left().await;
     latencies
-}
-
-/// Connects a client, and makes its handler do this.
-async fn provoke(server: &Server, text: &str) -> Client {
-    let mut client = connect(server.addr(), "culprits").await;
-    let user = "culprits/one".to_owned();
-    let line = Line { text: text.to_owned(), user, seq: 0, ts: 0.0 };
-    let line = simd_json::to_string(&line).expect("encodable");
-    client.send(Message::text(line)).await.expect("connected");
-    client
 }
 
 /// Checks that the other clients are not delayed.

@@ -6,12 +6,15 @@ use std::process::Command;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::SinkExt;
 use http_body_util::Full;
 use hyper::service::service_fn;
 use roomcast::{Close, Conn, Handler, Hub, Request, Response, Server as RoomcastServer};
 use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::raise_descriptor_limit;
+use support::scene::crowd::{Client, connect};
 use support::scene::oracle::Line;
 use support::scene::server::Server;
 
@@ -28,6 +31,7 @@ pub(crate) const BLOCK_IN_PLACE: &str = "block in place";
 pub(crate) const PUBLISH_AND_BLOCK: &str = "publish and block";
 pub(crate) const NEVER_RETURN: &str = "never return";
 pub(crate) const LEAVE: &str = "leave";
+pub(crate) const FORBID_RINGS: &str = "forbid rings";
 
 /// Starts this server, with two worker threads.
 pub(crate) async fn start() -> Server {
@@ -54,6 +58,16 @@ pub(crate) async fn serve() {
     let server = server.route("/ws/{room}", hub.handle(Obedient)).expect("a path");
     println!("\nlistening on http://{}", server.local_addr().expect("an address"));
     server.fallback(pages).run().await;
+}
+
+/// Connects a client to a server, and makes its handler do this.
+pub(crate) async fn provoke(server: &Server, text: &str) -> Client {
+    let mut client = connect(server.addr(), "culprits").await;
+    let user = "culprits/one".to_owned();
+    let line = Line { text: text.to_owned(), user, seq: 0, ts: 0.0 };
+    let line = simd_json::to_string(&line).expect("encodable");
+    client.send(Message::text(line)).await.expect("connected");
+    client
 }
 
 pub(crate) fn stats(hub: &Hub<Line>, query: &str) -> Bytes {
@@ -87,6 +101,7 @@ impl Handler<Line> for Obedient {
                 conn.try_leave(room(conn)).expect("the shard has space");
                 conn.try_send(&line).expect("the shard has space");
             }
+            FORBID_RINGS => support::io_uring::forbid_all_rings(),
             _ => {
                 let _ = conn.hub().to_room(room(conn), &line).await;
             }
