@@ -45,7 +45,8 @@ fn scenes(options: &Options) -> Vec<Scene> {
     if options.short {
         scenes.iter_mut().for_each(Scene::shorten);
     } else {
-        scenes.extend([plan::shards(), plan::threads(), plan::paused(), plan::fronts()]);
+        scenes.extend([plan::shards(), plan::paused(), plan::fronts()]);
+        scenes.extend(plan::threads());
         scenes.extend(plan::away());
     }
     scenes.retain_mut(|scene| {
