@@ -64,8 +64,16 @@ impl Shards {
         room_hooks: Option<Box<dyn RoomHooks>>,
         runtime: &Handle,
     ) -> Result<Self, ThreadError> {
-        let Layout { count, shard, compression, may_use_io_uring, .. } = layout;
-        let Layout { has_threads, inbox, rooms, budgets, .. } = layout;
+        let Layout {
+            count,
+            shard,
+            compression,
+            may_use_io_uring,
+            has_threads,
+            inbox,
+            rooms,
+            budgets,
+        } = layout;
         let threads = has_threads.then(|| Threads::start(count, runtime)).transpose()?;
         let hooks = room_hooks.map(|hooks| (hooks, Arc::new(Emptied::over(room_watch.clone()))));
         let room_watch = hooks.as_ref().map_or(room_watch, |(_, emptied)| Some(emptied.clone()));

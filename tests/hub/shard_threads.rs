@@ -7,7 +7,8 @@ use std::sync::{Mutex, Once, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use roomcast::{Close, Conn, Handler, Hub, Shutdown};
+use roomcast::{Close, Conn, Handler, Hub, RoomState, Shutdown};
+use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -209,4 +210,33 @@ async fn thread_of_a_shard_sends_pings() {
         let ping = client.next().await;
         assert!(matches!(ping, Some(Message::Ping(_))), "{ping:?}");
     }
+}
+
+/// Tells of an empty room from a task that needs the sockets of the runtime. Also tells the name of the thread that
+/// has called it.
+struct Reporting(tokio::sync::mpsc::UnboundedSender<(String, Option<String>)>);
+
+impl RoomState for Reporting {
+    fn on_empty(&self, room: &str) {
+        let told = (room.to_owned(), thread::current().name().map(str::to_owned));
+        let sender = self.0.clone();
+        tokio::spawn(async move {
+            TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            sender.send(told).expect("the test waits");
+        });
+    }
+}
+
+#[tokio::test]
+async fn room_state_that_a_thread_calls_spawns_tasks_on_the_runtime() {
+    let _alone = ALONE.lock().await;
+    let (sender, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let builder = Hub::<String>::builder().shards(1).shard_threads(true);
+    let hub = builder.room_state(Reporting(sender)).build().expect("threads may start");
+    let mut server = Recorded::serve(hub).await;
+    let (_client, conn) = server.connect().await;
+    conn.join("room").await.expect("there is space");
+    conn.leave("room").await.expect("the connection is open");
+    let told = within("a report", told.recv()).await;
+    assert_eq!(told, Some(("room".to_owned(), Some("roomcast-0".to_owned()))));
 }
