@@ -46,6 +46,7 @@ fn scenes(options: &Options) -> Vec<Scene> {
         scenes.iter_mut().for_each(Scene::shorten);
     } else {
         scenes.extend([plan::shards(), plan::paused(), plan::fronts()]);
+        scenes.extend(plan::threads());
         scenes.extend(plan::away());
     }
     scenes.retain_mut(|scene| {

@@ -118,6 +118,20 @@ pub(crate) fn scaling() -> Vec<Scene> {
     ]
 }
 
+/// The scenes that compare a shard in a task with a shard on a thread of its own.
+pub(crate) fn threads() -> [Scene; 2] {
+    [("1 room of 1,000, by threads", 1, 1_000), ("1,000 rooms of 8, by threads", 1_000, 8)].map(
+        |(name, rooms, members)| Scene {
+            name,
+            rooms,
+            members,
+            contestants: vec![Contestant::RoomcastJson, Contestant::RoomcastJsonThreads],
+            cells: [1, 4, 16].map(|in_flight| Cell { in_flight, bytes: SMALL }).into(),
+            link: None,
+        },
+    )
+}
+
 /// The scene that measures the effect of clients that do not read on the clients that do.
 pub(crate) fn paused() -> Scene {
     Scene {

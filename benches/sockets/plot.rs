@@ -88,6 +88,7 @@ fn color(contestant: Contestant) -> RGBColor {
         Contestant::Roomcast => RGBColor(200, 40, 40),
         Contestant::RoomcastJson => RGBColor(235, 130, 110),
         Contestant::RoomcastJsonSend => RGBColor(250, 190, 170),
+        Contestant::RoomcastJsonThreads => RGBColor(200, 90, 160),
         Contestant::RoomcastTwoShards => RGBColor(130, 20, 60),
         Contestant::RoomcastLossy => RGBColor(220, 90, 40),
         Contestant::RoomcastPaused => RGBColor(150, 60, 30),

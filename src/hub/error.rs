@@ -3,6 +3,7 @@
 use crate::backplane::BackplaneError;
 use crate::codec::{DecodeError, EncodeError};
 use crate::engine::{ActionError, Close, CloseCode, Eviction, JoinError, LeaveError, Overloaded};
+use crate::shards::ThreadError;
 
 /// The error of a publishing call: the message was not published.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +78,14 @@ pub enum BuildError {
         /// The reason why the channel cannot work.
         reason: &'static str,
     },
+    /// The thread of a shard could not be started ([`shard_threads`](super::Builder::shard_threads)).
+    #[error("no thread for shard {shard}: {reason}")]
+    ShardThread {
+        /// The number of the shard, from 0.
+        shard: usize,
+        /// The error of the system.
+        reason: String,
+    },
     /// A setting is out of its range.
     #[error("{setting} is {value}, out of {range}")]
     OutOfRange {
@@ -87,6 +96,12 @@ pub enum BuildError {
         /// The range of values that the setting may have.
         range: &'static str,
     },
+}
+
+impl From<ThreadError> for BuildError {
+    fn from(ThreadError { shard, error }: ThreadError) -> Self {
+        Self::ShardThread { shard, reason: error.to_string() }
+    }
 }
 
 /// For `conn.join(room).await?` in callbacks. The client gets 1013 (come back later) if a shard is

@@ -1,6 +1,7 @@
 //! The number of shards that are alive, the notification when a shard is gone, and the event for an
 //! end that was not requested.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -37,6 +38,21 @@ impl AliveShards {
     /// Notified each time that a shard is gone.
     pub(super) fn shard_gone(&self) -> &Notify {
         &self.shard_gone
+    }
+
+    /// Waits until no shard is alive.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping the future changes nothing.
+    pub(super) async fn all_gone(&self) {
+        loop {
+            let mut gone = pin!(self.shard_gone.notified());
+            gone.as_mut().enable();
+            if self.are_all_gone() {
+                return;
+            }
+            gone.await;
+        }
     }
 
     /// Notes that the hub is dropped: the ends of shards that follow are not errors.

@@ -1,4 +1,4 @@
-//! The task that runs one shard.
+//! The task or thread that runs one shard.
 
 use std::future::poll_fn;
 use std::mem;
@@ -12,6 +12,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::alive::AliveGuard;
 use super::room_state::EmptiedReporter;
+use super::runtime_end::RuntimeLink;
 use crate::engine::{Port, RunState, Shard};
 use crate::net::WriteHalf;
 
@@ -31,12 +32,14 @@ pub(super) struct Driver {
     pub(super) port: Arc<Port<WriteHalf>>,
     pub(super) epoch: Instant,
     pub(super) timer: Pin<Box<Sleep>>,
+    /// The runtime of the timer, for a shard that is not a task of the runtime.
+    pub(super) runtime: Option<Arc<RuntimeLink>>,
 }
 
 impl Driver {
-    /// Runs the shard until it is stopped.
+    /// Runs the shard until it is stopped, or until the runtime has ended.
     pub(super) async fn run(mut self) {
-        loop {
+        while !self.runtime.as_ref().is_some_and(|runtime| runtime.has_ended()) {
             let state = self.shard.run(self.epoch.elapsed(), WRITES_PER_SLICE);
             self.emptied.report_emptied();
             self.alive.is_end_expected = self.shard.is_ending();
@@ -59,7 +62,7 @@ impl Driver {
         }
     }
 
-    /// Ready when the inbox is filled or the tick is due.
+    /// Ready when the inbox is filled, the tick is due, or the runtime has ended.
     fn poll_wait(&mut self, cx: &mut Context<'_>, tick: Option<Instant>) -> Poll<()> {
         if self.port.inbox().poll_filled(cx).is_ready() {
             return Poll::Ready(());
@@ -67,12 +70,17 @@ impl Driver {
         // A publisher may have given space back before it could see that this shard sleeps. Such a
         // publisher did not wake the shard, so ring for it.
         self.alive.space.ring();
+        let Self { runtime, timer, .. } = self;
+        let held = runtime.as_ref().map(|runtime| runtime.hold(cx.waker()));
+        if let Some(None) = held {
+            return Poll::Ready(());
+        }
         let Some(tick) = tick else { return Poll::Pending };
         // A timer that fires early costs one slice without work. Setting it again costs a lock.
-        if self.timer.is_elapsed() || self.timer.deadline() > tick + TIMER_SLACK {
-            self.timer.as_mut().reset(tick);
+        if timer.is_elapsed() || timer.deadline() > tick + TIMER_SLACK {
+            timer.as_mut().reset(tick);
         }
-        self.timer.as_mut().poll(cx)
+        timer.as_mut().poll(cx)
     }
 }
 

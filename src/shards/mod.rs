@@ -1,4 +1,5 @@
-//! The shards of a hub: each is a state machine of the engine, driven by a task on tokio.
+//! The shards of a hub: each is a state machine of the engine, driven by a task on tokio, or by a
+//! thread of its own ([`threads`]).
 //!
 //! This folder is the only place where the engine meets the runtime. The engine knows no clock, no
 //! task and no socket. So the [`driver`] of a shard passes it the time, calls
@@ -13,14 +14,17 @@ mod alive;
 mod driver;
 mod events;
 mod room_state;
+mod runtime_end;
 #[cfg(feature = "metrics")]
 mod sampler;
 #[cfg(not(feature = "metrics"))]
 #[path = "no_sampler.rs"]
 mod sampler;
 mod set;
+mod threads;
 
 pub(crate) use room_state::RoomHooks;
 #[cfg(feature = "metrics")]
 pub(crate) use sampler::{Sample, Sampler};
 pub(crate) use set::{Layout, Shards};
+pub(crate) use threads::ThreadError;

@@ -11,6 +11,7 @@ use super::alive::{AliveGuard, AliveShards};
 use super::driver::Driver;
 use super::room_state::{Emptied, EmptiedReporter, OrderedHooks, RoomHooks};
 use super::sampler::Sampler;
+use super::threads::{ThreadError, Threads};
 use crate::engine::{
     Action, ActionError, Address, Budgets, Congestion, ConnKey, Counter, Frames, InboxLimits,
     JoinError, Link, Overloaded, Pace, Port, Publish, RoomLimits, RoomWatch, Shard,
@@ -45,20 +46,35 @@ pub(crate) struct Layout {
     pub(crate) compression: Option<ShardCompression>,
     /// Whether the shards may write with io_uring.
     pub(crate) may_use_io_uring: bool,
+    /// Whether each shard has a thread of its own.
+    pub(crate) has_threads: bool,
     pub(crate) inbox: InboxLimits,
     pub(crate) rooms: RoomLimits,
     pub(crate) budgets: Budgets,
 }
 
 impl Shards {
-    /// Starts shards, each in its own task on `runtime`, which must be the current runtime.
+    /// Starts shards, each in a task or a thread of its own. `runtime` must be the current runtime.
+    ///
+    /// # Errors
+    /// A thread could not be started. Then nothing runs.
     pub(crate) fn start(
         layout: Layout,
         room_watch: Option<Arc<dyn RoomWatch>>,
         room_hooks: Option<Box<dyn RoomHooks>>,
         runtime: &Handle,
-    ) -> Self {
-        let Layout { count, shard, compression, may_use_io_uring, inbox, rooms, budgets } = layout;
+    ) -> Result<Self, ThreadError> {
+        let Layout {
+            count,
+            shard,
+            compression,
+            may_use_io_uring,
+            has_threads,
+            inbox,
+            rooms,
+            budgets,
+        } = layout;
+        let threads = has_threads.then(|| Threads::start(count, runtime)).transpose()?;
         let hooks = room_hooks.map(|hooks| (hooks, Arc::new(Emptied::over(room_watch.clone()))));
         let room_watch = hooks.as_ref().map_or(room_watch, |(_, emptied)| Some(emptied.clone()));
         let congestion = Arc::new(Congestion::new());
@@ -76,28 +92,33 @@ impl Shards {
         let space = Arc::new(Bell::default());
         let alive = Arc::new(AliveShards::of(count));
         let epoch = Instant::now();
-        for (index, port) in ports.iter().enumerate() {
-            let driver = Driver {
-                alive: AliveGuard {
-                    index,
-                    space: space.clone(),
-                    shards: alive.clone(),
-                    is_end_expected: false,
-                },
-                shard: Shard::new(shard, port.clone())
-                    .with_compression(compression.clone())
-                    .with_batches(batch_writer(port, may_use_io_uring)),
-                emptied: EmptiedReporter(ordered_hooks.clone()),
-                port: port.clone(),
-                epoch,
-                // Made here, so that the caller panics if the runtime has no timer.
-                timer: Box::pin(sleep_until(epoch)),
-            };
+        let driver = |(index, port): (usize, &Arc<Port<WriteHalf>>)| Driver {
+            alive: AliveGuard {
+                index,
+                space: space.clone(),
+                shards: alive.clone(),
+                is_end_expected: false,
+            },
+            shard: Shard::new(shard, port.clone())
+                .with_compression(compression.clone())
+                .with_batches(batch_writer(port, may_use_io_uring)),
+            emptied: EmptiedReporter(ordered_hooks.clone()),
+            port: port.clone(),
+            epoch,
+            // Made here, so that the caller panics if the runtime has no timer.
+            timer: Box::pin(sleep_until(epoch)),
+            runtime: threads.as_ref().map(|threads| threads.link(index)),
+        };
+        let drivers: Vec<_> = ports.iter().enumerate().map(driver).collect();
+        match threads {
             // The driver yields by itself. With tokio's budget used up, ready sockets would look
             // blocked.
-            runtime.spawn(coop::unconstrained(driver.run()));
+            None => drivers.into_iter().for_each(|driver| {
+                runtime.spawn(coop::unconstrained(driver.run()));
+            }),
+            Some(threads) => threads.run(drivers, alive.clone(), runtime),
         }
-        Self {
+        Ok(Self {
             ports,
             ordered_hooks,
             epoch,
@@ -106,7 +127,7 @@ impl Shards {
             alive,
             sampler: Sampler::default(),
             refused_names: Counter::default(),
-        }
+        })
     }
 
     /// Returns all ports, in the order of the shards.
@@ -317,7 +338,7 @@ mod tests {
     use super::*;
     use crate::engine::{Amount, FrameKind, Overflow, QueueLimits, frame};
 
-    fn shards(count: usize) -> Shards {
+    fn shards(count: usize, has_threads: bool) -> Shards {
         let layout = Layout {
             count,
             shard: ShardConfig {
@@ -328,11 +349,12 @@ mod tests {
             },
             compression: None,
             may_use_io_uring: true,
+            has_threads,
             inbox: InboxLimits { messages: 16, bytes: 1_024 },
             rooms: RoomLimits { name_bytes: 16, rooms_per_conn: 16 },
             budgets: Budgets::default(),
         };
-        Shards::start(layout, None, None, &Handle::current())
+        Shards::start(layout, None, None, &Handle::current()).expect("threads may start")
     }
 
     async fn end(shards: &Shards, index: usize) {
@@ -353,7 +375,7 @@ mod tests {
 
     #[tokio::test]
     async fn connections_of_shards_that_are_gone_are_spread_over_the_others() {
-        let shards = shards(4);
+        let shards = shards(4, false);
         assert_eq!(places(&shards, 120), [30, 30, 30, 30]);
         end(&shards, 1).await;
         assert_eq!(places(&shards, 120), [40, 0, 40, 40]);
@@ -368,7 +390,7 @@ mod tests {
 
     #[tokio::test]
     async fn publish_skips_shards_that_are_gone_however_often() {
-        let shards = shards(2);
+        let shards = shards(2, false);
         end(&shards, 0).await;
         let frames = frame::encode(FrameKind::Text, b"a message").into();
         for _ in 0..100 {
@@ -383,17 +405,21 @@ mod tests {
 
     #[tokio::test]
     async fn shard_that_panics_takes_no_other_shard_down() {
-        let shards = shards(2);
-        let mut ended = std::pin::pin!(shards.shard_gone().notified());
-        ended.as_mut().enable();
-        // Half a frame: no caller can make one.
-        let half = vec![0x81, 100].into();
-        let published = crate::engine::publish(&shards.ports()[..1], Address::Everyone, &[], &half);
-        assert_eq!(published, Ok(()));
-        ended.await;
-        assert_eq!(shards.ports()[0].counters().shards_gone.get(), 1);
-        assert_eq!(places(&shards, 10), [0, 10]);
-        let frames = frame::encode(FrameKind::Text, b"a message").into();
-        assert_eq!(shards.publish(Pace::Urgent, Address::Everyone, &[], &frames), Ok(()));
+        for has_threads in [false, true] {
+            let shards = shards(2, has_threads);
+            let mut ended = std::pin::pin!(shards.shard_gone().notified());
+            ended.as_mut().enable();
+            // Half a frame: no caller can make one.
+            let half = vec![0x81, 100].into();
+            let port = &shards.ports()[..1];
+            let published = crate::engine::publish(port, Address::Everyone, &[], &half);
+            assert_eq!(published, Ok(()));
+            ended.await;
+            assert_eq!(shards.ports()[0].counters().shards_gone.get(), 1);
+            assert_eq!(places(&shards, 10), [0, 10]);
+            let frames = frame::encode(FrameKind::Text, b"a message").into();
+            let published = shards.publish(Pace::Urgent, Address::Everyone, &[], &frames);
+            assert_eq!(published, Ok(()));
+        }
     }
 }

@@ -37,6 +37,8 @@ mod room_state;
 mod rooms;
 mod running;
 mod serving;
+#[cfg(target_os = "linux")]
+mod shard_threads;
 mod shedding;
 mod shutdown;
 mod slow_clients;

@@ -34,6 +34,7 @@ pub(crate) struct Settings {
     pub(crate) is_lossy: bool,
     pub(crate) is_tls: bool,
     pub(crate) may_use_io_uring: bool,
+    pub(crate) has_shard_threads: bool,
     pub(crate) compression: Option<Compression>,
 }
 
@@ -105,6 +106,7 @@ async fn serve<T: Send + Sync + 'static>(
         None => builder,
     };
     let builder = builder.io_uring(settings.may_use_io_uring).shards(settings.shards);
+    let builder = builder.shard_threads(settings.has_shard_threads);
     let hub = builder.ping_interval(settings.ping_interval).build()?;
     answer_requests(&hub, parse);
     let server = Server::from_listener(tokio::net::TcpListener::from_std(listener)?);

@@ -66,6 +66,8 @@ pub(crate) enum Contestant {
     RoomcastJson,
     /// roomcast-json without io_uring: each write is a system call of its own.
     RoomcastJsonSend,
+    /// roomcast-json, whose shard has a thread of its own.
+    RoomcastJsonThreads,
     /// roomcast with two shards on two threads.
     RoomcastTwoShards,
     /// roomcast, which drops new messages for a slow client.
@@ -110,6 +112,7 @@ impl Contestant {
             Self::Roomcast => "roomcast",
             Self::RoomcastJson => "roomcast, JSON decoded and encoded",
             Self::RoomcastJsonSend => "roomcast, JSON, without io_uring",
+            Self::RoomcastJsonThreads => "roomcast, JSON, shard on a thread",
             Self::RoomcastTwoShards => "roomcast, 2 shards on 2 threads",
             Self::RoomcastLossy => "roomcast, DropNewest",
             Self::RoomcastPaused => "roomcast, DropNewest, 10 % paused",
@@ -205,7 +208,7 @@ impl Contestant {
             Self::Fastwebsockets => block_on(setting.threads, fastwebsockets_mpsc::serve(listener)),
             Self::Socketioxide => block_on(setting.threads, socketio::serve(listener)),
             Self::Yawc => block_on(setting.threads, yawc_broadcast::serve(listener)),
-            Self::RoomcastJson | Self::RoomcastJsonSend => {
+            Self::RoomcastJson | Self::RoomcastJsonSend | Self::RoomcastJsonThreads => {
                 block_on(setting.threads, hub::serve_json(listener, self.settings(setting)))
             }
             Self::RoomcastAxum => block_on(setting.threads, hub::serve_in_axum(listener)),
@@ -221,6 +224,7 @@ impl Contestant {
             is_lossy: matches!(self, Self::RoomcastLossy | Self::RoomcastPaused),
             is_tls: self.is_tls(),
             may_use_io_uring: self != Self::RoomcastJsonSend,
+            has_shard_threads: self == Self::RoomcastJsonThreads,
             compression: match self {
                 Self::RoomcastShared | Self::RoomcastUnasked => Some(Compression::shared()),
                 Self::RoomcastSharedByTwo => Some(Compression::shared().min_recipients(2)),

@@ -51,6 +51,9 @@ struct Options {
     /// The number of shards that share the connections [default: the number of threads].
     #[arg(long)]
     shards: Option<usize>,
+    /// Runs each shard on a thread of its own, instead of in a task.
+    #[arg(long)]
+    shard_threads: bool,
     /// The most deliveries that wait for a slow client.
     #[arg(long, default_value_t = 16)]
     send_buffer: usize,
@@ -112,6 +115,7 @@ impl Options {
         let mut hub = Hub::builder()
             .max_connections(connections)
             .shards(self.shards.unwrap_or(threads))
+            .shard_threads(self.shard_threads)
             .send_buffer(self.send_buffer)
             .compression(self.compression.setting())
             .allow_origins(&self.allow_origin);

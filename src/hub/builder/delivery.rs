@@ -12,10 +12,39 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// The number of shards over which the connections are spread. Default: the number of cores; 1
     /// to 1,024.
     ///
-    /// Each shard is a task that writes to its own connections. More shards use more cores, and
+    /// Each shard writes to its own connections, in a task or in a [thread](Self::shard_threads). More shards use more cores, and
     /// each shard adds one push to the cost of a publish.
     pub fn shards(mut self, shards: usize) -> Self {
         self.shards = shards;
+        self
+    }
+
+    /// Whether each shard runs on a thread of its own. Default: no: each shard is a task of the
+    /// runtime.
+    ///
+    /// A handler that blocks a thread of the runtime can delay tasks, and so also the messages to
+    /// other clients. It does not delay a shard that has a thread. But a blocked runtime still
+    /// delays what it does itself: it reads no messages, and it does not notice that the socket of
+    /// a slow client takes bytes again. The page [`tuning`](crate::docs::tuning) has figures, and
+    /// says which to choose.
+    ///
+    /// The threads are called `roomcast-0`, `roomcast-1`, and so on. They end when the hub is
+    /// dropped, and when the runtime ends. If the system gives no thread, `build` fails with
+    /// [`BuildError::ShardThread`](crate::BuildError::ShardThread).
+    ///
+    /// # Examples
+    /// ```
+    /// use roomcast::Hub;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), roomcast::BuildError> {
+    /// let hub = Hub::<String>::builder().shards(2).shard_threads(true).build()?;
+    /// # assert_eq!(hub.count(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn shard_threads(mut self, has_threads: bool) -> Self {
+        self.has_threads = has_threads;
         self
     }
 

@@ -64,7 +64,7 @@ use crate::ws::{ComeBack, DecodeLimits};
 /// | messages of clients | [`max_fragments`](Self::max_fragments), [`message_timeout`](Self::message_timeout), [`byte_rate`](Self::byte_rate) |
 /// | rooms | [`max_rooms`](Self::max_rooms), [`max_rooms_per_conn`](Self::max_rooms_per_conn), [`max_room_name_bytes`](Self::max_room_name_bytes) |
 /// | bytes that wait for a client | [`send_buffer_bytes`](Self::send_buffer_bytes), [`send_buffer`](Self::send_buffer), [`socket_send_buffer`](Self::socket_send_buffer), [`max_queued_bytes`](Self::max_queued_bytes) (of all clients) |
-/// | messages that wait for a shard | [`inbox_messages`](Self::inbox_messages), [`inbox_bytes`](Self::inbox_bytes), [`shards`](Self::shards) |
+/// | messages that wait for a shard | [`inbox_messages`](Self::inbox_messages), [`inbox_bytes`](Self::inbox_bytes), [`shards`](Self::shards), [`shard_threads`](Self::shard_threads) |
 /// | messages that wait for other nodes | [`outbox_messages`](Self::outbox_messages), [`outbox_bytes`](Self::outbox_bytes), [`rejoin_wait`](Self::rejoin_wait), [`channels`](Self::channels) |
 /// | time | [`ping_interval`](Self::ping_interval), [`write_timeout`](Self::write_timeout), [`close_timeout`](Self::close_timeout), [`heartbeats`](Self::heartbeats), [`subscribe_timeout`](Self::subscribe_timeout) |
 ///
@@ -121,6 +121,7 @@ pub struct Builder<Out, In = Out> {
     #[cfg(feature = "deflate")]
     compression: Option<super::Compression>,
     may_use_io_uring: bool,
+    has_threads: bool,
     #[cfg(feature = "json")]
     plain: PlainSettings,
     #[cfg(feature = "metrics")]
@@ -184,6 +185,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
             #[cfg(feature = "deflate")]
             compression: None,
             may_use_io_uring: true,
+            has_threads: false,
             #[cfg(feature = "json")]
             plain: PlainSettings::default(),
             #[cfg(feature = "metrics")]
@@ -202,13 +204,15 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
         self
     }
 
-    /// Builds and starts the hub. Its shards become tasks of the current tokio runtime.
+    /// Builds and starts the hub. Its shards become tasks of the current tokio runtime, or threads
+    /// ([`shard_threads`](Self::shard_threads)).
     ///
     /// # Errors
     /// [`BuildError::NoRuntime`] outside of a tokio runtime, [`BuildError::OutOfRange`] for a
     /// setting out of its range, [`BuildError::NotAnOrigin`] for an origin that no browser sends,
-    /// [`BuildError::Backplane`] for a backplane that cannot work, and [`BuildError::PlainChannel`]
-    /// for a plain channel that cannot work.
+    /// [`BuildError::Backplane`] for a backplane that cannot work, [`BuildError::PlainChannel`] for a
+    /// plain channel that cannot work, and [`BuildError::ShardThread`] if the thread of a shard
+    /// cannot be started.
     ///
     /// # Panics
     /// If the system provides no random numbers, or the runtime has no time driver
@@ -254,6 +258,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
             shard: config,
             compression,
             may_use_io_uring: self.may_use_io_uring,
+            has_threads: self.has_threads,
             inbox: InboxLimits { messages: self.inbox_messages, bytes: bytes.inbox },
             rooms: self.rooms,
             budgets: Budgets::new(self.rooms_max, bytes.queued, self.shards),
@@ -261,8 +266,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
         let hooks = self
             .room_state
             .map(|state| Box::new(Hooks::new(state, counters.clone())) as Box<dyn RoomHooks>);
-        let shards = Shards::start(layout, watch, hooks, &runtime);
-        let shards = Arc::new(shards);
+        let shards = Arc::new(Shards::start(layout, watch, hooks, &runtime)?);
         let host = || BridgeHost { node, shards: Arc::downgrade(&shards), runtime: &runtime };
         let bridge = bridge.map(|(plan, start)| start(plan, host())).transpose()?;
         let inner = Inner {
@@ -320,6 +324,7 @@ impl<Out, In> fmt::Debug for Builder<Out, In> {
         shown
             .field("name", &self.name)
             .field("shards", &self.shards)
+            .field("shard_threads", &self.has_threads)
             .field("ping_interval", &self.ping_interval)
             .field("queue", &self.queue)
             .field("write_timeout", &self.write_timeout)

@@ -15,6 +15,8 @@ pub mod folder;
 mod frames;
 mod hub;
 #[cfg(all(feature = "system", target_os = "linux"))]
+pub mod io_uring;
+#[cfg(all(feature = "system", target_os = "linux"))]
 pub mod network;
 pub mod plain;
 pub mod programs;

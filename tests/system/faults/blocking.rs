@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::Message;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval_at, timeout};
 
-use crate::obedient::{self, BLOCK, BLOCK_IN_PLACE, BLOCK_THREAD, NEVER_RETURN, PUBLISH_AND_BLOCK};
-use support::scene::crowd::{Client, Crowd, Latencies, connect};
-use support::scene::oracle::Line;
-use support::scene::server::{DEADLINE, Server};
+use crate::obedient::{
+    self, BLOCK, BLOCK_BRIEFLY, BLOCK_IN_PLACE, BLOCK_THREAD, NEVER_RETURN, PUBLISH_AND_BLOCK,
+    TICK_IN_TASK, TICK_IN_THREAD, TICKS, provoke,
+};
+use support::scene::crowd::{Crowd, Latencies, connect, latencies, next_line};
+use support::scene::server::DEADLINE;
 
 /// The messages of the other clients while the handlers misbehave.
 const LINES: usize = 100;
@@ -47,16 +49,6 @@ async fn beside(text: &str, culprits: usize) -> Latencies {
     latencies
 }
 
-/// Connects a client, and makes its handler do this.
-async fn provoke(server: &Server, text: &str) -> Client {
-    let mut client = connect(server.addr(), "culprits").await;
-    let user = "culprits/one".to_owned();
-    let line = Line { text: text.to_owned(), user, seq: 0, ts: 0.0 };
-    let line = simd_json::to_string(&line).expect("encodable");
-    client.send(Message::text(line)).await.expect("connected");
-    client
-}
-
 /// Checks that the other clients are not delayed.
 fn check_untouched(latencies: &Latencies) {
     let longest = Duration::from_micros(latencies.max());
@@ -79,5 +71,71 @@ async fn handler_that_blocks_its_thread_delays_others_no_longer_than_its_block()
     for text in [BLOCK_THREAD, PUBLISH_AND_BLOCK] {
         let longest = Duration::from_micros(beside(text, 1).await.max());
         assert!(longest < 2 * BLOCK, "{longest:?}");
+    }
+}
+
+/// The members of the room that is told the ticks, and the clients whose handlers block.
+const MEMBERS: usize = 200;
+const CULPRITS: usize = 4;
+
+/// The time between two brief blocks of a client.
+const BLOCK_PACE: Duration = Duration::from_millis(250);
+
+/// Publishes ticks while handlers block now and then. Returns how late the members get the ticks.
+async fn ticks(has_shard_threads: bool, publisher: &str) -> Latencies {
+    let server = obedient::start_with(has_shard_threads).await;
+    let mut members = Vec::new();
+    for _ in 0..MEMBERS {
+        members.push(connect(server.addr(), "culprits").await);
+    }
+    server.eventually("culprits", "all have joined", |stats| stats.members == MEMBERS).await;
+    let addr = server.addr();
+    let mut culprits = JoinSet::new();
+    for culprit in 0..CULPRITS {
+        culprits.spawn(async move {
+            let mut client = connect(addr, "blocked").await;
+            let mut due = interval_at(Instant::now() + BLOCK_PACE * culprit as u32 / 3, BLOCK_PACE);
+            loop {
+                due.tick().await;
+                client.send(obedient::command(BLOCK_BRIEFLY)).await.expect("connected");
+            }
+        });
+    }
+    let mut hearing = JoinSet::new();
+    let _publisher = provoke(&server, publisher).await;
+    for mut member in members {
+        hearing.spawn(async move {
+            let mut latencies = latencies();
+            for _ in 0..TICKS {
+                let line = next_line(&mut member).await.expect("a member stays");
+                latencies.saturating_record((obedient::now() - line.ts).max(1.0) as u64);
+            }
+            latencies
+        });
+    }
+    let mut all = latencies();
+    let heard = timeout(DEADLINE, hearing.join_all()).await.expect("all ticks come in time");
+    heard.iter().for_each(|heard| all.add(heard).expect("of one kind"));
+    all
+}
+
+/// Prints how late ticks are while handlers block now and then, with and without threads for shards.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a minute and a half"]
+async fn shard_with_a_thread_does_not_wait_for_handlers_that_block_now_and_then() {
+    for publisher in [TICK_IN_THREAD, TICK_IN_TASK] {
+        let mut p99 = Vec::new();
+        for has_shard_threads in [false, true, false, true] {
+            let late = ticks(has_shard_threads, publisher).await;
+            let [median, high] = [0.5, 0.99].map(|part| late.value_at_quantile(part));
+            println!(
+                "{publisher}, threads for shards: {has_shard_threads}: median {median} µs, p99 {high} µs, at most {} µs",
+                late.max()
+            );
+            p99.push(high);
+        }
+        if publisher == TICK_IN_THREAD {
+            assert!(p99[1].max(p99[3]) < p99[0].min(p99[2]), "{p99:?}");
+        }
     }
 }

@@ -18,6 +18,7 @@ mod exhaustion;
 mod far;
 mod farewells;
 mod floods;
+mod forbidden;
 mod obedient;
 mod panics;
 mod party;

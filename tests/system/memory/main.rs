@@ -115,6 +115,18 @@ async fn container_of_64_mib_survives_many_clients_that_do_not_read() {
 }
 
 #[tokio::test]
+async fn hub_whose_threads_find_no_memory_is_not_built() {
+    let flags = "--listen 127.0.0.1:0 --threads 2 --shards 1024 --shard-threads";
+    let limit = ADDRESSES / 1024;
+    let script = format!("export MALLOC_ARENA_MAX=1; ulimit -v {limit}; exec \"$0\" {flags}");
+    let mut command = tokio::process::Command::new("bash");
+    let command = command.arg("-c").arg(script).arg(example("load_server")).kill_on_drop(true);
+    let output = timeout(DEADLINE, command.output()).await.expect("it ends in time");
+    let error = String::from_utf8_lossy(&output.expect("bash starts").stderr).into_owned();
+    assert!(error.contains("ShardThread") && !error.contains("panicked"), "{error}");
+}
+
+#[tokio::test]
 async fn process_with_little_address_space_survives_many_clients_that_do_not_read() {
     // Without this setting, the allocator of glibc reserves 64 MiB of addresses for a second thread, if it
     // finds them.
