@@ -135,9 +135,12 @@ impl FrameReader {
         self.pending.is_some()
     }
 
-    /// Whether no message is incomplete, so that only the client or the shard can wake the reader.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.decoder.is_idle() && !self.has_more()
+    /// Whether the reader waits only for the client and the shard: no message is incomplete.
+    ///
+    /// `false` for streams of unknown type. They may not belong to the runtime of the session, so
+    /// the end of the runtime may not wake what waits for them.
+    pub(crate) fn may_rest(&self) -> bool {
+        self.decoder.is_idle() && !self.has_more() && !matches!(self.half, ReadHalf::Any(_))
     }
 
     /// Begins to read while a callback runs: the rates are checked when the callback is over.

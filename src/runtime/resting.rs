@@ -5,11 +5,13 @@
 //! 40 more.
 //!
 //! How to rest: make a [`Bed`], poll the work with the waker of the bed, and, if the work is
-//! pending, [`lie_down`](Bed::lie_down). What happens at a wake depends on the moment, and nothing
-//! is lost:
-//! - before the work lies down, the bed takes a note, and `lie_down` begins a task at once;
-//! - later, the first wake begins a task. All further wakes do nothing, so only wakers of this task
-//!   wake the work.
+//! pending, put it into the bed ([`rest`](Bed::rest)). No wake is lost:
+//! - A wake before the work is in the bed is noted, and `rest` begins a task at once.
+//! - The first wake after that begins a task. From then on the waker of the bed does nothing, and
+//!   the work must be polled with the waker of the new task.
+//!
+//! If the runtime has ended, the first wake drops the work. So whoever wakes may run the `Drop` of
+//! the work.
 
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,9 +20,9 @@ use std::task::{Wake, Waker};
 
 use tokio::runtime::Handle;
 
-/// Work that a new task can go on with.
+/// Work that a new task can continue.
 pub(crate) trait Resume: Send + 'static {
-    /// The task.
+    /// The future of that task.
     fn resume(self) -> impl Future<Output = ()> + Send + 'static;
 }
 
@@ -33,28 +35,30 @@ pub(crate) struct Bed<W> {
 }
 
 enum State<W> {
-    /// The work is still awake.
-    Made,
-    Asleep(W),
+    /// The work is not in the bed yet.
+    Empty,
+    /// The work is in the bed.
+    Resting(W),
+    /// The waker was woken. The work is not in the bed, and will not be.
     Woken,
 }
 
 impl<W: Resume> Bed<W> {
     /// Makes a bed for work of the current task.
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { runtime: Handle::current(), state: Mutex::new(State::Made) })
+        Arc::new(Self { runtime: Handle::current(), state: Mutex::new(State::Empty) })
     }
 
-    /// The waker with which the work must be pending before it lies down.
+    /// Poll the work with this waker. If the work is pending, it may rest.
     pub(crate) fn waker(self: &Arc<Self>) -> Waker {
         self.clone().into()
     }
 
     /// Keeps `work` until the waker is woken. The caller's task must end.
-    pub(crate) fn lie_down(&self, work: W) {
+    pub(crate) fn rest(&self, work: W) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let State::Made = *state {
-            *state = State::Asleep(work);
+        if let State::Empty = *state {
+            *state = State::Resting(work);
         } else {
             drop(state);
             self.begin(work);
@@ -75,7 +79,7 @@ impl<W: Resume> Wake for Bed<W> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let before = mem::replace(&mut *state, State::Woken);
         drop(state);
-        if let State::Asleep(work) = before {
+        if let State::Resting(work) = before {
             // If the runtime is gone, this drops the work, which may panic. The panic hook has
             // reported the panic; it must not reach the waking task.
             let _ = catch_unwind(AssertUnwindSafe(|| self.begin(work)));
@@ -122,7 +126,7 @@ mod tests {
         let (work, mut events, drops) = work();
         let bed = Bed::new();
         let waker = bed.waker();
-        bed.lie_down(work);
+        bed.rest(work);
         tokio::task::yield_now().await;
         assert_eq!(drops.load(Ordering::Relaxed), 0, "it rests");
         waker.wake_by_ref();
@@ -134,11 +138,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_that_was_woken_before_it_lies_down_goes_on_at_once() {
+    async fn work_that_was_woken_before_it_rests_goes_on_at_once() {
         let (work, mut events, _) = work();
         let bed = Bed::new();
         bed.waker().wake();
-        bed.lie_down(work);
+        bed.rest(work);
         assert_eq!(events.recv().await, Some(()));
     }
 
@@ -147,7 +151,7 @@ mod tests {
         let (work, mut events, drops) = work();
         let bed = Bed::new();
         let waker = bed.waker();
-        bed.lie_down(work);
+        bed.rest(work);
         drop((bed, waker));
         assert_eq!(drops.load(Ordering::Relaxed), 1);
         assert_eq!(events.recv().await, None);
@@ -160,7 +164,7 @@ mod tests {
         let waker = runtime.block_on(async {
             let bed = Bed::new();
             let waker = bed.waker();
-            bed.lie_down(work);
+            bed.rest(work);
             waker
         });
         drop(runtime);

@@ -11,6 +11,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep};
 
 use super::alive::AliveGuard;
+use super::clock::HubClock;
 use super::room_state::EmptiedReporter;
 use super::runtime_end::RuntimeLink;
 use crate::engine::{Port, RunState, Shard};
@@ -30,7 +31,7 @@ pub(super) struct Driver {
     pub(super) emptied: EmptiedReporter,
     pub(super) alive: AliveGuard,
     pub(super) port: Arc<Port<WriteHalf>>,
-    pub(super) epoch: Instant,
+    pub(super) clock: HubClock,
     pub(super) timer: Pin<Box<Sleep>>,
     /// The runtime of the timer, for a shard that is not a task of the runtime.
     pub(super) runtime: Option<Arc<RuntimeLink>>,
@@ -39,8 +40,8 @@ pub(super) struct Driver {
 impl Driver {
     /// Runs the shard until it is stopped, or until the runtime has ended.
     pub(super) async fn run(mut self) {
-        while !self.runtime.as_ref().is_some_and(|runtime| runtime.has_ended()) {
-            let state = self.shard.run(self.epoch.elapsed(), WRITES_PER_SLICE);
+        while !self.runtime.as_ref().is_some_and(|runtime| runtime.is_ending()) {
+            let state = self.shard.run(self.clock.now(), WRITES_PER_SLICE);
             self.emptied.report_emptied();
             self.alive.is_end_expected = self.shard.is_ending();
             if self.shard.take_made_space() {
@@ -51,7 +52,7 @@ impl Driver {
                 // alone would not.
                 RunState::Busy => yield_now().await,
                 RunState::Idle => {
-                    let tick = self.shard.next_tick().map(|tick| self.epoch + tick);
+                    let tick = self.shard.next_tick().map(|tick| self.clock.instant(tick));
                     poll_fn(|cx| self.poll_wait(cx, tick)).await;
                     // Lets the other ready tasks push their messages first: they join the same
                     // slice.

@@ -11,6 +11,7 @@
 //! latency ([`sampler`]) and the state beside rooms ([`room_state`]).
 
 mod alive;
+mod clock;
 mod driver;
 mod events;
 mod room_state;

@@ -1,4 +1,4 @@
-//! How the thread of a shard learns that the runtime of the application has ended.
+//! How the thread of a shard learns that the runtime of the application ends.
 //!
 //! # Invariants
 //!
@@ -6,18 +6,18 @@
 //!    runtime that ends drops its tasks before it ends its timers, and the drop of the [`Sentinel`]
 //!    waits until nobody holds the link. So no thread polls a timer that has ended, which would
 //!    panic.
-//! 2. A thread leaves its waker with the link before it sleeps. So the end wakes it.
+//! 2. A thread leaves its waker with the link before it sleeps. So the end of the runtime wakes it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-/// The thread of one shard holds it while it uses the runtime.
+/// The thread of one shard holds this while it polls its timer.
 #[derive(Default)]
 pub(super) struct RuntimeLink(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    has_ended: bool,
+    is_ending: bool,
     /// The waker of the shard.
     waker: Option<Waker>,
 }
@@ -26,10 +26,10 @@ struct State {
 pub(super) struct Held<'a>(#[expect(dead_code, reason = "held")] MutexGuard<'a, State>);
 
 impl RuntimeLink {
-    /// Holds the runtime, and leaves the waker; `None` if the runtime has ended.
+    /// Holds the link, and leaves the waker in it; `None` if the runtime ends or has ended.
     pub(super) fn hold(&self, waker: &Waker) -> Option<Held<'_>> {
         let mut state = self.lock();
-        if state.has_ended {
+        if state.is_ending {
             return None;
         }
         match &mut state.waker {
@@ -39,13 +39,13 @@ impl RuntimeLink {
         Some(Held(state))
     }
 
-    pub(super) fn has_ended(&self) -> bool {
-        self.lock().has_ended
+    pub(super) fn is_ending(&self) -> bool {
+        self.lock().is_ending
     }
 
     fn end(&self) {
         let mut state = self.lock();
-        state.has_ended = true;
+        state.is_ending = true;
         let waker = state.waker.take();
         drop(state);
         waker.inspect(Waker::wake_by_ref);
@@ -56,7 +56,8 @@ impl RuntimeLink {
     }
 }
 
-/// A part of a task of the runtime. Its drop tells the shards that the runtime has ended.
+/// Belongs to a task of the runtime. It is dropped when the runtime begins to end, or when all
+/// shards are gone, and tells the shards.
 pub(super) struct Sentinel(pub(super) Vec<Arc<RuntimeLink>>);
 
 impl Drop for Sentinel {

@@ -8,6 +8,7 @@ use tokio::task::coop;
 use tokio::time::{Instant, sleep_until};
 
 use super::alive::{AliveGuard, AliveShards};
+use super::clock::HubClock;
 use super::driver::Driver;
 use super::room_state::{Emptied, EmptiedReporter, OrderedHooks, RoomHooks};
 use super::sampler::Sampler;
@@ -26,8 +27,7 @@ pub(crate) struct Shards {
     ports: Arc<[Arc<Port<WriteHalf>>]>,
     /// The state beside the rooms, if the application keeps any.
     ordered_hooks: Option<Arc<OrderedHooks>>,
-    /// The zero of the shards' clocks.
-    epoch: Instant,
+    clock: HubClock,
     space: Arc<Bell>,
     /// The congestion of all inboxes.
     congestion: Arc<Congestion>,
@@ -91,7 +91,7 @@ impl Shards {
             .map(|(hooks, emptied)| Arc::new(OrderedHooks::new(hooks, ports.clone(), emptied)));
         let space = Arc::new(Bell::default());
         let alive = Arc::new(AliveShards::of(count));
-        let epoch = Instant::now();
+        let clock = HubClock::new(threads.as_ref().map(|threads| threads.beat().clone()));
         let driver = |(index, port): (usize, &Arc<Port<WriteHalf>>)| Driver {
             alive: AliveGuard {
                 index,
@@ -104,9 +104,9 @@ impl Shards {
                 .with_batches(batch_writer(port, may_use_io_uring)),
             emptied: EmptiedReporter(ordered_hooks.clone()),
             port: port.clone(),
-            epoch,
+            clock: clock.clone(),
             // Made here, so that the caller panics if the runtime has no timer.
-            timer: Box::pin(sleep_until(epoch)),
+            timer: Box::pin(sleep_until(Instant::now())),
             runtime: threads.as_ref().map(|threads| threads.link(index)),
         };
         let drivers: Vec<_> = ports.iter().enumerate().map(driver).collect();
@@ -121,7 +121,7 @@ impl Shards {
         Ok(Self {
             ports,
             ordered_hooks,
-            epoch,
+            clock,
             space,
             congestion,
             alive,
@@ -171,10 +171,11 @@ impl Shards {
     }
 
     /// Returns the total time by which the shard of a connection has run late: of each delay, the
-    /// part above 100 ms (`LATENESS_MIN`). The process did not run in that time, so no client is to
-    /// blame for it.
+    /// part above 100 ms (`LATENESS_MIN`). The time in which the runtime was blocked is added if
+    /// shards have threads. No client is to blame for that time.
     pub(crate) fn lateness(&self, id: ConnKey) -> Duration {
-        self.port(id).map_or(Duration::ZERO, |port| port.lateness(self.epoch.elapsed()))
+        let late = |port: &Arc<Port<_>>| port.lateness(self.clock.now()) + self.clock.blocked();
+        self.port(id).map_or(Duration::ZERO, late)
     }
 
     /// Counts a room that another node named and whose name is too long on this node.

@@ -1,6 +1,6 @@
 //! Threads for shards, instead of tasks on the runtime of the application.
 //!
-//! A handler that blocks a thread of the runtime holds up the tasks of the runtime, but no other
+//! A handler that blocks a thread of the runtime can hold up the tasks of the runtime, but no other
 //! thread. The thread of a shard runs in the context of the runtime all the same: the runtime's
 //! timers wake the shard, the runtime tells when a full socket takes bytes again, and code of the
 //! application that the shard calls may spawn tasks.
@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio::task::coop;
 
 use super::alive::AliveShards;
+use super::clock::Beat;
 use super::driver::Driver;
 use super::runtime_end::{RuntimeLink, Sentinel};
 
@@ -24,10 +25,12 @@ pub(crate) struct ThreadError {
     pub(crate) error: io::Error,
 }
 
-/// Threads that wait for their drivers. They end if this is dropped.
+/// Threads that wait for their drivers. They end if this is dropped before [`run`](Self::run).
 pub(super) struct Threads {
+    /// For each thread, where it takes its driver from.
     seats: Vec<SyncSender<Driver>>,
     links: Vec<Arc<RuntimeLink>>,
+    beat: Arc<Beat>,
 }
 
 impl Threads {
@@ -35,7 +38,11 @@ impl Threads {
     pub(super) fn start(shards: usize, runtime: &Handle) -> Result<Self, ThreadError> {
         let start = |shard| start(shard, runtime).map_err(|error| ThreadError { shard, error });
         let seats = (0..shards).map(start).collect::<Result<_, _>>()?;
-        Ok(Self { seats, links: (0..shards).map(|_| Arc::default()).collect() })
+        Ok(Self {
+            seats,
+            links: (0..shards).map(|_| Arc::default()).collect(),
+            beat: Arc::default(),
+        })
     }
 
     /// The link of a shard to the runtime, for its driver.
@@ -43,12 +50,20 @@ impl Threads {
         self.links[shard].clone()
     }
 
-    /// Runs the drivers until they stop, or until the runtime ends.
+    /// The beat of the runtime, for the clock of the shards. It begins with [`run`](Self::run).
+    pub(super) fn beat(&self) -> &Arc<Beat> {
+        &self.beat
+    }
+
+    /// Hands each driver to its thread, which runs it until it stops, or until the runtime ends.
     pub(super) fn run(self, drivers: Vec<Driver>, alive: Arc<AliveShards>, runtime: &Handle) {
-        let sentinel = Sentinel(self.links);
+        let (sentinel, beat) = (Sentinel(self.links), self.beat);
         runtime.spawn(async move {
             let _sentinel = sentinel;
-            alive.all_gone().await;
+            tokio::select! {
+                () = alive.all_gone() => {}
+                () = beat.keep() => {}
+            }
         });
         for (seat, driver) in self.seats.into_iter().zip(drivers) {
             let is_seated = seat.send(driver);

@@ -4,11 +4,13 @@ use std::thread;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
 use roomcast::Hub;
 use tokio::runtime::{Builder, Handle};
 use tokio_tungstenite::tungstenite::Message;
 
-use support::{Client, Recorded, eventually, within};
+use support::{Client, Recorded, Recorder, eventually, within};
 
 const CLIENTS: usize = 32;
 
@@ -88,4 +90,22 @@ async fn resting_sessions_end_with_their_runtime() {
         let next = within("the end of the stream", client.0.next()).await;
         assert!(!matches!(next, Some(Ok(_))), "{next:?}");
     }
+}
+
+#[tokio::test]
+async fn sessions_over_other_streams_end_with_their_runtime() {
+    let hub = hub();
+    let theirs = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (ours, stream) = tokio::io::duplex(1_000);
+    let (recorder, mut events) = Recorder::new();
+    // No driver of the runtime knows this stream.
+    let connection =
+        http1::Builder::new().serve_connection(TokioIo::new(stream), hub.handle(recorder));
+    theirs.spawn(connection.with_upgrades());
+    let _client = Client::over(ours, "/").await.expect("the handshake succeeds");
+    let conn = events.open().await;
+    assert_eq!(hub.count(), 1);
+    thread::spawn(move || drop(theirs)).join().expect("the runtime ends");
+    eventually("the connection is gone", || hub.count() == 0).await;
+    assert!(conn.is_closed());
 }

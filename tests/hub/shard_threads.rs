@@ -5,14 +5,15 @@ use std::panic;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, Once, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roomcast::{Close, Conn, Handler, Hub, RoomState, Shutdown};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_tungstenite::tungstenite::Message;
 
-use support::{Client, Recorded, eventually, serve, within};
+use support::{Client, Listening, Recorded, eventually, serve, within};
 
 /// The tests that look at the threads of this process run one at a time.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -70,7 +71,7 @@ fn end(runtime: Runtime) {
 
 /// Joins each connection to a room. A message blocks the thread of its handler.
 struct Blocking {
-    blocked: tokio::sync::mpsc::UnboundedSender<()>,
+    blocked: UnboundedSender<()>,
     /// Ends the block when the sender is dropped.
     released: Mutex<mpsc::Receiver<()>>,
 }
@@ -91,15 +92,7 @@ impl Handler<String> for Blocking {
 async fn handler_that_blocks_all_workers_delays_no_message_of_another_thread() {
     let _alone = ALONE.lock().await;
     let runtime = runtime();
-    let (blocked, mut is_blocked) = tokio::sync::mpsc::unbounded_channel();
-    let (release, released) = mpsc::channel::<()>();
-    let handler = Blocking { blocked, released: Mutex::new(released) };
-    let serving = runtime.spawn(async {
-        let hub = hub();
-        let server = serve(hub.handle(handler)).await;
-        (hub, server)
-    });
-    let (hub, server) = serving.await.expect("no panic");
+    let (hub, server, mut is_blocked, release) = serve_blocking(&runtime, hub).await;
     let mut members = Vec::new();
     for _ in 0..4 {
         members.push(Client::connect(server.addr, "/ws").await);
@@ -116,6 +109,61 @@ async fn handler_that_blocks_all_workers_delays_no_message_of_another_thread() {
         }
     }
     drop(release);
+    end(runtime);
+}
+
+/// Serves on another runtime, with a handler that blocks the only worker until the sender is dropped.
+async fn serve_blocking(
+    runtime: &Runtime,
+    build: fn() -> Hub<String>,
+) -> (Hub<String>, Listening, UnboundedReceiver<()>, mpsc::Sender<()>) {
+    let (blocked, is_blocked) = unbounded_channel();
+    let (release, released) = mpsc::channel();
+    let handler = Blocking { blocked, released: Mutex::new(released) };
+    let serving = runtime.spawn(async move {
+        let hub = build();
+        let server = serve(hub.handle(handler)).await;
+        (hub, server)
+    });
+    let (hub, server) = serving.await.expect("no panic");
+    (hub, server, is_blocked, release)
+}
+
+#[tokio::test]
+async fn client_within_its_rate_is_not_blamed_for_a_blocked_runtime() {
+    const BLOCKED: Duration = Duration::from_millis(2_500);
+    const MESSAGES: usize = 20;
+    let _alone = ALONE.lock().await;
+    let runtime = runtime();
+    let (hub, server, mut is_blocked, release) = serve_blocking(&runtime, || {
+        let builder = Hub::<String>::builder().shards(1).shard_threads(true);
+        builder.message_rate(10, 5).build().expect("threads may start")
+    })
+    .await;
+    let mut blocking = Client::connect(server.addr, "/ws").await;
+    let mut client = Client::connect(server.addr, "/ws").await;
+    eventually("both are members", || hub.member_count("room") == 2).await;
+    blocking.send_text(r#""block""#).await;
+    within("the block", is_blocked.recv()).await.expect("the handler runs");
+    for number in 0..MESSAGES {
+        client.send_text(format!(r#""{number}""#)).await;
+    }
+    // The shard works all the time, so it is not late itself.
+    let publishing = hub.clone();
+    let publish = move || {
+        let began = Instant::now();
+        while began.elapsed() < BLOCKED {
+            publishing.try_to_room("room", &"news".to_owned()).expect("there is space");
+            thread::sleep(Duration::from_millis(20));
+        }
+    };
+    tokio::task::spawn_blocking(publish).await.expect("no panic");
+    drop(release);
+    for number in 0..MESSAGES {
+        let handled = within("a message", is_blocked.recv()).await;
+        assert_eq!(handled, Some(()), "message {number} is not handled");
+    }
+    assert_eq!(hub.stats().closed_flooding, 0);
     end(runtime);
 }
 

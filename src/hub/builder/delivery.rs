@@ -12,14 +12,15 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// The number of shards over which the connections are spread. Default: the number of cores; 1
     /// to 1,024.
     ///
-    /// Each shard writes to its own connections, in a task or in a [thread](Self::shard_threads). More shards use more cores, and
-    /// each shard adds one push to the cost of a publish.
+    /// Each shard writes to its own connections, in a task or in a [thread](Self::shard_threads).
+    /// More shards use more cores. Each shard with recipients adds one push to the cost of a
+    /// publish.
     pub fn shards(mut self, shards: usize) -> Self {
         self.shards = shards;
         self
     }
 
-    /// Whether each shard runs on a thread of its own. Default: no: each shard is a task of the
+    /// Whether each shard runs on a thread of its own. Default: `false`, each shard is a task of the
     /// runtime.
     ///
     /// A handler that blocks a thread of the runtime can delay tasks, and so also the messages to
@@ -29,7 +30,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// says which to choose.
     ///
     /// The threads are called `roomcast-0`, `roomcast-1`, and so on. They end when the hub is
-    /// dropped, and when the runtime ends. If the system gives no thread, `build` fails with
+    /// dropped, or when the runtime ends. If a thread cannot be started, `build` fails with
     /// [`BuildError::ShardThread`](crate::BuildError::ShardThread).
     ///
     /// # Examples
