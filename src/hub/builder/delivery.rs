@@ -26,7 +26,7 @@ impl<Out: 'static, In: Send + 'static> Builder<Out, In> {
     /// A handler that blocks a thread of the runtime can delay tasks, and so also the messages to
     /// other clients. It does not delay a shard that has a thread. But a blocked runtime still
     /// delays what it does itself: it reads no messages, and it does not notice that the socket of
-    /// a slow client takes bytes again. The page [`tuning`](crate::docs::tuning) has figures, and
+    /// a slow client takes bytes again. The page `tuning` of [`docs`](crate::docs) has figures, and
     /// says which to choose.
     ///
     /// The threads are called `roomcast-0`, `roomcast-1`, and so on. They end when the hub is
