@@ -81,11 +81,11 @@ fn run<Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
 /// Returns the bed of a session that rests. Otherwise closes the connection.
 fn rest_or_close<Out: 'static, In: Send + 'static, S>(
     conn: &Conn<Out, In>,
-    served: Result<Pause<S>, Box<dyn Any + Send>>,
+    served: Result<Served<S>, Box<dyn Any + Send>>,
 ) -> Option<Arc<Bed<S>>> {
     let reason = match served {
-        Ok(Pause::Rest(bed)) => return Some(bed),
-        Ok(Pause::End(reason)) => reason,
+        Ok(Served::Rests(bed)) => return Some(bed),
+        Ok(Served::Ends(reason)) => reason,
         Err(payload) => {
             report_panic(conn, &*payload);
             Some(DisconnectReason::HandlerPanicked)
@@ -98,11 +98,11 @@ fn rest_or_close<Out: 'static, In: Send + 'static, S>(
 }
 
 /// Why [`serve`] has returned.
-enum Pause<S> {
-    /// The client is quiet.
-    Rest(Arc<Bed<S>>),
+enum Served<S> {
+    /// The client is quiet: the session rests in this bed.
+    Rests(Arc<Bed<S>>),
     /// The connection must end, with the reason; `None` if the shard has ended it.
-    End(Option<DisconnectReason>),
+    Ends(Option<DisconnectReason>),
 }
 
 /// Serves the client while it is active.
@@ -110,13 +110,13 @@ enum Pause<S> {
 fn serve<Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
     session: &mut Session<Out, In, H>,
     is_new: bool,
-) -> impl Future<Output = Pause<Session<Out, In, H>>> + Send {
+) -> impl Future<Output = Served<Session<Out, In, H>>> + Send {
     async move {
         let Session { attached: Attached(conn), handler, reader } = session;
         if is_new {
             conn.span().enter(events::connected);
             if let Err(reason) = Box::pin(open(conn, handler, reader)).await {
-                return Pause::End(reason);
+                return Served::Ends(reason);
             }
         }
         let mut is_quiet = true;
@@ -131,7 +131,7 @@ fn serve<Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
             conn.port().hear(conn.link());
             let event = match poll_fn(|cx| poll_next(conn, reader, is_quiet, cx)).await {
                 Next::Event(event) => event,
-                Next::Rest(bed) => return Pause::Rest(bed),
+                Next::Rest(bed) => return Served::Rests(bed),
             };
             is_quiet = matches!(event, SessionEvent::Answered | SessionEvent::Handled);
             if is_quiet {
@@ -140,7 +140,7 @@ fn serve<Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
             let handling: BoxFuture<'_, SessionResult> =
                 Box::pin(handle(event, conn, handler, reader));
             if let Err(reason) = handling.await {
-                return Pause::End(reason);
+                return Served::Ends(reason);
             }
         }
     }
