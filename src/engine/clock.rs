@@ -5,7 +5,7 @@ use std::time::Duration;
 /// A shard that runs at most this much later than it asked for is not late: even on a busy
 /// machine a shard waits less than this. So the shard's time goes on even if each run is a little
 /// late.
-pub(super) const LATENESS_MIN: Duration = Duration::from_millis(100);
+pub(crate) const LATENESS_MIN: Duration = Duration::from_millis(100);
 
 /// Turns the caller's time into the shard's time, which leaves out the time by which the shard ran
 /// late.

@@ -39,6 +39,8 @@ pub(crate) mod sync;
 pub use batch::{BatchWriter, WriteResult};
 pub use budget::{Budget, Budgets};
 #[cfg(feature = "hub")]
+pub(crate) use clock::LATENESS_MIN;
+#[cfg(feature = "hub")]
 pub(crate) use close::REASON_BYTES_MAX as CLOSE_REASON_BYTES_MAX;
 pub use close::{Close, CloseCode, DisconnectReason, Eviction, Limit};
 pub use closing::{Closing, Shedding};

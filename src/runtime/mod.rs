@@ -1,6 +1,5 @@
-//! Helpers for tokio: waiting for a condition, deadlines, wakers that do not panic, and
-//! work that needs no task while it waits. Every layer
-//! above the engine may use them.
+//! Helpers for tokio: waiting for a condition, deadlines, wakers that do not panic, and work that
+//! needs no task while it waits. Every layer above the engine may use them.
 
 pub(crate) mod bell;
 pub(crate) mod deadline;

@@ -11,11 +11,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::engine::LATENESS_MIN;
+
 /// The time between two beats. A shorter block of the runtime is not noticed.
 const BEAT: Duration = Duration::from_millis(100);
-
-/// A beat that comes at most this much too late is not late: a busy machine needs so long.
-const LATENESS_MIN: Duration = Duration::from_millis(100);
 
 /// The clock. Clones show the same time.
 #[derive(Clone)]

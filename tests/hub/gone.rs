@@ -2,27 +2,16 @@
 
 mod panicking;
 
-use std::thread;
-
 use roomcast::{Conn, Hub, JoinError, Local, PublishError, SendError, Target};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tokio_tungstenite::tungstenite::Error;
 
-use support::{Client, Recorded, eventually, within};
-
-fn runtime() -> Runtime {
-    Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
-}
-
-/// Ends the runtime and waits for its end. A task must not call this function, because it blocks.
-fn end(runtime: Runtime) {
-    thread::spawn(move || drop(runtime)).join().expect("the runtime ends");
-}
+use support::{Client, Recorded, end_runtime, eventually, other_runtime, within};
 
 /// A hub whose shards run in another runtime than its server. A `static` hub of a program that had another runtime
 /// before is such a hub.
 async fn elsewhere() -> (Runtime, Recorded<u32>) {
-    let runtime = runtime();
+    let runtime = other_runtime();
     let hub = {
         let _inside = runtime.enter();
         Hub::builder().shards(2).build().expect("in range")
@@ -69,7 +58,7 @@ async fn hub_whose_runtime_has_ended_is_closed() {
     conn.try_join("room").unwrap();
     server.hub.try_to_room("room", &1).unwrap();
     assert_eq!(client.get::<u32>().await, 1);
-    end(runtime);
+    end_runtime(runtime);
     check_gone(&server).await;
     assert_eq!(server.events.ended().await.0, conn);
     assert_eq!(conn.try_join("room"), Err(JoinError::Closed));
@@ -92,7 +81,7 @@ async fn wait_for_a_hub_ends_when_the_hubs_runtime_ends() {
     let hub = server.hub.clone();
     let closed = tokio::spawn(async move { hub.closed().await });
     tokio::task::yield_now().await;
-    end(runtime);
+    end_runtime(runtime);
     within("the end", closed).await.expect("no panic");
 }
 
@@ -102,7 +91,7 @@ async fn rooms_of_an_ended_shard_are_released() {
     let (_client, conn) = server.connect().await;
     // The shards may have processed some of these commands when they end.
     let joins: Vec<_> = (0..100).map(|room| conn.try_join(&format!("room {room}"))).collect();
-    end(runtime);
+    end_runtime(runtime);
     assert!(joins.iter().all(Result::is_ok));
     eventually("none is left", || server.hub.stats().rooms == 0).await;
     let target = Target::room("room 1");
@@ -111,14 +100,14 @@ async fn rooms_of_an_ended_shard_are_released() {
 
 #[tokio::test]
 async fn backplane_reports_that_its_runtime_has_ended() {
-    let runtime = runtime();
+    let runtime = other_runtime();
     let hub = {
         let _inside = runtime.enter();
         Hub::<u32>::builder().backplane(Local::new(), "gone").build().expect("in range")
     };
     let state = || hub.backplane_health().expect("the hub has a backplane").state.to_string();
     eventually("it works", || state() == "up").await;
-    end(runtime);
+    end_runtime(runtime);
     eventually("it says so", || state() == "down").await;
     let error = hub.backplane_err().expect("a reason").to_string();
     assert!(error.contains("runtime"), "{error}");
@@ -130,7 +119,7 @@ async fn backplane_reports_that_its_runtime_has_ended() {
 async fn connection_of_an_ended_hub_does_not_wait() {
     let (runtime, mut server) = elsewhere().await;
     let (_client, conn): (_, Conn<u32>) = server.connect().await;
-    end(runtime);
+    end_runtime(runtime);
     assert!(within("an answer", conn.rooms()).await.is_empty());
     assert_eq!(within("a join", conn.join_subscribed("room")).await, Err(JoinError::Closed));
 }

@@ -1,16 +1,15 @@
 //! Sessions of quiet clients, which have no task.
 
-use std::thread;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use roomcast::Hub;
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::Handle;
 use tokio_tungstenite::tungstenite::Message;
 
-use support::{Client, Recorded, Recorder, eventually, within};
+use support::{Client, Recorded, Recorder, end_runtime, eventually, other_runtime, within};
 
 const CLIENTS: usize = 32;
 
@@ -74,7 +73,7 @@ async fn nothing_is_lost_when_a_session_rests_again_and_again() {
 #[tokio::test]
 async fn resting_sessions_end_with_their_runtime() {
     let hub = hub();
-    let theirs = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let theirs = other_runtime();
     let serving = Recorded::serve(hub.clone());
     let mut server = within("a server", theirs.spawn(serving)).await.expect("no panic");
     let mut clients = Vec::new();
@@ -83,7 +82,7 @@ async fn resting_sessions_end_with_their_runtime() {
     }
     let tasks = theirs.handle().metrics();
     eventually("they rest", || tasks.num_alive_tasks() < FEW).await;
-    thread::spawn(move || drop(theirs)).join().expect("the runtime ends");
+    end_runtime(theirs);
     eventually("the connections are gone", || hub.count() == 0).await;
     for (mut client, conn) in clients {
         assert!(conn.is_closed());
@@ -95,7 +94,7 @@ async fn resting_sessions_end_with_their_runtime() {
 #[tokio::test]
 async fn sessions_over_other_streams_end_with_their_runtime() {
     let hub = hub();
-    let theirs = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let theirs = other_runtime();
     let (ours, stream) = tokio::io::duplex(1_000);
     let (recorder, mut events) = Recorder::new();
     // No driver of the runtime knows this stream.
@@ -105,7 +104,7 @@ async fn sessions_over_other_streams_end_with_their_runtime() {
     let _client = Client::over(ours, "/").await.expect("the handshake succeeds");
     let conn = events.open().await;
     assert_eq!(hub.count(), 1);
-    thread::spawn(move || drop(theirs)).join().expect("the runtime ends");
+    end_runtime(theirs);
     eventually("the connection is gone", || hub.count() == 0).await;
     assert!(conn.is_closed());
 }

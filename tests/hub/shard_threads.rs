@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use roomcast::{Close, Conn, Handler, Hub, RoomState, Shutdown};
 use tokio::net::TcpListener;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_tungstenite::tungstenite::Message;
 
-use support::{Client, Listening, Recorded, eventually, serve, within};
+use support::{Client, Listening, Recorded, end_runtime, eventually, other_runtime, serve, within};
 
 /// The tests that look at the threads of this process run one at a time.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -60,15 +60,6 @@ fn hub() -> Hub<String> {
     Hub::builder().shards(2).shard_threads(true).build().expect("threads may start")
 }
 
-fn runtime() -> Runtime {
-    Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
-}
-
-/// Ends the runtime on another thread, because a task must not block.
-fn end(runtime: Runtime) {
-    thread::spawn(move || drop(runtime)).join().expect("the runtime ends");
-}
-
 /// Joins each connection to a room. A message blocks the thread of its handler.
 struct Blocking {
     blocked: UnboundedSender<()>,
@@ -91,7 +82,7 @@ impl Handler<String> for Blocking {
 #[tokio::test]
 async fn handler_that_blocks_all_workers_delays_no_message_of_another_thread() {
     let _alone = ALONE.lock().await;
-    let runtime = runtime();
+    let runtime = other_runtime();
     let (hub, server, mut is_blocked, release) = serve_blocking(&runtime, hub).await;
     let mut members = Vec::new();
     for _ in 0..4 {
@@ -109,7 +100,7 @@ async fn handler_that_blocks_all_workers_delays_no_message_of_another_thread() {
         }
     }
     drop(release);
-    end(runtime);
+    end_runtime(runtime);
 }
 
 /// Serves on another runtime, with a handler that blocks the only worker until the sender is dropped.
@@ -134,7 +125,7 @@ async fn client_within_its_rate_is_not_blamed_for_a_blocked_runtime() {
     const BLOCKED: Duration = Duration::from_millis(2_500);
     const MESSAGES: usize = 20;
     let _alone = ALONE.lock().await;
-    let runtime = runtime();
+    let runtime = other_runtime();
     let (hub, server, mut is_blocked, release) = serve_blocking(&runtime, || {
         let builder = Hub::<String>::builder().shards(1).shard_threads(true);
         builder.message_rate(10, 5).build().expect("threads may start")
@@ -164,7 +155,7 @@ async fn client_within_its_rate_is_not_blamed_for_a_blocked_runtime() {
         assert_eq!(handled, Some(()), "message {number} is not handled");
     }
     assert_eq!(hub.stats().closed_flooding, 0);
-    end(runtime);
+    end_runtime(runtime);
 }
 
 #[tokio::test]
@@ -212,7 +203,7 @@ async fn hub_of_threads_is_closed_when_its_runtime_ends() {
     let panics = shard_panics();
     // Repeated, so that the runtime ends while a shard sleeps and while a shard works.
     for clients in 0..20 {
-        let runtime = runtime();
+        let runtime = other_runtime();
         let hub = {
             let _inside = runtime.enter();
             let builder = Hub::<String>::builder().shards(2).shard_threads(true);
@@ -223,7 +214,7 @@ async fn hub_of_threads_is_closed_when_its_runtime_ends() {
         for _ in 0..clients % 4 {
             connected.push(server.connect().await);
         }
-        end(runtime);
+        end_runtime(runtime);
         let hub = &server.hub;
         eventually("the hub says that it is closed", || hub.is_closed()).await;
         assert_eq!((hub.stats().shards_gone, hub.count()), (2, 0));
@@ -235,14 +226,14 @@ async fn hub_of_threads_is_closed_when_its_runtime_ends() {
 #[tokio::test]
 async fn threads_end_when_the_hub_and_its_runtime_end_together() {
     let _alone = ALONE.lock().await;
-    let runtime = runtime();
+    let runtime = other_runtime();
     let serving = runtime.spawn(async { Recorded::serve(hub()).await });
     let server = serving.await.expect("no panic");
     let client = Client::connect(server.server.addr, "/ws").await;
     eventually("it is connected", || server.hub.count() == 1).await;
     both_threads_run().await;
     drop(server);
-    end(runtime);
+    end_runtime(runtime);
     all_threads_end().await;
     drop(client);
 }

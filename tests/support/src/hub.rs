@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::thread;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -13,6 +14,7 @@ use roomcast::{
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
@@ -135,6 +137,16 @@ impl<T> Events<T> {
             self.skipped.push_back(event);
         }
     }
+}
+
+/// Another runtime than that of the test, with one worker.
+pub fn other_runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
+}
+
+/// Ends the runtime and waits for its end. On another thread, because a task must not block.
+pub fn end_runtime(runtime: Runtime) {
+    thread::spawn(move || drop(runtime)).join().expect("the runtime ends");
 }
 
 /// A server that stops when it is dropped.
