@@ -30,6 +30,7 @@ pub(crate) fn play(options: &Options) -> Result<Figures> {
         Figures { machine: machine(), rounds: options.rounds(), ..Figures::default() };
     for scene in &scenes {
         figures.scenes.extend(play_scene(scene, options, &progress)?);
+        options.save(&figures)?;
     }
     others.play(options, &progress, &mut figures);
     progress.0.finish_and_clear();
@@ -51,7 +52,8 @@ fn scenes(options: &Options) -> Vec<Scene> {
     }
     scenes.retain_mut(|scene| {
         scene.contestants.retain(|&contestant| options.takes_part(contestant));
-        options.shows(scene.name) && !scene.contestants.is_empty()
+        scene.cells.retain(|cell| options.measures(cell));
+        options.shows(scene.name) && !scene.contestants.is_empty() && !scene.cells.is_empty()
     });
     scenes
 }

@@ -78,6 +78,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use contestants::{Contestant, Setting};
+use figures::Figures;
+use plan::Cell;
 use shared::{Error, Result};
 
 /// Measures the cost of fan-out over real sockets, compared with other servers and with the kernel alone.
@@ -150,13 +152,19 @@ struct Options {
     /// flood, idle, drop. The scenes of compression are measured only if this text contains "compression".
     #[arg(long)]
     scene: Option<String>,
+    /// Measures fan-out only with these numbers of messages in flight.
+    #[arg(long, value_delimiter = ',')]
+    in_flight: Vec<usize>,
+    /// Measures fan-out only with messages of these sizes, in bytes.
+    #[arg(long, value_delimiter = ',')]
+    bytes: Vec<usize>,
     /// The number of idle connections whose memory is measured.
     #[arg(long, default_value_t = 16_000)]
     idle: usize,
     /// Shows a progress bar, on a terminal.
     #[arg(long)]
     progress: bool,
-    /// Writes the results into a file, as JSON.
+    /// Writes the results into a file, as JSON. The file is written anew after each scene.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Draws the cost of a delivery into a file, as SVG.
@@ -177,6 +185,11 @@ impl Options {
         self.only.is_empty() || self.only.contains(&contestant)
     }
 
+    fn measures(&self, cell: &Cell) -> bool {
+        let is_asked = |asked: &[usize], value| asked.is_empty() || asked.contains(&value);
+        is_asked(&self.in_flight, cell.in_flight) && is_asked(&self.bytes, cell.bytes)
+    }
+
     /// Whether the scenes that were asked for are of this kind.
     fn asks_for(&self, kind: &str) -> bool {
         self.scene.as_deref().is_some_and(|part| part.contains(kind))
@@ -184,6 +197,13 @@ impl Options {
 
     fn shows(&self, scene: &str) -> bool {
         self.scene.as_deref().is_none_or(|part| scene.contains(part))
+    }
+
+    fn save(&self, figures: &Figures) -> Result<()> {
+        if let Some(file) = &self.json {
+            std::fs::write(file, serde_json::to_string_pretty(figures)?)?;
+        }
+        Ok(())
     }
 }
 
@@ -216,9 +236,7 @@ fn compare(options: &Options) -> Result<()> {
         return Err("nothing to measure: see --help for the scenes and contestants".into());
     }
     print!("{}", report::tables(&figures));
-    if let Some(file) = &options.json {
-        std::fs::write(file, serde_json::to_string_pretty(&figures)?)?;
-    }
+    options.save(&figures)?;
     if let Some(file) = &options.plot {
         plot::draw(&figures, file)?;
     }
