@@ -1,4 +1,4 @@
-//! [`Json`]: the codec for JSON in text frames, with simd-json.
+//! [`Json`]: the codec for JSON in text frames.
 
 use std::any::TypeId;
 use std::cell::Cell;
@@ -14,15 +14,16 @@ use crate::engine::FrameKind;
 /// overflow the stack of a worker thread (2 MiB) through a recursive type.
 const DEPTH_MAX: usize = 64;
 
-/// The largest payload, in bytes, whose parse buffers a thread keeps. The buffers grow with the
-/// payload.
+/// A thread keeps its parse buffers, unless the payload is larger than this, in bytes: they grow with
+/// the payload.
 const PAYLOAD_BYTES_KEPT: usize = 64 * 1024;
 
 /// The codec for JSON in text frames, and the default codec of a hub. A binary frame closes the
 /// connection with 1003.
 ///
-/// It encodes and decodes with `serde` and `simd-json`. It decodes in place, with buffers that each
-/// thread keeps.
+/// It encodes types that implement `serde::Serialize`, with `serde_json`: such a message may contain
+/// a `Value` or a `RawValue` of that crate. It decodes types that implement
+/// `serde::de::DeserializeOwned`, with `simd-json`: in place, with buffers that each thread keeps.
 #[derive(Debug, Clone, Copy)]
 pub struct Json {
     depth_max: usize,
@@ -34,8 +35,9 @@ impl Json {
         Self { depth_max: DEPTH_MAX }
     }
 
-    /// Sets how deep arrays and objects may nest, in levels. Default: 64. A message that nests
-    /// deeper cannot be decoded.
+    /// Sets how deep arrays and objects may nest, in levels: `[[1]]` has two. Default: 64. A message
+    /// that nests deeper cannot be decoded. For messages of the plain channel
+    /// (`Builder::plain_channel`), the depth is always 64.
     ///
     /// Each level of a recursive type uses stack of a worker thread, which has 2 MiB in tokio
     /// by default. With 1,024 levels, a client could overflow the stack, which ends the process.
@@ -63,7 +65,7 @@ impl Default for Json {
     }
 }
 
-/// For codecs of your own that use JSON for some of their messages.
+/// These methods are for codecs of your own that use JSON for some of their messages.
 impl Json {
     /// Encodes a message of any type, as [`Codec::encode`] does.
     ///
@@ -74,12 +76,13 @@ impl Json {
         message: &T,
         out: &mut Vec<u8>,
     ) -> Result<FrameKind, EncodeError> {
-        simd_json::serde::to_writer(out, message).map_err(EncodeError::new)?;
+        // simd-json would write an `f32` with the digits of an `f64`, and a `RawValue` as an object.
+        serde_json::to_writer(out, message).map_err(EncodeError::new)?;
         Ok(FrameKind::Text)
     }
 
-    /// Decodes a message of any type, as [`Codec::decode`] does. The payload is JSON, whatever the
-    /// kind of its frame.
+    /// Decodes a message of any type, as [`Codec::decode`] does, and overwrites the payload. The
+    /// payload must be JSON, whatever the kind of its frame.
     ///
     /// # Errors
     /// If the payload is not JSON, nests too deep, or does not fit `T`.
@@ -145,6 +148,10 @@ impl FromJson for RawMessage {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::value::RawValue;
+
     use super::*;
 
     fn decode<T: DeserializeOwned>(text: &str) -> Result<T, DecodeError> {
@@ -156,6 +163,12 @@ mod tests {
         json.decode(FrameKind::Text, &mut text.as_bytes().to_vec())
     }
 
+    fn encode<T: Serialize>(message: &T) -> String {
+        let mut out = Vec::new();
+        Json::new().encode(message, &mut out).expect("the message has a form in JSON");
+        String::from_utf8(out).expect("JSON is UTF-8")
+    }
+
     #[test]
     fn an_encoded_message_decodes_to_itself() {
         let message = (1_u64, "é\n\"".to_owned(), vec![Some(2.5), None]);
@@ -165,6 +178,15 @@ mod tests {
         assert!(!json.accepts(FrameKind::Text));
         let text = String::from_utf8(out).expect("JSON is UTF-8");
         assert_eq!(decode::<(u64, String, Vec<Option<f64>>)>(&text).ok(), Some(message));
+    }
+
+    #[test]
+    fn messages_are_written_as_other_programs_write_them() {
+        let raw = RawValue::from_string("{\"a\":1.50}".to_owned()).expect("it is JSON");
+        assert_eq!(encode(&raw), "{\"a\":1.50}");
+        assert_eq!(encode(&[0.1_f32, 1.5]), "[0.1,1.5]");
+        let votes = BTreeMap::from([(true, 2)]);
+        assert_eq!(encode(&votes), "{\"true\":2}");
     }
 
     #[test]
