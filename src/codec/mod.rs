@@ -48,8 +48,8 @@ use bytes::Bytes;
 pub use self::json::{FromJson, Json};
 pub use self::never::Never;
 pub use self::raw::{Raw, RawMessage};
-use crate::engine::FrameKind;
 use crate::engine::frame::{self, HEADER_BYTES_MAX};
+use crate::engine::{FrameKind, copy_for_many};
 
 /// The largest encode buffer that a thread keeps, in bytes. Larger messages are rare, and allocate
 /// each time.
@@ -103,7 +103,7 @@ pub(crate) fn encode_frame<Out: 'static, In: 'static>(
     if buffer.len() < HEADER_BYTES_MAX {
         return Err(EncodeError::new("the codec has shortened the buffer that it appends to"));
     }
-    let frame = kind.map(|kind| Bytes::copy_from_slice(frame::seal(kind, &mut buffer)));
+    let frame = kind.map(|kind| copy_for_many(frame::seal(kind, &mut buffer)));
     if buffer.capacity() <= BUFFER_BYTES_KEPT {
         BUFFER.set(buffer);
     }

@@ -11,6 +11,7 @@ use std::iter;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::close::{Close, REASON_BYTES_MAX};
+use super::shared_bytes::copy_for_many;
 
 /// The longest header of a server frame: 2 bytes and a 64-bit length.
 pub const HEADER_BYTES_MAX: usize = 10;
@@ -136,7 +137,7 @@ pub fn each(mut run: &[u8]) -> impl Iterator<Item = &[u8]> {
 pub fn split(frames: &Bytes) -> impl Iterator<Item = Bytes> + '_ {
     each(frames).map(|frame| {
         let is_alone = frame.len() == frames.len();
-        if is_alone { frames.clone() } else { Bytes::copy_from_slice(frame) }
+        if is_alone { frames.clone() } else { copy_for_many(frame) }
     })
 }
 

@@ -33,6 +33,7 @@ mod room;
 mod room_index;
 mod send_queue;
 mod shard;
+mod shared_bytes;
 mod socket;
 pub(crate) mod sync;
 
@@ -67,4 +68,5 @@ pub use room::Room;
 pub use room_index::{NoMoreRooms, RoomIndex, RoomWatch, Snapshot};
 pub use send_queue::{Amount, Burst, Overflow, Pushed, QueueLimits, SendQueue, WRITE_SLOTS_MAX};
 pub use shard::{LARGE_AUDIENCE, RunState, Shard, ShardConfig};
+pub(crate) use shared_bytes::copy_for_many;
 pub use socket::{Acknowledged, Socket};

@@ -36,7 +36,7 @@ use crate::backplane::nodes::fleet::Fleet;
 use crate::backplane::subscriptions::interest::Interest;
 use crate::backplane::target::To;
 use crate::backplane::this_node::ThisNode;
-use crate::engine::{Action, FrameKind, Frames, frame};
+use crate::engine::{Action, FrameKind, Frames, copy_for_many, frame};
 use crate::telemetry::Throttle;
 
 /// The parts of the bridge that the receiving task uses.
@@ -143,7 +143,7 @@ impl Receiving {
         counters.received.add(mem::take(messages));
         counters.garbage.add(mem::take(unsendable));
         if !frames.is_empty() {
-            let run = Frames::from(Bytes::copy_from_slice(frames));
+            let run = Frames::from(copy_for_many(frames));
             let run = if *stays_plain { run.uncompressed() } else { run };
             frames.clear();
             // A single large message may have made the buffer large.

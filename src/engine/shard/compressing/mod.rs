@@ -36,6 +36,7 @@ use crate::engine::command::Delivery;
 use crate::engine::compression::{ClientInflater, Compressor, ShardCompression, WINDOW_BITS_MIN};
 use crate::engine::frame;
 use crate::engine::frames::Frames;
+use crate::engine::shared_bytes::copy_for_many;
 
 /// The compressors of messages that stand alone take at most as much memory as so many compressors
 /// of the largest window: there are at most three of them ([`Compressing::alone_bits`]).
@@ -322,7 +323,7 @@ fn index_for<V>(bits: u8, values: &mut Vec<(u8, V)>, make: impl FnOnce() -> V) -
 
 /// The frames that were made, in an allocation of their size. Empties the buffer.
 fn take_coded(coded: &mut Vec<u8>) -> Bytes {
-    let frames = Bytes::copy_from_slice(coded);
+    let frames = copy_for_many(coded);
     coded.clear();
     coded.shrink_to(CODED_BYTES_KEPT);
     frames
