@@ -12,7 +12,7 @@ use std::any::Any;
 use std::future::poll_fn;
 use std::mem;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -182,8 +182,8 @@ async fn open<Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
     handler: &H,
     reader: &mut FrameReader,
 ) -> SessionResult {
-    let (result, ahead) =
-        read_beside(conn.span().instrument(handler.on_connect(conn)), conn, reader).await;
+    let callback = pin!(conn.span().instrument(handler.on_connect(conn)));
+    let (result, ahead) = read_beside(callback, conn, reader).await;
     #[cfg(feature = "test-util")]
     if let Some(opened) = conn.try_get::<crate::ws::OpenedSignal>() {
         opened.notify();
@@ -236,14 +236,15 @@ fn handle<'a, Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
         while let Some(event) = next.take() {
             next = match event {
                 SessionEvent::Message(message) => {
-                    let answer = conn.span().instrument(handler.on_message(conn, message));
-                    let (result, ahead) = read_beside(answer, conn, reader).await;
+                    let callback = pin!(conn.span().instrument(handler.on_message(conn, message)));
+                    let (result, ahead) = read_beside(callback, conn, reader).await;
                     check_result(conn, "on_message", result)?;
                     ahead
                 }
                 SessionEvent::Undecodable(error) => {
-                    let answer = conn.span().instrument(handler.on_decode_error(conn, error));
-                    let (result, ahead) = read_beside(answer, conn, reader).await;
+                    let callback = handler.on_decode_error(conn, error);
+                    let callback = pin!(conn.span().instrument(callback));
+                    let (result, ahead) = read_beside(callback, conn, reader).await;
                     check_result(conn, "on_decode_error", result)?;
                     ahead
                 }
@@ -265,12 +266,13 @@ type ReadAhead<In> = Option<SessionEvent<In>>;
 /// Runs a callback and reads from the client at the same time, so that pings are answered. The
 /// reading stops at the first event that must wait for the callback, so that TCP slows the client
 /// down.
+///
+/// The callback is pinned by the caller: this future would hold it twice.
 async fn read_beside<Out: 'static, In: Send + 'static, F: Future>(
-    callback: F,
+    mut callback: Pin<&mut F>,
     conn: &Conn<Out, In>,
     reader: &mut FrameReader,
 ) -> (F::Output, ReadAhead<In>) {
-    let mut callback = pin!(callback);
     let mut ahead = None;
     let mut has_read = false;
     let output = poll_fn(|cx| {
