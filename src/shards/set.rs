@@ -108,6 +108,7 @@ impl Shards {
             // Made here, so that the caller panics if the runtime has no timer.
             timer: Box::pin(sleep_until(Instant::now())),
             runtime: threads.as_ref().map(|threads| threads.link(index)),
+            queue: threads.is_none().then(|| runtime.metrics()),
         };
         let drivers: Vec<_> = ports.iter().enumerate().map(driver).collect();
         match threads {

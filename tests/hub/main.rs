@@ -18,6 +18,7 @@ mod early;
 mod ends;
 mod evictions;
 mod examples;
+mod fairness;
 mod gone;
 mod handshake;
 mod heartbeats;
