@@ -21,8 +21,8 @@ const PAYLOAD_BYTES_KEPT: usize = 64 * 1024;
 /// The codec for JSON in text frames, and the default codec of a hub. A binary frame closes the
 /// connection with 1003.
 ///
-/// It encodes types that implement `serde::Serialize`, with `serde_json`: such a message may contain
-/// a `Value` or a `RawValue` of that crate. It decodes types that implement
+/// It encodes types that implement `serde::Serialize`, with `serde_json`: what the server sends may
+/// contain a `Value` or a `RawValue` of that crate. It decodes types that implement
 /// `serde::de::DeserializeOwned`, with `simd-json`: in place, with buffers that each thread keeps.
 #[derive(Debug, Clone, Copy)]
 pub struct Json {
@@ -122,14 +122,14 @@ impl<Out: Serialize, In: DeserializeOwned + 'static> Codec<Out, In> for Json {
 
 /// A message that other programs can publish on the [plain channel](crate::Builder::plain_channel).
 ///
-/// Every type that implements `serde::Deserialize` implements it. [`RawMessage`] does, too: it
+/// Every type that implements `serde::de::DeserializeOwned` implements it. [`RawMessage`] does, too: it
 /// becomes a text message with the JSON as it was written.
 #[diagnostic::on_unimplemented(
     message = "other programs cannot publish `{Self}` as JSON",
     label = "this hub sends `{Self}`, which does not implement `serde::Deserialize`"
 )]
 pub trait FromJson: Sized {
-    /// Decodes a message. The text may be changed.
+    /// Decodes a message, and may overwrite the text.
     #[doc(hidden)]
     fn from_json(text: &mut [u8]) -> Result<Self, DecodeError>;
 }

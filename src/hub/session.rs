@@ -182,8 +182,10 @@ async fn open<Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
     handler: &H,
     reader: &mut FrameReader,
 ) -> SessionResult {
-    let callback = pin!(conn.span().instrument(handler.on_connect(conn)));
-    let (result, ahead) = read_beside(callback, conn, reader).await;
+    let (result, ahead) = {
+        let callback = pin!(conn.span().instrument(handler.on_connect(conn)));
+        read_beside(callback, conn, reader).await
+    };
     #[cfg(feature = "test-util")]
     if let Some(opened) = conn.try_get::<crate::ws::OpenedSignal>() {
         opened.notify();
@@ -236,15 +238,20 @@ fn handle<'a, Out: 'static, In: Send + 'static, H: Handler<Out, In>>(
         while let Some(event) = next.take() {
             next = match event {
                 SessionEvent::Message(message) => {
-                    let callback = pin!(conn.span().instrument(handler.on_message(conn, message)));
-                    let (result, ahead) = read_beside(callback, conn, reader).await;
+                    let (result, ahead) = {
+                        let callback = handler.on_message(conn, message);
+                        let callback = pin!(conn.span().instrument(callback));
+                        read_beside(callback, conn, reader).await
+                    };
                     check_result(conn, "on_message", result)?;
                     ahead
                 }
                 SessionEvent::Undecodable(error) => {
-                    let callback = handler.on_decode_error(conn, error);
-                    let callback = pin!(conn.span().instrument(callback));
-                    let (result, ahead) = read_beside(callback, conn, reader).await;
+                    let (result, ahead) = {
+                        let callback = handler.on_decode_error(conn, error);
+                        let callback = pin!(conn.span().instrument(callback));
+                        read_beside(callback, conn, reader).await
+                    };
                     check_result(conn, "on_decode_error", result)?;
                     ahead
                 }

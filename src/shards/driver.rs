@@ -22,9 +22,9 @@ use crate::net::WriteHalf;
 /// the writes are small.
 const WRITES_PER_SLICE: usize = 64;
 
-/// The longest time for which a shard that has more to write waits for tasks that were ready before
-/// it: about a thousand messages of clients.
-const OLDER_TASKS_MAX: Duration = Duration::from_millis(5);
+/// A shard that has more to write waits for older tasks, at most this many times as long as its
+/// slice took. So it has a fifth of the time of its worker, even if there are always older tasks.
+const OLDER_TASKS_MAX: u32 = 4;
 
 /// If the timer is set to at most this much after the tick, it is not set again.
 const TIMER_SLACK: Duration = Duration::from_millis(1);
@@ -48,6 +48,8 @@ impl Driver {
     /// Runs the shard until it is stopped, or until the runtime has ended.
     pub(super) async fn run(mut self) {
         while !self.runtime.as_ref().is_some_and(|runtime| runtime.is_ending()) {
+            // Not tokio's clock, which may stand still in tests.
+            let begun = std::time::Instant::now();
             let state = self.shard.run(self.clock.now(), WRITES_PER_SLICE);
             self.emptied.report_emptied();
             self.alive.is_end_expected = self.shard.is_ending();
@@ -55,12 +57,15 @@ impl Driver {
                 self.alive.space.ring();
             }
             match state {
-                RunState::Busy => yield_to_older_tasks(self.queue.as_ref()).await,
+                RunState::Busy => {
+                    let longest = OLDER_TASKS_MAX * begun.elapsed();
+                    yield_to_older_tasks(self.queue.as_ref(), longest).await;
+                }
                 RunState::Idle => {
                     let tick = self.shard.next_tick().map(|tick| self.clock.instant(tick));
                     poll_fn(|cx| self.poll_wait(cx, tick)).await;
-                    // Lets the other ready tasks push their messages first: they join the same
-                    // slice.
+                    // Lets the other ready tasks push their messages first: they are part of
+                    // the same turn.
                     yield_to_ready_tasks().await;
                 }
                 RunState::Stopped => return,
@@ -90,19 +95,18 @@ impl Driver {
     }
 }
 
-/// Lets the runtime poll the sockets, and lets the tasks run that were ready before this shard.
+/// Lets the runtime poll the sockets. Then waits until no task is in the queue of the runtime, but
+/// not for longer than `longest`.
 ///
-/// Waking this task alone would not make the runtime poll. And one `yield_now` is not enough: a
-/// worker keeps 256 ready tasks, and puts others into the queue of the runtime. While the shard
-/// writes, the answers of its clients make more tasks ready, and the worker prefers these. So in
-/// 1,000 busy rooms, some rooms were served all the time, and others waited for as long as that
-/// went on.
-async fn yield_to_older_tasks(queue: Option<&RuntimeMetrics>) {
+/// Waking this task alone would not make the runtime poll the sockets. And one `yield_now` is not
+/// enough: a worker keeps 256 ready tasks, and puts others into the queue of the runtime. While the
+/// shard writes, the answers of its clients make more tasks ready, and the worker prefers these.
+/// With one `yield_now`, some of 1,000 busy rooms got nothing while others went on answering.
+async fn yield_to_older_tasks(queue: Option<&RuntimeMetrics>, longest: Duration) {
+    let begun = std::time::Instant::now();
     yield_now().await;
     let Some(queue) = queue else { return };
-    // Not tokio's clock, which may stand still in tests.
-    let begun = std::time::Instant::now();
-    while queue.global_queue_depth() > 0 && begun.elapsed() < OLDER_TASKS_MAX {
+    while queue.global_queue_depth() > 0 && begun.elapsed() < longest {
         yield_now().await;
     }
 }
@@ -110,7 +114,7 @@ async fn yield_to_older_tasks(queue: Option<&RuntimeMetrics>) {
 /// Lets the tasks run that are ready now.
 ///
 /// Unlike after `yield_now`, another worker can take this task meanwhile. So a handler that
-/// computes for long does not hold up a shard.
+/// computes for long does not hold up a shard that wakes.
 async fn yield_to_ready_tasks() {
     let mut has_waited = false;
     poll_fn(|cx| {
