@@ -1,7 +1,7 @@
 //! The cost of fan-out over real sockets, compared with other servers and with the kernel alone.
 //!
 //! ```text
-//! cargo bench -p benches --bench sockets -- --progress            all of it, about 20 minutes
+//! cargo bench -p benches --bench sockets -- --progress            all of it, about 30 minutes
 //! cargo bench -p benches --bench sockets -- --progress --short    about three minutes
 //! ```
 //!
